@@ -1,0 +1,29 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** Who called, how, and how to reach the caller while the call runs. Set at the edge, read where it matters. */
+export interface CallContext {
+  /** Token name, or network and address; never a secret. */
+  actor: string;
+  via: 'rest' | 'mcp' | 'internal';
+  /** Aborted when the caller cancelled or went away. */
+  signal: AbortSignal;
+  /** Tells the caller how far a long call is. `progress` grows; `total` where it is known. */
+  progress: (progress: number, total: number | undefined, message: string) => void;
+}
+
+const storage = new AsyncLocalStorage<CallContext>();
+
+const INTERNAL: CallContext = {
+  actor: 'suite',
+  via: 'internal',
+  signal: new AbortController().signal,
+  progress: () => undefined,
+};
+
+export function callContext(): CallContext {
+  return storage.getStore() ?? INTERNAL;
+}
+
+export function runWithCallContext<T>(context: CallContext, work: () => T): T {
+  return storage.run(context, work);
+}
