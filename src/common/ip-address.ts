@@ -1,0 +1,39 @@
+import { BlockList, isIPv4, isIPv6, SocketAddress } from 'node:net';
+
+export const IP_RULE = 'a unicast IPv4 or IPv6 address (no host name, no zone, not 0.0.0.0 or ::)';
+
+/** Addresses no server can have: HAProxy reads 0.0.0.0 and :: as "where the client connected to". */
+const NOT_UNICAST = networks(['0.0.0.0/8', '224.0.0.0/4', '255.255.255.255/32', '::/128', 'ff00::/8']);
+
+/**
+ * The canonical form (RFC 5952 for IPv6; IPv4-mapped IPv6 becomes IPv4, so that it cannot slip past a rule for
+ * IPv4). Undefined where it is not an address a server can have.
+ */
+export function canonicalIp(input: string): string | undefined {
+  if (input.length > 45) return undefined;
+  if (isIPv4(input)) return NOT_UNICAST.check(input, 'ipv4') ? undefined : input;
+  if (!isIPv6(input) || input.includes('%')) return undefined;
+  const address = new SocketAddress({ address: input, family: 'ipv6' }).address;
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)?.[1];
+  if (mapped !== undefined) return canonicalIp(mapped);
+  return NOT_UNICAST.check(address, 'ipv6') ? undefined : address;
+}
+
+/** CIDRs (or single addresses) as one set to test addresses against. The CIDRs must be valid. */
+export function networks(cidrs: readonly string[]): BlockList {
+  const set = new BlockList();
+  for (const cidr of cidrs) {
+    const [address = '', prefix] = cidr.split('/');
+    const family = isIPv4(address) ? 'ipv4' : 'ipv6';
+    set.addSubnet(address, prefix === undefined ? (family === 'ipv4' ? 32 : 128) : Number(prefix), family);
+  }
+  return set;
+}
+
+/** Whether the address (canonical, or as a socket reports it) lies in the set. */
+export function contains(set: BlockList, address: string): boolean {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined) return set.check(mapped, 'ipv4');
+  if (isIPv4(address)) return set.check(address, 'ipv4');
+  return isIPv6(address) && set.check(address, 'ipv6');
+}

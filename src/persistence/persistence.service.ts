@@ -1,0 +1,206 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { AppError, messageOf } from '../common/errors.js';
+import { Settings } from '../settings/settings.js';
+import { renderMap } from './domains-map.js';
+import { OwnerLock } from './owner-lock.js';
+import { parseState, renderState } from './state-json.js';
+import { StateFiles, type FileText } from './state-files.js';
+import { Draft, poolNumber, State, type Pool, type StateChange } from './state.js';
+import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
+
+/** What the state is applied to: the reconciler, which knows HAProxy. */
+export interface RoutingTarget {
+  /** The text of `pools.cfg` for these pools. */
+  renderPools(pools: ReadonlyMap<string, Pool>): string;
+  /**
+   * Makes a change live. When it throws, the target is as `before` again, or will be made so before it is used.
+   *
+   * @throws AppError haproxy_rejected or haproxy_unavailable
+   */
+  apply(change: StateChange, before: State): Promise<void>;
+}
+
+/**
+ * Owns the desired state: the file that is the source of truth, the files derived from it, and the order in which
+ * changes happen. One writer; changes that wait together are written together (group commit).
+ */
+@Injectable()
+export class PersistenceService {
+  readonly #logger = new Logger('Persistence');
+  readonly #files = new StateFiles();
+  readonly #lock: OwnerLock;
+  readonly #queue: WriterQueue;
+  #state = new State(0);
+  #target: RoutingTarget | undefined;
+
+  constructor(private readonly settings: Settings) {
+    this.#lock = new OwnerLock(settings.home, settings.files.lock);
+    this.#queue = new WriterQueue((changes) => this.#commitTogether(changes));
+  }
+
+  /** The committed state. Read it within one tick: the next commit changes it in place. */
+  get state(): State {
+    return this.#state;
+  }
+
+  bindTarget(target: RoutingTarget): void {
+    this.#target = target;
+  }
+
+  /**
+   * Takes the lock, reads `servers.json` and rewrites the files derived from it where they differ.
+   *
+   * @throws OwnedByAnotherError, StateFileError, or AppError storage_failed
+   */
+  async open(): Promise<void> {
+    try {
+      await this.#lock.acquire();
+      const { servers, map, pools } = this.settings.files;
+      await this.#files.prepareFolders([servers, map, pools]);
+      const text = await this.#files.read(servers);
+      this.#state = text === undefined ? new State(0) : parseState(text, servers);
+      for (const path of [map, pools]) await this.#files.read(path);
+      await (await this.#files.prepare(this.#render(this.#state.revision, this.#state.pools))).commit();
+    } catch (error) {
+      throw asStorageError(error, this.settings.home);
+    }
+    this.#logger.log(
+      `revision ${this.#state.revision}: ${this.#state.domainCount} domains in ${this.#state.pools.size} pools, from ${this.settings.files.servers}`,
+    );
+  }
+
+  /** Finishes what is queued, refuses the rest and gives the lock back. */
+  async close(): Promise<void> {
+    await this.#queue.close();
+    await this.#lock.release();
+  }
+
+  /**
+   * Runs `change` on a draft of the latest state and makes what it did durable and live. `change` throws to refuse;
+   * then, and after any failure, files and HAProxy are as before. A change that changes nothing costs nothing.
+   *
+   * @throws what `change` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
+   */
+  commit<T>(change: Change<T>): Promise<Committed<T>> {
+    return this.#queue.push(change);
+  }
+
+  /** Runs work while no change is under way: a restore or a reload must not meet a commit half-way. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#queue.exclusively(work);
+  }
+
+  async #commitTogether(changes: readonly PendingChange[]): Promise<void> {
+    const draft = new Draft(this.#state);
+    const settle: (() => void)[] = [];
+    let { revision } = this.#state;
+    for (const pending of changes) {
+      const own = new Draft(draft);
+      try {
+        const value = pending.change(own);
+        if (!own.isEmpty) revision += 1;
+        draft.merge(own);
+        const committed = { value, revision };
+        settle.push(() => pending.resolve(committed));
+      } catch (error) {
+        settle.push(() => pending.reject(error));
+      }
+    }
+    if (!draft.isEmpty) {
+      try {
+        await this.#write(draft, revision);
+      } catch (error) {
+        await this.#failed(changes, error);
+        return;
+      }
+    }
+    for (const done of settle) done();
+  }
+
+  /** One refused change must not take those down that only waited beside it: each then goes alone. */
+  async #failed(changes: readonly PendingChange[], error: unknown): Promise<void> {
+    const refused = error instanceof AppError && error.code === 'haproxy_rejected';
+    if (changes.length === 1 || !refused) {
+      for (const pending of changes) pending.reject(error);
+      return;
+    }
+    for (const pending of changes) await this.#commitTogether([pending]);
+  }
+
+  async #write(draft: Draft, revision: number): Promise<void> {
+    const target = this.#boundTarget();
+    const before = this.#state;
+    const pools = new Map(before.pools);
+    for (const [name, pool] of draft.pools) {
+      if (pool) pools.set(name, pool);
+      else pools.delete(name);
+    }
+    const storage = (error: unknown): never => {
+      throw asStorageError(error, this.settings.home);
+    };
+    const prepared = await this.#files.prepare(this.#render(revision, pools)).catch(storage);
+    try {
+      await target.apply(draft, before);
+    } catch (error) {
+      await prepared.discard();
+      throw error;
+    }
+    try {
+      await prepared.commit();
+    } catch (error) {
+      await target.apply(inverse(draft, before), before).catch((failure: unknown) => {
+        this.#logger.error(
+          `HAProxy could not be put back to revision ${before.revision}: ${messageOf(failure)}`,
+        );
+      });
+      storage(error);
+    }
+    before.fold(draft, revision);
+  }
+
+  /** The commit point comes last: what is derived from it is in place before it counts. */
+  #render(revision: number, pools: ReadonlyMap<string, Pool>): FileText[] {
+    const { servers, map, pools: poolsFile } = this.settings.files;
+    const ordered = [...pools].toSorted(([a], [b]) => (poolNumber(a) ?? 0) - (poolNumber(b) ?? 0));
+    return [
+      { path: poolsFile, text: this.#boundTarget().renderPools(pools) },
+      { path: map, text: renderMap(ordered) },
+      { path: servers, text: renderState(revision, ordered) },
+    ];
+  }
+
+  #boundTarget(): RoutingTarget {
+    if (!this.#target) throw new Error('PersistenceService has no target yet');
+    return this.#target;
+  }
+}
+
+/** What undoes a change that has been applied but not committed. */
+function inverse(change: StateChange, before: State): StateChange {
+  return {
+    pools: new Map([...change.pools.keys()].map((name) => [name, before.pool(name)])),
+    domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
+  };
+}
+
+const STORAGE_ADVICE: Record<string, string> = {
+  ENOSPC: 'the disk is full; free some space and repeat the request',
+  EDQUOT: 'the disk quota is used up; free some space and repeat the request',
+  EROFS: 'the file system is read-only; remount it writable and repeat the request',
+  EACCES: 'the suite may not write there; give its user the right and repeat the request',
+  EPERM: 'the suite may not write there; give its user the right and repeat the request',
+};
+
+/** Errors of the file system become storage_failed with advice; anything else stays what it is. */
+function asStorageError(error: unknown, home: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (error instanceof AppError || typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) return error;
+  const advice = STORAGE_ADVICE[code] ?? 'see the log and the state of the disk, then repeat the request';
+  return new AppError(
+    'storage_failed',
+    `${messageOf(error)}: ${advice} (state folder ${home}). Nothing was changed.`,
+    {
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,155 @@
+import { mapKeyOf, type PoolServers, type Routing, type ServerSpec } from '../common/routing.js';
+
+/** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
+export interface Pool {
+  /** Canonical domains and wildcards, in the order they came; never empty. */
+  readonly domains: readonly string[];
+  readonly servers: PoolServers;
+}
+
+/** What can be asked of a committed state and of a draft alike. */
+export interface StateReader {
+  pool(name: string): Pool | undefined;
+  poolOf(domain: string): string | undefined;
+}
+
+/** What a draft changed: enough to plan with, without a look at what it left alone. */
+export interface StateChange {
+  /** Pool → as it is to be, or undefined where it is given back. */
+  readonly pools: ReadonlyMap<string, Pool | undefined>;
+  /** Domain → its pool, or undefined where it is removed. */
+  readonly domains: ReadonlyMap<string, string | undefined>;
+}
+
+const NO_SERVERS: PoolServers = new Map();
+
+/** `pool_7` → 7; undefined for anything else. */
+export function poolNumber(name: string): number | undefined {
+  const match = /^pool_([1-9]\d{0,5})$/.exec(name);
+  return match ? Number(match[1]) : undefined;
+}
+
+/** The desired state: every domain, pool and server. Held in memory whole; changed only by folding a draft into it. */
+export class State implements StateReader {
+  readonly #pools = new Map<string, Pool>();
+  readonly #poolOf = new Map<string, string>();
+  #sorted: string[] | undefined;
+
+  constructor(
+    public revision: number,
+    pools: Iterable<readonly [string, Pool]> = [],
+  ) {
+    for (const [name, pool] of pools) {
+      this.#pools.set(name, pool);
+      for (const domain of pool.domains) this.#poolOf.set(domain, name);
+    }
+  }
+
+  get pools(): ReadonlyMap<string, Pool> {
+    return this.#pools;
+  }
+
+  get domainCount(): number {
+    return this.#poolOf.size;
+  }
+
+  pool(name: string): Pool | undefined {
+    return this.#pools.get(name);
+  }
+
+  poolOf(domain: string): string | undefined {
+    return this.#poolOf.get(domain);
+  }
+
+  /** All domains in code-unit order; made when first asked for after a change of domains. */
+  sortedDomains(): readonly string[] {
+    this.#sorted ??= [...this.#poolOf.keys()].toSorted();
+    return this.#sorted;
+  }
+
+  fold(change: StateChange, revision: number): void {
+    for (const [name, pool] of change.pools) {
+      if (pool) this.#pools.set(name, pool);
+      else this.#pools.delete(name);
+    }
+    for (const [domain, pool] of change.domains) {
+      if (pool !== undefined) this.#poolOf.set(domain, pool);
+      else this.#poolOf.delete(domain);
+    }
+    if (change.domains.size > 0) this.#sorted = undefined;
+    this.revision = revision;
+  }
+
+  /** The state as HAProxy should have it. */
+  routing(): Routing {
+    const domains = new Map<string, string>();
+    for (const [domain, pool] of this.#poolOf) domains.set(mapKeyOf(domain), pool);
+    const pools = new Map<string, PoolServers>();
+    for (const [name, pool] of this.#pools) pools.set(name, pool.servers);
+    return { domains, pools };
+  }
+}
+
+/** Changes on top of a state, kept apart until they are committed; drafts stack, so that one of a group can fail alone. */
+export class Draft implements StateReader, StateChange {
+  readonly pools = new Map<string, Pool | undefined>();
+  readonly domains = new Map<string, string | undefined>();
+
+  constructor(private readonly base: StateReader) {}
+
+  get isEmpty(): boolean {
+    return this.pools.size === 0 && this.domains.size === 0;
+  }
+
+  pool(name: string): Pool | undefined {
+    return this.pools.has(name) ? this.pools.get(name) : this.base.pool(name);
+  }
+
+  poolOf(domain: string): string | undefined {
+    return this.domains.has(domain) ? this.domains.get(domain) : this.base.poolOf(domain);
+  }
+
+  /** The domain must not exist yet; the pool may be new. */
+  addDomain(domain: string, poolName: string): void {
+    const present = this.poolOf(domain);
+    if (present !== undefined) throw new Error(`invariant: ${domain} is in ${present} already`);
+    const pool = this.pool(poolName) ?? { domains: [], servers: NO_SERVERS };
+    this.pools.set(poolName, { ...pool, domains: [...pool.domains, domain] });
+    this.domains.set(domain, poolName);
+  }
+
+  /** Removing the last domain of a pool gives the pool back, its servers with it. */
+  removeDomain(domain: string): void {
+    const poolName = this.poolOf(domain);
+    const pool = poolName === undefined ? undefined : this.pool(poolName);
+    if (poolName === undefined || !pool) throw new Error(`invariant: ${domain} is in no pool`);
+    const domains = pool.domains.filter((other) => other !== domain);
+    this.pools.set(poolName, domains.length === 0 ? undefined : { ...pool, domains });
+    this.domains.set(domain, undefined);
+  }
+
+  putServer(poolName: string, slot: number, server: ServerSpec): void {
+    const pool = this.#existing(poolName);
+    const servers = new Map(pool.servers).set(slot, server);
+    this.pools.set(poolName, { ...pool, servers });
+  }
+
+  removeServer(poolName: string, slot: number): void {
+    const pool = this.#existing(poolName);
+    const servers = new Map(pool.servers);
+    if (!servers.delete(slot)) throw new Error(`invariant: ${poolName} has no slot ${slot}`);
+    this.pools.set(poolName, { ...pool, servers });
+  }
+
+  /** Takes over what another draft, made on top of this one, changed. */
+  merge(change: StateChange): void {
+    for (const [name, pool] of change.pools) this.pools.set(name, pool);
+    for (const [domain, pool] of change.domains) this.domains.set(domain, pool);
+  }
+
+  #existing(poolName: string): Pool {
+    const pool = this.pool(poolName);
+    if (!pool) throw new Error(`invariant: there is no ${poolName}`);
+    return pool;
+  }
+}

@@ -1,0 +1,139 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SERVER_STATES, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import { plan } from './plan.js';
+
+/** What HAProxy would hold, as a model: strict about everything the real one refuses. */
+class Model {
+  readonly domains: Map<string, string>;
+  readonly pools = new Map<string, Map<number, ServerSpec>>();
+  readonly parked = new Map<string, Set<number>>();
+
+  constructor(routing: Routing, parked: readonly (readonly [string, number])[] = []) {
+    this.domains = new Map(routing.domains);
+    for (const [pool, servers] of routing.pools) this.pools.set(pool, new Map(servers));
+    for (const [pool, slot] of parked) this.#parkedIn(pool).add(slot);
+  }
+
+  apply(steps: readonly Step[], keepsConnections: (slot: number) => boolean = () => false): void {
+    for (const step of steps) this.#step(step, keepsConnections);
+  }
+
+  routing(): Routing {
+    const used = [...this.pools].filter(([, servers]) => servers.size > 0);
+    return { domains: this.domains, pools: new Map(used) };
+  }
+
+  #step(step: Step, keepsConnections: (slot: number) => boolean): void {
+    switch (step.op) {
+      case 'add_domain':
+        expect(this.domains.has(step.key)).toBe(false);
+        this.domains.set(step.key, step.pool);
+        return;
+      case 'set_domain':
+        expect(this.domains.has(step.key)).toBe(true);
+        this.domains.set(step.key, step.pool);
+        return;
+      case 'del_domain':
+        expect(this.domains.delete(step.key)).toBe(true);
+        return;
+      default:
+    }
+    const servers = this.pools.get(step.pool) ?? new Map<number, ServerSpec>();
+    this.pools.set(step.pool, servers);
+    const present = servers.get(step.slot);
+    if (step.op === 'put_server') {
+      expect(step.exists).toBe(present !== undefined || this.#parkedIn(step.pool).has(step.slot));
+      this.#parkedIn(step.pool).delete(step.slot);
+      servers.set(step.slot, step.server);
+      return;
+    }
+    expect(present).toBeDefined();
+    if (step.op === 'set_weight') servers.set(step.slot, { ...present!, weight: step.weight });
+    if (step.op === 'set_state') servers.set(step.slot, { ...present!, state: step.state });
+    if (step.op === 'remove_server') {
+      servers.delete(step.slot);
+      if (keepsConnections(step.slot)) this.#parkedIn(step.pool).add(step.slot);
+    }
+  }
+
+  #parkedIn(pool: string): Set<number> {
+    const slots = this.parked.get(pool) ?? new Set<number>();
+    this.parked.set(pool, slots);
+    return slots;
+  }
+}
+
+const server = fc.record<ServerSpec>({
+  ip: fc.constantFrom('10.0.0.1', '10.0.0.2', '2001:db8::1'),
+  http_port: fc.constantFrom(80, 8080),
+  weight: fc.integer({ min: 0, max: 256 }),
+  state: fc.constantFrom(...SERVER_STATES),
+});
+const poolName = fc.integer({ min: 1, max: 4 }).map((n) => `pool_${n}`);
+const slots = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 5 }), server), {
+  minLength: 1,
+  selector: ([s]) => s,
+});
+const routing: fc.Arbitrary<Routing> = fc.record({
+  domains: fc
+    .uniqueArray(fc.tuple(fc.constantFrom('a.io', '.a.io', 'b.io', 'c.io', 'd.io'), poolName), {
+      selector: ([d]) => d,
+    })
+    .map((entries) => new Map(entries)),
+  pools: fc
+    .uniqueArray(
+      fc.tuple(
+        poolName,
+        slots.map((entries) => new Map(entries)),
+      ),
+      { selector: ([p]) => p },
+    )
+    .map((entries) => new Map(entries)),
+});
+
+describe('plan', () => {
+  it('turns any routing into any other', () => {
+    fc.assert(
+      fc.property(routing, routing, (from, to) => {
+        const model = new Model(from);
+        model.apply(plan(from, to));
+        expect(model.routing()).toEqual(to);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('takes parked slots again, and leaves those it does not need', () => {
+    fc.assert(
+      fc.property(routing, routing, routing, fc.func(fc.boolean()), (a, b, c, keeps) => {
+        const model = new Model(a);
+        model.apply(plan(a, b), keeps);
+        model.apply(plan(b, c, model.parked), keeps);
+        expect(model.routing()).toEqual(c);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('has nothing to do where nothing differs', () => {
+    fc.assert(
+      fc.property(routing, (same) => {
+        expect(plan(same, new Model(same).routing())).toEqual([]);
+      }),
+    );
+  });
+
+  it('stops routing a name before its pool is given to another, and points at servers that are there', () => {
+    const spec: ServerSpec = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' };
+    const before: Routing = {
+      domains: new Map([['old.io', 'pool_1']]),
+      pools: new Map([['pool_1', new Map([[1, spec]])]]),
+    };
+    const after: Routing = {
+      domains: new Map([['new.io', 'pool_1']]),
+      pools: new Map([['pool_1', new Map([[1, { ...spec, ip: '10.0.0.2' }]])]]),
+    };
+    expect(plan(before, after).map((step) => step.op)).toEqual(['del_domain', 'put_server', 'add_domain']);
+  });
+});

@@ -1,0 +1,67 @@
+import type { PoolServers, Routing, ServerSpec, Step } from '../common/routing.js';
+
+/** Slots that HAProxy has but that serve nothing: in maintenance, free to be taken. Pool → slots. */
+export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;
+
+const NOTHING: ReadonlyMap<never, never> = new Map<never, never>();
+const NO_SLOTS: ReadonlySet<number> = new Set();
+
+/**
+ * The steps that turn `from` into `to`. Pure, and the only place where the suite decides what to tell HAProxy: a
+ * single change, a restore, a rollback and a drift repair are this function with different arguments.
+ *
+ * The order keeps requests whole: names that go stop being routed first, so that nobody reaches a pool that is
+ * being given to someone else; servers are there before a name points at them; servers that nothing points at any
+ * more go last.
+ */
+export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING): Step[] {
+  const steps: Step[] = [];
+  for (const key of from.domains.keys()) if (!to.domains.has(key)) steps.push({ op: 'del_domain', key });
+
+  const removals: Step[] = [];
+  for (const pool of new Set([...from.pools.keys(), ...to.pools.keys()])) {
+    planPool(
+      pool,
+      from.pools.get(pool) ?? NOTHING,
+      to.pools.get(pool) ?? NOTHING,
+      parked.get(pool) ?? NO_SLOTS,
+      steps,
+      removals,
+    );
+  }
+
+  for (const [key, pool] of to.domains) {
+    const present = from.domains.get(key);
+    if (present === undefined) steps.push({ op: 'add_domain', key, pool });
+    else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
+  }
+  steps.push(...removals);
+  return steps;
+}
+
+function planPool(
+  pool: string,
+  from: PoolServers,
+  to: PoolServers,
+  parked: ReadonlySet<number>,
+  steps: Step[],
+  removals: Step[],
+): void {
+  for (const [slot, server] of to) {
+    const present = from.get(slot);
+    if (!present || present.ip !== server.ip || present.http_port !== server.http_port) {
+      steps.push({ op: 'put_server', pool, slot, server, exists: present !== undefined || parked.has(slot) });
+    } else {
+      steps.push(...adjustments(pool, slot, present, server));
+    }
+  }
+  for (const slot of from.keys()) if (!to.has(slot)) removals.push({ op: 'remove_server', pool, slot });
+}
+
+function adjustments(pool: string, slot: number, from: ServerSpec, to: ServerSpec): Step[] {
+  const weight: Step[] =
+    from.weight === to.weight ? [] : [{ op: 'set_weight', pool, slot, weight: to.weight }];
+  const state: Step[] = from.state === to.state ? [] : [{ op: 'set_state', pool, slot, state: to.state }];
+  // A server taken out stops getting requests before its weight changes; one put in has its weight first.
+  return to.state === 'ready' ? [...weight, ...state] : [...state, ...weight];
+}
