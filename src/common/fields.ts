@@ -1,0 +1,312 @@
+import { applyDecorators, type Type as Class } from '@nestjs/common';
+import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
+import { plainToInstance, Transform, Type } from 'class-transformer';
+import { ValidateBy, ValidateIf, ValidateNested } from 'class-validator';
+import { canonicalDomain, DOMAIN_RULE } from './domain-name.js';
+import { findUnsafe } from './input-shape.js';
+import { canonicalIp, IP_RULE } from './ip-address.js';
+
+/**
+ * DTO fields. One call declares what a field is for Swagger (and so for the MCP schemas) and what is accepted at the
+ * door; each field has one rule and so at most one message. Types are strict: "80" is not a number in a JSON body.
+ *
+ * A class property initialiser is the field's default: it is shown in the schemas and makes the field optional.
+ */
+export interface FieldOptions<T> {
+  description: string;
+  example?: T;
+  /** May be absent. Fields with an initialiser may be absent anyway. */
+  optional?: boolean;
+  /** May be null; without it null is refused. */
+  nullable?: boolean;
+}
+
+/** Where a value came from: JSON bodies are taken as they are, text (path and query) is read as the field's type. */
+export const TEXT = 'text';
+/** Tool arguments; some models write a list as a string holding JSON. */
+export const TOOL = 'tool';
+
+interface FieldKind {
+  schema: ApiPropertyOptions;
+  accepts: (value: unknown) => boolean;
+  /** What is allowed, as it follows "must be". */
+  rule: string;
+}
+
+export interface StringOptions extends FieldOptions<string> {
+  minLength?: number;
+  maxLength?: number;
+  pattern?: RegExp;
+  format?: string;
+  /** Gives the canonical form, or undefined where the value is not allowed. The service sees the canonical form only. */
+  canonical?: (value: string) => string | undefined;
+  /** What is allowed, as it follows "must be"; needed with `pattern` and `canonical`. */
+  rule?: string;
+}
+
+export function StringField(options: StringOptions): PropertyDecorator {
+  const { minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, canonical } = options;
+  const kind: FieldKind = {
+    schema: {
+      type: String,
+      ...(minLength > 0 && { minLength }),
+      ...(Number.isFinite(maxLength) && { maxLength }),
+      ...(pattern && { pattern: pattern.source }),
+      ...(options.format && { format: options.format }),
+    },
+    accepts: (value) =>
+      typeof value === 'string' &&
+      value.length >= minLength &&
+      value.length <= maxLength &&
+      (pattern?.test(value) ?? true) &&
+      (!canonical || canonical(value) !== undefined),
+    rule: options.rule ?? `a string${lengthRule(minLength, maxLength)}`,
+  };
+  return canonical
+    ? applyDecorators(
+        Transform(
+          ({ value }: { value: unknown }) =>
+            typeof value === 'string' ? (canonical(value) ?? value) : value,
+          { toClassOnly: true },
+        ),
+        field(kind, options),
+      )
+    : field(kind, options);
+}
+
+/** A domain name or one-label wildcard; the service sees it lower-cased, without trailing dot, as A-labels. */
+export function DomainField(options: FieldOptions<string>): PropertyDecorator {
+  return StringField({
+    example: 'example.com',
+    ...options,
+    canonical: canonicalDomain,
+    rule: DOMAIN_RULE,
+  });
+}
+
+/** The address of a server; the service sees its canonical form. */
+export function IpField(options: FieldOptions<string>): PropertyDecorator {
+  return StringField({ example: '10.0.0.1', ...options, canonical: canonicalIp, rule: IP_RULE });
+}
+
+/** An instant, RFC 3339, such as 2026-01-31T12:00:00Z. */
+export function DateTimeField(options: FieldOptions<string>): PropertyDecorator {
+  const shape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+  return field(
+    {
+      schema: { type: String, format: 'date-time' },
+      accepts: (value) => typeof value === 'string' && shape.test(value) && !Number.isNaN(Date.parse(value)),
+      rule: 'a date and time such as 2026-01-31T12:00:00Z (RFC 3339)',
+    },
+    options,
+  );
+}
+
+export function IntField(options: FieldOptions<number> & { min?: number; max?: number }): PropertyDecorator {
+  const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = options;
+  const bounds = rangeRule(options.min, options.max);
+  return applyDecorators(
+    Transform(({ value }: { value: unknown }) => fromText(value, /^-?\d{1,15}$/, Number), {
+      toClassOnly: true,
+      groups: [TEXT],
+    }),
+    field(
+      {
+        schema: {
+          type: 'integer',
+          ...(options.min !== undefined && { minimum: min }),
+          ...(options.max !== undefined && { maximum: max }),
+        },
+        accepts: (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+        rule: `a whole number${bounds}`,
+      },
+      options,
+    ),
+  );
+}
+
+/** A number that need not be whole, such as a ratio or a duration. */
+export function NumberField(
+  options: FieldOptions<number> & { min?: number; max?: number },
+): PropertyDecorator {
+  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = options;
+  return applyDecorators(
+    Transform(({ value }: { value: unknown }) => fromText(value, /^-?\d{1,15}(?:\.\d{1,15})?$/, Number), {
+      toClassOnly: true,
+      groups: [TEXT],
+    }),
+    field(
+      {
+        schema: {
+          type: Number,
+          ...(options.min !== undefined && { minimum: min }),
+          ...(options.max !== undefined && { maximum: max }),
+        },
+        accepts: (value) => Number.isFinite(value) && Number(value) >= min && Number(value) <= max,
+        rule: `a number${rangeRule(options.min, options.max)}`,
+      },
+      options,
+    ),
+  );
+}
+
+export function BooleanField(options: FieldOptions<boolean>): PropertyDecorator {
+  return applyDecorators(
+    Transform(
+      ({ value }: { value: unknown }) => fromText(value, /^(?:true|false)$/, (text) => text === 'true'),
+      {
+        toClassOnly: true,
+        groups: [TEXT],
+      },
+    ),
+    field(
+      {
+        schema: { type: Boolean },
+        accepts: (value) => typeof value === 'boolean',
+        rule: 'true or false',
+      },
+      options,
+    ),
+  );
+}
+
+/** One of a fixed set of words. `name` makes it a schema of its own in the OpenAPI document. */
+export function EnumField(
+  values: readonly string[],
+  options: FieldOptions<string> & { name?: string },
+): PropertyDecorator {
+  return field(
+    {
+      schema: { enum: [...values], type: 'string', ...(options.name && { enumName: options.name }) },
+      accepts: (value) => typeof value === 'string' && values.includes(value),
+      rule: `one of ${values.join(', ')}`,
+    },
+    options,
+  );
+}
+
+export function NestedField(type: Class, options: FieldOptions<object>): PropertyDecorator {
+  return applyDecorators(
+    Type(() => type),
+    ValidateNested(),
+    field(
+      {
+        schema: { type: () => type },
+        accepts: (value) => value instanceof type,
+        rule: 'an object',
+      },
+      options,
+    ),
+  );
+}
+
+export interface ArrayOptions extends FieldOptions<unknown[]> {
+  minItems?: number;
+  maxItems?: number;
+  /** The most bytes the list may take as JSON. */
+  maxJsonBytes?: number;
+  /** Tool arguments may also give it as a string holding the JSON. */
+  orJsonText?: boolean;
+}
+
+export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOptions): PropertyDecorator {
+  const { minItems = 0, maxItems = Number.POSITIVE_INFINITY, maxJsonBytes } = options;
+  const isItem = (value: unknown): boolean => {
+    if (items === 'string') return typeof value === 'string';
+    if (items === 'integer') return Number.isSafeInteger(value);
+    return value instanceof items;
+  };
+  const text = options.orJsonText ? ', or a string holding its JSON' : '';
+  const size = maxJsonBytes === undefined ? '' : `, at most ${maxJsonBytes} bytes of JSON`;
+  const what = typeof items === 'string' ? `${items}s` : 'objects';
+  return applyDecorators(
+    ...(options.orJsonText ? [jsonText(items, maxJsonBytes)] : []),
+    ...(typeof items === 'string' ? [] : [Type(() => items), ValidateNested({ each: true })]),
+    field(
+      {
+        schema: {
+          type: typeof items === 'string' ? [items === 'string' ? String : Number] : [items],
+          ...(minItems > 0 && { minItems }),
+          ...(Number.isFinite(maxItems) && { maxItems }),
+          ...(options.orJsonText && { 'x-or-json-text': true }),
+        },
+        accepts: (value) =>
+          Array.isArray(value) &&
+          value.length >= minItems &&
+          value.length <= maxItems &&
+          value.every(isItem) &&
+          (maxJsonBytes === undefined || Buffer.byteLength(JSON.stringify(value)) <= maxJsonBytes),
+        rule: `a list of${lengthOf(minItems, maxItems)} ${what}${size}${text}`,
+      },
+      options,
+    ),
+  );
+}
+
+function field(kind: FieldKind, options: FieldOptions<unknown>): PropertyDecorator {
+  const nullable = options.nullable ?? false;
+  const message = `must be ${kind.rule}${nullable ? ', or null' : ''}`;
+  return (target, property) => {
+    const initial = initialOf(target, property);
+    const optional = options.optional === true || initial !== undefined;
+    const schema: ApiPropertyOptions = {
+      ...kind.schema,
+      description: options.description,
+      required: !optional,
+      ...(nullable && { nullable }),
+      ...(options.example !== undefined && { example: options.example }),
+      ...(initial !== undefined && { default: initial }),
+    } as ApiPropertyOptions;
+    ApiProperty(schema)(target, property);
+    ValidateIf((_, value) => !(value === undefined && optional) && !(value === null && nullable))(
+      target,
+      property,
+    );
+    ValidateBy({
+      name: 'field',
+      validator: { validate: (value) => kind.accepts(value), defaultMessage: () => message },
+    })(target, property);
+  };
+}
+
+/** Legacy decorators run once the class is complete, so its initialisers can be read: defaults are told once. */
+function initialOf(target: object, property: string | symbol): unknown {
+  const instance: object = new (target.constructor as Class)() as object;
+  return Reflect.get(instance, property);
+}
+
+function fromText(value: unknown, shape: RegExp, read: (text: string) => unknown): unknown {
+  return typeof value === 'string' && shape.test(value) ? read(value) : value;
+}
+
+function jsonText(items: Class | string, maxBytes = Number.POSITIVE_INFINITY): PropertyDecorator {
+  return Transform(
+    ({ value, options }) => {
+      if (typeof value !== 'string' || Buffer.byteLength(value) > maxBytes) return value as unknown;
+      try {
+        const parsed: unknown = JSON.parse(value);
+        if (!Array.isArray(parsed) || findUnsafe(parsed)) return value;
+        return typeof items === 'string' ? parsed : plainToInstance(items, parsed, options);
+      } catch {
+        return value;
+      }
+    },
+    { toClassOnly: true, groups: [TOOL] },
+  );
+}
+
+function rangeRule(min: number | undefined, max: number | undefined): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  if (min !== undefined) return ` of at least ${min}`;
+  return max === undefined ? '' : ` of at most ${max}`;
+}
+
+function lengthOf(min: number, max: number): string {
+  if (Number.isFinite(max)) return ` ${min} to ${max}`;
+  return min > 0 ? ` at least ${min}` : '';
+}
+
+function lengthRule(min: number, max: number): string {
+  const length = lengthOf(min, max);
+  return length === '' ? '' : ` of${length} characters`;
+}
