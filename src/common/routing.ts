@@ -6,6 +6,9 @@
 export const SERVER_STATES = ['ready', 'drain', 'maint'] as const;
 export type ServerState = (typeof SERVER_STATES)[number];
 
+export const DEFAULT_WEIGHT = 1;
+export const DEFAULT_HTTP_PORT = 80;
+
 export interface ServerSpec {
   /** Canonical IPv4 or IPv6 address. */
   ip: string;

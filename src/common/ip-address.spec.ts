@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import { canonicalIp, contains, networks } from './ip-address.js';
+
+describe('canonicalIp', () => {
+  it.each([
+    ['10.0.0.1', '10.0.0.1'],
+    ['2001:DB8:0:0:0::1', '2001:db8::1'],
+    ['::1', '::1'],
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['::ffff:a00:1', '10.0.0.1'],
+  ])('%s becomes %s', (input, canonical) => {
+    expect(canonicalIp(input)).toBe(canonical);
+  });
+
+  it.each([
+    '',
+    'example.com',
+    '10.0.0',
+    '010.0.0.1',
+    '10.0.0.256',
+    '10.0.0.1:80',
+    '10.0.0.1 ',
+    '[::1]',
+    'fe80::1%eth0',
+    '0.0.0.0',
+    '::',
+    '::ffff:0.0.0.0',
+    '224.0.0.1',
+    '255.255.255.255',
+    'ff02::1',
+    '10.0.0.1;',
+    '10.0.0.0/8',
+  ])('%j is refused', (input) => {
+    expect(canonicalIp(input)).toBeUndefined();
+  });
+});
+
+describe('networks', () => {
+  it('holds subnets and single addresses of both families, and sees through mapped IPv6', () => {
+    const set = networks(['10.0.0.0/8', '192.0.2.1', 'fd00::/8']);
+    for (const inside of ['10.1.2.3', '192.0.2.1', 'fd00::1', '::ffff:10.0.0.1'])
+      expect(contains(set, inside)).toBe(true);
+    for (const outside of ['11.0.0.1', '192.0.2.2', '2001:db8::1', '', 'nonsense'])
+      expect(contains(set, outside)).toBe(false);
+  });
+});

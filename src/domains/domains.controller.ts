@@ -1,0 +1,41 @@
+import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
+import { DomainRefDto } from '../common/domain-ref.dto.js';
+import { Serves } from '../common/rest-operation.js';
+import {
+  AddDomainDto,
+  DomainDto,
+  DomainListDto,
+  ListDomainsDto,
+  PutDomainBodyDto,
+  RemovedDomainDto,
+} from './domains.dto.js';
+import { DomainsService } from './domains.service.js';
+
+@Controller('api/v1/domains')
+export class DomainsController {
+  constructor(private readonly domains: DomainsService) {}
+
+  @Get()
+  @Serves(DomainsService, 'list')
+  list(@Query() query: ListDomainsDto): Promise<DomainListDto> {
+    return this.domains.list(query);
+  }
+
+  @Post()
+  @Serves(DomainsService, 'add', { status: 201 })
+  add(@Body() body: AddDomainDto): Promise<DomainDto> {
+    return this.domains.add(body);
+  }
+
+  @Put(':domain')
+  @Serves(DomainsService, 'put')
+  put(@Param() { domain }: DomainRefDto, @Body() body: PutDomainBodyDto): Promise<DomainDto> {
+    return this.domains.put({ ...body, domain });
+  }
+
+  @Delete(':domain')
+  @Serves(DomainsService, 'remove')
+  remove(@Param() path: DomainRefDto): Promise<RemovedDomainDto> {
+    return this.domains.remove(path);
+  }
+}

@@ -1,0 +1,97 @@
+import { Injectable } from '@nestjs/common';
+import { DomainRefDto } from '../common/domain-ref.dto.js';
+import { isWildcard } from '../common/domain-name.js';
+import { McpTool } from '../common/operation.js';
+import { paginate } from '../common/page.js';
+import { ServerNetworks } from '../common/server-networks.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { Settings } from '../settings/settings.js';
+import { addDomain, checkAddDomain, describeDomain, putDomain, removeDomain } from './domain-rules.js';
+import { AddDomainDto, DomainDto, DomainListDto, ListDomainsDto, RemovedDomainDto } from './domains.dto.js';
+
+/** Which names HAProxy answers for, and which pool each goes to. */
+@Injectable()
+export class DomainsService {
+  readonly #networks: ServerNetworks;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly settings: Settings,
+  ) {
+    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
+  }
+
+  @McpTool({
+    name: 'haproxy_list_domains',
+    title: 'List domains',
+    description:
+      'Lists the domains that HAProxy routes, sorted by name, with the pool of each. Use it to find a domain or to ' +
+      'see what shares a pool; narrow with search or pool instead of reading all pages. ' +
+      'haproxy_list_servers then shows the servers of one.',
+    output: DomainListDto,
+    readOnly: true,
+    idempotent: true,
+  })
+  async list(input: ListDomainsDto): Promise<DomainListDto> {
+    const { state } = this.persistence;
+    const needle = input.search?.toLowerCase();
+    const wanted = state
+      .sortedDomains()
+      .filter(
+        (domain) =>
+          (input.include_wildcards || !isWildcard(domain)) &&
+          (needle === undefined || domain.includes(needle)) &&
+          (input.pool === undefined || state.poolOf(domain) === input.pool),
+      );
+    const page = paginate(wanted, (domain) => domain, input);
+    return { ...page, items: page.items.map((domain) => describeDomain(state, domain)) };
+  }
+
+  @McpTool({
+    name: 'haproxy_add_domain',
+    title: 'Add a domain',
+    description:
+      'Makes HAProxy answer for a domain (or a wildcard such as *.example.com), without a reload. Give ip for a first ' +
+      'server, or share_with to join the pool of a domain that is there already; with neither the domain answers 503 ' +
+      'until haproxy_add_server gives it one. Fails with domain_exists where the domain is known.',
+    output: DomainDto,
+    errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
+  })
+  async add(input: AddDomainDto): Promise<DomainDto> {
+    this.#check(input);
+    const { value } = await this.persistence.commit((draft) =>
+      addDomain(draft, input, this.settings.poolCount),
+    );
+    return value;
+  }
+
+  /** `PUT`: the same request twice is the same as once. Not a tool: it is `add` for scripts that repeat themselves. */
+  async put(input: AddDomainDto): Promise<DomainDto> {
+    this.#check(input);
+    const { value } = await this.persistence.commit((draft) =>
+      putDomain(draft, input, this.settings.poolCount),
+    );
+    return value;
+  }
+
+  @McpTool({
+    name: 'haproxy_remove_domain',
+    title: 'Remove a domain',
+    description:
+      'HAProxy stops answering for a domain. If it is the last of its pool, the servers of the pool go with it; if ' +
+      'others share the pool, the servers stay. To take servers out of service for a while, use ' +
+      'haproxy_set_domain_state instead.',
+    output: RemovedDomainDto,
+    destructive: true,
+    errors: ['domain_not_found'],
+  })
+  async remove(input: DomainRefDto): Promise<RemovedDomainDto> {
+    const { value } = await this.persistence.commit((draft) => removeDomain(draft, input.domain));
+    return value;
+  }
+
+  #check(input: AddDomainDto): void {
+    checkAddDomain(input);
+    if (input.ip !== undefined) this.#networks.check(input.ip);
+  }
+}

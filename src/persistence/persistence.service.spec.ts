@@ -1,0 +1,193 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AppError } from '../common/errors.js';
+import { loadSettings, type Settings } from '../settings/settings.js';
+import { PersistenceService, type RoutingTarget } from './persistence.service.js';
+import type { Draft, StateChange } from './state.js';
+
+/** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
+class Target implements RoutingTarget {
+  readonly applied: StateChange[] = [];
+  refuse: (change: StateChange) => AppError | undefined = () => undefined;
+
+  renderPools(pools: ReadonlyMap<string, unknown>): string {
+    return `# ${[...pools.keys()].join(' ')}\n`;
+  }
+
+  async apply(change: StateChange): Promise<void> {
+    const refusal = this.refuse(change);
+    if (refusal) throw refusal;
+    this.applied.push(change);
+  }
+}
+
+const rejected = new AppError('haproxy_rejected', 'no');
+const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
+
+describe('PersistenceService', () => {
+  let home: string;
+  let settings: Settings;
+  let target: Target;
+  let service: PersistenceService;
+
+  const read = (file: keyof Settings['files']) => readFile(settings.files[file], 'utf8');
+  const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
+  const reopen = async () => {
+    await service.close();
+    service = new PersistenceService(settings);
+    service.bindTarget(target);
+    await service.open();
+  };
+
+  beforeEach(async () => {
+    home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
+    settings = loadSettings({ HAPROXY_HOME: home });
+    target = new Target();
+    service = new PersistenceService(settings);
+    service.bindTarget(target);
+    await service.open();
+  });
+
+  afterEach(async () => {
+    await service.close();
+    await rm(home, { recursive: true });
+  });
+
+  it('begins with an empty state whose files are all there', async () => {
+    expect(await allFiles()).toEqual(['{ "version": 1, "revision": 0,\n  "pools": {} }\n', '', '# \n']);
+  });
+
+  it('has a change in all files and in the target when it answers, and remembers it', async () => {
+    const { revision } = await service.commit((draft) => {
+      draft.addDomain('a.io', 'pool_1');
+      draft.addDomain('*.a.io', 'pool_1');
+      draft.putServer('pool_1', 1, { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' });
+    });
+    expect(revision).toBe(1);
+    expect(await read('map')).toBe('a.io pool_1\n.a.io pool_1\n');
+    expect(await read('pools')).toBe('# pool_1\n');
+    expect(target.applied).toHaveLength(1);
+    await reopen();
+    expect(service.state.poolOf('*.a.io')).toBe('pool_1');
+    expect(service.state.revision).toBe(1);
+  });
+
+  it('gives the pool back with its last domain', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    await service.commit((draft) => draft.removeDomain('a.io'));
+    expect(service.state.pools.size).toBe(0);
+    expect(await read('map')).toBe('');
+  });
+
+  it('leaves every byte as it was when the target refuses', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    const before = await allFiles();
+    target.refuse = () => rejected;
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toBe(rejected);
+    expect(await allFiles()).toEqual(before);
+    expect(await readdir(join(home, 'conf'))).toHaveLength(3);
+    expect(service.state.poolOf('b.io')).toBeUndefined();
+    expect(service.state.revision).toBe(1);
+  });
+
+  it('commits 200 changes together, each with its own revision', async () => {
+    const names = Array.from({ length: 200 }, (_, n) => `d${n}.io`);
+    const results = await Promise.all(names.map((name, n) => service.commit(add(name, `pool_${n + 1}`))));
+    expect(results.map((result) => result.revision)).toEqual(names.map((_, n) => n + 1));
+    expect(target.applied.length).toBeLessThan(5);
+    await reopen();
+    expect(service.state.domainCount).toBe(200);
+  });
+
+  it('refuses the one of a group that HAProxy refuses, and commits the others', async () => {
+    target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
+    const results = await Promise.allSettled(
+      ['a.io', 'bad.io', 'c.io'].map((name, n) => service.commit(add(name, `pool_${n + 1}`))),
+    );
+    expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(await read('map')).toBe('a.io pool_1\nc.io pool_3\n');
+    expect(service.state.revision).toBe(2);
+  });
+
+  it('refuses one change by its rule and commits those beside it', async () => {
+    const refusal = new AppError('domain_exists', 'there already');
+    const results = await Promise.allSettled([
+      service.commit(add('a.io', 'pool_1')),
+      service.commit(() => {
+        throw refusal;
+      }),
+    ]);
+    expect(results[0]).toMatchObject({ status: 'fulfilled' });
+    expect(results[1]).toEqual({ status: 'rejected', reason: refusal });
+  });
+
+  it('costs no revision and no write when nothing changes', async () => {
+    const { revision, value } = await service.commit(() => 'same');
+    expect([revision, value, target.applied.length]).toEqual([0, 'same', 0]);
+  });
+
+  it('answers storage_failed and changes nothing where it cannot write', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    // A folder that is gone fails the same way for root, who may write to any folder that is there.
+    await rm(join(home, 'conf'), { recursive: true });
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
+    expect(target.applied).toHaveLength(1);
+    await mkdir(join(home, 'conf'));
+    await service.commit(add('c.io', 'pool_3'));
+    expect(await read('map')).toBe('a.io pool_1\nc.io pool_3\n');
+  });
+
+  it('takes the change back out of HAProxy when the files cannot be put in place', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    const { apply } = Target.prototype;
+    target.apply = async (change) => {
+      await apply.call(target, change);
+      if (!change.domains.has('b.io') || target.applied.length > 2) return;
+      await rm(settings.files.map);
+      await mkdir(join(settings.files.map, 'in-the-way'), { recursive: true });
+    };
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
+    expect(target.applied.at(-1)?.domains).toEqual(new Map([['b.io', undefined]]));
+    expect(await read('servers')).not.toContain('b.io');
+    expect(await read('pools')).not.toContain('pool_2');
+  });
+
+  it('rewrites derived files that someone changed, and clears what a killed suite left', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    await service.close();
+    await writeFile(settings.files.map, 'evil.io pool_9\n');
+    await writeFile(join(home, 'conf/.servers.json.4711.3.tmp'), '{');
+    await reopen();
+    expect(await read('map')).toBe('a.io pool_1\n');
+    expect((await readdir(join(home, 'conf'))).toSorted()).toEqual([
+      'domains.map',
+      'pools.cfg',
+      'servers.json',
+    ]);
+  });
+
+  it('never overwrites a servers.json that it cannot read', async () => {
+    await service.close();
+    await writeFile(settings.files.servers, '{ "version": 9 }');
+    service = new PersistenceService(settings);
+    service.bindTarget(target);
+    await expect(service.open()).rejects.toThrow(/servers.json:1: version is 9/);
+    expect(await read('servers')).toBe('{ "version": 9 }');
+  });
+
+  it('lets no second owner in, and names the first', async () => {
+    const second = new PersistenceService(settings);
+    second.bindTarget(target);
+    await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);
+  });
+
+  it('refuses changes once it is closing, after those that were queued', async () => {
+    const queued = service.commit(add('a.io', 'pool_1'));
+    const closed = service.close();
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'shutting_down' });
+    await closed;
+    expect((await queued).revision).toBe(1);
+  });
+});

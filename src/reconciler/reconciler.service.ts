@@ -1,0 +1,136 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { AppError, messageOf } from '../common/errors.js';
+import type { Step } from '../common/routing.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { renderPool } from '../haproxy/pools-cfg.js';
+import { PersistenceService, type RoutingTarget } from '../persistence/persistence.service.js';
+import { poolNumber, type Pool, type State, type StateChange } from '../persistence/state.js';
+import { Settings } from '../settings/settings.js';
+import { plan } from './plan.js';
+import { RoutingView } from './routing-view.js';
+
+/** What a restore found different and put right. */
+export interface RestoreReport {
+  /** Names added, re-pointed or removed. */
+  domains: number;
+  /** Servers made, changed or removed. */
+  servers: number;
+  duration_ms: number;
+}
+
+/**
+ * Keeps HAProxy equal to the desired state. It holds a view of what HAProxy has, so that a change costs no look;
+ * whenever that view may be wrong it is dropped, and the next step begins with a look.
+ */
+@Injectable()
+export class ReconcilerService implements RoutingTarget {
+  readonly #logger = new Logger('Reconciler');
+  #view: RoutingView | undefined;
+
+  constructor(
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly persistence: PersistenceService,
+    private readonly settings: Settings,
+  ) {
+    persistence.bindTarget(this);
+  }
+
+  /** Whether HAProxy is known to have the desired state; false asks for a restore. */
+  get inStep(): boolean {
+    return this.#view !== undefined;
+  }
+
+  /** HAProxy may have become another process or been changed by someone: look before the next step. */
+  forget(): void {
+    this.#view = undefined;
+  }
+
+  renderPools(pools: ReadonlyMap<string, Pool>): string {
+    let highest = this.settings.poolCount;
+    for (const name of pools.keys()) highest = Math.max(highest, poolNumber(name) ?? 0);
+    let text = POOLS_HEADER;
+    for (let number = 1; number <= highest; number += 1) {
+      const name = `pool_${number}`;
+      text += renderPool(name, pools.get(name)?.servers ?? NO_SERVERS);
+    }
+    return text;
+  }
+
+  async apply(change: StateChange, before: State): Promise<void> {
+    try {
+      await this.#advance(change, this.#view ?? (await this.#look(before)));
+    } catch (error) {
+      this.forget();
+      if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') throw error;
+      await this.#applyAfterLook(change, before);
+    }
+  }
+
+  /**
+   * Puts the whole desired state into HAProxy, whatever it has now. Call it with no change under way
+   * (`PersistenceService.exclusively`).
+   *
+   * @throws AppError haproxy_unavailable or haproxy_rejected
+   */
+  async restore(): Promise<RestoreReport> {
+    const started = performance.now();
+    const { state } = this.persistence;
+    this.forget();
+    const view = await this.#look(state);
+    const steps = plan(view.routing, state.routing(), view.parked);
+    await this.#take(steps, view);
+    const named = new Set(steps.filter((step) => 'key' in step).map((step) => step.key));
+    const servers = new Set(
+      steps.filter((step) => 'slot' in step).map((step) => `${step.pool}_${step.slot}`),
+    );
+    const report = {
+      domains: named.size,
+      servers: servers.size,
+      duration_ms: Math.round(performance.now() - started),
+    };
+    this.#logger.log(
+      `HAProxy has revision ${state.revision}: ${report.domains} names and ${report.servers} servers put right in ${report.duration_ms} ms`,
+    );
+    return report;
+  }
+
+  /** HAProxy refused: someone else may have changed it. Look, try once more, and if that fails put it back. */
+  async #applyAfterLook(change: StateChange, before: State): Promise<void> {
+    try {
+      await this.#advance(change, await this.#look(before));
+    } catch (error) {
+      this.forget();
+      await this.#revert(change, before).catch((failure: unknown) => {
+        this.forget();
+        this.#logger.error(`HAProxy was not put back after a refused change: ${messageOf(failure)}`);
+      });
+      throw error;
+    }
+  }
+
+  async #advance(change: StateChange, view: RoutingView): Promise<void> {
+    const { from, to } = view.sidesOf(change);
+    await this.#take(plan(from, to, view.parked), view);
+  }
+
+  async #revert(change: StateChange, before: State): Promise<void> {
+    const asBefore: StateChange = {
+      pools: new Map([...change.pools.keys()].map((name) => [name, before.pool(name)])),
+      domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
+    };
+    await this.#advance(asBefore, await this.#look(before));
+  }
+
+  async #take(steps: readonly Step[], view: RoutingView): Promise<void> {
+    const { parked } = steps.length === 0 ? { parked: [] } : await this.runtime.apply(steps);
+    view.fold(steps, parked);
+    this.#view = view;
+  }
+
+  async #look(desired: State): Promise<RoutingView> {
+    return new RoutingView(await this.runtime.readRouting(), desired.routing());
+  }
+}
+
+const NO_SERVERS = new Map<never, never>();
+const POOLS_HEADER = `# Written by haproxy-suite from servers.json; changes made here are lost. See haproxy.cfg for the rest.\n`;

@@ -1,0 +1,103 @@
+import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import type { StateChange } from '../persistence/state.js';
+import type { ParkedSlots } from './plan.js';
+
+/**
+ * What HAProxy is known to have: what was read from it, kept up to date with each step that it accepted. A slot in
+ * maintenance that nobody wants is `parked`: it serves nothing and is free to be taken.
+ */
+export class RoutingView {
+  readonly #domains: Map<string, string>;
+  readonly #pools = new Map<string, Map<number, ServerSpec>>();
+  readonly #parked = new Map<string, Set<number>>();
+
+  /** `desired` tells a server in maintenance that is wanted so from a slot that is only parked. */
+  constructor(actual: Routing, desired: Routing) {
+    this.#domains = new Map(actual.domains);
+    for (const [pool, servers] of actual.pools) {
+      const wanted = desired.pools.get(pool);
+      for (const [slot, server] of servers) {
+        if (server.state === 'maint' && !wanted?.has(slot)) this.#parkedIn(pool).add(slot);
+        else this.#serversIn(pool).set(slot, server);
+      }
+    }
+  }
+
+  get routing(): Routing {
+    return { domains: this.#domains, pools: this.#pools };
+  }
+
+  get parked(): ParkedSlots {
+    return this.#parked;
+  }
+
+  /** The two sides of a change, restricted to what it touches, ready to be planned. */
+  sidesOf(change: StateChange): { from: Routing; to: Routing } {
+    const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
+    const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
+    for (const [domain, pool] of change.domains) {
+      const key = mapKeyOf(domain);
+      const present = this.#domains.get(key);
+      if (present !== undefined) from.domains.set(key, present);
+      if (pool !== undefined) to.domains.set(key, pool);
+    }
+    for (const [name, pool] of change.pools) {
+      const present = this.#pools.get(name);
+      if (present) from.pools.set(name, present);
+      if (pool) to.pools.set(name, pool.servers);
+    }
+    return { from, to };
+  }
+
+  /** Takes over what HAProxy accepted; `parked` are removed servers that still had connections. */
+  fold(steps: readonly Step[], parked: readonly { pool: string; slot: number }[]): void {
+    for (const step of steps) this.#foldStep(step);
+    for (const { pool, slot } of parked) this.#parkedIn(pool).add(slot);
+  }
+
+  #foldStep(step: Step): void {
+    switch (step.op) {
+      case 'add_domain':
+      case 'set_domain':
+        this.#domains.set(step.key, step.pool);
+        return;
+      case 'del_domain':
+        this.#domains.delete(step.key);
+        return;
+      case 'put_server':
+        this.#serversIn(step.pool).set(step.slot, step.server);
+        this.#parked.get(step.pool)?.delete(step.slot);
+        return;
+      case 'remove_server':
+        this.#serversIn(step.pool).delete(step.slot);
+        return;
+      case 'set_weight':
+        this.#adjust(step.pool, step.slot, { weight: step.weight });
+        return;
+      case 'set_state':
+        this.#adjust(step.pool, step.slot, { state: step.state });
+    }
+  }
+
+  #adjust(pool: string, slot: number, change: Partial<ServerSpec>): void {
+    const server = this.#serversIn(pool).get(slot);
+    if (server) this.#serversIn(pool).set(slot, { ...server, ...change });
+  }
+
+  #serversIn(pool: string): Map<number, ServerSpec> {
+    return entry(this.#pools, pool, () => new Map<number, ServerSpec>());
+  }
+
+  #parkedIn(pool: string): Set<number> {
+    return entry(this.#parked, pool, () => new Set<number>());
+  }
+}
+
+function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}

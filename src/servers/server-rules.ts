@@ -1,0 +1,141 @@
+import { AppError } from '../common/errors.js';
+import { serverName, type ServerSpec, type ServerState } from '../common/routing.js';
+import { requirePool } from '../persistence/lookup.js';
+import type { Draft, Pool, StateReader } from '../persistence/state.js';
+import type { ServerInputDto } from './servers.dto.js';
+
+/** A server and where it stands. */
+export interface PlacedServer {
+  pool: string;
+  slot: number;
+  server: ServerSpec;
+}
+
+/** @throws AppError domain_not_found, server_not_found */
+export function requireServer(state: StateReader, domain: string, slot: number): PlacedServer {
+  const { name, pool } = requirePool(state, domain);
+  const server = pool.servers.get(slot);
+  if (!server) {
+    const taken = [...pool.servers.keys()].toSorted((a, b) => a - b).join(', ') || 'none';
+    throw new AppError(
+      'server_not_found',
+      `${domain} has no server in slot ${slot} (${serverName(name, slot)}); slots in use: ${taken}. ` +
+        'haproxy_list_servers shows them.',
+    );
+  }
+  return { pool: name, slot, server };
+}
+
+/** @throws AppError domain_not_found */
+export function serversOf(state: StateReader, domain: string): PlacedServer[] {
+  const { name, pool } = requirePool(state, domain);
+  return [...pool.servers]
+    .toSorted(([a], [b]) => a - b)
+    .map(([slot, server]) => ({ pool: name, slot, server }));
+}
+
+/**
+ * Adds all or none. Slot 0 takes the lowest free one, after those that were asked for by number; a slot that holds
+ * the same address already is left as it is.
+ *
+ * @throws AppError domain_not_found, slot_taken, pool_full, validation_failed
+ */
+export function addServers(
+  draft: Draft,
+  domain: string,
+  inputs: readonly ServerInputDto[],
+  maxSlots: number,
+): PlacedServer[] {
+  const { name } = requirePool(draft, domain);
+  checkSlots(inputs, maxSlots);
+  const placed = inputs.map((): PlacedServer | undefined => undefined);
+  const inOrder = [...inputs.keys()].toSorted(
+    (a, b) => Number(inputs[a]?.slot === 0) - Number(inputs[b]?.slot === 0),
+  );
+  for (const index of inOrder) {
+    const input = inputs[index];
+    if (input) placed[index] = addServer(draft, domain, name, input, maxSlots);
+  }
+  return placed.filter((server) => server !== undefined);
+}
+
+function addServer(
+  draft: Draft,
+  domain: string,
+  poolName: string,
+  input: ServerInputDto,
+  maxSlots: number,
+): PlacedServer {
+  const { pool } = requirePool(draft, domain);
+  const slot = input.slot === 0 ? lowestFreeSlot(pool, poolName, domain, maxSlots) : input.slot;
+  const present = pool.servers.get(slot);
+  if (present && present.ip === input.ip && present.http_port === input.http_port)
+    return { pool: poolName, slot, server: present };
+  if (present)
+    throw new AppError(
+      'slot_taken',
+      `Slot ${slot} of ${domain} holds ${present.ip}:${present.http_port}. Use another slot (0 takes the lowest free ` +
+        'one), or remove that server first (haproxy_remove_server).',
+      { existing: { slot, name: serverName(poolName, slot), ...present } },
+    );
+  const server: ServerSpec = {
+    ip: input.ip,
+    http_port: input.http_port,
+    weight: input.weight,
+    state: 'ready',
+  };
+  draft.putServer(poolName, slot, server);
+  return { pool: poolName, slot, server };
+}
+
+/** @throws AppError domain_not_found, server_not_found */
+export function removeServer(draft: Draft, domain: string, slot: number): PlacedServer {
+  const placed = requireServer(draft, domain, slot);
+  draft.removeServer(placed.pool, slot);
+  return placed;
+}
+
+/** @throws AppError domain_not_found, server_not_found */
+export function changeServer(
+  draft: Draft,
+  domain: string,
+  slot: number,
+  change: { state: ServerState } | { weight: number },
+): PlacedServer {
+  const placed = requireServer(draft, domain, slot);
+  const server = { ...placed.server, ...change };
+  const same = server.state === placed.server.state && server.weight === placed.server.weight;
+  if (!same) draft.putServer(placed.pool, slot, server);
+  return { ...placed, server };
+}
+
+/** @throws AppError domain_not_found */
+export function changeDomainState(draft: Draft, domain: string, state: ServerState): PlacedServer[] {
+  return serversOf(draft, domain).map(({ slot }) => changeServer(draft, domain, slot, { state }));
+}
+
+function checkSlots(inputs: readonly ServerInputDto[], maxSlots: number): void {
+  const seen = new Set<number>();
+  const errors = inputs.flatMap((input, index) => {
+    const field = inputs.length === 1 ? 'slot' : `servers[${index}].slot`;
+    if (input.slot > maxSlots)
+      return [
+        { field, message: `slot must be 0 (the lowest free one) or 1 to ${maxSlots} (HAPROXY_MAX_SLOTS)` },
+      ];
+    if (input.slot !== 0 && seen.has(input.slot))
+      return [{ field, message: `slot ${input.slot} is given twice` }];
+    seen.add(input.slot);
+    return [];
+  });
+  const [first] = errors;
+  if (first) throw new AppError('validation_failed', `${first.field}: ${first.message}`, { errors });
+}
+
+function lowestFreeSlot(pool: Pool, poolName: string, domain: string, maxSlots: number): number {
+  for (let slot = 1; slot <= maxSlots; slot += 1) if (!pool.servers.has(slot)) return slot;
+  throw new AppError(
+    'pool_full',
+    `${poolName}, the pool of ${domain}, has all its ${maxSlots} slots in use. Remove a server ` +
+      '(haproxy_remove_server), or raise HAPROXY_MAX_SLOTS and restart the suite.',
+  );
+}

@@ -1,0 +1,77 @@
+import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
+import { DomainRefDto } from '../common/domain-ref.dto.js';
+import { PageQueryDto } from '../common/page.dto.js';
+import { Serves } from '../common/rest-operation.js';
+import {
+  AddServersBodyDto,
+  DomainStateDto,
+  RemovedServerDto,
+  ServerDto,
+  ServerInputDto,
+  ServerListDto,
+  ServerRefDto,
+  ServersDto,
+  StateBodyDto,
+  WaitDrainBodyDto,
+  WaitDrainPathDto,
+  WaitDrainResultDto,
+  WeightBodyDto,
+} from './servers.dto.js';
+import { ServersService } from './servers.service.js';
+import { WaitDrainService } from './wait-drain.service.js';
+
+@Controller('api/v1/domains/:domain')
+export class ServersController {
+  constructor(
+    private readonly servers: ServersService,
+    private readonly drain: WaitDrainService,
+  ) {}
+
+  @Get('servers')
+  @Serves(ServersService, 'list')
+  list(@Param() { domain }: DomainRefDto, @Query() query: PageQueryDto): Promise<ServerListDto> {
+    return this.servers.list({ ...query, domain });
+  }
+
+  @Post('servers')
+  @Serves(ServersService, 'add', { status: 201 })
+  add(@Param() { domain }: DomainRefDto, @Body() body: ServerInputDto): Promise<ServerDto> {
+    return this.servers.add({ ...body, domain });
+  }
+
+  @Post('servers/bulk')
+  @Serves(ServersService, 'addMany', { status: 201 })
+  addMany(@Param() { domain }: DomainRefDto, @Body() body: AddServersBodyDto): Promise<ServersDto> {
+    return this.servers.addMany({ ...body, domain });
+  }
+
+  @Delete('servers/:slot')
+  @Serves(ServersService, 'remove')
+  remove(@Param() path: ServerRefDto): Promise<RemovedServerDto> {
+    return this.servers.remove(path);
+  }
+
+  @Put('servers/:slot/state')
+  @Serves(ServersService, 'setState')
+  setState(@Param() path: ServerRefDto, @Body() body: StateBodyDto): Promise<ServerDto> {
+    return this.servers.setState({ ...body, ...path });
+  }
+
+  @Put('servers/:slot/weight')
+  @Serves(ServersService, 'setWeight')
+  setWeight(@Param() path: ServerRefDto, @Body() body: WeightBodyDto): Promise<ServerDto> {
+    return this.servers.setWeight({ ...body, ...path });
+  }
+
+  @Put('state')
+  @Serves(ServersService, 'setDomainState')
+  setDomainState(@Param() { domain }: DomainRefDto, @Body() body: StateBodyDto): Promise<DomainStateDto> {
+    return this.servers.setDomainState({ ...body, domain });
+  }
+
+  @Post('servers/:slot/wait-drain')
+  @Serves(WaitDrainService, 'wait', { status: 200 })
+  waitDrain(@Param() path: WaitDrainPathDto, @Body() body: WaitDrainBodyDto): Promise<WaitDrainResultDto> {
+    return this.drain.wait({ ...body, ...path });
+  }
+}

@@ -1,0 +1,182 @@
+import { OmitType, PickType } from '@nestjs/swagger';
+import {
+  ArrayField,
+  BooleanField,
+  DomainField,
+  EnumField,
+  IntField,
+  IpField,
+  StringField,
+} from '../common/fields.js';
+import { HttpPortField, SlotField, WeightField } from '../common/haproxy.fields.js';
+import { PageDto, PageQueryDto } from '../common/page.dto.js';
+import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../common/routing.js';
+
+/** What HAProxy reports of a server; `unknown` while it does not answer. */
+export const SERVER_STATUSES = ['UP', 'DOWN', 'DRAIN', 'MAINT', 'no check', 'unknown'] as const;
+export type ServerStatus = (typeof SERVER_STATUSES)[number];
+
+/** Bytes of JSON that one bulk request may take. */
+const BULK_BYTES = 10 * 1024;
+
+export class ListServersDto extends PageQueryDto {
+  @DomainField({ description: 'The domain whose servers to list.' })
+  domain: string;
+}
+
+export class ServerRefDto {
+  @DomainField({ description: 'The domain whose server it is.' })
+  domain: string;
+
+  @SlotField({ description: 'The slot of the server.', min: 1 })
+  slot: number;
+}
+
+export class ServerInputDto {
+  @SlotField({ description: 'The slot to use; 0 takes the lowest free one.', min: 0 })
+  slot: number = 0;
+
+  @IpField({ description: 'IPv4 or IPv6 address of the server. No host names.' })
+  ip: string;
+
+  @HttpPortField()
+  http_port: number = DEFAULT_HTTP_PORT;
+
+  @WeightField()
+  weight: number = DEFAULT_WEIGHT;
+}
+
+export class AddServerDto extends ServerInputDto {
+  @DomainField({ description: 'The domain whose pool gets the server.' })
+  domain: string;
+}
+
+export class AddServersDto {
+  @DomainField({ description: 'The domain whose pool gets the servers.' })
+  domain: string;
+
+  @ArrayField(ServerInputDto, {
+    description: 'The servers to add, all or none.',
+    example: [{ slot: 1, ip: '10.0.0.1', http_port: 80 }],
+    minItems: 1,
+    maxItems: 10,
+    maxJsonBytes: BULK_BYTES,
+    orJsonText: true,
+  })
+  servers: ServerInputDto[];
+}
+
+export class SetServerStateDto extends ServerRefDto {
+  @EnumField(SERVER_STATES, { description: 'The state to set.', example: 'drain' })
+  state: ServerState;
+}
+
+export class SetServerWeightDto extends ServerRefDto {
+  @WeightField()
+  weight: number;
+}
+
+export class SetDomainStateDto extends PickType(SetServerStateDto, ['domain', 'state']) {}
+
+export class WaitDrainDto {
+  @DomainField({ description: 'The domain whose servers to wait for.' })
+  domain: string;
+
+  @SlotField({ description: 'The slot to wait for; 0 waits for all servers of the domain.', min: 0 })
+  slot: number = 0;
+
+  @IntField({ description: 'Seconds to wait at most.', min: 1, max: 3600, example: 60 })
+  timeout: number = 30;
+}
+
+/** Bodies of the REST routes, whose paths hold domain and slot. */
+export class AddServersBodyDto extends OmitType(AddServersDto, ['domain']) {}
+export class StateBodyDto extends PickType(SetServerStateDto, ['state']) {}
+export class WeightBodyDto extends PickType(SetServerWeightDto, ['weight']) {}
+export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
+export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
+
+export class ServerDto {
+  @IntField({ description: 'Its slot in the pool.', min: 1, example: 1 })
+  slot: number;
+
+  @StringField({ description: 'Its name in HAProxy.', example: 'pool_5_1' })
+  name: string;
+
+  @StringField({ description: 'IPv4 or IPv6 address, canonical.', example: '10.0.0.1' })
+  ip: string;
+
+  @IntField({ description: 'Port.', min: 1, max: 65_535, example: 80 })
+  http_port: number;
+
+  @IntField({
+    description: 'Share of the requests, relative to the others of the pool.',
+    min: 0,
+    max: 256,
+    example: 1,
+  })
+  weight: number;
+
+  @EnumField(SERVER_STATES, { description: 'The state that was asked for.', example: 'ready' })
+  state: ServerState;
+
+  @EnumField(SERVER_STATUSES, { description: 'What HAProxy reports.', example: 'UP' })
+  status: ServerStatus;
+
+  @IntField({ description: 'Connections it has now.', min: 0, example: 0 })
+  connections: number;
+}
+
+export class ServersDto {
+  @ArrayField(ServerDto, { description: 'The servers, in the order they were given.' })
+  servers: ServerDto[];
+}
+
+export class ServerListDto extends PageDto {
+  @ArrayField(ServerDto, { description: 'The servers of this page, by slot.' })
+  items: ServerDto[];
+}
+
+export class RemovedServerDto extends PickType(ServerDto, ['slot', 'name', 'ip', 'http_port']) {}
+
+export class DomainStateDto extends ServersDto {
+  @StringField({ description: 'The domain.', example: 'example.com' })
+  domain: string;
+
+  @StringField({ description: 'Its pool.', example: 'pool_5' })
+  pool: string;
+
+  @ArrayField('string', {
+    description: 'Other domains of the pool, affected as well; the first 100.',
+    example: [],
+  })
+  shared_with: string[];
+
+  @EnumField(SERVER_STATES, { description: 'The state that all servers have now.', example: 'drain' })
+  state: ServerState;
+}
+
+export class DrainingServerDto {
+  @IntField({ description: 'Its slot.', min: 1, example: 1 })
+  slot: number;
+
+  @EnumField(SERVER_STATES, {
+    description: 'Its state; ready servers keep getting new requests.',
+    example: 'drain',
+  })
+  state: ServerState;
+
+  @IntField({ description: 'Connections left.', min: 0, example: 0 })
+  connections: number;
+}
+
+export class WaitDrainResultDto {
+  @BooleanField({ description: 'Whether no connection was left; false when the time was over first.' })
+  drained: boolean;
+
+  @IntField({ description: 'Milliseconds waited.', min: 0, example: 1200 })
+  waited_ms: number;
+
+  @ArrayField(DrainingServerDto, { description: 'The servers and what they have left.' })
+  servers: DrainingServerDto[];
+}

@@ -1,0 +1,189 @@
+import { Injectable } from '@nestjs/common';
+import { McpTool } from '../common/operation.js';
+import { paginate } from '../common/page.js';
+import { serverName } from '../common/routing.js';
+import { ServerNetworks } from '../common/server-networks.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { requirePool } from '../persistence/lookup.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import type { Change } from '../persistence/writer-queue.js';
+import { Settings } from '../settings/settings.js';
+import {
+  addServers,
+  changeDomainState,
+  changeServer,
+  removeServer,
+  serversOf,
+  type PlacedServer,
+} from './server-rules.js';
+import {
+  AddServerDto,
+  AddServersDto,
+  DomainStateDto,
+  ListServersDto,
+  RemovedServerDto,
+  ServerDto,
+  ServerListDto,
+  ServerRefDto,
+  SetDomainStateDto,
+  SetServerStateDto,
+  SetServerWeightDto,
+  ServersDto,
+} from './servers.dto.js';
+
+/** The servers behind each domain: which there are, and how much traffic each gets. */
+@Injectable()
+export class ServersService {
+  readonly #networks: ServerNetworks;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly settings: Settings,
+  ) {
+    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
+  }
+
+  @McpTool({
+    name: 'haproxy_list_servers',
+    title: 'List the servers of a domain',
+    description:
+      'Lists the servers in the pool of a domain, with the status and the current connections that HAProxy reports. ' +
+      'Use it before changing a server, to learn its slot. While HAProxy does not answer the status is "unknown".',
+    output: ServerListDto,
+    readOnly: true,
+    idempotent: true,
+    errors: ['domain_not_found'],
+  })
+  async list(input: ListServersDto): Promise<ServerListDto> {
+    const placed = serversOf(this.persistence.state, input.domain);
+    const page = paginate(placed, ({ slot }) => String(slot).padStart(4, '0'), input);
+    return { ...page, items: await this.#describe(page.items) };
+  }
+
+  @McpTool({
+    name: 'haproxy_add_server',
+    title: 'Add a server',
+    description:
+      'Adds a server to the pool of a domain; it gets requests as soon as the answer is there. Every domain that ' +
+      'shares the pool gets it too. Slot 0 takes the lowest free slot; a slot that holds this very address already is ' +
+      'left as it is. For several at once use haproxy_add_servers.',
+    output: ServerDto,
+    errors: ['domain_not_found', 'slot_taken', 'pool_full'],
+  })
+  async add(input: AddServerDto): Promise<ServerDto> {
+    this.#networks.check(input.ip);
+    return this.#one((draft) => addServers(draft, input.domain, [input], this.settings.maxSlots));
+  }
+
+  @McpTool({
+    name: 'haproxy_add_servers',
+    title: 'Add several servers',
+    description:
+      'Adds 1 to 10 servers to the pool of a domain, all or none: one that is refused refuses them all. Give a list ' +
+      'of {slot, ip, http_port, weight}, or a string that holds one as JSON.',
+    output: ServersDto,
+    errors: ['domain_not_found', 'slot_taken', 'pool_full', 'payload_too_large'],
+  })
+  async addMany(input: AddServersDto): Promise<ServersDto> {
+    for (const server of input.servers) this.#networks.check(server.ip);
+    const servers = await this.#commit((draft) =>
+      addServers(draft, input.domain, input.servers, this.settings.maxSlots),
+    );
+    return { servers };
+  }
+
+  @McpTool({
+    name: 'haproxy_remove_server',
+    title: 'Remove a server',
+    description:
+      'Takes a server out of the pool of a domain at once: no new request reaches it, those under way finish. To let ' +
+      'long connections end first, use haproxy_set_server_state with drain and haproxy_wait_drain before it.',
+    output: RemovedServerDto,
+    destructive: true,
+    errors: ['domain_not_found', 'server_not_found'],
+  })
+  async remove(input: ServerRefDto): Promise<RemovedServerDto> {
+    const { value } = await this.persistence.commit((draft) => removeServer(draft, input.domain, input.slot));
+    return {
+      slot: value.slot,
+      name: serverName(value.pool, value.slot),
+      ip: value.server.ip,
+      http_port: value.server.http_port,
+    };
+  }
+
+  @McpTool({
+    name: 'haproxy_set_server_state',
+    title: 'Set the state of a server',
+    description:
+      'ready: gets requests. drain: gets no new ones, those under way and sticky ones go on. maint: out of service, ' +
+      'health checks stopped. Before maintenance use drain, then haproxy_wait_drain, then maint; afterwards ready.',
+    output: ServerDto,
+    idempotent: true,
+    errors: ['domain_not_found', 'server_not_found'],
+  })
+  async setState(input: SetServerStateDto): Promise<ServerDto> {
+    return this.#one((draft) => [changeServer(draft, input.domain, input.slot, { state: input.state })]);
+  }
+
+  @McpTool({
+    name: 'haproxy_set_server_weight',
+    title: 'Set the weight of a server',
+    description:
+      'Sets how large a share of the requests a server gets: its weight divided by the sum of the weights of its ' +
+      'pool. 0 sends it no new requests. To shift traffic between two servers, raise one and lower the other in steps.',
+    output: ServerDto,
+    idempotent: true,
+    errors: ['domain_not_found', 'server_not_found'],
+  })
+  async setWeight(input: SetServerWeightDto): Promise<ServerDto> {
+    return this.#one((draft) => [changeServer(draft, input.domain, input.slot, { weight: input.weight })]);
+  }
+
+  @McpTool({
+    name: 'haproxy_set_domain_state',
+    title: 'Set the state of all servers of a domain',
+    description:
+      'Sets every server of the pool of a domain to ready, drain or maint in one change. Domains that share the pool ' +
+      'are affected too: the answer names them. With all servers in maint the domain answers 503.',
+    output: DomainStateDto,
+    idempotent: true,
+    destructive: true,
+    errors: ['domain_not_found'],
+  })
+  async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
+    const servers = await this.#commit((draft) => changeDomainState(draft, input.domain, input.state));
+    const { name, pool } = requirePool(this.persistence.state, input.domain);
+    const shared_with = pool.domains.filter((other) => other !== input.domain).slice(0, 100);
+    return { domain: input.domain, pool: name, shared_with, state: input.state, servers };
+  }
+
+  async #one(change: Change<PlacedServer[]>): Promise<ServerDto> {
+    const [server] = await this.#commit(change);
+    if (!server) throw new Error('invariant: a change of one server describes one server');
+    return server;
+  }
+
+  async #commit(change: Change<PlacedServer[]>): Promise<ServerDto[]> {
+    const { value } = await this.persistence.commit(change);
+    return this.#describe(value);
+  }
+
+  /** The saved servers with what HAProxy says of them now. */
+  async #describe(placed: readonly PlacedServer[]): Promise<ServerDto[]> {
+    const pool = placed[0]?.pool;
+    if (pool === undefined) return [];
+    const seen = await this.runtime.serverStatuses(pool).catch(() => []);
+    return placed.map(({ slot, server }) => {
+      const live = seen.find((status) => status.slot === slot);
+      return {
+        slot,
+        name: serverName(pool, slot),
+        ...server,
+        status: live?.status ?? 'unknown',
+        connections: live?.connections ?? 0,
+      };
+    });
+  }
+}
