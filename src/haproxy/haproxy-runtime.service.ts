@@ -1,0 +1,190 @@
+import { Injectable } from '@nestjs/common';
+import { AppError } from '../common/errors.js';
+import { canonicalIp } from '../common/ip-address.js';
+import { serverName, type Step } from '../common/routing.js';
+import { Settings } from '../settings/settings.js';
+import { type Command, runtimeCommand } from './command.js';
+import { type HaproxyInfo, parseInfo } from './info.parser.js';
+import { type MapEntry, parseMap } from './map.parser.js';
+import { isRefusal, type Reply, wordsOf } from './reply.js';
+import { parseBackends, routingOf, type RuntimeRouting } from './runtime-routing.js';
+import { RuntimeTransport } from './runtime-transport.js';
+import { parseServersState, type ServerStateRow } from './server-state.parser.js';
+import { type ServerStatusRow, statusRows } from './server-status.js';
+import { parseStat, type StatRow } from './stat.parser.js';
+import {
+  deleteCommand,
+  type PlannedCommand,
+  type Readdressed,
+  roundsOf,
+  type Slot,
+} from './step-commands.js';
+import { type HaproxyVersion, isAtLeast, parseVersion } from './version.parser.js';
+
+/** How long a new address may take to show; HAProxy needs under a millisecond. */
+const READDRESS_MS = 2_000;
+const NO_SUCH_PROXY = /No such (?:proxy|backend)/;
+const NO_SUCH_SERVER = /No such server/;
+
+/** What this HAProxy can do beyond what every 3.x can. */
+export interface HaproxyCapabilities {
+  version: HaproxyVersion;
+  /** `add backend`, 3.4 and newer. */
+  dynamicBackends: boolean;
+}
+
+/** Typed operations on a running HAProxy. Each is one connection; none keeps anything in memory that could be wrong. */
+@Injectable()
+export class HaproxyRuntimeService {
+  readonly #transport: RuntimeTransport;
+  #capabilities: { pid: number; value: HaproxyCapabilities } | undefined;
+
+  constructor(private readonly settings: Settings) {
+    this.#transport = new RuntimeTransport(settings.runtime);
+  }
+
+  /**
+   * Carries out a plan, in its order, and tells which removed servers stay parked in maintenance because
+   * connections to them last. After a throw HAProxy may have done a part of it: read the routing again.
+   *
+   * @throws AppError haproxy_rejected with HAProxy's words, or haproxy_unavailable
+   */
+  async apply(steps: readonly Step[]): Promise<{ parked: Slot[] }> {
+    const parked: Slot[] = [];
+    for (const round of roundsOf(steps, this.settings.files.map)) {
+      const replies = await this.#run(round.commands);
+      for (const [index, reply] of replies.entries()) {
+        const slot = round.commands[index]?.removes;
+        if (slot && isRefusal(reply)) parked.push(slot);
+      }
+      if (round.readdressed.length > 0) await this.#untilReaddressed(round.readdressed);
+    }
+    return { parked };
+  }
+
+  /** @throws AppError haproxy_rejected when the map was not loaded from the file of the settings */
+  async readRouting(): Promise<RuntimeRouting> {
+    const [servers, map, backends] = await this.#texts([
+      runtimeCommand`show servers state`,
+      runtimeCommand`show map ${this.settings.files.map}`,
+      runtimeCommand`show backend`,
+    ]);
+    return routingOf(parseServersState(servers ?? ''), parseMap(map ?? ''), parseBackends(backends ?? ''));
+  }
+
+  /** Deletes exactly these map entries, and not others of the same key (`RuntimeRouting.duplicates`). */
+  async deleteEntries(entries: readonly MapEntry[]): Promise<void> {
+    const file = this.settings.files.map;
+    await this.#run(entries.map(({ ref }) => ({ command: runtimeCommand`del map ${file} #${ref}` })));
+  }
+
+  async info(): Promise<HaproxyInfo> {
+    const [text] = await this.#texts([runtimeCommand`show info`]);
+    return parseInfo(text ?? '');
+  }
+
+  /** Every line of `show stat`: frontends, backends, servers and listeners. */
+  async stats(): Promise<StatRow[]> {
+    const [text] = await this.#texts([runtimeCommand`show stat`]);
+    return parseStat(text ?? '');
+  }
+
+  /** The suite's servers as HAProxy sees them now; of one pool if given. A pool that HAProxy does not have is empty. */
+  async serverStatuses(pool?: string): Promise<ServerStatusRow[]> {
+    const command =
+      pool === undefined ? runtimeCommand`show stat -1 4 -1` : runtimeCommand`show stat ${pool} 4 -1`;
+    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_PROXY }]);
+    if (!reply || isRefusal(reply)) return [];
+    return statusRows(parseStat(reply.text));
+  }
+
+  /**
+   * Deletes a slot that is parked in maintenance. False while connections to it last; true also when it is gone
+   * already.
+   */
+  async deleteParked(pool: string, slot: number): Promise<boolean> {
+    const planned = deleteCommand({ pool, slot });
+    const allowed = new RegExp(`${planned.goodRefusal?.source}|${NO_SUCH_SERVER.source}`, 'i');
+    const [reply] = await this.#run([{ ...planned, goodRefusal: allowed }]);
+    return reply !== undefined && (!isRefusal(reply) || NO_SUCH_SERVER.test(reply.text));
+  }
+
+  /**
+   * Waits, inside HAProxy, until a slot in maintenance has no connection left, at most `seconds`; then deletes it.
+   * True when it is gone.
+   */
+  async waitRemovable(pool: string, slot: number, seconds: number): Promise<boolean> {
+    // The transport takes a long silence for a hanging HAProxy, so that one wait is short and asked for again.
+    const until = performance.now() + seconds * 1_000;
+    for (;;) {
+      const left = Math.max(1, Math.min(2_000, Math.ceil(until - performance.now())));
+      const command = runtimeCommand`wait ${left}ms srv-removable ${pool}/${serverName(pool, slot)}`;
+      await this.#transport.run([command]);
+      if (await this.deleteParked(pool, slot)) return true;
+      if (performance.now() >= until) return false;
+    }
+  }
+
+  /** Asked once for each HAProxy process. */
+  async capabilities(): Promise<HaproxyCapabilities> {
+    const { pid, version: text } = await this.info();
+    if (this.#capabilities?.pid !== pid) {
+      const version = parseVersion(text);
+      this.#capabilities = { pid, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
+    }
+    return this.#capabilities.value;
+  }
+
+  async #untilReaddressed(expected: readonly Readdressed[]): Promise<void> {
+    const deadline = performance.now() + READDRESS_MS;
+    const pools = [...new Set(expected.map(({ pool }) => pool))];
+    // `wait` lets HAProxy's own task that changes addresses run before it is asked for them.
+    const commands = [runtimeCommand`wait 1ms`, ...showServers(pools)];
+    for (;;) {
+      const texts = await this.#texts(commands);
+      const rows = new Map<string, ServerStateRow>();
+      for (const text of texts.slice(1)) for (const row of parseServersState(text)) rows.set(row.server, row);
+      const missing = expected.find(({ pool, slot, server }) => {
+        const row = rows.get(serverName(pool, slot));
+        return !row || canonicalIp(row.address) !== server.ip || row.port !== server.http_port;
+      });
+      if (!missing) return;
+      if (performance.now() > deadline)
+        throw new AppError(
+          'haproxy_rejected',
+          `HAProxy took the new address of ${serverName(missing.pool, missing.slot)} but still shows another after ${READDRESS_MS} ms.`,
+        );
+    }
+  }
+
+  async #texts(commands: readonly Command[]): Promise<string[]> {
+    const replies = await this.#run(commands.map((command) => ({ command })));
+    return replies.map((reply) => reply.text);
+  }
+
+  /** Runs them in one connection and looks at every reply. */
+  async #run(planned: readonly PlannedCommand[]): Promise<Reply[]> {
+    const replies = await this.#transport.run(planned.map(({ command }) => command));
+    const refused = planned.flatMap((one, index) => {
+      const reply = replies[index];
+      const refusal = reply && isRefusal(reply, one.goodWarning) && !one.goodRefusal?.test(reply.text);
+      return refusal ? [{ line: one.command.line, words: wordsOf(reply) }] : [];
+    });
+    const [first] = refused;
+    if (!first) return replies;
+    const count =
+      refused.length === 1 ? '' : ` (and ${refused.length - 1} more of ${planned.length} commands)`;
+    throw new AppError(
+      'haproxy_rejected',
+      `HAProxy answered "${first.words}" to "${first.line.slice(0, 200)}"${count}. ` +
+        'If the answer names something missing, see that HAProxy was started with the pools file and map file of the settings.',
+    );
+  }
+}
+
+/** Above this many pools one look at all of them is less work for HAProxy than one for each. */
+function showServers(pools: readonly string[]): Command[] {
+  return pools.length > 20
+    ? [runtimeCommand`show servers state`]
+    : pools.map((pool) => runtimeCommand`show servers state ${pool}`);
+}

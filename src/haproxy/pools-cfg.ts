@@ -1,0 +1,16 @@
+import { type PoolServers, serverName } from '../common/routing.js';
+import { SERVER_KEYWORDS, serverAddress } from './server-keywords.js';
+
+/**
+ * One pool of pools.cfg. `balance` is always written, because 3.3 changed the default. A drained server gets weight
+ * 0, which gives it no new requests either when HAProxy starts by itself; the suite then puts the real weight back.
+ */
+export function renderPool(pool: string, servers: PoolServers): string {
+  let text = `backend ${pool} from pools\n    balance roundrobin\n`;
+  for (const [slot, server] of [...servers].toSorted(([one], [other]) => one - other)) {
+    const weight = server.state === 'drain' ? 0 : server.weight;
+    const disabled = server.state === 'maint' ? ' disabled' : '';
+    text += `    server ${serverName(pool, slot)} ${serverAddress(server.ip, server.http_port)} weight ${weight} ${SERVER_KEYWORDS.join(' ')}${disabled}\n`;
+  }
+  return text;
+}

@@ -1,0 +1,167 @@
+import { connect, type Socket } from 'node:net';
+import { AppError, messageOf } from '../common/errors.js';
+import type { SocketAddress } from '../settings/settings.js';
+import type { Command } from './command.js';
+import { parseReply, type Reply } from './reply.js';
+
+export interface TransportLimits {
+  connectMs: number;
+  /** The longest silence while answers are owed. */
+  idleMs: number;
+  /** A whole batch. */
+  overallMs: number;
+  /** All answers of a batch together; `show map` of 100,000 names is 5 MB. */
+  replyBytes: number;
+  /** One command with its payload: HAProxy's tune.bufsize (16,384 unless configured) less a reserve. */
+  commandBytes: number;
+}
+
+export const TRANSPORT_LIMITS: Readonly<TransportLimits> = {
+  connectMs: 2_000,
+  idleMs: 5_000,
+  overallMs: 60_000,
+  replyBytes: 256 * 1024 * 1024,
+  commandBytes: 15 * 1024,
+};
+
+/** In interactive mode HAProxy closes each answer with a line end and its prompt; no answer has it inside. */
+const PROMPT = Buffer.from('\n> ');
+/** `prompt` asks for that mode, and `set severity-output number` for levels; both are answered with nothing. */
+const PREAMBLE = 'prompt\nset severity-output number\n';
+const PREAMBLE_REPLIES = 2;
+
+/**
+ * Runs batches of commands on a Runtime API. A batch is one connection and one write; the answers are read while
+ * HAProxy works, so that a batch of any length passes through its 16 KB buffers.
+ *
+ * Each batch has a connection of its own on purpose: one kept open would pin the worker that a reload replaces, and
+ * commands would go to a process that no longer serves. It costs 0.2 ms.
+ */
+export class RuntimeTransport {
+  readonly #limits: TransportLimits;
+
+  constructor(
+    private readonly address: SocketAddress,
+    limits: Partial<TransportLimits> = {},
+  ) {
+    this.#limits = { ...TRANSPORT_LIMITS, ...limits };
+  }
+
+  /**
+   * One reply for each command, in order. HAProxy runs all of them, also after one that it refuses.
+   *
+   * @throws AppError haproxy_unavailable; commands may have been run all the same
+   */
+  async run(commands: readonly Command[]): Promise<Reply[]> {
+    if (commands.length === 0) return [];
+    for (const command of commands) {
+      if (command.size > this.#limits.commandBytes)
+        throw new AppError(
+          'payload_too_large',
+          `"${command.line.slice(0, 60)}" with its payload is ${command.size} bytes; HAProxy takes at most ${this.#limits.commandBytes}.`,
+        );
+    }
+    const text = `${PREAMBLE}${commands.map((command) => command.text).join('')}quit\n`;
+    const answer = await this.#exchange(text, PREAMBLE_REPLIES + commands.length);
+    const parts = answer.split('\n> ');
+    if (parts.length !== PREAMBLE_REPLIES + commands.length + 1)
+      throw this.#unavailable(
+        `it closed the connection after ${Math.max(0, parts.length - 1 - PREAMBLE_REPLIES)} of ${commands.length} answers` +
+          lastWords(parts.at(-1)),
+      );
+    return commands.map((command, index) =>
+      parseReply(parts[PREAMBLE_REPLIES + index] ?? '', command.payload !== undefined),
+    );
+  }
+
+  /** For messages: the unix path, or host:port. */
+  get name(): string {
+    return nameOf(this.address);
+  }
+
+  #exchange(text: string, replies: number): Promise<string> {
+    const limits = this.#limits;
+    return new Promise((resolve, reject) => {
+      const socket = open(this.address);
+      const chunks: Buffer[] = [];
+      let size = 0;
+      const fail = (reason: string) => {
+        clearTimeout(timer);
+        socket.destroy();
+        reject(this.#unavailable(reason));
+      };
+      let timer = setTimeout(() => fail(`no connection within ${limits.connectMs} ms`), limits.connectMs);
+
+      socket.on('connect', () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => fail(`the batch took more than ${limits.overallMs} ms`), limits.overallMs);
+        socket.setTimeout(limits.idleMs, () => fail(`it said nothing for ${limits.idleMs} ms`));
+        socket.write(text, 'latin1');
+      });
+      socket.on('data', (chunk) => {
+        size += chunk.length;
+        chunks.push(chunk);
+        if (size > limits.replyBytes) fail(`it answered more than ${limits.replyBytes} bytes`);
+        else if (
+          chunks.length === 1 &&
+          !PROMPT.subarray(0, chunk.length).equals(chunk.subarray(0, PROMPT.length))
+        )
+          fail(`what answers there is not a Runtime API${lastWords(chunk.toString('latin1'))}`);
+      });
+      socket.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)));
+      // `quit` makes HAProxy close when it has answered everything.
+      socket.on('close', () => {
+        clearTimeout(timer);
+        const answer = Buffer.concat(chunks).toString('utf8');
+        if (size === 0 && replies > 0) fail('it closed the connection without an answer');
+        else resolve(answer);
+      });
+    });
+  }
+
+  #unavailable(reason: string): AppError {
+    return new AppError(
+      'haproxy_unavailable',
+      `HAProxy does not answer on ${this.name}: ${reason}. ` +
+        'See that HAProxy runs and that its "stats socket" is where HAPROXY_SOCKET or HAPROXY_HOST and HAPROXY_PORT say, then try again.',
+    );
+  }
+}
+
+export function nameOf(address: SocketAddress): string {
+  if ('path' in address) return address.path;
+  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+function open(address: SocketAddress): Socket {
+  return 'path' in address
+    ? connect({ path: address.path })
+    : connect({ host: address.host, port: address.port, noDelay: true });
+}
+
+function lastWords(text = ''): string {
+  const words = text
+    .trim()
+    .split('\n', 1)[0]
+    ?.replaceAll(/[^ -~]/g, '?')
+    .slice(0, 160);
+  return words ? ` (${JSON.stringify(words)})` : '';
+}
+
+function reasonOf(error: NodeJS.ErrnoException): string {
+  // Connecting to a name with several addresses fails with one error for each of them.
+  const first = error instanceof AggregateError ? (error.errors[0] as NodeJS.ErrnoException) : error;
+  switch (first.code) {
+    case 'ECONNREFUSED':
+      return 'the connection was refused (nothing listens there)';
+    case 'ENOENT':
+      return 'there is no such socket file';
+    case 'EACCES':
+      return 'this user may not open the socket';
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'it closed the connection early';
+    default:
+      return messageOf(first);
+  }
+}

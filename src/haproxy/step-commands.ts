@@ -1,0 +1,185 @@
+import { type ServerSpec, serverName, type ServerState, type Step } from '../common/routing.js';
+import { type Command, mapPayload, runtimeCommand } from './command.js';
+import { SERVER_KEYWORDS, serverAddress } from './server-keywords.js';
+
+/** A command of a plan, and what its reply may be. */
+export interface PlannedCommand {
+  readonly command: Command;
+  /** A warning ([4]) of this form is success; any other is a refusal. */
+  readonly goodWarning?: RegExp;
+  /** A refusal of this form is success. */
+  readonly goodRefusal?: RegExp;
+  /** A refusal by `STILL_IN_USE` means that this slot stays parked in maintenance. */
+  readonly removes?: Slot;
+}
+
+export interface Slot {
+  pool: string;
+  slot: number;
+}
+
+/** A server whose new address HAProxy takes over a moment after it has answered. */
+export interface Readdressed extends Slot {
+  server: ServerSpec;
+}
+
+/**
+ * Commands for one connection. When `readdressed` is not empty, the next round waits until HAProxy shows those
+ * addresses, so that no server is put in service at the address it had before.
+ */
+export interface Round {
+  readonly commands: readonly PlannedCommand[];
+  readonly readdressed: readonly Readdressed[];
+}
+
+/** `set server … addr` answers at the warning level, success and failure alike. */
+const ADDRESS_SET = /\b(?:IP|port) changed from|nothing changed|no need to change/;
+const NO_CHECK = /Health check was not configured/;
+/** Its connections last, or the configuration refers to it: then it stays in maintenance. Nothing is killed. */
+export const STILL_IN_USE = /Server still has connections|cannot be removed at runtime/;
+
+/** Map entries that fit tune.bufsize together with the command. */
+const PIECE_BYTES = 14_000;
+
+/** What HAProxy is told for a plan. Pure; the order of the steps is kept. */
+export function roundsOf(steps: readonly Step[], mapFile: string): Round[] {
+  const rounds: Round[] = [];
+  let commands: PlannedCommand[] = [];
+  let index = 0;
+  while (index < steps.length) {
+    const step = steps[index];
+    if (!step) break;
+    const same = runFrom(steps, index, (other) =>
+      isReaddress(step) ? isReaddress(other) : other.op === step.op,
+    );
+    index += same.length;
+    if (isReaddress(step)) {
+      const puts = same.filter(isReaddress);
+      commands.push(...puts.flatMap((put) => addressCommands(put)));
+      rounds.push({ commands, readdressed: puts });
+      commands = puts.flatMap((put) => serviceCommands(put));
+    } else if (step.op === 'add_domain') {
+      commands.push(
+        ...addDomains(
+          same.filter((other) => other.op === 'add_domain'),
+          mapFile,
+        ),
+      );
+    } else {
+      commands.push(...same.flatMap((other) => commandsOf(other, mapFile)));
+    }
+  }
+  if (commands.length > 0) rounds.push({ commands, readdressed: [] });
+  return rounds;
+}
+
+type PutServer = Extract<Step, { op: 'put_server' }>;
+type AddDomain = Extract<Step, { op: 'add_domain' }>;
+
+function isReaddress(step: Step): step is PutServer {
+  return step.op === 'put_server' && step.exists;
+}
+
+function runFrom(steps: readonly Step[], start: number, belongs: (step: Step) => boolean): Step[] {
+  let end = start;
+  for (; end < steps.length; end += 1) {
+    const step = steps[end];
+    if (!step || !belongs(step)) break;
+  }
+  return steps.slice(start, end);
+}
+
+function commandsOf(step: Step, mapFile: string): PlannedCommand[] {
+  switch (step.op) {
+    case 'put_server':
+      return newServer(step);
+    case 'set_weight':
+      return [weightCommand(step, step.weight)];
+    case 'set_state':
+      return [stateCommand(step, step.state)];
+    case 'remove_server':
+      return [stateCommand(step, 'maint'), deleteCommand(step)];
+    case 'add_domain':
+      return addDomains([step], mapFile);
+    case 'set_domain':
+      return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
+    default:
+      return [{ command: runtimeCommand`del map ${mapFile} ${step.key}` }];
+  }
+}
+
+/** A server made at run time is in maintenance with its checks off until it is told otherwise. */
+function newServer(step: PutServer): PlannedCommand[] {
+  const { server } = step;
+  const address = serverAddress(server.ip, server.http_port);
+  const [pool, name] = [step.pool, serverName(step.pool, step.slot)];
+  const made = addServer(pool, name, address, server.weight);
+  return [{ command: made }, healthCommand(step), stateCommand(step, server.state)];
+}
+
+function addServer(pool: string, name: string, address: string, weight: number): Command {
+  return runtimeCommand`add server ${pool}/${name} ${address} weight ${weight} ${SERVER_KEYWORDS}`;
+}
+
+/** First half of re-addressing. A server that is not to serve stops before anything else about it changes. */
+function addressCommands(step: PutServer): PlannedCommand[] {
+  const { ip, http_port: port, state } = step.server;
+  const stop = state === 'ready' ? [] : [stateCommand(step, state)];
+  const command = runtimeCommand`set server ${step.pool}/${serverName(step.pool, step.slot)} addr ${ip} port ${port}`;
+  return [...stop, { command, goodWarning: ADDRESS_SET }];
+}
+
+/** Second half, once the address is in place: serving comes last. */
+function serviceCommands(step: PutServer): PlannedCommand[] {
+  const { weight, state } = step.server;
+  return [
+    weightCommand(step, weight),
+    // An operator's slot may have no check at all, or one declared `check disabled`.
+    { ...healthCommand(step), goodRefusal: NO_CHECK },
+    ...(state === 'ready' ? [stateCommand(step, state)] : []),
+  ];
+}
+
+function healthCommand({ pool, slot }: Slot): PlannedCommand {
+  return { command: runtimeCommand`enable health ${pool}/${serverName(pool, slot)}` };
+}
+
+/** Absolute, whatever weight the server was made with (0 included). */
+function weightCommand({ pool, slot }: Slot, weight: number): PlannedCommand {
+  return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} weight ${weight}` };
+}
+
+export function stateCommand({ pool, slot }: Slot, state: ServerState): PlannedCommand {
+  return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} state ${state}` };
+}
+
+export function deleteCommand({ pool, slot }: Slot): PlannedCommand {
+  return {
+    command: runtimeCommand`del server ${pool}/${serverName(pool, slot)}`,
+    goodRefusal: STILL_IN_USE,
+    removes: { pool, slot },
+  };
+}
+
+/** One name is one command; many share commands, which is what makes a restore of 100,000 names fast. */
+function addDomains(steps: readonly AddDomain[], mapFile: string): PlannedCommand[] {
+  const [only, second] = steps;
+  if (only && !second) return [{ command: runtimeCommand`add map ${mapFile} ${only.key} ${only.pool}` }];
+  const commands: PlannedCommand[] = [];
+  let entries: [string, string][] = [];
+  let size = 0;
+  const flush = () => {
+    if (entries.length > 0)
+      commands.push({ command: runtimeCommand`add map ${mapFile}`.with(mapPayload(entries)) });
+    entries = [];
+    size = 0;
+  };
+  for (const { key, pool } of steps) {
+    const bytes = key.length + pool.length + 2;
+    if (size + bytes > PIECE_BYTES) flush();
+    entries.push([key, pool]);
+    size += bytes;
+  }
+  flush();
+  return commands;
+}

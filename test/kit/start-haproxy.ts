@@ -1,0 +1,108 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { freePort } from './free-port.js';
+import type { HaproxyBinary } from './haproxy-versions.js';
+import { until } from './poll.js';
+import { tempHome } from './temp-home.js';
+
+export interface RunningHaproxy {
+  readonly home: string;
+  readonly httpPort: number;
+  readonly socket: string;
+  readonly mapFile: string;
+  readonly process: ChildProcess;
+  readonly output: string;
+  stop(): Promise<void>;
+}
+
+export interface StartOptions {
+  pools?: number;
+  /** More lines for pools.cfg, such as static servers. */
+  poolsText?: string;
+  map?: string;
+}
+
+/**
+ * A bare HAProxy of one process with a few pools, a map and a Runtime API socket, in a folder of its own: for tests
+ * of what speaks to HAProxy, independent of the template and of the managed mode.
+ */
+export async function startHaproxy(
+  binary: HaproxyBinary,
+  options: StartOptions = {},
+): Promise<RunningHaproxy> {
+  const home = await tempHome();
+  const httpPort = await freePort();
+  const socket = join(home.path, 'run/api.sock');
+  const mapFile = join(home.path, 'conf/domains.map');
+  const config = join(home.path, 'conf/haproxy.cfg');
+  let pools = options.poolsText ?? '';
+  for (let number = 1; number <= (options.pools ?? 5); number += 1)
+    pools += `backend pool_${number} from pools\n  balance roundrobin\n`;
+  await writeFile(mapFile, options.map ?? '');
+  await writeFile(config, `${base(socket, mapFile, httpPort)}${pools}`);
+
+  const child = spawn(binary.path, ['-db', '-f', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const stop = async () => {
+    child.kill('SIGKILL');
+    await exited;
+    await home.remove();
+  };
+  try {
+    await until(
+      () => {
+        if (child.exitCode !== null) throw new Error(output);
+        return canConnect(socket);
+      },
+      { what: `HAProxy ${binary.version} answering on ${socket}` },
+    );
+  } catch (error) {
+    await stop();
+    throw new Error(output, { cause: error });
+  }
+  return {
+    home: home.path,
+    httpPort,
+    socket,
+    mapFile,
+    process: child,
+    stop,
+    get output() {
+      return output;
+    },
+  };
+}
+
+export function canConnect(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const client = connect(path);
+    client.once('connect', () => {
+      client.destroy();
+      resolve(true);
+    });
+    client.once('error', () => resolve(false));
+  });
+}
+
+function base(socket: string, mapFile: string, port: number): string {
+  return `global
+  stats socket ${socket} mode 600 level admin
+  stats timeout 1m
+defaults pools
+  mode http
+  timeout connect 2s
+  timeout client 10s
+  timeout server 10s
+  option redispatch
+frontend web from pools
+  bind 127.0.0.1:${port}
+  use_backend %[req.hdr(host),field(1,:),lower,map_str(${mapFile})]
+`;
+}
