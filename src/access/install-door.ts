@@ -1,0 +1,31 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { DoorService } from './door.service.js';
+import { setPrincipal } from './principal.js';
+import { setSecurityHeaders } from './security-headers.js';
+
+/** Puts the door before everything that Fastify serves, and before any body is read. */
+export function installDoor(fastify: FastifyInstance, door: DoorService): void {
+  fastify.addHook('onRequest', (request, reply) => enter(door, request, reply, !request.is404));
+}
+
+/** @throws AppError where the caller may not come in. */
+export async function enter(
+  door: DoorService,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  exists: boolean,
+): Promise<void> {
+  setSecurityHeaders(reply.raw, request.url.split('?', 1)[0] ?? '');
+  try {
+    const principal = await door.admit(request.raw, exists);
+    if (principal) setPrincipal(request.raw, principal);
+  } catch (error) {
+    // Whoever is refused does not get the rest of a body read before the connection is free again.
+    if (hasBody(request)) void reply.header('connection', 'close');
+    throw error;
+  }
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}

@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto';
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { AppError, type ErrorCode, messageOf } from './errors.js';
+
+export const PROBLEM_JSON = 'application/problem+json';
+
+/** Turns everything thrown at the edge into problem details (RFC 9457). What is not ours never shows its words. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  protected readonly logger = new Logger('http');
+
+  catch(exception: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    this.answer(exception, http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>());
+  }
+
+  /** Also for errors that Fastify meets outside Nest, such as a path that cannot be decoded. */
+  answer(exception: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const error = toAppError(exception, `${request.method} ${pathOf(request.url)}`);
+    if (error.code === 'internal_error') this.logger.error(error.detail, stackOf(exception));
+    if (reply.sent || reply.raw.headersSent) return;
+    this.render(error, request, reply);
+  }
+
+  protected render(error: AppError, _request: FastifyRequest, reply: FastifyReply): void {
+    if (error.status === 401) void reply.header('www-authenticate', 'Bearer');
+    void reply.status(error.status).type(PROBLEM_JSON).send(JSON.stringify(error.toProblem()));
+  }
+}
+
+/** `route` (method and path) is named where there is no such route. */
+export function toAppError(exception: unknown, route: string): AppError {
+  if (exception instanceof AppError) return exception;
+  const status = exception instanceof HttpException ? exception.getStatus() : statusOf(exception);
+  const code = status !== undefined && status < 500 ? codeOf(status) : undefined;
+  if (code === undefined) return internalError(exception);
+  return new AppError(code, detailOf(code, route, exception), { cause: exception });
+}
+
+/** What the caller is told when the suite itself is at fault: an id to find the log line by, nothing else. */
+export function internalError(cause: unknown): AppError {
+  const id = randomUUID();
+  return new AppError(
+    'internal_error',
+    `This is a fault of the suite, not of the request. Its log has the reason under ${id}.`,
+    { cause },
+  );
+}
+
+function statusOf(exception: unknown): number | undefined {
+  const status: unknown =
+    typeof exception === 'object' && exception !== null ? Reflect.get(exception, 'statusCode') : undefined;
+  return typeof status === 'number' && status >= 400 ? status : undefined;
+}
+
+function codeOf(status: number): ErrorCode {
+  if (status === 401) return 'unauthorized';
+  if (status === 403) return 'forbidden';
+  if (status === 404 || status === 405) return 'not_found';
+  if (status === 413) return 'payload_too_large';
+  if (status === 415) return 'unsupported_media_type';
+  return 'malformed_request';
+}
+
+function detailOf(code: ErrorCode, route: string, exception: unknown): string {
+  if (code === 'not_found') return `${route} does not exist. The routes are listed in /openapi.json.`;
+  if (code === 'payload_too_large') return 'Send a smaller body: at most 1 MiB is read.';
+  if (code === 'unsupported_media_type') return 'Send the body as JSON, with Content-Type: application/json.';
+  if (code === 'malformed_request') return `The request cannot be read: ${messageOf(exception)}`;
+  return messageOf(exception);
+}
+
+function pathOf(url: string): string {
+  const path = url.split('?', 1)[0] ?? '';
+  return path.length > 200 ? `${path.slice(0, 200)}…` : path;
+}
+
+function stackOf(exception: unknown): string {
+  return exception instanceof Error ? (exception.stack ?? exception.message) : String(exception);
+}
