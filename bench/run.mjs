@@ -1,0 +1,52 @@
+// `npm run bench -- NAME…` runs the named scenarios (all without a name) and prints a table; `--json FILE` writes the
+// figures too. Every figure stands beside the floor that was measured in the same run. Needs `npm run build` and
+// HAProxy (`npm run tools -- haproxy-3.0`).
+import { readdir, writeFile } from 'node:fs/promises';
+import { cpus, release, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+
+const { values, positionals } = parseArgs({ options: { json: { type: 'string' } }, allowPositionals: true });
+const files = await readdir(new URL('./scenarios/', import.meta.url));
+const known = files.map((file) => file.replace(/\.mjs$/, '')).toSorted();
+const unknown = positionals.find((name) => !known.includes(name));
+if (unknown !== undefined) {
+  console.error(`There is no scenario ${unknown}; there are: ${known.join(', ')}.`);
+  process.exit(2);
+}
+
+const results = [];
+for (const name of positionals.length > 0 ? positionals : known) {
+  console.error(`running ${name} …`);
+  const { run } = await import(`./scenarios/${name}.mjs`);
+  results.push(...(await run()));
+}
+console.table(
+  Object.fromEntries(
+    results.map(({ scenario, haproxy, ms, floor, target }) => [
+      `${scenario} (${haproxy})`,
+      {
+        'ms (median)': round(ms),
+        'floor ms': round(floor),
+        ratio: round(ms / floor),
+        target: target === undefined ? '' : `≤ ${target}`,
+      },
+    ]),
+  ),
+);
+if (values.json !== undefined) {
+  const machine = {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    memory_gib: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+  };
+  await writeFile(
+    values.json,
+    `${JSON.stringify({ date: new Date().toISOString(), machine, results }, null, 2)}\n`,
+  );
+}
+
+function round(value) {
+  return Math.round(value * 100) / 100;
+}

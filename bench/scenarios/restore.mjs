@@ -1,0 +1,82 @@
+import 'reflect-metadata';
+import { bareExchange, haproxies, makeHome, median, startEmpty } from '../lib/haproxy.mjs';
+
+const ROUNDS = 5;
+const CASES = [
+  { servers: 1000, pools: 100, domains: 100 },
+  { servers: 1000, pools: 100, domains: 10_000 },
+];
+
+/** The whole state put into a HAProxy that came up empty, against the same commands on a bare socket. */
+export async function run() {
+  const results = [];
+  for (const { version, path } of haproxies()) {
+    for (const size of CASES) {
+      const ms = [];
+      const floor = [];
+      for (let round = 0; round < ROUNDS; round += 1) {
+        floor.push(await onEmptyHaproxy(path, size, bare));
+        ms.push(await onEmptyHaproxy(path, size, suite));
+      }
+      results.push({
+        scenario: `restore ${size.servers} servers, ${size.domains} domains`,
+        haproxy: version,
+        ms: median(ms),
+        floor: median(floor),
+        target: 1.3,
+      });
+    }
+  }
+  return results;
+}
+
+async function onEmptyHaproxy(binary, size, work) {
+  const home = await makeHome();
+  const haproxy = await startEmpty(binary, home.settings, size.pools);
+  try {
+    return await work(home.settings, await makeState(size));
+  } finally {
+    await haproxy.stop();
+    await home.remove();
+  }
+}
+
+async function suite(settings, state) {
+  const { Logger } = await import('@nestjs/common');
+  Logger.overrideLogger(false);
+  const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
+  const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
+  const persistence = { state, bindTarget: () => undefined };
+  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
+  const started = performance.now();
+  await reconciler.restore();
+  return performance.now() - started;
+}
+
+/** The commands are made before the clock runs; what is left is HAProxy and the socket. */
+async function bare(settings, state) {
+  const { plan } = await import('../../dist/reconciler/plan.js');
+  const { roundsOf } = await import('../../dist/haproxy/step-commands.js');
+  const nothing = { domains: new Map(), pools: new Map() };
+  const rounds = roundsOf(plan(nothing, state.routing()), settings.files.map);
+  const looks = `prompt\nshow servers state\nshow map ${settings.files.map}\nshow backend\nquit\n`;
+  const texts = rounds.map(
+    ({ commands }) => `prompt\n${commands.map(({ command }) => command.text).join('')}quit\n`,
+  );
+  const started = performance.now();
+  for (const text of [looks, ...texts]) await bareExchange(settings.runtime.path, text);
+  return performance.now() - started;
+}
+
+async function makeState({ servers, pools, domains }) {
+  const { State } = await import('../../dist/persistence/state.js');
+  const made = Array.from({ length: pools }, (_, p) => {
+    const slots = Array.from({ length: servers / pools }, (__, s) => [
+      s + 1,
+      { ip: `10.0.${p}.${s + 1}`, http_port: 80, weight: 1, state: 'ready' },
+    ]);
+    const names = Array.from({ length: domains / pools }, (__, d) => `d${d}.p${p}.example.com`);
+    return [`pool_${p + 1}`, { domains: names, servers: new Map(slots) }];
+  });
+  return new State(1, made);
+}
