@@ -1,0 +1,22 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { writeFileAtomic } from '../common/atomic-file.js';
+import type { Settings } from '../settings/settings.js';
+import { renderConfig } from './haproxy-cfg.template.js';
+
+/**
+ * Makes the folders that HAProxy needs and, only where it is missing, haproxy.cfg. True when it was written. The map
+ * and pools.cfg, which it refers to, are the caller's to write.
+ */
+export async function ensureConfig(settings: Settings): Promise<boolean> {
+  await mkdir(settings.folders.run, { recursive: true, mode: 0o755 });
+  await mkdir(settings.folders.certs, { recursive: true, mode: 0o700 });
+  await mkdir(dirname(settings.files.haproxyLog), { recursive: true });
+  if (existsSync(settings.files.config)) return false;
+  await writeFileAtomic(
+    settings.files.config,
+    renderConfig(settings, { ipv6: existsSync('/proc/net/if_inet6') }),
+  );
+  return true;
+}
