@@ -1,0 +1,150 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { freePort } from './free-port.js';
+import type { HaproxyBinary } from './haproxy-versions.js';
+import { until } from './poll.js';
+import { tempHome } from './temp-home.js';
+
+export interface ApiAnswer<T = Record<string, unknown>> {
+  status: number;
+  body: T;
+}
+
+export interface Home {
+  readonly path: string;
+  readonly httpPort: number;
+  readonly apiPort: number;
+  readonly env: Record<string, string>;
+  file(name: 'servers.json' | 'domains.map' | 'pools.cfg' | 'haproxy.cfg' | 'mcp-token.env'): string;
+  remove(): Promise<void>;
+}
+
+/** A folder and ports for one suite with a HAProxy of its own (managed mode). */
+export async function makeHome(haproxy: HaproxyBinary, env: Record<string, string> = {}): Promise<Home> {
+  const home = await tempHome();
+  const [apiPort, httpPort] = [await freePort(), await freePort()];
+  return {
+    path: home.path,
+    apiPort,
+    httpPort,
+    env: {
+      HAPROXY_HOME: home.path,
+      HAPROXY_BIN: haproxy.path,
+      HAPROXY_CONTROL: 'managed',
+      HAPROXY_SOCKET: join(home.path, 'run/haproxy.sock'),
+      HAPROXY_HTTP_BIND: `127.0.0.1:${httpPort}`,
+      HAPROXY_HTTPS_BIND: '',
+      HAPROXY_METRICS_BIND: '',
+      MCP_HOST: '127.0.0.1',
+      MCP_PORT: String(apiPort),
+      LOG_LEVEL: 'INFO',
+      ...env,
+    },
+    file: (name) => join(home.path, 'conf', name),
+    remove: () => home.remove(),
+  };
+}
+
+/** The suite as it is run for real: `node dist/main.js` as a process of its own. */
+export class Suite {
+  #output = '';
+
+  private constructor(
+    readonly home: Home,
+    readonly process: ChildProcess,
+    private readonly exited: Promise<number | null>,
+  ) {
+    for (const stream of [process.stdout, process.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        this.#output += chunk.toString();
+      });
+  }
+
+  static spawn(
+    home: Home,
+    env: Record<string, string> = {},
+    options: { uid?: number; gid?: number } = {},
+  ): Suite {
+    const child = spawn(process.execPath, [join(import.meta.dirname, '../../dist/main.js')], {
+      // Nothing of the machine's own settings may reach the suite under test.
+      env: { PATH: process.env['PATH'] ?? '', ...home.env, ...env },
+      cwd: home.path,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...options,
+    });
+    const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+    return new Suite(home, child, exited);
+  }
+
+  /** Started, and ready to be changed. */
+  static async start(home: Home, env: Record<string, string> = {}): Promise<Suite> {
+    const suite = Suite.spawn(home, env);
+    try {
+      await suite.untilReady();
+    } catch (error) {
+      await suite.kill();
+      throw new Error(suite.output, { cause: error });
+    }
+    return suite;
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.home.apiPort}`;
+  }
+
+  async untilReady(): Promise<void> {
+    await until(
+      async () => {
+        if (this.process.exitCode !== null) return true;
+        return (await fetch(`${this.url}/readyz`)).status === 200;
+      },
+      { timeout: 20_000, what: 'the suite being ready' },
+    );
+    if (this.process.exitCode !== null) throw new Error(`the suite ended with ${this.process.exitCode}`);
+  }
+
+  async token(): Promise<string> {
+    const text = await readFile(this.home.file('mcp-token.env'), 'utf8');
+    const token = /^MCP_TOKEN=(\S+)$/m.exec(text)?.[1];
+    if (token === undefined) throw new Error('there is no token yet');
+    return token;
+  }
+
+  /** One call of the REST API. A string is sent as it is, anything else as JSON. */
+  async api<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<ApiAnswer<T>> {
+    const response = await fetch(`${this.url}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${await this.token()}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    return { status: response.status, body: (await response.json()) as T };
+  }
+
+  /** SIGTERM: the suite stops its HAProxy and ends. */
+  async stop(): Promise<number | null> {
+    this.process.kill('SIGTERM');
+    return this.exited;
+  }
+
+  /** SIGKILL: its HAProxy goes on serving. */
+  async kill(): Promise<void> {
+    this.process.kill('SIGKILL');
+    await this.exited;
+  }
+
+  exitCode(): Promise<number | null> {
+    return this.exited;
+  }
+}

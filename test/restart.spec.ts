@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from './kit/backend.js';
+import { haproxyVersions } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+describe.each(haproxyVersions())('restarts with HAProxy $version', (haproxy) => {
+  let home: Home;
+  let suite: Suite;
+  let one: Backend;
+  let two: Backend;
+
+  const ask = async (host: string) => (await get(home.httpPort, host)).body;
+  const masterPid = async () =>
+    Number((await readFile(`${home.path}/run/haproxy.pid`, 'utf8')).trim().split('\n')[0]);
+
+  beforeEach(async () => {
+    [one, two] = [await startBackend('one'), await startBackend('two')];
+    home = await makeHome(haproxy);
+    suite = await Suite.start(home);
+    await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: one.port });
+    await suite.api('POST', '/domains', { domain: '*.b.example', ip: '127.0.0.1', http_port: one.port });
+    await suite.api('POST', '/domains/*.b.example/servers', {
+      ip: '127.0.0.1',
+      http_port: two.port,
+      weight: 7,
+    });
+    await suite.api('PUT', '/domains/*.b.example/servers/1/state', { state: 'drain' });
+  });
+
+  afterEach(async () => {
+    await suite.stop();
+    await Promise.all([one.close(), two.close()]);
+    await home.remove();
+  });
+
+  const expectSame = async () => {
+    expect(await ask('a.example')).toBe('one');
+    for (let n = 0; n < 4; n += 1) expect(await ask('x.b.example')).toBe('two');
+    const { body } = await suite.api('GET', '/domains/*.b.example/servers');
+    expect(body['items']).toMatchObject([
+      { slot: 1, state: 'drain', status: 'DRAIN' },
+      { slot: 2, state: 'ready', status: 'UP', weight: 7 },
+    ]);
+  };
+
+  it('goes on serving while the suite is killed, and is taken over by the next', async () => {
+    const before = await masterPid();
+    await suite.kill();
+    expect(await ask('a.example')).toBe('one');
+    suite = await Suite.start(home);
+    expect(await masterPid()).toBe(before);
+    await expectSame();
+    await suite.api('POST', '/domains', { domain: 'c.example', ip: '127.0.0.1', http_port: two.port });
+    expect(await ask('c.example')).toBe('two');
+  });
+
+  it('is started again when it is killed, with everything as it was', async () => {
+    process.kill(await masterPid(), 'SIGKILL');
+    await until(async () => (await ask('a.example')) === 'one', { what: 'HAProxy serving again' });
+    await until(async () => {
+      await expectSame();
+      return true;
+    });
+  });
+
+  it('comes back after both were killed, without a call', async () => {
+    const pid = await masterPid();
+    await suite.kill();
+    process.kill(pid, 'SIGKILL');
+    await until(
+      async () =>
+        ask('a.example').then(
+          () => false,
+          () => true,
+        ),
+      { what: 'HAProxy being gone' },
+    );
+    suite = await Suite.start(home);
+    await expectSame();
+  });
+
+  it('serves the same from its files alone, with the suite stopped', async () => {
+    expect(await suite.stop()).toBe(0);
+    await expect(ask('a.example')).rejects.toThrow();
+    const alone = spawn(haproxy.path, ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')], {
+      stdio: 'ignore',
+    });
+    const ended = new Promise((resolve) => alone.once('exit', resolve));
+    try {
+      await until(async () => (await ask('a.example')) === 'one', { what: 'HAProxy serving alone' });
+      for (let n = 0; n < 4; n += 1) expect(await ask('x.b.example')).toBe('two');
+    } finally {
+      alone.kill('SIGKILL');
+      await ended;
+    }
+    suite = await Suite.start(home);
+    await expectSame();
+  });
+});
