@@ -5,19 +5,14 @@ import { setSecurityHeaders } from './security-headers.js';
 
 /** Puts the door before everything that Fastify serves, and before any body is read. */
 export function installDoor(fastify: FastifyInstance, door: DoorService): void {
-  fastify.addHook('onRequest', (request, reply) => enter(door, request, reply, !request.is404));
+  fastify.addHook('onRequest', (request, reply) => enter(door, request, reply));
 }
 
 /** @throws AppError where the caller may not come in. */
-export async function enter(
-  door: DoorService,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  exists: boolean,
-): Promise<void> {
+async function enter(door: DoorService, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   setSecurityHeaders(reply.raw, request.url.split('?', 1)[0] ?? '');
   try {
-    const principal = await door.admit(request.raw, exists);
+    const principal = await door.admit(request.raw, !request.is404);
     if (principal) setPrincipal(request.raw, principal);
   } catch (error) {
     // Whoever is refused does not get the rest of a body read before the connection is free again.

@@ -1,7 +1,8 @@
+import { ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { ERROR_CODES, type ErrorCode, type Problem } from './errors.js';
 import { ArrayField, EnumField, IntField, StringField } from './fields.js';
-import { ApiPropertyOptional } from '@nestjs/swagger';
 
+@ApiSchema({ name: 'FieldError' })
 export class FieldErrorDto {
   @StringField({ description: 'Path of the field.', example: 'servers[0].ip' })
   field: string;
@@ -11,6 +12,7 @@ export class FieldErrorDto {
 }
 
 /** Problem details (RFC 9457), as every REST error is answered. */
+@ApiSchema({ name: 'Problem' })
 export class ProblemDto implements Problem {
   @StringField({
     description: 'A URN made of the code.',

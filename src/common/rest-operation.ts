@@ -58,6 +58,11 @@ export function Serves<T extends object>(
   );
 }
 
+/** The one argument of an operation, from the path and the query or body: `this.domains.add(joined(path, body))`. */
+export function joined<A extends object, B extends object>(first: A, second: B): A & B {
+  return Object.assign({}, first, second);
+}
+
 /** Every code a caller of the operation may meet. */
 export function codesOf(operation: Operation): ErrorCode[] {
   return [...new Set([...GENERAL, ...(operation.readOnly ? [] : CHANGING), ...operation.errors])];

@@ -1,0 +1,106 @@
+import { ConsoleLogger, type LoggerService, type LogLevel, type ModuleMetadata } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { SwaggerModule } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { AccessGuard } from './access/access.guard.js';
+import { CallContextInterceptor } from './access/call-context.interceptor.js';
+import { DoorService } from './access/door.service.js';
+import { installDoor } from './access/install-door.js';
+import { setSecurityHeaders } from './access/security-headers.js';
+import { AppModule } from './app.module.js';
+import { readJsonBodies } from './common/json-body.js';
+import { InputPipe } from './common/input.pipe.js';
+import { openApiDocument } from './common/openapi.js';
+import { VERSION } from './common/product.js';
+import { LifecycleService } from './lifecycle.service.js';
+import { EdgeFilter } from './mcp/edge.filter.js';
+import { ToolRegistry } from './mcp/tool-registry.js';
+import type { Settings } from './settings/settings.js';
+
+/** The most bytes a request body may have. The largest legitimate ones are certificates, of a few kilobytes. */
+export const BODY_LIMIT = 1024 * 1024;
+/** A body has to arrive within this time, so that slow senders do not hold connections for ever. */
+const REQUEST_TIMEOUT_MS = 60_000;
+
+export interface AppOptions {
+  /** Modules that only a test loads. */
+  modules?: NonNullable<ModuleMetadata['imports']>;
+  logger?: LoggerService | false;
+}
+
+/** Builds everything and touches nothing: no port, no file, no HAProxy. */
+export async function createApp(
+  settings: Settings,
+  options: AppOptions = {},
+): Promise<NestFastifyApplication> {
+  const filter = new EdgeFilter();
+  const adapter = new FastifyAdapter({
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Addresses are taken from the socket: what a header says about them is the caller's word.
+    trustProxy: false,
+    // Longer than any name can be, so that a name that is too long is told what is wrong with it.
+    routerOptions: { maxParamLength: 16_384 },
+    // A path that cannot be decoded is no route and reaches no hook, so there is no door to ask.
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+      setSecurityHeaders(reply.raw, '');
+      filter.answer(error, request, reply);
+    },
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(
+    AppModule.with(settings, options.modules),
+    adapter,
+    { bodyParser: false, abortOnError: false, logger: options.logger ?? loggerFor(settings) },
+  );
+  const fastify = adapter.getInstance();
+  readJsonBodies(fastify);
+  installDoor(fastify, app.get(DoorService));
+  app.useGlobalFilters(filter);
+  app.useGlobalGuards(new AccessGuard());
+  app.useGlobalPipes(new InputPipe());
+  app.useGlobalInterceptors(new CallContextInterceptor());
+  app.get(ToolRegistry).load(app);
+  SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION), {
+    jsonDocumentUrl: 'openapi.json',
+    raw: ['json'],
+    customSiteTitle: 'HAProxy Suite',
+    swaggerOptions: { persistAuthorization: true },
+  });
+  return app;
+}
+
+/** Builds, opens the port and starts. Whatever fails leaves nothing running. */
+export async function startApp(
+  settings: Settings,
+  options: AppOptions = {},
+): Promise<NestFastifyApplication> {
+  const app = await createApp(settings, options);
+  try {
+    const lifecycle = app.get(LifecycleService);
+    await lifecycle.prepare();
+    await app.listen(settings.api.port, settings.api.host);
+    await lifecycle.start();
+    return app;
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+}
+
+const LEVELS = {
+  DEBUG: ['fatal', 'error', 'warn', 'log', 'debug', 'verbose'],
+  INFO: ['fatal', 'error', 'warn', 'log'],
+  WARNING: ['fatal', 'error', 'warn'],
+  ERROR: ['fatal', 'error'],
+} as const satisfies Record<Settings['logLevel'], readonly LogLevel[]>;
+
+/** Lines for people on a terminal, JSON for everything else. */
+function loggerFor(settings: Settings): LoggerService {
+  const forPeople = process.stdout.isTTY;
+  return new ConsoleLogger({
+    json: !forPeople,
+    colors: forPeople,
+    logLevels: [...LEVELS[settings.logLevel]],
+  });
+}

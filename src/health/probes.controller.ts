@@ -1,0 +1,40 @@
+import { Controller, Get, HttpStatus, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { StringField } from '../common/fields.js';
+import { Readiness } from './readiness.js';
+
+class ProbeDto {
+  @StringField({ description: '`alive`, `ready` or `not_ready`.', example: 'ready' })
+  status: string;
+
+  @StringField({ description: 'Why.', optional: true })
+  reason?: string;
+}
+
+/** For supervisors and balancers; no token is needed. */
+@ApiTags('operations')
+@Controller()
+export class ProbesController {
+  constructor(private readonly readiness: Readiness) {}
+
+  @Get('healthz')
+  @ApiOperation({ operationId: 'healthz', summary: 'Is the process alive? Needs no token.' })
+  @ApiOkResponse({ type: ProbeDto })
+  alive(): ProbeDto {
+    return { status: 'alive' };
+  }
+
+  @Get('readyz')
+  @ApiOperation({ operationId: 'readyz', summary: 'Is everything restored? Needs no token.' })
+  @ApiOkResponse({ type: ProbeDto })
+  @ApiServiceUnavailableResponse({
+    type: ProbeDto,
+    description: 'Not yet, or no longer; the reason says why.',
+  })
+  ready(@Res({ passthrough: true }) reply: FastifyReply): ProbeDto {
+    const { ready, reason } = this.readiness.get();
+    if (!ready) void reply.status(HttpStatus.SERVICE_UNAVAILABLE);
+    return { status: ready ? 'ready' : 'not_ready', reason };
+  }
+}

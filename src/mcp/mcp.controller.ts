@@ -1,0 +1,65 @@
+import { All, Controller, Req, Res } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
+import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ChecksAccessItself } from '../access/access.guard.js';
+import { type Principal, principalOf } from '../access/principal.js';
+import { AppError } from '../common/errors.js';
+import { sendRpcError } from './rpc-error.js';
+import { type Session, SessionStore } from './session-store.js';
+
+const METHODS = new Set(['GET', 'POST', 'DELETE']);
+
+/** Streamable HTTP (MCP 2025-11-25, basic/transports): one session per client, one path for everything. */
+@ApiExcludeController()
+@Controller('mcp')
+export class McpController {
+  constructor(private readonly sessions: SessionStore) {}
+
+  @All()
+  @ChecksAccessItself()
+  async handle(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const principal = principalOf(request.raw);
+    if (!principal) throw new AppError('unauthorized', 'MCP needs a token.');
+    if (!METHODS.has(request.method)) {
+      void reply.header('allow', 'GET, POST, DELETE');
+      sendRpcError(reply, 405, -32000, 'Method not allowed: use POST, GET or DELETE.');
+      return;
+    }
+    const session = await this.sessionFor(request, reply, principal);
+    if (!session) return;
+    const { raw } = reply.hijack();
+    this.sessions.use(session, raw, request.method === 'GET');
+    await session.transport.handleRequest(request.raw, raw, request.body ?? null);
+  }
+
+  /** Undefined where the reply has been sent already. */
+  private async sessionFor(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    principal: Principal,
+  ): Promise<Session | undefined> {
+    const id = request.headers['mcp-session-id'];
+    if (typeof id === 'string') {
+      const session = this.sessions.find(id, principal);
+      if (!session) sendRpcError(reply, 404, -32001, 'Session not found: send initialize again.');
+      return session;
+    }
+    if (!startsSession(request.body)) {
+      sendRpcError(
+        reply,
+        400,
+        -32000,
+        'Send initialize first, then its Mcp-Session-Id header with every request.',
+      );
+      return undefined;
+    }
+    const session = await this.sessions.open(principal);
+    if (!session) sendRpcError(reply, 503, -32000, 'All sessions are busy: try again in a moment.');
+    return session;
+  }
+}
+
+function startsSession(body: unknown): boolean {
+  return Array.isArray(body) ? body.some((item) => isInitializeRequest(item)) : isInitializeRequest(body);
+}

@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
+import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { Principal } from '../access/principal.js';
+import { messageOf } from '../common/errors.js';
+import { McpServerFactory } from './mcp-server.factory.js';
+
+export const MAX_SESSIONS = 256;
+const IDLE_MS = 30 * 60_000;
+const REAP_MS = 60_000;
+const DRAIN_MS = 5000;
+
+export interface Session {
+  transport: StreamableHTTPServerTransport;
+  server: Server;
+  /** Nobody else may use the session, whoever learns its id. */
+  owner: string;
+  lastUsed: number;
+  /** Requests being answered. A listening stream is none: it can be opened again. */
+  busy: number;
+  streams: number;
+}
+
+/** MCP sessions: bound to their caller, bounded in number, closed when idle and at shutdown. */
+@Injectable()
+export class SessionStore implements BeforeApplicationShutdown {
+  private readonly logger = new Logger('mcp');
+  private readonly sessions = new Map<string, Session>();
+  private reaper: NodeJS.Timeout | undefined;
+  private closing = false;
+
+  constructor(private readonly servers: McpServerFactory) {}
+
+  get size(): number {
+    return this.sessions.size;
+  }
+
+  /** The caller's session; undefined where there is none of this id, or it is somebody else's. */
+  find(id: string, principal: Principal): Session | undefined {
+    const session = this.sessions.get(id);
+    return session?.owner === ownerOf(principal) ? session : undefined;
+  }
+
+  /** A session that is stored once the client's initialize is accepted; undefined where all are busy. */
+  async open(principal: Principal): Promise<Session | undefined> {
+    if (this.closing || (this.sessions.size >= MAX_SESSIONS && !this.makeRoom())) return undefined;
+    const server = this.servers.create(principal);
+    const transport = new StreamableHTTPServerTransport({
+      sessionIdGenerator: randomUUID,
+      onsessioninitialized: (id) => {
+        this.store(id, session);
+      },
+      onsessionclosed: (id) => {
+        this.sessions.delete(id);
+      },
+    });
+    const session: Session = {
+      transport,
+      server,
+      owner: ownerOf(principal),
+      lastUsed: Date.now(),
+      busy: 0,
+      streams: 0,
+    };
+    await server.connect(transport);
+    return session;
+  }
+
+  /** Counts a request of the session until it is answered. */
+  use(session: Session, response: ServerResponse, isStream: boolean): void {
+    const kind = isStream ? 'streams' : 'busy';
+    session.lastUsed = Date.now();
+    session[kind] += 1;
+    response.once('close', () => {
+      session[kind] -= 1;
+      session.lastUsed = Date.now();
+    });
+  }
+
+  /** Answers under way get a moment to finish; listening streams would never end by themselves. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.closing = true;
+    clearInterval(this.reaper);
+    const until = Date.now() + DRAIN_MS;
+    while (Date.now() < until && [...this.sessions.values()].some(({ busy }) => busy > 0))
+      await new Promise((resolve) => {
+        setTimeout(resolve, 25);
+      });
+    for (const [id, session] of this.sessions) this.close(id, session);
+  }
+
+  private store(id: string, session: Session): void {
+    // Several may have been opened at once, each while there was still room.
+    if (this.sessions.size >= MAX_SESSIONS) this.makeRoom();
+    this.sessions.set(id, session);
+    this.reaper ??= setInterval(() => {
+      this.reap();
+    }, REAP_MS).unref();
+  }
+
+  private reap(): void {
+    const limit = Date.now() - IDLE_MS;
+    for (const [id, session] of this.sessions)
+      if (session.busy === 0 && session.streams === 0 && session.lastUsed < limit) this.close(id, session);
+  }
+
+  private makeRoom(): boolean {
+    let oldest: [string, Session] | undefined;
+    for (const entry of this.sessions) {
+      const [, session] = entry;
+      if (session.busy === 0 && (!oldest || session.lastUsed < oldest[1].lastUsed)) oldest = entry;
+    }
+    if (oldest) this.close(...oldest);
+    return oldest !== undefined;
+  }
+
+  private close(id: string, session: Session): void {
+    this.sessions.delete(id);
+    session.server.close().catch((error: unknown) => {
+      this.logger.debug(`Closing a session failed: ${messageOf(error)}`);
+    });
+  }
+}
+
+function ownerOf({ kind, actor }: Principal): string {
+  return `${kind} ${actor}`;
+}

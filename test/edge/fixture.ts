@@ -1,0 +1,246 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Body, Controller, Delete, Get, Injectable, Module, Param, Post, Query } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { ApiTags, IntersectionType } from '@nestjs/swagger';
+import { startApp } from '../../src/app.js';
+import { callContext } from '../../src/common/call-context.js';
+import { AppError } from '../../src/common/errors.js';
+import {
+  ArrayField,
+  BooleanField,
+  DomainField,
+  EnumField,
+  IntField,
+  IpField,
+  NestedField,
+  StringField,
+} from '../../src/common/fields.js';
+import { McpTool } from '../../src/common/operation.js';
+import { joined, Serves } from '../../src/common/rest-operation.js';
+import { loadSettings } from '../../src/settings/settings.js';
+
+class ThingPath {
+  @DomainField({ description: 'Name of the thing.' })
+  domain: string;
+}
+
+class PartDto {
+  @IpField({ description: 'Address.' })
+  ip: string;
+
+  @IntField({ description: 'Port.', min: 1, max: 65_535, example: 80 })
+  http_port = 80;
+}
+
+class ThingBody {
+  @ArrayField(PartDto, { description: 'Parts.', optional: true, maxItems: 3, orJsonText: true })
+  parts?: PartDto[];
+
+  @NestedField(PartDto, { description: 'Spare.', optional: true, nullable: true })
+  spare?: PartDto | null;
+
+  @EnumField(['ready', 'drain'], { name: 'ThingState', description: 'State.' })
+  state = 'ready';
+}
+
+class AddThing extends IntersectionType(ThingPath, ThingBody) {}
+
+class ListThings {
+  @IntField({ description: 'How many.', min: 1, max: 1000 })
+  limit = 100;
+
+  @BooleanField({ description: 'All of them.' })
+  all = false;
+}
+
+class ThingDto extends AddThing {
+  @StringField({ description: 'Who asked.' })
+  actor: string;
+
+  @StringField({ description: 'How.', nullable: true })
+  via: string | null;
+}
+
+class ThingList {
+  @ArrayField(ThingDto, { description: 'Things.' })
+  items: ThingDto[];
+
+  @IntField({ description: 'The limit that was used.' })
+  limit: number;
+}
+
+@Injectable()
+export class ThingsService {
+  /** Set by a tool that waits, so that a test knows when it was cancelled. */
+  cancelled: Promise<void> = Promise.resolve();
+  private things: ThingDto[] = [];
+
+  @McpTool({
+    name: 'haproxy_list_things',
+    title: 'List things',
+    description: 'Lists things.',
+    output: ThingList,
+    readOnly: true,
+  })
+  async list(input: ListThings): Promise<ThingList> {
+    return { items: this.things.slice(0, input.limit), limit: input.limit };
+  }
+
+  @McpTool({
+    name: 'haproxy_add_thing',
+    title: 'Add a thing',
+    description: 'Adds a thing.',
+    output: ThingDto,
+    errors: ['domain_exists'],
+  })
+  async add(input: AddThing): Promise<ThingDto> {
+    const { actor, via } = callContext();
+    if (this.things.some(({ domain }) => domain === input.domain))
+      throw new AppError('domain_exists', `${input.domain} exists; remove it first.`, {
+        existing: { domain: input.domain },
+      });
+    const thing = Object.assign(new ThingDto(), input, { actor, via });
+    this.things.push(thing);
+    return thing;
+  }
+
+  @McpTool({
+    name: 'haproxy_clear_things',
+    title: 'Remove all things',
+    description: 'Removes everything.',
+    output: ThingList,
+    destructive: true,
+    idempotent: true,
+  })
+  async clear(): Promise<ThingList> {
+    this.things = [];
+    return { items: [], limit: 0 };
+  }
+
+  @McpTool({
+    name: 'haproxy_wait_things',
+    title: 'Wait',
+    description: 'Waits until it is cancelled, or as many steps as told.',
+    output: ThingList,
+    readOnly: true,
+  })
+  async wait(input: ListThings): Promise<ThingList> {
+    const { signal, progress } = callContext();
+    if (input.all) {
+      progress(0, undefined, 'waiting');
+      this.cancelled = new Promise((resolve) => {
+        signal.addEventListener('abort', () => {
+          resolve();
+        });
+      });
+      await this.cancelled;
+      throw new AppError('shutting_down', 'cancelled');
+    }
+    for (let step = 1; step <= input.limit; step += 1) progress(step, input.limit, `step ${step}`);
+    return { items: [], limit: input.limit };
+  }
+
+  @McpTool({
+    name: 'haproxy_break',
+    title: 'Break',
+    description: 'Throws.',
+    output: ThingList,
+    readOnly: true,
+  })
+  async break(): Promise<ThingList> {
+    throw new Error('secret words in an unexpected error');
+  }
+}
+
+@ApiTags('things')
+@Controller('api/v1/things')
+class ThingsController {
+  constructor(private readonly things: ThingsService) {}
+
+  @Get()
+  @Serves(ThingsService, 'list')
+  list(@Query() query: ListThings) {
+    return this.things.list(query);
+  }
+
+  @Post(':domain')
+  @Serves(ThingsService, 'add', { status: 201 })
+  add(@Param() path: ThingPath, @Body() body: ThingBody) {
+    return this.things.add(joined(path, body));
+  }
+
+  @Delete()
+  @Serves(ThingsService, 'clear')
+  clear() {
+    return this.things.clear();
+  }
+
+  @Get('broken')
+  @Serves(ThingsService, 'break')
+  break() {
+    return this.things.break();
+  }
+
+  @Post('unlinked')
+  unlinked() {
+    return {};
+  }
+}
+
+@Module({ controllers: [ThingsController], providers: [ThingsService] })
+export class ThingsModule {}
+
+export const ADMIN = 'admin-token-0123456789';
+export const READER = 'reader-token-0123456789';
+
+export interface Running {
+  app: NestFastifyApplication;
+  home: string;
+  port: number;
+  url: string;
+  stop: () => Promise<void>;
+}
+
+/** Variables and a token file, for tests that know their tokens. */
+export const withTokens = { tokens: `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n` };
+
+/** The suite with the things above, in a folder of its own, on a free port of 127.0.0.1. */
+export async function startFixture(
+  { tokens }: { tokens?: string } = {},
+  env: Record<string, string> = {},
+): Promise<Running> {
+  const home = await mkdtemp(join(tmpdir(), 'suite-edge-'));
+  const port = await freePort();
+  if (tokens !== undefined) {
+    await mkdir(join(home, 'conf'));
+    await writeFile(join(home, 'conf/mcp-token.env'), tokens, { mode: 0o600 });
+  }
+  const settings = loadSettings({
+    HAPROXY_HOME: home,
+    MCP_HOST: '127.0.0.1',
+    MCP_PORT: String(port),
+    TRUSTED_NETWORKS: '',
+    ...env,
+  });
+  const app = await startApp(settings, { modules: [ThingsModule], logger: false });
+  const stop = async () => {
+    await app.close();
+    await rm(home, { recursive: true, force: true });
+  };
+  return { app, home, port, url: `http://127.0.0.1:${port}`, stop };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+  return port;
+}
