@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['src/**/*.spec.ts', 'test/**/*.spec.ts'],
-    setupFiles: ['reflect-metadata'],
+    setupFiles: ['./vitest.setup.ts'],
     // Each end-to-end file starts real HAProxies; more files at once than cores only makes them slow.
     maxWorkers: 2,
     testTimeout: 30_000,

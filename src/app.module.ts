@@ -1,8 +1,14 @@
 import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
 import { AccessModule } from './access/access.module.js';
+import { CommonModule } from './common/common.module.js';
+import { DomainsModule } from './domains/domains.module.js';
+import { HaproxyModule } from './haproxy/haproxy.module.js';
 import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
+import { PersistenceModule } from './persistence/persistence.module.js';
+import { ReconcilerModule } from './reconciler/reconciler.module.js';
+import { ServersModule } from './servers/servers.module.js';
 import type { Settings } from './settings/settings.js';
 import { SettingsModule } from './settings/settings.module.js';
 
@@ -13,7 +19,19 @@ export class AppModule {
   static with(settings: Settings, extra: NonNullable<ModuleMetadata['imports']> = []): DynamicModule {
     return {
       module: AppModule,
-      imports: [SettingsModule.with(settings), AccessModule, HealthModule, McpModule, ...extra],
+      imports: [
+        SettingsModule.with(settings),
+        CommonModule,
+        AccessModule,
+        HaproxyModule,
+        PersistenceModule,
+        ReconcilerModule,
+        DomainsModule,
+        ServersModule,
+        HealthModule,
+        McpModule,
+        ...extra,
+      ],
       providers: [LifecycleService],
     };
   }

@@ -1,4 +1,4 @@
-import { ConsoleLogger, type LoggerService, type LogLevel, type ModuleMetadata } from '@nestjs/common';
+import { type LoggerService, type LogLevel, type ModuleMetadata } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
@@ -13,6 +13,7 @@ import { readJsonBodies } from './common/json-body.js';
 import { InputPipe } from './common/input.pipe.js';
 import { openApiDocument } from './common/openapi.js';
 import { VERSION } from './common/product.js';
+import { SuiteLogger } from './common/suite-logger.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
 import { ToolRegistry } from './mcp/tool-registry.js';
@@ -98,7 +99,7 @@ const LEVELS = {
 /** Lines for people on a terminal, JSON for everything else. */
 function loggerFor(settings: Settings): LoggerService {
   const forPeople = process.stdout.isTTY;
-  return new ConsoleLogger({
+  return new SuiteLogger({
     json: !forPeople,
     colors: forPeople,
     logLevels: [...LEVELS[settings.logLevel]],

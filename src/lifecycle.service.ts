@@ -1,26 +1,42 @@
-import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
-import { Readiness } from './health/readiness.js';
+import { Readiness } from './common/readiness.js';
+import { ensureConfig } from './haproxy/config-file.js';
+import { PersistenceService } from './persistence/persistence.service.js';
+import { HaproxyWatchService } from './reconciler/haproxy-watch.service.js';
+import { Settings } from './settings/settings.js';
 
 /** The one place that says in which order the suite starts and stops. Building the application does none of this. */
 @Injectable()
-export class LifecycleService implements BeforeApplicationShutdown {
+export class LifecycleService implements BeforeApplicationShutdown, OnApplicationShutdown {
   constructor(
+    private readonly settings: Settings,
     private readonly tokens: TokenStore,
+    private readonly persistence: PersistenceService,
+    private readonly watch: HaproxyWatchService,
     private readonly readiness: Readiness,
   ) {}
 
-  /** Before the port is opened: what must not go wrong while callers are let in. */
+  /** Before the port is opened: the lock, so that a second suite touches nothing, the state, and the tokens. */
   async prepare(): Promise<void> {
+    await this.persistence.open();
     await this.tokens.open();
   }
 
-  /** With the port open, `/readyz` still saying no. */
+  /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
   async start(): Promise<void> {
-    this.readiness.set(true, 'Everything is restored.');
+    await ensureConfig(this.settings);
+    this.watch.start();
   }
 
+  /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
   beforeApplicationShutdown(): void {
     this.readiness.set(false, 'The suite is stopping.');
+  }
+
+  /** The port is closed and nobody waits for an answer any more. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.watch.stop();
+    await this.persistence.close();
   }
 }

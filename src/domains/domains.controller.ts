@@ -28,7 +28,7 @@ export class DomainsController {
   }
 
   @Put(':domain')
-  @Serves(DomainsService, 'put')
+  @Serves(DomainsService, 'add', { id: 'put_domain' })
   put(@Param() { domain }: DomainRefDto, @Body() body: PutDomainBodyDto): Promise<DomainDto> {
     return this.domains.put({ ...body, domain });
   }

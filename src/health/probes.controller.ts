@@ -2,7 +2,7 @@ import { Controller, Get, HttpStatus, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { StringField } from '../common/fields.js';
-import { Readiness } from './readiness.js';
+import { Readiness } from '../common/readiness.js';
 
 class ProbeDto {
   @StringField({ description: '`alive`, `ready` or `not_ready`.', example: 'ready' })

@@ -56,12 +56,13 @@ export class HaproxyWatchService {
     await this.persistence.exclusively(() => this.reconciler.restore());
     this.#pid = pid;
     this.#complaint = '';
-    this.readiness.ready();
+    this.readiness.set(true, 'HAProxy has the desired state.');
   }
 
   /** HAProxy away is one line, not two a second. */
   #complain(words: string): void {
     this.reconciler.forget();
+    this.readiness.set(false, words);
     if (words === this.#complaint) return;
     this.#complaint = words;
     this.#logger.error(`HAProxy is out of reach, changes are refused until it answers: ${words}`);
