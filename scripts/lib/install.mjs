@@ -74,7 +74,7 @@ async function build(recipe, aptFolder, built) {
   const files = await apt.download([`${recipe.package}=${version}`, ...(recipe.also ?? [])]);
   say(`${recipe.tool}: unpacking ${files.length} packages into .tools/${recipe.tool}`);
   const programs = { ...recipe.programs, ...recipe.helpers };
-  const wanted = [...new Set([...Object.values(programs), ...(recipe.data ?? [])])];
+  const wanted = [...new Set([...(recipe.data ?? []), ...Object.values(programs)])];
   const root = join(built, 'root');
   const { loader, libraries } = await unpack(files, root, wanted);
 

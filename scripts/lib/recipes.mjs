@@ -32,7 +32,8 @@ export const RECIPES = {
     package: 'acme.sh',
     version: /^3\./,
     suites: [['trixie']],
-    programs: { 'acme.sh': 'usr/bin/acme.sh' },
+    // Started from its own folder it finds its DNS hooks without being installed.
+    programs: { 'acme.sh': 'usr/share/acme.sh/acme.sh' },
     data: ['usr/share/acme.sh'],
     also: ['curl', 'openssl'],
     helpers: { curl: 'usr/bin/curl', openssl: 'usr/bin/openssl' },

@@ -26,6 +26,7 @@ export async function unpack(files, root, wanted) {
     .filter((name) => /^[a-z0-9_]+-linux-gnu/.test(name))
     .map((name) => `usr/lib/${name}`);
   for (const path of [...libraries, ...wanted]) {
+    if (existsSync(join(root, path))) continue;
     if (!existsSync(join(all, path))) throw new ToolError(`The Debian packages no longer hold ${path}.`);
     mkdirSync(dirname(join(root, path)), { recursive: true });
     move(join(all, path), join(root, path));

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/**
+ * `npm test`: everything from a clean clone with only Node and npm. Installs the dependencies if needed, gets the
+ * HAProxy versions of the matrix, builds, and runs vitest; arguments are passed on to it
+ * (`npm test -- src/settings`). HAPROXY_VERSIONS=3.0,3.2 limits the matrix.
+ */
+import { join } from 'node:path';
+import { ensureTool } from './lib/install.mjs';
+import { foreground, main, say, ToolError } from './lib/process.mjs';
+import { build, ensureDependencies, ROOT } from './lib/project.mjs';
+
+const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
+
+/** Tools beside HAProxy that the tests run. */
+const TEST_TOOLS = [];
+
+function chosenVersions() {
+  const value = process.env['HAPROXY_VERSIONS'] ?? '';
+  const chosen = value
+    .split(',')
+    .map((version) => version.trim())
+    .filter((version) => version !== '');
+  const unknown = chosen.find((version) => !HAPROXY_VERSIONS.includes(version));
+  if (unknown)
+    throw new ToolError(`HAPROXY_VERSIONS=${value}: ${unknown} is none of ${HAPROXY_VERSIONS.join(', ')}.`);
+  return chosen.length > 0 ? chosen : HAPROXY_VERSIONS;
+}
+
+await main(async (args) => {
+  const versions = chosenVersions();
+  await ensureDependencies();
+  for (const version of versions) {
+    const path = await ensureTool(`haproxy-${version}`);
+    say(`HAProxy ${version}: ${path}`);
+  }
+  for (const tool of TEST_TOOLS) await ensureTool(tool);
+  await build();
+  say(`Running vitest against HAProxy ${versions.join(', ')} …`);
+  const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
+  const env = { ...process.env, HAPROXY_VERSIONS: versions.join(',') };
+  return foreground(process.execPath, [vitest, 'run', ...args], { cwd: ROOT, env });
+});
