@@ -3,6 +3,7 @@ import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { plainToInstance, Transform, Type } from 'class-transformer';
 import { ValidateBy, ValidateIf, ValidateNested } from 'class-validator';
 import { canonicalDomain, DOMAIN_RULE } from './domain-name.js';
+import { AppError } from './errors.js';
 import { findUnsafe } from './input-shape.js';
 import { canonicalIp, IP_RULE } from './ip-address.js';
 
@@ -203,7 +204,7 @@ export function NestedField(type: Class, options: FieldOptions<object>): Propert
 export interface ArrayOptions extends FieldOptions<unknown[]> {
   minItems?: number;
   maxItems?: number;
-  /** The most bytes the list may take as JSON. */
+  /** The most bytes the list may take as JSON; more is payload_too_large. */
   maxJsonBytes?: number;
   /** Tool arguments may also give it as a string holding the JSON. */
   orJsonText?: boolean;
@@ -220,7 +221,8 @@ export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOp
   const size = maxJsonBytes === undefined ? '' : `, at most ${maxJsonBytes} bytes of JSON`;
   const what = typeof items === 'string' ? `${items}s` : 'objects';
   return applyDecorators(
-    ...(options.orJsonText ? [jsonText(items, maxJsonBytes)] : []),
+    ...(maxJsonBytes === undefined ? [] : [jsonLimit(maxJsonBytes)]),
+    ...(options.orJsonText ? [jsonText(items)] : []),
     ...(typeof items === 'string' ? [] : [Type(() => items), ValidateNested({ each: true })]),
     field(
       {
@@ -231,11 +233,7 @@ export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOp
           ...(options.orJsonText && { 'x-or-json-text': true }),
         },
         accepts: (value) =>
-          Array.isArray(value) &&
-          value.length >= minItems &&
-          value.length <= maxItems &&
-          value.every(isItem) &&
-          (maxJsonBytes === undefined || Buffer.byteLength(JSON.stringify(value)) <= maxJsonBytes),
+          Array.isArray(value) && value.length >= minItems && value.length <= maxItems && value.every(isItem),
         rule: `a list of${lengthOf(minItems, maxItems)} ${what}${size}${text}`,
       },
       options,
@@ -279,10 +277,26 @@ function fromText(value: unknown, shape: RegExp, read: (text: string) => unknown
   return typeof value === 'string' && shape.test(value) ? read(value) : value;
 }
 
-function jsonText(items: Class | string, maxBytes = Number.POSITIVE_INFINITY): PropertyDecorator {
+/** Refuses before anything is read from it. */
+function jsonLimit(maxBytes: number): PropertyDecorator {
+  return Transform(
+    ({ value, obj, key }) => {
+      const given: unknown = (obj as Record<string, unknown>)[key];
+      const text = typeof given === 'string' ? given : JSON.stringify(given ?? null);
+      if (Buffer.byteLength(text) <= maxBytes) return value as unknown;
+      throw new AppError(
+        'payload_too_large',
+        `${key} may take at most ${maxBytes} bytes of JSON; send it in parts.`,
+      );
+    },
+    { toClassOnly: true },
+  );
+}
+
+function jsonText(items: Class | string): PropertyDecorator {
   return Transform(
     ({ value, options }) => {
-      if (typeof value !== 'string' || Buffer.byteLength(value) > maxBytes) return value as unknown;
+      if (typeof value !== 'string') return value as unknown;
       try {
         const parsed: unknown = JSON.parse(value);
         if (!Array.isArray(parsed) || findUnsafe(parsed)) return value;

@@ -23,7 +23,7 @@ export class InputPipe implements PipeTransform {
     return this.read(metatype as Type<object>, value, type === 'body' ? 'json' : TEXT);
   }
 
-  /** @throws AppError validation_failed, and nothing else. */
+  /** @throws AppError validation_failed or payload_too_large, and nothing else. */
   async read<T extends object>(type: Type<T>, value: unknown, source: InputSource): Promise<T> {
     // A request without a body and a tool call without arguments mean "all defaults".
     const given = value === undefined ? {} : value;

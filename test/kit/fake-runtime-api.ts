@@ -1,0 +1,68 @@
+import { createServer, type Socket } from 'node:net';
+
+export interface FakeRuntimeApi {
+  readonly path: string;
+  /** Commands received so far, without the two of the preamble. */
+  readonly commands: readonly string[];
+  close(): Promise<void>;
+}
+
+/** What the fake does with a command: an answer, or a fault. */
+export type FakeAnswer = string | 'hang' | 'close' | { half: string };
+
+/**
+ * A Runtime API for faults that the real HAProxy cannot be made to show: it answers each command as told, in
+ * interactive mode as HAProxy does.
+ */
+export function startFakeRuntimeApi(
+  path: string,
+  answer: (command: string) => FakeAnswer,
+): Promise<FakeRuntimeApi> {
+  const commands: string[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    let buffer = '';
+    let stopped = false;
+    socket.on('data', (chunk) => {
+      buffer += chunk.toString('latin1');
+      for (let end = buffer.indexOf('\n'); end >= 0 && !stopped; end = buffer.indexOf('\n')) {
+        const line = buffer.slice(0, end);
+        const payload = line.endsWith('<<');
+        const close = payload ? buffer.indexOf('\n\n') : end;
+        if (close < 0) return;
+        buffer = buffer.slice(close + (payload ? 2 : 1));
+        if (line === 'quit') {
+          socket.end();
+          return;
+        }
+        const preamble = line === 'prompt' || line.startsWith('set severity-output');
+        if (!preamble) commands.push(line);
+        const reply = preamble ? '' : answer(line);
+        if (reply === 'hang' || reply === 'close' || typeof reply === 'object') {
+          stopped = true;
+          if (reply === 'close') socket.destroy();
+          else if (typeof reply === 'object') socket.end(reply.half);
+          return;
+        }
+        socket.write(`${reply}\n> `);
+      }
+    });
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () =>
+      resolve({
+        path,
+        commands,
+        close: () =>
+          new Promise((done) => {
+            for (const socket of sockets) socket.destroy();
+            server.close(() => done());
+          }),
+      }),
+    );
+  });
+}
