@@ -163,6 +163,32 @@ describe('the door', () => {
     expect(without.status).toBe(status === 403 ? 403 : 401);
   });
 
+  it('answers the preflight of an allowed origin, and lets it read the answer', async () => {
+    const origin = 'Origin: https://console.example';
+    const asking = ['Access-Control-Request-Method: POST', 'Access-Control-Request-Headers: authorization'];
+    const preflight = await send({ method: 'OPTIONS', headers: [origin, ...asking] });
+    expect(preflight.status).toBe(204);
+    expect(preflight.head).toMatch(/access-control-allow-headers: authorization/);
+    const answer = await send({ headers: [origin, bearer] });
+    expect(answer.head).toContain('access-control-allow-origin: https://console.example');
+    await expect(
+      send({ method: 'OPTIONS', headers: ['Origin: https://evil.example', ...asking] }),
+    ).resolves.toMatchObject({ status: 403 });
+    const elsewhere = await send({ method: 'OPTIONS', host: 'evil.example', headers: [origin, ...asking] });
+    expect(elsewhere.status).toBe(403);
+  });
+
+  it.each([
+    ['two lengths', ['Content-Length: 1', 'Content-Length: 2'], 400],
+    ['a length and chunks', ['Content-Length: 1', 'Transfer-Encoding: chunked'], 400],
+    ['a header without a name', [': x'], 400],
+    ['headers of 20 KB', [`X-Long: ${'x'.repeat(20_000)}`], 431],
+  ])('answers broken HTTP with a problem: %s', async (_, headers, status) => {
+    const answer = await send({ method: 'POST', headers: [bearer, ...headers] });
+    expect(answer.status).toBe(status);
+    expect(answer.body).toContain('malformed_request');
+  });
+
   it('refuses a large body before it is read', async () => {
     const answer = await send({ method: 'POST', path: '/mcp', headers: ['Content-Length: 1000000000'] });
     expect(answer.status).toBe(401);
