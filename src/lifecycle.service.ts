@@ -3,6 +3,7 @@ import { TokenStore } from './access/token-store.js';
 import { Readiness } from './common/readiness.js';
 import { ensureConfig } from './haproxy/config-file.js';
 import { PersistenceService } from './persistence/persistence.service.js';
+import { DriftService } from './reconciler/drift.service.js';
 import { HaproxyWatchService } from './reconciler/haproxy-watch.service.js';
 import { Settings } from './settings/settings.js';
 
@@ -14,6 +15,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly tokens: TokenStore,
     private readonly persistence: PersistenceService,
     private readonly watch: HaproxyWatchService,
+    private readonly drift: DriftService,
     private readonly readiness: Readiness,
   ) {}
 
@@ -27,6 +29,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async start(): Promise<void> {
     await ensureConfig(this.settings);
     this.watch.start();
+    this.drift.start();
   }
 
   /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
@@ -36,6 +39,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
 
   /** The port is closed and nobody waits for an answer any more. */
   async onApplicationShutdown(): Promise<void> {
+    await this.drift.stop();
     await this.watch.stop();
     await this.persistence.close();
   }

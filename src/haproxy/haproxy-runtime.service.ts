@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../common/errors.js';
+import { metrics } from '../common/metrics.js';
 import { canonicalIp } from '../common/ip-address.js';
 import { serverName, type Step } from '../common/routing.js';
 import { Settings } from '../settings/settings.js';
@@ -85,10 +86,20 @@ export class HaproxyRuntimeService {
     return parseInfo(text ?? '');
   }
 
-  /** Every line of `show stat`: frontends, backends, servers and listeners. */
-  async stats(): Promise<StatRow[]> {
-    const [text] = await this.#texts([runtimeCommand`show stat`]);
-    return parseStat(text ?? '');
+  /** The text of `show servers state`, as `server-state-file` reads it. */
+  async serversState(): Promise<string> {
+    const [text] = await this.#texts([runtimeCommand`show servers state`]);
+    return `${text}\n`;
+  }
+
+  /**
+   * Every line of `show stat`: frontends, backends, servers and listeners; of one pool if given. A pool that HAProxy
+   * does not have is empty.
+   */
+  async stats(pool?: string): Promise<StatRow[]> {
+    const command = pool === undefined ? runtimeCommand`show stat` : runtimeCommand`show stat ${pool} 7 -1`;
+    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_PROXY }]);
+    return !reply || isRefusal(reply) ? [] : parseStat(reply.text);
   }
 
   /** The suite's servers as HAProxy sees them now; of one pool if given. A pool that HAProxy does not have is empty. */
@@ -180,8 +191,17 @@ export class HaproxyRuntimeService {
     return replies.map((reply) => reply.text);
   }
 
-  /** Runs them in one connection and looks at every reply. */
   async #run(planned: readonly PlannedCommand[]): Promise<Reply[]> {
+    try {
+      return await this.#runChecked(planned);
+    } catch (error) {
+      metrics.runtimeError(error);
+      throw error;
+    }
+  }
+
+  /** Runs them in one connection and looks at every reply. */
+  async #runChecked(planned: readonly PlannedCommand[]): Promise<Reply[]> {
     const replies = await this.#transport.run(planned.map(({ command }) => command));
     const refused = planned.flatMap((one, index) => {
       const reply = replies[index];

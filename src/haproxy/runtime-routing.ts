@@ -11,6 +11,10 @@ export interface RuntimeRouting extends Routing {
   readonly backends: ReadonlySet<string>;
   /** Map entries that an earlier entry of the same key hides. `HaproxyRuntimeService.deleteEntries` removes them. */
   readonly duplicates: readonly MapEntry[];
+  /** Servers configured with a host name: server name → host name. Their `ip` is what it resolved to. */
+  readonly hostNames: ReadonlyMap<string, string>;
+  /** Servers of pools that are not named pool_N_S, as `pool_1/web`. */
+  readonly strangers: readonly string[];
 }
 
 const POOL = /^pool_[1-9]\d{0,6}$/;
@@ -34,10 +38,16 @@ export function routingOf(
 ): RuntimeRouting {
   const pools = new Map<string, Map<number, ServerSpec>>();
   const backends = new Set(backendNames.filter(isPoolName));
+  const hostNames = new Map<string, string>();
+  const strangers: string[] = [];
   for (const row of servers) {
     if (!backends.has(row.backend)) continue;
     const slot = slotOf(row.backend, row.server);
-    if (slot === undefined) continue;
+    if (slot === undefined) {
+      strangers.push(`${row.backend}/${row.server}`);
+      continue;
+    }
+    if (row.hostName !== undefined) hostNames.set(row.server, row.hostName);
     const slots = pools.get(row.backend) ?? new Map<number, ServerSpec>();
     slots.set(slot, {
       ip: canonicalIp(row.address) ?? row.address,
@@ -53,7 +63,7 @@ export function routingOf(
     if (domains.has(entry.key)) duplicates.push(entry);
     else domains.set(entry.key, entry.value);
   }
-  return { domains, pools, backends, duplicates };
+  return { domains, pools, backends, duplicates, hostNames, strangers };
 }
 
 /** The names of `show backend`: a line `# name`, then one backend a line. */

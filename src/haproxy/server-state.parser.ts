@@ -11,6 +11,8 @@ export interface ServerStateRow {
   /** 0–256, as set at run time. */
   weight: number;
   state: ServerState;
+  /** The host name it was configured with, where it was. */
+  hostName?: string;
 }
 
 /** The bits of srv_admin_state (include/haproxy/server-t.h): 0x04 only marks what the configuration said. */
@@ -40,6 +42,7 @@ export function parseServersState(text: string): ServerStateRow[] {
   const port = column('srv_port');
   const weight = column('srv_uweight');
   const admin = column('srv_admin_state');
+  const fqdn = column('srv_fqdn');
 
   const rows: ServerStateRow[] = [];
   for (let index = 2; index < lines.length; index += 1) {
@@ -54,6 +57,8 @@ export function parseServersState(text: string): ServerStateRow[] {
       weight: Number(fields[weight]),
       state: stateOf(Number(fields[admin])),
     };
+    const hostName = fields[fqdn] ?? '-';
+    if (hostName !== '-') row.hostName = hostName;
     if (fields.length < names.length || !Number.isInteger(row.port) || !Number.isInteger(row.weight))
       throw notThis('a line of "show servers state"', line);
     rows.push(row);

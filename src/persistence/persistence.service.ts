@@ -1,10 +1,13 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { writeFileAtomic } from '../common/atomic-file.js';
 import { AppError, messageOf } from '../common/errors.js';
+import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { renderMap } from './domains-map.js';
 import { OwnerLock } from './owner-lock.js';
 import { parseState, renderState } from './state-json.js';
-import { StateFiles, type FileText } from './state-files.js';
+import { type FileDifference, StateFiles, type FileText } from './state-files.js';
+import { asStorageError } from './storage-error.js';
 import { Draft, poolNumber, State, type Pool, type StateChange } from './state.js';
 import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
 
@@ -18,6 +21,15 @@ export interface RoutingTarget {
    * @throws AppError haproxy_rejected or haproxy_unavailable
    */
   apply(change: StateChange, before: State): Promise<void>;
+  /** Called once, before anything is rendered. */
+  prepare?(): Promise<void>;
+  /**
+   * The state to begin with where there is no `servers.json`: what is there already. `mapText` is the text of
+   * `domains.map`, where that exists.
+   *
+   * @throws AppError while it cannot be known; nothing is written until it is
+   */
+  adopt?(mapText: string | undefined): Promise<State>;
 }
 
 /**
@@ -31,6 +43,8 @@ export class PersistenceService {
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
   #state = new State(0);
+  /** There is no `servers.json`, and it is not known yet what HAProxy has. */
+  #unadopted = false;
   #target: RoutingTarget | undefined;
 
   constructor(private readonly settings: Settings) {
@@ -48,7 +62,8 @@ export class PersistenceService {
   }
 
   /**
-   * Takes the lock, reads `servers.json` and rewrites the files derived from it where they differ.
+   * Takes the lock, reads `servers.json` and rewrites the files derived from it where they differ. Where there is no
+   * `servers.json`, what HAProxy has becomes the state (RoutingTarget.adopt).
    *
    * @throws OwnedByAnotherError, StateFileError, or AppError storage_failed
    */
@@ -58,9 +73,11 @@ export class PersistenceService {
       const { servers, map, pools } = this.settings.files;
       await this.#files.prepareFolders([servers, map, pools]);
       const text = await this.#files.read(servers);
-      this.#state = text === undefined ? new State(0) : parseState(text, servers);
+      if (text !== undefined) this.#state = parseState(text, servers);
       for (const path of [map, pools]) await this.#files.read(path);
-      await (await this.#files.prepare(this.#render(this.#state.revision, this.#state.pools))).commit();
+      await this.#target?.prepare?.();
+      if (text === undefined) await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
+      else await this.#writeFiles(this.#renderAll());
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
@@ -82,15 +99,75 @@ export class PersistenceService {
    * @throws what `change` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
    */
   commit<T>(change: Change<T>): Promise<Committed<T>> {
-    return this.#queue.push(change);
+    return metrics.change(this.#queue.push(change));
   }
 
   /** Runs work while no change is under way: a restore or a reload must not meet a commit half-way. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.#queue.exclusively(work);
+    return this.#queue.exclusively(async () => {
+      if (this.#unadopted) await this.#adopt();
+      return work();
+    });
+  }
+
+  /** The files that do not hold what the state says. Call it with no change under way (`exclusively`). */
+  async differingFiles(): Promise<FileDifference[]> {
+    return this.#files.differences(this.#renderAll());
+  }
+
+  /**
+   * Writes the derived files anew where they differ, and `servers.json` where it is gone; one that somebody edited
+   * is left for its editor to see. Call it with no change under way (`exclusively`).
+   *
+   * @throws AppError storage_failed
+   */
+  async rewriteDerived(): Promise<void> {
+    const { servers } = this.settings.files;
+    const different = await this.differingFiles();
+    const paths = different
+      .filter(({ path, missing }) => path !== servers || missing)
+      .map(({ path }) => path);
+    try {
+      for (const path of paths) await this.#files.read(path);
+      await this.#writeFiles(this.#renderAll().filter(({ path }) => paths.includes(path)));
+    } catch (error) {
+      throw asStorageError(error, this.settings.home);
+    }
+  }
+
+  /** What is there becomes the state. Files that are replaced by it are kept beside it, because it is a first time. */
+  async #adopt(): Promise<void> {
+    const { map, pools } = this.settings.files;
+    const texts = new Map<string, string | undefined>();
+    for (const path of [map, pools]) texts.set(path, await this.#files.read(path));
+    const state = (await this.#target?.adopt?.(texts.get(map))) ?? new State(0);
+    const files = this.#render(state.revision, state.pools);
+    for (const { path, text } of files) {
+      const before = texts.get(path);
+      if (before && before !== text) await writeFileAtomic(`${path}.before-adoption`, before);
+    }
+    await this.#writeFiles(files);
+    this.#state = state;
+    this.#unadopted = false;
+  }
+
+  /**
+   * HAProxy needs its files to start, so those that are missing are made; what exists stays as it is until it is
+   * known what HAProxy has, or a HAProxy that is only out of reach would be emptied.
+   */
+  async #adoptLater(error: unknown): Promise<void> {
+    if (!(error instanceof AppError) || !/^haproxy_/.test(error.code)) throw error;
+    this.#unadopted = true;
+    this.#logger.warn(
+      `There is no ${this.settings.files.servers}, and what HAProxy has cannot be read yet; nothing is changed until it can: ${error.detail}`,
+    );
+    const missing = (await this.differingFiles()).filter((file) => file.missing).map(({ path }) => path);
+    const derived = this.#renderAll().filter(({ path }) => path !== this.settings.files.servers);
+    await this.#writeFiles(derived.filter(({ path }) => missing.includes(path)));
   }
 
   async #commitTogether(changes: readonly PendingChange[]): Promise<void> {
+    if (this.#unadopted) await this.#adopt();
     const draft = new Draft(this.#state);
     const settle: (() => void)[] = [];
     let { revision } = this.#state;
@@ -158,6 +235,14 @@ export class PersistenceService {
     before.fold(draft, revision);
   }
 
+  async #writeFiles(files: readonly FileText[]): Promise<void> {
+    await (await this.#files.prepare(files)).commit();
+  }
+
+  #renderAll(): FileText[] {
+    return this.#render(this.#state.revision, this.#state.pools);
+  }
+
   /** The commit point comes last: what is derived from it is in place before it counts. */
   #render(revision: number, pools: ReadonlyMap<string, Pool>): FileText[] {
     const { servers, map, pools: poolsFile } = this.settings.files;
@@ -181,26 +266,4 @@ function inverse(change: StateChange, before: State): StateChange {
     pools: new Map([...change.pools.keys()].map((name) => [name, before.pool(name)])),
     domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
   };
-}
-
-const STORAGE_ADVICE: Record<string, string> = {
-  ENOSPC: 'the disk is full; free some space and repeat the request',
-  EDQUOT: 'the disk quota is used up; free some space and repeat the request',
-  EROFS: 'the file system is read-only; remount it writable and repeat the request',
-  EACCES: 'the suite may not write there; give its user the right and repeat the request',
-  EPERM: 'the suite may not write there; give its user the right and repeat the request',
-};
-
-/** Errors of the file system become storage_failed with advice; anything else stays what it is. */
-function asStorageError(error: unknown, home: string): unknown {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  if (error instanceof AppError || typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) return error;
-  const advice = STORAGE_ADVICE[code] ?? 'see the log and the state of the disk, then repeat the request';
-  return new AppError(
-    'storage_failed',
-    `${messageOf(error)}: ${advice} (state folder ${home}). Nothing was changed.`,
-    {
-      cause: error,
-    },
-  );
 }

@@ -8,6 +8,12 @@ export interface FileText {
   text: string;
 }
 
+/** A file that does not hold what it should. */
+export interface FileDifference {
+  path: string;
+  missing: boolean;
+}
+
 /**
  * Several files that change together. First all are written and fsynced beside their targets, which is where a full
  * or read-only disk shows; only then are they renamed, which needs no space. What was in a file before is kept in
@@ -23,9 +29,23 @@ export class StateFiles {
       this.#current.set(path, text);
       return text;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      this.#current.delete(path);
+      return undefined;
     }
+  }
+
+  /** Those of the files that hold something else on disk. Only a look: what `prepare` compares with stays. */
+  async differences(files: readonly FileText[]): Promise<FileDifference[]> {
+    const different: FileDifference[] = [];
+    for (const { path, text } of files) {
+      const found = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return undefined;
+        throw error;
+      });
+      if (found !== text) different.push({ path, missing: found === undefined });
+    }
+    return different;
   }
 
   /** Makes the folders and removes temporary files that a killed suite left in them. */

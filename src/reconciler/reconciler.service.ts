@@ -1,11 +1,16 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
-import type { Step } from '../common/routing.js';
+import { metrics } from '../common/metrics.js';
+import type { Routing, Step } from '../common/routing.js';
+import { declaredPools } from '../haproxy/declared-pools.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { renderPool } from '../haproxy/pools-cfg.js';
 import { PersistenceService, type RoutingTarget } from '../persistence/persistence.service.js';
 import { poolNumber, type Pool, type State, type StateChange } from '../persistence/state.js';
 import { Settings } from '../settings/settings.js';
+import { adopt } from './adopt.js';
+import { findRouting, textOf } from './adoption-sources.js';
+import { compareRouting, type Difference } from './drift.js';
 import { plan } from './plan.js';
 import { RoutingView } from './routing-view.js';
 
@@ -26,6 +31,10 @@ export interface RestoreReport {
 export class ReconcilerService implements RoutingTarget {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
+  /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
+  #declared: ReadonlySet<string> = new Set();
+  /** Pools that were in use by someone else when the rest was adopted. */
+  #left: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -51,14 +60,38 @@ export class ReconcilerService implements RoutingTarget {
     let text = POOLS_HEADER;
     for (let number = 1; number <= highest; number += 1) {
       const name = `pool_${number}`;
+      if (this.#declared.has(name)) continue;
       text += renderPool(name, pools.get(name)?.servers ?? NO_SERVERS);
     }
     return text;
   }
 
-  async apply(change: StateChange, before: State): Promise<void> {
+  /** Looks which pools the operator's own configuration declares. */
+  async prepare(): Promise<void> {
+    this.#declared = declaredPools(await textOf(this.settings.files.config));
+  }
+
+  /** @throws AppError haproxy_unavailable or haproxy_rejected while it cannot be known what HAProxy has */
+  async adopt(mapText = ''): Promise<State> {
+    const { source, routing } = await findRouting(this.runtime, this.settings, mapText);
+    const adoption = adopt(routing, mapText);
+    this.#left = adoption.leftPools;
+    if (adoption.domains > 0 || adoption.left.length > 0)
+      this.#logger.warn(
+        `There is no ${this.settings.files.servers}; taken over from ${source}: ${adoption.domains} domains in ` +
+          `${adoption.state.pools.size} pools with ${adoption.servers} servers (and ${adoption.freeSlots} free slots). ` +
+          `Nothing was changed in HAProxy. ${leftOut(adoption.left)}`,
+      );
+    return adoption.state;
+  }
+
+  apply(change: StateChange, before: State): Promise<void> {
+    return metrics.apply(this.#apply(change, before));
+  }
+
+  async #apply(change: StateChange, before: State): Promise<void> {
     try {
-      await this.#advance(change, this.#view ?? (await this.#look(before)));
+      await this.#advance(change, this.#view ?? (await this.#look(before.routing())));
     } catch (error) {
       this.forget();
       if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') throw error;
@@ -72,12 +105,30 @@ export class ReconcilerService implements RoutingTarget {
    *
    * @throws AppError haproxy_unavailable or haproxy_rejected
    */
-  async restore(): Promise<RestoreReport> {
+  restore(): Promise<RestoreReport> {
+    return metrics.reconcile(this.#restore());
+  }
+
+  /**
+   * What HAProxy has that is not as desired, from a fresh look. Call it with no change under way
+   * (`PersistenceService.exclusively`).
+   *
+   * @throws AppError haproxy_unavailable or haproxy_rejected
+   */
+  async differences(): Promise<Difference[]> {
+    const { state } = this.persistence;
+    const desired = state.routing();
+    this.#view = await this.#look(desired);
+    return compareRouting(this.#view.routing, desired);
+  }
+
+  async #restore(): Promise<RestoreReport> {
     const started = performance.now();
     const { state } = this.persistence;
     this.forget();
-    const view = await this.#look(state);
-    const steps = plan(view.routing, state.routing(), view.parked);
+    const desired = state.routing();
+    const view = await this.#look(desired);
+    const steps = plan(view.routing, desired, view.parked);
     await this.#take(steps, view);
     const named = new Set(steps.filter((step) => 'key' in step).map((step) => step.key));
     const servers = new Set(
@@ -97,7 +148,7 @@ export class ReconcilerService implements RoutingTarget {
   /** HAProxy refused: someone else may have changed it. Look, try once more, and if that fails put it back. */
   async #applyAfterLook(change: StateChange, before: State): Promise<void> {
     try {
-      await this.#advance(change, await this.#look(before));
+      await this.#advance(change, await this.#look(before.routing()));
     } catch (error) {
       this.forget();
       await this.#revert(change, before).catch((failure: unknown) => {
@@ -118,7 +169,7 @@ export class ReconcilerService implements RoutingTarget {
       pools: new Map([...change.pools.keys()].map((name) => [name, before.pool(name)])),
       domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
     };
-    await this.#advance(asBefore, await this.#look(before));
+    await this.#advance(asBefore, await this.#look(before.routing()));
   }
 
   async #take(steps: readonly Step[], view: RoutingView): Promise<void> {
@@ -127,10 +178,18 @@ export class ReconcilerService implements RoutingTarget {
     this.#view = view;
   }
 
-  async #look(desired: State): Promise<RoutingView> {
-    return new RoutingView(await this.runtime.readRouting(), desired.routing());
+  async #look(desired: Routing): Promise<RoutingView> {
+    return new RoutingView(await this.runtime.readRouting(), desired, this.#left);
   }
 }
 
 const NO_SERVERS = new Map<never, never>();
 const POOLS_HEADER = `# Written by haproxy-suite from servers.json; changes made here are lost. See haproxy.cfg for the rest.\n`;
+
+const LEFT_OUT_SHOWN = 20;
+
+function leftOut(left: readonly string[]): string {
+  if (left.length === 0) return 'Nothing was left out.';
+  const more = left.length > LEFT_OUT_SHOWN ? `; and ${left.length - LEFT_OUT_SHOWN} more` : '';
+  return `Not taken over as it is: ${left.slice(0, LEFT_OUT_SHOWN).join('; ')}${more}. The section "Adopting an existing HAProxy" of docs/operations.md says what to do about it.`;
+}

@@ -1,30 +1,49 @@
+import { canonicalIp } from '../common/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import { isPoolName } from '../haproxy/runtime-routing.js';
 import type { StateChange } from '../persistence/state.js';
+import { domainOfKey } from './map-key.js';
 import type { ParkedSlots } from './plan.js';
 
 /**
- * What HAProxy is known to have: what was read from it, kept up to date with each step that it accepted. A slot in
- * maintenance that nobody wants is `parked`: it serves nothing and is free to be taken.
+ * What HAProxy is known to have: what was read from it, kept up to date with each step that it accepted. A slot that
+ * serves nothing (in maintenance, or without an address) and that nobody wants is `parked`: it is free to be taken.
  */
 export class RoutingView {
   readonly #domains: Map<string, string>;
+  /** Keys that the suite did not write and would not: an operator's own, which a restore leaves alone. */
+  readonly #foreign = new Set<string>();
   readonly #pools = new Map<string, Map<number, ServerSpec>>();
   readonly #parked = new Map<string, Set<number>>();
+  readonly #hidden: ReadonlySet<string>;
 
-  /** `desired` tells a server in maintenance that is wanted so from a slot that is only parked. */
-  constructor(actual: Routing, desired: Routing) {
+  /**
+   * `desired` tells a server in maintenance that is wanted so from a slot that is only parked. `leave` names pools
+   * that are left alone until something is wanted of them.
+   */
+  constructor(actual: Routing, desired: Routing, leave: ReadonlySet<string> = new Set()) {
     this.#domains = new Map(actual.domains);
+    for (const [key, value] of actual.domains)
+      if (!desired.domains.has(key) && (!isPoolName(value) || domainOfKey(key) === undefined))
+        this.#foreign.add(key);
     for (const [pool, servers] of actual.pools) {
       const wanted = desired.pools.get(pool);
       for (const [slot, server] of servers) {
-        if (server.state === 'maint' && !wanted?.has(slot)) this.#parkedIn(pool).add(slot);
+        const idle = server.state === 'maint' || canonicalIp(server.ip) === undefined;
+        if (idle && !wanted?.has(slot)) this.#parkedIn(pool).add(slot);
         else this.#serversIn(pool).set(slot, server);
       }
     }
+    this.#hidden = new Set([...leave].filter((pool) => !desired.pools.has(pool)));
   }
 
+  /** What can be held against the desired state: without what is left alone. */
   get routing(): Routing {
-    return { domains: this.#domains, pools: this.#pools };
+    const domains = this.#foreign.size === 0 ? this.#domains : new Map(this.#domains);
+    for (const key of this.#foreign) domains.delete(key);
+    const pools = this.#hidden.size === 0 ? this.#pools : new Map(this.#pools);
+    for (const pool of this.#hidden) pools.delete(pool);
+    return { domains, pools };
   }
 
   get parked(): ParkedSlots {
@@ -60,6 +79,7 @@ export class RoutingView {
       case 'add_domain':
       case 'set_domain':
         this.#domains.set(step.key, step.pool);
+        this.#foreign.delete(step.key);
         return;
       case 'del_domain':
         this.#domains.delete(step.key);

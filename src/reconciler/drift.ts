@@ -1,0 +1,108 @@
+import { domainOfMapKey, type Routing, type ServerSpec, serverName } from '../common/routing.js';
+
+/** One thing in which HAProxy, or a file derived from the state, is not as desired. */
+export type Difference =
+  | { kind: 'domain_missing'; domain: string; wanted: string }
+  | { kind: 'domain_extra'; domain: string; found: string }
+  | { kind: 'domain_elsewhere'; domain: string; wanted: string; found: string }
+  | { kind: 'server_missing'; server: string; wanted: string }
+  | { kind: 'server_extra'; server: string; found: string }
+  | {
+      kind: 'server_address' | 'server_weight' | 'server_state';
+      server: string;
+      wanted: string;
+      found: string;
+    }
+  | { kind: 'file_missing' | 'file_differs' | 'state_edited'; file: string };
+
+/** Pure, one pass over both sides. `actual` is without what the suite leaves alone (RoutingView.routing). */
+export function compareRouting(actual: Routing, desired: Routing): Difference[] {
+  const differences: Difference[] = [];
+  for (const [key, wanted] of desired.domains) {
+    const found = actual.domains.get(key);
+    if (found === wanted) continue;
+    const domain = domainOfMapKey(key);
+    differences.push(
+      found === undefined
+        ? { kind: 'domain_missing', domain, wanted }
+        : { kind: 'domain_elsewhere', domain, wanted, found },
+    );
+  }
+  for (const [key, found] of actual.domains)
+    if (!desired.domains.has(key))
+      differences.push({ kind: 'domain_extra', domain: domainOfMapKey(key), found });
+
+  for (const [pool, servers] of desired.pools) {
+    const present = actual.pools.get(pool);
+    for (const [slot, wanted] of servers) {
+      const found = present?.get(slot);
+      if (found !== wanted) differences.push(...compareServer(serverName(pool, slot), found, wanted));
+    }
+  }
+  for (const [pool, servers] of actual.pools) {
+    const wanted = desired.pools.get(pool);
+    for (const [slot, found] of servers)
+      if (!wanted?.has(slot))
+        differences.push({ kind: 'server_extra', server: serverName(pool, slot), found: words(found) });
+  }
+  return differences;
+}
+
+function compareServer(server: string, found: ServerSpec | undefined, wanted: ServerSpec): Difference[] {
+  if (!found) return [{ kind: 'server_missing', server, wanted: words(wanted) }];
+  const differences: Difference[] = [];
+  const [foundAt, wantedAt] = [addressOf(found), addressOf(wanted)];
+  if (foundAt !== wantedAt)
+    differences.push({ kind: 'server_address', server, wanted: wantedAt, found: foundAt });
+  if (found.weight !== wanted.weight)
+    differences.push({
+      kind: 'server_weight',
+      server,
+      wanted: String(wanted.weight),
+      found: String(found.weight),
+    });
+  if (found.state !== wanted.state)
+    differences.push({ kind: 'server_state', server, wanted: wanted.state, found: found.state });
+  return differences;
+}
+
+/** For a log line and for people. */
+export function describeDifference(difference: Difference): string {
+  switch (difference.kind) {
+    case 'domain_missing':
+      return `domain ${difference.domain} is missing in HAProxy (belongs to ${difference.wanted})`;
+    case 'domain_extra':
+      return `domain ${difference.domain} is in HAProxy (${difference.found}) and not in the saved state`;
+    case 'domain_elsewhere':
+      return `domain ${difference.domain} goes to ${difference.found} instead of ${difference.wanted}`;
+    case 'server_missing':
+      return `server ${difference.server} is missing in HAProxy (${difference.wanted})`;
+    case 'server_extra':
+      return `server ${difference.server} is in HAProxy (${difference.found}) and not in the saved state`;
+    case 'server_address':
+    case 'server_weight':
+    case 'server_state':
+      return `server ${difference.server} has ${difference.kind.slice('server_'.length)} ${difference.found} instead of ${difference.wanted}`;
+    case 'file_missing':
+      return `file ${difference.file} is missing`;
+    case 'file_differs':
+      return `file ${difference.file} is not as the suite wrote it`;
+    default:
+      return `file ${difference.file} was edited while the suite runs; the next change overwrites it (stop the suite to edit it)`;
+  }
+}
+
+/** At most `limit` of them in words, and how many more there are. */
+export function describeDifferences(differences: readonly Difference[], limit: number): string {
+  const shown = differences.slice(0, limit).map((difference) => describeDifference(difference));
+  const more = differences.length - shown.length;
+  return shown.join('; ') + (more > 0 ? `; and ${more} more` : '');
+}
+
+function words(server: ServerSpec): string {
+  return `${addressOf(server)} weight ${server.weight} ${server.state}`;
+}
+
+function addressOf({ ip, http_port: port }: ServerSpec): string {
+  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
