@@ -11,6 +11,7 @@ export class Suite {
   #child;
   #exit;
   #stopping = false;
+  #readyAnswer = 'nothing';
 
   constructor({ script, env, cwd, apiPort, tokenFile, onLine }) {
     this.url = `http://127.0.0.1:${apiPort}`;
@@ -54,14 +55,16 @@ export class Suite {
       if (outcome)
         throw new ToolError(`the suite ended before it was ready (${outcome.how}); its last lines say why`);
       if (Date.now() > end)
-        throw new ToolError(`the suite was not ready after ${READY_MS / 1000} s: ${this.url}/readyz`);
+        throw new ToolError(
+          `the suite was not ready after ${READY_MS / 1000} s; /readyz says: ${this.#readyAnswer}`,
+        );
     }
   }
 
   async #readyStatus() {
     try {
       const response = await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(2000) });
-      await response.arrayBuffer();
+      this.#readyAnswer = (await response.text()).trim();
       return response.status;
     } catch {
       return 0;
