@@ -1,4 +1,4 @@
-import { type LoggerService, type LogLevel, type ModuleMetadata } from '@nestjs/common';
+import { Logger, type LoggerService, type LogLevel, type ModuleMetadata } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
@@ -9,11 +9,12 @@ import { DoorService } from './access/door.service.js';
 import { installDoor } from './access/install-door.js';
 import { setSecurityHeaders } from './access/security-headers.js';
 import { AppModule } from './app.module.js';
+import { answerBrokenHttp } from './common/broken-http.js';
 import { readJsonBodies } from './common/json-body.js';
 import { InputPipe } from './common/input.pipe.js';
+import { SuiteLogger } from './common/logger.js';
 import { openApiDocument } from './common/openapi.js';
 import { VERSION } from './common/product.js';
-import { SuiteLogger } from './common/suite-logger.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
 import { ToolRegistry } from './mcp/tool-registry.js';
@@ -43,6 +44,7 @@ export async function createApp(
     trustProxy: false,
     // Longer than any name can be, so that a name that is too long is told what is wrong with it.
     routerOptions: { maxParamLength: 16_384 },
+    clientErrorHandler: answerBrokenHttp,
     // A path that cannot be decoded is no route and reaches no hook, so there is no door to ask.
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       setSecurityHeaders(reply.raw, '');
@@ -81,6 +83,7 @@ export async function startApp(
     const lifecycle = app.get(LifecycleService);
     await lifecycle.prepare();
     await app.listen(settings.api.port, settings.api.host);
+    new Logger('api').log(`Listening on ${await app.getUrl()}: /api/v1, /mcp, /docs.`);
     await lifecycle.start();
     return app;
   } catch (error) {

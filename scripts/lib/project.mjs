@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { foreground, say, ToolError } from './process.mjs';
+import { capture, foreground, say, ToolError } from './process.mjs';
 
 /** The checkout. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
@@ -17,7 +17,26 @@ export async function ensureDependencies() {
     return;
   }
   say(`Installing the dependencies with npm ci (${problem}) …`);
-  await npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']);
+  const flags = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  const { code, output } = await capture('npm', ['ci', ...flags], { cwd: ROOT }).catch((error) => {
+    throw new ToolError(`npm could not be started: ${error.message}`);
+  });
+  if (code === 0) return;
+  if (!lacksForeignPlatformsOnly(output)) throw new ToolError(`npm ci failed:\n${output.trim()}`);
+  say(
+    'The lock file lacks optional packages of other platforms; npm install takes the rest at its versions …',
+  );
+  await npm(['install', '--no-save', ...flags]);
+}
+
+/**
+ * A lock file made against a registry that lacks an optional package for some other platform has no entry for it.
+ * `npm ci` refuses that with `Missing: <name>@ from lock file`, the version being unknown to it; a lock file that
+ * truly differs from package.json names a version, or says `Invalid`.
+ */
+function lacksForeignPlatformsOnly(output) {
+  const complaints = output.match(/(?:Missing|Invalid): .*/g) ?? [];
+  return complaints.length > 0 && complaints.every((line) => /^Missing: \S+@ from lock file$/.test(line));
 }
 
 export async function build() {
@@ -29,7 +48,7 @@ async function npm(args) {
   const code = await foreground('npm', args, { cwd: ROOT }).catch((error) => {
     throw new ToolError(`npm could not be started: ${error.message}`);
   });
-  if (code !== 0) throw new ToolError(`npm ${args[0] === 'run' ? args.at(-1) : args[0]} failed.`);
+  if (code !== 0) throw new ToolError(`npm ${args[0]} failed.`);
 }
 
 /**

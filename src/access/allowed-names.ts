@@ -43,6 +43,12 @@ export class AllowedNames {
       throw refused('Pages of this Origin may not call this service. Add the Origin to ALLOWED_ORIGINS.');
   }
 
+  /** The foreign origin that a page calls from with our leave, in the form the browser sends it. */
+  crossOrigin({ headers: { origin } }: IncomingMessage): string | undefined {
+    const normal = origin === undefined ? undefined : normalOrigin(origin);
+    return normal !== undefined && this.origins.has(normal) ? normal : undefined;
+  }
+
   private hostOf(request: IncomingMessage): Authority | undefined {
     const given = headerCount(request, 'host') === 1 ? request.headers.host : undefined;
     return given === undefined ? undefined : parseAuthority(given);

@@ -16,7 +16,7 @@ const OPEN_PATHS = new Set(['/healthz', '/readyz']);
 @Injectable()
 export class DoorService {
   private readonly logger = new Logger('access');
-  private readonly names: AllowedNames;
+  readonly names: AllowedNames;
   private readonly trusted: readonly { cidr: string; set: BlockList }[];
   private readonly failures = new FailedAttempts();
 

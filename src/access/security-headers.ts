@@ -16,3 +16,20 @@ export function setSecurityHeaders(response: ServerResponse, path: string): void
   response.setHeader('content-security-policy', isDocs ? DOCS_POLICY : API_POLICY);
   if (!isDocs) response.setHeader('cache-control', 'no-store');
 }
+
+/** Lets pages of an origin in ALLOWED_ORIGINS read answers (Fetch standard, CORS protocol). No cookies are in use. */
+export function setCrossOriginHeaders(response: ServerResponse, origin: string): void {
+  response.setHeader('access-control-allow-origin', origin);
+  response.setHeader('vary', 'Origin');
+  response.setHeader('access-control-expose-headers', 'Location, Mcp-Session-Id, WWW-Authenticate');
+}
+
+/** What a browser asks before it sends a token along: it has none to show yet. */
+export function setPreflightHeaders(response: ServerResponse): void {
+  response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
+  response.setHeader(
+    'access-control-allow-headers',
+    'Authorization, Content-Type, Last-Event-ID, Mcp-Protocol-Version, Mcp-Session-Id',
+  );
+  response.setHeader('access-control-max-age', '600');
+}

@@ -2,7 +2,7 @@ import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from
 import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validate, type ValidationError } from 'class-validator';
 import { AppError, type FieldError } from './errors.js';
-import { TEXT, type TOOL } from './fields.js';
+import { TEXT, type TOOL } from './field.js';
 import { findUnsafe, joinPath } from './input-shape.js';
 
 /** `json`: a request body. `text`: path or query, all strings. `tool`: arguments of an MCP tool. */

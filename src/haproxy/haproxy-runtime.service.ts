@@ -24,6 +24,8 @@ import { type HaproxyVersion, isAtLeast, parseVersion } from './version.parser.j
 
 /** How long a new address may take to show; HAProxy needs under a millisecond. */
 const READDRESS_MS = 2_000;
+/** How long idle connections to a server in maintenance may take to close; HAProxy needs a few milliseconds. */
+const SETTLE_MS = 50;
 const NO_SUCH_PROXY = /No such (?:proxy|backend)/;
 const NO_SUCH_SERVER = /No such server/;
 
@@ -60,7 +62,7 @@ export class HaproxyRuntimeService {
       }
       if (round.readdressed.length > 0) await this.#untilReaddressed(round.readdressed);
     }
-    return { parked };
+    return { parked: await this.#stillParked(parked) };
   }
 
   /** @throws AppError haproxy_rejected when the map was not loaded from the file of the settings */
@@ -129,8 +131,7 @@ export class HaproxyRuntimeService {
     const until = performance.now() + seconds * 1_000;
     for (;;) {
       const left = Math.max(1, Math.min(2_000, Math.ceil(until - performance.now())));
-      const command = runtimeCommand`wait ${left}ms srv-removable ${pool}/${serverName(pool, slot)}`;
-      await this.#transport.run([command]);
+      await this.#transport.run([waitCommand({ pool, slot }, left)]);
       if (await this.deleteParked(pool, slot)) return true;
       if (performance.now() >= until) return false;
     }
@@ -144,6 +145,23 @@ export class HaproxyRuntimeService {
       this.#capabilities = { pid, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
     }
     return this.#capabilities.value;
+  }
+
+  /**
+   * A server that has gone into maintenance closes its idle connections in other threads, a moment later: those that
+   * HAProxy did not delete are tried once more.
+   */
+  async #stillParked(parked: readonly Slot[]): Promise<Slot[]> {
+    const [first] = parked;
+    if (!first) return [];
+    const replies = await this.#run([
+      { command: waitCommand(first, SETTLE_MS), goodRefusal: /./ },
+      ...parked.map((slot) => deleteCommand(slot)),
+    ]);
+    return parked.filter((_, index) => {
+      const reply = replies[index + 1];
+      return !reply || isRefusal(reply);
+    });
   }
 
   async #untilReaddressed(expected: readonly Readdressed[]): Promise<void> {
@@ -200,6 +218,11 @@ export class HaproxyRuntimeService {
         'If the answer names something missing, see that HAProxy was started with the pools file and map file of the settings.',
     );
   }
+}
+
+/** HAProxy answers as soon as the slot can be deleted, at the latest after that time. */
+function waitCommand({ pool, slot }: Slot, ms: number): Command {
+  return runtimeCommand`wait ${ms}ms srv-removable ${pool}/${serverName(pool, slot)}`;
 }
 
 /** Above this many pools one look at all of them is less work for HAProxy than one for each. */

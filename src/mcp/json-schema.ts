@@ -2,6 +2,8 @@
 export type JsonSchema = { [keyword: string]: unknown };
 export type ObjectSchema = JsonSchema & { type: 'object' };
 
+/** Set by ArrayField's `orJsonText`. */
+const OR_TEXT = 'x-or-json-text';
 const COMPONENT = '#/components/schemas/';
 
 export interface Conversion {
@@ -50,6 +52,8 @@ function convert(node: unknown, how: Conversion): unknown {
   if (typeof node !== 'object' || node === null) return node;
   const schema: JsonSchema = {};
   for (const [keyword, value] of Object.entries(node)) {
+    // OpenAPI's extensions mean nothing to a client of MCP, and strict validators refuse them.
+    if (value === undefined || (keyword.startsWith('x-') && keyword !== OR_TEXT)) continue;
     if (keyword === 'example') schema['examples'] = [value];
     else if (keyword === '$ref') schema[keyword] = String(value).replace(COMPONENT, '#/$defs/');
     else if (keyword === 'properties') schema[keyword] = convertEach(value as JsonSchema, how);
@@ -65,7 +69,7 @@ function convertEach(properties: JsonSchema, how: Conversion): JsonSchema {
 }
 
 function finish(given: JsonSchema, how: Conversion): JsonSchema {
-  const { allOf, nullable, 'x-or-json-text': orText, ...rest } = given;
+  const { allOf, nullable, [OR_TEXT]: orText, ...rest } = given;
   exclusive(rest, 'minimum', 'exclusiveMinimum');
   exclusive(rest, 'maximum', 'exclusiveMaximum');
   // `allOf` of one is how OpenAPI 3.0 puts a description beside a reference; 2020-12 allows it directly.

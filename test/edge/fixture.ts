@@ -225,15 +225,21 @@ export async function startFixture(
     TRUSTED_NETWORKS: '',
     ...env,
   });
-  const app = await startApp(settings, { modules: [ThingsModule], logger: false });
+  const tidy = () => rm(home, { recursive: true, force: true });
+  const app = await startApp(settings, { modules: [ThingsModule], logger: false }).catch(
+    async (error: unknown) => {
+      await tidy();
+      throw error;
+    },
+  );
   const stop = async () => {
     await app.close();
-    await rm(home, { recursive: true, force: true });
+    await tidy();
   };
   return { app, home, port, url: `http://127.0.0.1:${port}`, stop };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);

@@ -8,7 +8,7 @@ export interface FakeRuntimeApi {
 }
 
 /** What the fake does with a command: an answer, or a fault. */
-export type FakeAnswer = string | 'hang' | 'close' | { half: string };
+export type FakeAnswer = string | { fault: 'hang' | 'close' } | { half: string };
 
 /**
  * A Runtime API for faults that the real HAProxy cannot be made to show: it answers each command as told, in
@@ -41,10 +41,10 @@ export function startFakeRuntimeApi(
         const preamble = line === 'prompt' || line.startsWith('set severity-output');
         if (!preamble) commands.push(line);
         const reply = preamble ? '' : answer(line);
-        if (reply === 'hang' || reply === 'close' || typeof reply === 'object') {
+        if (typeof reply === 'object') {
           stopped = true;
-          if (reply === 'close') socket.destroy();
-          else if (typeof reply === 'object') socket.end(reply.half);
+          if ('half' in reply) socket.end(reply.half);
+          else if (reply.fault === 'close') socket.destroy();
           return;
         }
         socket.write(`${reply}\n> `);

@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+// Writes openapi/openapi.json from the built code (npm run build first), or with --check fails where the committed
+// file is stale. Builds the application without starting it: no HAProxy is asked and nothing else is written.
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, relative } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const target = fileURLToPath(new URL('../openapi/openapi.json', import.meta.url));
+const name = relative(process.cwd(), target);
+
+const load = (file) => import(new URL(`../dist/${file}`, import.meta.url).href);
+
+async function render() {
+  const [{ createApp }, { openApiDocument }, { VERSION }, { loadSettings }] = await Promise.all(
+    ['app.js', 'common/openapi.js', 'common/product.js', 'settings/settings.js'].map(load),
+  ).catch((error) => {
+    throw new Error(`The build in dist/ cannot be loaded; run "npm run build" first. (${error.message})`);
+  });
+  // The document must not depend on whose machine writes it, so nothing of the environment is read.
+  const app = await createApp(loadSettings({}), { logger: false });
+  const document = openApiDocument(app, VERSION);
+  await app.close();
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}
+
+async function main() {
+  const fresh = await render();
+  const committed = await readFile(target, 'utf8').catch(() => undefined);
+  if (committed === fresh) {
+    console.log(`${name} is up to date.`);
+  } else if (process.argv.includes('--check')) {
+    const difference =
+      committed === undefined ? 'is missing' : `is stale from line ${firstDifference(committed, fresh)}`;
+    throw new Error(`${name} ${difference}. Run "npm run build && npm run openapi" and commit it.`);
+  } else {
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, fresh);
+    console.log(`${name} is written.`);
+  }
+}
+
+function firstDifference(a, b) {
+  const other = b.split('\n');
+  return a.split('\n').findIndex((line, index) => line !== other[index]) + 1;
+}
+
+main().catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

@@ -1,0 +1,110 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from '../kit/backend.js';
+import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { Load } from '../kit/load.js';
+import { get } from '../kit/request.js';
+import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { report, scaled } from './scale.js';
+
+const TIMEOUT = 240_000;
+
+describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, path }) => {
+  let home: Home;
+  let suite: Suite;
+  let backends: Backend[];
+  let load: Load;
+
+  const server = (n: number) => ({ ip: '127.0.0.1', http_port: backends[n % backends.length]?.port });
+  const must = async (status: number, method: string, route: string, body?: unknown) => {
+    const answer = await suite.api(method, route, body);
+    expect([answer.status, method, route], JSON.stringify(answer.body)).toEqual([status, method, route]);
+    return answer.body;
+  };
+  const finish = async (scenario: string, figures: Record<string, number> = {}) => {
+    const { requests, failed, failures } = await load.stop();
+    report(version, scenario, { requests, failed, ...figures });
+    expect(failures).toEqual([]);
+    expect(requests).toBeGreaterThan(100);
+  };
+
+  beforeEach(async () => {
+    backends = await Promise.all(['one', 'two', 'three'].map((name) => startBackend(name)));
+    home = await makeHome({ version, path });
+    suite = await Suite.start(home);
+    await must(201, 'POST', '/domains', { domain: 'still.example', ...server(0) });
+    await must(201, 'POST', '/domains', { domain: 'moving.example', ...server(0) });
+    await must(201, 'POST', '/domains/moving.example/servers', { slot: 2, ...server(1) });
+    load = new Load(home.httpPort, [
+      { host: 'still.example', bodies: ['one'] },
+      { host: 'moving.example', bodies: ['one', 'two', 'three'] },
+    ]);
+  });
+
+  afterEach(async () => {
+    await load.stop();
+    await suite.stop();
+    await Promise.all(backends.map((backend) => backend.close()));
+    await home.remove();
+  });
+
+  it(
+    'domains come and go; each is answered from the first request to the last',
+    { timeout: TIMEOUT },
+    async () => {
+      const count = scaled(500, 60);
+      let lost = 0;
+      for (let n = 0; n < count; n += 1) {
+        await must(201, 'POST', '/domains', { domain: `d${n}.example`, ...server(n) });
+        if ((await get(home.httpPort, `d${n}.example`)).status !== 200) lost += 1;
+        if (n >= 20) await must(200, 'DELETE', `/domains/d${n - 20}.example`);
+      }
+      await finish('domains added and removed', { domains: count, lost });
+      expect(lost).toBe(0);
+    },
+  );
+
+  it('servers come, drain and go; weights and states change', { timeout: TIMEOUT }, async () => {
+    const count = scaled(500, 60);
+    for (let n = 0; n < count; n += 1) {
+      const slot = 3 + (n % 5);
+      await must(201, 'POST', '/domains/moving.example/servers', { slot, ...server(n) });
+      await must(200, 'PUT', `/domains/moving.example/servers/${slot}/weight`, { weight: n % 257 });
+      await must(200, 'PUT', `/domains/moving.example/servers/${1 + (n % 2)}/state`, {
+        state: n % 4 < 2 ? 'drain' : 'ready',
+      });
+      await must(200, 'PUT', `/domains/moving.example/servers/${2 - (n % 2)}/state`, { state: 'ready' });
+      await must(200, 'PUT', `/domains/moving.example/servers/${slot}/state`, { state: 'drain' });
+      await must(200, 'DELETE', `/domains/moving.example/servers/${slot}`);
+    }
+    await finish('servers added, drained and removed', { servers: count });
+  });
+
+  it('the suite is killed and started again, HAProxy serving on', { timeout: TIMEOUT }, async () => {
+    const count = scaled(20, 3);
+    let lost = 0;
+    for (let n = 0; n < count; n += 1) {
+      await must(201, 'POST', '/domains', { domain: `k${n}.example`, ...server(n) });
+      await suite.kill();
+      if ((await get(home.httpPort, `k${n}.example`)).status !== 200) lost += 1;
+      suite = await Suite.start(home);
+    }
+    const { body } = await suite.api<{ total: number }>('GET', '/domains?search=k');
+    lost += count - body.total;
+    await finish('suite killed and started', { kills: count, lost });
+    expect(lost).toBe(0);
+  });
+
+  it('HAProxy is reloaded', { timeout: TIMEOUT }, async () => {
+    const count = scaled(20, 4);
+    let lost = 0;
+    for (let n = 0; n < count; n += 1) {
+      await must(201, 'POST', '/domains', { domain: `r${n}.example`, ...server(n) });
+      const body = await must(200, 'POST', '/configuration/reload');
+      expect(body['reloaded']).toBe(true);
+      if ((await get(home.httpPort, `r${n}.example`)).status !== 200) lost += 1;
+      await must(200, 'PUT', '/domains/moving.example/servers/1/weight', { weight: 1 + (n % 10) });
+    }
+    await finish('reloads', { reloads: count, lost });
+    expect(lost).toBe(0);
+  });
+});

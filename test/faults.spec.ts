@@ -1,0 +1,203 @@
+import { chmod, chown, readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/fake-runtime-api.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const files = (home: Home) =>
+  Promise.all(
+    (['servers.json', 'domains.map', 'pools.cfg'] as const).map((name) => readFile(home.file(name), 'utf8')),
+  );
+
+/** Faults that the real HAProxy cannot be made to show. */
+describe('a Runtime API that fails', () => {
+  let home: Home;
+  let suite: Suite;
+  let fake: FakeRuntimeApi;
+  let misbehave: (command: string) => FakeAnswer | undefined;
+
+  const EMPTY: Record<string, string> = {
+    'show servers state':
+      '1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n',
+    'show backend': '# name\npool_1\npool_2\n',
+    'show info': 'Name: HAProxy\nVersion: 3.0.11\nPid: 4711\nUptime_sec: 10\n',
+  };
+
+  beforeEach(async () => {
+    misbehave = () => undefined;
+    home = await makeHome(oldestHaproxy(), { HAPROXY_CONTROL: 'master' });
+    fake = await startFakeRuntimeApi(
+      home.env['HAPROXY_SOCKET']!,
+      (command) =>
+        misbehave(command) ??
+        EMPTY[command] ??
+        (command.startsWith('add server') ? '[6]: New server registered.\n' : ''),
+    );
+    suite = await Suite.start(home);
+  });
+
+  afterEach(async () => {
+    await suite.stop();
+    await fake.close();
+    await home.remove();
+  });
+
+  it.each([
+    ['an error in the middle of a batch', { answer: '[3]: No such server.\n' }, 502, 'haproxy_rejected'],
+    ['an unknown command', { answer: "[6]: Unknown command: 'add'\n" }, 502, 'haproxy_rejected'],
+    ['half a line', { answer: { half: '[6]: New ser' } }, 503, 'haproxy_unavailable'],
+    ['an early close', { answer: { fault: 'close' } }, 503, 'haproxy_unavailable'],
+  ] as const)('%s: the right code, and nothing changed', async (_, { answer }, status, code) => {
+    const before = await files(home);
+    misbehave = (command) => (command.startsWith('enable health') ? answer : undefined);
+    const refused = await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' });
+    expect([refused.status, refused.body['code']], JSON.stringify(refused.body)).toEqual([status, code]);
+    expect(await files(home)).toEqual(before);
+    expect((await readdir(join(home.path, 'conf'))).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+
+    misbehave = () => undefined;
+    await until(
+      async () =>
+        (await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' })).status === 201,
+    );
+  });
+
+  it('hanging: haproxy_unavailable within seconds, and nothing changed', async () => {
+    const before = await files(home);
+    misbehave = (command) => (command.startsWith('add map') ? { fault: 'hang' } : undefined);
+    const refused = await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' });
+    expect([refused.status, refused.body['code']]).toEqual([503, 'haproxy_unavailable']);
+    expect(await files(home)).toEqual(before);
+  });
+
+  it('garbage where the routing is read: not ready, and no change is made on it', async () => {
+    misbehave = (command) =>
+      command === 'show servers state' ? 'what?\n' : command === 'show info' ? 'Pid: 4712\n' : undefined;
+    await until(async () => (await fetch(`${suite.url}/readyz`)).status === 503, { what: 'not being ready' });
+    const refused = await suite.api('POST', '/domains', { domain: 'a.example' });
+    expect([refused.status, refused.body['code']]).toEqual([503, 'haproxy_unavailable']);
+  });
+});
+
+describe.each(haproxyVersions())('changes and faults with HAProxy $version', (haproxy) => {
+  let home: Home;
+  let suite: Suite;
+
+  beforeEach(async () => {
+    home = await makeHome(haproxy, { HAPROXY_POOL_COUNT: '210' });
+    suite = await Suite.start(home);
+  });
+
+  afterEach(async () => {
+    await suite.stop();
+    await home.remove();
+  });
+
+  it('200 changes at once are all there', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, n) =>
+        suite.api('POST', '/domains', { domain: `d${n}.example`, ip: '127.0.0.1', http_port: 9 }),
+      ),
+    );
+    expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([201]));
+    expect(new Set(answers.map((answer) => answer.body['pool'])).size).toBe(200);
+    expect((await readFile(home.file('domains.map'), 'utf8')).trim().split('\n')).toHaveLength(200);
+    expect(JSON.parse(await readFile(home.file('servers.json'), 'utf8'))).toMatchObject({ revision: 200 });
+    for (const n of [0, 99, 199]) expect((await get(home.httpPort, `d${n}.example`)).status).toBe(503);
+    expect((await get(home.httpPort, 'd200.example')).status).toBe(404);
+  });
+
+  it('of two that add the same domain at once, one wins and the other is told', async () => {
+    const both = await Promise.all(
+      [9, 10].map((http_port) =>
+        suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port }),
+      ),
+    );
+    expect(both.map((answer) => answer.status).toSorted()).toEqual([201, 409]);
+  });
+
+  it('heals a change that was made behind its back when that gets in the way', async () => {
+    await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9 });
+    const { runtimeCommand } = await import('../src/haproxy/command.js');
+    const { RuntimeTransport } = await import('../src/haproxy/runtime-transport.js');
+    const transport = new RuntimeTransport({ path: home.env['HAPROXY_SOCKET']! });
+    await transport.run([runtimeCommand`del map ${home.file('domains.map')} a.example`]);
+    const removed = await suite.api('DELETE', '/domains/a.example');
+    expect([removed.status, removed.body['pool_freed']]).toEqual([200, true]);
+  });
+});
+
+describe('a state folder that cannot be written', () => {
+  it('answers storage_failed, serves on, and goes on when it can be written again', async () => {
+    // Root may write everywhere, so the suite runs as nobody where the tests run as root.
+    const root = process.getuid?.() === 0;
+    const nobody = 65_534;
+    const home = await makeHome(oldestHaproxy());
+    const conf = join(home.path, 'conf');
+    if (root)
+      for (const path of [
+        home.path,
+        ...['conf', 'certs', 'data', 'run'].map((name) => join(home.path, name)),
+      ])
+        await chown(path, nobody, nobody);
+    const suite = Suite.spawn(home, {}, root ? { uid: nobody, gid: nobody } : {});
+    try {
+      await suite.untilReady();
+      await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9 });
+      const before = await files(home);
+      await chmod(conf, 0o500);
+      const refused = await suite.api('POST', '/domains', { domain: 'b.example' });
+      expect([refused.status, refused.body['code']], suite.output).toEqual([507, 'storage_failed']);
+      expect((await suite.api('DELETE', '/domains/a.example')).status).toBe(507);
+      expect(await files(home)).toEqual(before);
+      expect((await get(home.httpPort, 'b.example')).status).toBe(404);
+      expect((await get(home.httpPort, 'a.example')).status).toBe(503);
+      await chmod(conf, 0o700);
+      expect((await suite.api('POST', '/domains', { domain: 'b.example' })).status).toBe(201);
+    } finally {
+      await suite.stop();
+      await home.remove();
+    }
+  });
+});
+
+describe('starts that are refused', () => {
+  it('a second suite on the same folder, naming the first', async () => {
+    const home = await makeHome(oldestHaproxy());
+    const suite = await Suite.start(home);
+    const second = Suite.spawn(home);
+    expect(await second.exitCode()).toBe(1);
+    expect(second.output).toContain(`pid ${suite.process.pid}`);
+    await suite.stop();
+    await home.remove();
+  });
+
+  it.each([
+    ['MCP_PORT', 'http', 'a whole number from 1 to 65535'],
+    ['HAPROXY_HOME', 'relative/path', 'an absolute path'],
+    ['HAPROXY_HTTP_BIND', 'web:80', 'addresses such as'],
+    ['TRUSTED_NETWORKS', '10.0.0.0/33', 'networks such as'],
+    ['LOG_LEVEL', 'LOUD', 'one of DEBUG, INFO, WARNING, ERROR'],
+  ])('%s=%s, in one line that says what is allowed', async (name, value, allowed) => {
+    const home = await makeHome(oldestHaproxy(), { [name]: value });
+    const suite = Suite.spawn(home);
+    expect(await suite.exitCode()).toBe(1);
+    expect(suite.output.trim().split('\n')).toHaveLength(1);
+    expect(suite.output).toContain(`${name}="${value}" is not allowed: it must be ${allowed}`);
+    await home.remove();
+  });
+
+  it('a servers.json that cannot be read is left as it is', async () => {
+    const { writeFile } = await import('node:fs/promises');
+    const home = await makeHome(oldestHaproxy());
+    await writeFile(home.file('servers.json'), '{ "version": 1,\n  "revision": -3, "pools": {} }');
+    const suite = Suite.spawn(home);
+    expect(await suite.exitCode()).toBe(1);
+    expect(suite.output).toContain('servers.json:2: revision is -3');
+    expect(await readFile(home.file('servers.json'), 'utf8')).toContain('-3');
+    await home.remove();
+  });
+});

@@ -1,0 +1,114 @@
+import { Agent, request } from 'node:http';
+
+export interface LoadReport {
+  requests: number;
+  failed: number;
+  /** The first few failures, in words, with milliseconds since the start. */
+  failures: string[];
+  /** From the first failure to the last, in milliseconds; 0 without any. */
+  failing_ms: number;
+}
+
+export interface LoadTarget {
+  host: string;
+  /** What the back ends of this host may answer. */
+  bodies: readonly string[];
+}
+
+const KEPT = 12;
+
+/**
+ * A constant load: requests start at their times whatever becomes of those before them. Every other request uses a
+ * kept connection, the rest a new one. Anything but status 200 with one of the expected bodies is a failure.
+ */
+export class Load {
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT });
+  readonly #open = new Set<Promise<void>>();
+  readonly #started = performance.now();
+  readonly #timer: NodeJS.Timeout;
+  #sent = 0;
+  #failed = 0;
+  #first: number | undefined;
+  #last = 0;
+  readonly #failures: string[] = [];
+
+  constructor(
+    private readonly port: number,
+    private readonly targets: readonly LoadTarget[],
+    private readonly rate = 250,
+  ) {
+    this.#timer = setInterval(() => this.#catchUp(), 4);
+  }
+
+  /** Stops sending, waits for what is under way and says how it went. */
+  async stop(): Promise<LoadReport> {
+    clearInterval(this.#timer);
+    await Promise.all(this.#open);
+    this.#agent.destroy();
+    return {
+      requests: this.#sent,
+      failed: this.#failed,
+      failures: this.#failures,
+      failing_ms: this.#first === undefined ? 0 : Math.round(this.#last - this.#first),
+    };
+  }
+
+  get sent(): number {
+    return this.#sent;
+  }
+
+  #catchUp(): void {
+    const due = Math.floor(((performance.now() - this.#started) / 1000) * this.rate);
+    while (this.#sent < due) {
+      const target = this.targets[this.#sent % this.targets.length];
+      if (target) this.#track(this.#one(target, this.#sent % 2 === 0));
+      this.#sent += 1;
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#open.delete(tracked));
+    this.#open.add(tracked);
+  }
+
+  #one({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const fail = (words: string) => {
+        this.#fail(`${host} (${kept ? 'kept' : 'new'} connection): ${words}`);
+        resolve();
+      };
+      const call = request(
+        {
+          host: '127.0.0.1',
+          port: this.port,
+          headers: { host },
+          agent: kept ? this.#agent : false,
+          timeout: 10_000,
+        },
+        (response) => {
+          let body = '';
+          response.setEncoding('utf8');
+          response.on('data', (text: string) => {
+            body += text;
+          });
+          response.on('error', (error) => fail(error.message));
+          response.on('end', () => {
+            if (response.statusCode === 200 && bodies.includes(body)) resolve();
+            else fail(`${response.statusCode} ${body.slice(0, 60)}`);
+          });
+        },
+      );
+      call.on('timeout', () => call.destroy(new Error('no answer in 10 s')));
+      call.on('error', (error) => fail(error.message));
+      call.end();
+    });
+  }
+
+  #fail(words: string): void {
+    const now = performance.now();
+    this.#failed += 1;
+    this.#first ??= now;
+    this.#last = now;
+    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(now - this.#started)} ms ${words}`);
+  }
+}
