@@ -11,17 +11,20 @@ import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
 import { until } from '../kit/poll.js';
 import type { RunningHaproxy } from '../kit/start-haproxy.js';
+import type { ApiAnswer } from '../kit/suite.js';
 
 type Json = Record<string, unknown>;
+/** What a tool answers, of the shape that the test expects. */
+type Structured<T> = T & object;
 
 export interface Observed {
   readonly app: NestFastifyApplication;
   readonly settings: Settings;
   /** One REST call. */
-  api<T = Json>(method: string, path: string, body?: object): Promise<{ status: number; body: T }>;
+  api<T = Json>(method: string, path: string, body?: object): Promise<ApiAnswer<T>>;
   text(path: string, token?: string): Promise<{ status: number; text: string; type: string }>;
   /** One tool call; what it answers has been held against its output schema. */
-  tool<T = Json>(name: string, args?: Json): Promise<T>;
+  tool<T = Json>(name: string, args?: Json): Promise<Structured<T>>;
   /** A tool call that fails: its code. */
   failure(name: string, args?: Json): Promise<string>;
   untilReady(): Promise<void>;
@@ -49,15 +52,14 @@ export async function observe(haproxy: RunningHaproxy, env: Record<string, strin
   const transport = new StreamableHTTPClientTransport(new URL(`${url}/mcp`), {
     requestInit: { headers: { authorization } },
   });
-  // The SDK's own types of Transport and of its client disagree under exactOptionalPropertyTypes only.
-  await client.connect(transport as Parameters<Client['connect']>[0]);
+  await client.connect(transport);
   const validators = await outputValidators(client);
 
   const call = async (name: string, args: Json = {}) => client.callTool({ name, arguments: args });
   return {
     app,
     settings,
-    async api<T>(method: string, path: string, body?: object) {
+    async api<T>(method: string, path: string, body?: object): Promise<ApiAnswer<T>> {
       const response = await fetch(`${url}/api/v1${path}`, {
         method,
         headers: { authorization, ...(body && { 'content-type': 'application/json' }) },
@@ -73,13 +75,13 @@ export async function observe(haproxy: RunningHaproxy, env: Record<string, strin
         type: response.headers.get('content-type') ?? '',
       };
     },
-    async tool<T>(name: string, args?: Json) {
+    async tool<T>(name: string, args?: Json): Promise<Structured<T>> {
       const result = await call(name, args);
       if (result.isError === true) throw new Error(JSON.stringify(result.structuredContent ?? result));
       const validate = validators.get(name);
       if (!validate?.(result.structuredContent))
         throw new Error(`${name}: ${JSON.stringify(validate?.errors)} in ${JSON.stringify(result)}`);
-      return result.structuredContent as T;
+      return result.structuredContent as Structured<T>;
     },
     async failure(name, args) {
       const result = await call(name, args);
