@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { LoggerService } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
@@ -32,7 +33,11 @@ export interface Observed {
 }
 
 /** The suite in this process, beside a HAProxy that somebody else runs. */
-export async function observe(haproxy: RunningHaproxy, env: Record<string, string> = {}): Promise<Observed> {
+export async function observe(
+  haproxy: RunningHaproxy,
+  env: Record<string, string> = {},
+  logger: LoggerService | false = false,
+): Promise<Observed> {
   const port = await freePort();
   const settings = loadSettings({
     HAPROXY_HOME: haproxy.home,
@@ -44,7 +49,7 @@ export async function observe(haproxy: RunningHaproxy, env: Record<string, strin
     TRUSTED_NETWORKS: '',
     ...env,
   });
-  const app = await startApp(settings, { logger: false });
+  const app = await startApp(settings, { logger });
   const url = `http://127.0.0.1:${port}`;
   const token = /^MCP_TOKEN=(\S+)$/m.exec(await readFile(settings.files.token, 'utf8'))?.[1] ?? '';
   const authorization = `Bearer ${token}`;
