@@ -1,5 +1,6 @@
 import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
 import { AccessModule } from './access/access.module.js';
+import { CertificatesModule } from './certificates/certificates.module.js';
 import { CommonModule } from './common/common.module.js';
 import { ConfigurationModule } from './configuration/configuration.module.js';
 import { DomainsModule } from './domains/domains.module.js';
@@ -30,6 +31,7 @@ export class AppModule {
         ReconcilerModule,
         DomainsModule,
         ServersModule,
+        CertificatesModule,
         HealthModule,
         MonitoringModule,
         ConfigurationModule,

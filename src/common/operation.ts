@@ -19,6 +19,8 @@ export interface OperationOptions {
   idempotent?: boolean;
   /** Talks to the world outside HAProxy and its host, such as a CA (MCP openWorldHint). Default false. */
   openWorld?: boolean;
+  /** Offered as a tool; false for what only REST needs. Who may call it follows from it all the same. Default true. */
+  mcp?: boolean;
   /** The codes a caller may meet besides the general ones (validation, access, HAProxy, storage). */
   errors?: readonly ErrorCode[];
 }
@@ -44,6 +46,7 @@ export function McpTool(options: OperationOptions): MethodDecorator {
       destructive: false,
       idempotent: false,
       openWorld: false,
+      mcp: true,
       errors: [],
       ...options,
       input: parameters?.[0],

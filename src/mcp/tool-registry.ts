@@ -74,7 +74,7 @@ export class ToolRegistry {
       this.scanner.getAllMethodNames(Object.getPrototypeOf(service) as object).flatMap((name) => {
         const method: unknown = Reflect.get(service, name);
         const operation = typeof method === 'function' ? operationOf(method) : undefined;
-        if (typeof method !== 'function' || !operation) return [];
+        if (typeof method !== 'function' || !operation?.mcp) return [];
         const call = (input: object | undefined) =>
           Promise.resolve(Reflect.apply(method, service, input ? [input] : []) as unknown);
         return [{ operation, call }];

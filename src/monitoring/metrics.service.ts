@@ -75,9 +75,10 @@ export class MetricsService {
       help: 'Days until a certificate expires.',
       labelNames: ['domain'],
       registers: [],
-      collect() {
+      async collect() {
+        const certificates = await summary.certificates();
         this.reset();
-        for (const { domain, days_left } of summary.certificates()) this.set({ domain }, days_left);
+        for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
       },
     });
     register.registerMetric(gauge);

@@ -29,8 +29,8 @@ export class HaproxyWatchService {
 
   /** The first look is made at once; `ready` follows its success. */
   start(): void {
-    this.#timer = setInterval(() => this.#tick(), INTERVAL_MS).unref();
-    this.#tick();
+    this.#timer = setInterval(() => this.lookNow(), INTERVAL_MS).unref();
+    this.lookNow();
   }
 
   async stop(): Promise<void> {
@@ -38,7 +38,8 @@ export class HaproxyWatchService {
     await this.#look;
   }
 
-  #tick(): void {
+  /** For those who know that something happened. */
+  lookNow(): void {
     this.#look ??= this.#check()
       .catch((error: unknown) => this.#complain(messageOf(error)))
       .finally(() => {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
   cidrList,
   integer,
@@ -34,6 +35,8 @@ export class Settings {
     servers: string;
     certificates: string;
     state: string;
+    /** Long work and how it ended, for those who ask about it after a restart. */
+    operations: string;
     token: string;
     /** The owner lock. */
     lock: string;
@@ -55,6 +58,9 @@ export class Settings {
   readonly allowedServerNetworks: readonly string[];
   readonly reconcile: 'heal' | 'report';
   readonly logLevel: LogLevel;
+  readonly acme: AcmeSettings;
+  /** When due certificates are renewed; undefined for daily at a random minute, kept across restarts. */
+  readonly renewCron: string | undefined;
 
   /** @throws SettingsError with one line naming the variable, the value and what is allowed. */
   constructor(env: Environment) {
@@ -68,6 +74,7 @@ export class Settings {
       servers: conf('HAPROXY_SERVERS_FILE', 'conf/servers.json'),
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
+      operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       lock: join(this.home, 'run/suite.lock'),
       haproxyLog: join(this.home, 'data/haproxy.log'),
@@ -89,6 +96,8 @@ export class Settings {
     this.allowedOrigins = list(env, 'ALLOWED_ORIGINS', '');
     this.allowedServerNetworks = cidrList(env, 'ALLOWED_SERVER_NETWORKS', '');
     this.reconcile = oneOf(env, 'RECONCILE', ['heal', 'report'], 'heal');
+    this.acme = acmeSettings(env, this.home);
+    this.renewCron = renewCron(env);
     this.logLevel = oneOf(env, 'LOG_LEVEL', ['DEBUG', 'INFO', 'WARNING', 'ERROR'], 'INFO');
   }
 }

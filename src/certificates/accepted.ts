@@ -1,0 +1,34 @@
+import { applyDecorators, HttpStatus, type Type } from '@nestjs/common';
+import { ApiResponse } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { Serves } from '../common/rest-operation.js';
+import { AcceptedDto } from './operations.dto.js';
+import type { RunningOperation } from './operations.service.js';
+
+/** `@Serves` for what takes long: 202 with the operation, or with `?wait=true` what the tool answers. */
+export function ServesLongWork<T extends object>(
+  service: Type<T>,
+  method: keyof T & string,
+): MethodDecorator {
+  return applyDecorators(
+    Serves(service, method),
+    ApiResponse({
+      status: HttpStatus.ACCEPTED,
+      description: 'The work goes on; ask for it at Location.',
+      type: AcceptedDto,
+      headers: { Location: { description: 'Where to ask for the operation.', schema: { type: 'string' } } },
+    }),
+  );
+}
+
+/** @throws AppError what the work failed with, if `wait` */
+export async function answerLongWork<T extends object>(
+  running: RunningOperation<T>,
+  wait: boolean,
+  reply: FastifyReply,
+): Promise<T | AcceptedDto> {
+  if (wait) return running.wait();
+  running.hold();
+  void reply.status(HttpStatus.ACCEPTED).header('location', `/api/v1/operations/${running.record.id}`);
+  return { operation: { ...running.record } };
+}

@@ -1,0 +1,20 @@
+import { Injectable } from '@nestjs/common';
+import { SerialQueue } from '../common/serial-queue.js';
+
+/** One change at a time for a domain: a delete waits for the issue that is under way, and not for that of others. */
+@Injectable()
+export class CertificateLocks {
+  readonly #queues = new Map<string, { queue: SerialQueue; users: number }>();
+
+  async run<T>(domain: string, work: () => Promise<T>): Promise<T> {
+    const entry = this.#queues.get(domain) ?? { queue: new SerialQueue(), users: 0 };
+    this.#queues.set(domain, entry);
+    entry.users += 1;
+    try {
+      return await entry.queue.run(work);
+    } finally {
+      entry.users -= 1;
+      if (entry.users === 0) this.#queues.delete(domain);
+    }
+  }
+}

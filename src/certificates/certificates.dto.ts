@@ -1,0 +1,139 @@
+import { OmitType } from '@nestjs/swagger';
+import { canonicalDomain, isWildcard } from '../common/domain-name.js';
+import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../common/fields.js';
+import { PageDto } from '../common/page.dto.js';
+import { MAX_PEM_BYTES } from './pem.js';
+
+/** A domain that a certificate goes by. A wildcard is asked for with `wildcard`, not as a name. */
+export class CertificateRefDto {
+  @StringField({
+    description: 'The domain of the certificate; for a wildcard certificate the domain below *.',
+    example: 'example.com',
+    canonical: (value) => {
+      const domain = canonicalDomain(value);
+      return domain === undefined || isWildcard(domain) ? undefined : domain;
+    },
+    rule: 'a domain such as example.com, not a wildcard (issue example.com with wildcard=true instead) and not a path',
+  })
+  domain: string;
+}
+
+export class IssueCertificateDto extends CertificateRefDto {
+  @BooleanField({ description: 'Cover *.domain as well, in the same certificate.' })
+  wildcard: boolean = false;
+}
+
+export class RenewCertificateDto extends CertificateRefDto {
+  @BooleanField({ description: 'Renew it even if it is good for longer than ACME_RENEW_DAYS.' })
+  force: boolean = false;
+}
+
+export class RenewBodyDto extends OmitType(RenewCertificateDto, ['domain']) {}
+
+export class LoadCertificateDto extends CertificateRefDto {
+  @StringField({
+    description:
+      'Certificate, chain and private key (not encrypted) as one PEM text. Without it the file in the folder is loaded.',
+    maxLength: MAX_PEM_BYTES,
+    minLength: 1,
+    format: 'password',
+    optional: true,
+  })
+  pem?: string;
+}
+
+export class LoadBodyDto extends OmitType(LoadCertificateDto, ['domain']) {}
+
+export class CertificateDto {
+  @StringField({ description: 'The domain it goes by.', example: 'example.com' })
+  domain: string;
+
+  @ArrayField('string', {
+    description: 'All names it is for (subject alternative names).',
+    example: ['example.com', '*.example.com'],
+  })
+  sans: string[];
+
+  @StringField({ description: 'Who signed it.', example: 'CN=WE1, O=Google Trust Services, C=US' })
+  issuer: string;
+
+  @StringField({ description: 'Serial number, hexadecimal.', example: '500FA193252B568985DB877772538B65' })
+  serial: string;
+
+  @DateTimeField({ description: 'Valid from.', example: '2026-01-01T00:00:00.000Z' })
+  not_before: string;
+
+  @DateTimeField({ description: 'Valid until.', example: '2026-03-31T23:59:59.000Z' })
+  not_after: string;
+
+  @IntField({ description: 'Whole days until it expires; negative once it has.', example: 58 })
+  days_left: number;
+
+  @StringField({ description: 'Type and size of its key.', example: 'ECDSA P-256' })
+  key_type: string;
+
+  @BooleanField({ description: 'Whether HAProxy serves this very certificate now.' })
+  loaded: boolean;
+
+  @BooleanField({ description: 'Whether the suite issued it and renews it.' })
+  auto_renew: boolean;
+
+  @StringField({ description: 'Where the file lies.', example: '/opt/haproxy/certs/example.com.pem' })
+  path: string;
+
+  @StringField({
+    description: 'Why the last renewal failed; absent after a success.',
+    optional: true,
+  })
+  last_error?: string;
+}
+
+export class CertificateListDto extends PageDto {
+  @ArrayField(CertificateDto, { description: 'The certificates of this page, sorted by domain.' })
+  items: CertificateDto[];
+}
+
+export class IssuedCertificateDto extends CertificateDto {
+  @BooleanField({
+    description: 'Whether a new certificate came of it; false where the one there is still good.',
+  })
+  renewed: boolean;
+}
+
+export class LoadedCertificateDto extends CertificateDto {
+  @ArrayField('string', { description: 'What is odd about it, such as that it has expired.' })
+  warnings: string[];
+}
+
+export class DeletedCertificateDto {
+  @StringField({ description: 'The domain whose certificate was deleted.', example: 'example.com' })
+  domain: string;
+
+  @StringField({ description: 'The file that was deleted.', example: '/opt/haproxy/certs/example.com.pem' })
+  path: string;
+}
+
+export class FailedRenewalDto {
+  @StringField({ description: 'The domain.', example: 'example.com' })
+  domain: string;
+
+  @StringField({ description: 'What went wrong, from the error catalogue.', example: 'acme_failed' })
+  code: string;
+
+  @StringField({ description: 'What went wrong, and what to do.' })
+  detail: string;
+}
+
+export class RenewAllDto {
+  @ArrayField('string', { description: 'Renewed now.', example: ['example.com'] })
+  renewed: string[];
+
+  @ArrayField('string', {
+    description: 'Not due, or (when scheduled) put off after failures.',
+    example: ['example.org'],
+  })
+  skipped: string[];
+
+  @ArrayField(FailedRenewalDto, { description: 'Could not be renewed; what they have is still served.' })
+  failed: FailedRenewalDto[];
+}

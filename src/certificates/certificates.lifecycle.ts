@@ -1,0 +1,34 @@
+import { Injectable } from '@nestjs/common';
+import { CertificateFolder } from './certificate-folder.js';
+import { ManagedCertificates } from './managed-certificates.js';
+import { OperationsService } from './operations.service.js';
+import { RenewalService } from './renewal.service.js';
+
+/** Start and stop of the certificates, for the one place that knows the order of everything. */
+@Injectable()
+export class CertificatesLifecycle {
+  constructor(
+    private readonly folder: CertificateFolder,
+    private readonly managed: ManagedCertificates,
+    private readonly operations: OperationsService,
+    private readonly renewal: RenewalService,
+  ) {}
+
+  /** With the lock taken and before the port is opened. @throws StateFileError */
+  async open(): Promise<void> {
+    await this.folder.open();
+    await this.managed.open();
+    await this.operations.open();
+  }
+
+  /** Once HAProxy may be changed. @throws SettingsError */
+  async start(): Promise<void> {
+    await this.renewal.schedule();
+  }
+
+  /** Ends what is running, acme.sh included; the next start tells it as interrupted. */
+  async stop(): Promise<void> {
+    this.renewal.unschedule();
+    await this.operations.stop();
+  }
+}

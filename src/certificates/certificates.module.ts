@@ -1,0 +1,44 @@
+import { Global, Module } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import { CertificateSummary } from '../common/certificate-summary.js';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { AcmeService } from './acme.service.js';
+import { CertificateFolder } from './certificate-folder.js';
+import { CertificateLocks } from './certificate-locks.js';
+import { CertificateStates } from './certificate-states.js';
+import { CertificateViews } from './certificate-views.service.js';
+import { CertificatesController } from './certificates.controller.js';
+import { CertificatesLifecycle } from './certificates.lifecycle.js';
+import { CertificatesService } from './certificates.service.js';
+import { DeployService } from './deploy.service.js';
+import { IssuingService } from './issuing.service.js';
+import { LongWorkService } from './long-work.service.js';
+import { ManagedCertificates } from './managed-certificates.js';
+import { OperationsController } from './operations.controller.js';
+import { OperationsService } from './operations.service.js';
+import { RenewalService } from './renewal.service.js';
+import { StoredCertificates } from './stored-certificates.service.js';
+
+@Global()
+@Module({
+  imports: [HaproxyModule, ScheduleModule.forRoot()],
+  controllers: [CertificatesController, OperationsController],
+  providers: [
+    { provide: CertificateSummary, useClass: CertificateStates },
+    AcmeService,
+    CertificateFolder,
+    CertificateLocks,
+    CertificateViews,
+    CertificatesLifecycle,
+    CertificatesService,
+    DeployService,
+    IssuingService,
+    LongWorkService,
+    ManagedCertificates,
+    OperationsService,
+    RenewalService,
+    StoredCertificates,
+  ],
+  exports: [CertificateSummary, CertificatesService, CertificatesLifecycle, RenewalService],
+})
+export class CertificatesModule {}

@@ -1,0 +1,97 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { SchedulerRegistry } from '@nestjs/schedule';
+import { CronJob } from 'cron';
+import { AppError, messageOf } from '../common/errors.js';
+import { SettingsError } from '../settings/parse.js';
+import { Settings } from '../settings/settings.js';
+import type { Work } from './acme.service.js';
+import type { RenewAllDto } from './certificates.dto.js';
+import { IssuingService } from './issuing.service.js';
+import { ManagedCertificates } from './managed-certificates.js';
+import { OperationsService } from './operations.service.js';
+
+const JOB = 'renew-certificates';
+
+/** How the renewals went since the suite started, for metrics. */
+export interface RenewalCounts {
+  succeeded: number;
+  failed: number;
+  /** Seconds since 1970; undefined before the first one. */
+  lastRunSeconds: number | undefined;
+}
+
+/** Renews what is due, one after another: at the minute of the day that was drawn for this installation, or when asked. */
+@Injectable()
+export class RenewalService {
+  readonly #logger = new Logger('Certificates');
+  readonly counts: RenewalCounts = { succeeded: 0, failed: 0, lastRunSeconds: undefined };
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly managed: ManagedCertificates,
+    private readonly issuing: IssuingService,
+    private readonly operations: OperationsService,
+    private readonly scheduler: SchedulerRegistry,
+  ) {}
+
+  /** @throws SettingsError for a CERT_RENEW_CRON that is no cron line */
+  async schedule(): Promise<void> {
+    const cron = this.settings.renewCron ?? (await this.#daily());
+    let job: CronJob;
+    try {
+      job = new CronJob(cron, () => void this.#scheduled());
+    } catch {
+      throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron line such as "17 4 * * *"');
+    }
+    this.scheduler.addCronJob(JOB, job);
+    job.start();
+    this.#logger.log(`certificates are renewed by "${cron}", next at ${job.nextDate().toISO()}`);
+  }
+
+  unschedule(): void {
+    if (this.scheduler.doesExist('cron', JOB)) this.scheduler.deleteCronJob(JOB);
+  }
+
+  /** All that are due. `patient` leaves those alone that failed a short while ago. */
+  async renewDue(work: Work, patient: boolean): Promise<RenewAllDto> {
+    const report: RenewAllDto = { renewed: [], skipped: [], failed: [] };
+    for (const domain of this.managed.domains()) {
+      if (work.signal.aborted) break;
+      try {
+        const isLeft = patient && (await this.issuing.isPutOff(domain));
+        work.progress(isLeft ? `${domain} is left alone after failures` : `looking at ${domain}`);
+        if (!isLeft && (await this.issuing.renew(domain, false, work))) {
+          report.renewed.push(domain);
+          this.counts.succeeded += 1;
+        } else report.skipped.push(domain);
+      } catch (error) {
+        this.counts.failed += 1;
+        const { code, detail } =
+          error instanceof AppError ? error : { code: 'internal_error', detail: messageOf(error) };
+        report.failed.push({ domain, code, detail });
+      }
+    }
+    this.counts.lastRunSeconds = Math.floor(Date.now() / 1000);
+    return report;
+  }
+
+  async #daily(): Promise<string> {
+    const minute = await this.managed.minuteOfDay();
+    return `${minute % 60} ${Math.floor(minute / 60)} * * *`;
+  }
+
+  async #scheduled(): Promise<void> {
+    try {
+      const running = this.operations.start({ kind: 'renew_scheduled', key: '' }, (work) =>
+        this.renewDue(work, true),
+      );
+      const { renewed, skipped, failed } = await running.wait();
+      this.#logger.log(
+        `scheduled renewal: ${renewed.length} renewed, ${skipped.length} not due or put off, ${failed.length} failed` +
+          (failed.length > 0 ? ` (${failed.map(({ domain }) => domain).join(', ')})` : ''),
+      );
+    } catch (error) {
+      this.#logger.error(`scheduled renewal: ${messageOf(error)}`);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import { Injectable } from '@nestjs/common';
+import { AcmeService } from './acme.service.js';
+import { isAbout, namesOf } from './certificate-facts.js';
+import { CertificateFolder } from './certificate-folder.js';
+import { CertificateLocks } from './certificate-locks.js';
+import { CertificateViews } from './certificate-views.service.js';
+import type { DeletedCertificateDto, LoadCertificateDto, LoadedCertificateDto } from './certificates.dto.js';
+import { DeployService } from './deploy.service.js';
+import { ManagedCertificates } from './managed-certificates.js';
+import { type CertificateBundle, parseBundle } from './pem.js';
+
+/** Certificates that are there, whoever got them: loading and deleting. */
+@Injectable()
+export class StoredCertificates {
+  constructor(
+    private readonly folder: CertificateFolder,
+    private readonly managed: ManagedCertificates,
+    private readonly deploy: DeployService,
+    private readonly acme: AcmeService,
+    private readonly locks: CertificateLocks,
+    private readonly views: CertificateViews,
+  ) {}
+
+  /** @throws AppError certificate_not_found, haproxy_rejected, haproxy_unavailable, storage_failed */
+  delete(domain: string): Promise<DeletedCertificateDto> {
+    return this.locks.run(domain, async () => {
+      const { path } = await this.folder.require(domain);
+      await this.deploy.remove(path);
+      // The suite's own goes with its notes; a second file about the domain, put there by hand, has none.
+      if (path === this.folder.pathOf(domain)) {
+        await this.managed.set(domain, undefined);
+        await this.acme.forget(domain);
+      }
+      return { domain, path };
+    });
+  }
+
+  /** @throws AppError validation_failed for a PEM that cannot be served; as `delete` */
+  async load({ domain, pem }: LoadCertificateDto): Promise<LoadedCertificateDto> {
+    const given = pem === undefined ? undefined : parseBundle(pem);
+    return this.locks.run(domain, async () => {
+      const bundle = given ? await this.#store(domain, given) : await this.#loadFile(domain);
+      const warnings = [...bundle.warnings];
+      if (!isAbout(bundle.leaf, domain))
+        warnings.push(
+          `It is not for ${domain}: HAProxy serves it to clients that ask for ${namesOf(bundle.leaf).join(', ') || 'nothing'}.`,
+        );
+      return { ...(await this.views.one(domain)), warnings };
+    });
+  }
+
+  async #store(domain: string, bundle: CertificateBundle): Promise<CertificateBundle> {
+    await this.deploy.put(this.folder.pathOf(domain), bundle);
+    await this.managed.set(domain, undefined);
+    return bundle;
+  }
+
+  async #loadFile(domain: string): Promise<CertificateBundle> {
+    const { path } = await this.folder.require(domain);
+    return this.deploy.load(path);
+  }
+}

@@ -1,0 +1,124 @@
+import { join } from 'node:path';
+import { integer, list, oneOf, path, SettingsError, text, trimmed, type Environment } from './parse.js';
+
+const KEY_LENGTHS = ['ec-256', 'ec-384', '2048', '3072', '4096'] as const;
+export type AcmeKeyLength = (typeof KEY_LENGTHS)[number];
+
+/** What acme.sh, curl and openssl need of the machine: where programs are, and how the network is reached. */
+const MACHINE = ['PATH', 'HOME', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'CURL_CA_BUNDLE'];
+const PROXIES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'];
+/** Cloudflare's hook (`dns_cf`) reads these; what any other hook needs is named in ACME_ENV. */
+const CLOUDFLARE = ['CF_Token', 'CF_Account_ID', 'CF_Zone_ID', 'CF_Key', 'CF_Email'];
+
+export interface AcmeSettings {
+  /** Path of acme.sh; undefined looks in PATH and in ~/.acme.sh. */
+  script: string | undefined;
+  home: string;
+  server: string;
+  dns: string;
+  email: string | undefined;
+  keyLength: AcmeKeyLength;
+  /** Seconds to wait for DNS; undefined lets acme.sh ask public resolvers until they have the record. */
+  dnsSleep: number | undefined;
+  caBundle: string | undefined;
+  timeoutSeconds: number;
+  renewDays: number;
+  /** External account binding (RFC 8555, section 7.3.4). */
+  eab: { kid: string; hmacKey: string } | undefined;
+  /** The whole environment of acme.sh. Holds secrets: never logged. */
+  environment: Readonly<Record<string, string>>;
+  /** Those of its variables that came from the operator for the DNS hook: their values are secrets. */
+  hookVariables: readonly string[];
+}
+
+/** Section 6 of the SPEC. Values of secrets never stand in an error. */
+export function acmeSettings(env: Environment, home: string): AcmeSettings {
+  const hookVariables = [...new Set([...CLOUDFLARE, ...namesToPassOn(env)])].filter(
+    (name) => trimmed(env, name) !== undefined,
+  );
+  const machine = [...MACHINE, ...PROXIES, ...PROXIES.map((name) => name.toUpperCase())];
+  return {
+    script: optionalPath(env, 'ACME_SH'),
+    home: path(env, 'ACME_HOME', join(home, 'acme')),
+    server: matching(env, 'ACME_SERVER', 'google', /^(?:[a-z][a-z0-9_.]*|https:\/\/[!-~]+)$/, SERVER_RULE),
+    dns: matching(
+      env,
+      'ACME_DNS',
+      'dns_cf',
+      /^dns_[a-z0-9_]{1,60}$/,
+      'the name of a DNS hook such as dns_cf',
+    ),
+    email: email(env),
+    keyLength: oneOf(env, 'ACME_KEYLENGTH', KEY_LENGTHS, 'ec-256'),
+    dnsSleep:
+      trimmed(env, 'ACME_DNS_SLEEP') === undefined ? undefined : integer(env, 'ACME_DNS_SLEEP', 0, 0, 3600),
+    caBundle: optionalPath(env, 'ACME_CA_BUNDLE'),
+    timeoutSeconds: integer(env, 'ACME_TIMEOUT', 300, 1, 3600),
+    renewDays: integer(env, 'ACME_RENEW_DAYS', 30, 1, 365),
+    eab: externalAccount(env),
+    environment: pick(env, [...machine, ...hookVariables]),
+    hookVariables,
+  };
+}
+
+/** A cron line of five fields (minute hour day month weekday), or six with seconds first. */
+export function renewCron(env: Environment): string | undefined {
+  const value = trimmed(env, 'CERT_RENEW_CRON');
+  if (value === undefined) return undefined;
+  if (!/^[0-9A-Za-z*/,-]+(?: +[0-9A-Za-z*/,-]+){4,5}$/.test(value))
+    throw new SettingsError('CERT_RENEW_CRON', value, 'a cron line such as "17 4 * * *"');
+  return value;
+}
+
+const SERVER_RULE =
+  'a CA that acme.sh knows, such as google or letsencrypt, or the https URL of its directory';
+
+function namesToPassOn(env: Environment): readonly string[] {
+  const names = list(env, 'ACME_ENV', '').flatMap((item) => item.split(/\s+/));
+  for (const name of names)
+    if (!/^[A-Za-z_][A-Za-z0-9_]{0,99}$/.test(name))
+      throw new SettingsError('ACME_ENV', name, 'names of variables, separated by commas');
+  return names;
+}
+
+function externalAccount(env: Environment): AcmeSettings['eab'] {
+  const kid = trimmed(env, 'ACME_EAB_KID');
+  const hmacKey = trimmed(env, 'ACME_EAB_HMAC_KEY');
+  if (kid === undefined && hmacKey === undefined) return undefined;
+  if (kid === undefined || hmacKey === undefined)
+    throw new SettingsError(
+      kid === undefined ? 'ACME_EAB_KID' : 'ACME_EAB_HMAC_KEY',
+      '',
+      'set, because ACME_EAB_KID and ACME_EAB_HMAC_KEY go together',
+    );
+  if (!/^[!-~]+$/.test(kid)) throw new SettingsError('ACME_EAB_KID', kid, 'one word');
+  if (!/^[A-Za-z0-9+/_=-]+$/.test(hmacKey))
+    throw new SettingsError('ACME_EAB_HMAC_KEY', '(hidden)', 'base64url text, as the CA gave it');
+  return { kid, hmacKey };
+}
+
+function email(env: Environment): string | undefined {
+  const value = trimmed(env, 'ACME_EMAIL');
+  if (value !== undefined && !/^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$/.test(value))
+    throw new SettingsError('ACME_EMAIL', value, 'an e-mail address');
+  return value;
+}
+
+function matching(env: Environment, name: string, fallback: string, shape: RegExp, rule: string): string {
+  const value = text(env, name, fallback);
+  if (!shape.test(value)) throw new SettingsError(name, value, rule);
+  return value;
+}
+
+function optionalPath(env: Environment, name: string): string | undefined {
+  return trimmed(env, name) === undefined ? undefined : path(env, name, '');
+}
+
+function pick(env: Environment, names: readonly string[]): Record<string, string> {
+  const picked: Record<string, string> = {};
+  for (const name of names) {
+    const value = env[name];
+    if (value !== undefined && value !== '') picked[name] = value;
+  }
+  return picked;
+}
