@@ -131,6 +131,18 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
       expect(told[0]).toContain(words);
   });
 
+  it('leaves what it did not take over alone after a restart of the suite too', async () => {
+    const before = await live();
+    await (await start()).close();
+    await start();
+    expect(await live()).toEqual(before);
+    expect(JSON.parse(await readFile(suite?.settings.files.adoption ?? '', 'utf8'))).toMatchObject({
+      source: 'the running HAProxy',
+      domains: 4,
+      left_pools: ['pool_9'],
+    });
+  });
+
   it('leaves a configuration that HAProxy starts from, and keeps the map as it was beside the new one', async () => {
     await writeFile(confFile(haproxy, 'domains.map'), 'old.example pool_1\nonly-in-file.example pool_5\n');
     await start();

@@ -1,4 +1,5 @@
 import { appendFile, readFile, unlink, writeFile } from 'node:fs/promises';
+import type { LoggerService } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DriftService } from '../../src/reconciler/drift.service.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
@@ -19,8 +20,8 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
   let haproxy: RunningHaproxy;
   let suite: Observed;
 
-  const start = async (mode: string) => {
-    suite = await observe(haproxy, { RECONCILE: mode });
+  const start = async (mode: string, logger: LoggerService | false = false) => {
+    suite = await observe(haproxy, { RECONCILE: mode }, logger);
     await suite.untilReady();
     await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9001 });
     await suite.api('POST', '/domains/a.example/servers', { ip: '127.0.0.1', http_port: 9002 });
@@ -112,6 +113,22 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     expect(restored.repaired).toMatchObject({ domains: 3, files: 0 });
     expect((await live()).names).toEqual(before.names);
     expect((await health()).drift).toMatchObject({ status: 'healthy', count: 0 });
+  });
+
+  it('tells each drift once, in one line', async () => {
+    const lines: string[] = [];
+    const warn = (line: unknown) => lines.push(String(line));
+    await start('report', { log: () => undefined, warn, error: () => undefined });
+    await meddle();
+    await check();
+    await check();
+    await tamper(haproxy, 'set server pool_1/pool_1_2 weight 9');
+    await check();
+    const told = lines.filter((line) => line.startsWith('Drift, '));
+    expect(told).toEqual([
+      `Drift, ${EXPECTED.length} difference(s) from the saved state: ${EXPECTED.join('; ')}. It is left as it is (RECONCILE=report).`,
+      'Drift, 1 difference(s) from the saved state: server pool_1_2 has weight 9 instead of 1. It is left as it is (RECONCILE=report).',
+    ]);
   });
 
   it('writes a map that was edited by hand anew, and takes nothing over from it', async () => {
