@@ -157,6 +157,18 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     await promisify(execFile)(binary.path, ['-c', '-f', conf('haproxy.cfg'), '-f', conf('pools.cfg')]);
   });
 
+  it('moves the pools to pools.cfg once haproxy.cfg does not declare them any more', async () => {
+    const { app } = await start();
+    const conf = (name: string) => confFile(haproxy, name);
+    const config = await readFile(conf('haproxy.cfg'), 'utf8');
+    await writeFile(conf('haproxy.cfg'), config.replace(staticPools(), ''));
+    await app.get(DriftService).check();
+    const pools = await readFile(conf('pools.cfg'), 'utf8');
+    expect(pools.match(/^backend pool_/gm)).toHaveLength(POOLS);
+    expect(pools).toContain(`server pool_1_1 127.0.0.1:${one.port} weight 7 check`);
+    await promisify(execFile)(binary.path, ['-c', '-f', conf('haproxy.cfg'), '-f', conf('pools.cfg')]);
+  });
+
   it('does everything with static slots afterwards', async () => {
     const running = await start();
     const { app } = running;
