@@ -1,5 +1,6 @@
 import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
 import { AccessModule } from './access/access.module.js';
+import { CertificatesModule } from './certificates/certificates.module.js';
 import { CommonModule } from './common/common.module.js';
 import { DomainsModule } from './domains/domains.module.js';
 import { HaproxyModule } from './haproxy/haproxy.module.js';
@@ -28,6 +29,7 @@ export class AppModule {
         ReconcilerModule,
         DomainsModule,
         ServersModule,
+        CertificatesModule,
         HealthModule,
         McpModule,
         ...extra,

@@ -1,5 +1,7 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
+import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
+import { CertificatesService } from './certificates/certificates.service.js';
 import { Readiness } from './common/readiness.js';
 import { ensureConfig } from './haproxy/config-file.js';
 import { PersistenceService } from './persistence/persistence.service.js';
@@ -17,24 +19,30 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
     private readonly readiness: Readiness,
+    private readonly certificates: CertificatesService,
+    private readonly certificatesLifecycle: CertificatesLifecycle,
   ) {}
 
   /** Before the port is opened: the lock, so that a second suite touches nothing, the state, and the tokens. */
   async prepare(): Promise<void> {
     await this.persistence.open();
+    await this.certificatesLifecycle.open();
     await this.tokens.open();
   }
 
   /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
   async start(): Promise<void> {
     await ensureConfig(this.settings);
-    this.watch.start();
+    this.watch.start(() => this.certificates.restore());
+    await this.certificatesLifecycle.start();
     this.drift.start();
   }
 
   /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
-  beforeApplicationShutdown(): void {
+  async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
+    // A CA may take minutes, and the port is not closed before those who wait for it have their answer.
+    await this.certificatesLifecycle.stop();
   }
 
   /** The port is closed and nobody waits for an answer any more. */

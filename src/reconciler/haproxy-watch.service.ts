@@ -19,6 +19,7 @@ export class HaproxyWatchService {
   #look: Promise<void> | undefined;
   #pid: number | undefined;
   #complaint = '';
+  #alsoRestore: () => Promise<unknown> = () => Promise.resolve();
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -27,8 +28,12 @@ export class HaproxyWatchService {
     private readonly readiness: Readiness,
   ) {}
 
-  /** The first look is made at once; `ready` follows its success. */
-  start(): void {
+  /**
+   * The first look is made at once; `ready` follows its success. `alsoRestore` is what else a new HAProxy has to be
+   * given, and is no change of routing.
+   */
+  start(alsoRestore: () => Promise<unknown> = () => Promise.resolve()): void {
+    this.#alsoRestore = alsoRestore;
     this.#timer = setInterval(() => this.#tick(), INTERVAL_MS).unref();
     this.#tick();
   }
@@ -54,6 +59,7 @@ export class HaproxyWatchService {
         `HAProxy is a new process (pid ${pid}, before ${this.#pid}); the saved state is put into it`,
       );
     await this.persistence.exclusively(() => this.reconciler.restore());
+    if (pid !== this.#pid) await this.#alsoRestore();
     this.#pid = pid;
     this.#complaint = '';
     this.readiness.set(true, 'HAProxy has the desired state.');
