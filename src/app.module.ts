@@ -7,6 +7,7 @@ import { HaproxyModule } from './haproxy/haproxy.module.js';
 import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
+import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { ReconcilerModule } from './reconciler/reconciler.module.js';
 import { ServersModule } from './servers/servers.module.js';
@@ -31,6 +32,7 @@ export class AppModule {
         ServersModule,
         CertificatesModule,
         HealthModule,
+        MonitoringModule,
         McpModule,
         ...extra,
       ],

@@ -1,9 +1,11 @@
-import { Module } from '@nestjs/common';
+import { Global, Module } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
+import { CertificateSummary } from '../common/certificate-summary.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
+import { CertificateStates } from './certificate-states.js';
 import { CertificateViews } from './certificate-views.service.js';
 import { CertificatesController } from './certificates.controller.js';
 import { CertificatesLifecycle } from './certificates.lifecycle.js';
@@ -17,10 +19,12 @@ import { OperationsService } from './operations.service.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
+@Global()
 @Module({
   imports: [HaproxyModule, ScheduleModule.forRoot()],
   controllers: [CertificatesController, OperationsController],
   providers: [
+    { provide: CertificateSummary, useClass: CertificateStates },
     AcmeService,
     CertificateFolder,
     CertificateLocks,
@@ -35,6 +39,6 @@ import { StoredCertificates } from './stored-certificates.service.js';
     RenewalService,
     StoredCertificates,
   ],
-  exports: [CertificatesService, CertificatesLifecycle, RenewalService],
+  exports: [CertificateSummary, CertificatesService, CertificatesLifecycle, RenewalService],
 })
 export class CertificatesModule {}

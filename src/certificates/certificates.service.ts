@@ -3,7 +3,7 @@ import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { paginate } from '../common/page.js';
-import { CertificateViews, type CertificatesSummary } from './certificate-views.service.js';
+import { CertificateViews } from './certificate-views.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import {
   CertificateDto,
@@ -136,11 +136,6 @@ export class CertificatesService {
   })
   load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
     return this.stored.load(input);
-  }
-
-  /** For health and metrics: one look at the folder's dates and one connection to HAProxy. */
-  summary(): Promise<CertificatesSummary> {
-    return this.views.summary();
   }
 
   /**

@@ -47,7 +47,7 @@ defaults clients
     timeout server 1m
     # The whole head of a request must arrive in this time.
     timeout http-request 10s
-    timeout http-keep-alive 30s
+    timeout http-keep-alive 10s
     timeout tunnel 1h
     # On a reload or stop an idle client connection ends with its next answer, not in the middle of a new request.
     option idle-close-on-response

@@ -1,10 +1,10 @@
 import { Module } from '@nestjs/common';
 import { HaproxyCertificatesService } from './haproxy-certificates.service.js';
+import { HaproxyProcessService } from './haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
 
+const SERVICES = [HaproxyRuntimeService, HaproxyProcessService, HaproxyCertificatesService];
+
 /** All that speaks to HAProxy. Needs the global SettingsModule. */
-@Module({
-  providers: [HaproxyRuntimeService, HaproxyCertificatesService],
-  exports: [HaproxyRuntimeService, HaproxyCertificatesService],
-})
+@Module({ providers: SERVICES, exports: SERVICES })
 export class HaproxyModule {}

@@ -1,5 +1,14 @@
 import { Module } from '@nestjs/common';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { HealthController } from './health.controller.js';
+import { HealthService } from './health.service.js';
 import { ProbesController } from './probes.controller.js';
+import { ServerHealthService } from './server-health.service.js';
 
-@Module({ controllers: [ProbesController] })
+@Module({
+  imports: [HaproxyModule, ReconcilerModule],
+  controllers: [ProbesController, HealthController],
+  providers: [HealthService, ServerHealthService],
+})
 export class HealthModule {}

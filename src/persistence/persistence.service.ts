@@ -124,12 +124,11 @@ export class PersistenceService {
   async rewriteDerived(): Promise<void> {
     const { servers } = this.settings.files;
     const different = await this.differingFiles();
-    const paths = different
-      .filter(({ path, missing }) => path !== servers || missing)
-      .map(({ path }) => path);
+    const wanted = different.filter(({ path, missing }) => path !== servers || missing);
+    const paths = new Set(wanted.map(({ path }) => path));
     try {
       for (const path of paths) await this.#files.read(path);
-      await this.#writeFiles(this.#renderAll().filter(({ path }) => paths.includes(path)));
+      await this.#writeFiles(this.#renderAll().filter(({ path }) => paths.has(path)));
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
@@ -137,6 +136,9 @@ export class PersistenceService {
 
   /** What is there becomes the state. Files that are replaced by it are kept beside it, because it is a first time. */
   async #adopt(): Promise<void> {
+    const storage = (error: unknown): never => {
+      throw asStorageError(error, this.settings.home);
+    };
     const { map, pools } = this.settings.files;
     const texts = new Map<string, string | undefined>();
     for (const path of [map, pools]) texts.set(path, await this.#files.read(path));
@@ -144,9 +146,9 @@ export class PersistenceService {
     const files = this.#render(state.revision, state.pools);
     for (const { path, text } of files) {
       const before = texts.get(path);
-      if (before && before !== text) await writeFileAtomic(`${path}.before-adoption`, before);
+      if (before && before !== text) await writeFileAtomic(`${path}.before-adoption`, before).catch(storage);
     }
-    await this.#writeFiles(files);
+    await this.#writeFiles(files).catch(storage);
     this.#state = state;
     this.#unadopted = false;
   }
@@ -156,14 +158,15 @@ export class PersistenceService {
    * known what HAProxy has, or a HAProxy that is only out of reach would be emptied.
    */
   async #adoptLater(error: unknown): Promise<void> {
-    if (!(error instanceof AppError) || !/^haproxy_/.test(error.code)) throw error;
+    if (!(error instanceof AppError) || !error.code.startsWith('haproxy_')) throw error;
     this.#unadopted = true;
     this.#logger.warn(
       `There is no ${this.settings.files.servers}, and what HAProxy has cannot be read yet; nothing is changed until it can: ${error.detail}`,
     );
-    const missing = (await this.differingFiles()).filter((file) => file.missing).map(({ path }) => path);
-    const derived = this.#renderAll().filter(({ path }) => path !== this.settings.files.servers);
-    await this.#writeFiles(derived.filter(({ path }) => missing.includes(path)));
+    const gone = (await this.differingFiles()).filter((file) => file.missing);
+    const missing = new Set(gone.map(({ path }) => path));
+    missing.delete(this.settings.files.servers);
+    await this.#writeFiles(this.#renderAll().filter(({ path }) => missing.has(path)));
   }
 
   async #commitTogether(changes: readonly PendingChange[]): Promise<void> {

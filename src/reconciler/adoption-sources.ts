@@ -35,7 +35,8 @@ async function routingOfFiles(settings: Settings, mapText: string): Promise<Runt
   const dump = await textOf(state);
   // The dump was taken from what ran; a slot that it shows without an address was empty then.
   if (dump !== '') for (const row of parseServersState(dump)) rows.set(row.server, row);
-  const backends = new Set(configs.flatMap((text) => [...declaredPools(text)]));
+  const backends = new Set<string>();
+  for (const text of configs) for (const pool of declaredPools(text)) backends.add(pool);
   for (const row of rows.values()) backends.add(row.backend);
   const entries = parseMapFile(mapText).map(([key, value]) => ({ ref: '', key, value }));
   return routingOf([...rows.values()], entries, [...backends]);

@@ -19,7 +19,6 @@ export class HaproxyWatchService {
   #look: Promise<void> | undefined;
   #pid: number | undefined;
   #complaint = '';
-  #alsoRestore: () => Promise<unknown> = () => Promise.resolve();
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -28,14 +27,10 @@ export class HaproxyWatchService {
     private readonly readiness: Readiness,
   ) {}
 
-  /**
-   * The first look is made at once; `ready` follows its success. `alsoRestore` is what else a new HAProxy has to be
-   * given, and is no change of routing.
-   */
-  start(alsoRestore: () => Promise<unknown> = () => Promise.resolve()): void {
-    this.#alsoRestore = alsoRestore;
-    this.#timer = setInterval(() => this.#tick(), INTERVAL_MS).unref();
-    this.#tick();
+  /** The first look is made at once; `ready` follows its success. */
+  start(): void {
+    this.#timer = setInterval(() => this.lookNow(), INTERVAL_MS).unref();
+    this.lookNow();
   }
 
   async stop(): Promise<void> {
@@ -43,7 +38,8 @@ export class HaproxyWatchService {
     await this.#look;
   }
 
-  #tick(): void {
+  /** For those who know that something happened. */
+  lookNow(): void {
     this.#look ??= this.#check()
       .catch((error: unknown) => this.#complain(messageOf(error)))
       .finally(() => {
@@ -59,7 +55,6 @@ export class HaproxyWatchService {
         `HAProxy is a new process (pid ${pid}, before ${this.#pid}); the saved state is put into it`,
       );
     await this.persistence.exclusively(() => this.reconciler.restore());
-    if (pid !== this.#pid) await this.#alsoRestore();
     this.#pid = pid;
     this.#complaint = '';
     this.readiness.set(true, 'HAProxy has the desired state.');

@@ -20,6 +20,8 @@ export interface RestoreReport {
   domains: number;
   /** Servers made, changed or removed. */
   servers: number;
+  /** Certificates loaded that HAProxy did not have. */
+  certificates: number;
   duration_ms: number;
 }
 
@@ -31,6 +33,7 @@ export interface RestoreReport {
 export class ReconcilerService implements RoutingTarget {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
+  #restoreCertificates: () => Promise<number> = async () => 0;
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
   /** Pools that were in use by someone else when the rest was adopted. */
@@ -42,6 +45,11 @@ export class ReconcilerService implements RoutingTarget {
     private readonly settings: Settings,
   ) {
     persistence.bindTarget(this);
+  }
+
+  /** Certificates are put back with the routing; their keeper says how, and how many they were. */
+  bindCertificates(restore: () => Promise<number>): void {
+    this.#restoreCertificates = restore;
   }
 
   /** Whether HAProxy is known to have the desired state; false asks for a restore. */
@@ -137,10 +145,11 @@ export class ReconcilerService implements RoutingTarget {
     const report = {
       domains: named.size,
       servers: servers.size,
+      certificates: await this.#restoreCertificates(),
       duration_ms: Math.round(performance.now() - started),
     };
     this.#logger.log(
-      `HAProxy has revision ${state.revision}: ${report.domains} names and ${report.servers} servers put right in ${report.duration_ms} ms`,
+      `HAProxy has revision ${state.revision}: ${report.domains} names, ${report.servers} servers and ${report.certificates} certificates put right in ${report.duration_ms} ms`,
     );
     return report;
   }

@@ -2,11 +2,11 @@ import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/
 import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { Serves } from '../common/rest-operation.js';
+import { ServerDto } from '../common/server.dto.js';
 import {
   AddServersBodyDto,
   DomainStateDto,
   RemovedServerDto,
-  ServerDto,
   ServerInputDto,
   ServerListDto,
   ServerRefDto,

@@ -11,10 +11,7 @@ import {
 import { HttpPortField, SlotField, WeightField } from '../common/haproxy.fields.js';
 import { PageDto, PageQueryDto } from '../common/page.dto.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../common/routing.js';
-
-/** What HAProxy reports of a server; `unknown` while it does not answer. */
-export const SERVER_STATUSES = ['UP', 'DOWN', 'DRAIN', 'MAINT', 'no check', 'unknown'] as const;
-export type ServerStatus = (typeof SERVER_STATUSES)[number];
+import { ServerDto } from '../common/server.dto.js';
 
 /** Bytes of JSON that one bulk request may take. */
 const BULK_BYTES = 10 * 1024;
@@ -95,37 +92,6 @@ export class StateBodyDto extends PickType(SetServerStateDto, ['state']) {}
 export class WeightBodyDto extends PickType(SetServerWeightDto, ['weight']) {}
 export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
 export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
-
-export class ServerDto {
-  @IntField({ description: 'Its slot in the pool.', min: 1, example: 1 })
-  slot: number;
-
-  @StringField({ description: 'Its name in HAProxy.', example: 'pool_5_1' })
-  name: string;
-
-  @StringField({ description: 'IPv4 or IPv6 address, canonical.', example: '10.0.0.1' })
-  ip: string;
-
-  @IntField({ description: 'Port.', min: 1, max: 65_535, example: 80 })
-  http_port: number;
-
-  @IntField({
-    description: 'Share of the requests, relative to the others of the pool.',
-    min: 0,
-    max: 256,
-    example: 1,
-  })
-  weight: number;
-
-  @EnumField(SERVER_STATES, { description: 'The state that was asked for.', example: 'ready' })
-  state: ServerState;
-
-  @EnumField(SERVER_STATUSES, { description: 'What HAProxy reports.', example: 'UP' })
-  status: ServerStatus;
-
-  @IntField({ description: 'Connections it has now.', min: 0, example: 0 })
-  connections: number;
-}
 
 export class ServersDto {
   @ArrayField(ServerDto, { description: 'The servers, in the order they were given.' })

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { McpTool } from '../common/operation.js';
 import { paginate } from '../common/page.js';
 import { serverName } from '../common/routing.js';
+import { ServerDto } from '../common/server.dto.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { requirePool } from '../persistence/lookup.js';
@@ -22,7 +23,6 @@ import {
   DomainStateDto,
   ListServersDto,
   RemovedServerDto,
-  ServerDto,
   ServerListDto,
   ServerRefDto,
   SetDomainStateDto,

@@ -32,21 +32,24 @@ export class CertificateLab {
   #haproxy: { child: ChildProcess; exited: Promise<void> } | undefined;
   /** Everything the suite has logged. */
   log = '';
+  settings: Settings;
 
   private constructor(
     readonly home: string,
-    readonly settings: Settings,
+    readonly env: Record<string, string>,
     readonly httpsPorts: readonly number[],
     private readonly binary: HaproxyBinary,
     private readonly removeHome: () => Promise<void>,
-  ) {}
+  ) {
+    this.settings = loadSettings(env);
+  }
 
   static async start(options: LabOptions = {}): Promise<CertificateLab> {
     const home = await tempHome();
     const binary = options.haproxy ?? oldestHaproxy();
     const ports: number[] = [];
     for (let count = 0; count < 1 + (options.binds ?? 0); count += 1) ports.push(await freePort());
-    const settings = loadSettings({
+    const env = {
       PATH: `${await shortSleep(home.path)}:${process.env['PATH']}`,
       HAPROXY_HOME: home.path,
       HAPROXY_CONTROL: 'master',
@@ -60,8 +63,9 @@ export class CertificateLab {
       MCP_PORT: String(await freePort()),
       TRUSTED_NETWORKS: '',
       ...options.env,
-    });
-    const lab = new CertificateLab(home.path, settings, ports, binary, () => home.remove());
+    };
+    const lab = new CertificateLab(home.path, env, ports, binary, () => home.remove());
+    const { settings } = lab;
     try {
       const pools = [1, 2, 3].map((number) => renderPool(`pool_${number}`, new Map())).join('');
       await writeFile(settings.files.config, renderConfig(settings, { ipv6: false }));
@@ -99,6 +103,13 @@ export class CertificateLab {
     await until(async () => (await fetch(`${this.url}/readyz`)).status === 200, {
       what: 'the suite being ready',
     });
+  }
+
+  /** With other settings until the next restart. HAProxy goes on serving. */
+  async restartSuite(env: Record<string, string>): Promise<void> {
+    await this.stopSuite();
+    this.settings = loadSettings({ ...this.env, ...env });
+    await this.startSuite();
   }
 
   async stopSuite(): Promise<void> {

@@ -1,0 +1,235 @@
+import { spawn } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable, Logger } from '@nestjs/common';
+import { AppError, messageOf } from '../common/errors.js';
+import { Settings, type SocketAddress } from '../settings/settings.js';
+import { checkConfiguration, complaintsOf, requireVersion } from './haproxy-binary.js';
+import { HaproxyLog } from './haproxy-log.js';
+import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { LogTail } from './log-tail.js';
+import { MasterCli, type ReloadResult } from './master-cli.js';
+import { OsProcess } from './os-process.js';
+import { nameOf } from './runtime-transport.js';
+
+/** From the start of the process until the Runtime API answers; thousands of certificates take seconds to load. */
+const START_LIMIT_MS = 60_000;
+/** A master that is being killed takes its worker with it, a moment later. */
+const FOREIGN_LIMIT_MS = 2_000;
+/** How soon the death of a HAProxy that is not our child is noticed. */
+const LOOK_MS = 50;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 10_000;
+/** Having run this long, it counts as healthy: the next death is answered at once again. */
+const HEALTHY_MS = 30_000;
+/** Requests under way may take this long to finish when the suite stops. */
+const GRACE_MS = 10_000;
+const TERM_MS = 3_000;
+
+interface ProcessEvents {
+  /** The Runtime API answers; the worker's pid. */
+  up: [pid: number];
+  down: [];
+}
+
+/**
+ * Runs HAProxy itself (HAPROXY_CONTROL=managed), in master-worker mode and detached: when the suite is killed,
+ * HAProxy goes on serving, and the next suite takes it over by its master socket.
+ */
+@Injectable()
+export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
+  readonly #logger = new Logger('HaproxyProcess');
+  readonly #cli: MasterCli;
+  readonly #stopping = new AbortController();
+  #process: OsProcess | undefined;
+  #watch: Promise<void> | undefined;
+  #tail: LogTail | undefined;
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly runtime: HaproxyRuntimeService,
+  ) {
+    super();
+    this.#cli = new MasterCli(settings.master);
+  }
+
+  /** The master's pid while HAProxy runs. */
+  get pid(): number | undefined {
+    return this.#process?.alive ? this.#process.pid : undefined;
+  }
+
+  /**
+   * Takes over the HAProxy of this home that runs, or starts one, and keeps it running until `stop`. The
+   * configuration, pools and map must be in place. Resolves once the Runtime API answers.
+   *
+   * @throws AppError haproxy_unavailable, with what to do
+   */
+  async start(): Promise<void> {
+    const { text: version } = await requireVersion(this.settings.haproxyBin);
+    const running = await this.#cli.processes();
+    this.#tail = new LogTail(this.settings.files.haproxyLog, new HaproxyLog().pass);
+    try {
+      if (running) {
+        this.#process = new OsProcess(running.master);
+        this.#logger.log(`HAProxy runs already (pid ${running.master}) and is taken over`);
+        this.emit('up', await this.#answering(this.#process));
+      } else {
+        await this.#refuseForeign();
+        await this.#refuseBadConfiguration();
+        this.emit('up', await this.#launch());
+        this.#logger.log(`HAProxy ${version} serves (pid ${this.#process?.pid})`);
+      }
+    } catch (error) {
+      this.#tail.close();
+      throw error;
+    }
+    this.#watch = this.#keepRunning();
+  }
+
+  /**
+   * Stops HAProxy gracefully: no new connections, those under way may finish; after ten seconds they are cut.
+   * Without a `start` it does nothing.
+   */
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort();
+    await this.#watch;
+    const haproxy = this.#process;
+    if (haproxy?.alive) {
+      haproxy.signal('SIGUSR1');
+      if (!(await haproxy.gone(GRACE_MS))) {
+        this.#logger.warn(`Connections lasted longer than ${GRACE_MS / 1000} s; HAProxy is ended with them`);
+        haproxy.signal('SIGTERM');
+        if (!(await haproxy.gone(TERM_MS))) haproxy.signal('SIGKILL');
+        await haproxy.gone(TERM_MS);
+      }
+    }
+    if (this.#watch) this.#tail?.close();
+  }
+
+  /** Has the master load the files again: a new worker takes over, the former one finishes its connections. */
+  reload(): Promise<ReloadResult> {
+    return this.#cli.reload();
+  }
+
+  async #keepRunning(): Promise<void> {
+    let pause = 0;
+    let since = performance.now();
+    while (!this.#stopping.signal.aborted) {
+      if (this.#process?.alive) {
+        await this.#rest(LOOK_MS);
+        continue;
+      }
+      this.emit('down');
+      this.#tail?.flush();
+      if (performance.now() - since > HEALTHY_MS) pause = 0;
+      this.#logger.error(
+        `HAProxy is gone; it is started again ${pause === 0 ? 'at once' : `in ${pause} ms`}`,
+      );
+      await this.#rest(pause);
+      pause = pause === 0 ? FIRST_PAUSE_MS : Math.min(pause * 2, LONGEST_PAUSE_MS);
+      if (this.#stopping.signal.aborted) return;
+      since = performance.now();
+      try {
+        this.emit('up', await this.#launch());
+        this.#logger.log(`HAProxy serves again (pid ${this.#process?.pid})`);
+      } catch (error) {
+        this.#logger.error(messageOf(error));
+      }
+    }
+  }
+
+  /** Detached, in a session of its own: no signal and no closed pipe of the suite reaches it. */
+  async #launch(): Promise<number> {
+    const { haproxyBin, files, folders, master } = this.settings;
+    const output = openSync(files.haproxyLog, 'a', 0o640);
+    const args = [
+      '-W',
+      '-S',
+      masterBind(master),
+      '-p',
+      join(folders.run, 'haproxy.pid'),
+      '-f',
+      files.config,
+      '-f',
+      files.pools,
+    ];
+    const child = spawn(haproxyBin, args, { detached: true, stdio: ['ignore', output, output] });
+    closeSync(output);
+    let failure = '';
+    child.once('error', (error) => {
+      failure = error.message;
+    });
+    child.unref();
+    if (child.pid === undefined) {
+      await delay(0);
+      throw new AppError('haproxy_unavailable', `${haproxyBin} could not be started: ${failure}`);
+    }
+    this.#process = new OsProcess(child.pid);
+    return this.#answering(this.#process);
+  }
+
+  /** The pid of the worker, once it answers; one of a former master, which is about to go, does not count. */
+  async #answering(haproxy: OsProcess): Promise<number> {
+    const end = performance.now() + START_LIMIT_MS;
+    let words = '';
+    while (haproxy.alive && performance.now() < end && !this.#stopping.signal.aborted) {
+      try {
+        const { pid } = await this.runtime.info();
+        const processes = await this.#cli.processes();
+        if (processes?.master === haproxy.pid && processes.workers.includes(pid)) return pid;
+      } catch (error) {
+        words = messageOf(error);
+      }
+      await delay(15);
+    }
+    this.#tail?.flush();
+    if (haproxy.alive)
+      throw new AppError(
+        'haproxy_unavailable',
+        `HAProxy runs (pid ${haproxy.pid}) but does not answer: ${words}`,
+      );
+    throw new AppError(
+      'haproxy_unavailable',
+      `HAProxy ended while it started. Its last words are above and in ${this.settings.files.haproxyLog}.`,
+    );
+  }
+
+  /** Two HAProxies on one Runtime API address would get each other's changes. */
+  async #refuseForeign(): Promise<void> {
+    const end = performance.now() + FOREIGN_LIMIT_MS;
+    for (;;) {
+      const info = await this.runtime.info().catch(() => undefined);
+      if (!info) return;
+      if (performance.now() > end)
+        throw new AppError(
+          'haproxy_unavailable',
+          `Another HAProxy (pid ${info.pid}) has the Runtime API address ${nameOf(this.settings.runtime)}, and its master does not answer on ${nameOf(this.settings.master)}. ` +
+            'Stop it, or choose another address with HAPROXY_PORT or HAPROXY_SOCKET (and HAPROXY_CONTROL=managed), or let the suite use that one with HAPROXY_CONTROL=master and HAPROXY_MASTER_SOCKET.',
+        );
+      await delay(50);
+    }
+  }
+
+  async #refuseBadConfiguration(): Promise<void> {
+    const { config, pools } = this.settings.files;
+    const { valid, output } = await checkConfiguration(this.settings.haproxyBin, [config, pools]);
+    if (!valid)
+      throw new AppError(
+        'haproxy_unavailable',
+        `HAProxy refuses its configuration; correct it and start again:\n${complaintsOf(output)}`,
+      );
+  }
+
+  /** A pause that `stop` ends. */
+  async #rest(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+  }
+}
+
+/** The master's socket lets its users stop HAProxy: only this user may open it. */
+function masterBind(address: SocketAddress): string {
+  return 'path' in address ? `${address.path},mode,600` : nameOf(address);
+}

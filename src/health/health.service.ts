@@ -1,0 +1,92 @@
+import { Inject, Injectable, Optional } from '@nestjs/common';
+import { CertificateSummary } from '../common/certificate-summary.js';
+import { messageOf } from '../common/errors.js';
+import { McpTool } from '../common/operation.js';
+import { VERSION } from '../common/product.js';
+import { Readiness } from '../common/readiness.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { DriftService } from '../reconciler/drift.service.js';
+import { Settings } from '../settings/settings.js';
+import { FilesHealth } from './files-health.js';
+import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
+import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
+
+/** Older comparisons are made anew when somebody asks for the health. */
+const DRIFT_AGE_MS = 5_000;
+
+/** How the whole is. It answers whatever is broken: something that does not work is what it is there to tell. */
+@Injectable()
+export class HealthService {
+  readonly #files: FilesHealth;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly drift: DriftService,
+    private readonly readiness: Readiness,
+    private readonly settings: Settings,
+    @Optional() @Inject(CertificateSummary) private readonly certificates?: CertificateSummary,
+  ) {
+    this.#files = new FilesHealth(persistence, settings);
+  }
+
+  @McpTool({
+    name: 'haproxy_health',
+    title: 'Health of everything',
+    description:
+      'Says how the suite, HAProxy, the configuration files, the certificates and the agreement between HAProxy and ' +
+      'the saved state are, each with the reason in words; the overall status is the worst of them. Begin here when ' +
+      'something is wrong; haproxy_domain_health then looks at one domain.',
+    output: HealthDto,
+    readOnly: true,
+    idempotent: true,
+  })
+  async health(): Promise<HealthDto> {
+    // First, because it may put the files right that are looked at next.
+    const drift = await this.drift.recent(DRIFT_AGE_MS);
+    const [haproxy, config_files] = await Promise.all([this.#haproxy(), this.#files.check()]);
+    const components: ComponentsDto = {
+      mcp: this.#suite(),
+      haproxy,
+      config_files,
+      certificates: certificatesHealth(await this.certificates?.certificates()),
+      drift: driftHealth(drift, this.settings.reconcile),
+    };
+    const parts = [components.mcp, haproxy, config_files, components.certificates, components.drift];
+    return { status: worst(parts.map((part) => part.status)), components };
+  }
+
+  #suite(): SuiteComponentDto {
+    const { state } = this.persistence;
+    let servers = 0;
+    for (const pool of state.pools.values()) servers += pool.servers.size;
+    const facts = {
+      version: VERSION,
+      uptime_seconds: Math.floor(process.uptime()),
+      revision: state.revision,
+      domains: state.domainCount,
+      servers,
+      pools_in_use: state.pools.size,
+      pools_total: this.settings.poolCount,
+    };
+    return suiteHealth(facts, this.readiness.get());
+  }
+
+  async #haproxy(): Promise<HaproxyComponentDto> {
+    try {
+      const { version, uptimeSeconds, pid, stopping } = await this.runtime.info();
+      const facts = { version, uptime_seconds: uptimeSeconds, pid };
+      const words = `HAProxy ${version} answers (pid ${pid}), up for ${duration(uptimeSeconds)}.`;
+      if (stopping)
+        return {
+          status: 'degraded',
+          detail: `${words} It is stopping and takes no new connections.`,
+          ...facts,
+        };
+      return { status: 'healthy', detail: words, ...facts };
+    } catch (error) {
+      return { status: 'down', detail: messageOf(error) };
+    }
+  }
+}

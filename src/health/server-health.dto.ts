@@ -1,0 +1,66 @@
+import { ArrayField, DomainField, EnumField, IntField, StringField } from '../common/fields.js';
+import { PageDto, PageQueryDto } from '../common/page.dto.js';
+import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../common/server.dto.js';
+
+export const DOMAIN_HEALTH_STATUSES = ['healthy', 'degraded', 'down', 'no_servers'] as const;
+export type DomainHealthStatus = (typeof DOMAIN_HEALTH_STATUSES)[number];
+
+export class ServerHealthDto extends ServerDto {
+  @StringField({ description: 'Its pool.', example: 'pool_5' })
+  pool: string;
+
+  @ArrayField('string', {
+    description: 'The domains it serves, the first 10.',
+    example: ['example.com'],
+  })
+  domains: string[];
+
+  @StringField({
+    description: 'What the last health check found; empty before the first.',
+    example: 'Layer4 check passed',
+  })
+  last_check: string;
+}
+
+export class DomainHealthDto {
+  @EnumField(DOMAIN_HEALTH_STATUSES, {
+    description: 'healthy: all servers are up. degraded: some are. down: none is. no_servers: it has none.',
+    example: 'healthy',
+  })
+  status: DomainHealthStatus;
+
+  @StringField({ description: 'Why, in words.', example: 'All 2 servers are up.' })
+  detail: string;
+
+  @StringField({ description: 'The domain.', example: 'example.com' })
+  domain: string;
+
+  @StringField({ description: 'Its pool.', example: 'pool_5' })
+  pool: string;
+
+  @ArrayField(ServerHealthDto, { description: 'The servers of the pool, by slot.' })
+  servers: ServerHealthDto[];
+
+  @IntField({ description: 'Servers that are up (or, unchecked, taken to be).', min: 0, example: 2 })
+  healthy_count: number;
+
+  @IntField({ description: 'Servers there are.', min: 0, example: 2 })
+  total: number;
+}
+
+export class ListServerHealthDto extends PageQueryDto {
+  @DomainField({ description: 'Only the servers of this domain.', optional: true })
+  domain?: string;
+
+  @EnumField(SERVER_STATUSES, {
+    description: 'Only servers of this status, DOWN for instance.',
+    example: 'DOWN',
+    optional: true,
+  })
+  status?: ServerStatus;
+}
+
+export class ServerHealthListDto extends PageDto {
+  @ArrayField(ServerHealthDto, { description: 'The servers of this page, by pool and slot.' })
+  items: ServerHealthDto[];
+}

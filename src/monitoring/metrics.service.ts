@@ -1,0 +1,84 @@
+import { Inject, Injectable, Optional } from '@nestjs/common';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { CertificateSummary } from '../common/certificate-summary.js';
+import { suiteMetrics } from '../common/metrics.js';
+import { VERSION } from '../common/product.js';
+import { Readiness } from '../common/readiness.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { DriftService } from '../reconciler/drift.service.js';
+import { Settings } from '../settings/settings.js';
+
+/** What Prometheus is shown: what was counted (common/metrics), how things stand now, and the Node.js process. */
+@Injectable()
+export class MetricsService {
+  readonly #registry: Registry;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly drift: DriftService,
+    private readonly readiness: Readiness,
+    private readonly settings: Settings,
+    @Optional() @Inject(CertificateSummary) private readonly certificates?: CertificateSummary,
+  ) {
+    const now = new Registry();
+    // Event-loop lag is among these (nodejs_eventloop_lag_seconds and its percentiles).
+    collectDefaultMetrics({ register: now });
+    this.#gauges(now);
+    this.#certificateGauge(now);
+    this.#registry = Registry.merge([suiteMetrics, now]);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #gauges(register: Registry): void {
+    const { persistence, settings, drift, readiness } = this;
+    const gauge = (name: string, help: string, value: () => number) =>
+      new Gauge({
+        name: `haproxy_suite_${name}`,
+        help,
+        registers: [register],
+        collect() {
+          this.set(value());
+        },
+      });
+    gauge('revision', 'Revision of the saved state.', () => persistence.state.revision);
+    gauge('domains', 'Domains in the saved state.', () => persistence.state.domainCount);
+    gauge('servers', 'Servers in the saved state.', () => {
+      let servers = 0;
+      for (const pool of persistence.state.pools.values()) servers += pool.servers.size;
+      return servers;
+    });
+    gauge('pools_in_use', 'Pools that have a domain.', () => persistence.state.pools.size);
+    gauge('pools', 'Pools there are.', () => settings.poolCount);
+    gauge('drift', 'Differences from the saved state that are there now.', () => drift.report?.count ?? 0);
+    gauge('ready', 'Whether HAProxy is known to have the saved state.', () => Number(readiness.get().ready));
+    new Gauge({
+      name: 'haproxy_suite_info',
+      help: 'The version of the suite.',
+      labelNames: ['version'],
+      registers: [register],
+    }).set({ version: VERSION }, 1);
+  }
+
+  #certificateGauge(register: Registry): void {
+    const summary = this.certificates;
+    if (!summary) return;
+    new Gauge({
+      name: 'haproxy_suite_certificate_days_left',
+      help: 'Days until a certificate expires.',
+      labelNames: ['domain'],
+      registers: [register],
+      async collect() {
+        const certificates = await summary.certificates();
+        this.reset();
+        for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
+      },
+    });
+  }
+}

@@ -1,0 +1,147 @@
+import {
+  ArrayField,
+  BooleanField,
+  DomainField,
+  IntField,
+  NestedField,
+  StringField,
+} from '../common/fields.js';
+import { PageDto, PageQueryDto } from '../common/page.dto.js';
+import { ProcessConnectionsDto, SessionsDto } from './stats.dto.js';
+
+export class ListBackendsDto extends PageQueryDto {
+  @BooleanField({
+    description: 'true: only pools that have a domain. false: only free ones. Absent: all.',
+    optional: true,
+  })
+  in_use?: boolean;
+}
+
+export class BackendDto {
+  @StringField({ description: 'The pool.', example: 'pool_5' })
+  name: string;
+
+  @BooleanField({ description: 'Whether a domain points at it.' })
+  in_use: boolean;
+
+  @BooleanField({ description: 'Whether the running HAProxy has it.' })
+  in_haproxy: boolean;
+
+  @ArrayField('string', { description: 'Its domains, the first 10.', example: ['example.com'] })
+  domains: string[];
+
+  @IntField({ description: 'How many domains it has.', min: 0, example: 1 })
+  domain_count: number;
+
+  @IntField({ description: 'Servers it has.', min: 0, example: 2 })
+  server_count: number;
+
+  @IntField({ description: 'Servers that are given requests now.', min: 0, example: 2 })
+  active_servers: number;
+
+  @StringField({
+    description: 'UP while at least one server is; DOWN; absent in HAProxy: `missing`.',
+    example: 'UP',
+  })
+  status: string;
+
+  @NestedField(SessionsDto, { description: 'Sessions.' })
+  sessions: SessionsDto;
+}
+
+export class BackendListDto extends PageDto {
+  @ArrayField(BackendDto, { description: 'The pools of this page, by number.' })
+  items: BackendDto[];
+
+  @IntField({ description: 'Pools that have a domain.', min: 0, example: 12 })
+  pools_in_use: number;
+
+  @IntField({ description: 'Pools there are (HAPROXY_POOL_COUNT).', min: 1, example: 100 })
+  pools_total: number;
+}
+
+export class FrontendDto {
+  @StringField({ description: 'Its name.', example: 'http' })
+  name: string;
+
+  @StringField({ description: 'Mode: http or tcp.', example: 'http' })
+  mode: string;
+
+  @StringField({ description: 'OPEN, FULL or STOP.', example: 'OPEN' })
+  status: string;
+
+  @NestedField(SessionsDto, { description: 'Sessions.' })
+  sessions: SessionsDto;
+
+  @IntField({ description: 'HTTP requests in the last second.', min: 0, example: 5 })
+  request_rate: number;
+
+  @IntField({ description: 'HTTP requests since the start.', min: 0, example: 1200 })
+  requests_total: number;
+
+  @IntField({ description: 'Bytes received since the start.', min: 0, example: 0 })
+  bytes_in: number;
+
+  @IntField({ description: 'Bytes sent since the start.', min: 0, example: 0 })
+  bytes_out: number;
+}
+
+export class FrontendListDto extends PageDto {
+  @ArrayField(FrontendDto, { description: 'The frontends of this page, by name.' })
+  items: FrontendDto[];
+}
+
+export class ConnectionsQueryDto extends PageQueryDto {
+  @DomainField({ description: 'Only the pool of this domain.', optional: true })
+  domain?: string;
+}
+
+export class ServerConnectionsDto {
+  @StringField({ description: 'Name of the server.', example: 'pool_5_1' })
+  name: string;
+
+  @IntField({ description: 'Its slot.', min: 1, example: 1 })
+  slot: number;
+
+  @IntField({ description: 'Sessions now.', min: 0, example: 2 })
+  current: number;
+
+  @IntField({ description: 'The most at once since the start.', min: 0, example: 9 })
+  max: number;
+
+  @IntField({ description: 'The most there may be; absent where there is no limit.', min: 0, optional: true })
+  limit?: number;
+
+  @IntField({ description: 'Idle connections to it that are kept for the next request.', min: 0, example: 1 })
+  idle: number;
+
+  @IntField({ description: 'Requests waiting for it.', min: 0, example: 0 })
+  queued: number;
+}
+
+export class PoolConnectionsDto {
+  @StringField({ description: 'The pool.', example: 'pool_5' })
+  pool: string;
+
+  @ArrayField('string', { description: 'Its domains, the first 10.', example: ['example.com'] })
+  domains: string[];
+
+  @NestedField(SessionsDto, { description: 'Sessions of all its servers.' })
+  sessions: SessionsDto;
+
+  @IntField({ description: 'Requests waiting for a free server.', min: 0, example: 0 })
+  queued: number;
+
+  @ArrayField(ServerConnectionsDto, { description: 'Its servers, by slot.' })
+  servers: ServerConnectionsDto[];
+}
+
+export class ConnectionsDto extends PageDto {
+  @NestedField(ProcessConnectionsDto, { description: 'Client connections of the whole process.' })
+  process: ProcessConnectionsDto;
+
+  @ArrayField(PoolConnectionsDto, {
+    description: 'The pools in use of this page, by number. Narrow with domain.',
+  })
+  items: PoolConnectionsDto[];
+}

@@ -1,0 +1,158 @@
+import { Injectable } from '@nestjs/common';
+import { McpTool } from '../common/operation.js';
+import { paginate } from '../common/page.js';
+import { PageQueryDto } from '../common/page.dto.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { isPoolName, slotOf } from '../haproxy/runtime-routing.js';
+import type { StatRow } from '../haproxy/stat.parser.js';
+import { requirePool } from '../persistence/lookup.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { Settings } from '../settings/settings.js';
+import {
+  type BackendDto,
+  BackendListDto,
+  ConnectionsDto,
+  ConnectionsQueryDto,
+  FrontendListDto,
+  ListBackendsDto,
+  type PoolConnectionsDto,
+  type ServerConnectionsDto,
+} from './monitoring.dto.js';
+import { byKey, DOMAINS_SHOWN, poolKey } from './pool-order.js';
+import { NO_SESSIONS, processConnections, sessionsOf } from './stat-view.js';
+
+/** What HAProxy has: pools, frontends, and who is connected where. */
+@Injectable()
+export class MonitoringService {
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly settings: Settings,
+  ) {}
+
+  @McpTool({
+    name: 'haproxy_backends',
+    title: 'List pools',
+    description:
+      'Lists the pools (HAProxy backends), with their domains, servers and sessions, and how many are in use. ' +
+      'in_use=true leaves out the free ones, in_use=false shows only those: how much room there is.',
+    output: BackendListDto,
+    readOnly: true,
+    idempotent: true,
+  })
+  async backends(input: ListBackendsDto): Promise<BackendListDto> {
+    const { state } = this.persistence;
+    const rows = new Map<string, StatRow>();
+    for (const row of await this.runtime.stats()) if (row.kind === 'backend') rows.set(row.proxy, row);
+    const names = new Set([...state.pools.keys(), ...[...rows.keys()].filter((name) => isPoolName(name))]);
+    const wanted = [...names].filter(
+      (name) => input.in_use === undefined || input.in_use === (state.pool(name) !== undefined),
+    );
+    const page = paginate(byKey(wanted, poolKey), poolKey, input);
+    return {
+      ...page,
+      items: page.items.map((name) => this.#backend(name, rows.get(name))),
+      pools_in_use: state.pools.size,
+      pools_total: this.settings.poolCount,
+    };
+  }
+
+  @McpTool({
+    name: 'haproxy_list_frontends',
+    title: 'List frontends',
+    description:
+      'Lists the frontends of HAProxy, where clients connect, with their status, sessions and rates. Use ' +
+      'haproxy_stats with scope=frontend for errors and responses.',
+    output: FrontendListDto,
+    readOnly: true,
+    idempotent: true,
+  })
+  async frontends(input: PageQueryDto): Promise<FrontendListDto> {
+    const rows = (await this.runtime.stats()).filter((row) => row.kind === 'frontend');
+    const page = paginate(
+      byKey(rows, (row) => row.proxy),
+      (row) => row.proxy,
+      input,
+    );
+    const items = page.items.map((row) => ({
+      name: row.proxy,
+      mode: row.text('mode'),
+      status: row.text('status'),
+      sessions: sessionsOf(row),
+      request_rate: row.number('req_rate'),
+      requests_total: row.number('req_tot'),
+      bytes_in: row.number('bin'),
+      bytes_out: row.number('bout'),
+    }));
+    return { ...page, items };
+  }
+
+  @McpTool({
+    name: 'haproxy_get_connections',
+    title: 'Current connections',
+    description:
+      'Counts who is connected: the process as a whole, and each pool in use with its servers: now, at most, the ' +
+      'limit, and what waits. Single sessions are not listed. Narrow with domain; before taking a server out use ' +
+      'haproxy_wait_drain.',
+    output: ConnectionsDto,
+    readOnly: true,
+    idempotent: true,
+    errors: ['domain_not_found'],
+  })
+  async connections(input: ConnectionsQueryDto): Promise<ConnectionsDto> {
+    const { state } = this.persistence;
+    const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
+    const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.stats(only)]);
+    const page = paginate(
+      byKey(only === undefined ? [...state.pools.keys()] : [only], poolKey),
+      poolKey,
+      input,
+    );
+    const shown = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
+    for (const row of rows) shown.get(row.proxy)?.push(row);
+    const items = [...shown].map(([name, own]) => this.#poolConnections(name, own));
+    return { process: processConnections(info), ...page, items };
+  }
+
+  #backend(name: string, row: StatRow | undefined): BackendDto {
+    const pool = this.persistence.state.pool(name);
+    return {
+      name,
+      in_use: pool !== undefined,
+      in_haproxy: row !== undefined,
+      domains: pool?.domains.slice(0, DOMAINS_SHOWN) ?? [],
+      domain_count: pool?.domains.length ?? 0,
+      server_count: pool?.servers.size ?? 0,
+      active_servers: row?.number('act') ?? 0,
+      status: row?.text('status') ?? 'missing',
+      sessions: row ? sessionsOf(row) : { ...NO_SESSIONS },
+    };
+  }
+
+  #poolConnections(name: string, rows: readonly StatRow[]): PoolConnectionsDto {
+    const pool = this.persistence.state.pool(name);
+    const whole = rows.find((row) => row.kind === 'backend');
+    const servers: ServerConnectionsDto[] = [];
+    for (const row of rows) {
+      const slot = row.kind === 'server' ? slotOf(name, row.service) : undefined;
+      if (slot === undefined || !pool?.servers.has(slot)) continue;
+      const { current, max, limit } = sessionsOf(row);
+      servers.push({
+        name: row.service,
+        slot,
+        current,
+        max,
+        ...(limit !== undefined && { limit }),
+        idle: row.number('srv_icur'),
+        queued: row.number('qcur'),
+      });
+    }
+    return {
+      pool: name,
+      domains: pool?.domains.slice(0, DOMAINS_SHOWN) ?? [],
+      sessions: whole ? sessionsOf(whole) : { ...NO_SESSIONS },
+      queued: whole?.number('qcur') ?? 0,
+      servers: servers.toSorted((a, b) => a.slot - b.slot),
+    };
+  }
+}

@@ -1,0 +1,220 @@
+import {
+  ArrayField,
+  BooleanField,
+  DomainField,
+  EnumField,
+  IntField,
+  NestedField,
+  NumberField,
+  StringField,
+} from '../common/fields.js';
+import { PageDto, PageQueryDto } from '../common/page.dto.js';
+
+export const STAT_SCOPES = ['frontend', 'backend', 'server'] as const;
+export type StatScope = (typeof STAT_SCOPES)[number];
+
+const count = (description: string, example = 0) => IntField({ description, min: 0, example });
+const some = (description: string) => IntField({ description, min: 0, example: 0, optional: true });
+
+export class StatsQueryDto extends PageQueryDto {
+  @EnumField(STAT_SCOPES, {
+    description: 'Only frontends, backends or servers.',
+    example: 'server',
+    optional: true,
+  })
+  scope?: StatScope;
+
+  @DomainField({ description: 'Only the pool of this domain.', optional: true })
+  domain?: string;
+
+  @BooleanField({ description: 'Show pools without a domain as well.' })
+  include_unused: boolean = false;
+}
+
+export class SessionsDto {
+  @count('Now.', 3)
+  current: number;
+
+  @count('The most there were at once since the start.', 20)
+  max: number;
+
+  @some('The most there may be; absent where there is no limit.')
+  limit?: number;
+
+  @count('All since the start.', 1200)
+  total: number;
+
+  @count('New ones in the last second.', 5)
+  rate: number;
+
+  @count('The most new ones in a second.', 40)
+  rate_max: number;
+}
+
+export class RequestsDto {
+  @count('HTTP requests since the start.', 1200)
+  total: number;
+
+  @some('In the last second; frontends only.')
+  rate?: number;
+
+  @some('The most in a second; frontends only.')
+  rate_max?: number;
+}
+
+export class ResponsesDto {
+  @count('Informational.')
+  http_1xx: number;
+
+  @count('Successful.', 1180)
+  http_2xx: number;
+
+  @count('Redirects and the like.')
+  http_3xx: number;
+
+  @count('Client errors.', 12)
+  http_4xx: number;
+
+  @count('Server errors.')
+  http_5xx: number;
+
+  @count('Any other, aborted ones included.')
+  other: number;
+}
+
+export class ErrorsDto {
+  @some('Requests that could not be read; frontends only.')
+  request?: number;
+
+  @some('Connections to a server that failed.')
+  connection?: number;
+
+  @some('Responses that failed.')
+  response?: number;
+
+  @some('Connections that were tried again.')
+  retries?: number;
+
+  @some('Requests that were given to another server.')
+  redispatches?: number;
+
+  @count('Requests that a rule denied.')
+  denied: number;
+}
+
+export class TimesDto {
+  @NumberField({ description: 'Waiting for a free server, ms.', min: 0, example: 0 })
+  queue_ms: number;
+
+  @NumberField({ description: 'Connecting to the server, ms.', min: 0, example: 1 })
+  connect_ms: number;
+
+  @NumberField({ description: 'Waiting for the response, ms.', min: 0, example: 12 })
+  response_ms: number;
+
+  @NumberField({ description: 'The whole session, ms.', min: 0, example: 20 })
+  total_ms: number;
+}
+
+export class StatDto {
+  @EnumField(STAT_SCOPES, { description: 'What it is.', example: 'server' })
+  scope: StatScope;
+
+  @StringField({ description: 'Its name.', example: 'pool_5_1' })
+  name: string;
+
+  @StringField({ description: 'The backend of a server.', example: 'pool_5', optional: true })
+  backend?: string;
+
+  @StringField({ description: 'The status as HAProxy says it.', example: 'UP' })
+  status: string;
+
+  @NestedField(SessionsDto, { description: 'Sessions.' })
+  sessions: SessionsDto;
+
+  @NestedField(RequestsDto, { description: 'HTTP requests.' })
+  requests: RequestsDto;
+
+  @NestedField(ResponsesDto, { description: 'HTTP responses since the start, by class.' })
+  responses: ResponsesDto;
+
+  @NestedField(ErrorsDto, { description: 'What went wrong since the start.' })
+  errors: ErrorsDto;
+
+  @count('Bytes received from clients since the start.')
+  bytes_in: number;
+
+  @count('Bytes sent to clients since the start.')
+  bytes_out: number;
+
+  @some('Requests waiting for a free server now; not for frontends.')
+  queued?: number;
+
+  @some('Weight, all servers of a backend together; not for frontends.')
+  weight?: number;
+
+  @some('Seconds it was down since the start; not for frontends.')
+  downtime_seconds?: number;
+
+  @NestedField(TimesDto, {
+    description: 'Averages over the last 1,024 requests; not for frontends.',
+    optional: true,
+  })
+  average?: TimesDto;
+}
+
+export class ProcessConnectionsDto {
+  @count('Now.', 12)
+  current: number;
+
+  @count('The most there may be (maxconn).', 9985)
+  limit: number;
+
+  @count('All since the start.', 4000)
+  total: number;
+
+  @count('New ones in the last second.', 5)
+  rate: number;
+
+  @count('The most new ones in a second.', 40)
+  rate_max: number;
+}
+
+export class ProcessStatsDto {
+  @StringField({ description: 'Version of HAProxy.', example: '3.2.26' })
+  version: string;
+
+  @IntField({ description: 'Process id of the worker.', min: 1, example: 512 })
+  pid: number;
+
+  @count('Seconds since its start.', 3600)
+  uptime_seconds: number;
+
+  @count('Threads.', 2)
+  threads: number;
+
+  @NestedField(ProcessConnectionsDto, { description: 'Client connections.' })
+  connections: ProcessConnectionsDto;
+
+  @count('HTTP requests since the start.', 120_000)
+  requests_total: number;
+
+  @IntField({ description: 'Share of the time with nothing to do, percent.', min: 0, max: 100, example: 98 })
+  idle_percent: number;
+}
+
+export class StatsDto extends PageDto {
+  @NestedField(ProcessStatsDto, { description: 'The process as a whole.' })
+  process: ProcessStatsDto;
+
+  @ArrayField(StatDto, {
+    description: 'Frontends, then backends, each followed by its servers.',
+  })
+  items: StatDto[];
+
+  @StringField({
+    description: 'What is shown and how to narrow or widen it.',
+    example: 'Shown: frontends and the 2 pools in use. Narrow with scope or domain.',
+  })
+  note: string;
+}
