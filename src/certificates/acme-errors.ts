@@ -21,6 +21,11 @@ const EXPLANATIONS: readonly Explanation[] = [
     next: 'Wait as long as it says; another CA (ACME_SERVER) has limits of its own.',
   },
   {
+    sign: /JWS verification error|unknown key id|external account .*(?:not (?:valid|found)|expired|already)/i,
+    what: 'The CA does not accept the external account it is given',
+    next: 'See that ACME_EAB_KID and ACME_EAB_HMAC_KEY are a pair and not used up, and restart the suite.',
+  },
+  {
     sign: /externalAccountRequired|external account binding|externalAccountBinding|EAB/,
     what: 'The CA wants an account that is bound to one of its own (external account binding)',
     next: 'Set ACME_EAB_KID, ACME_EAB_HMAC_KEY and ACME_EMAIL to what the CA gave you, and restart the suite.',

@@ -57,6 +57,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
         externalAccountMACKeys: eab ? { [eab.kid]: eab.hmacKey } : {},
         domainBlocklist: ['blocked.example'],
         retryAfter: { authz: 1, order: 1 },
+        certificateValidityPeriod: 90 * 24 * 3600,
         profiles: { default: { description: 'for tests', validityPeriod: 90 * 24 * 3600 } },
       },
     }),
