@@ -21,7 +21,10 @@ export async function disagreements(home: Home): Promise<unknown[]> {
   const runtime = new HaproxyRuntimeService(loadSettings(home.env));
   const actual = new RoutingView(await runtime.readRouting(), desired).routing;
   const map = await readFile(home.file('domains.map'), 'utf8');
-  const lines = (text: string) => text.split('\n').toSorted((a, b) => a.localeCompare(b));
-  const sameMap = lines(map).join('\n') === lines(renderMap(state.pools)).join('\n');
+  const sameMap = sortedLines(map) === sortedLines(renderMap(state.pools));
   return [...compareRouting(actual, desired), ...(sameMap ? [] : ['domains.map differs from servers.json'])];
+}
+
+function sortedLines(text: string): string {
+  return text.split('\n').toSorted().join('\n');
 }
