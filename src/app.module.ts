@@ -2,6 +2,7 @@ import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common'
 import { AccessModule } from './access/access.module.js';
 import { CertificatesModule } from './certificates/certificates.module.js';
 import { CommonModule } from './common/common.module.js';
+import { ConfigurationModule } from './configuration/configuration.module.js';
 import { DomainsModule } from './domains/domains.module.js';
 import { HaproxyModule } from './haproxy/haproxy.module.js';
 import { HealthModule } from './health/health.module.js';
@@ -33,6 +34,7 @@ export class AppModule {
         CertificatesModule,
         HealthModule,
         MonitoringModule,
+        ConfigurationModule,
         McpModule,
         ...extra,
       ],

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../common/errors.js';
-import { HaproxyProcessService } from '../haproxy/haproxy-process.service.js';
+import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 
@@ -17,7 +17,7 @@ const LOOK_MS = 20;
 export class LargeCertificates {
   constructor(
     private readonly settings: Settings,
-    private readonly process: HaproxyProcessService,
+    private readonly haproxy: HaproxyControlService,
     private readonly persistence: PersistenceService,
   ) {}
 
@@ -45,7 +45,7 @@ export class LargeCertificates {
   /** @throws AppError haproxy_rejected with HAProxy's words; it then goes on as before */
   async reloadUntil(path: string, isServed: () => Promise<boolean>): Promise<void> {
     // Not in the middle of a change of routing, whose files may be written in part.
-    const { success, log } = await this.persistence.exclusively(() => this.process.reload());
+    const { success, log } = await this.persistence.exclusively(() => this.haproxy.reload());
     if (!success)
       throw new AppError(
         'haproxy_rejected',
