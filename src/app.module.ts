@@ -1,11 +1,14 @@
 import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
 import { AccessModule } from './access/access.module.js';
+import { CertificatesModule } from './certificates/certificates.module.js';
 import { CommonModule } from './common/common.module.js';
+import { ConfigurationModule } from './configuration/configuration.module.js';
 import { DomainsModule } from './domains/domains.module.js';
 import { HaproxyModule } from './haproxy/haproxy.module.js';
 import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
+import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { ReconcilerModule } from './reconciler/reconciler.module.js';
 import { ServersModule } from './servers/servers.module.js';
@@ -28,7 +31,10 @@ export class AppModule {
         ReconcilerModule,
         DomainsModule,
         ServersModule,
+        CertificatesModule,
         HealthModule,
+        MonitoringModule,
+        ConfigurationModule,
         McpModule,
         ...extra,
       ],

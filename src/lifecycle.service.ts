@@ -1,46 +1,68 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
+import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
+import { CertificatesService } from './certificates/certificates.service.js';
 import { Readiness } from './common/readiness.js';
 import { ensureConfig } from './haproxy/config-file.js';
+import { HaproxyProcessService } from './haproxy/haproxy-process.service.js';
 import { PersistenceService } from './persistence/persistence.service.js';
 import { DriftService } from './reconciler/drift.service.js';
 import { HaproxyWatchService } from './reconciler/haproxy-watch.service.js';
+import { ReconcilerService } from './reconciler/reconciler.service.js';
 import { Settings } from './settings/settings.js';
 
 /** The one place that says in which order the suite starts and stops. Building the application does none of this. */
 @Injectable()
 export class LifecycleService implements BeforeApplicationShutdown, OnApplicationShutdown {
+  #prepared = false;
+
   constructor(
     private readonly settings: Settings,
     private readonly tokens: TokenStore,
     private readonly persistence: PersistenceService,
+    private readonly haproxy: HaproxyProcessService,
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
+    private readonly certificates: CertificatesLifecycle,
     private readonly readiness: Readiness,
-  ) {}
+    reconciler: ReconcilerService,
+    certificatesService: CertificatesService,
+  ) {
+    reconciler.bindCertificates(() => certificatesService.restore());
+  }
 
   /** Before the port is opened: the lock, so that a second suite touches nothing, the state, and the tokens. */
   async prepare(): Promise<void> {
     await this.persistence.open();
+    this.#prepared = true;
     await this.tokens.open();
+    await this.certificates.open();
   }
 
   /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
   async start(): Promise<void> {
     await ensureConfig(this.settings);
+    // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
+    this.haproxy.on('up', () => this.watch.lookNow());
+    if (this.settings.control === 'managed') await this.haproxy.start();
     this.watch.start();
     this.drift.start();
+    await this.certificates.start();
   }
 
   /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
-  beforeApplicationShutdown(): void {
+  async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
+    // A CA may take minutes, and the port is not closed before those who wait for it have their answer.
+    await this.certificates.stop();
   }
 
   /** The port is closed and nobody waits for an answer any more. */
   async onApplicationShutdown(): Promise<void> {
+    if (!this.#prepared) return;
     await this.drift.stop();
     await this.watch.stop();
+    await this.haproxy.stop();
     await this.persistence.close();
   }
 }

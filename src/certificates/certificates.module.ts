@@ -1,15 +1,18 @@
-import { Module } from '@nestjs/common';
+import { Global, Module } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
+import { CertificateSummary } from '../common/certificate-summary.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
+import { CertificateStates } from './certificate-states.js';
 import { CertificateViews } from './certificate-views.service.js';
 import { CertificatesController } from './certificates.controller.js';
 import { CertificatesLifecycle } from './certificates.lifecycle.js';
 import { CertificatesService } from './certificates.service.js';
 import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
+import { LargeCertificates } from './large-certificates.service.js';
 import { LongWorkService } from './long-work.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { OperationsController } from './operations.controller.js';
@@ -17,10 +20,12 @@ import { OperationsService } from './operations.service.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
+@Global()
 @Module({
   imports: [HaproxyModule, ScheduleModule.forRoot()],
   controllers: [CertificatesController, OperationsController],
   providers: [
+    { provide: CertificateSummary, useClass: CertificateStates },
     AcmeService,
     CertificateFolder,
     CertificateLocks,
@@ -29,12 +34,13 @@ import { StoredCertificates } from './stored-certificates.service.js';
     CertificatesService,
     DeployService,
     IssuingService,
+    LargeCertificates,
     LongWorkService,
     ManagedCertificates,
     OperationsService,
     RenewalService,
     StoredCertificates,
   ],
-  exports: [CertificatesService, CertificatesLifecycle, RenewalService],
+  exports: [CertificateSummary, CertificatesService, CertificatesLifecycle, RenewalService],
 })
 export class CertificatesModule {}

@@ -3,7 +3,7 @@ import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { paginate } from '../common/page.js';
-import { CertificateViews, type CertificatesSummary } from './certificate-views.service.js';
+import { CertificateViews } from './certificate-views.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import {
   CertificateDto,
@@ -138,11 +138,6 @@ export class CertificatesService {
     return this.stored.load(input);
   }
 
-  /** For health and metrics: one look at the folder's dates and one connection to HAProxy. */
-  summary(): Promise<CertificatesSummary> {
-    return this.views.summary();
-  }
-
   /**
    * Loads into HAProxy what lies in the folder and is not served as it lies there; tells how many. What cannot be
    * loaded is logged and left: it must not keep the rest from being served.
@@ -159,7 +154,7 @@ export class CertificatesService {
     for (const { path, leaf } of files) {
       if (isServed(loaded.get(path), leaf)) continue;
       try {
-        await this.deploy.load(path);
+        await this.deploy.load(path, false);
         restored += 1;
       } catch (error) {
         this.#logger.error(`${path} could not be loaded: ${messageOf(error)}`);

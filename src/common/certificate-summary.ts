@@ -14,5 +14,5 @@ export interface CertificateState {
  * a global module provides it, and without one there are no certificates.
  */
 export abstract class CertificateSummary {
-  abstract certificates(): readonly CertificateState[];
+  abstract certificates(): Promise<readonly CertificateState[]>;
 }

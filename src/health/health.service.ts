@@ -50,7 +50,7 @@ export class HealthService {
       mcp: this.#suite(),
       haproxy,
       config_files,
-      certificates: certificatesHealth(this.certificates?.certificates()),
+      certificates: certificatesHealth(await this.certificates?.certificates()),
       drift: driftHealth(drift, this.settings.reconcile),
     };
     const parts = [components.mcp, haproxy, config_files, components.certificates, components.drift];

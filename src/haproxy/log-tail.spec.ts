@@ -1,0 +1,56 @@
+import { appendFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tempHome } from '../../test/kit/temp-home.js';
+import { parseLogLine } from './haproxy-log.js';
+import { LogTail } from './log-tail.js';
+
+describe('LogTail', () => {
+  let home: Awaited<ReturnType<typeof tempHome>>;
+  let path: string;
+  const lines: string[] = [];
+
+  beforeEach(async () => {
+    home = await tempHome();
+    path = join(home.path, 'data/haproxy.log');
+    lines.length = 0;
+  });
+
+  afterEach(() => home.remove());
+
+  it('passes on whole lines that come after it, and no old ones', () => {
+    writeFileSync(path, 'old\n');
+    const tail = new LogTail(path, (line) => lines.push(line));
+    appendFileSync(path, 'one\ntw');
+    tail.flush();
+    expect(lines).toEqual(['one']);
+    appendFileSync(path, 'o\n');
+    tail.close();
+    expect(lines).toEqual(['one', 'two']);
+  });
+
+  it('cuts the file when it is too large, and goes on', () => {
+    const tail = new LogTail(path, (line) => lines.push(line), 1_000);
+    appendFileSync(path, `${'x'.repeat(2_000)}\n`);
+    tail.flush();
+    expect(statSync(path).size).toBe(0);
+    appendFileSync(path, 'after\n');
+    tail.close();
+    expect(lines.map((line) => line.length)).toEqual([2_000, 5]);
+  });
+});
+
+describe('parseLogLine', () => {
+  it.each([
+    ['[NOTICE]   (1) : Loading success.', 'log', 'Loading success.'],
+    ['[WARNING]  (26503) : Server a/b is DOWN', 'warn', 'Server a/b is DOWN'],
+    [
+      "[ALERT]    (9) : backend 'pool_1' has no server available!",
+      'error',
+      "backend 'pool_1' has no server available!",
+    ],
+    ['Proxy web started.', 'log', 'Proxy web started.'],
+  ])('%s', (line, level, text) => {
+    expect(parseLogLine(line)).toEqual({ level, text });
+  });
+});

@@ -1,0 +1,164 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { freePort } from '../../test/kit/free-port.js';
+import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
+import { startHaproxy } from '../../test/kit/start-haproxy.js';
+import { tempHome } from '../../test/kit/temp-home.js';
+import { type Command, mapPayload, runtimeCommand } from './command.js';
+import { RuntimeTransport } from './runtime-transport.js';
+
+const LIMITS = { connectMs: 300, idleMs: 200, overallMs: 1_000 };
+const INFO = runtimeCommand`show info`;
+
+describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (binary) => {
+  it('passes batches far larger than HAProxy’s buffers, payloads included, and keeps the order', async () => {
+    const haproxy = await startHaproxy(binary);
+    try {
+      const transport = new RuntimeTransport({ path: haproxy.socket });
+      const commands: Command[] = [];
+      for (let index = 0; index < 300; index += 1) {
+        const entries = Array.from(
+          { length: 250 },
+          (_, line) => [`k${index}-${line}.example.test`, 'pool_1'] as const,
+        );
+        commands.push(
+          runtimeCommand`add map ${haproxy.mapFile}`.with(mapPayload(entries)),
+          runtimeCommand`get map ${haproxy.mapFile} ${`k${index}-0.example.test`}`,
+          runtimeCommand`show info`,
+          runtimeCommand`del map ${haproxy.mapFile} ${'nobody.test'}`,
+        );
+      }
+      const replies = await transport.run(commands);
+      expect(replies).toHaveLength(1_200);
+      for (let index = 0; index < 300; index += 1) {
+        expect(replies[index * 4]).toEqual({ severity: undefined, text: '' });
+        expect(replies[index * 4 + 1]?.text).toContain('found=yes');
+        expect(replies[index * 4 + 2]?.text).toMatch(/^Name: HAProxy\n/);
+        expect(replies[index * 4 + 3]?.severity).toBe(3);
+      }
+      const [map] = await transport.run([runtimeCommand`show map ${haproxy.mapFile}`]);
+      expect(map?.text.split('\n')).toHaveLength(75_000);
+    } finally {
+      await haproxy.stop();
+    }
+  });
+
+  it('takes a command with its payload of the largest size it allows', async () => {
+    const haproxy = await startHaproxy(binary);
+    try {
+      const transport = new RuntimeTransport({ path: haproxy.socket });
+      const line = runtimeCommand`add map ${haproxy.mapFile}`;
+      const entries: [string, string][] = [];
+      while (line.with(mapPayload([...entries, ['k'.repeat(50), 'v']])).size <= 15 * 1024)
+        entries.push(['k'.repeat(50), 'v']);
+      const [reply] = await transport.run([line.with(mapPayload(entries))]);
+      expect(reply).toEqual({ severity: undefined, text: '' });
+      entries.push(['k'.repeat(60), 'v']);
+      await expect(transport.run([line.with(mapPayload(entries))])).rejects.toMatchObject({
+        code: 'payload_too_large',
+      });
+    } finally {
+      await haproxy.stop();
+    }
+  });
+});
+
+const unavailable = (words: RegExp): object => ({
+  code: 'haproxy_unavailable',
+  detail: expect.stringMatching(words) as string,
+});
+
+/** What the real one cannot be made to show. */
+describe('RuntimeTransport when there is no HAProxy as it should be', () => {
+  let home: Awaited<ReturnType<typeof tempHome>>;
+  let path: string;
+  let server: Server | undefined;
+  const sockets = new Set<Socket>();
+
+  beforeEach(async () => {
+    home = await tempHome();
+    path = join(home.path, 'fake.sock');
+  });
+
+  afterEach(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise<void>((resolve) => {
+      if (server) server.close(() => resolve());
+      else resolve();
+    });
+    server = undefined;
+    await home.remove();
+  });
+
+  async function fake(answer: (socket: Socket, data: string) => void): Promise<RuntimeTransport> {
+    const made = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('data', (data) => answer(socket, data.toString()));
+    });
+    server = made;
+    await new Promise<void>((resolve) => made.listen(path, resolve));
+    return new RuntimeTransport({ path }, LIMITS);
+  }
+
+  it('no socket file, nothing on the port, an unknown name', async () => {
+    await expect(new RuntimeTransport({ path }, LIMITS).run([INFO])).rejects.toMatchObject(
+      unavailable(/fake\.sock: there is no such socket file.*HAPROXY_SOCKET/),
+    );
+    const port = await freePort();
+    await expect(new RuntimeTransport({ host: 'localhost', port }, LIMITS).run([INFO])).rejects.toMatchObject(
+      unavailable(new RegExp(`localhost:${port}: the connection was refused`)),
+    );
+  });
+
+  it('silence', async () => {
+    const transport = await fake(() => undefined);
+    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 200 ms/));
+  });
+
+  it('answers that never end', async () => {
+    const transport = await fake((socket) => {
+      socket.write('\n> \n> ');
+      const timer = setInterval(() => socket.write('x'), 20);
+      socket.on('close', () => clearInterval(timer));
+    });
+    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/more than 1000 ms/));
+  });
+
+  it('a connection closed early', async () => {
+    const transport = await fake((socket) => socket.end('\n> \n> done\n\n> half'));
+    await expect(transport.run([INFO, INFO])).rejects.toMatchObject(
+      unavailable(/closed the connection after 1 of 2 answers \("half"\)/),
+    );
+  });
+
+  it('a connection closed without an answer', async () => {
+    const transport = await fake((socket) => socket.end());
+    await expect(transport.run([INFO])).rejects.toMatchObject(
+      unavailable(/without an answer|closed the connection early/),
+    );
+  });
+
+  it('another program', async () => {
+    const transport = await fake((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    await expect(transport.run([INFO])).rejects.toMatchObject(
+      unavailable(/is not a Runtime API \("HTTP\/1\.1 400 Bad Request"\)/),
+    );
+  });
+
+  it('more answers than commands', async () => {
+    const transport = await fake((socket) => socket.end('\n> \n> a\n\n> b\n\n> '));
+    await expect(transport.run([INFO])).rejects.toMatchObject({ code: 'haproxy_unavailable' });
+  });
+
+  it('an answer larger than allowed', async () => {
+    await fake((socket) => socket.write(`\n> \n> ${'x'.repeat(5_000)}`));
+    const small = new RuntimeTransport({ path }, { ...LIMITS, replyBytes: 1_000 });
+    await expect(small.run([INFO])).rejects.toMatchObject(unavailable(/more than 1000 bytes/));
+  });
+
+  it('nothing to run is no connection', async () => {
+    expect(await new RuntimeTransport({ path }, LIMITS).run([])).toEqual([]);
+  });
+});
