@@ -17,7 +17,7 @@ import { openApiDocument } from './common/openapi.js';
 import { VERSION } from './common/product.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
-import { ToolRegistry } from './mcp/tool-registry.js';
+import { McpMethods } from './mcp/mcp-methods.js';
 import type { Settings } from './settings/settings.js';
 
 /** The most bytes a request body may have. The largest legitimate ones are certificates, of a few kilobytes. */
@@ -63,7 +63,7 @@ export async function createApp(
   app.useGlobalGuards(new AccessGuard());
   app.useGlobalPipes(new InputPipe());
   app.useGlobalInterceptors(new CallContextInterceptor());
-  app.get(ToolRegistry).load(app);
+  app.get(McpMethods).load(app);
   SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION), {
     jsonDocumentUrl: 'openapi.json',
     raw: ['json'],

@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { ChangeFeed } from '../common/change-feed.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
@@ -47,7 +48,10 @@ export class PersistenceService {
   #unadopted = false;
   #target: RoutingTarget | undefined;
 
-  constructor(private readonly settings: Settings) {
+  constructor(
+    private readonly settings: Settings,
+    private readonly feed: ChangeFeed = new ChangeFeed(),
+  ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
     this.#queue = new WriterQueue((changes) => this.#commitTogether(changes));
   }
@@ -236,7 +240,9 @@ export class PersistenceService {
       });
       storage(error);
     }
+    const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
+    this.feed.tell({ topic: 'routing', revision, domains });
   }
 
   async #writeFiles(files: readonly FileText[]): Promise<void> {
@@ -262,6 +268,15 @@ export class PersistenceService {
     if (!this.#target) throw new Error('PersistenceService has no target yet');
     return this.#target;
   }
+}
+
+/** The domains that go elsewhere, or whose pool has other servers, than before. Ask before the change is folded in. */
+function touchedDomains(change: StateChange, before: State): string[] {
+  const touched = new Set(change.domains.keys());
+  for (const [name, pool] of change.pools)
+    for (const version of [pool, before.pool(name)])
+      for (const domain of version?.domains ?? []) touched.add(domain);
+  return [...touched];
 }
 
 /** What undoes a change that has been applied but not committed. */
