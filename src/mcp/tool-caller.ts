@@ -2,10 +2,13 @@ import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { requireRight } from '../access/access.guard.js';
 import type { Principal } from '../access/principal.js';
+import { ChangeRecorder } from '../audit/change-recorder.js';
 import { type CallContext, runWithCallContext } from '../common/call-context.js';
 import { AppError } from '../common/errors.js';
 import { InputPipe } from '../common/input.pipe.js';
+import type { Operation } from '../common/operation.js';
 import { internalError } from '../common/problem.filter.js';
+import { recordedArguments } from '../common/recorded-arguments.js';
 import { type RegisteredTool, ToolRegistry } from './tool-registry.js';
 
 export interface Caller {
@@ -20,7 +23,10 @@ export class ToolCaller {
   private readonly logger = new Logger('mcp');
   private readonly pipe = new InputPipe();
 
-  constructor(private readonly registry: ToolRegistry) {}
+  constructor(
+    private readonly registry: ToolRegistry,
+    private readonly changes: ChangeRecorder,
+  ) {}
 
   /** @throws Error with the JSON-RPC code -32602 where there is no such tool. */
   async call(name: string, given: unknown, caller: Caller): Promise<CallToolResult> {
@@ -31,6 +37,7 @@ export class ToolCaller {
       const result = await this.run(tool, given, caller);
       return { content: [{ type: 'text', text: JSON.stringify(result) }], structuredContent: result };
     } catch (error) {
+      await this.recordRefusal(tool.operation, given, caller, error);
       return failure(error instanceof AppError ? error : this.unexpected(name, error));
     }
   }
@@ -46,6 +53,17 @@ export class ToolCaller {
       throw new TypeError(`${tool.operation.name} did not return an object.`);
     // Once through JSON, as a REST answer goes: what is not there is not there, and nothing of a class is left.
     return JSON.parse(JSON.stringify(result)) as Record<string, unknown>;
+  }
+
+  /** Where the error is not the service's own, which has its line in the audit log already. */
+  private async recordRefusal(
+    { name, input, readOnly }: Operation,
+    given: unknown,
+    { principal: { actor } }: Caller,
+    error: unknown,
+  ): Promise<void> {
+    if (!readOnly)
+      await this.changes.refused(name, recordedArguments(input, given), { actor, via: 'mcp' }, error);
   }
 
   private unexpected(name: string, cause: unknown): AppError {
