@@ -86,7 +86,7 @@ export class Suite {
         authorization: `Bearer ${this.token}`,
         ...(body && { 'content-type': 'application/json' }),
       },
-      body: body && JSON.stringify(body),
+      ...(body && { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(30_000),
     }).catch((error) => {
       throw new ToolError(

@@ -12,6 +12,7 @@ import { loadSettings, type Settings } from '../settings/settings.js';
 import { ensureConfig } from './config-file.js';
 import { HaproxyProcessService } from './haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { MasterCli } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { renderPool } from './pools-cfg.js';
 
@@ -134,11 +135,11 @@ describe.each(haproxyVersions())('HaproxyProcessService with HAProxy $version', 
     const { process: haproxy, runtime } = suite();
     await haproxy.start();
     const before = await runtime.info();
-    expect(await haproxy.reload()).toMatchObject({ success: true });
+    expect(await new MasterCli(settings.master).reload()).toMatchObject({ success: true });
     await until(async () => (await runtime.info()).pid !== before.pid);
     const good = readFileSync(settings.files.config, 'utf8');
     writeFileSync(settings.files.config, `${good}\nfrontend broken\n    bind nonsense:\n`);
-    const result = await haproxy.reload();
+    const result = await new MasterCli(settings.master).reload();
     expect(result.success).toBe(false);
     expect(result.log).toContain('nonsense');
     expect(await body()).toBe('one');

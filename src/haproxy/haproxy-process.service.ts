@@ -10,7 +10,7 @@ import { checkConfiguration, complaintsOf, requireVersion } from './haproxy-bina
 import { HaproxyLog } from './haproxy-log.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
 import { LogTail } from './log-tail.js';
-import { MasterCli, type ReloadResult } from './master-cli.js';
+import { MasterCli } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { nameOf } from './runtime-transport.js';
 
@@ -107,11 +107,6 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
       }
     }
     if (this.#watch) this.#tail?.close();
-  }
-
-  /** Has the master load the files again: a new worker takes over, the former one finishes its connections. */
-  reload(): Promise<ReloadResult> {
-    return this.#cli.reload();
   }
 
   async #keepRunning(): Promise<void> {

@@ -58,27 +58,29 @@ export class MetricsService {
     gauge('pools', 'Pools there are.', () => settings.poolCount);
     gauge('drift', 'Differences from the saved state that are there now.', () => drift.report?.count ?? 0);
     gauge('ready', 'Whether HAProxy is known to have the saved state.', () => Number(readiness.get().ready));
-    new Gauge({
+    const info = new Gauge({
       name: 'haproxy_suite_info',
       help: 'The version of the suite.',
       labelNames: ['version'],
       registers: [register],
-    }).set({ version: VERSION }, 1);
+    });
+    info.set({ version: VERSION }, 1);
   }
 
   #certificateGauge(register: Registry): void {
     const summary = this.certificates;
     if (!summary) return;
-    new Gauge({
+    const gauge = new Gauge({
       name: 'haproxy_suite_certificate_days_left',
       help: 'Days until a certificate expires.',
       labelNames: ['domain'],
-      registers: [register],
+      registers: [],
       async collect() {
         const certificates = await summary.certificates();
         this.reset();
         for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
       },
     });
+    register.registerMetric(gauge);
   }
 }

@@ -67,8 +67,7 @@ function keyOf({ scope, name, backend }: StatDto): string {
 }
 
 function noteOf({ scope, domain, include_unused }: StatsQueryDto, inUse: number): string {
-  const what =
-    domain === undefined ? `${include_unused ? 'all pools' : `the ${inUse} pool(s) in use`}` : domain;
+  const what = domain ?? (include_unused ? 'all pools' : `the ${inUse} pool(s) in use`);
   const narrow = [
     ...(scope === undefined ? ['scope (frontend, backend, server)'] : []),
     ...(domain === undefined ? ['domain'] : []),

@@ -131,11 +131,11 @@ export class PersistenceService {
 
   /**
    * Writes the derived files anew where they differ, and `servers.json` where it is gone; one that somebody edited
-   * is left for its editor to see. Call it with no change under way (`exclusively`).
+   * is left for its editor to see. Tells which. Call it with no change under way (`exclusively`).
    *
    * @throws AppError storage_failed
    */
-  async rewriteDerived(): Promise<void> {
+  async rewriteDerived(): Promise<FileDifference[]> {
     const { servers } = this.settings.files;
     const different = await this.differingFiles();
     const wanted = different.filter(({ path, missing }) => path !== servers || missing);
@@ -146,6 +146,7 @@ export class PersistenceService {
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
+    return wanted;
   }
 
   /** What is there becomes the state. Files that are replaced by it are kept beside it, because it is a first time. */

@@ -3,7 +3,7 @@ import { messageOf } from '../common/errors.js';
 import { Readiness } from '../common/readiness.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { ReconcilerService } from './reconciler.service.js';
+import { ReconcilerService, type RestoreReport } from './reconciler.service.js';
 
 /** A restarted HAProxy is to be noticed within a second. One look costs one connection and under a millisecond. */
 const INTERVAL_MS = 500;
@@ -54,10 +54,21 @@ export class HaproxyWatchService {
       this.#logger.warn(
         `HAProxy is a new process (pid ${pid}, before ${this.#pid}); the saved state is put into it`,
       );
-    await this.persistence.exclusively(() => this.reconciler.restore());
+    await this.persistence.exclusively(() => this.adoptProcess(pid));
+  }
+
+  /**
+   * Puts the desired state into a HAProxy that is known to be a new process. Call it with no change under way
+   * (`PersistenceService.exclusively`).
+   *
+   * @throws AppError haproxy_unavailable or haproxy_rejected
+   */
+  async adoptProcess(pid: number): Promise<RestoreReport> {
+    const report = await this.reconciler.restore();
     this.#pid = pid;
     this.#complaint = '';
     this.readiness.set(true, 'HAProxy has the desired state.');
+    return report;
   }
 
   /** HAProxy away is one line, not two a second. */

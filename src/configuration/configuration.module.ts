@@ -1,0 +1,14 @@
+import { Module } from '@nestjs/common';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { ConfigurationController } from './configuration.controller.js';
+import { ReloadService } from './reload.service.js';
+import { StateController } from './state.controller.js';
+import { StateService } from './state.service.js';
+
+@Module({
+  imports: [HaproxyModule, ReconcilerModule],
+  controllers: [ConfigurationController, StateController],
+  providers: [ReloadService, StateService],
+})
+export class ConfigurationModule {}

@@ -1,0 +1,165 @@
+import { spawn } from 'node:child_process';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from './kit/backend.js';
+import { type HaproxyBinary, haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+interface Check {
+  valid: boolean;
+  errors: { file: string | null; line: number | null; message: string }[];
+  warnings: { message: string }[];
+}
+
+describe.each(haproxyVersions())('the configuration of HAProxy $version', (haproxy) => {
+  let home: Home;
+  let suite: Suite;
+  let one: Backend;
+
+  beforeEach(async () => {
+    one = await startBackend('one');
+    home = await makeHome(haproxy);
+    suite = await Suite.start(home);
+    await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: one.port });
+    await suite.api('POST', '/domains/a.example/servers', { ip: '127.0.0.1', http_port: one.port });
+    await suite.api('PUT', '/domains/a.example/servers/2/state', { state: 'drain' });
+  });
+
+  afterEach(async () => {
+    await suite.stop();
+    await one.close();
+    await home.remove();
+  });
+
+  it('is checked, and reloaded with an edit, keeping what the files cannot say', async () => {
+    const check = await suite.api<Check>('POST', '/configuration/check');
+    expect(check).toMatchObject({ status: 200, body: { valid: true, errors: [], warnings: [] } });
+    const config = await readFile(home.file('haproxy.cfg'), 'utf8');
+    const edited = config.replace(
+      'http-request set-header X-Forwarded-Proto http\n',
+      'http-request set-header X-Forwarded-Proto http\n    http-request set-header X-Edited yes\n',
+    );
+    await writeFile(home.file('haproxy.cfg'), edited);
+    const reload = await suite.api('POST', '/configuration/reload');
+    // The files hold a drained server as one of weight 0; the reload put its state and weight back.
+    expect(reload).toMatchObject({
+      status: 200,
+      body: { reloaded: true, restored: { domains: 0, servers: 1, certificates: 0 } },
+    });
+    expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+    expect(one.lastHeaders['x-edited']).toBe('yes');
+    const { body } = await suite.api('GET', '/domains/a.example/servers');
+    expect(body['items']).toMatchObject([{ status: 'UP' }, { status: 'DRAIN', weight: 1 }]);
+  });
+
+  it('is refused with file and line when it is wrong, and the old worker goes on', async () => {
+    const good = await readFile(home.file('haproxy.cfg'), 'utf8');
+    await writeFile(home.file('haproxy.cfg'), `global\n    foo bar\n${good}`);
+    const check = await suite.api<Check>('POST', '/configuration/check');
+    expect(check.body).toMatchObject({
+      valid: false,
+      errors: [{ file: home.file('haproxy.cfg'), line: 2, message: expect.stringContaining("'foo'") }],
+    });
+    const reload = await suite.api('POST', '/configuration/reload');
+    expect(reload).toMatchObject({
+      status: 502,
+      body: { code: 'haproxy_rejected', detail: expect.stringContaining('haproxy.cfg:2') },
+    });
+    expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+    expect(
+      (await suite.api('POST', '/domains', { domain: 'b.example', ip: '127.0.0.1', http_port: one.port }))
+        .status,
+    ).toBe(201);
+    expect((await get(home.httpPort, 'b.example')).body).toBe('one');
+  });
+
+  it('is restored when somebody else reloads or restarts HAProxy', async () => {
+    const pid = Number((await readFile(join(home.path, 'run/haproxy.pid'), 'utf8')).trim().split('\n')[0]);
+    process.kill(pid, 'SIGUSR2');
+    await until(() => suite.output.includes('HAProxy is a new process'), {
+      timeout: 5000,
+      what: 'the reload being noticed',
+    });
+    await until(async () => {
+      const { body } = await suite.api<{ items: { status: string }[] }>('GET', '/domains/a.example/servers');
+      return body.items[1]?.status === 'DRAIN';
+    });
+    expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+  });
+});
+
+/**
+ * podman and systemd cannot run on every machine that tests, so a small executable of that name, first in PATH,
+ * stands in for it and does to the real HAProxy what the real one would do.
+ */
+const STAND_IN = {
+  podman: (haproxy: HaproxyBinary, home: Home) => `#!/bin/sh
+echo "$*" >> ${home.path}/told
+case "$1" in
+  exec) shift 3; exec ${haproxy.path} "$@" ;;
+  kill) kill -"$3" "$(head -1 ${home.path}/run/haproxy.pid)" ;;
+  *) exit 125 ;;
+esac
+`,
+  systemctl: (_: HaproxyBinary, home: Home) => `#!/bin/sh
+echo "$*" >> ${home.path}/told
+[ "$1 $2" = "reload haproxy.service" ] && kill -USR2 "$(head -1 ${home.path}/run/haproxy.pid)"
+`,
+};
+
+describe.each([
+  ['master', undefined, []],
+  ['podman', 'podman', ['exec haproxy haproxy -c', 'kill --signal USR2 haproxy']],
+  ['systemd', 'systemctl', ['reload haproxy.service']],
+] as const)('HAPROXY_CONTROL=%s', (control, program, told) => {
+  it('reloads a HAProxy that somebody else runs', async () => {
+    const haproxy = oldestHaproxy();
+    const home = await makeHome(haproxy, { HAPROXY_CONTROL: control });
+    const bin = join(home.path, 'bin');
+    const path = `${bin}:${process.env['PATH']}`;
+    if (program) {
+      const { mkdir } = await import('node:fs/promises');
+      await mkdir(bin);
+      await writeFile(join(bin, program), STAND_IN[program](haproxy, home));
+      await chmod(join(bin, program), 0o755);
+    }
+    const suite = Suite.spawn(home, { PATH: path });
+    await until(async () => (await readFile(home.file('haproxy.cfg'), 'utf8')).includes('frontend web'), {
+      what: 'the template',
+    });
+    const files = ['-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
+    const args = [
+      '-W',
+      '-S',
+      join(home.path, 'run/master.sock'),
+      '-p',
+      join(home.path, 'run/haproxy.pid'),
+      ...files,
+    ];
+    const master = spawn(haproxy.path, args, { stdio: 'ignore' });
+    const ended = new Promise((resolve) => master.once('exit', resolve));
+    try {
+      await suite.untilReady();
+      expect((await suite.api('POST', '/domains', { domain: 'a.example' })).status).toBe(201);
+      expect(await suite.api('POST', '/configuration/check')).toMatchObject({
+        status: 200,
+        body: { valid: true },
+      });
+      expect(await suite.api('POST', '/configuration/reload')).toMatchObject({
+        status: 200,
+        body: { reloaded: true },
+      });
+      expect((await get(home.httpPort, 'a.example')).status).toBe(503);
+      const said = program ? await readFile(join(home.path, 'told'), 'utf8') : '';
+      for (const words of told) expect(said).toContain(words);
+    } finally {
+      await suite.stop();
+      master.kill('SIGTERM');
+      await ended;
+      await home.remove();
+    }
+  });
+});

@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
+import { startApp } from '../../src/app.js';
+import { loadSettings, type Settings } from '../../src/settings/settings.js';
+import { freePort } from '../kit/free-port.js';
+import { until } from '../kit/poll.js';
+import type { RunningHaproxy } from '../kit/start-haproxy.js';
+
+type Json = Record<string, unknown>;
+
+export interface Observed {
+  readonly app: NestFastifyApplication;
+  readonly settings: Settings;
+  /** One REST call. */
+  api<T = Json>(method: string, path: string, body?: object): Promise<{ status: number; body: T }>;
+  text(path: string, token?: string): Promise<{ status: number; text: string; type: string }>;
+  /** One tool call; what it answers has been held against its output schema. */
+  tool<T = Json>(name: string, args?: Json): Promise<T>;
+  /** A tool call that fails: its code. */
+  failure(name: string, args?: Json): Promise<string>;
+  untilReady(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The suite in this process, beside a HAProxy that somebody else runs. */
+export async function observe(haproxy: RunningHaproxy, env: Record<string, string> = {}): Promise<Observed> {
+  const port = await freePort();
+  const settings = loadSettings({
+    HAPROXY_HOME: haproxy.home,
+    HAPROXY_SOCKET: haproxy.socket,
+    HAPROXY_CONTROL: 'master',
+    HAPROXY_POOL_COUNT: '5',
+    MCP_HOST: '127.0.0.1',
+    MCP_PORT: String(port),
+    TRUSTED_NETWORKS: '',
+    ...env,
+  });
+  const app = await startApp(settings, { logger: false });
+  const url = `http://127.0.0.1:${port}`;
+  const token = /^MCP_TOKEN=(\S+)$/m.exec(await readFile(settings.files.token, 'utf8'))?.[1] ?? '';
+  const authorization = `Bearer ${token}`;
+  const client = new Client({ name: 'test', version: '1' });
+  const transport = new StreamableHTTPClientTransport(new URL(`${url}/mcp`), {
+    requestInit: { headers: { authorization } },
+  });
+  await client.connect(transport);
+  const validators = await outputValidators(client);
+
+  const call = async (name: string, args: Json = {}) => client.callTool({ name, arguments: args });
+  return {
+    app,
+    settings,
+    async api<T>(method: string, path: string, body?: object) {
+      const response = await fetch(`${url}/api/v1${path}`, {
+        method,
+        headers: { authorization, ...(body && { 'content-type': 'application/json' }) },
+        ...(body && { body: JSON.stringify(body) }),
+      });
+      return { status: response.status, body: (await response.json()) as T };
+    },
+    async text(path, other = token) {
+      const response = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${other}` } });
+      return {
+        status: response.status,
+        text: await response.text(),
+        type: response.headers.get('content-type') ?? '',
+      };
+    },
+    async tool<T>(name: string, args?: Json) {
+      const result = await call(name, args);
+      if (result.isError === true) throw new Error(JSON.stringify(result.structuredContent ?? result));
+      const validate = validators.get(name);
+      if (!validate?.(result.structuredContent))
+        throw new Error(`${name}: ${JSON.stringify(validate?.errors)} in ${JSON.stringify(result)}`);
+      return result.structuredContent as T;
+    },
+    async failure(name, args) {
+      const result = await call(name, args);
+      return result.isError === true ? String((result.structuredContent as Json)['code']) : 'no error';
+    },
+    untilReady: () =>
+      until(async () => (await fetch(`${url}/readyz`)).status === 200, {
+        what: 'the suite being ready',
+      }).then(() => undefined),
+    async close() {
+      await client.close();
+      await app.close();
+    },
+  };
+}
+
+/** Strict: what a schema does not know is a mistake of the schema or of the answer. */
+async function outputValidators(client: Client): Promise<Map<string, ValidateFunction>> {
+  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  formats.default(ajv);
+  const { tools } = await client.listTools();
+  return new Map(
+    tools.flatMap((tool) =>
+      tool.outputSchema ? [[tool.name, ajv.compile(tool.outputSchema)] as const] : [],
+    ),
+  );
+}
+
+/** A command given to HAProxy by somebody else. */
+export function tamper(haproxy: RunningHaproxy, ...commands: string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect(haproxy.socket, () => socket.write(`${commands.join(';')}\n`));
+    socket.on('data', (chunk: Buffer) => {
+      answer += chunk.toString();
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', reject);
+  });
+}
+
+export function confFile(haproxy: RunningHaproxy, name: string): string {
+  return join(haproxy.home, 'conf', name);
+}
