@@ -110,6 +110,35 @@ describe('PersistenceService', () => {
     expect(service.state.domainCount).toBe(200);
   });
 
+  it('has the lines of what was committed in the audit log, and no others', async () => {
+    target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
+    const names = ['a.io', 'bad.io', 'c.io'];
+    await Promise.allSettled(names.map((name, n) => service.commit(add(name, `pool_${n + 1}`))));
+    const lines = (await read('audit')).trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { seq: 1, actor: 'suite', via: 'internal', revision_before: 0, revision_after: 1, outcome: 'ok' },
+      { seq: 2, revision_before: 1, revision_after: 2, outcome: 'ok' },
+    ]);
+  });
+
+  it('says what a change would do, and does nothing', async () => {
+    await service.commit(add('b.io', 'pool_1'));
+    const before = await allFiles();
+    const { value, plan } = await service.preview((draft) => {
+      draft.addDomain('a.io', 'pool_1');
+      return draft.poolOf('a.io');
+    });
+    expect(value).toBe('pool_1');
+    expect(plan.map(({ target: where, action }) => `${where} ${action}`)).toEqual([
+      'haproxy add_domain',
+      'file write_file',
+      'file write_file',
+    ]);
+    expect(await allFiles()).toEqual(before);
+    expect(service.state.revision).toBe(1);
+    expect(target.applied).toHaveLength(1);
+  });
+
   it('refuses the one of a group that HAProxy refuses, and commits the others', async () => {
     target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
     const results = await Promise.allSettled(
