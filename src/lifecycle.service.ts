@@ -51,8 +51,10 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   }
 
   /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
-  beforeApplicationShutdown(): void {
+  async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
+    // A CA may take minutes, and the port is not closed before those who wait for it have their answer.
+    await this.certificates.stop();
   }
 
   /** The port is closed and nobody waits for an answer any more. */
@@ -60,7 +62,6 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     if (!this.#prepared) return;
     await this.drift.stop();
     await this.watch.stop();
-    await this.certificates.stop();
     await this.haproxy.stop();
     await this.persistence.close();
   }

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { bareExchange, haproxies, makeHome, median, startEmpty } from '../lib/haproxy.mjs';
+import { makeState } from '../lib/state.mjs';
 
 const ROUNDS = 5;
 const CASES = [
@@ -66,17 +67,4 @@ async function bare(settings, state) {
   const started = performance.now();
   for (const text of [looks, ...texts]) await bareExchange(settings.runtime.path, text);
   return performance.now() - started;
-}
-
-async function makeState({ servers, pools, domains }) {
-  const { State } = await import('../../dist/persistence/state.js');
-  const made = Array.from({ length: pools }, (_, p) => {
-    const slots = Array.from({ length: servers / pools }, (__, s) => [
-      s + 1,
-      { ip: `10.0.${p}.${s + 1}`, http_port: 80, weight: 1, state: 'ready' },
-    ]);
-    const names = Array.from({ length: domains / pools }, (__, d) => `d${d}.p${p}.example.com`);
-    return [`pool_${p + 1}`, { domains: names, servers: new Map(slots) }];
-  });
-  return new State(1, made);
 }

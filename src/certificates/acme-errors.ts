@@ -21,6 +21,11 @@ const EXPLANATIONS: readonly Explanation[] = [
     next: 'Wait as long as it says; another CA (ACME_SERVER) has limits of its own.',
   },
   {
+    sign: /JWS verification error|unknown key id|external account .*(?:not (?:valid|found)|expired|already)/i,
+    what: 'The CA does not accept the external account it is given',
+    next: 'See that ACME_EAB_KID and ACME_EAB_HMAC_KEY are a pair and not used up, and restart the suite.',
+  },
+  {
     sign: /externalAccountRequired|external account binding|externalAccountBinding|EAB/,
     what: 'The CA wants an account that is bound to one of its own (external account binding)',
     next: 'Set ACME_EAB_KID, ACME_EAB_HMAC_KEY and ACME_EMAIL to what the CA gave you, and restart the suite.',
@@ -41,7 +46,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     next: 'Allow the CA in the CAA record of the domain, or choose another one with ACME_SERVER.',
   },
   {
-    sign: /Can ?not find dns api hook|Cannot find.*hook/i,
+    sign: /Can ?not find dns api hook/i,
     what: 'acme.sh has no such DNS hook',
     next: 'Set ACME_DNS to one that it has (the files of its folder dnsapi).',
   },
@@ -65,7 +70,7 @@ const EXPLANATIONS: readonly Explanation[] = [
 /** @returns acme_failed with the CA's words and what to do next */
 export function explainFailure(run: FailedRun): AppError {
   const found = EXPLANATIONS.find(({ sign }) => sign.test(run.output));
-  const words = lastWords(run.output);
+  const words = wordsFrom(run.output, found?.sign);
   const said = words === '' ? 'It gave no reason.' : `It was said: "${words}".`;
   const what = found?.what ?? 'acme.sh failed';
   const next = found?.next ?? 'Its words should tell; the log has all of them at LOG_LEVEL=DEBUG.';
@@ -83,21 +88,16 @@ export function timedOut(domain: string, seconds: number): AppError {
   );
 }
 
-/** The CA's own sentence where there is one, else the last error lines, without acme.sh's date before each. */
-function lastWords(output: string): string {
-  const details = [...output.matchAll(/"detail" ?: ?"(?<text>[^"]{1,400})/g)].map(
-    (match) => match.groups?.['text'],
-  );
-  const last = details.at(-1);
-  if (last !== undefined) return last;
-  return output
+/** The CA's own sentence where there is one, else the line that tells, else the last ones; without acme.sh's dates. */
+function wordsFrom(output: string, sign: RegExp | undefined): string {
+  const detail = [...output.matchAll(/"detail" ?: ?"(?<text>[^"]{1,400})/g)].at(-1)?.groups?.['text'];
+  if (detail !== undefined) return detail;
+  const lines = output
     .split('\n')
     .map((line) => line.replace(/^\[[^\]]*\] ?/, '').trim())
-    .filter((line) => line !== '' && !NOISE.test(line))
-    .slice(-3)
-    .join(' / ')
-    .slice(0, 500)
-    .replaceAll('"', "'");
+    .filter((line) => line !== '' && !NOISE.test(line));
+  const telling = sign && lines.find((line) => sign.test(line));
+  return (telling ?? lines.slice(-3).join(' / ')).slice(0, 500).replaceAll('"', "'");
 }
 
 const NOISE =

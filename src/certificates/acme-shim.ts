@@ -62,8 +62,8 @@ HAPROXY_SUITE_END
 openssl() {
   case "$*" in
     dgst\\ -sha256\\ -mac\\ HMAC\\ -macopt\\ hexkey:*)
-      hs_hex=\${5#hexkey:}
-      hs_out=\${6:-}
+      hs_hex=\${6#hexkey:}
+      hs_out=\${7:-}
       HAPROXY_SUITE_HEX=$hs_hex HAPROXY_SUITE_OUT=$hs_out "$HAPROXY_SUITE_NODE" -e "$HAPROXY_SUITE_HMAC"
       ;;
     *) command openssl "$@" ;;

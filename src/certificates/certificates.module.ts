@@ -12,6 +12,7 @@ import { CertificatesLifecycle } from './certificates.lifecycle.js';
 import { CertificatesService } from './certificates.service.js';
 import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
+import { LargeCertificates } from './large-certificates.service.js';
 import { LongWorkService } from './long-work.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { OperationsController } from './operations.controller.js';
@@ -33,6 +34,7 @@ import { StoredCertificates } from './stored-certificates.service.js';
     CertificatesService,
     DeployService,
     IssuingService,
+    LargeCertificates,
     LongWorkService,
     ManagedCertificates,
     OperationsService,

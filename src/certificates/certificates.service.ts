@@ -154,7 +154,7 @@ export class CertificatesService {
     for (const { path, leaf } of files) {
       if (isServed(loaded.get(path), leaf)) continue;
       try {
-        await this.deploy.load(path);
+        await this.deploy.load(path, false);
         restored += 1;
       } catch (error) {
         this.#logger.error(`${path} could not be loaded: ${messageOf(error)}`);

@@ -3,6 +3,7 @@ import { AppError, messageOf } from '../common/errors.js';
 import { HaproxyCertificatesService } from '../haproxy/haproxy-certificates.service.js';
 import type { HaproxyCertificate } from '../haproxy/ssl-cert.parser.js';
 import { CertificateFolder, type CertificateFile } from './certificate-folder.js';
+import { LargeCertificates } from './large-certificates.service.js';
 import { type CertificateBundle, parseBundle } from './pem.js';
 
 /**
@@ -16,6 +17,7 @@ export class DeployService {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly haproxy: HaproxyCertificatesService,
+    private readonly large: LargeCertificates,
   ) {}
 
   /** Before work that costs something: whether a certificate could be deployed now. @throws as `put` */
@@ -29,33 +31,35 @@ export class DeployService {
    * @throws AppError storage_failed, haproxy_rejected, haproxy_unavailable, payload_too_large
    */
   async put(path: string, bundle: CertificateBundle): Promise<void> {
-    const limit = await this.haproxy.payloadLimit();
-    if (bundle.pem.length > limit) throw tooLarge(bundle.pem.length, limit);
+    const isLarge = bundle.pem.length > (await this.haproxy.payloadLimit());
+    if (isLarge) await this.large.check(bundle.pem.length);
     const before = await this.folder.read(path);
     if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
     try {
-      const served = await this.haproxy.put(path, bundle.pem);
-      if (!isServed(served, bundle.leaf))
-        throw new AppError(
-          'haproxy_rejected',
-          `HAProxy took ${path} but shows serial ${served.serial ?? 'none'} (${served.status}) instead of ${bundle.leaf.serialNumber}. See its log.`,
-        );
+      if (isLarge) await this.#reload(path, bundle);
+      else await this.#put(path, bundle);
     } catch (error) {
       await this.#putBack(path, before);
       throw error;
     }
   }
 
-  /** What lies in the folder already. @throws AppError validation_failed where it is no certificate with its key */
-  async load(path: string): Promise<CertificateBundle> {
+  /**
+   * Makes HAProxy serve what lies in the folder already. `mayReload` allows a reload for what is too large for
+   * anything else.
+   *
+   * @throws AppError validation_failed where it is no certificate with its key; as `put`
+   */
+  async load(path: string, mayReload: boolean): Promise<CertificateBundle> {
     const text = await this.folder.read(path);
     if (text === undefined) throw new AppError('certificate_not_found', `${path} does not exist any more.`);
     const bundle = parseBundle(text);
-    const limit = await this.haproxy.payloadLimit();
-    if (bundle.pem.length > limit) throw tooLarge(bundle.pem.length, limit);
-    const served = await this.haproxy.put(path, bundle.pem);
-    if (!isServed(served, bundle.leaf))
-      throw new AppError('haproxy_rejected', `HAProxy took ${path} but does not serve it. See its log.`);
+    if (bundle.pem.length <= (await this.haproxy.payloadLimit())) await this.#put(path, bundle);
+    else if (!isServed((await this.loaded()).get(path), bundle.leaf)) {
+      if (!mayReload) throw this.large.needsReload(path);
+      await this.large.check(bundle.pem.length);
+      await this.#reload(path, bundle);
+    }
     return bundle;
   }
 
@@ -68,6 +72,19 @@ export class DeployService {
   /** HAProxy's view of every certificate, by path. */
   loaded(): Promise<Map<string, HaproxyCertificate>> {
     return this.haproxy.loaded();
+  }
+
+  async #put(path: string, { pem, leaf }: CertificateBundle): Promise<void> {
+    const served = await this.haproxy.put(path, pem);
+    if (!isServed(served, leaf))
+      throw new AppError(
+        'haproxy_rejected',
+        `HAProxy took ${path} but shows serial ${served.serial ?? 'none'} (${served.status}) instead of ${leaf.serialNumber}. See its log.`,
+      );
+  }
+
+  async #reload(path: string, { leaf }: CertificateBundle): Promise<void> {
+    await this.large.reloadUntil(path, async () => isServed((await this.loaded()).get(path), leaf));
   }
 
   async #putBack(path: string, before: string | undefined): Promise<void> {
@@ -86,12 +103,4 @@ export function isServed(
   leaf: Pick<CertificateFile['leaf'], 'fingerprint'>,
 ): boolean {
   return served?.status === 'Used' && served.fingerprint === leaf.fingerprint.replaceAll(':', '');
-}
-
-function tooLarge(size: number, limit: number): AppError {
-  return new AppError(
-    'payload_too_large',
-    `The certificate with its chain is ${size} bytes; this HAProxy takes at most ${limit} at run time. Leave out ` +
-      'what clients do not need (the root), use an ECDSA key, or run HAProxy 3.4, which takes 120 KB. Nothing was changed.',
-  );
 }

@@ -39,7 +39,7 @@ export class IssuingService {
       const known = this.managed.get(domain);
       const file = await this.#fileOf(domain);
       if (known && file && covers(file.leaf, names) && this.#daysLeft(file) >= this.settings.acme.renewDays) {
-        await this.deploy.load(file.path);
+        await this.deploy.load(file.path, true);
         return false;
       }
       await this.#obtain(

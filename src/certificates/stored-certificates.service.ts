@@ -57,6 +57,6 @@ export class StoredCertificates {
 
   async #loadFile(domain: string): Promise<CertificateBundle> {
     const { path } = await this.folder.require(domain);
-    return this.deploy.load(path);
+    return this.deploy.load(path, true);
   }
 }

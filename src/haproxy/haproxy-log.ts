@@ -11,10 +11,14 @@ const LEVELS: Readonly<Record<string, Level>> = {
   EMERG: 'error',
 };
 
+/** What every start and stop says, a hundred times with a hundred pools; it is of use to nobody but HAProxy's authors. */
+const CHATTER = /^(?:Proxy \S+ stopped \(|haproxy version is|path to executable is)/;
+
 /** `[WARNING]  (26503) : Server pool_9/pool_9_5 is DOWN…`, or a line of `log stdout format raw`, without a level. */
 export function parseLogLine(line: string): { level: Level; text: string } {
   const match = /^\[(?<level>[A-Z]+)\]\s+\(\d+\) : (?<text>.*)$/.exec(line);
-  return { level: LEVELS[match?.groups?.['level'] ?? ''] ?? 'log', text: match?.groups?.['text'] ?? line };
+  const text = match?.groups?.['text'] ?? line;
+  return { level: CHATTER.test(text) ? 'debug' : (LEVELS[match?.groups?.['level'] ?? ''] ?? 'log'), text };
 }
 
 /** HAProxy's own lines among the suite's. */

@@ -10,8 +10,8 @@ import type { RoutingTarget } from '../persistence/routing-target.js';
 import { inverse } from '../persistence/state-changes.js';
 import { poolNumber, type Pool, type State, type StateChange } from '../persistence/state.js';
 import { Settings } from '../settings/settings.js';
-import { adopt } from './adopt.js';
-import { findRouting, textOf } from './adoption-sources.js';
+import { FirstStart } from './adoption.js';
+import { textOf } from './adoption-sources.js';
 import { compareRouting, type Difference } from './drift.js';
 import { plan } from './plan.js';
 import { RoutingView } from './routing-view.js';
@@ -38,14 +38,14 @@ export class ReconcilerService implements RoutingTarget {
   #restoreCertificates: () => Promise<number> = async () => 0;
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
-  /** Pools that were in use by someone else when the rest was adopted. */
-  #left: ReadonlySet<string> = new Set();
+  readonly #first: FirstStart;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
     private readonly settings: Settings,
   ) {
+    this.#first = new FirstStart(runtime, settings);
     persistence.bindTarget(this);
   }
 
@@ -76,23 +76,15 @@ export class ReconcilerService implements RoutingTarget {
     return text;
   }
 
-  /** Looks which pools the operator's own configuration declares. */
+  /** Looks which pools the operator's own configuration declares, and which were left alone at the first start. */
   async prepare(): Promise<void> {
+    await this.#first.remember();
     this.#declared = declaredPools(await textOf(this.settings.files.config));
   }
 
   /** @throws AppError haproxy_unavailable or haproxy_rejected while it cannot be known what HAProxy has */
-  async adopt(mapText = ''): Promise<State> {
-    const { source, routing } = await findRouting(this.runtime, this.settings, mapText);
-    const adoption = adopt(routing, mapText);
-    this.#left = adoption.leftPools;
-    if (adoption.domains > 0 || adoption.left.length > 0)
-      this.#logger.warn(
-        `There is no ${this.settings.files.servers}; taken over from ${source}: ${adoption.domains} domains in ` +
-          `${adoption.state.pools.size} pools with ${adoption.servers} servers (and ${adoption.freeSlots} free slots). ` +
-          `Nothing was changed in HAProxy. ${leftOut(adoption.left)}`,
-      );
-    return adoption.state;
+  adopt(mapText = ''): Promise<State> {
+    return this.#first.take(mapText);
   }
 
   apply(change: StateChange, before: State): Promise<void> {
@@ -192,17 +184,9 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   async #look(desired: Routing): Promise<RoutingView> {
-    return new RoutingView(await this.runtime.readRouting(), desired, this.#left);
+    return new RoutingView(await this.runtime.readRouting(), desired, this.#first.leftPools);
   }
 }
 
 const NO_SERVERS = new Map<never, never>();
 const POOLS_HEADER = `# Written by haproxy-suite from servers.json; changes made here are lost. See haproxy.cfg for the rest.\n`;
-
-const LEFT_OUT_SHOWN = 20;
-
-function leftOut(left: readonly string[]): string {
-  if (left.length === 0) return 'Nothing was left out.';
-  const more = left.length > LEFT_OUT_SHOWN ? `; and ${left.length - LEFT_OUT_SHOWN} more` : '';
-  return `Not taken over as it is: ${left.slice(0, LEFT_OUT_SHOWN).join('; ')}${more}. The section "Adopting an existing HAProxy" of docs/operations.md says what to do about it.`;
-}

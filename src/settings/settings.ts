@@ -42,6 +42,8 @@ export class Settings {
     audit: string;
     /** The owner lock. */
     lock: string;
+    /** What was taken over from a HAProxy in use at the first start. */
+    adoption: string;
     /** What the HAProxy that the suite runs writes to stdout and stderr. */
     haproxyLog: string;
   };
@@ -82,6 +84,7 @@ export class Settings {
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),
       lock: join(this.home, 'run/suite.lock'),
+      adoption: join(this.home, 'data/adoption.json'),
       haproxyLog: join(this.home, 'data/haproxy.log'),
     };
     this.auditLimits = {

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { LoggerService } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
@@ -11,17 +12,20 @@ import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
 import { until } from '../kit/poll.js';
 import type { RunningHaproxy } from '../kit/start-haproxy.js';
+import type { ApiAnswer } from '../kit/suite.js';
 
 type Json = Record<string, unknown>;
+/** What a tool answers, of the shape that the test expects. */
+type Structured<T> = T & object;
 
 export interface Observed {
   readonly app: NestFastifyApplication;
   readonly settings: Settings;
   /** One REST call. */
-  api<T = Json>(method: string, path: string, body?: object): Promise<{ status: number; body: T }>;
+  api<T = Json>(method: string, path: string, body?: object): Promise<ApiAnswer<T>>;
   text(path: string, token?: string): Promise<{ status: number; text: string; type: string }>;
   /** One tool call; what it answers has been held against its output schema. */
-  tool<T = Json>(name: string, args?: Json): Promise<T>;
+  tool<T = Json>(name: string, args?: Json): Promise<Structured<T>>;
   /** A tool call that fails: its code. */
   failure(name: string, args?: Json): Promise<string>;
   untilReady(): Promise<void>;
@@ -29,7 +33,11 @@ export interface Observed {
 }
 
 /** The suite in this process, beside a HAProxy that somebody else runs. */
-export async function observe(haproxy: RunningHaproxy, env: Record<string, string> = {}): Promise<Observed> {
+export async function observe(
+  haproxy: RunningHaproxy,
+  env: Record<string, string> = {},
+  logger: LoggerService | false = false,
+): Promise<Observed> {
   const port = await freePort();
   const settings = loadSettings({
     HAPROXY_HOME: haproxy.home,
@@ -41,7 +49,7 @@ export async function observe(haproxy: RunningHaproxy, env: Record<string, strin
     TRUSTED_NETWORKS: '',
     ...env,
   });
-  const app = await startApp(settings, { logger: false });
+  const app = await startApp(settings, { logger });
   const url = `http://127.0.0.1:${port}`;
   const token = /^MCP_TOKEN=(\S+)$/m.exec(await readFile(settings.files.token, 'utf8'))?.[1] ?? '';
   const authorization = `Bearer ${token}`;
@@ -56,7 +64,7 @@ export async function observe(haproxy: RunningHaproxy, env: Record<string, strin
   return {
     app,
     settings,
-    async api<T>(method: string, path: string, body?: object) {
+    async api<T>(method: string, path: string, body?: object): Promise<ApiAnswer<T>> {
       const response = await fetch(`${url}/api/v1${path}`, {
         method,
         headers: { authorization, ...(body && { 'content-type': 'application/json' }) },
@@ -72,13 +80,13 @@ export async function observe(haproxy: RunningHaproxy, env: Record<string, strin
         type: response.headers.get('content-type') ?? '',
       };
     },
-    async tool<T>(name: string, args?: Json) {
+    async tool<T>(name: string, args?: Json): Promise<Structured<T>> {
       const result = await call(name, args);
       if (result.isError === true) throw new Error(JSON.stringify(result.structuredContent ?? result));
       const validate = validators.get(name);
       if (!validate?.(result.structuredContent))
         throw new Error(`${name}: ${JSON.stringify(validate?.errors)} in ${JSON.stringify(result)}`);
-      return result.structuredContent as T;
+      return result.structuredContent as Structured<T>;
     },
     async failure(name, args) {
       const result = await call(name, args);

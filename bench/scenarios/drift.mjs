@@ -1,0 +1,68 @@
+import 'reflect-metadata';
+import { writeFile } from 'node:fs/promises';
+import { bareExchange, haproxies, makeHome, median, startEmpty } from '../lib/haproxy.mjs';
+import { makeState } from '../lib/state.mjs';
+
+const ROUNDS = 15;
+const SIZE = { servers: 1000, pools: 100, domains: 10_000 };
+
+/** CPU that the suite spends on one comparison of a HAProxy in step, files included; the floor only reads the answers. */
+export async function run() {
+  const results = [];
+  for (const { version, path } of haproxies()) {
+    const home = await makeHome();
+    const haproxy = await startEmpty(path, home.settings, SIZE.pools);
+    try {
+      const { check, close } = await inStep(home.settings);
+      const looks = `prompt\nshow servers state\nshow map ${home.settings.files.map}\nshow backend\nquit\n`;
+      const ms = [];
+      const floor = [];
+      for (let round = 0; round < ROUNDS; round += 1) {
+        floor.push(await cpu(() => bareExchange(home.settings.runtime.path, looks)));
+        ms.push(await cpu(check));
+      }
+      await close();
+      results.push({
+        scenario: `drift check ${SIZE.servers} servers, ${SIZE.domains} domains, ms of CPU`,
+        haproxy: version,
+        ms: median(ms),
+        floor: median(floor),
+        target: '100 ms',
+      });
+    } finally {
+      await haproxy.stop();
+      await home.remove();
+    }
+  }
+  return results;
+}
+
+/** A suite whose HAProxy has what its files say. */
+async function inStep(settings) {
+  const { Logger } = await import('@nestjs/common');
+  Logger.overrideLogger(false);
+  const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
+  const { PersistenceService } = await import('../../dist/persistence/persistence.service.js');
+  const { renderState } = await import('../../dist/persistence/state-json.js');
+  const { DriftService } = await import('../../dist/reconciler/drift.service.js');
+  const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
+  await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
+  const persistence = new PersistenceService(settings);
+  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
+  await persistence.open();
+  await persistence.exclusively(() => reconciler.restore());
+  const drift = new DriftService(persistence, reconciler, settings);
+  const check = async () => {
+    const report = await drift.check();
+    if (!report || report.count > 0 || report.healed || report.failure !== undefined)
+      throw new Error(`there should be no drift: ${JSON.stringify(report)}`);
+  };
+  return { check, close: () => persistence.close() };
+}
+
+async function cpu(work) {
+  const before = process.cpuUsage();
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}

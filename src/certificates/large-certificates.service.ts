@@ -1,0 +1,61 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { AppError } from '../common/errors.js';
+import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { Settings } from '../settings/settings.js';
+
+/** How long the new worker of a reload may take until it is the one that answers. */
+const SWITCH_MS = 5_000;
+const LOOK_MS = 20;
+
+/**
+ * Certificates that are larger than HAProxy takes at run time (tune.bufsize, 16 KB before 3.4) come in by their file
+ * and a reload, which costs no request either.
+ */
+@Injectable()
+export class LargeCertificates {
+  constructor(
+    private readonly settings: Settings,
+    private readonly haproxy: HaproxyControlService,
+    private readonly persistence: PersistenceService,
+  ) {}
+
+  /** @throws AppError payload_too_large where this suite cannot reload HAProxy */
+  check(size: number): Promise<void> {
+    const { control } = this.settings;
+    if (control === 'managed' || control === 'master') return Promise.resolve();
+    return Promise.reject(
+      new AppError(
+        'payload_too_large',
+        `The certificate with its chain is ${size} bytes, more than this HAProxy takes at run time, and with ` +
+          `HAPROXY_CONTROL=${control} the suite has no master CLI to reload it by. Leave out what clients do not need ` +
+          '(the root), use an ECDSA key, set HAPROXY_MASTER_SOCKET, or run HAProxy 3.4, which takes 120 KB. Nothing was changed.',
+      ),
+    );
+  }
+
+  needsReload(path: string): AppError {
+    return new AppError(
+      'payload_too_large',
+      `${path} is larger than this HAProxy takes at run time: it is served after the next reload (haproxy_reload).`,
+    );
+  }
+
+  /** @throws AppError haproxy_rejected with HAProxy's words; it then goes on as before */
+  async reloadUntil(path: string, isServed: () => Promise<boolean>): Promise<void> {
+    // Not in the middle of a change of routing, whose files may be written in part.
+    const { success, log } = await this.persistence.exclusively(() => this.haproxy.reload());
+    if (!success)
+      throw new AppError(
+        'haproxy_rejected',
+        `HAProxy did not reload with ${path}: ${log.split('\n').slice(0, 5).join(' / ').slice(0, 500)}. It goes on as before.`,
+      );
+    const end = performance.now() + SWITCH_MS;
+    while (!(await isServed())) {
+      if (performance.now() > end)
+        throw new AppError('haproxy_rejected', `HAProxy reloaded but does not serve ${path}. See its log.`);
+      await delay(LOOK_MS);
+    }
+  }
+}

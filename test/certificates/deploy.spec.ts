@@ -1,0 +1,329 @@
+import { execFile } from 'node:child_process';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { Agent, get } from 'node:https';
+import { connect } from 'node:net';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CertificateLab } from '../kit/certificate-lab.js';
+import { type MadeCertificate, makeCertificate } from '../kit/certificates.js';
+import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { until } from '../kit/poll.js';
+import { filesBelow } from '../kit/secrets.js';
+import { tempHome } from '../kit/temp-home.js';
+import { toolPath } from '../kit/tool-path.js';
+
+const run = promisify(execFile);
+
+/** Sends raw commands, as somebody else with access to the Runtime API would. */
+function haproxyCommand(lab: CertificateLab, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(lab.path('run/api.sock'), () => socket.end(text));
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => {
+      answer += chunk.toString();
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', reject);
+  });
+}
+
+async function curl(lab: CertificateLab, name: string, version: string): Promise<string> {
+  const { stdout } = await run(toolPath('curl-http3'), [
+    ...[version, '-sk', '-o', '/dev/null', '-w', '%{http_version} %{http_code}'],
+    ...[
+      '--max-time',
+      '10',
+      '--resolve',
+      `${name}:${lab.httpsPort}:127.0.0.1`,
+      `https://${name}:${lab.httpsPort}/`,
+    ],
+  ]);
+  return stdout;
+}
+
+describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) => {
+  let lab: CertificateLab;
+  let made: Awaited<ReturnType<typeof tempHome>>;
+  const make = (...names: string[]) => makeCertificate(made.path, { names });
+  const load = (domain: string, body: object = {}) => lab.api('POST', `/certificates/${domain}/load`, body);
+
+  beforeAll(async () => {
+    made = await tempHome();
+    lab = await CertificateLab.start({ haproxy: binary, binds: 1 });
+  });
+  afterAll(async () => {
+    await lab?.stop();
+    await made?.remove();
+  });
+
+  it('one given as a PEM is served by every bind at once, over HTTP/1.1, HTTP/2 and HTTP/3', async () => {
+    const { pem } = await make('one.test', '*.one.test');
+    const { status, body } = await load('one.test', { pem: pem.replaceAll('\n', '\r\n\r\n') });
+    expect(body).toMatchObject({ domain: 'one.test', loaded: true, auto_renew: false, warnings: [] });
+    expect(status).toBe(200);
+    for (const port of lab.httpsPorts)
+      expect(await lab.servedSerial('www.one.test', port)).toBe(body['serial']);
+    const { stdout } = await run('sh', [
+      '-c',
+      `openssl s_client -connect 127.0.0.1:${lab.httpsPort} -servername one.test </dev/null 2>/dev/null | openssl x509 -noout -serial`,
+    ]);
+    expect(stdout.trim()).toBe(`serial=${String(body['serial'])}`);
+    expect((await stat(lab.path('certs/one.test.pem'))).mode & 0o777).toBe(0o600);
+    expect(await curl(lab, 'one.test', '--http1.1')).toBe('1.1 404');
+    expect(await curl(lab, 'one.test', '--http2')).toBe('2 404');
+    expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
+  });
+
+  it('an RSA one with a chain takes the place of an ECDSA one', async () => {
+    const ca = await makeCertificate(made.path, { names: ['ca.test'], isCa: true, rsaBits: 4096 });
+    const rsa = await makeCertificate(made.path, { names: ['one.test'], issuer: ca, rsaBits: 4096 });
+    const { body } = await load('one.test', { pem: rsa.key + ca.certificate + rsa.certificate });
+    expect(body).toMatchObject({ key_type: 'RSA 4096', loaded: true });
+    expect(await lab.servedSerial('one.test')).toBe(body['serial']);
+    expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
+  });
+
+  it('a chain larger than HAProxy takes at run time is served all the same', async () => {
+    const ca = await makeCertificate(made.path, { names: ['large.test'], isCa: true, ballast: 13_000 });
+    const leaf = await makeCertificate(made.path, { names: ['large.test'], issuer: ca });
+    const { body } = await load('large.test', { pem: leaf.pem + ca.certificate });
+    expect(body).toMatchObject({ loaded: true });
+    expect((await readFile(lab.path('certs/large.test.pem'))).length).toBeGreaterThan(17_000);
+    expect(await lab.servedSerial('large.test')).toBe(body['serial']);
+  });
+
+  it('a transaction that somebody left open is cleared, and a refusal leaves everything as it was', async () => {
+    const before = await lab.servedSerial('one.test');
+    const one = await make('one.test');
+    const name = lab.path('certs/one.test.pem');
+    await haproxyCommand(lab, `set ssl cert ${name} <<\n${one.certificate}\n\n`);
+    expect(await haproxyCommand(lab, 'show ssl cert\n')).toContain(`*${name}`);
+    const two = await load('two.test', { pem: (await make('two.test')).pem });
+    expect(two.body).toMatchObject({ loaded: true });
+    expect(await haproxyCommand(lab, 'show ssl cert\n')).not.toContain('*');
+    expect(await lab.servedSerial('one.test')).toBe(before);
+  });
+
+  it('files put there by hand are listed, loaded when asked, and never renewed', async () => {
+    const hand = await make('hand.test');
+    await writeFile(lab.path('certs/zz-by-hand.crt'), hand.pem);
+    const listed = await lab.api('GET', '/certificates/hand.test');
+    expect(listed.body).toMatchObject({
+      domain: 'hand.test',
+      loaded: false,
+      auto_renew: false,
+      path: lab.path('certs/zz-by-hand.crt'),
+    });
+    expect((await load('hand.test')).body).toMatchObject({ loaded: true });
+    expect(await lab.servedSerial('hand.test')).toBe(listed.body['serial']);
+    const renewed = await lab.api('POST', '/certificates/hand.test/renew?wait=true', { force: true });
+    expect(renewed.body).toMatchObject({
+      code: 'validation_failed',
+      detail: expect.stringContaining('not issued by the suite'),
+    });
+    const { body } = await lab.api<{ items: { domain: string }[]; total: number }>(
+      'GET',
+      '/certificates?limit=2',
+    );
+    expect(body.items.map(({ domain }) => domain)).toEqual(['hand.test', 'large.test']);
+    expect(body.total).toBe(4);
+    expect(JSON.stringify(body)).not.toContain('PRIVATE KEY');
+  });
+
+  it('an expired one is loaded with a warning, and so is one for another name', async () => {
+    const expired = await makeCertificate(made.path, { names: ['expired.test'], days: -1 });
+    const { body } = await load('expired.test', { pem: expired.pem });
+    expect(body).toMatchObject({ loaded: true, warnings: [expect.stringContaining('expired')] });
+    expect(body['days_left']).toBeLessThan(0);
+    const foreign = await load('foreign.test', { pem: (await make('elsewhere.test')).pem });
+    expect(foreign.body).toMatchObject({
+      loaded: true,
+      warnings: [expect.stringContaining('elsewhere.test')],
+    });
+    for (const domain of ['expired.test', 'foreign.test'])
+      expect((await lab.api('DELETE', `/certificates/${domain}`)).status).toBe(200);
+  });
+
+  it('all are there after a restart of HAProxy, of the suite, and after HAProxy was changed behind its back', async () => {
+    const serials = async () =>
+      Promise.all(['one.test', 'two.test', 'large.test', 'hand.test'].map((name) => lab.servedSerial(name)));
+    const before = await serials();
+    expect(before).not.toContain(undefined);
+    await lab.stopHaproxy();
+    await lab.startHaproxy();
+    expect(await serials()).toEqual(before);
+    await lab.stopSuite();
+    const name = lab.path('certs/two.test.pem');
+    const list = (await haproxyCommand(lab, 'show ssl crt-list\n')).trim().split('\n')[0];
+    await haproxyCommand(lab, `del ssl crt-list ${list} ${name}; del ssl cert ${name}\n`);
+    expect(await lab.servedSerial('two.test')).toBeUndefined();
+    await lab.startSuite();
+    expect(await serials()).toEqual(before);
+  });
+
+  it('100 swaps under load: no failed handshake, the new one within a second of each answer', async () => {
+    const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
+    expect((await load('swap.test', { pem: pair[0].pem })).status).toBe(200);
+    let isOver = false;
+    let requests = 0;
+    const failures: string[] = [];
+    const client = async () => {
+      while (!isOver) {
+        await new Promise<void>((resolve) => {
+          // Without keep-alive each request is a handshake of its own.
+          const request = get(
+            {
+              host: '127.0.0.1',
+              port: lab.httpsPort,
+              servername: 'swap.test',
+              agent: new Agent({ keepAlive: false, maxCachedSessions: 0 }),
+              rejectUnauthorized: false,
+              headers: { host: 'swap.test' },
+            },
+            (response) => {
+              response.resume();
+              response.on('end', resolve);
+            },
+          );
+          request.on('error', (error) => {
+            failures.push(error.message);
+            resolve();
+          });
+        });
+        requests += 1;
+      }
+    };
+    const clients = [client(), client(), client()];
+    let slowest = 0;
+    for (let swap = 1; swap <= 100; swap += 1) {
+      const { body } = await load('swap.test', { pem: pair[swap % 2]?.pem });
+      const answered = performance.now();
+      await until(async () => (await lab.servedSerial('swap.test')) === body['serial'], { timeout: 1000 });
+      slowest = Math.max(slowest, performance.now() - answered);
+    }
+    isOver = true;
+    await Promise.all(clients);
+    expect(failures).toEqual([]);
+    expect(requests).toBeGreaterThan(200);
+    expect(slowest).toBeLessThan(1000);
+  });
+});
+
+describe('what is refused', () => {
+  let lab: CertificateLab;
+  let made: Awaited<ReturnType<typeof tempHome>>;
+  let good: MadeCertificate;
+  let other: MadeCertificate;
+
+  beforeAll(async () => {
+    made = await tempHome();
+    lab = await CertificateLab.start();
+    good = await makeCertificate(made.path, { names: ['good.test'] });
+    other = await makeCertificate(made.path, { names: ['good.test'] });
+  });
+  afterAll(async () => {
+    await lab?.stop();
+    await made?.remove();
+  });
+
+  const encrypted = async () => {
+    const { stdout } = await run('openssl', [
+      'pkey',
+      '-aes128',
+      '-passout',
+      'pass:x',
+      '-in',
+      `${made.path}/made-1.key`,
+    ]).catch(() => ({
+      stdout: '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n',
+    }));
+    return good.certificate + stdout;
+  };
+
+  it.each<[string, () => string | Promise<string>]>([
+    ['no key', () => good.certificate],
+    ['two keys', () => good.pem + other.key],
+    ['an encrypted key', encrypted],
+    ['a key that does not match', () => good.certificate + other.key],
+    ['garbage', () => 'garbage\nshow info\n'],
+    ['nothing', () => ''],
+    ['a command in it', () => `${good.pem}\n\nshutdown sessions\n-----BEGIN X-----`],
+    ['a megabyte', () => good.pem + 'x'.repeat(1_000_000)],
+  ])('a PEM with %s reaches neither the disk nor HAProxy', async (_what, text) => {
+    const before = await haproxyCommand(lab, 'show ssl cert\n');
+    const { status, body } = await lab.api('POST', '/certificates/good.test/load', { pem: await text() });
+    expect({ status, code: body['code'] }).toEqual({ status: 422, code: 'validation_failed' });
+    expect(await readdir(lab.path('certs'))).toEqual([]);
+    expect(await haproxyCommand(lab, 'show ssl cert\n')).toBe(before);
+    const key = good.key.split('\n')[1] ?? '';
+    expect(JSON.stringify(body) + lab.log).not.toContain(key);
+  });
+
+  it.each([
+    '*.example.com',
+    'localhost',
+    'exa mple.com',
+    '-x.example.com',
+    '../../etc/passwd',
+    '/etc/passwd',
+    'example.com/..',
+    'example.com;show info',
+    'example.com\nshow info',
+    `${'a'.repeat(64)}.com`,
+    `${'a.'.repeat(130)}com`,
+    '$(id).example.com',
+    "example.com'",
+    '',
+  ])('the name %j reaches neither the disk, acme.sh nor HAProxy', async (domain) => {
+    const before = (await filesBelow(lab.home)).filter(({ path }) => !path.includes('/data/'));
+    const issued = await lab.api('POST', '/certificates?wait=true', { domain });
+    expect(issued.body).toMatchObject({ code: 'validation_failed' });
+    for (const [method, path] of [
+      ['POST', `/certificates/${encodeURIComponent(domain)}/load`],
+      ['POST', `/certificates/${encodeURIComponent(domain)}/renew`],
+      ['DELETE', `/certificates/${encodeURIComponent(domain)}`],
+    ] as const) {
+      const { status } = await lab.api(method, path, method === 'POST' ? { pem: good.pem } : undefined);
+      expect([404, 422]).toContain(status);
+    }
+    expect((await filesBelow(lab.home)).filter(({ path }) => !path.includes('/data/'))).toEqual(before);
+    expect(await lab.exists('acme')).toBe(false);
+  });
+
+  it('what is not there, or not the suite’s to renew, is told so', async () => {
+    const unknown = '/certificates/unknown.test';
+    for (const [method, path] of [
+      ['GET', unknown],
+      ['DELETE', unknown],
+      ['POST', `${unknown}/load`],
+      ['POST', `${unknown}/renew?wait=true`],
+    ] as const)
+      expect((await lab.api(method, path, method === 'POST' ? {} : undefined)).body).toMatchObject({
+        status: 404,
+        code: 'certificate_not_found',
+      });
+    const missing = await lab.api('GET', '/operations/0d9c1f5e-7a52-4d0e-8c35-2f0f6a3f9d11');
+    expect(missing.body).toMatchObject({ status: 404 });
+  });
+
+  it('a file that is no certificate is left alone, and the rest is listed', async () => {
+    await writeFile(lab.path('certs/broken.pem'), 'garbage');
+    await writeFile(lab.path('certs/good.test.pem'), good.pem);
+    const { body } = await lab.api<{ items: { domain: string }[] }>('GET', '/certificates');
+    expect(body.items.map(({ domain }) => domain)).toEqual(['good.test']);
+    await rm(lab.path('certs/broken.pem'));
+    await rm(lab.path('certs/good.test.pem'));
+  });
+
+  it('a HAProxy that is away changes nothing on disk', async () => {
+    await lab.stopHaproxy();
+    try {
+      const { body } = await lab.api('POST', '/certificates/good.test/load', { pem: good.pem });
+      expect(body).toMatchObject({ code: 'haproxy_unavailable' });
+      expect(await readdir(lab.path('certs'))).toEqual([]);
+      expect((await lab.api('GET', '/certificates')).status).toBe(200);
+    } finally {
+      await lab.startHaproxy();
+    }
+  });
+});

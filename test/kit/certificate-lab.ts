@@ -1,0 +1,205 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { access, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { startApp } from '../../src/app.js';
+import { renderPool } from '../../src/haproxy/pools-cfg.js';
+import { renderConfig } from '../../src/haproxy/haproxy-cfg.template.js';
+import { loadSettings, type Settings } from '../../src/settings/settings.js';
+import { freePort } from './free-port.js';
+import { type HaproxyBinary, oldestHaproxy } from './haproxy-versions.js';
+import { until } from './poll.js';
+import { canConnect } from './start-haproxy.js';
+import { tempHome } from './temp-home.js';
+
+export interface LabOptions {
+  haproxy?: HaproxyBinary;
+  env?: Record<string, string>;
+  /** More HTTPS binds on the same folder. */
+  binds?: number;
+}
+
+export interface Answer<T = Record<string, unknown>> {
+  status: number;
+  headers: Headers;
+  body: T;
+}
+
+/** The suite in this process, beside a real HAProxy that runs from the real template, with HTTPS and HTTP/3. */
+export class CertificateLab {
+  #app: NestFastifyApplication | undefined;
+  #haproxy: { child: ChildProcess; exited: Promise<void> } | undefined;
+  /** Everything the suite has logged. */
+  log = '';
+  settings: Settings;
+
+  private constructor(
+    readonly home: string,
+    readonly env: Record<string, string>,
+    readonly httpsPorts: readonly number[],
+    private readonly binary: HaproxyBinary,
+    private readonly removeHome: () => Promise<void>,
+  ) {
+    this.settings = loadSettings(env);
+  }
+
+  static async start(options: LabOptions = {}): Promise<CertificateLab> {
+    const home = await tempHome();
+    const binary = options.haproxy ?? oldestHaproxy();
+    const ports: number[] = [];
+    for (let count = 0; count < 1 + (options.binds ?? 0); count += 1) ports.push(await freePort());
+    const env = {
+      PATH: `${await shortSleep(home.path)}:${process.env['PATH']}`,
+      HAPROXY_HOME: home.path,
+      HAPROXY_CONTROL: 'master',
+      HAPROXY_MASTER_SOCKET: join(home.path, 'run/master.sock'),
+      HAPROXY_SOCKET: join(home.path, 'run/api.sock'),
+      HAPROXY_HTTP_BIND: `127.0.0.1:${await freePort()}`,
+      HAPROXY_HTTPS_BIND: ports.map((port) => `127.0.0.1:${port}`).join(),
+      HAPROXY_METRICS_BIND: '',
+      HAPROXY_POOL_COUNT: '3',
+      MCP_HOST: '127.0.0.1',
+      MCP_PORT: String(await freePort()),
+      TRUSTED_NETWORKS: '',
+      ...options.env,
+    };
+    const lab = new CertificateLab(home.path, env, ports, binary, () => home.remove());
+    const { settings } = lab;
+    try {
+      const pools = [1, 2, 3].map((number) => renderPool(`pool_${number}`, new Map())).join('');
+      await writeFile(settings.files.config, renderConfig(settings, { ipv6: false }));
+      await writeFile(settings.files.pools, pools);
+      await writeFile(settings.files.map, '');
+      await lab.startHaproxy();
+      await lab.startSuite();
+      return lab;
+    } catch (error) {
+      await lab.stop();
+      throw error;
+    }
+  }
+
+  get httpsPort(): number {
+    return this.httpsPorts[0] ?? 0;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.settings.api.port}`;
+  }
+
+  get app(): NestFastifyApplication {
+    if (!this.#app) throw new Error('the suite is stopped');
+    return this.#app;
+  }
+
+  async startSuite(): Promise<void> {
+    const keep = (...parts: unknown[]) => {
+      this.log += `${parts.map(String).join(' ')}\n`;
+    };
+    this.#app = await startApp(this.settings, {
+      logger: { log: keep, error: keep, warn: keep, debug: keep, verbose: keep, fatal: keep },
+    });
+    await until(async () => (await fetch(`${this.url}/readyz`)).status === 200, {
+      what: 'the suite being ready',
+    });
+  }
+
+  /** With other settings until the next restart. HAProxy goes on serving. */
+  async restartSuite(env: Record<string, string>): Promise<void> {
+    await this.stopSuite();
+    this.settings = loadSettings({ ...this.env, ...env });
+    await this.startSuite();
+  }
+
+  async stopSuite(): Promise<void> {
+    await this.#app?.close();
+    this.#app = undefined;
+  }
+
+  async startHaproxy(): Promise<void> {
+    const { config, pools } = this.settings.files;
+    const master = join(this.home, 'run/master.sock');
+    let output = '';
+    const child = spawn(this.binary.path, ['-W', '-db', '-S', master, '-f', config, '-f', pools], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        output = `${output}${chunk.toString()}`.slice(-10_000);
+      });
+    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    this.#haproxy = { child, exited };
+    await until(
+      () => {
+        if (child.exitCode !== null) throw new Error(output);
+        return canConnect(join(this.home, 'run/api.sock'));
+      },
+      { what: 'HAProxy' },
+    ).catch((error: unknown) => {
+      throw new Error(output, { cause: error });
+    });
+  }
+
+  async stopHaproxy(): Promise<void> {
+    this.#haproxy?.child.kill('SIGTERM');
+    await this.#haproxy?.exited;
+    this.#haproxy = undefined;
+  }
+
+  async stop(): Promise<void> {
+    await this.stopSuite();
+    await this.stopHaproxy();
+    await this.removeHome();
+  }
+
+  async token(): Promise<string> {
+    const text = await readFile(this.settings.files.token, 'utf8');
+    return /^MCP_TOKEN=(\S+)$/m.exec(text)?.[1] ?? '';
+  }
+
+  async api<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+    const response = await fetch(`${this.url}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${await this.token()}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, headers: response.headers, body: (await response.json()) as T };
+  }
+
+  /** The serial that a client of this name is shown; undefined where the handshake fails. */
+  servedSerial(name: string, port = this.httpsPort): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      const socket = connect({ host: '127.0.0.1', port, servername: name, rejectUnauthorized: false });
+      const done = (serial: string | undefined) => {
+        socket.destroy();
+        resolve(serial);
+      };
+      socket.once('secureConnect', () => done(socket.getPeerCertificate().serialNumber));
+      socket.once('error', () => done(undefined));
+    });
+  }
+
+  path(...parts: string[]): string {
+    return join(this.home, ...parts);
+  }
+
+  exists(...parts: string[]): Promise<boolean> {
+    return access(this.path(...parts)).then(
+      () => true,
+      () => false,
+    );
+  }
+}
+
+/** acme.sh spends nearly all its time in `sleep 2`; here it is short. */
+async function shortSleep(home: string): Promise<string> {
+  const folder = join(home, 'bin');
+  await mkdir(folder);
+  await writeFile(join(folder, 'sleep'), '#!/bin/sh\nexec /bin/sleep 0.05\n');
+  await chmod(join(folder, 'sleep'), 0o755);
+  return folder;
+}

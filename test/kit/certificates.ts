@@ -1,0 +1,67 @@
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface MadeCertificate {
+  certificate: string;
+  key: string;
+  /** Both, as HAProxy reads them. */
+  pem: string;
+}
+
+export interface MakeOptions {
+  names: readonly string[];
+  days?: number;
+  rsaBits?: number;
+  /** Signed by this one instead of by itself. */
+  issuer?: MadeCertificate;
+  isCa?: boolean;
+  /** Bytes to make the certificate larger by. */
+  ballast?: number;
+}
+
+let sequence = 0;
+
+/** A certificate made by openssl, in `folder`. */
+export async function makeCertificate(folder: string, options: MakeOptions): Promise<MadeCertificate> {
+  sequence += 1;
+  const file = (name: string) => join(folder, `made-${sequence}.${name}`);
+  const { names, days = 90, rsaBits, issuer, isCa = false, ballast = 0 } = options;
+  const algorithm = rsaBits ? ['rsa:' + rsaBits] : ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+  const extensions = [
+    `subjectAltName=${names.map((name) => (/^[\d.]+$/.test(name) ? `IP:${name}` : `DNS:${name}`)).join(',')}`,
+    `basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`,
+    ...(ballast > 0 ? [`nsComment=${'x'.repeat(ballast)}`] : []),
+  ];
+  const signer: string[] = [];
+  if (issuer) {
+    await writeFile(file('issuer.pem'), issuer.certificate);
+    await writeFile(file('issuer.key'), issuer.key);
+    signer.push('-CA', file('issuer.pem'), '-CAkey', file('issuer.key'));
+  }
+  await run('openssl', [
+    'req',
+    '-x509',
+    '-newkey',
+    ...algorithm,
+    '-nodes',
+    '-keyout',
+    file('key'),
+    '-out',
+    file('crt'),
+    '-days',
+    String(days),
+    '-subj',
+    `/CN=${names[0]?.slice(0, 60)}`,
+    ...extensions.flatMap((extension) => ['-addext', extension]),
+    ...signer,
+  ]);
+  const [certificate, key] = await Promise.all([
+    readFile(file('crt'), 'utf8'),
+    readFile(file('key'), 'utf8'),
+  ]);
+  return { certificate, key, pem: certificate + key };
+}

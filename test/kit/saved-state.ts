@@ -1,0 +1,30 @@
+import { readFile } from 'node:fs/promises';
+import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
+import type { State } from '../../src/persistence/state.js';
+import { parseState } from '../../src/persistence/state-json.js';
+import { renderMap } from '../../src/persistence/domains-map.js';
+import { compareRouting } from '../../src/reconciler/drift.js';
+import { RoutingView } from '../../src/reconciler/routing-view.js';
+import { loadSettings } from '../../src/settings/settings.js';
+import type { Home } from './suite.js';
+
+/** What `servers.json` says; throws where it does not parse. */
+export async function savedState(home: Home): Promise<State> {
+  const file = home.file('servers.json');
+  return parseState(await readFile(file, 'utf8'), file);
+}
+
+/** Everything in which the files and the running HAProxy are not what `servers.json` says; empty when all is well. */
+export async function disagreements(home: Home): Promise<unknown[]> {
+  const state = await savedState(home);
+  const desired = state.routing();
+  const runtime = new HaproxyRuntimeService(loadSettings(home.env));
+  const actual = new RoutingView(await runtime.readRouting(), desired).routing;
+  const map = await readFile(home.file('domains.map'), 'utf8');
+  const sameMap = sortedLines(map) === sortedLines(renderMap(state.pools));
+  return [...compareRouting(actual, desired), ...(sameMap ? [] : ['domains.map differs from servers.json'])];
+}
+
+function sortedLines(text: string): string {
+  return text.split('\n').toSorted().join('\n');
+}

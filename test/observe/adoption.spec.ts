@@ -1,0 +1,226 @@
+import { existsSync } from 'node:fs';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { LoggerService } from '@nestjs/common';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PersistenceService } from '../../src/persistence/persistence.service.js';
+import { DriftService } from '../../src/reconciler/drift.service.js';
+import { type Backend, startBackend } from '../kit/backend.js';
+import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { get } from '../kit/request.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { confFile, type Observed, observe, tamper } from './fixture.js';
+
+const [POOLS, SLOTS] = [100, 10];
+
+/** As an installation older than the suite has it: every pool and slot in haproxy.cfg, filled at run time. */
+function staticPools(): string {
+  let text = 'backend mcp from pools\n  server mcp 127.0.0.1:9\n';
+  for (let pool = 1; pool <= POOLS; pool += 1) {
+    text += `backend pool_${pool} from pools\n  balance roundrobin\n`;
+    for (let slot = 1; slot <= SLOTS; slot += 1)
+      text += `  server pool_${pool}_${slot} 0.0.0.0:80 check disabled\n`;
+  }
+  return text;
+}
+
+/** What somebody did to a static slot to put a server into it. */
+const fill = (pool: number, slot: number, port: number, weight = 1) => [
+  `set server pool_${pool}/pool_${pool}_${slot} addr 127.0.0.1 port ${port}`,
+  `set server pool_${pool}/pool_${pool}_${slot} weight ${weight}`,
+  `set server pool_${pool}/pool_${pool}_${slot} state ready`,
+];
+
+describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binary) => {
+  let haproxy: RunningHaproxy;
+  let suite: Observed | undefined;
+  let one: Backend;
+  let two: Backend;
+
+  const ask = async (host: string) => (await get(haproxy.httpPort, host)).body;
+  const live = async () => {
+    const servers = await tamper(haproxy, 'show servers state');
+    const fields = servers
+      .split('\n')
+      .slice(2)
+      .map((line) => line.split(' '));
+    const map = await tamper(haproxy, `show map ${haproxy.mapFile}`);
+    return {
+      servers: fields.map((field) => [field[3], field[4], field[18], field[6], field[7]].join(' ')),
+      map: map.split('\n').map((line) => line.split(' ').slice(1).join(' ')),
+    };
+  };
+  const start = async (logger: LoggerService | false = false) => {
+    suite = await observe(haproxy, { HAPROXY_POOL_COUNT: String(POOLS) }, logger);
+    await suite.untilReady();
+    return suite;
+  };
+
+  beforeEach(async () => {
+    [one, two] = [await startBackend('one'), await startBackend('two')];
+    haproxy = await startHaproxy(binary, {
+      pools: 0,
+      poolsText: staticPools(),
+      map: 'old.example pool_1\n.wild.example pool_2\n',
+    });
+    await tamper(
+      haproxy,
+      ...fill(1, 1, one.port, 7),
+      ...fill(1, 4, two.port),
+      'set server pool_1/pool_1_4 state drain',
+      ...fill(2, 1, two.port),
+      'set server pool_2/pool_2_1 state maint',
+      ...fill(9, 1, two.port),
+      `add map ${haproxy.mapFile} new.example pool_1`,
+      `add map ${haproxy.mapFile} empty.example pool_3`,
+      `add map ${haproxy.mapFile} mcp.example mcp`,
+      `add map ${haproxy.mapFile} UPPER.example pool_1`,
+    );
+  });
+
+  afterEach(async () => {
+    await suite?.close();
+    suite = undefined;
+    await haproxy.stop();
+    await Promise.all([one.close(), two.close()]);
+  });
+
+  it('takes everything over and changes nothing', async () => {
+    const before = await live();
+    const lines: unknown[] = [];
+    const running = await start({
+      log: () => undefined,
+      warn: (line: unknown) => lines.push(line),
+      error: () => undefined,
+    });
+    const api = (method: string, path: string) => running.api(method, path);
+    expect(await live()).toEqual(before);
+    await running.app.get(DriftService).check();
+    expect(await live()).toEqual(before);
+
+    const { body: domains } = await api('GET', '/domains?include_wildcards=true');
+    expect(domains).toMatchObject({
+      total: 4,
+      items: [
+        { domain: '*.wild.example', pool: 'pool_2', server_count: 1 },
+        { domain: 'empty.example', pool: 'pool_3', server_count: 0 },
+        { domain: 'new.example', pool: 'pool_1', shared_with: ['old.example'] },
+        { domain: 'old.example', pool: 'pool_1', server_count: 2 },
+      ],
+    });
+    const { body: servers } = await api('GET', '/domains/old.example/servers');
+    expect(servers).toMatchObject({
+      items: [
+        { slot: 1, ip: '127.0.0.1', http_port: one.port, weight: 7, state: 'ready' },
+        { slot: 4, http_port: two.port, weight: 1, state: 'drain' },
+      ],
+    });
+    expect((await api('GET', '/domains/*.wild.example/servers')).body).toMatchObject({
+      items: [{ state: 'maint', http_port: two.port }],
+    });
+
+    const told = lines.filter((line) => String(line).includes('taken over from'));
+    expect(told).toHaveLength(1);
+    for (const words of [
+      '4 domains in 3 pools with 3 servers (and 996 free slots)',
+      'mcp.example mcp: mcp is not a pool (pool_N)',
+      'UPPER.example pool_1: UPPER.example is not a domain',
+      'pool_9: has 1 server(s) in service, and no domain points at it',
+    ])
+      expect(told[0]).toContain(words);
+  });
+
+  it('leaves what it did not take over alone after a restart of the suite too', async () => {
+    const before = await live();
+    await (await start()).close();
+    await start();
+    expect(await live()).toEqual(before);
+    expect(JSON.parse(await readFile(suite?.settings.files.adoption ?? '', 'utf8'))).toMatchObject({
+      source: 'the running HAProxy',
+      domains: 4,
+      left_pools: ['pool_9'],
+    });
+  });
+
+  it('leaves a configuration that HAProxy starts from, and keeps the map as it was beside the new one', async () => {
+    await writeFile(confFile(haproxy, 'domains.map'), 'old.example pool_1\nonly-in-file.example pool_5\n');
+    await start();
+    const conf = (name: string) => confFile(haproxy, name);
+    expect(await readFile(conf('pools.cfg'), 'utf8')).not.toContain('backend');
+    expect(await readFile(conf('domains.map'), 'utf8')).toBe(
+      'old.example pool_1\nnew.example pool_1\n.wild.example pool_2\nempty.example pool_3\n',
+    );
+    expect(await readFile(`${conf('domains.map')}.before-adoption`, 'utf8')).toContain(
+      'only-in-file.example',
+    );
+    await promisify(execFile)(binary.path, ['-c', '-f', conf('haproxy.cfg'), '-f', conf('pools.cfg')]);
+  });
+
+  it('moves the pools to pools.cfg once haproxy.cfg does not declare them any more', async () => {
+    const { app } = await start();
+    const conf = (name: string) => confFile(haproxy, name);
+    const config = await readFile(conf('haproxy.cfg'), 'utf8');
+    await writeFile(conf('haproxy.cfg'), config.replace(staticPools(), ''));
+    await app.get(DriftService).check();
+    const pools = await readFile(conf('pools.cfg'), 'utf8');
+    expect(pools.match(/^backend pool_/gm)).toHaveLength(POOLS);
+    expect(pools).toContain(`server pool_1_1 127.0.0.1:${one.port} weight 7 check`);
+    await promisify(execFile)(binary.path, ['-c', '-f', conf('haproxy.cfg'), '-f', conf('pools.cfg')]);
+  });
+
+  it('does everything with static slots afterwards', async () => {
+    const running = await start();
+    const { app } = running;
+    const ok = async (method: string, path: string, body?: object) => {
+      const answer = await running.api(method, path, body);
+      expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(300);
+      return answer.body;
+    };
+    expect(await ask('old.example')).toBe('one');
+    // A free static slot is re-addressed.
+    await ok('POST', '/domains/empty.example/servers', { ip: '127.0.0.1', http_port: two.port });
+    expect(await ask('empty.example')).toBe('two');
+    await ok('PUT', '/domains/old.example/servers/4/state', { state: 'ready' });
+    await ok('PUT', '/domains/old.example/servers/1/state', { state: 'maint' });
+    expect(await ask('new.example')).toBe('two');
+    await ok('PUT', '/domains/old.example/servers/1/weight', { weight: 3 });
+    await ok('PUT', '/domains/old.example/servers/1/state', { state: 'ready' });
+    await ok('DELETE', '/domains/old.example/servers/4');
+    expect(await ask('old.example')).toBe('one');
+    await ok('POST', '/domains/old.example/servers', { slot: 4, ip: '127.0.0.1', http_port: two.port });
+    await ok('DELETE', '/domains/old.example');
+    await ok('DELETE', '/domains/new.example');
+    await ok('POST', '/domains', { domain: 'fresh.example', ip: '127.0.0.1', http_port: two.port });
+    expect(await ask('fresh.example')).toBe('two');
+    // Pools 1 to 8 first; the ninth has someone's server, which goes when the pool is given away.
+    for (let n = 4; n <= 9; n += 1)
+      await ok('POST', '/domains', { domain: `d${n}.example`, ip: '127.0.0.1', http_port: one.port });
+    expect(await ask('d9.example')).toBe('one');
+    expect(app.get(PersistenceService).state.poolOf('d9.example')).toBe('pool_9');
+    expect((await app.get(DriftService).check())?.count).toBe(0);
+    // A name of the operator's own that the suite is asked for is re-pointed, not doubled.
+    await ok('POST', '/domains', { domain: 'mcp.example', share_with: 'd9.example' });
+    expect(await ask('mcp.example')).toBe('one');
+  });
+
+  it('writes nothing while HAProxy is out of reach, and adopts it when it answers', async () => {
+    const socket = `${haproxy.home}/run/elsewhere.sock`;
+    suite = await observe(haproxy, { HAPROXY_SOCKET: socket, HAPROXY_POOL_COUNT: String(POOLS) });
+    const map = await readFile(confFile(haproxy, 'domains.map'), 'utf8');
+    expect((await suite.api('POST', '/domains', { domain: 'x.example' })).body).toMatchObject({
+      code: 'haproxy_unavailable',
+    });
+    expect((await suite.tool<{ status: string }>('haproxy_health')).status).toBe('down');
+    expect(existsSync(confFile(haproxy, 'servers.json'))).toBe(false);
+    expect(existsSync(confFile(haproxy, 'pools.cfg'))).toBe(true);
+    expect(await readFile(confFile(haproxy, 'domains.map'), 'utf8')).toBe(map);
+    await symlink(haproxy.socket, socket);
+    await suite.untilReady();
+    expect((await suite.api('GET', '/domains')).body).toMatchObject({ total: 3 });
+    expect((await suite.api('POST', '/domains', { domain: 'x.example' })).status).toBe(201);
+    expect(JSON.parse(await readFile(confFile(haproxy, 'servers.json'), 'utf8'))).toMatchObject({
+      revision: 2,
+    });
+  });
+});
