@@ -9,6 +9,20 @@ export interface CallContext {
   signal: AbortSignal;
   /** Tells the caller how far a long call is. `progress` grows; `total` where it is known. */
   progress: (progress: number, total: number | undefined, message: string) => void;
+  /** A line for a caller who wants to follow the work; lost on callers who cannot be told. Never a secret. */
+  log: (level: 'debug' | 'info' | 'warning' | 'error', message: string) => void;
+  /** The change that the call is, for the audit log. */
+  change?: RecordedChange;
+}
+
+/** A change under way, as the audit log tells of it. */
+export interface RecordedChange {
+  /** The name of the operation, which is the tool's. */
+  operation: string;
+  /** Without secrets. */
+  arguments: Record<string, unknown>;
+  /** Whether a line about it was written with a commit. */
+  saved: boolean;
 }
 
 const storage = new AsyncLocalStorage<CallContext>();
@@ -18,6 +32,7 @@ const INTERNAL: CallContext = {
   via: 'internal',
   signal: new AbortController().signal,
   progress: () => undefined,
+  log: () => undefined,
 };
 
 export function callContext(): CallContext {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { TOOLSETS, type Toolset } from '../common/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
   cidrList,
@@ -8,6 +9,7 @@ import {
   path,
   port,
   SettingsError,
+  someOf,
   text,
   trimmed,
   type Environment,
@@ -38,6 +40,8 @@ export class Settings {
     /** Long work and how it ended, for those who ask about it after a restart. */
     operations: string;
     token: string;
+    /** Who changed what. */
+    audit: string;
     /** The owner lock. */
     lock: string;
     /** What was taken over from a HAProxy in use at the first start. */
@@ -45,6 +49,8 @@ export class Settings {
     /** What the HAProxy that the suite runs writes to stdout and stderr. */
     haproxyLog: string;
   };
+  /** When a new audit file is begun, and how many are kept, the current one included. */
+  readonly auditLimits: { maxBytes: number; maxFiles: number };
   readonly folders: { certs: string; run: string };
   readonly poolCount: number;
   readonly maxSlots: number;
@@ -64,6 +70,9 @@ export class Settings {
   /** When due certificates are renewed; undefined for daily at a random minute, kept across restarts. */
   readonly renewCron: string | undefined;
 
+  /** Which tools MCP shows; REST has all of them. */
+  readonly mcp: { toolsets: readonly Toolset[]; readOnly: boolean };
+
   /** @throws SettingsError with one line naming the variable, the value and what is allowed. */
   constructor(env: Environment) {
     this.api = { host: text(env, 'MCP_HOST', '0.0.0.0'), port: port(env, 'MCP_PORT', 8000) };
@@ -78,9 +87,14 @@ export class Settings {
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
+      audit: join(this.home, 'data/audit.jsonl'),
       lock: join(this.home, 'run/suite.lock'),
       adoption: join(this.home, 'data/adoption.json'),
       haproxyLog: join(this.home, 'data/haproxy.log'),
+    };
+    this.auditLimits = {
+      maxBytes: integer(env, 'AUDIT_MAX_MB', 10, 1, 1000) * 1024 * 1024,
+      maxFiles: integer(env, 'AUDIT_FILES', 10, 2, 1000),
     };
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };
     this.runtime = runtimeAddress(env);
@@ -102,6 +116,10 @@ export class Settings {
     this.acme = acmeSettings(env, this.home);
     this.renewCron = renewCron(env);
     this.logLevel = oneOf(env, 'LOG_LEVEL', ['DEBUG', 'INFO', 'WARNING', 'ERROR'], 'INFO');
+    this.mcp = {
+      toolsets: someOf(env, 'MCP_TOOLSETS', TOOLSETS),
+      readOnly: oneOf(env, 'MCP_READ_ONLY', ['true', 'false'], 'false') === 'true',
+    };
   }
 }
 
