@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
+import { McpResource } from '../common/resource.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { paginate } from '../common/page.js';
 import { CertificateViews } from './certificate-views.service.js';
@@ -43,6 +44,16 @@ export class CertificatesService {
     output: CertificateListDto,
     readOnly: true,
     idempotent: true,
+  })
+  @McpResource({
+    uri: 'haproxy://certificates',
+    name: 'certificates',
+    title: 'Certificates',
+    description:
+      'The first 100 certificates by domain, as haproxy_list_certs shows them: names, issuer, expiry, whether HAProxy ' +
+      'has loaded each, and whether it is renewed.',
+    mimeType: 'application/json',
+    changesWith: ['certificates'],
   })
   async list(input: PageQueryDto): Promise<CertificateListDto> {
     return paginate(await this.views.all(), ({ domain, path }) => `${domain} ${path}`, input);

@@ -3,6 +3,7 @@ import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { isWildcard } from '../common/domain-name.js';
 import { McpTool } from '../common/operation.js';
 import { paginate } from '../common/page.js';
+import { McpCompletes } from '../common/resource.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
@@ -88,6 +89,17 @@ export class DomainsService {
   async remove(input: DomainRefDto): Promise<RemovedDomainDto> {
     const { value } = await this.persistence.commit((draft) => removeDomain(draft, input.domain));
     return value;
+  }
+
+  /** What a person who types a name may mean: names that begin so first, then those that hold it elsewhere. */
+  @McpCompletes('domain')
+  async complete(typed: string): Promise<string[]> {
+    const needle = typed.toLowerCase();
+    const found = this.persistence.state.sortedDomains().filter((domain) => domain.includes(needle));
+    return [
+      ...found.filter((domain) => domain.startsWith(needle)),
+      ...found.filter((domain) => !domain.startsWith(needle)),
+    ];
   }
 
   #check(input: AddDomainDto): void {

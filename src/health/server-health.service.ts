@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
+import { McpResource } from '../common/resource.js';
 import { paginate } from '../common/page.js';
 import { serverName } from '../common/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -38,6 +39,16 @@ export class ServerHealthService {
     readOnly: true,
     idempotent: true,
     errors: ['domain_not_found'],
+  })
+  @McpResource({
+    uri: 'haproxy://domains/{domain}',
+    name: 'domain',
+    title: 'A domain',
+    description:
+      'One domain, as haproxy_domain_health shows it: its pool, its servers with weight, state and status, and whether ' +
+      'it can be served.',
+    mimeType: 'application/json',
+    changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
     const { name, pool } = requirePool(this.persistence.state, domain);
