@@ -54,7 +54,8 @@ export class DomainsService {
     description:
       'Makes HAProxy answer for a domain (or a wildcard such as *.example.com), without a reload. Give ip for a first ' +
       'server, or share_with to join the pool of a domain that is there already; with neither the domain answers 503 ' +
-      'until haproxy_add_server gives it one. Fails with domain_exists where the domain is known.',
+      'until haproxy_add_server gives it one. A domain that is known is refused: add servers to it instead. Afterwards ' +
+      'haproxy_domain_health tells whether it can be served.',
     output: DomainDto,
     errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
   })

@@ -34,7 +34,7 @@ export class ServerHealthService {
     description:
       'Says whether a domain can be served: healthy (all servers up), degraded (some), down (none) or no_servers, ' +
       'with each server, its status and what its last health check found. While HAProxy does not answer the status is ' +
-      'down and detail says why.',
+      'down and detail says why. Use it when one domain fails; haproxy_health tells about HAProxy itself.',
     output: DomainHealthDto,
     readOnly: true,
     idempotent: true,
@@ -71,7 +71,8 @@ export class ServerHealthService {
     title: 'Health of servers',
     description:
       'Lists servers with the status that HAProxy reports and what the last health check found, by pool and slot. ' +
-      'status=DOWN finds what is broken; domain narrows to one. While HAProxy does not answer each is "unknown".',
+      'status=DOWN finds what is broken; domain narrows to one. While HAProxy does not answer each is "unknown". Whether a ' +
+      'domain as a whole can be served is told by haproxy_domain_health.',
     output: ServerHealthListDto,
     readOnly: true,
     idempotent: true,

@@ -73,7 +73,10 @@ export class SetServerWeightDto extends ServerRefDto {
   weight: number;
 }
 
-export class SetDomainStateDto extends PickType(SetServerStateDto, ['domain', 'state']) {}
+export class SetDomainStateDto extends PickType(SetServerStateDto, ['state']) {
+  @DomainField({ description: 'The domain whose servers, all of them, to set.' })
+  domain: string;
+}
 
 export class WaitDrainDto {
   @DomainField({ description: 'The domain whose servers to wait for.' })
