@@ -1,5 +1,6 @@
 import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
 import { AccessModule } from './access/access.module.js';
+import { AuditModule } from './audit/audit.module.js';
 import { CertificatesModule } from './certificates/certificates.module.js';
 import { CommonModule } from './common/common.module.js';
 import { ConfigurationModule } from './configuration/configuration.module.js';
@@ -34,6 +35,7 @@ export class AppModule {
         CertificatesModule,
         HealthModule,
         MonitoringModule,
+        AuditModule,
         ConfigurationModule,
         McpModule,
         ...extra,

@@ -9,12 +9,17 @@ import { DoorService } from './access/door.service.js';
 import { installDoor } from './access/install-door.js';
 import { setSecurityHeaders } from './access/security-headers.js';
 import { AppModule } from './app.module.js';
+import { AuditedOperations } from './audit/audited-operations.js';
+import { ChangeRecorder } from './audit/change-recorder.js';
+import { givenTo, RefusalsInterceptor } from './audit/refusals.interceptor.js';
 import { answerBrokenHttp } from './common/broken-http.js';
+import { DryRunInterceptor } from './common/dry-run.interceptor.js';
 import { readJsonBodies } from './common/json-body.js';
 import { InputPipe } from './common/input.pipe.js';
 import { SuiteLogger } from './common/logger.js';
 import { openApiDocument } from './common/openapi.js';
 import { VERSION } from './common/product.js';
+import { recordedArguments } from './common/recorded-arguments.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
 import { McpMethods } from './mcp/mcp-methods.js';
@@ -60,9 +65,19 @@ export async function createApp(
   readJsonBodies(fastify);
   installDoor(fastify, app.get(DoorService));
   app.useGlobalFilters(filter);
-  app.useGlobalGuards(new AccessGuard());
+  const recorder = app.get(ChangeRecorder);
+  app.useGlobalGuards(
+    new AccessGuard(({ name, input }, request, { actor }, error) =>
+      recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
+    ),
+  );
   app.useGlobalPipes(new InputPipe());
-  app.useGlobalInterceptors(new CallContextInterceptor());
+  app.useGlobalInterceptors(
+    new CallContextInterceptor(),
+    new RefusalsInterceptor(recorder),
+    new DryRunInterceptor(),
+  );
+  app.get(AuditedOperations).install();
   app.get(McpMethods).load(app);
   SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION), {
     jsonDocumentUrl: 'openapi.json',

@@ -11,6 +11,18 @@ export interface CallContext {
   progress: (progress: number, total: number | undefined, message: string) => void;
   /** A line for a caller who wants to follow the work; lost on callers who cannot be told. Never a secret. */
   log: (level: 'debug' | 'info' | 'warning' | 'error', message: string) => void;
+  /** The change that the call is, for the audit log. */
+  change?: RecordedChange;
+}
+
+/** A change under way, as the audit log tells of it. */
+export interface RecordedChange {
+  /** The name of the operation, which is the tool's. */
+  operation: string;
+  /** Without secrets. */
+  arguments: Record<string, unknown>;
+  /** Whether a line about it was written with a commit. */
+  saved: boolean;
 }
 
 const storage = new AsyncLocalStorage<CallContext>();

@@ -1,6 +1,6 @@
 import type { Type as Class } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
-import { ValidateBy, ValidateIf } from 'class-validator';
+import { getMetadataStorage, ValidateBy, ValidateIf } from 'class-validator';
 
 /**
  * DTO fields. One call declares what a field is for Swagger (and so for the MCP schemas) and what is accepted at the
@@ -15,6 +15,8 @@ export interface FieldOptions<T> {
   optional?: boolean;
   /** May be null; without it null is refused. */
   nullable?: boolean;
+  /** Never shown again: not in the audit log, and `writeOnly` in the schemas. */
+  secret?: boolean;
 }
 
 /** Where a value came from: JSON bodies are taken as they are, text (path and query) is read as the field's type. */
@@ -29,6 +31,19 @@ export interface FieldKind {
   rule: string;
 }
 
+/** What `declaredFields` knows of a field; it goes with the validation rule into derived classes. */
+interface FieldContext {
+  secret: boolean;
+}
+
+/** The fields of a DTO class, inherited ones included, and whether each is secret. */
+export function declaredFields(type: Class): Map<string, FieldContext> {
+  const fields = new Map<string, FieldContext>();
+  for (const rule of getMetadataStorage().getTargetValidationMetadatas(type, '', false, false))
+    if (rule.name === 'field') fields.set(rule.propertyName, rule.context as FieldContext);
+  return fields;
+}
+
 /** One field of one kind: its schema, its rule and whether it may be absent or null. */
 export function field(kind: FieldKind, options: FieldOptions<unknown>): PropertyDecorator {
   const nullable = options.nullable ?? false;
@@ -41,6 +56,7 @@ export function field(kind: FieldKind, options: FieldOptions<unknown>): Property
       description: options.description,
       required: !optional,
       ...(nullable && { nullable }),
+      ...(options.secret && { writeOnly: true }),
       ...(options.example !== undefined && { example: options.example }),
       ...(initial !== undefined && { default: initial }),
     } as ApiPropertyOptions;
@@ -49,10 +65,13 @@ export function field(kind: FieldKind, options: FieldOptions<unknown>): Property
       target,
       property,
     );
-    ValidateBy({
-      name: 'field',
-      validator: { validate: (value) => kind.accepts(value), defaultMessage: () => message },
-    })(target, property);
+    ValidateBy(
+      {
+        name: 'field',
+        validator: { validate: (value) => kind.accepts(value), defaultMessage: () => message },
+      },
+      { context: { secret: options.secret ?? false } satisfies FieldContext },
+    )(target, property);
   };
 }
 

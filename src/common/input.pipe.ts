@@ -1,8 +1,8 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from '@nestjs/common';
 import { plainToInstance } from 'class-transformer';
-import { getMetadataStorage, validate, type ValidationError } from 'class-validator';
+import { validate, type ValidationError } from 'class-validator';
 import { AppError, type FieldError } from './errors.js';
-import { TEXT, type TOOL } from './field.js';
+import { declaredFields, TEXT, type TOOL } from './field.js';
 import { findUnsafe, joinPath } from './input-shape.js';
 
 /** `json`: a request body. `text`: path or query, all strings. `tool`: arguments of an MCP tool. */
@@ -77,13 +77,8 @@ function fieldErrors(errors: readonly ValidationError[], parent = '', isIndex = 
 
 function unknownField({ constraints, target }: ValidationError): string | undefined {
   if (constraints?.['whitelistValidation'] === undefined || target === undefined) return undefined;
-  const names = fieldNames(target.constructor);
+  const names = [...declaredFields(target.constructor as Type).keys()];
   return names.length === 0
     ? 'is not a field here: there are none'
     : `is not a field here; the fields are ${names.join(', ')}`;
-}
-
-function fieldNames(type: unknown): string[] {
-  const metadata = getMetadataStorage().getTargetValidationMetadatas(type as Type, '', false, false);
-  return [...new Set(metadata.map((entry) => entry.propertyName))];
 }

@@ -1,9 +1,10 @@
 import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
 import { DomainRefDto } from '../common/domain-ref.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { DryRunDto } from '../common/dry-run.dto.js';
+import { joined, Serves } from '../common/rest-operation.js';
 import {
   AddDomainDto,
-  DomainDto,
+  ChangedDomainDto,
   DomainListDto,
   ListDomainsDto,
   PutDomainBodyDto,
@@ -23,19 +24,19 @@ export class DomainsController {
 
   @Post()
   @Serves(DomainsService, 'add', { status: 201 })
-  add(@Body() body: AddDomainDto): Promise<DomainDto> {
+  add(@Body() body: AddDomainDto): Promise<ChangedDomainDto> {
     return this.domains.add(body);
   }
 
   @Put(':domain')
-  @Serves(DomainsService, 'add', { id: 'put_domain' })
-  put(@Param() { domain }: DomainRefDto, @Body() body: PutDomainBodyDto): Promise<DomainDto> {
+  @Serves(DomainsService, 'put')
+  put(@Param() { domain }: DomainRefDto, @Body() body: PutDomainBodyDto): Promise<ChangedDomainDto> {
     return this.domains.put({ ...body, domain });
   }
 
   @Delete(':domain')
   @Serves(DomainsService, 'remove')
-  remove(@Param() path: DomainRefDto): Promise<RemovedDomainDto> {
-    return this.domains.remove(path);
+  remove(@Param() path: DomainRefDto, @Query() query: DryRunDto): Promise<RemovedDomainDto> {
+    return this.domains.remove(joined(path, query));
   }
 }

@@ -1,11 +1,12 @@
-import { OmitType } from '@nestjs/swagger';
+import { IntersectionType, OmitType } from '@nestjs/swagger';
 import { DomainRefDto } from '../common/domain-ref.dto.js';
+import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
 import { ArrayField, BooleanField, DomainField, IntField, IpField, StringField } from '../common/fields.js';
 import { HttpPortField } from '../common/haproxy.fields.js';
 import { DEFAULT_HTTP_PORT } from '../common/routing.js';
 import { PageDto, PageQueryDto } from '../common/page.dto.js';
 
-export class AddDomainDto extends DomainRefDto {
+export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
   @IpField({ description: 'Address of a first server. Not together with share_with.', optional: true })
   ip?: string;
 
@@ -20,6 +21,8 @@ export class AddDomainDto extends DomainRefDto {
   })
   share_with?: string;
 }
+
+export class RemoveDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {}
 
 /** What `PUT /domains/{domain}` takes: the domain is in the path. */
 export class PutDomainBodyDto extends OmitType(AddDomainDto, ['domain']) {}
@@ -69,12 +72,15 @@ export class DomainDto {
   server_count: number;
 }
 
+/** A domain that was added or changed, or would be. */
+export class ChangedDomainDto extends IntersectionType(DomainDto, PlannedDto) {}
+
 export class DomainListDto extends PageDto {
   @ArrayField(DomainDto, { description: 'The domains of this page, sorted by name.' })
   items: DomainDto[];
 }
 
-export class RemovedDomainDto {
+export class RemovedDomainDto extends PlannedDto {
   @StringField({ description: 'The domain that was removed.', example: 'example.com' })
   domain: string;
 

@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { isWildcard } from '../common/domain-name.js';
 import { McpTool } from '../common/operation.js';
 import { paginate } from '../common/page.js';
@@ -8,7 +7,14 @@ import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { addDomain, checkAddDomain, describeDomain, putDomain, removeDomain } from './domain-rules.js';
-import { AddDomainDto, DomainDto, DomainListDto, ListDomainsDto, RemovedDomainDto } from './domains.dto.js';
+import {
+  AddDomainDto,
+  ChangedDomainDto,
+  DomainListDto,
+  ListDomainsDto,
+  RemoveDomainDto,
+  RemovedDomainDto,
+} from './domains.dto.js';
 
 /** Which names HAProxy answers for, and which pool each goes to. */
 @Injectable()
@@ -56,24 +62,37 @@ export class DomainsService {
       'server, or share_with to join the pool of a domain that is there already; with neither the domain answers 503 ' +
       'until haproxy_add_server gives it one. A domain that is known is refused: add servers to it instead. Afterwards ' +
       'haproxy_domain_health tells whether it can be served.',
-    output: DomainDto,
+    output: ChangedDomainDto,
     errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
   })
-  async add(input: AddDomainDto): Promise<DomainDto> {
+  async add(input: AddDomainDto): Promise<ChangedDomainDto> {
     this.#check(input);
-    const { value } = await this.persistence.commit((draft) =>
-      addDomain(draft, input, this.settings.poolCount),
+    const { value, planned } = await this.persistence.change(
+      (draft) => addDomain(draft, input, this.settings.poolCount),
+      input,
     );
-    return value;
+    return { ...value, ...planned };
   }
 
-  /** `PUT`: the same request twice is the same as once. Not a tool: it is `add` for scripts that repeat themselves. */
-  async put(input: AddDomainDto): Promise<DomainDto> {
+  @McpTool({
+    name: 'haproxy_put_domain',
+    title: 'Make a domain be as given',
+    description:
+      'Adds the domain if it is new; otherwise gives its one server this address. The same request twice is the same ' +
+      'as once. Fails with domain_exists where it would take something from another domain, or a server from the pool.',
+    output: ChangedDomainDto,
+    idempotent: true,
+    errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
+    // It is haproxy_add_domain for scripts that repeat themselves.
+    mcp: false,
+  })
+  async put(input: AddDomainDto): Promise<ChangedDomainDto> {
     this.#check(input);
-    const { value } = await this.persistence.commit((draft) =>
-      putDomain(draft, input, this.settings.poolCount),
+    const { value, planned } = await this.persistence.change(
+      (draft) => putDomain(draft, input, this.settings.poolCount),
+      input,
     );
-    return value;
+    return { ...value, ...planned };
   }
 
   @McpTool({
@@ -87,9 +106,12 @@ export class DomainsService {
     destructive: true,
     errors: ['domain_not_found'],
   })
-  async remove(input: DomainRefDto): Promise<RemovedDomainDto> {
-    const { value } = await this.persistence.commit((draft) => removeDomain(draft, input.domain));
-    return value;
+  async remove(input: RemoveDomainDto): Promise<RemovedDomainDto> {
+    const { value, planned } = await this.persistence.change(
+      (draft) => removeDomain(draft, input.domain),
+      input,
+    );
+    return { ...value, ...planned };
   }
 
   /** What a person who types a name may mean: names that begin so first, then those that hold it elsewhere. */

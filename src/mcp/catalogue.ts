@@ -13,6 +13,7 @@ import type { ServerContext } from '@modelcontextprotocol/server';
 import type { Principal } from '../access/principal.js';
 import type { CallContext } from '../common/call-context.js';
 import type { Change } from '../common/change-feed.js';
+import type { Operation } from '../common/operation.js';
 
 /** What the protocol library of each era gives with a request; only what speaks the protocol itself looks at it. */
 export type Native =
@@ -29,6 +30,8 @@ export interface Caller extends Pick<CallContext, 'signal' | 'progress' | 'log'>
 export interface CatalogueTool {
   definition: Tool;
   readOnly: boolean;
+  /** The operation it is, where it is one: its changes are audited. */
+  operation?: Operation;
   /** Throws what it fails with; the caller of it makes that a result. */
   call: (given: unknown, caller: Caller) => Promise<CallToolResult>;
 }

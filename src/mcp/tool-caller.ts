@@ -1,8 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { requireRight } from '../access/access.guard.js';
+import { ChangeRecorder } from '../audit/change-recorder.js';
 import { AppError } from '../common/errors.js';
+import type { Operation } from '../common/operation.js';
 import { internalError } from '../common/problem.filter.js';
+import { recordedArguments } from '../common/recorded-arguments.js';
 import type { Caller } from './catalogue.js';
 import { INVALID_PARAMS, isRpcError, rpcError } from './rpc-error.js';
 import { ToolRegistry } from './tool-registry.js';
@@ -12,7 +15,10 @@ import { ToolRegistry } from './tool-registry.js';
 export class ToolCaller {
   private readonly logger = new Logger('mcp');
 
-  constructor(private readonly registry: ToolRegistry) {}
+  constructor(
+    private readonly registry: ToolRegistry,
+    private readonly changes: ChangeRecorder,
+  ) {}
 
   /** @throws Error with the JSON-RPC code -32602 where there is no such tool. */
   async call(name: string, given: unknown, caller: Caller): Promise<CallToolResult> {
@@ -28,10 +34,22 @@ export class ToolCaller {
     } catch (error) {
       // What carries a JSON-RPC code was meant for the protocol, not for the model.
       if (!(error instanceof AppError) && isRpcError(error)) throw error;
+      if (tool.operation) await this.recordRefusal(tool.operation, given, caller, error);
       const known = error instanceof AppError ? error : this.unexpected(name, error);
       caller.log(known.status < 500 ? 'warning' : 'error', `${name}: ${known.code}: ${known.detail}`);
       return failure(known);
     }
+  }
+
+  /** Where the error is not the service's own, which has its line in the audit log already. */
+  private async recordRefusal(
+    { name, input, readOnly }: Operation,
+    given: unknown,
+    { principal: { actor } }: Caller,
+    error: unknown,
+  ): Promise<void> {
+    if (!readOnly)
+      await this.changes.refused(name, recordedArguments(input, given), { actor, via: 'mcp' }, error);
   }
 
   private unexpected(name: string, cause: unknown): AppError {

@@ -35,6 +35,7 @@ export class ToolRegistry {
       this.add({
         definition: defineTool(declared, schemas),
         readOnly: declared.readOnly,
+        operation: declared,
         call: async (given, caller) => {
           const result = await runDeclared({ input: declared.input, call }, given, 'tool', caller);
           const structuredContent = asJson(result, declared.name);

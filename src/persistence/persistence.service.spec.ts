@@ -3,8 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../common/errors.js';
+import type { Step } from '../common/routing.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
-import { PersistenceService, type RoutingTarget } from './persistence.service.js';
+import { AuditLog } from './audit-log.js';
+import { PersistenceService } from './persistence.service.js';
+import type { RoutingTarget } from './routing-target.js';
 import type { Draft, StateChange } from './state.js';
 
 /** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
@@ -15,6 +18,10 @@ class Target implements RoutingTarget {
 
   renderPools(pools: ReadonlyMap<string, unknown>): string {
     return `# ${[...pools.keys()].join(' ')}\n`;
+  }
+
+  async preview(): Promise<Step[]> {
+    return [{ op: 'add_domain', key: 'a.io', pool: 'pool_1' }];
   }
 
   async apply(change: StateChange): Promise<void> {
@@ -38,7 +45,7 @@ describe('PersistenceService', () => {
   const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
   const reopen = async () => {
     await service.close();
-    service = new PersistenceService(settings);
+    service = new PersistenceService(settings, new AuditLog(settings));
     service.bindTarget(target);
     await service.open();
   };
@@ -47,7 +54,7 @@ describe('PersistenceService', () => {
     home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
     settings = loadSettings({ HAPROXY_HOME: home });
     target = new Target();
-    service = new PersistenceService(settings);
+    service = new PersistenceService(settings, new AuditLog(settings));
     service.bindTarget(target);
     await service.open();
   });
@@ -101,6 +108,35 @@ describe('PersistenceService', () => {
     expect(target.applied.length).toBeLessThan(5);
     await reopen();
     expect(service.state.domainCount).toBe(200);
+  });
+
+  it('has the lines of what was committed in the audit log, and no others', async () => {
+    target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
+    const names = ['a.io', 'bad.io', 'c.io'];
+    await Promise.allSettled(names.map((name, n) => service.commit(add(name, `pool_${n + 1}`))));
+    const lines = (await read('audit')).trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { seq: 1, actor: 'suite', via: 'internal', revision_before: 0, revision_after: 1, outcome: 'ok' },
+      { seq: 2, revision_before: 1, revision_after: 2, outcome: 'ok' },
+    ]);
+  });
+
+  it('says what a change would do, and does nothing', async () => {
+    await service.commit(add('b.io', 'pool_1'));
+    const before = await allFiles();
+    const { value, plan } = await service.preview((draft) => {
+      draft.addDomain('a.io', 'pool_1');
+      return draft.poolOf('a.io');
+    });
+    expect(value).toBe('pool_1');
+    expect(plan.map(({ target: where, action }) => `${where} ${action}`)).toEqual([
+      'haproxy add_domain',
+      'file write_file',
+      'file write_file',
+    ]);
+    expect(await allFiles()).toEqual(before);
+    expect(service.state.revision).toBe(1);
+    expect(target.applied).toHaveLength(1);
   });
 
   it('refuses the one of a group that HAProxy refuses, and commits the others', async () => {
@@ -171,14 +207,14 @@ describe('PersistenceService', () => {
   it('never overwrites a servers.json that it cannot read', async () => {
     await service.close();
     await writeFile(settings.files.servers, '{ "version": 9 }');
-    service = new PersistenceService(settings);
+    service = new PersistenceService(settings, new AuditLog(settings));
     service.bindTarget(target);
     await expect(service.open()).rejects.toThrow(/servers.json:1: version is 9/);
     expect(await read('servers')).toBe('{ "version": 9 }');
   });
 
   it('lets no second owner in, and names the first', async () => {
-    const second = new PersistenceService(settings);
+    const second = new PersistenceService(settings, new AuditLog(settings));
     second.bindTarget(target);
     await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);
   });

@@ -1,37 +1,22 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { ChangeFeed } from '../common/change-feed.js';
+import type { DryRunDto, PlannedDto, PlanStepDto } from '../common/dry-run.dto.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
+import { type AuditEntry, AuditLog, entryOf } from './audit-log.js';
 import { renderMap } from './domains-map.js';
 import { OwnerLock } from './owner-lock.js';
+import { describeFile, describeStep } from './plan-words.js';
+import { preparedTogether } from './prepared.js';
+import type { RoutingTarget } from './routing-target.js';
+import { inverse, poolsWith, touchedDomains } from './state-changes.js';
 import { parseState, renderState } from './state-json.js';
 import { type FileDifference, StateFiles, type FileText } from './state-files.js';
 import { asStorageError } from './storage-error.js';
-import { Draft, poolNumber, State, type Pool, type StateChange } from './state.js';
+import { Draft, poolNumber, State, type Pool } from './state.js';
 import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
-
-/** What the state is applied to: the reconciler, which knows HAProxy. */
-export interface RoutingTarget {
-  /** The text of `pools.cfg` for these pools. */
-  renderPools(pools: ReadonlyMap<string, Pool>): string;
-  /**
-   * Makes a change live. When it throws, the target is as `before` again, or will be made so before it is used.
-   *
-   * @throws AppError haproxy_rejected or haproxy_unavailable
-   */
-  apply(change: StateChange, before: State): Promise<void>;
-  /** Called once, before anything is rendered. */
-  prepare?(): Promise<void>;
-  /**
-   * The state to begin with where there is no `servers.json`: what is there already. `mapText` is the text of
-   * `domains.map`, where that exists.
-   *
-   * @throws AppError while it cannot be known; nothing is written until it is
-   */
-  adopt?(mapText: string | undefined): Promise<State>;
-}
 
 /**
  * Owns the desired state: the file that is the source of truth, the files derived from it, and the order in which
@@ -50,6 +35,7 @@ export class PersistenceService {
 
   constructor(
     private readonly settings: Settings,
+    private readonly audit: AuditLog,
     private readonly feed: ChangeFeed = new ChangeFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
@@ -78,6 +64,7 @@ export class PersistenceService {
       await this.#files.prepareFolders([servers, map, pools]);
       const text = await this.#files.read(servers);
       if (text !== undefined) this.#state = parseState(text, servers);
+      await this.audit.open(this.#state.revision);
       for (const path of [map, pools]) await this.#files.read(path);
       await this.#target?.prepare?.();
       if (text === undefined) await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
@@ -104,6 +91,31 @@ export class PersistenceService {
    */
   commit<T>(change: Change<T>): Promise<Committed<T>> {
     return metrics.change(this.#queue.push(change));
+  }
+
+  /**
+   * What `commit` would give and do now, doing nothing: no file, no command to HAProxy, no revision. It waits for no
+   * change under way; what is not committed yet does not count.
+   *
+   * @throws what `change` throws; AppError haproxy_unavailable, haproxy_rejected
+   */
+  async preview<T>(change: Change<T>): Promise<{ value: T; plan: PlanStepDto[] }> {
+    if (this.#unadopted) await this.exclusively(() => Promise.resolve());
+    const before = this.#state;
+    const draft = new Draft(before);
+    const value = change(draft);
+    if (draft.isEmpty) return { value, plan: [] };
+    const files = this.#render(before.revision + 1, poolsWith(draft, before));
+    const steps = await this.#boundTarget().preview(draft, before);
+    const written = files.map(({ path, text }) => describeFile(path, this.#files.held(path), text));
+    return { value, plan: [...steps.map(describeStep), ...written.filter((step) => step !== undefined)] };
+  }
+
+  /** `commit`, or with `dry_run` only `preview`; `planned` is then what the answer says besides. */
+  async change<T>(change: Change<T>, { dry_run }: DryRunDto): Promise<{ value: T; planned: PlannedDto }> {
+    if (!dry_run) return { value: (await this.commit(change)).value, planned: {} };
+    const { value, plan } = await this.preview(change);
+    return { value, planned: { dry_run, plan } };
   }
 
   /** Runs work while no change is under way: a restore or a reload must not meet a commit half-way. */
@@ -178,12 +190,19 @@ export class PersistenceService {
     if (this.#unadopted) await this.#adopt();
     const draft = new Draft(this.#state);
     const settle: (() => void)[] = [];
+    const entries: AuditEntry[] = [];
     let { revision } = this.#state;
     for (const pending of changes) {
       const own = new Draft(draft);
       try {
         const value = pending.change(own);
-        if (!own.isEmpty) revision += 1;
+        if (!own.isEmpty) {
+          const { caller } = pending;
+          const operation = caller.change?.operation ?? 'internal';
+          entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));
+          settle.push(() => void (caller.change && (caller.change.saved = true)));
+          revision += 1;
+        }
         draft.merge(own);
         const committed = { value, revision };
         settle.push(() => pending.resolve(committed));
@@ -193,7 +212,7 @@ export class PersistenceService {
     }
     if (!draft.isEmpty) {
       try {
-        await this.#write(draft, revision);
+        await this.#write(draft, revision, entries);
       } catch (error) {
         await this.#failed(changes, error);
         return;
@@ -212,18 +231,15 @@ export class PersistenceService {
     for (const pending of changes) await this.#commitTogether([pending]);
   }
 
-  async #write(draft: Draft, revision: number): Promise<void> {
+  async #write(draft: Draft, revision: number, entries: readonly AuditEntry[]): Promise<void> {
     const target = this.#boundTarget();
     const before = this.#state;
-    const pools = new Map(before.pools);
-    for (const [name, pool] of draft.pools) {
-      if (pool) pools.set(name, pool);
-      else pools.delete(name);
-    }
+    const files = this.#render(revision, poolsWith(draft, before));
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const prepared = await this.#files.prepare(this.#render(revision, pools)).catch(storage);
+    const parts = [this.#files.prepare(files), this.audit.prepare(entries)];
+    const prepared = await preparedTogether(parts).catch(storage);
     try {
       await target.apply(draft, before);
     } catch (error) {
@@ -268,21 +284,4 @@ export class PersistenceService {
     if (!this.#target) throw new Error('PersistenceService has no target yet');
     return this.#target;
   }
-}
-
-/** The domains that go elsewhere, or whose pool has other servers, than before. Ask before the change is folded in. */
-function touchedDomains(change: StateChange, before: State): string[] {
-  const touched = new Set(change.domains.keys());
-  for (const [name, pool] of change.pools)
-    for (const version of [pool, before.pool(name)])
-      for (const domain of version?.domains ?? []) touched.add(domain);
-  return [...touched];
-}
-
-/** What undoes a change that has been applied but not committed. */
-function inverse(change: StateChange, before: State): StateChange {
-  return {
-    pools: new Map([...change.pools.keys()].map((name) => [name, before.pool(name)])),
-    domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
-  };
 }

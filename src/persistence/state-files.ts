@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { prepareFile, syncFolder, writeFileAtomic, type PreparedFile } from '../common/atomic-file.js';
+import type { Prepared } from './prepared.js';
 
 /** A text for a path. Order matters: the last one of a set is the commit point. */
 export interface FileText {
@@ -33,6 +34,11 @@ export class StateFiles {
       this.#current.delete(path);
       return undefined;
     }
+  }
+
+  /** What a file held when it was last read or written here; empty where that is not known. */
+  held(path: string): string {
+    return this.#current.get(path) ?? '';
   }
 
   /** Those of the files that hold something else on disk. Only a look: what `prepare` compares with stays. */
@@ -74,7 +80,7 @@ export class StateFiles {
   }
 }
 
-class PreparedFiles {
+class PreparedFiles implements Prepared {
   constructor(
     private readonly files: readonly FileText[],
     private readonly prepared: readonly PreparedFile[],

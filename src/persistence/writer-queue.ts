@@ -1,3 +1,4 @@
+import { callContext, type CallContext } from '../common/call-context.js';
 import { AppError } from '../common/errors.js';
 import type { Draft } from './state.js';
 
@@ -12,6 +13,8 @@ export interface Committed<T> {
 
 export interface PendingChange {
   change: Change<unknown>;
+  /** Who asked for it. */
+  caller: CallContext;
   resolve(committed: Committed<unknown>): void;
   reject(error: unknown): void;
 }
@@ -33,7 +36,10 @@ export class WriterQueue {
     return new Promise<Committed<T>>((resolve, reject) => {
       // The queue holds changes of every result type; each one's own resolve is only ever given its own result.
       const settle = resolve as (committed: Committed<unknown>) => void;
-      this.#enqueue({ kind: 'change', pending: { change, resolve: settle, reject } }, reject);
+      this.#enqueue(
+        { kind: 'change', pending: { change, caller: callContext(), resolve: settle, reject } },
+        reject,
+      );
     });
   }
 

@@ -5,7 +5,9 @@ import type { Routing, Step } from '../common/routing.js';
 import { declaredPools } from '../haproxy/declared-pools.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { renderPool } from '../haproxy/pools-cfg.js';
-import { PersistenceService, type RoutingTarget } from '../persistence/persistence.service.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import type { RoutingTarget } from '../persistence/routing-target.js';
+import { inverse } from '../persistence/state-changes.js';
 import { poolNumber, type Pool, type State, type StateChange } from '../persistence/state.js';
 import { Settings } from '../settings/settings.js';
 import { FirstStart } from './adoption.js';
@@ -89,6 +91,12 @@ export class ReconcilerService implements RoutingTarget {
     return metrics.apply(this.#apply(change, before));
   }
 
+  async preview(change: StateChange, before: State): Promise<Step[]> {
+    const view = this.#view ?? (await this.#look(before.routing()));
+    const { from, to } = view.sidesOf(change);
+    return plan(from, to, view.parked);
+  }
+
   async #apply(change: StateChange, before: State): Promise<void> {
     try {
       await this.#advance(change, this.#view ?? (await this.#look(before.routing())));
@@ -166,11 +174,7 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   async #revert(change: StateChange, before: State): Promise<void> {
-    const asBefore: StateChange = {
-      pools: new Map([...change.pools.keys()].map((name) => [name, before.pool(name)])),
-      domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
-    };
-    await this.#advance(asBefore, await this.#look(before.routing()));
+    await this.#advance(inverse(change, before), await this.#look(before.routing()));
   }
 
   async #take(steps: readonly Step[], view: RoutingView): Promise<void> {

@@ -1,13 +1,14 @@
 import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
 import { DomainRefDto } from '../common/domain-ref.dto.js';
+import { DryRunDto } from '../common/dry-run.dto.js';
 import { PageQueryDto } from '../common/page.dto.js';
-import { Serves } from '../common/rest-operation.js';
-import { ServerDto } from '../common/server.dto.js';
+import { joined, Serves } from '../common/rest-operation.js';
 import {
+  AddServerBodyDto,
   AddServersBodyDto,
+  ChangedServerDto,
   DomainStateDto,
   RemovedServerDto,
-  ServerInputDto,
   ServerListDto,
   ServerRefDto,
   ServersDto,
@@ -35,7 +36,7 @@ export class ServersController {
 
   @Post('servers')
   @Serves(ServersService, 'add', { status: 201 })
-  add(@Param() { domain }: DomainRefDto, @Body() body: ServerInputDto): Promise<ServerDto> {
+  add(@Param() { domain }: DomainRefDto, @Body() body: AddServerBodyDto): Promise<ChangedServerDto> {
     return this.servers.add({ ...body, domain });
   }
 
@@ -47,19 +48,19 @@ export class ServersController {
 
   @Delete('servers/:slot')
   @Serves(ServersService, 'remove')
-  remove(@Param() path: ServerRefDto): Promise<RemovedServerDto> {
-    return this.servers.remove(path);
+  remove(@Param() path: ServerRefDto, @Query() query: DryRunDto): Promise<RemovedServerDto> {
+    return this.servers.remove(joined(path, query));
   }
 
   @Put('servers/:slot/state')
   @Serves(ServersService, 'setState')
-  setState(@Param() path: ServerRefDto, @Body() body: StateBodyDto): Promise<ServerDto> {
+  setState(@Param() path: ServerRefDto, @Body() body: StateBodyDto): Promise<ChangedServerDto> {
     return this.servers.setState({ ...body, ...path });
   }
 
   @Put('servers/:slot/weight')
   @Serves(ServersService, 'setWeight')
-  setWeight(@Param() path: ServerRefDto, @Body() body: WeightBodyDto): Promise<ServerDto> {
+  setWeight(@Param() path: ServerRefDto, @Body() body: WeightBodyDto): Promise<ChangedServerDto> {
     return this.servers.setWeight({ ...body, ...path });
   }
 

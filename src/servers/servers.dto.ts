@@ -1,4 +1,5 @@
-import { OmitType, PickType } from '@nestjs/swagger';
+import { IntersectionType, OmitType, PickType } from '@nestjs/swagger';
+import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -43,12 +44,12 @@ export class ServerInputDto {
   weight: number = DEFAULT_WEIGHT;
 }
 
-export class AddServerDto extends ServerInputDto {
+export class AddServerDto extends IntersectionType(ServerInputDto, DryRunDto) {
   @DomainField({ description: 'The domain whose pool gets the server.' })
   domain: string;
 }
 
-export class AddServersDto {
+export class AddServersDto extends DryRunDto {
   @DomainField({ description: 'The domain whose pool gets the servers.' })
   domain: string;
 
@@ -63,17 +64,20 @@ export class AddServersDto {
   servers: ServerInputDto[];
 }
 
-export class SetServerStateDto extends ServerRefDto {
+/** A server and `dry_run`: all that removing one takes. */
+export class RemoveServerDto extends IntersectionType(ServerRefDto, DryRunDto) {}
+
+export class SetServerStateDto extends RemoveServerDto {
   @EnumField(SERVER_STATES, { description: 'The state to set.', example: 'drain' })
   state: ServerState;
 }
 
-export class SetServerWeightDto extends ServerRefDto {
+export class SetServerWeightDto extends RemoveServerDto {
   @WeightField()
   weight: number;
 }
 
-export class SetDomainStateDto extends PickType(SetServerStateDto, ['state']) {
+export class SetDomainStateDto extends PickType(SetServerStateDto, ['state', 'dry_run']) {
   @DomainField({ description: 'The domain whose servers, all of them, to set.' })
   domain: string;
 }
@@ -90,13 +94,17 @@ export class WaitDrainDto {
 }
 
 /** Bodies of the REST routes, whose paths hold domain and slot. */
+export class AddServerBodyDto extends OmitType(AddServerDto, ['domain']) {}
 export class AddServersBodyDto extends OmitType(AddServersDto, ['domain']) {}
-export class StateBodyDto extends PickType(SetServerStateDto, ['state']) {}
-export class WeightBodyDto extends PickType(SetServerWeightDto, ['weight']) {}
+export class StateBodyDto extends PickType(SetServerStateDto, ['state', 'dry_run']) {}
+export class WeightBodyDto extends PickType(SetServerWeightDto, ['weight', 'dry_run']) {}
 export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
 export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
 
-export class ServersDto {
+/** A server that was added or changed, or would be. */
+export class ChangedServerDto extends IntersectionType(ServerDto, PlannedDto) {}
+
+export class ServersDto extends PlannedDto {
   @ArrayField(ServerDto, { description: 'The servers, in the order they were given.' })
   servers: ServerDto[];
 }
@@ -106,7 +114,10 @@ export class ServerListDto extends PageDto {
   items: ServerDto[];
 }
 
-export class RemovedServerDto extends PickType(ServerDto, ['slot', 'name', 'ip', 'http_port']) {}
+export class RemovedServerDto extends IntersectionType(
+  PickType(ServerDto, ['slot', 'name', 'ip', 'http_port']),
+  PlannedDto,
+) {}
 
 export class DomainStateDto extends ServersDto {
   @StringField({ description: 'The domain.', example: 'example.com' })

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { DryRunDto } from '../common/dry-run.dto.js';
 import { McpTool } from '../common/operation.js';
 import { paginate } from '../common/page.js';
 import { serverName } from '../common/routing.js';
@@ -20,11 +21,12 @@ import {
 import {
   AddServerDto,
   AddServersDto,
+  ChangedServerDto,
   DomainStateDto,
   ListServersDto,
   RemovedServerDto,
+  RemoveServerDto,
   ServerListDto,
-  ServerRefDto,
   SetDomainStateDto,
   SetServerStateDto,
   SetServerWeightDto,
@@ -69,12 +71,12 @@ export class ServersService {
       'Adds a server to the pool of a domain; it gets requests as soon as the answer is there. Every domain that ' +
       'shares the pool gets it too. Slot 0 takes the lowest free slot; a slot that holds this very address already is ' +
       'left as it is. For several at once use haproxy_add_servers; haproxy_domain_health then tells whether it is up.',
-    output: ServerDto,
+    output: ChangedServerDto,
     errors: ['domain_not_found', 'slot_taken', 'pool_full'],
   })
-  async add(input: AddServerDto): Promise<ServerDto> {
+  async add(input: AddServerDto): Promise<ChangedServerDto> {
     this.#networks.check(input.ip);
-    return this.#one((draft) => addServers(draft, input.domain, [input], this.settings.maxSlots));
+    return this.#one((draft) => addServers(draft, input.domain, [input], this.settings.maxSlots), input);
   }
 
   @McpTool({
@@ -89,10 +91,10 @@ export class ServersService {
   })
   async addMany(input: AddServersDto): Promise<ServersDto> {
     for (const server of input.servers) this.#networks.check(server.ip);
-    const servers = await this.#commit((draft) =>
-      addServers(draft, input.domain, input.servers, this.settings.maxSlots),
+    return this.#change(
+      (draft) => addServers(draft, input.domain, input.servers, this.settings.maxSlots),
+      input,
     );
-    return { servers };
   }
 
   @McpTool({
@@ -105,13 +107,17 @@ export class ServersService {
     destructive: true,
     errors: ['domain_not_found', 'server_not_found'],
   })
-  async remove(input: ServerRefDto): Promise<RemovedServerDto> {
-    const { value } = await this.persistence.commit((draft) => removeServer(draft, input.domain, input.slot));
+  async remove(input: RemoveServerDto): Promise<RemovedServerDto> {
+    const { value, planned } = await this.persistence.change(
+      (draft) => removeServer(draft, input.domain, input.slot),
+      input,
+    );
     return {
       slot: value.slot,
       name: serverName(value.pool, value.slot),
       ip: value.server.ip,
       http_port: value.server.http_port,
+      ...planned,
     };
   }
 
@@ -121,12 +127,15 @@ export class ServersService {
     description:
       'Puts one server in or out of service. ready: gets requests. drain: gets no new ones, those under way and sticky ones go on. maint: out of service, ' +
       'health checks stopped. Before maintenance use drain, then haproxy_wait_drain, then maint; afterwards ready.',
-    output: ServerDto,
+    output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'server_not_found'],
   })
-  async setState(input: SetServerStateDto): Promise<ServerDto> {
-    return this.#one((draft) => [changeServer(draft, input.domain, input.slot, { state: input.state })]);
+  async setState(input: SetServerStateDto): Promise<ChangedServerDto> {
+    return this.#one(
+      (draft) => [changeServer(draft, input.domain, input.slot, { state: input.state })],
+      input,
+    );
   }
 
   @McpTool({
@@ -136,12 +145,15 @@ export class ServersService {
       'Sets how large a share of the requests a server gets: its weight divided by the sum of the weights of its ' +
       'pool. 0 sends it no new requests. To shift traffic between two servers, raise one and lower the other in ' +
       'steps, and look at haproxy_stats with scope=server in between.',
-    output: ServerDto,
+    output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'server_not_found'],
   })
-  async setWeight(input: SetServerWeightDto): Promise<ServerDto> {
-    return this.#one((draft) => [changeServer(draft, input.domain, input.slot, { weight: input.weight })]);
+  async setWeight(input: SetServerWeightDto): Promise<ChangedServerDto> {
+    return this.#one(
+      (draft) => [changeServer(draft, input.domain, input.slot, { weight: input.weight })],
+      input,
+    );
   }
 
   @McpTool({
@@ -157,21 +169,24 @@ export class ServersService {
     errors: ['domain_not_found'],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
-    const servers = await this.#commit((draft) => changeDomainState(draft, input.domain, input.state));
+    const changed = await this.#change((draft) => changeDomainState(draft, input.domain, input.state), input);
     const { name, pool } = requirePool(this.persistence.state, input.domain);
     const shared_with = pool.domains.filter((other) => other !== input.domain).slice(0, 100);
-    return { domain: input.domain, pool: name, shared_with, state: input.state, servers };
+    return { domain: input.domain, pool: name, shared_with, state: input.state, ...changed };
   }
 
-  async #one(change: Change<PlacedServer[]>): Promise<ServerDto> {
-    const [server] = await this.#commit(change);
+  async #one(change: Change<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
+    const {
+      servers: [server],
+      ...planned
+    } = await this.#change(change, input);
     if (!server) throw new Error('invariant: a change of one server describes one server');
-    return server;
+    return { ...server, ...planned };
   }
 
-  async #commit(change: Change<PlacedServer[]>): Promise<ServerDto[]> {
-    const { value } = await this.persistence.commit(change);
-    return this.#describe(value);
+  async #change(change: Change<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
+    const { value, planned } = await this.persistence.change(change, input);
+    return { servers: await this.#describe(value), ...planned };
   }
 
   /** The saved servers with what HAProxy says of them now. */

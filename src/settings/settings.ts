@@ -40,6 +40,8 @@ export class Settings {
     /** Long work and how it ended, for those who ask about it after a restart. */
     operations: string;
     token: string;
+    /** Who changed what. */
+    audit: string;
     /** The owner lock. */
     lock: string;
     /** What was taken over from a HAProxy in use at the first start. */
@@ -47,6 +49,8 @@ export class Settings {
     /** What the HAProxy that the suite runs writes to stdout and stderr. */
     haproxyLog: string;
   };
+  /** When a new audit file is begun, and how many are kept, the current one included. */
+  readonly auditLimits: { maxBytes: number; maxFiles: number };
   readonly folders: { certs: string; run: string };
   readonly poolCount: number;
   readonly maxSlots: number;
@@ -83,9 +87,14 @@ export class Settings {
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
+      audit: join(this.home, 'data/audit.jsonl'),
       lock: join(this.home, 'run/suite.lock'),
       adoption: join(this.home, 'data/adoption.json'),
       haproxyLog: join(this.home, 'data/haproxy.log'),
+    };
+    this.auditLimits = {
+      maxBytes: integer(env, 'AUDIT_MAX_MB', 10, 1, 1000) * 1024 * 1024,
+      maxFiles: integer(env, 'AUDIT_FILES', 10, 2, 1000),
     };
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };
     this.runtime = runtimeAddress(env);

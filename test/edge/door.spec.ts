@@ -55,6 +55,7 @@ describe('the door', () => {
 
   it.each([
     ['/healthz', 200],
+    // No HAProxy runs beside this suite.
     ['/readyz', 503],
     ['/healthz/', 404],
     ['/nothing', 404],

@@ -228,6 +228,9 @@ export async function startFixture(
     HAPROXY_SOCKET: join(home, 'run/none.sock'),
     MCP_HOST: '127.0.0.1',
     MCP_PORT: String(port),
+    // Nothing runs at the other end: the edge answers by itself, and what needs HAProxy is tested elsewhere.
+    HAPROXY_CONTROL: 'systemd',
+    HAPROXY_SOCKET: join(home, 'run/api.sock'),
     TRUSTED_NETWORKS: '',
     ...env,
   });

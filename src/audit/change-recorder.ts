@@ -1,0 +1,69 @@
+import { Injectable } from '@nestjs/common';
+import {
+  type CallContext,
+  callContext,
+  type RecordedChange,
+  runWithCallContext,
+} from '../common/call-context.js';
+import { AppError } from '../common/errors.js';
+import { type AuditEntry, AuditLog, entryOf } from '../persistence/audit-log.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+
+/**
+ * Sees to it that every change has a line in the audit log. What is committed through PersistenceService has its line
+ * written with the commit; this writes the others: refused, failed, without effect, or not kept in `servers.json`.
+ */
+@Injectable()
+export class ChangeRecorder {
+  /** Errors that have a line already, on their way from the service to the edge. */
+  readonly #known = new WeakSet<object>();
+
+  constructor(
+    private readonly audit: AuditLog,
+    private readonly persistence: PersistenceService,
+  ) {}
+
+  /**
+   * Runs a change by the caller of now. One that is part of another is told of with that one.
+   *
+   * @throws what `work` throws; AppError storage_failed before it is begun, while the audit log cannot be written
+   */
+  async run<T>(operation: string, given: Record<string, unknown>, work: () => Promise<T>): Promise<T> {
+    const caller = callContext();
+    if (caller.change) return work();
+    await this.audit.checkWritable();
+    const change: RecordedChange = { operation, arguments: given, saved: false };
+    const recorded = { ...caller, change };
+    try {
+      const result = await runWithCallContext(recorded, work);
+      if (!change.saved) await this.#line(recorded, 'ok');
+      return result;
+    } catch (error) {
+      // Changes of one group fail with one and the same error: here each gets its line all the same.
+      if (typeof error === 'object' && error !== null) this.#known.add(error);
+      await this.#line(recorded, outcomeOf(error));
+      throw error;
+    }
+  }
+
+  /** A line for a change that was refused before it reached its service. */
+  async refused(
+    operation: string,
+    given: Record<string, unknown>,
+    { actor, via }: Pick<CallContext, 'actor' | 'via'>,
+    error: unknown,
+  ): Promise<void> {
+    if (typeof error === 'object' && error !== null && this.#known.has(error)) return;
+    const change: RecordedChange = { operation, arguments: given, saved: false };
+    await this.#line({ ...callContext(), actor, via, change }, outcomeOf(error));
+  }
+
+  #line(caller: CallContext & { change: RecordedChange }, outcome: AuditEntry['outcome']): Promise<void> {
+    const { revision } = this.persistence.state;
+    return this.audit.append(entryOf(caller, caller.change.operation, revision, revision, outcome));
+  }
+}
+
+function outcomeOf(error: unknown): AuditEntry['outcome'] {
+  return error instanceof AppError ? error.code : 'internal_error';
+}

@@ -1,0 +1,45 @@
+import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import type { Observable } from 'rxjs';
+import { AppError } from './errors.js';
+import { declaredFields, fromText } from './field.js';
+import { operationOf } from './operation.js';
+
+type Bag = Record<string, unknown> | null | undefined;
+
+/**
+ * Over REST, `dry_run` may stand in the query or in the body of any request that changes something: whoever asks for
+ * a dry run where it is not looked for would otherwise get the real thing.
+ */
+@Injectable()
+export class DryRunInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const operation = operationOf(context.getHandler());
+    if (operation && !operation.readOnly) {
+      const request = context.switchToHttp().getRequest<FastifyRequest>();
+      const knows = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
+      place(request, knows);
+    }
+    return next.handle();
+  }
+}
+
+/** @throws AppError validation_failed where the operation knows no dry run */
+function place(request: FastifyRequest, knows: boolean): void {
+  const query = request.query as Bag;
+  const body = request.body as Bag;
+  const given = [query?.['dry_run'], typeof body === 'object' ? body?.['dry_run'] : undefined]
+    .filter((value) => value !== undefined)
+    .map((value) => fromText(value, /^(?:true|false)$/, (text) => text === 'true'));
+  if (given.length === 0) return;
+  if (!knows) {
+    const message = 'is not known here: this operation cannot say beforehand what it would change';
+    throw new AppError('validation_failed', `dry_run ${message}.`, {
+      errors: [{ field: 'dry_run', message }],
+    });
+  }
+  // What is neither true nor false is refused by the field's rule; of the two, true changes nothing.
+  const dry_run = given.find((value) => typeof value !== 'boolean') ?? given.includes(true);
+  if (request.method === 'DELETE') request.query = { ...query, dry_run };
+  else request.body = { ...body, dry_run };
+}

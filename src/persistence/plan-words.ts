@@ -1,0 +1,58 @@
+import type { PlanStepDto } from '../common/dry-run.dto.js';
+import { domainOfMapKey, serverName, type Step } from '../common/routing.js';
+
+/** A step in HAProxy as callers read it. */
+export function describeStep(step: Step): PlanStepDto {
+  const name = 'key' in step ? domainOfMapKey(step.key) : serverName(step.pool, step.slot);
+  return { target: 'haproxy', action: step.op, name, text: `${name} ${wordsOf(step)}` };
+}
+
+function wordsOf(step: Step): string {
+  switch (step.op) {
+    case 'set_weight':
+      return `gets weight ${step.weight}`;
+    case 'set_state':
+      return `becomes ${step.state}`;
+    case 'remove_server':
+      return 'is removed; requests under way finish';
+    case 'add_domain':
+      return `is routed to ${step.pool}`;
+    case 'set_domain':
+      return `is routed to ${step.pool} from now on`;
+    case 'del_domain':
+      return 'is not routed any more';
+    default: {
+      const { ip, http_port, weight, state } = step.server;
+      const address = ip.includes(':') ? `[${ip}]` : ip;
+      return `becomes ${address}:${http_port}, weight ${weight}, ${state}`;
+    }
+  }
+}
+
+/** What writing `after` over `before` does to a file, or undefined where it does nothing. */
+export function describeFile(path: string, before: string, after: string): PlanStepDto | undefined {
+  if (before === after) return undefined;
+  const old = before.split('\n');
+  const fresh = after.split('\n');
+  const added = countMissing(fresh, old);
+  const removed = countMissing(old, fresh);
+  return {
+    target: 'file',
+    action: 'write_file',
+    name: path,
+    text: `${path}: ${added} line(s) added, ${removed} removed`,
+  };
+}
+
+/** How many of the lines the others do not have, each counted as often as it stands there. */
+function countMissing(lines: readonly string[], others: readonly string[]): number {
+  const left = new Map<string, number>();
+  for (const line of others) left.set(line, (left.get(line) ?? 0) + 1);
+  let missing = 0;
+  for (const line of lines) {
+    const count = left.get(line) ?? 0;
+    if (count === 0) missing += 1;
+    else left.set(line, count - 1);
+  }
+  return missing;
+}

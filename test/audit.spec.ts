@@ -1,0 +1,304 @@
+import { readFile, rename, symlink, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+interface Line {
+  seq: number;
+  time: string;
+  actor: string;
+  via: string;
+  operation: string;
+  arguments: Record<string, unknown>;
+  revision_before: number;
+  revision_after: number;
+  outcome: string;
+}
+
+interface Page {
+  items: Line[];
+  next_cursor: string | null;
+  total: number;
+}
+
+interface Planned {
+  dry_run?: boolean;
+  plan?: { target: string; action: string; name: string; text: string }[];
+  servers?: unknown[];
+}
+
+const ADMIN = 'admin-token-0123456789';
+const READER = 'reader-token-0123456789';
+
+let home: Home;
+let suite: Suite;
+let client: Client;
+
+const logFile = () => join(home.path, 'data/audit.jsonl');
+const lines = async () =>
+  (await readFile(logFile(), 'utf8'))
+    .trimEnd()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line);
+const lastLine = async () => (await lines()).at(-1);
+const stateOf = () =>
+  Promise.all(
+    (['servers.json', 'domains.map', 'pools.cfg'] as const).map((name) => readFile(home.file(name), 'utf8')),
+  );
+const connect = async (token: string) => {
+  const connected = new Client({ name: 'test', version: '1' });
+  await connected.connect(
+    new StreamableHTTPClientTransport(new URL(`${suite.url}/mcp`), {
+      requestInit: { headers: { authorization: `Bearer ${token}` } },
+    }),
+  );
+  return connected;
+};
+
+beforeAll(async () => {
+  home = await makeHome(oldestHaproxy());
+  await writeFile(home.file('mcp-token.env'), `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n`, {
+    mode: 0o600,
+  });
+  suite = await Suite.start(home);
+  client = await connect(ADMIN);
+});
+afterAll(async () => {
+  await client.close();
+  await suite.stop();
+  await home.remove();
+});
+
+describe('the audit log', () => {
+  it('tells of a change over REST: who, what, and between which revisions', async () => {
+    await suite.api('POST', '/domains', { domain: 'A.Example', ip: '127.0.0.1', http_port: 9 });
+    expect(await lastLine()).toEqual({
+      seq: 1,
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/) as string,
+      actor: 'admin',
+      via: 'rest',
+      operation: 'haproxy_add_domain',
+      arguments: { domain: 'a.example', ip: '127.0.0.1', http_port: 9, dry_run: false },
+      revision_before: 0,
+      revision_after: 1,
+      outcome: 'ok',
+    });
+  });
+
+  it('tells of a change over MCP in the same words', async () => {
+    await client.callTool({
+      name: 'haproxy_add_servers',
+      arguments: { domain: 'a.example', servers: '[{"slot":3,"ip":"::1","http_port":80}]' },
+    });
+    expect(await lastLine()).toMatchObject({
+      via: 'mcp',
+      actor: 'admin',
+      operation: 'haproxy_add_servers',
+      arguments: { domain: 'a.example', servers: [{ slot: 3, ip: '::1', http_port: 80, weight: 1 }] },
+      revision_before: 1,
+      revision_after: 2,
+      outcome: 'ok',
+    });
+  });
+
+  it.each([
+    ['POST', '/domains', { domain: 'a.example' }, 'haproxy_add_domain', 'domain_exists'],
+    ['POST', '/domains', { domain: 'not a domain' }, 'haproxy_add_domain', 'validation_failed'],
+    ['DELETE', '/domains/b.example', undefined, 'haproxy_remove_domain', 'domain_not_found'],
+    [
+      'PUT',
+      '/domains/a.example/servers/9/state',
+      { state: 'ready' },
+      'haproxy_set_server_state',
+      'server_not_found',
+    ],
+  ] as const)('tells of %s %s that is refused', async (method, path, body, operation, outcome) => {
+    const before = (await lines()).length;
+    await suite.api(method, path, body);
+    expect((await lines()).slice(before)).toMatchObject([
+      { operation, outcome, via: 'rest', revision_before: 2, revision_after: 2 },
+    ]);
+  });
+
+  it('tells what a tool refused, and what a reader tried', async () => {
+    const before = (await lines()).length;
+    await client.callTool({ name: 'haproxy_add_domain', arguments: { domain: '' } });
+    const reader = await connect(READER);
+    await reader.callTool({ name: 'haproxy_remove_domain', arguments: { domain: 'a.example' } });
+    await reader.close();
+    const headers = { authorization: `Bearer ${READER}` };
+    await fetch(`${suite.url}/api/v1/domains/a.example`, { method: 'DELETE', headers });
+    const remove = { operation: 'haproxy_remove_domain', outcome: 'forbidden', actor: 'readonly' };
+    expect((await lines()).slice(before)).toMatchObject([
+      {
+        operation: 'haproxy_add_domain',
+        outcome: 'validation_failed',
+        via: 'mcp',
+        arguments: { domain: '' },
+      },
+      { ...remove, via: 'mcp', arguments: { domain: 'a.example' } },
+      { ...remove, via: 'rest', arguments: { domain: 'a.example' } },
+    ]);
+  });
+
+  it('has a line for what changes nothing, and none for what only reads', async () => {
+    const before = (await lines()).length;
+    await suite.api('GET', '/domains');
+    await suite.api('GET', '/audit');
+    await suite.api('PUT', '/domains/a.example', { ip: '127.0.0.1', http_port: 9 });
+    expect((await lines()).slice(before)).toMatchObject([
+      { operation: 'haproxy_put_domain', revision_before: 2, revision_after: 2, outcome: 'ok' },
+    ]);
+  });
+
+  it('has one line, in order, for each of many changes at once', async () => {
+    const before = (await lines()).length;
+    const names = Array.from({ length: 40 }, (_, number) => `m${number}.example`);
+    await Promise.all(names.map((domain) => suite.api('POST', '/domains', { domain })));
+    const added = (await lines()).slice(before);
+    expect(added.map((line) => line.revision_after)).toEqual(names.map((_, number) => 3 + number));
+    expect(added.map((line) => String(line.arguments['domain'])).toSorted()).toEqual(names.toSorted());
+    expect((await lines()).map(({ seq }) => seq)).toEqual((await lines()).map((_, index) => index + 1));
+  });
+
+  it('is read page by page, newest first, also with the read-only token', async () => {
+    const all = (await lines()).toReversed();
+    const seen: Line[] = [];
+    let cursor: string | null = null;
+    do {
+      const query: string = cursor === null ? '' : `&cursor=${cursor}`;
+      const response = await fetch(`${suite.url}/api/v1/audit?limit=7${query}`, {
+        headers: { authorization: `Bearer ${READER}` },
+      });
+      const page = (await response.json()) as Page;
+      expect(page.total).toBe(all.length);
+      expect(page.items.length).toBeLessThanOrEqual(7);
+      seen.push(...page.items);
+      cursor = page.next_cursor;
+    } while (cursor !== null);
+    expect(seen).toEqual(all);
+    expect(await suite.api('GET', '/audit?cursor=x')).toMatchObject({ status: 422 });
+    const { tools } = await client.listTools();
+    expect(tools.map(({ name }) => name)).not.toContain('haproxy_audit');
+  });
+});
+
+describe('a dry run', () => {
+  const dry = async (method: string, path: string, body?: object): Promise<Planned> => {
+    const before = [await stateOf(), await lines(), await suite.api('GET', '/domains/a.example/servers')];
+    const answer = await suite.api<Planned>(method, path, body);
+    expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(300);
+    expect(answer.body.dry_run).toBe(true);
+    expect([await stateOf(), await lines(), await suite.api('GET', '/domains/a.example/servers')]).toEqual(
+      before,
+    );
+    return answer.body;
+  };
+  const inHaproxy = ({ plan }: Planned) =>
+    plan?.filter(({ target }) => target === 'haproxy').map(({ action, name }) => `${action} ${name}`);
+
+  it.each([
+    [
+      'POST',
+      '/domains',
+      { domain: 'dry.example', ip: '127.0.0.1' },
+      ['put_server pool_42_1', 'add_domain dry.example'],
+    ],
+    ['POST', '/domains', { domain: '*.dry.example', share_with: 'a.example' }, ['add_domain *.dry.example']],
+    ['PUT', '/domains/a.example', { ip: '127.0.0.1', http_port: 9 }, []],
+    [
+      'DELETE',
+      '/domains/a.example',
+      undefined,
+      ['del_domain a.example', 'remove_server pool_1_1', 'remove_server pool_1_3'],
+    ],
+    ['POST', '/domains/a.example/servers', { ip: '127.0.0.2' }, ['put_server pool_1_2']],
+    ['POST', '/domains/a.example/servers/bulk', { servers: [{ ip: '127.0.0.2' }] }, ['put_server pool_1_2']],
+    ['DELETE', '/domains/a.example/servers/3', undefined, ['remove_server pool_1_3']],
+    ['PUT', '/domains/a.example/servers/1/state', { state: 'drain' }, ['set_state pool_1_1']],
+    ['PUT', '/domains/a.example/servers/1/weight', { weight: 7 }, ['set_weight pool_1_1']],
+    ['PUT', '/domains/a.example/state', { state: 'maint' }, ['set_state pool_1_1', 'set_state pool_1_3']],
+  ] as const)(
+    'of %s %s with %j changes nothing and says what would be',
+    async (method, path, body, steps) => {
+      const byQuery = await dry(method, `${path}?dry_run=true`, body);
+      expect(inHaproxy(byQuery)).toEqual(steps);
+      const files = byQuery.plan?.filter(({ target }) => target === 'file').map(({ name }) => name);
+      expect(files?.includes(home.file('servers.json'))).toBe(steps.length > 0);
+      if (body !== undefined) expect(await dry(method, path, { ...body, dry_run: true })).toEqual(byQuery);
+    },
+  );
+
+  it('believes whichever of body and query asks for it, also on DELETE', async () => {
+    await dry('DELETE', '/domains/a.example', { dry_run: true });
+    await dry('POST', '/domains?dry_run=true', { domain: 'dry.example', dry_run: false });
+    expect(await suite.api('POST', '/domains?dry_run=yes', { domain: 'dry.example' })).toMatchObject({
+      status: 422,
+      body: { errors: [{ field: 'dry_run' }] },
+    });
+  });
+
+  it('is refused as the change would be', async () => {
+    expect(await suite.api('POST', '/domains?dry_run=true', { domain: 'a.example' })).toMatchObject({
+      status: 409,
+    });
+  });
+
+  it('is an argument of the tools', async () => {
+    const before = await stateOf();
+    const result = await client.callTool({
+      name: 'haproxy_remove_domain',
+      arguments: { domain: 'a.example', dry_run: true },
+    });
+    const planned = result.structuredContent as Planned;
+    expect(planned).toMatchObject({ domain: 'a.example', pool_freed: true, dry_run: true });
+    expect(planned.plan?.map(({ text }) => text).slice(0, 2)).toEqual([
+      'a.example is not routed any more',
+      'pool_1_1 is removed; requests under way finish',
+    ]);
+    expect(await stateOf()).toEqual(before);
+  });
+});
+
+describe('the audit log and the disk', () => {
+  it('refuses a change that it cannot tell of, before anything is changed', async () => {
+    const before = await stateOf();
+    const text = await readFile(logFile(), 'utf8');
+    // Nothing can be appended to /dev/full, and unlike a full disk it fills nothing else.
+    await rename(logFile(), `${logFile()}.aside`);
+    await symlink('/dev/full', logFile());
+    const refused = await suite.api('POST', '/domains', { domain: 'full.example' });
+    expect(refused).toMatchObject({ status: 507, body: { code: 'storage_failed' } });
+    expect(await stateOf()).toEqual(before);
+    await unlink(logFile());
+    await rename(`${logFile()}.aside`, logFile());
+    expect(await readFile(logFile(), 'utf8')).toBe(text);
+    expect((await suite.api('POST', '/domains', { domain: 'full.example' })).status).toBe(201);
+    const [failed, added] = (await lines()).slice(-2);
+    expect(failed).toMatchObject({ outcome: 'storage_failed', arguments: { domain: 'full.example' } });
+    expect(added).toMatchObject({ outcome: 'ok', arguments: { domain: 'full.example' } });
+  });
+
+  it('goes on after a kill, and says where the log and the state part', async () => {
+    const last = await lastLine();
+    await suite.kill();
+    const revision = last?.revision_after ?? 0;
+    const [line] = [
+      { ...last, seq: (last?.seq ?? 0) + 1, revision_before: revision, revision_after: revision + 1 },
+    ];
+    await writeFile(logFile(), `${await readFile(logFile(), 'utf8')}${JSON.stringify(line)}\n{"seq":`);
+    suite = await Suite.start(home);
+    expect(await lastLine()).toMatchObject({
+      seq: line.seq + 1,
+      actor: 'suite',
+      via: 'internal',
+      operation: 'start',
+      revision_before: revision + 1,
+      revision_after: revision,
+    });
+  });
+});
