@@ -22,7 +22,7 @@ import { VERSION } from './common/product.js';
 import { recordedArguments } from './common/recorded-arguments.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
-import { ToolRegistry } from './mcp/tool-registry.js';
+import { McpMethods } from './mcp/mcp-methods.js';
 import type { Settings } from './settings/settings.js';
 
 /** The most bytes a request body may have. The largest legitimate ones are certificates, of a few kilobytes. */
@@ -78,7 +78,7 @@ export async function createApp(
     new DryRunInterceptor(),
   );
   app.get(AuditedOperations).install();
-  app.get(ToolRegistry).load(app);
+  app.get(McpMethods).load(app);
   SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION), {
     jsonDocumentUrl: 'openapi.json',
     raw: ['json'],

@@ -21,6 +21,7 @@ export class CallContextInterceptor implements NestInterceptor {
       via: 'rest' as const,
       signal: gone.signal,
       progress: () => undefined,
+      log: () => undefined,
     };
     return new Observable((subscriber) =>
       runWithCallContext(call, () => next.handle().subscribe(subscriber)),

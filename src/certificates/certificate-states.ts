@@ -14,10 +14,11 @@ export class CertificateStates extends CertificateSummary {
   }
 
   async certificates(): Promise<readonly CertificateState[]> {
-    const views = await this.views.all();
-    return views.map(({ domain, days_left, loaded, auto_renew }) => {
+    const states: CertificateState[] = [];
+    for (const { domain, days_left, loaded, auto_renew } of await this.views.all()) {
       const problem = auto_renew ? this.managed.get(domain)?.last_error?.detail : undefined;
-      return { domain, days_left, loaded, ...(problem !== undefined && { problem }) };
-    });
+      states.push({ domain, days_left, loaded, ...(problem !== undefined && { problem }) });
+    }
+    return states;
   }
 }

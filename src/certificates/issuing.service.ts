@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../common/errors.js';
+import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeService, type Work } from './acme.service.js';
 import { covers, factsOf } from './certificate-facts.js';
@@ -42,11 +43,13 @@ export class IssuingService {
         await this.deploy.load(file.path, true);
         return false;
       }
-      await this.#obtain(
-        domain,
-        { ...(known ?? NEW_MANAGED), wildcard: wildcard || (known?.wildcard ?? false) },
-        false,
-        work,
+      await metrics.certificate(
+        this.#obtain(
+          domain,
+          { ...(known ?? NEW_MANAGED), wildcard: wildcard || (known?.wildcard ?? false) },
+          false,
+          work,
+        ),
       );
       return true;
     });
@@ -70,7 +73,7 @@ export class IssuingService {
       }
       if (!force && !(await this.isDue(domain))) return false;
       // One that is asked for again although it is good must be another one; one that is due is one for acme.sh too.
-      await this.#obtain(domain, known, true, work);
+      await metrics.certificate(this.#obtain(domain, known, true, work));
       return true;
     });
   }

@@ -167,7 +167,8 @@ export class OperationsService {
     this.#records.set(record.id, record);
     this.#running.set(key, running);
     const { actor, via } = callContext();
-    const context = { actor, via, signal: running.signal, progress: () => undefined };
+    const quiet = { progress: () => undefined, log: () => undefined };
+    const context = { actor, via, signal: running.signal, ...quiet };
     running
       .begin((tools) =>
         runWithCallContext(context, () =>

@@ -12,19 +12,10 @@ import { OperationsService } from './operations.service.js';
 
 const JOB = 'renew-certificates';
 
-/** How the renewals went since the suite started, for metrics. */
-export interface RenewalCounts {
-  succeeded: number;
-  failed: number;
-  /** Seconds since 1970; undefined before the first one. */
-  lastRunSeconds: number | undefined;
-}
-
 /** Renews what is due, one after another: at the minute of the day that was drawn for this installation, or when asked. */
 @Injectable()
 export class RenewalService {
   readonly #logger = new Logger('Certificates');
-  readonly counts: RenewalCounts = { succeeded: 0, failed: 0, lastRunSeconds: undefined };
 
   constructor(
     private readonly settings: Settings,
@@ -62,16 +53,13 @@ export class RenewalService {
         work.progress(isLeft ? `${domain} is left alone after failures` : `looking at ${domain}`);
         if (!isLeft && (await this.issuing.renew(domain, false, work))) {
           report.renewed.push(domain);
-          this.counts.succeeded += 1;
         } else report.skipped.push(domain);
       } catch (error) {
-        this.counts.failed += 1;
         const { code, detail } =
           error instanceof AppError ? error : { code: 'internal_error', detail: messageOf(error) };
         report.failed.push({ domain, code, detail });
       }
     }
-    this.counts.lastRunSeconds = Math.floor(Date.now() / 1000);
     return report;
   }
 

@@ -9,6 +9,8 @@ export interface CallContext {
   signal: AbortSignal;
   /** Tells the caller how far a long call is. `progress` grows; `total` where it is known. */
   progress: (progress: number, total: number | undefined, message: string) => void;
+  /** A line for a caller who wants to follow the work; lost on callers who cannot be told. Never a secret. */
+  log: (level: 'debug' | 'info' | 'warning' | 'error', message: string) => void;
   /** The change that the call is, for the audit log. */
   change?: RecordedChange;
 }
@@ -30,6 +32,7 @@ const INTERNAL: CallContext = {
   via: 'internal',
   signal: new AbortController().signal,
   progress: () => undefined,
+  log: () => undefined,
 };
 
 export function callContext(): CallContext {

@@ -1,7 +1,8 @@
 import { Global, Module } from '@nestjs/common';
+import { ChangeFeed } from './change-feed.js';
 import { Readiness } from './readiness.js';
 
 /** The few things that every layer may ask for. */
 @Global()
-@Module({ providers: [Readiness], exports: [Readiness] })
+@Module({ providers: [ChangeFeed, Readiness], exports: [ChangeFeed, Readiness] })
 export class CommonModule {}

@@ -57,6 +57,13 @@ const driftCheckSeconds = new Histogram({
   registers,
 });
 
+const certificates = new Counter({
+  name: 'haproxy_suite_certificates_issued_total',
+  help: 'Certificates asked of the CA, renewals included, by outcome: done, or the code of the error.',
+  labelNames: ['outcome'] as const,
+  registers,
+});
+
 /** One line each, where the thing is done. What the promise given comes to, the one returned comes to. */
 export const metrics = {
   change: <T>(work: Promise<T>): Promise<T> => observed(work, commitSeconds, changes, 'committed'),
@@ -66,6 +73,8 @@ export const metrics = {
   reconcile: <T>(work: Promise<T>): Promise<T> => observed(work, undefined, reconciles, 'done'),
 
   driftCheck: <T>(work: Promise<T>): Promise<T> => observed(work, driftCheckSeconds),
+
+  certificate: <T>(work: Promise<T>): Promise<T> => observed(work, undefined, certificates),
 
   runtimeError: (error: unknown): void => runtimeErrors.inc({ code: outcomeOf(error) }),
 

@@ -12,6 +12,7 @@ import type { DomainHealthStatus, ServerHealthDto } from './server-health.dto.js
 export const POOLS_WARNING = 0.8;
 /** Renewal begins 30 days before the end; with this many left it has failed for two weeks. */
 const CERTIFICATE_WARNING_DAYS = 14;
+const CERTIFICATE_FAILURE_DAYS = 3;
 
 const ORDER: readonly HealthStatus[] = ['healthy', 'degraded', 'down'];
 
@@ -71,7 +72,7 @@ export function certificatesHealth(
     return { status: 'healthy', detail: 'No certificates.', total: 0 };
   const ends = Math.min(...certificates.map((certificate) => certificate.days_left));
   const words = certificates.flatMap((certificate) => certificateWords(certificate));
-  const status = ends < 0 ? 'down' : words.length > 0 ? 'degraded' : 'healthy';
+  const status = ends < CERTIFICATE_FAILURE_DAYS ? 'down' : words.length > 0 ? 'degraded' : 'healthy';
   const shown = words.slice(0, 10).join('; ') + (words.length > 10 ? `; and ${words.length - 10} more` : '');
   return {
     status,

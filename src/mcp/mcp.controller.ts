@@ -5,16 +5,23 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ChecksAccessItself } from '../access/access.guard.js';
 import { type Principal, principalOf } from '../access/principal.js';
 import { AppError } from '../common/errors.js';
+import { ModernEndpoint } from './modern-endpoint.service.js';
 import { sendRpcError } from './rpc-error.js';
 import { type Session, SessionStore } from './session-store.js';
 
 const METHODS = new Set(['GET', 'POST', 'DELETE']);
 
-/** Streamable HTTP (MCP 2025-11-25, basic/transports): one session per client, one path for everything. */
+/**
+ * Streamable HTTP, one path for both eras: up to 2025-11-25 (basic/transports) one session per client, since 2026-07-28
+ * no sessions. Each request says by itself which it is.
+ */
 @ApiExcludeController()
 @Controller('mcp')
 export class McpController {
-  constructor(private readonly sessions: SessionStore) {}
+  constructor(
+    private readonly sessions: SessionStore,
+    private readonly modern: ModernEndpoint,
+  ) {}
 
   @All()
   @ChecksAccessItself()
@@ -24,6 +31,10 @@ export class McpController {
     if (!METHODS.has(request.method)) {
       void reply.header('allow', 'GET, POST, DELETE');
       sendRpcError(reply, 405, -32000, 'Method not allowed: use POST, GET or DELETE.');
+      return;
+    }
+    if (await this.modern.takes(request)) {
+      await this.modern.handle(request, reply, principal);
       return;
     }
     const session = await this.sessionFor(request, reply, principal);

@@ -1,8 +1,15 @@
 import { Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { AccessModule } from '../access/access.module.js';
+import { Completer } from './completer.js';
+import { DeclaredMethods } from './declared-methods.js';
+import { LegacyServerFactory } from './legacy-server.factory.js';
 import { McpController } from './mcp.controller.js';
-import { McpServerFactory } from './mcp-server.factory.js';
+import { McpMethods } from './mcp-methods.js';
+import { ModernEndpoint } from './modern-endpoint.service.js';
+import { PromptRegistry } from './prompt-registry.js';
+import { ResourceRegistry } from './resource-registry.js';
+import { ResourceUpdates } from './resource-updates.js';
 import { SessionStore } from './session-store.js';
 import { ToolCaller } from './tool-caller.js';
 import { ToolRegistry } from './tool-registry.js';
@@ -10,7 +17,19 @@ import { ToolRegistry } from './tool-registry.js';
 @Module({
   imports: [DiscoveryModule, AccessModule],
   controllers: [McpController],
-  providers: [ToolRegistry, ToolCaller, McpServerFactory, SessionStore],
-  exports: [ToolRegistry],
+  providers: [
+    Completer,
+    DeclaredMethods,
+    LegacyServerFactory,
+    McpMethods,
+    ModernEndpoint,
+    PromptRegistry,
+    ResourceRegistry,
+    ResourceUpdates,
+    SessionStore,
+    ToolCaller,
+    ToolRegistry,
+  ],
+  exports: [McpMethods, ModernEndpoint],
 })
 export class McpModule {}

@@ -1,7 +1,15 @@
 import type { FastifyReply } from 'fastify';
 
+export const INVALID_PARAMS = -32_602;
+export const INTERNAL_ERROR = -32_603;
+
 /** A JSON-RPC error that belongs to no request, as MCP answers what it cannot read. */
 export function sendRpcError(reply: FastifyReply, status: number, code: number, message: string): void {
   const body = { jsonrpc: '2.0', id: null, error: { code, message } };
   void reply.status(status).type('application/json').send(JSON.stringify(body));
+}
+
+/** Thrown by a handler, it becomes the error of the answer as it is; the SDK's own class would repeat its name in it. */
+export function rpcError(code: number, message: string, data?: object): Error {
+  return Object.assign(new Error(message), { code, ...(data && { data }) });
 }

@@ -5,7 +5,7 @@ import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { Principal } from '../access/principal.js';
 import { messageOf } from '../common/errors.js';
-import { McpServerFactory } from './mcp-server.factory.js';
+import { LegacyServerFactory } from './legacy-server.factory.js';
 
 export const MAX_SESSIONS = 256;
 const IDLE_MS = 30 * 60_000;
@@ -31,7 +31,7 @@ export class SessionStore implements BeforeApplicationShutdown {
   private reaper: NodeJS.Timeout | undefined;
   private closing = false;
 
-  constructor(private readonly servers: McpServerFactory) {}
+  constructor(private readonly servers: LegacyServerFactory) {}
 
   get size(): number {
     return this.sessions.size;

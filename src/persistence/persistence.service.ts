@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { ChangeFeed } from '../common/change-feed.js';
 import type { DryRunDto, PlannedDto, PlanStepDto } from '../common/dry-run.dto.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
@@ -10,7 +11,7 @@ import { OwnerLock } from './owner-lock.js';
 import { describeFile, describeStep } from './plan-words.js';
 import { preparedTogether } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
-import { inverse, poolsWith } from './state-changes.js';
+import { inverse, poolsWith, touchedDomains } from './state-changes.js';
 import { parseState, renderState } from './state-json.js';
 import { type FileDifference, StateFiles, type FileText } from './state-files.js';
 import { asStorageError } from './storage-error.js';
@@ -35,6 +36,7 @@ export class PersistenceService {
   constructor(
     private readonly settings: Settings,
     private readonly audit: AuditLog,
+    private readonly feed: ChangeFeed = new ChangeFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
     this.#queue = new WriterQueue((changes) => this.#commitTogether(changes));
@@ -254,7 +256,9 @@ export class PersistenceService {
       });
       storage(error);
     }
+    const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
+    this.feed.tell({ topic: 'routing', revision, domains });
   }
 
   async #writeFiles(files: readonly FileText[]): Promise<void> {

@@ -17,3 +17,15 @@ export function inverse(change: StateChange, before: State): StateChange {
     domains: new Map([...change.domains.keys()].map((domain) => [domain, before.poolOf(domain)])),
   };
 }
+
+/** The domains that go elsewhere, or whose pool has other servers, than before. Ask before the change is folded in. */
+export function touchedDomains(change: StateChange, before: State): string[] {
+  const touched = new Set(change.domains.keys());
+  for (const [name, pool] of change.pools) {
+    const former = before.pool(name);
+    // A pool may have thousands of names, which one more of them does not touch.
+    if (former?.servers === pool?.servers) continue;
+    for (const domain of [...(former?.domains ?? []), ...(pool?.domains ?? [])]) touched.add(domain);
+  }
+  return [...touched];
+}

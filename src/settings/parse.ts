@@ -67,6 +67,21 @@ export function list(env: Environment, name: string, fallback: string): readonly
     .filter((item) => item !== '');
 }
 
+/** Comma-separated, each one of `allowed`; all of them where it is not set or empty. */
+export function someOf<T extends string>(
+  env: Environment,
+  name: string,
+  allowed: readonly T[],
+): readonly T[] {
+  const values = list(env, name, '');
+  if (values.length === 0) return allowed;
+  return values.map((value) => {
+    const found = allowed.find((candidate) => candidate === value.toLowerCase());
+    if (found === undefined) throw new SettingsError(name, value, `some of ${allowed.join(', ')}`);
+    return found;
+  });
+}
+
 export function cidrList(env: Environment, name: string, fallback: string): readonly string[] {
   const values = list(env, name, fallback);
   for (const value of values) {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../common/domain-name.js';
+import { TOOLSETS, type Toolset } from '../common/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
   cidrList,
@@ -9,6 +10,7 @@ import {
   path,
   port,
   SettingsError,
+  someOf,
   text,
   trimmed,
   type Environment,
@@ -71,6 +73,9 @@ export class Settings {
   /** When due certificates are renewed; undefined for daily at a random minute, kept across restarts. */
   readonly renewCron: string | undefined;
 
+  /** Which tools MCP shows; REST has all of them. */
+  readonly mcp: { toolsets: readonly Toolset[]; readOnly: boolean };
+
   /** @throws SettingsError with one line naming the variable, the value and what is allowed. */
   constructor(env: Environment) {
     this.api = { host: text(env, 'MCP_HOST', '0.0.0.0'), port: port(env, 'MCP_PORT', 8000) };
@@ -115,6 +120,10 @@ export class Settings {
     this.acme = acmeSettings(env, this.home);
     this.renewCron = renewCron(env);
     this.logLevel = oneOf(env, 'LOG_LEVEL', ['DEBUG', 'INFO', 'WARNING', 'ERROR'], 'INFO');
+    this.mcp = {
+      toolsets: someOf(env, 'MCP_TOOLSETS', TOOLSETS),
+      readOnly: oneOf(env, 'MCP_READ_ONLY', ['true', 'false'], 'false') === 'true',
+    };
   }
 }
 

@@ -38,6 +38,18 @@ const environment = () => ({
 const issue = (body: object, on = lab) => on.api('POST', '/certificates?wait=true', body);
 const info = (domain: string) => lab.api('GET', `/certificates/${domain}`);
 
+/** What a failure must leave as it is: the file, acme.sh's folder of the domain, and what HAProxy serves. */
+async function untouched(domain: string, fail: () => Promise<void>): Promise<void> {
+  const file = lab.path(`certs/${domain}.pem`);
+  const before = await readFile(file, 'utf8');
+  const home = await filesBelow(lab.path('acme/certs', `${domain}_ecc`));
+  const serial = await lab.servedSerial(domain);
+  await fail();
+  expect(await readFile(file, 'utf8')).toBe(before);
+  expect(await filesBelow(lab.path('acme/certs', `${domain}_ecc`))).toEqual(home);
+  expect(await lab.servedSerial(domain)).toBe(serial);
+}
+
 beforeAll(async () => {
   pebble = await startPebble();
   cloudflare = await startFakeCloudflare(pebble, TOKEN);
@@ -144,7 +156,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
     await client.connect(
       new StreamableHTTPClientTransport(new URL(`${lab.url}/mcp`), {
         requestInit: { headers: { authorization: `Bearer ${await lab.token()}` } },
-      }) as Parameters<Client['connect']>[0],
+      }),
     );
     try {
       const { tools } = await client.listTools();
@@ -227,17 +239,6 @@ describe('long work', { timeout: TIMEOUT }, () => {
 });
 
 describe('what fails', { timeout: TIMEOUT }, () => {
-  const untouched = async (domain: string, fail: () => Promise<void>) => {
-    const file = lab.path(`certs/${domain}.pem`);
-    const before = await readFile(file, 'utf8');
-    const home = await filesBelow(lab.path('acme/certs', `${domain}_ecc`));
-    const serial = await lab.servedSerial(domain);
-    await fail();
-    expect(await readFile(file, 'utf8')).toBe(before);
-    expect(await filesBelow(lab.path('acme/certs', `${domain}_ecc`))).toEqual(home);
-    expect(await lab.servedSerial(domain)).toBe(serial);
-  };
-
   it('a zone that is not owned is told before acme.sh is asked', async () => {
     const { status, body } = await issue({ domain: 'not-owned.test' });
     expect(status).toBe(502);

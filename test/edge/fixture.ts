@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Body, Controller, Delete, Get, Injectable, Module, Param, Post, Query } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiTags, IntersectionType } from '@nestjs/swagger';
-import { startApp } from '../../src/app.js';
+import { type AppOptions, startApp } from '../../src/app.js';
 import { callContext } from '../../src/common/call-context.js';
 import { AppError } from '../../src/common/errors.js';
 import {
@@ -207,9 +207,12 @@ export interface Running {
 /** Variables and a token file, for tests that know their tokens. */
 export const withTokens = { tokens: `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n` };
 
-/** The suite with the things above, in a folder of its own, on a free port of 127.0.0.1. */
+/** The suite with the things above (or other modules), in a folder of its own, on a free port of 127.0.0.1. */
 export async function startFixture(
-  { tokens }: { tokens?: string } = {},
+  {
+    tokens,
+    modules = [ThingsModule],
+  }: { tokens?: string; modules?: NonNullable<AppOptions['modules']> } = {},
   env: Record<string, string> = {},
 ): Promise<Running> {
   const home = await mkdtemp(join(tmpdir(), 'suite-edge-'));
@@ -229,12 +232,10 @@ export async function startFixture(
     ...env,
   });
   const tidy = () => rm(home, { recursive: true, force: true });
-  const app = await startApp(settings, { modules: [ThingsModule], logger: false }).catch(
-    async (error: unknown) => {
-      await tidy();
-      throw error;
-    },
-  );
+  const app = await startApp(settings, { modules, logger: false }).catch(async (error: unknown) => {
+    await tidy();
+    throw error;
+  });
   const stop = async () => {
     await app.close();
     await tidy();

@@ -59,9 +59,40 @@ export async function makeCertificate(folder: string, options: MakeOptions): Pro
     ...extensions.flatMap((extension) => ['-addext', extension]),
     ...signer,
   ]);
+  return read(file('crt'), file('key'));
+}
+
+/** One whose time was over in February 2020. `openssl req` makes none; `openssl ca` does. */
+export async function makeExpiredCertificate(folder: string, name: string): Promise<MadeCertificate> {
+  sequence += 1;
+  const file = (extension: string) => join(folder, `made-${sequence}.${extension}`);
+  await writeFile(file('index'), '');
+  await writeFile(
+    file('cnf'),
+    `[ca]\ndefault_ca=own\n[own]\ndatabase=${file('index')}\nnew_certs_dir=${folder}\ndefault_md=sha256\n` +
+      `serial=${file('serial')}\npolicy=any\nx509_extensions=names\n[any]\ncommonName=supplied\n[names]\nsubjectAltName=DNS:${name}\n`,
+  );
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', file('key')];
+  await run('openssl', ['req', '-new', ...key, '-out', file('csr'), '-subj', `/CN=${name}`]);
+  const validity = ['-startdate', '20200101000000Z', '-enddate', '20200201000000Z'];
+  const out = ['-in', file('csr'), '-keyfile', file('key'), '-out', file('crt'), '-notext'];
+  await run('openssl', [
+    'ca',
+    '-batch',
+    '-selfsign',
+    '-rand_serial',
+    '-config',
+    file('cnf'),
+    ...validity,
+    ...out,
+  ]);
+  return read(file('crt'), file('key'));
+}
+
+async function read(certificateFile: string, keyFile: string): Promise<MadeCertificate> {
   const [certificate, key] = await Promise.all([
-    readFile(file('crt'), 'utf8'),
-    readFile(file('key'), 'utf8'),
+    readFile(certificateFile, 'utf8'),
+    readFile(keyFile, 'utf8'),
   ]);
   return { certificate, key, pem: certificate + key };
 }

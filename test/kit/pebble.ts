@@ -63,8 +63,18 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
     }),
   );
   const dnsServer = new Background(toolPath('pebble-challtestsrv'), [
-    ...['-dns01', `127.0.0.1:${dns}`, '-management', `127.0.0.1:${dnsManagement}`],
-    ...['-http01', '', '-https01', '', '-tlsalpn01', '', '-doh', ''],
+    '-dns01',
+    `127.0.0.1:${dns}`,
+    '-management',
+    `127.0.0.1:${dnsManagement}`,
+    '-http01',
+    '',
+    '-https01',
+    '',
+    '-tlsalpn01',
+    '',
+    '-doh',
+    '',
   ]);
   const pebble = new Background(
     toolPath('pebble'),

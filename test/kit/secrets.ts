@@ -5,9 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** Collects the argument lists of all processes of this machine, as anyone can read them, until told to stop. */
 export function watchArguments(): { stop(): Promise<string> } {
   const seen = new Set<string>();
-  let isStopped = false;
+  const stopped = new AbortController();
   const watching = (async () => {
-    while (!isStopped) {
+    while (!stopped.signal.aborted) {
       for (const entry of await readdir('/proc')) {
         if (!/^\d+$/.test(entry)) continue;
         const text = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
@@ -18,7 +18,7 @@ export function watchArguments(): { stop(): Promise<string> } {
   })();
   return {
     stop: async () => {
-      isStopped = true;
+      stopped.abort();
       await watching;
       return [...seen].join('\n');
     },
@@ -26,17 +26,19 @@ export function watchArguments(): { stop(): Promise<string> } {
 }
 
 /** Every regular file, with its text and whether others than its owner may read it, folders above `folder` aside. */
-export async function filesBelow(folder: string): Promise<{ path: string; text: string; isOpen: boolean }[]> {
-  const isClosed = ((await stat(folder)).mode & 0o055) === 0;
+export async function filesBelow(
+  folder: string,
+  isReachable = true,
+): Promise<{ path: string; text: string; isOpen: boolean }[]> {
+  const isListed = isReachable && ((await stat(folder)).mode & 0o055) !== 0;
   const found: { path: string; text: string; isOpen: boolean }[] = [];
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) {
-      const inner = await filesBelow(path);
-      found.push(...inner.map((file) => ({ ...file, isOpen: file.isOpen && !isClosed })));
+      found.push(...(await filesBelow(path, isListed)));
     } else if (entry.isFile()) {
       const { mode } = await stat(path);
-      found.push({ path, text: await readFile(path, 'latin1'), isOpen: !isClosed && (mode & 0o044) !== 0 });
+      found.push({ path, text: await readFile(path, 'latin1'), isOpen: isListed && (mode & 0o044) !== 0 });
     }
   }
   return found;

@@ -39,6 +39,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
   let two: Backend;
 
   const ask = async (host: string) => (await get(haproxy.httpPort, host)).body;
+  const conf = (name: string) => confFile(haproxy, name);
   const live = async () => {
     const servers = await tamper(haproxy, 'show servers state');
     const fields = servers
@@ -144,9 +145,8 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
   });
 
   it('leaves a configuration that HAProxy starts from, and keeps the map as it was beside the new one', async () => {
-    await writeFile(confFile(haproxy, 'domains.map'), 'old.example pool_1\nonly-in-file.example pool_5\n');
+    await writeFile(conf('domains.map'), 'old.example pool_1\nonly-in-file.example pool_5\n');
     await start();
-    const conf = (name: string) => confFile(haproxy, name);
     expect(await readFile(conf('pools.cfg'), 'utf8')).not.toContain('backend');
     expect(await readFile(conf('domains.map'), 'utf8')).toBe(
       'old.example pool_1\nnew.example pool_1\n.wild.example pool_2\nempty.example pool_3\n',
@@ -159,7 +159,6 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
 
   it('moves the pools to pools.cfg once haproxy.cfg does not declare them any more', async () => {
     const { app } = await start();
-    const conf = (name: string) => confFile(haproxy, name);
     const config = await readFile(conf('haproxy.cfg'), 'utf8');
     await writeFile(conf('haproxy.cfg'), config.replace(staticPools(), ''));
     await app.get(DriftService).check();
@@ -207,19 +206,19 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
   it('writes nothing while HAProxy is out of reach, and adopts it when it answers', async () => {
     const socket = `${haproxy.home}/run/elsewhere.sock`;
     suite = await observe(haproxy, { HAPROXY_SOCKET: socket, HAPROXY_POOL_COUNT: String(POOLS) });
-    const map = await readFile(confFile(haproxy, 'domains.map'), 'utf8');
+    const map = await readFile(conf('domains.map'), 'utf8');
     expect((await suite.api('POST', '/domains', { domain: 'x.example' })).body).toMatchObject({
       code: 'haproxy_unavailable',
     });
     expect((await suite.tool<{ status: string }>('haproxy_health')).status).toBe('down');
-    expect(existsSync(confFile(haproxy, 'servers.json'))).toBe(false);
-    expect(existsSync(confFile(haproxy, 'pools.cfg'))).toBe(true);
-    expect(await readFile(confFile(haproxy, 'domains.map'), 'utf8')).toBe(map);
+    expect(existsSync(conf('servers.json'))).toBe(false);
+    expect(existsSync(conf('pools.cfg'))).toBe(true);
+    expect(await readFile(conf('domains.map'), 'utf8')).toBe(map);
     await symlink(haproxy.socket, socket);
     await suite.untilReady();
     expect((await suite.api('GET', '/domains')).body).toMatchObject({ total: 3 });
     expect((await suite.api('POST', '/domains', { domain: 'x.example' })).status).toBe(201);
-    expect(JSON.parse(await readFile(confFile(haproxy, 'servers.json'), 'utf8'))).toMatchObject({
+    expect(JSON.parse(await readFile(conf('servers.json'), 'utf8'))).toMatchObject({
       revision: 2,
     });
   });

@@ -1,0 +1,46 @@
+import { Injectable } from '@nestjs/common';
+import type { CompleteResult } from '@modelcontextprotocol/sdk/types.js';
+import { completionOf } from '../common/resource.js';
+import { DeclaredMethods } from './declared-methods.js';
+import { PromptRegistry } from './prompt-registry.js';
+import { ResourceRegistry } from './resource-registry.js';
+import { INVALID_PARAMS, rpcError } from './rpc-error.js';
+
+/** The most that MCP lets an answer hold (server/utilities/completion). */
+const MOST = 100;
+
+export interface CompletionRequest {
+  ref: { type: 'ref/prompt'; name: string } | { type: 'ref/resource'; uri: string };
+  argument: { name: string; value: string };
+}
+
+/** Completes arguments of prompts and variables of resource templates by their names, from what services offer. */
+@Injectable()
+export class Completer {
+  private sources: ReadonlyMap<string, (typed: string) => Promise<unknown>> = new Map();
+
+  constructor(
+    private readonly methods: DeclaredMethods,
+    private readonly prompts: PromptRegistry,
+    private readonly resources: ResourceRegistry,
+  ) {}
+
+  load(): void {
+    this.sources = new Map(this.methods.find(completionOf).map(({ declared, call }) => [declared, call]));
+  }
+
+  /** @throws Error with the JSON-RPC code -32602 where there is no such prompt or template */
+  async complete({ ref, argument }: CompletionRequest): Promise<CompleteResult> {
+    const known =
+      ref.type === 'ref/prompt'
+        ? this.prompts.list().some(({ name }) => name === ref.name)
+        : this.resources.isTemplate(ref.uri) || this.resources.exists(ref.uri);
+    if (!known)
+      throw rpcError(INVALID_PARAMS, 'There is no such prompt or resource template to complete for.');
+    const found = await this.sources.get(argument.name)?.(argument.value);
+    const values = Array.isArray(found) ? found.map(String) : [];
+    return {
+      completion: { values: values.slice(0, MOST), total: values.length, hasMore: values.length > MOST },
+    };
+  }
+}

@@ -1,0 +1,116 @@
+import { Injectable } from '@nestjs/common';
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import {
+  CallToolRequestSchema,
+  CompleteRequestSchema,
+  GetPromptRequestSchema,
+  ListPromptsRequestSchema,
+  ListResourcesRequestSchema,
+  ListResourceTemplatesRequestSchema,
+  ListToolsRequestSchema,
+  type LoggingLevel,
+  ReadResourceRequestSchema,
+  type ServerNotification,
+  type ServerRequest,
+  SetLevelRequestSchema,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
+} from '@modelcontextprotocol/sdk/types.js';
+import type { Principal } from '../access/principal.js';
+import type { Caller } from './catalogue.js';
+import { McpMethods } from './mcp-methods.js';
+import { progressSender } from './progress.js';
+import { ResourceUpdates } from './resource-updates.js';
+import { INVALID_PARAMS, rpcError } from './rpc-error.js';
+import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from './server-info.js';
+
+const LEVELS: readonly LoggingLevel[] = [
+  'debug',
+  'info',
+  'notice',
+  'warning',
+  'error',
+  'critical',
+  'alert',
+  'emergency',
+];
+/** What is sent to a client that has not said what it wants to see. */
+const DEFAULT_LEVEL: LoggingLevel = 'warning';
+/** URIs that one session may watch. */
+const MAX_SUBSCRIPTIONS = 1000;
+
+type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
+
+/** Makes the protocol side of one session, for the revisions from 2024-11-05 to 2025-11-25. */
+@Injectable()
+export class LegacyServerFactory {
+  constructor(
+    private readonly methods: McpMethods,
+    private readonly updates: ResourceUpdates,
+  ) {}
+
+  create(principal: Principal): Server {
+    const { tools, caller, resources, prompts, completer } = this.methods;
+    const server = new Server(SERVER_INFO, { capabilities: CAPABILITIES, instructions: INSTRUCTIONS });
+    let level = DEFAULT_LEVEL;
+    server.setRequestHandler(SetLevelRequestSchema, ({ params }) => {
+      level = params.level;
+      return {};
+    });
+    const callerOf = (extra: Extra): Caller => ({
+      principal,
+      signal: extra.signal,
+      progress: progressSender(extra._meta?.progressToken, extra.sendNotification),
+      log: (of, data) => {
+        if (LEVELS.indexOf(of) < LEVELS.indexOf(level)) return;
+        const params = { level: of, logger: SERVER_INFO.name, data };
+        extra.sendNotification({ method: 'notifications/message', params }).catch(() => undefined);
+      },
+      native: { era: '2025', extra },
+    });
+    server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.list(principal.readOnly) }));
+    server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
+      caller.call(params.name, params.arguments, callerOf(extra)),
+    );
+    server.setRequestHandler(ListResourcesRequestSchema, () => ({ resources: resources.list() }));
+    server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
+      resourceTemplates: resources.templates(),
+    }));
+    server.setRequestHandler(ReadResourceRequestSchema, async ({ params }, extra) => ({
+      contents: [await resources.read(params.uri, callerOf(extra))],
+    }));
+    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list() }));
+    server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
+      prompts.get(params.name, params.arguments ?? {}, callerOf(extra)),
+    );
+    server.setRequestHandler(CompleteRequestSchema, ({ params }) => completer.complete(params));
+    this.serveSubscriptions(server);
+    return server;
+  }
+
+  private serveSubscriptions(server: Server): void {
+    const { resources } = this.methods;
+    /** Canonical URI → as the client wrote it, which is how it is told. */
+    const watched = new Map<string, string>();
+    let stop: (() => void) | undefined;
+    server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
+      if (!resources.exists(uri))
+        throw rpcError(-32_002, `There is no resource ${uri.slice(0, 300)}.`, { uri });
+      if (watched.size >= MAX_SUBSCRIPTIONS)
+        throw rpcError(INVALID_PARAMS, `A session can watch ${MAX_SUBSCRIPTIONS} resources at most.`);
+      watched.set(resources.canonical(uri), uri);
+      stop ??= this.updates.listen((changed) => {
+        for (const [canonical, given] of watched)
+          if (changed.has(canonical)) server.sendResourceUpdated({ uri: given }).catch(() => undefined);
+      });
+      return {};
+    });
+    server.setRequestHandler(UnsubscribeRequestSchema, ({ params: { uri } }) => {
+      watched.delete(resources.canonical(uri));
+      return {};
+    });
+    // Not an EventTarget: the library has this one hook.
+    Object.assign(server, { onclose: () => stop?.() });
+  }
+}

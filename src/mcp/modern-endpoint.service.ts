@@ -1,0 +1,105 @@
+import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
+import {
+  createMcpHandler,
+  isLegacyRequest,
+  type McpHttpHandler,
+  type McpRequestContext,
+  Server,
+  type ServerContext,
+  type Tool,
+} from '@modelcontextprotocol/server';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../access/principal.js';
+import type { Caller } from './catalogue.js';
+import { McpMethods } from './mcp-methods.js';
+import { progressSender } from './progress.js';
+import { ResourceUpdates } from './resource-updates.js';
+import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from './server-info.js';
+import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
+
+/** Streams of `subscriptions/listen` at the same time. */
+const MAX_LISTENERS = 256;
+
+/** The 2026-07-28 revision: no sessions, each request carries what it needs, a server lives as long as one request. */
+@Injectable()
+export class ModernEndpoint implements BeforeApplicationShutdown {
+  readonly handler: McpHttpHandler;
+  private readonly logger = new Logger('mcp');
+  private readonly stopUpdates: () => void;
+
+  constructor(
+    private readonly methods: McpMethods,
+    updates: ResourceUpdates,
+  ) {
+    this.handler = createMcpHandler((context) => this.create(principalOfContext(context)), {
+      legacy: 'reject',
+      maxSubscriptions: MAX_LISTENERS,
+      onerror: (error) => this.logger.debug(error.message),
+    });
+    this.stopUpdates = updates.listen((uris) => {
+      for (const uri of uris) this.handler.notify.resourceUpdated(uri);
+    });
+  }
+
+  /** Whether the request is one of this era. What claims to be and is broken is this era's to refuse. */
+  async takes({ raw, body }: FastifyRequest): Promise<boolean> {
+    if (raw.method !== 'POST') return false;
+    return !(await isLegacyRequest(webRequest(raw, new AbortController().signal), body ?? null));
+  }
+
+  async handle({ raw, body }: FastifyRequest, reply: FastifyReply, principal: Principal): Promise<void> {
+    const response = reply.hijack().raw;
+    const gone = goneSignal(response);
+    const authInfo = { token: '', clientId: principal.actor, scopes: [], extra: { principal } };
+    const answer = await this.handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null });
+    await sendWebResponse(answer, response, gone);
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopUpdates();
+    await this.handler.close();
+  }
+
+  private create(principal: Principal): Server {
+    const { tools, caller, resources, prompts, completer } = this.methods;
+    const server = new Server(SERVER_INFO, { capabilities: CAPABILITIES, instructions: INSTRUCTIONS });
+    // The two libraries write the type of a JSON Schema down differently; on the wire it is one.
+    server.setRequestHandler('tools/list', () => ({ tools: tools.list(principal.readOnly) as Tool[] }));
+    server.setRequestHandler('tools/call', ({ params }, context) =>
+      caller.call(params.name, params.arguments, callerOf(context, principal)),
+    );
+    server.setRequestHandler('resources/list', () => ({ resources: resources.list() }));
+    server.setRequestHandler('resources/templates/list', () => ({
+      resourceTemplates: resources.templates(),
+    }));
+    server.setRequestHandler('resources/read', async ({ params }, context) => ({
+      contents: [await resources.read(params.uri, callerOf(context, principal))],
+    }));
+    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list() }));
+    server.setRequestHandler('prompts/get', ({ params }, context) =>
+      prompts.get(params.name, params.arguments ?? {}, callerOf(context, principal)),
+    );
+    server.setRequestHandler('completion/complete', ({ params }) => completer.complete(params));
+    return server;
+  }
+}
+
+function callerOf(context: ServerContext, principal: Principal): Caller {
+  const { signal, _meta, notify, log } = context.mcpReq;
+  return {
+    principal,
+    signal,
+    progress: progressSender(_meta?.progressToken, notify),
+    // The library holds it to the level that the request itself names, and drops it where it names none.
+    log: (level, data) => {
+      log(level, data, SERVER_INFO.name).catch(() => undefined);
+    },
+    native: { era: '2026', context },
+  };
+}
+
+function principalOfContext({ authInfo }: McpRequestContext): Principal {
+  const principal = authInfo?.extra?.['principal'] as Principal | undefined;
+  if (!principal) throw new Error('invariant: the controller names who asks');
+  return principal;
+}

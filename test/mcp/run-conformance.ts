@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '../..');
+const PRELOAD = join(import.meta.dirname, 'glob-sync.mjs');
+
+export interface Check {
+  id: string;
+  status: string;
+  errorMessage?: string;
+}
+
+export interface ConformanceReport {
+  exitCode: number | null;
+  output: string;
+  /** Scenario → its checks. */
+  scenarios: ReadonlyMap<string, readonly Check[]>;
+}
+
+/** Runs one of the official suites as its users do, against a server that is there already. */
+export async function runConformance(
+  suite: '@modelcontextprotocol/conformance' | 'conformance-2025',
+  given: readonly string[],
+): Promise<ConformanceReport> {
+  const folder = await mkdtemp(join(tmpdir(), 'conformance-'));
+  try {
+    const command = join(ROOT, 'node_modules', suite, 'dist/index.js');
+    const child = spawn(process.execPath, ['--import', PRELOAD, command, 'server', ...given, '-o', folder], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'] ?? '', NO_COLOR: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    const exitCode = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', resolve);
+    });
+    return { exitCode, output, scenarios: await readChecks(folder) };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The checks that ended so, one line each, so that a difference is readable. */
+export function checksThat(status: 'FAILURE' | 'WARNING', { scenarios }: ConformanceReport): string[] {
+  return [...scenarios].flatMap(([scenario, checks]) =>
+    checks
+      .filter((check) => check.status === status)
+      .map(({ id, errorMessage = '' }) => `${scenario}: ${id}: ${errorMessage}`),
+  );
+}
+
+async function readChecks(folder: string): Promise<Map<string, Check[]>> {
+  const found = new Map<string, Check[]>();
+  for (const name of (await readdir(folder)).toSorted()) {
+    // server-SCENARIO-TIMESTAMP
+    const scenario = name.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T[\d-]+Z$/, '');
+    const text = await readFile(join(folder, name, 'checks.json'), 'utf8');
+    found.set(scenario, JSON.parse(text) as Check[]);
+  }
+  return found;
+}
