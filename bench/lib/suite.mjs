@@ -73,7 +73,7 @@ export async function startSuite(binary, size, env = {}) {
   };
 }
 
-function call(agent, port, method, path, headers = {}, body = undefined) {
+function call(agent, port, method, path, headers = {}, body) {
   return new Promise((resolve, reject) => {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const length = text === undefined ? {} : { 'content-length': Buffer.byteLength(text) };
