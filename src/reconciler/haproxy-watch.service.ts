@@ -1,8 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../common/errors.js';
 import { Readiness } from '../common/readiness.js';
+import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { Settings } from '../settings/settings.js';
+import { PoolReload } from './pool-reload.js';
 import { ReconcilerService, type RestoreReport } from './reconciler.service.js';
 
 /** A restarted HAProxy is to be noticed within a second. One look costs one connection and under a millisecond. */
@@ -19,13 +22,18 @@ export class HaproxyWatchService {
   #look: Promise<void> | undefined;
   #pid: number | undefined;
   #complaint = '';
+  readonly #pools: PoolReload;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly readiness: Readiness,
-  ) {}
+    control: HaproxyControlService,
+    settings: Settings,
+  ) {
+    this.#pools = new PoolReload(reconciler, control, settings);
+  }
 
   /** The first look is made at once; `ready` follows its success. */
   start(): void {
@@ -54,7 +62,9 @@ export class HaproxyWatchService {
       this.#logger.warn(
         `HAProxy is a new process (pid ${pid}, before ${this.#pid}); the saved state is put into it`,
       );
-    await this.persistence.exclusively(() => this.adoptProcess(pid));
+    await this.persistence.exclusively(async () => {
+      await this.adoptProcess((await this.#pools.reloadIfNeeded()) ? (await this.runtime.info()).pid : pid);
+    });
   }
 
   /**

@@ -14,7 +14,8 @@ import { FirstStart } from './adoption.js';
 import { textOf } from './adoption-sources.js';
 import { compareRouting, type Difference } from './drift.js';
 import { plan } from './plan.js';
-import { RoutingView } from './routing-view.js';
+import { MOST_POOLS, poolsToDeclare, refuseNewPools } from './pool-limits.js';
+import { RoutingView, type Sides } from './routing-view.js';
 
 /** What a restore found different and put right. */
 export interface RestoreReport {
@@ -38,6 +39,8 @@ export class ReconcilerService implements RoutingTarget {
   #restoreCertificates: () => Promise<number> = async () => 0;
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
+  /** Whether HAProxy makes pools at run time; as it was when it was last looked at. */
+  #dynamic = false;
   readonly #first: FirstStart;
 
   constructor(
@@ -59,17 +62,33 @@ export class ReconcilerService implements RoutingTarget {
     return this.#view !== undefined;
   }
 
+  /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
+  get poolLimit(): { count: number; dynamic: boolean } {
+    return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
+  }
+
+  /**
+   * Pools that HAProxy can get only by reading its files again: those whose servers it should have, and with `all`
+   * those that pools.cfg declares besides. Empty where it can make them itself.
+   */
+  async poolsToReload(all: boolean): Promise<string[]> {
+    if ((await this.runtime.capabilities()).dynamicBackends) return [];
+    const present = await this.runtime.pools();
+    const { pools } = this.persistence.state;
+    const names = all
+      ? poolsToDeclare(this.settings.poolCount, pools.keys()).filter((name) => !this.#declared.has(name))
+      : [...pools.keys()].filter((name) => (pools.get(name)?.servers.size ?? 0) > 0);
+    return names.filter((name) => !present.has(name));
+  }
+
   /** HAProxy may have become another process or been changed by someone: look before the next step. */
   forget(): void {
     this.#view = undefined;
   }
 
   renderPools(pools: ReadonlyMap<string, Pool>): string {
-    let highest = this.settings.poolCount;
-    for (const name of pools.keys()) highest = Math.max(highest, poolNumber(name) ?? 0);
     let text = POOLS_HEADER;
-    for (let number = 1; number <= highest; number += 1) {
-      const name = `pool_${number}`;
+    for (const name of poolsToDeclare(this.settings.poolCount, pools.keys())) {
       if (this.#declared.has(name)) continue;
       text += renderPool(name, pools.get(name)?.servers ?? NO_SERVERS);
     }
@@ -93,8 +112,7 @@ export class ReconcilerService implements RoutingTarget {
 
   async preview(change: StateChange, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.#look(before.routing()));
-    const { from, to } = view.sidesOf(change);
-    return plan(from, to, view.parked);
+    return this.#plan(view.sidesOf(change), view);
   }
 
   async #apply(change: StateChange, before: State): Promise<void> {
@@ -136,7 +154,7 @@ export class ReconcilerService implements RoutingTarget {
     this.forget();
     const desired = state.routing();
     const view = await this.#look(desired);
-    const steps = plan(view.routing, desired, view.parked);
+    const steps = this.#planRestore(view, desired);
     await this.#take(steps, view);
     const named = new Set(steps.filter((step) => 'key' in step).map((step) => step.key));
     const servers = new Set(
@@ -169,21 +187,52 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   async #advance(change: StateChange, view: RoutingView): Promise<void> {
-    const { from, to } = view.sidesOf(change);
-    await this.#take(plan(from, to, view.parked), view);
+    await this.#take(this.#plan(view.sidesOf(change), view), view);
   }
 
   async #revert(change: StateChange, before: State): Promise<void> {
     await this.#advance(inverse(change, before), await this.#look(before.routing()));
   }
 
+  /** Only a change takes a pool away, and only the pool it frees: others may be somebody else's. */
+  #plan({ from, to, backends }: Sides, view: RoutingView): Step[] {
+    const stays = (pool: string): boolean => !this.#dynamic || this.#isFixed(pool);
+    const steps = plan(from, to, view.parked, backends && { backends, stays });
+    return this.#dynamic ? steps : refuseNewPools(steps);
+  }
+
+  /**
+   * Of the pools that are missing, those that have servers are made. One without is made by the first change that
+   * needs it; an adopted HAProxy may have names that point at nothing, and nothing is changed about that.
+   */
+  #planRestore(view: RoutingView, desired: Routing): Step[] {
+    const { backends } = view;
+    const steps = plan(view.routing, desired, view.parked, backends && { backends, stays: () => true });
+    const needed = steps.filter(
+      (step) =>
+        step.op !== 'add_pool' ||
+        (this.#dynamic && !this.#isFixed(step.pool)) ||
+        (desired.pools.get(step.pool)?.size ?? 0) > 0,
+    );
+    return this.#dynamic ? needed : refuseNewPools(needed);
+  }
+
+  /** Declared whether used or not, by pools.cfg, by the operator, or by whoever had servers in it before us. */
+  #isFixed(pool: string): boolean {
+    return (
+      (poolNumber(pool) ?? 0) <= this.settings.poolCount ||
+      this.#declared.has(pool) ||
+      this.#first.leftPools.has(pool)
+    );
+  }
+
   async #take(steps: readonly Step[], view: RoutingView): Promise<void> {
-    const { parked } = steps.length === 0 ? { parked: [] } : await this.runtime.apply(steps);
-    view.fold(steps, parked);
+    if (steps.length > 0) view.fold(steps, await this.runtime.apply(steps));
     this.#view = view;
   }
 
   async #look(desired: Routing): Promise<RoutingView> {
+    this.#dynamic = (await this.runtime.capabilities()).dynamicBackends;
     return new RoutingView(await this.runtime.readRouting(), desired, this.#first.leftPools);
   }
 }
