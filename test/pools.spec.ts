@@ -1,18 +1,13 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from './kit/backend.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
+import { haproxyVersions, makesPools } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const DECLARED = 3;
 const MANY = 300;
-
-/** Whether HAProxy makes backends while it runs. */
-function makesPools(version: string): boolean {
-  return Number(version.split('.')[1]) >= 4;
-}
 
 function ask(home: Home, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -121,6 +116,21 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
 
       // Those are declared in pools.cfg now, and can be deleted all the same.
       expect((await importOf(suite, [{ domain: 'd1.test', ...domain() }], '?mode=replace')).status).toBe(200);
+      expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
+    });
+
+    it('cuts no request when a pool goes, and takes the pool again that could not be deleted', async () => {
+      for (const name of ['p2', 'p3', 'p4'])
+        await suite.api('POST', '/domains', { domain: `${name}.cut.test`, ...domain() });
+      const slow = get(home.httpPort, 'p4.cut.test', '/slow?ms=1500');
+      await until(() => backend.lastPath === '/slow?ms=1500', { what: 'the request being at the server' });
+      expect((await suite.api('DELETE', '/domains/p4.cut.test')).status).toBe(200);
+      expect(await poolsOf(home)).toContain('pool_4');
+      const again = await suite.api('POST', '/domains', { domain: 'p5.cut.test', ...domain() });
+      expect(again.body).toMatchObject({ pool: 'pool_4' });
+      expect(await answers('p5.cut.test')).toBe('here');
+      expect(await slow).toMatchObject({ status: 200, body: 'here' });
+      for (const name of ['p2', 'p3', 'p5']) await suite.api('DELETE', `/domains/${name}.cut.test`);
       expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
     });
 
