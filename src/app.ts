@@ -83,7 +83,6 @@ export async function createApp(
     jsonDocumentUrl: 'openapi.json',
     raw: ['json'],
     customSiteTitle: 'HAProxy Suite',
-    swaggerOptions: { persistAuthorization: true },
   });
   return app;
 }

@@ -161,7 +161,7 @@ describe('the audit log', () => {
     await Promise.all(names.map((domain) => suite.api('POST', '/domains', { domain })));
     const added = (await lines()).slice(before);
     expect(added.map((line) => line.revision_after)).toEqual(names.map((_, number) => 3 + number));
-    expect(added.map((line) => String(line.arguments['domain'])).toSorted()).toEqual(names.toSorted());
+    expect(new Set(added.map((line) => line.arguments['domain']))).toEqual(new Set(names));
     expect((await lines()).map(({ seq }) => seq)).toEqual((await lines()).map((_, index) => index + 1));
   });
 

@@ -6,6 +6,7 @@ import { contains, networks } from '../common/ip-address.js';
 import type { Settings } from '../settings/settings.js';
 
 const LOOPBACK = networks(['127.0.0.0/8', '::1/128']);
+const FORWARDING = ['x-forwarded-for', 'forwarded', 'via'];
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 interface Authority {
@@ -19,13 +20,16 @@ interface Authority {
  */
 export class AllowedNames {
   private readonly hosts: ReadonlySet<string>;
+  private readonly publicHost: string | undefined;
   private readonly origins: ReadonlySet<string>;
 
-  constructor(settings: Pick<Settings, 'api' | 'allowedHosts' | 'allowedOrigins'>) {
+  constructor(settings: Pick<Settings, 'api' | 'allowedHosts' | 'allowedOrigins' | 'publicHost'>) {
     const named = (settings.allowedHosts ?? []).map(
       (name) => parseAuthority(name)?.host ?? name.toLowerCase(),
     );
-    this.hosts = new Set(['localhost', bare(settings.api.host), ...named]);
+    const own = [settings.api.host, settings.publicHost ?? 'localhost'].map((name) => bare(name));
+    this.publicHost = settings.publicHost;
+    this.hosts = new Set(['localhost', ...own, ...named]);
     this.origins = new Set(settings.allowedOrigins.map((origin) => normalOrigin(origin) ?? origin));
   }
 
@@ -41,6 +45,16 @@ export class AllowedNames {
     const normal = normalOrigin(origin);
     if (normal === undefined || !(this.origins.has(normal) || isSameOrigin(normal, host)))
       throw refused('Pages of this Origin may not call this service. Add the Origin to ALLOWED_ORIGINS.');
+  }
+
+  /**
+   * Whether a proxy of this machine passed the request on: HAProxy in front, under the public name, or any that says
+   * so and connects from the very address it connects to. Only ever a reason to ask for a token.
+   */
+  isForwarded(request: IncomingMessage): boolean {
+    if (this.publicHost !== undefined && this.hostOf(request)?.host === this.publicHost) return true;
+    const { remoteAddress, localAddress } = request.socket;
+    return remoteAddress === localAddress && FORWARDING.some((name) => request.headers[name] !== undefined);
   }
 
   /** The foreign origin that a page calls from with our leave, in the form the browser sends it. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { BlockList } from 'node:net';
 import { Injectable, Logger } from '@nestjs/common';
+import { isDocsPath } from '../common/docs-path.js';
 import { AppError } from '../common/errors.js';
 import { contains, networks } from '../common/ip-address.js';
 import { Settings } from '../settings/settings.js';
@@ -40,7 +41,7 @@ export class DoorService {
     if (OPEN_PATHS.has(path)) return undefined;
     this.names.check(request);
     if (!exists) return undefined;
-    const given = bearerOf(request);
+    const given = bearerOf(request) || basicOf(request, path);
     const name = typeof given === 'string' ? this.tokens.find(given) : undefined;
     if (name !== undefined) return { kind: name, actor: name, readOnly: name === 'readonly' };
     const network = this.networkOf(request);
@@ -53,7 +54,10 @@ export class DoorService {
   }
 
   /** Both ends must lie in one network: 100.64.0.0/10 is also carrier NAT, and only a real interface has both. */
-  private networkOf({ socket }: IncomingMessage): string | undefined {
+  private networkOf(request: IncomingMessage): string | undefined {
+    // HAProxy connects from this machine, perhaps from an address in a trusted network; its clients do not.
+    if (this.names.isForwarded(request)) return undefined;
+    const { socket } = request;
     const remote = plainAddress(socket.remoteAddress ?? '');
     const local = plainAddress(socket.localAddress ?? '');
     if (remote === '' || local === '') return undefined;
@@ -71,6 +75,21 @@ export class DoorService {
       );
     await this.failures.wait(count);
   }
+}
+
+/**
+ * The token as the password of HTTP Basic (RFC 7617), which is what a browser can be asked for. Taken only where
+ * nothing can be changed: a browser sends it by itself, also when another site made it ask.
+ */
+function basicOf(request: IncomingMessage, path: string): string | false | undefined {
+  const { method, headers } = request;
+  if (headers.authorization === undefined) return undefined;
+  if (!isDocsPath(path) || (method !== 'GET' && method !== 'HEAD')) return false;
+  if (headerCount(request, 'authorization') !== 1) return false;
+  const encoded = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(headers.authorization)?.[1] ?? '';
+  const pair = Buffer.from(encoded, 'base64').toString('utf8');
+  const colon = pair.indexOf(':');
+  return colon === -1 ? false : pair.slice(colon + 1);
 }
 
 /** The token; false where the header is there but holds none; undefined without one. */

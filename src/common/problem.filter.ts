@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { isDocsPath } from './docs-path.js';
 import { AppError, type ErrorCode, messageOf } from './errors.js';
 
 export const PROBLEM_JSON = 'application/problem+json';
@@ -23,10 +24,16 @@ export class ProblemFilter implements ExceptionFilter {
     this.render(error, request, reply);
   }
 
-  protected render(error: AppError, _request: FastifyRequest, reply: FastifyReply): void {
-    if (error.status === 401) void reply.header('www-authenticate', 'Bearer');
+  protected render(error: AppError, request: FastifyRequest, reply: FastifyReply): void {
+    if (error.status === 401) void reply.header('www-authenticate', challenges(request.url));
     void reply.status(error.status).type(PROBLEM_JSON).send(JSON.stringify(error.toProblem()));
   }
+}
+
+/** A browser asks its user for a password only where it is told to, and only the docs are for browsers. */
+function challenges(url: string): string[] {
+  const docs = isDocsPath(url.split('?', 1)[0] ?? '');
+  return docs ? ['Bearer', 'Basic realm="haproxy-suite (password: a token)", charset="UTF-8"'] : ['Bearer'];
 }
 
 /** `route` (method and path) is named where there is no such route. */

@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -162,6 +162,22 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
     expect(metrics.body).toContain('haproxy_process_uptime_seconds');
   });
 
+  it('shows the suite under its public name: the path /mcp, over TLS, and nothing else', async () => {
+    const env = { MCP_PUBLIC_HOST: 'example.test', MCP_HOST: '127.0.0.1', MCP_PORT: String(one.port) };
+    settings = await settingsFor(binary, home.path, port, env);
+    unlinkSync(settings.files.config);
+    await ensureConfig(settings);
+    certificate(settings.folders.certs);
+    const { output } = await checkConfiguration(binary.path, [settings.files.config, settings.files.pools]);
+    expect(output).not.toMatch(/WARNING|ALERT/);
+    await start();
+    const tls = Number(settings.httpsBinds[0]?.split(':').at(-1));
+    expect(await overHttp2(tls, '/mcp?x')).toMatchObject({ body: 'one', headers: { ':status': 200 } });
+    expect(await overHttp2(tls, '/docs')).toMatchObject({ headers: { ':status': 404 } });
+    expect(await get(port, 'Example.Test.:80', '/mcp')).toMatchObject({ status: 403 });
+    expect((await get(port, 'sub.example.test')).body).toBe('two');
+  });
+
   it('a server that closes without an answer is no failure while another serves', async () => {
     const half = await freePort();
     writeFileSync(
@@ -193,7 +209,12 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
   });
 });
 
-async function settingsFor(binary: HaproxyBinary, home: string, port: number): Promise<Settings> {
+async function settingsFor(
+  binary: HaproxyBinary,
+  home: string,
+  port: number,
+  env: Record<string, string> = {},
+): Promise<Settings> {
   return loadSettings({
     HAPROXY_HOME: home,
     HAPROXY_BIN: binary.path,
@@ -202,6 +223,7 @@ async function settingsFor(binary: HaproxyBinary, home: string, port: number): P
     HAPROXY_HTTP_BIND: `127.0.0.1:${port}`,
     HAPROXY_HTTPS_BIND: `127.0.0.1:${await freePort()}`,
     HAPROXY_METRICS_BIND: `127.0.0.1:${await freePort()}`,
+    ...env,
   });
 }
 
@@ -210,7 +232,7 @@ function certificate(folder: string): void {
   copyFileSync(join(import.meta.dirname, 'fixtures/example.test.pem'), join(folder, 'example.test.pem'));
 }
 
-async function overHttp2(port: number) {
+async function overHttp2(port: number, path = '/') {
   const { connect: connectHttp2 } = await import('node:http2');
   const session = connectHttp2(`https://example.test:${port}`, {
     host: '127.0.0.1',
@@ -221,7 +243,7 @@ async function overHttp2(port: number) {
     return await new Promise<{ headers: Record<string, unknown>; body: string; alpn: string | undefined }>(
       (resolve, reject) => {
         session.on('error', reject);
-        const stream = session.request({ ':path': '/', ':authority': `example.test:${port}` });
+        const stream = session.request({ ':path': path, ':authority': `example.test:${port}` });
         let headers: Record<string, unknown> = {};
         let body = '';
         stream.on('response', (received) => {

@@ -4,7 +4,7 @@ import { nameOf } from './runtime-transport.js';
 /** What haproxy.cfg is made of; `Settings` is one. */
 export type ConfigSettings = Pick<
   Settings,
-  'runtime' | 'files' | 'folders' | 'httpBinds' | 'httpsBinds' | 'metricsBind'
+  'runtime' | 'files' | 'folders' | 'httpBinds' | 'httpsBinds' | 'metricsBind' | 'api' | 'publicHost'
 >;
 
 /** What the machine cannot do is written as a comment, so that HAProxy starts and the operator sees it. */
@@ -82,15 +82,51 @@ ${settings.httpBinds.map((bind) => httpBind(bind, machine)).join('')}${settings.
     # Host (port, case and a last dot do not count) -> pool, as ${map} says. An exact name wins over a
     # wildcard; "*.example.com" is kept there as ".example.com". Both are tree look-ups, however long the map is.
     http-request set-var(txn.host) req.hdr(host),field(1,:),lower,rtrim(.)
-    http-request set-var(txn.pool) var(txn.host),map_str(${map}) unless { var(txn.host) -m beg . }
+${publicFrontend(settings)}    http-request set-var(txn.pool) var(txn.host),map_str(${map}) unless { var(txn.host) -m beg . }
     http-request set-var(txn.pool) var(txn.host),regsub(^[^.]*,),map_str(${map}) unless { var(txn.pool) -m found } || { var(txn.host) -m beg . }
-    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
+${settings.publicHost === undefined ? '' : '    use_backend suite if suite_host\n'}    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
     default_backend unknown_host
 ${altSvc(settings)}
 # A host that no domain matches.
 backend unknown_host from clients
     http-request return status 404 content-type "text/html; charset=utf-8" string "${page('404 Unknown host', 'No site of this name is served here.')}"
-${exporter(settings.metricsBind)}`;
+${publicBackend(settings)}${exporter(settings.metricsBind)}`;
+}
+
+/** What makes the suite reachable from outside: one name, one path, and a token, which the suite asks for. */
+function publicFrontend({ publicHost, httpsBinds }: ConfigSettings): string {
+  if (publicHost === undefined) return '';
+  // Without a TLS bind of its own HAProxy cannot know whether whoever is in front of it speaks TLS.
+  const onlyTls =
+    httpsBinds.length === 0
+      ? ''
+      : '    http-request return status 403 content-type text/plain string "Use https: a token is sent here." if suite_host !{ ssl_fc }\n';
+  return `
+    # The suite itself, for MCP clients outside (MCP_PUBLIC_HOST): this name, the path /mcp, nothing else of it.
+    acl suite_host var(txn.host) -m str ${publicHost}
+    http-request return status 404 content-type text/plain string "Only /mcp is here." if suite_host !{ path /mcp }
+${onlyTls}    # A listening stream is quiet for long, and a tool may wait for an hour.
+    http-request set-timeout client 70m if suite_host
+
+`;
+}
+
+function publicBackend({ publicHost, api }: ConfigSettings): string {
+  if (publicHost === undefined) return '';
+  return `
+# The suite. It takes HAProxy for a stranger: every request needs a token, whatever X-Forwarded-For says.
+backend suite from clients
+    # A connection serves one client only, so that nothing one of them sends can end up in another's request.
+    http-reuse never
+    timeout server 70m
+    server suite ${nameOf({ host: reachable(api.host), port: api.port })}
+`;
+}
+
+/** Where to connect to what listens on every address. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0' || host === 'localhost') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
 }
 
 /** localhost is bound as 127.0.0.1: a machine may have no ::1, and who connects to the name tries both. */

@@ -39,7 +39,7 @@ const UNSAVED_KEPT = 1000;
 
 /**
  * `data/audit.jsonl`: who changed what. The lines of a commit are written and fsynced beside its files, before
- * anything is changed, and taken back if it fails (docs/adr/0007-audit-lines-ahead.md).
+ * anything is changed, and taken back if it fails (docs/adr/0005-audit-lines-ahead.md).
  */
 @Injectable()
 export class AuditLog {

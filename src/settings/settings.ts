@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { canonicalDomain, isWildcard } from '../common/domain-name.js';
 import { TOOLSETS, type Toolset } from '../common/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
@@ -58,6 +59,8 @@ export class Settings {
   readonly httpsBinds: readonly string[];
   /** Where HAProxy's own Prometheus exporter listens; empty for nowhere. */
   readonly metricsBind: string;
+  /** The name under which HAProxy shows /mcp to the outside; undefined for nowhere. */
+  readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
   /** Host names beside the loopback names, the bind address and this machine's addresses; undefined adds none. */
   readonly allowedHosts: readonly string[] | undefined;
@@ -107,6 +110,7 @@ export class Settings {
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
+    this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');
     this.trustedNetworks = cidrList(env, 'TRUSTED_NETWORKS', '100.64.0.0/10');
     this.allowedHosts =
       trimmed(env, 'ALLOWED_HOSTS') === undefined ? undefined : list(env, 'ALLOWED_HOSTS', '');
@@ -147,6 +151,15 @@ function masterAddress(env: Environment, inHome: string): SocketAddress {
       'an absolute path of a unix socket, or host:port',
     );
   return { host: match.groups['host'].replace(/^\[|\]$/g, ''), port: number };
+}
+
+function hostName(env: Environment, name: string): string | undefined {
+  const value = trimmed(env, name);
+  if (value === undefined) return undefined;
+  const domain = canonicalDomain(value);
+  if (domain === undefined || isWildcard(domain))
+    throw new SettingsError(name, value, 'the name of a host, such as mcp.example.com');
+  return domain;
 }
 
 function control(env: Environment): HaproxyControl {

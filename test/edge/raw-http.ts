@@ -1,5 +1,8 @@
 import { connect } from 'node:net';
 
+/** Longer than the slowest answer to a wrong token. */
+const QUIET_MS = 4000;
+
 export interface RawRequest {
   port: number;
   method?: string;
@@ -18,30 +21,43 @@ export interface RawAnswer {
   body: string;
 }
 
-/** One request, byte for byte, as no HTTP client would let a test send it. */
-export async function rawRequest(request: RawRequest): Promise<RawAnswer> {
-  const {
-    port,
-    method = 'GET',
-    path = '/',
-    headers,
-    body = '',
-    from = '127.0.0.1',
-    to = '127.0.0.1',
-  } = request;
-  const text = await new Promise<string>((resolve, reject) => {
+export interface RawExchange {
+  port: number;
+  /** Exactly what to send. */
+  text: string;
+  from?: string;
+  to?: string;
+}
+
+/** What comes back for some bytes until the other side hangs up, or has had nothing more to say for a while. */
+export function rawExchange({
+  port,
+  text,
+  from = '127.0.0.1',
+  to = '127.0.0.1',
+}: RawExchange): Promise<string> {
+  return new Promise<string>((resolve, reject) => {
     const socket = connect({ host: to, port, localAddress: from });
     let received = '';
     socket.setEncoding('utf8');
+    socket.setTimeout(QUIET_MS, () => socket.destroy());
     socket.on('data', (chunk: string) => {
       received += chunk;
     });
-    socket.on('error', reject);
-    socket.on('close', () => {
-      resolve(received);
+    // Some break the connection off in the middle of what they refuse.
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error);
     });
-    socket.write([`${method} ${path} HTTP/1.1`, ...headers, 'Connection: close', '', body].join('\r\n'));
+    socket.on('close', () => resolve(received));
+    socket.write(text);
   });
+}
+
+/** One request, byte for byte, as no HTTP client would let a test send it. */
+export async function rawRequest(request: RawRequest): Promise<RawAnswer> {
+  const { method = 'GET', path = '/', headers, body = '', ...rest } = request;
+  const lines = [`${method} ${path} HTTP/1.1`, ...headers, 'Connection: close', '', body];
+  const text = await rawExchange({ ...rest, text: lines.join('\r\n') });
   const end = text.indexOf('\r\n\r\n');
   return {
     status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1]),
