@@ -73,6 +73,7 @@ export class CertificatesService {
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
+    longWork: true,
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
@@ -88,6 +89,7 @@ export class CertificatesService {
       'certificates are renewed by themselves.',
     output: IssuedCertificateDto,
     openWorld: true,
+    longWork: true,
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
@@ -103,6 +105,7 @@ export class CertificatesService {
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
+    longWork: true,
   })
   renewAll(): Promise<RenewAllDto> {
     return this.longWork.renewAll().wait();
