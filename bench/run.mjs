@@ -22,13 +22,14 @@ for (const name of positionals.length > 0 ? positionals : known) {
 }
 console.table(
   Object.fromEntries(
-    results.map(({ scenario, haproxy, ms, floor, target }) => [
+    results.map(({ scenario, haproxy, unit, value, floor, target }) => [
       `${scenario} (${haproxy})`,
       {
-        'ms (median)': round(ms),
-        'floor ms': round(floor),
-        ratio: round(ms / floor),
-        target: target === undefined ? '' : `≤ ${target}`,
+        figure: `${round(value)} ${unit}`,
+        floor: floor === undefined ? '' : round(floor),
+        ratio: floor === undefined ? '' : round(value / floor),
+        target: words(target),
+        met: target === undefined ? '' : isMet(target, value, floor) ? 'yes' : 'NO',
       },
     ]),
   ),
@@ -45,6 +46,18 @@ if (values.json !== undefined) {
     values.json,
     `${JSON.stringify({ date: new Date().toISOString(), machine, results }, null, 2)}\n`,
   );
+}
+
+/** A target is a limit for the ratio to the floor, or for the figure itself; `least` is one from below. */
+function words(target) {
+  if (target === undefined) return '';
+  if (target.ratio !== undefined) return `≤ ${target.ratio} × floor`;
+  return target.least === undefined ? `≤ ${target.value}` : `≥ ${target.least}`;
+}
+
+function isMet(target, value, floor) {
+  if (target.ratio !== undefined) return value <= target.ratio * floor;
+  return target.least === undefined ? value <= target.value : value >= target.least;
 }
 
 function round(value) {

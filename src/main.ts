@@ -2,14 +2,30 @@
 import { config } from 'dotenv';
 import { startApp } from './app.js';
 import { messageOf } from './common/errors.js';
-import { loadSettings } from './settings/settings.js';
+import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
+import { loadSettings, type Settings } from './settings/settings.js';
 
 /** How long a graceful stop may take before the process leaves anyway. */
 const STOP_MS = 30_000;
 
 async function main(): Promise<void> {
   config({ quiet: true });
-  const app = await startApp(loadSettings(process.env));
+  const settings = loadSettings(process.env);
+  const [command, ...given] = process.argv.slice(2);
+  if (command === 'mcp') await stdio(given, settings);
+  else if (command === undefined) await serve(settings);
+  else throw new Error(`there is no command ${command}: start it without one, or with mcp`);
+}
+
+/** An MCP server for clients that start one themselves. It owns nothing: the suite that is running does. */
+async function stdio(given: readonly string[], settings: Settings): Promise<void> {
+  if (given.includes('--help')) process.stdout.write(USAGE);
+  else await serveStdio(stdioTarget(given, settings), process.stdin, process.stdout);
+  process.exit(0);
+}
+
+async function serve(settings: Settings): Promise<void> {
+  const app = await startApp(settings);
   let stopping = false;
   const stop = () => {
     if (stopping) return;

@@ -25,9 +25,10 @@ export async function run() {
       results.push({
         scenario: `drift check ${SIZE.servers} servers, ${SIZE.domains} domains, ms of CPU`,
         haproxy: version,
-        ms: median(ms),
+        unit: 'ms',
+        value: median(ms),
         floor: median(floor),
-        target: '100 ms',
+        target: { value: 100 },
       });
     } finally {
       await haproxy.stop();
@@ -42,12 +43,13 @@ async function inStep(settings) {
   const { Logger } = await import('@nestjs/common');
   Logger.overrideLogger(false);
   const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
+  const { AuditLog } = await import('../../dist/persistence/audit-log.js');
   const { PersistenceService } = await import('../../dist/persistence/persistence.service.js');
   const { renderState } = await import('../../dist/persistence/state-json.js');
   const { DriftService } = await import('../../dist/reconciler/drift.service.js');
   const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
   await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
-  const persistence = new PersistenceService(settings);
+  const persistence = new PersistenceService(settings, new AuditLog(settings));
   const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
   await persistence.open();
   await persistence.exclusively(() => reconciler.restore());

@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
+import { McpResource } from '../common/resource.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { paginate } from '../common/page.js';
 import { CertificateViews } from './certificate-views.service.js';
@@ -44,6 +45,16 @@ export class CertificatesService {
     readOnly: true,
     idempotent: true,
   })
+  @McpResource({
+    uri: 'haproxy://certificates',
+    name: 'certificates',
+    title: 'Certificates',
+    description:
+      'The first 100 certificates by domain, as haproxy_list_certs shows them: names, issuer, expiry, whether HAProxy ' +
+      'has loaded each, and whether it is renewed.',
+    mimeType: 'application/json',
+    changesWith: ['certificates'],
+  })
   async list(input: PageQueryDto): Promise<CertificateListDto> {
     return paginate(await this.views.all(), ({ domain, path }) => `${domain} ${path}`, input);
   }
@@ -53,7 +64,8 @@ export class CertificatesService {
     title: 'Look at a certificate',
     description:
       'Shows the certificate of a domain from the X.509 itself: names, issuer, serial, validity, days left, key type, ' +
-      'whether HAProxy serves it, where the file lies, and why its last renewal failed if it did.',
+      'whether HAProxy serves it, where the file lies, and why its last renewal failed if it did. Look here after issuing, ' +
+      'renewing or loading one; haproxy_list_certs shows all.',
     output: CertificateDto,
     readOnly: true,
     idempotent: true,
@@ -69,7 +81,8 @@ export class CertificatesService {
     description:
       'Gets a certificate for a domain from the CA (ACME, proven over DNS), has HAProxy serve it at once and keeps it ' +
       'renewed. With wildcard it covers *.domain as well. Takes seconds to minutes and reports progress. One that the ' +
-      'suite has already and that is good is returned as it is; haproxy_renew_cert with force replaces it.',
+      'suite has already and that is good is returned as it is; haproxy_renew_cert with force replaces it. One that you ' +
+      'have already is loaded with haproxy_load_cert instead.',
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
@@ -101,7 +114,8 @@ export class CertificatesService {
     title: 'Renew all due certificates',
     description:
       'Renews every certificate of the suite that is due, one after another, and tells what came of each. One that ' +
-      'fails does not stop the others and goes on being served.',
+      'fails does not stop the others and goes on being served. This happens daily by itself: call it only after what kept ' +
+      'renewals from working is mended.',
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
@@ -116,7 +130,8 @@ export class CertificatesService {
     title: 'Delete a certificate',
     description:
       'HAProxy stops serving a certificate, its file is deleted and it is renewed no more. It is not revoked. Clients ' +
-      'of the domain then get no TLS connection unless another certificate covers it.',
+      'of the domain then get no TLS connection unless another certificate covers it. To replace one, use ' +
+      'haproxy_renew_cert or haproxy_load_cert: neither leaves a gap.',
     output: DeletedCertificateDto,
     destructive: true,
     errors: ['certificate_not_found'],
@@ -131,7 +146,7 @@ export class CertificatesService {
     description:
       'Has HAProxy serve a certificate that you have: the PEM text given (certificate, chain and unencrypted key), or, ' +
       'without one, the file in the certificate folder. A certificate loaded from a text is not renewed by the suite, ' +
-      'also if it takes the place of one that was.',
+      'also if it takes the place of one that was. haproxy_cert_info then shows whether it is served.',
     output: LoadedCertificateDto,
     destructive: true,
     idempotent: true,

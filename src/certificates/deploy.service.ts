@@ -1,4 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { ChangeFeed } from '../common/change-feed.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { HaproxyCertificatesService } from '../haproxy/haproxy-certificates.service.js';
 import type { HaproxyCertificate } from '../haproxy/ssl-cert.parser.js';
@@ -18,6 +19,7 @@ export class DeployService {
     private readonly folder: CertificateFolder,
     private readonly haproxy: HaproxyCertificatesService,
     private readonly large: LargeCertificates,
+    private readonly feed: ChangeFeed,
   ) {}
 
   /** Before work that costs something: whether a certificate could be deployed now. @throws as `put` */
@@ -42,6 +44,7 @@ export class DeployService {
       await this.#putBack(path, before);
       throw error;
     }
+    this.feed.tell({ topic: 'certificates' });
   }
 
   /**
@@ -60,6 +63,7 @@ export class DeployService {
       await this.large.check(bundle.pem.length);
       await this.#reload(path, bundle);
     }
+    this.feed.tell({ topic: 'certificates' });
     return bundle;
   }
 
@@ -67,6 +71,7 @@ export class DeployService {
   async remove(path: string): Promise<void> {
     await this.haproxy.remove(path);
     await this.folder.remove(path);
+    this.feed.tell({ topic: 'certificates' });
   }
 
   /** HAProxy's view of every certificate, by path. */

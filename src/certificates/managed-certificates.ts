@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { ChangeFeed } from '../common/change-feed.js';
 import { canonicalDomain, isWildcard } from '../common/domain-name.js';
 import { SerialQueue } from '../common/serial-queue.js';
 import { parseJson } from '../persistence/json-position.js';
@@ -37,7 +38,10 @@ export class ManagedCertificates {
   #entries = new Map<string, ManagedCertificate>();
   #minuteOfDay: number | undefined;
 
-  constructor(settings: Settings) {
+  constructor(
+    settings: Settings,
+    private readonly feed: ChangeFeed,
+  ) {
     this.#path = settings.files.certificates;
   }
 
@@ -75,6 +79,7 @@ export class ManagedCertificates {
       else if (!entries.delete(domain)) return;
       await this.#write(entries);
       this.#entries = entries;
+      this.feed.tell({ topic: 'certificates' });
     });
   }
 

@@ -16,6 +16,7 @@ const JOB = 'renew-certificates';
 @Injectable()
 export class RenewalService {
   readonly #logger = new Logger('Certificates');
+  #isRunning = false;
 
   constructor(
     private readonly settings: Settings,
@@ -68,7 +69,10 @@ export class RenewalService {
     return `${minute % 60} ${Math.floor(minute / 60)} * * *`;
   }
 
+  /** One that takes longer than until the next is due is not joined by it. */
   async #scheduled(): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     try {
       const running = this.operations.start({ kind: 'renew_scheduled', key: '' }, (work) =>
         this.renewDue(work, true),
@@ -80,6 +84,8 @@ export class RenewalService {
       );
     } catch (error) {
       this.#logger.error(`scheduled renewal: ${messageOf(error)}`);
+    } finally {
+      this.#isRunning = false;
     }
   }
 }

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { ConfigTextService } from './config-text.service.js';
 import { ConfigurationController } from './configuration.controller.js';
 import { ReloadService } from './reload.service.js';
 import { StateController } from './state.controller.js';
@@ -9,6 +10,6 @@ import { StateService } from './state.service.js';
 @Module({
   imports: [HaproxyModule, ReconcilerModule],
   controllers: [ConfigurationController, StateController],
-  providers: [ReloadService, StateService],
+  providers: [ConfigTextService, ReloadService, StateService],
 })
 export class ConfigurationModule {}

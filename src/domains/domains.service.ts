@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { isWildcard } from '../common/domain-name.js';
 import { McpTool } from '../common/operation.js';
 import { paginate } from '../common/page.js';
+import { McpCompletes } from '../common/resource.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
@@ -59,7 +60,8 @@ export class DomainsService {
     description:
       'Makes HAProxy answer for a domain (or a wildcard such as *.example.com), without a reload. Give ip for a first ' +
       'server, or share_with to join the pool of a domain that is there already; with neither the domain answers 503 ' +
-      'until haproxy_add_server gives it one. Fails with domain_exists where the domain is known.',
+      'until haproxy_add_server gives it one. A domain that is known is refused: add servers to it instead. Afterwards ' +
+      'haproxy_domain_health tells whether it can be served.',
     output: ChangedDomainDto,
     errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
   })
@@ -110,6 +112,17 @@ export class DomainsService {
       input,
     );
     return { ...value, ...planned };
+  }
+
+  /** What a person who types a name may mean: names that begin so first, then those that hold it elsewhere. */
+  @McpCompletes('domain')
+  async complete(typed: string): Promise<string[]> {
+    const needle = typed.toLowerCase();
+    const found = this.persistence.state.sortedDomains().filter((domain) => domain.includes(needle));
+    return [
+      ...found.filter((domain) => domain.startsWith(needle)),
+      ...found.filter((domain) => !domain.startsWith(needle)),
+    ];
   }
 
   #check(input: AddDomainDto): void {

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
+import { McpResource } from '../common/resource.js';
 import { paginate } from '../common/page.js';
 import { serverName } from '../common/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -33,11 +34,21 @@ export class ServerHealthService {
     description:
       'Says whether a domain can be served: healthy (all servers up), degraded (some), down (none) or no_servers, ' +
       'with each server, its status and what its last health check found. While HAProxy does not answer the status is ' +
-      'down and detail says why.',
+      'down and detail says why. Use it when one domain fails; haproxy_health tells about HAProxy itself.',
     output: DomainHealthDto,
     readOnly: true,
     idempotent: true,
     errors: ['domain_not_found'],
+  })
+  @McpResource({
+    uri: 'haproxy://domains/{domain}',
+    name: 'domain',
+    title: 'A domain',
+    description:
+      'One domain, as haproxy_domain_health shows it: its pool, its servers with weight, state and status, and whether ' +
+      'it can be served.',
+    mimeType: 'application/json',
+    changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
     const { name, pool } = requirePool(this.persistence.state, domain);
@@ -60,7 +71,8 @@ export class ServerHealthService {
     title: 'Health of servers',
     description:
       'Lists servers with the status that HAProxy reports and what the last health check found, by pool and slot. ' +
-      'status=DOWN finds what is broken; domain narrows to one. While HAProxy does not answer each is "unknown".',
+      'status=DOWN finds what is broken; domain narrows to one. While HAProxy does not answer each is "unknown". Whether a ' +
+      'domain as a whole can be served is told by haproxy_domain_health.',
     output: ServerHealthListDto,
     readOnly: true,
     idempotent: true,

@@ -1,12 +1,13 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types.js';
 import type { Change } from '../common/change-feed.js';
 import { canonicalDomain } from '../common/domain-name.js';
 import { AppError } from '../common/errors.js';
+import { internalError } from '../common/problem.filter.js';
 import { type DeclaredResource, resourceOf } from '../common/resource.js';
 import type { Caller, CatalogueResource, Native, ResourceContent } from './catalogue.js';
 import { DeclaredMethods } from './declared-methods.js';
-import { INTERNAL_ERROR, INVALID_PARAMS, rpcError } from './rpc-error.js';
+import { INTERNAL_ERROR, INVALID_PARAMS, isRpcError, rpcError } from './rpc-error.js';
 import { runDeclared } from './run-declared.js';
 import { UriPattern } from './uri-template.js';
 
@@ -21,6 +22,7 @@ interface Entry {
 /** Every service method declared with `@McpResource`, as MCP resources and templates. */
 @Injectable()
 export class ResourceRegistry {
+  private readonly logger = new Logger('mcp');
   private entries: readonly Entry[] = [];
 
   constructor(private readonly methods: DeclaredMethods) {}
@@ -82,15 +84,22 @@ export class ResourceRegistry {
     try {
       return { uri, ...(await found.resource.read(found.variables, caller)) };
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (error.status === 404 || error.status === 422) throw notFound(uri, error.detail, caller);
-      throw rpcError(INTERNAL_ERROR, `${error.code}: ${error.detail}`, { code: error.code });
+      if (isRpcError(error)) throw error;
+      const known = error instanceof AppError ? error : this.unexpected(uri, error);
+      if (known.status === 404 || known.status === 422) throw notFound(uri, known.detail, caller);
+      throw rpcError(INTERNAL_ERROR, `${known.code}: ${known.detail}`, { code: known.code });
     }
   }
 
   /** The URIs whose content is another one after the change. */
   changedBy(change: Change): string[] {
     return this.entries.flatMap(({ resource }) => resource.changedBy(change));
+  }
+
+  private unexpected(uri: string, cause: unknown): AppError {
+    const error = internalError(cause);
+    this.logger.error(`${uri}: ${error.detail}`, cause instanceof Error ? cause.stack : String(cause));
+    return error;
   }
 
   private find(uri: string): (Entry & { variables: Record<string, string> }) | undefined {

@@ -9,6 +9,11 @@ export function sendRpcError(reply: FastifyReply, status: number, code: number, 
   void reply.status(status).type('application/json').send(JSON.stringify(body));
 }
 
+/** Whether it was made for the protocol, as `rpcError` and the libraries make them. */
+export function isRpcError(error: unknown): boolean {
+  return error instanceof Error && typeof (error as { code?: unknown }).code === 'number';
+}
+
 /** Thrown by a handler, it becomes the error of the answer as it is; the SDK's own class would repeat its name in it. */
 export function rpcError(code: number, message: string, data?: object): Error {
   return Object.assign(new Error(message), { code, ...(data && { data }) });

@@ -88,6 +88,11 @@ export class SessionStore implements BeforeApplicationShutdown {
       await new Promise((resolve) => {
         setTimeout(resolve, 25);
       });
+    this.closeAll();
+  }
+
+  /** Clients find out with their next request, and begin anew. */
+  closeAll(): void {
     for (const [id, session] of this.sessions) this.close(id, session);
   }
 

@@ -7,7 +7,7 @@ import type { Operation } from '../common/operation.js';
 import { internalError } from '../common/problem.filter.js';
 import { recordedArguments } from '../common/recorded-arguments.js';
 import type { Caller } from './catalogue.js';
-import { INVALID_PARAMS, rpcError } from './rpc-error.js';
+import { INVALID_PARAMS, isRpcError, rpcError } from './rpc-error.js';
 import { ToolRegistry } from './tool-registry.js';
 
 /** Runs a tool: errors become results that say what to do next. */
@@ -57,10 +57,6 @@ export class ToolCaller {
     this.logger.error(`${name}: ${error.detail}`, cause instanceof Error ? cause.stack : String(cause));
     return error;
   }
-}
-
-function isRpcError(error: unknown): boolean {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === 'number';
 }
 
 function failure(error: AppError): CallToolResult {

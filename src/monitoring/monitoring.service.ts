@@ -35,7 +35,7 @@ export class MonitoringService {
     title: 'List pools',
     description:
       'Lists the pools (HAProxy backends), with their domains, servers and sessions, and how many are in use. ' +
-      'in_use=true leaves out the free ones, in_use=false shows only those: how much room there is.',
+      'in_use=true leaves out the free ones, in_use=false shows only those: how much room there is. For the traffic of one use haproxy_stats with scope=backend.',
     output: BackendListDto,
     readOnly: true,
     idempotent: true,

@@ -77,7 +77,10 @@ export class SetServerWeightDto extends RemoveServerDto {
   weight: number;
 }
 
-export class SetDomainStateDto extends PickType(SetServerStateDto, ['domain', 'state', 'dry_run']) {}
+export class SetDomainStateDto extends PickType(SetServerStateDto, ['state', 'dry_run']) {
+  @DomainField({ description: 'The domain whose servers, all of them, to set.' })
+  domain: string;
+}
 
 export class WaitDrainDto {
   @DomainField({ description: 'The domain whose servers to wait for.' })

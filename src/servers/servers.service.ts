@@ -51,7 +51,8 @@ export class ServersService {
     title: 'List the servers of a domain',
     description:
       'Lists the servers in the pool of a domain, with the status and the current connections that HAProxy reports. ' +
-      'Use it before changing a server, to learn its slot. While HAProxy does not answer the status is "unknown".',
+      'Use it before changing a server, to learn its slot; what its last health check found is in ' +
+      'haproxy_domain_health. While HAProxy does not answer the status is "unknown".',
     output: ServerListDto,
     readOnly: true,
     idempotent: true,
@@ -69,7 +70,7 @@ export class ServersService {
     description:
       'Adds a server to the pool of a domain; it gets requests as soon as the answer is there. Every domain that ' +
       'shares the pool gets it too. Slot 0 takes the lowest free slot; a slot that holds this very address already is ' +
-      'left as it is. For several at once use haproxy_add_servers.',
+      'left as it is. For several at once use haproxy_add_servers; haproxy_domain_health then tells whether it is up.',
     output: ChangedServerDto,
     errors: ['domain_not_found', 'slot_taken', 'pool_full'],
   })
@@ -83,7 +84,8 @@ export class ServersService {
     title: 'Add several servers',
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: one that is refused refuses them all. Give a list ' +
-      'of {slot, ip, http_port, weight}, or a string that holds one as JSON.',
+      'of {slot, ip, http_port, weight}, or a string that holds one as JSON. For more than 10 call it again; ' +
+      'haproxy_domain_health then tells which are up.',
     output: ServersDto,
     errors: ['domain_not_found', 'slot_taken', 'pool_full', 'payload_too_large'],
   })
@@ -123,7 +125,7 @@ export class ServersService {
     name: 'haproxy_set_server_state',
     title: 'Set the state of a server',
     description:
-      'ready: gets requests. drain: gets no new ones, those under way and sticky ones go on. maint: out of service, ' +
+      'Puts one server in or out of service. ready: gets requests. drain: gets no new ones, those under way and sticky ones go on. maint: out of service, ' +
       'health checks stopped. Before maintenance use drain, then haproxy_wait_drain, then maint; afterwards ready.',
     output: ChangedServerDto,
     idempotent: true,
@@ -141,7 +143,8 @@ export class ServersService {
     title: 'Set the weight of a server',
     description:
       'Sets how large a share of the requests a server gets: its weight divided by the sum of the weights of its ' +
-      'pool. 0 sends it no new requests. To shift traffic between two servers, raise one and lower the other in steps.',
+      'pool. 0 sends it no new requests. To shift traffic between two servers, raise one and lower the other in ' +
+      'steps, and look at haproxy_stats with scope=server in between.',
     output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'server_not_found'],
@@ -158,7 +161,8 @@ export class ServersService {
     title: 'Set the state of all servers of a domain',
     description:
       'Sets every server of the pool of a domain to ready, drain or maint in one change. Domains that share the pool ' +
-      'are affected too: the answer names them. With all servers in maint the domain answers 503.',
+      'are affected too: the answer names them. With all servers in maint the domain answers 503; for one server use ' +
+      'haproxy_set_server_state.',
     output: DomainStateDto,
     idempotent: true,
     destructive: true,

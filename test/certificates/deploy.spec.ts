@@ -27,10 +27,15 @@ function haproxyCommand(lab: CertificateLab, text: string): Promise<string> {
   });
 }
 
+/**
+ * One request over exactly this version of HTTP. With the post-quantum key share that new clients send, their first
+ * message takes two packets, and HAProxy 3.0 of Debian ("limited-quic") loses every second such handshake over HTTP/3,
+ * whatever the certificate: hence X25519 alone. 3.2 and 3.4 answer either way.
+ */
 async function curl(lab: CertificateLab, name: string, version: string): Promise<string> {
   const url = `https://${name}:${lab.httpsPort}/`;
   const to = `${name}:${lab.httpsPort}:127.0.0.1`;
-  const args = `${version} -sk -o /dev/null --max-time 4 --resolve ${to} ${url}`.split(' ');
+  const args = `${version} --curves X25519 -sk -o /dev/null --max-time 4 --resolve ${to} ${url}`.split(' ');
   const { stdout } = await run(toolPath('curl-http3'), ['-w', '%{http_version} %{http_code}', ...args]);
   return stdout;
 }
@@ -65,9 +70,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect((await stat(lab.path('certs/one.test.pem'))).mode & 0o777).toBe(0o600);
     expect(await curl(lab, 'one.test', '--http1.1')).toBe('1.1 404');
     expect(await curl(lab, 'one.test', '--http2')).toBe('2 404');
-    // On a busy machine a handshake with 3.0 ("limited-quic") may be lost now and then, as before any change.
-    const answer = await until(() => curl(lab, 'one.test', '--http3-only'), { timeout: 15_000 });
-    expect(answer).toBe('3 404');
+    expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
   });
 
   it('an RSA one with a chain takes the place of an ECDSA one', async () => {
@@ -76,8 +79,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     const { body } = await load('one.test', { pem: rsa.key + ca.certificate + rsa.certificate });
     expect(body).toMatchObject({ key_type: 'RSA 4096', loaded: true });
     expect(await lab.servedSerial('one.test')).toBe(body['serial']);
-    // Debian's 3.0 has only "limited-quic", in which a handshake with a chain of RSA keys may take seconds or never end.
-    if (binary.version !== '3.0') expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
+    expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
   });
 
   it('a chain larger than HAProxy takes at run time is served all the same', async () => {
@@ -295,7 +297,7 @@ describe('what is refused', () => {
       ['POST', `${unknown}/load`],
       ['POST', `${unknown}/renew?wait=true`],
     ] as const)
-      expect((await lab.api(method, path, method === 'POST' ? {} : undefined)).body).toMatchObject({
+      expect((await lab.api(method, path)).body).toMatchObject({
         status: 404,
         code: 'certificate_not_found',
       });

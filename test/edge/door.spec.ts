@@ -36,7 +36,7 @@ const PATHS = [
   ['GET', '/openapi.json', 200],
   ['HEAD', '/openapi.json', 200],
   ['GET', '/mcp', 400],
-  ['POST', '/mcp', 400],
+  ['POST', '/mcp', 415],
   ['DELETE', '/mcp', 400],
   ['OPTIONS', '/mcp', 405],
   ['DELETE', '/api/v1/things', 200],

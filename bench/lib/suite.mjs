@@ -1,0 +1,107 @@
+import { spawn } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { Agent, request } from 'node:http';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { freePort, makeHome } from './haproxy.mjs';
+import { makeState } from './state.mjs';
+
+const MAIN = join(import.meta.dirname, '../../dist/main.js');
+
+/** The suite as a process of its own, with a HAProxy of its own, on a state of that size. */
+export async function startSuite(binary, size, env = {}) {
+  const [apiPort, httpPort] = [await freePort(), await freePort()];
+  const all = {
+    HAPROXY_CONTROL: 'managed',
+    HAPROXY_BIN: binary,
+    HAPROXY_HTTP_BIND: `127.0.0.1:${httpPort}`,
+    MCP_HOST: '127.0.0.1',
+    MCP_PORT: String(apiPort),
+    LOG_LEVEL: 'WARNING',
+    ...env,
+  };
+  const { home, settings, remove } = await makeHome(all);
+  const { renderState } = await import('../../dist/persistence/state-json.js');
+  await mkdir(dirname(settings.files.servers), { recursive: true });
+  await writeFile(settings.files.servers, renderState(1, (await makeState(size)).pools));
+  const started = performance.now();
+  const child = spawn(process.execPath, [MAIN], {
+    env: {
+      PATH: process.env.PATH,
+      HAPROXY_HOME: home,
+      HAPROXY_SOCKET: join(home, 'run/haproxy.sock'),
+      HAPROXY_HTTPS_BIND: '',
+      HAPROXY_METRICS_BIND: '',
+      ...all,
+    },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  while ((await call(agent, apiPort, 'GET', '/readyz').catch(() => ({ status: 0 }))).status !== 200) {
+    if (child.exitCode !== null) throw new Error('the suite did not start');
+    await delay(5);
+  }
+  const readyMs = performance.now() - started;
+  const token = /^MCP_TOKEN=(\S+)$/m.exec(await readFile(settings.files.token, 'utf8'))[1];
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  return {
+    settings,
+    readyMs,
+    httpPort,
+    headers,
+    url: `http://127.0.0.1:${apiPort}`,
+    /** One REST call; anything but 2xx is an error. */
+    api: async (method, path, body) => {
+      const answer = await call(agent, apiPort, method, `/api/v1${path}`, headers, body);
+      if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+      return answer;
+    },
+    post: (path, body, more = {}) => call(agent, apiPort, 'POST', path, { ...headers, ...more }, body),
+    /** Status of one request through HAProxy, on a connection of its own. */
+    visit: async (host) => (await call(false, httpPort, 'GET', '/', { host })).status,
+    rssMiB: async () => {
+      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
+      return Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024;
+    },
+    stop: async () => {
+      agent.destroy();
+      child.kill('SIGTERM');
+      await exited;
+      await remove();
+    },
+  };
+}
+
+function call(agent, port, method, path, headers = {}, body) {
+  return new Promise((resolve, reject) => {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const length = text === undefined ? {} : { 'content-length': Buffer.byteLength(text) };
+    const sent = { ...headers, ...length };
+    if (text === undefined) delete sent['content-type'];
+    const made = request({ host: '127.0.0.1', port, method, path, agent, headers: sent }, (response) => {
+      let received = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk) => {
+        received += chunk;
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode, text: received, headers: response.headers }),
+      );
+    });
+    made.on('error', reject);
+    made.end(text);
+  });
+}
+
+/** Milliseconds that `work` takes. */
+export async function timed(work) {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+export function percentile(values, share) {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+}

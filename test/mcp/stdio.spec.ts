@@ -1,0 +1,231 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { type JSONRPCMessage, ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ChangeFeed } from '../../src/common/change-feed.js';
+import { SessionStore } from '../../src/mcp/session-store.js';
+import { serveStdio, stdioTarget } from '../../src/mcp/stdio/stdio-command.js';
+import { loadSettings } from '../../src/settings/settings.js';
+import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from '../edge/fixture.js';
+import { until } from '../kit/poll.js';
+
+let suite: Running;
+beforeAll(async () => {
+  suite = await startFixture(withTokens);
+});
+afterAll(() => suite.stop());
+
+/** `haproxy-suite mcp` with its stdin and stdout in our hands. */
+class Stdio implements Transport {
+  onclose?: () => void;
+  onerror?: (error: Error) => void;
+  onmessage?: (message: JSONRPCMessage) => void;
+  readonly received: Record<string, unknown>[] = [];
+  readonly #input = new PassThrough();
+  readonly #output = new PassThrough();
+  readonly ended: Promise<void>;
+
+  constructor(given: readonly string[] = [], env: Record<string, string> = {}) {
+    const settings = loadSettings({ HAPROXY_HOME: suite.home, MCP_PORT: String(suite.port), ...env });
+    let pending = '';
+    this.#output.on('data', (chunk: Buffer) => {
+      const lines = `${pending}${chunk.toString()}`.split('\n');
+      pending = lines.pop() ?? '';
+      for (const line of lines) {
+        const message = JSON.parse(line) as JSONRPCMessage;
+        this.received.push(message as Record<string, unknown>);
+        this.onmessage?.(message);
+      }
+    });
+    this.ended = serveStdio(stdioTarget(given, settings), this.#input, this.#output);
+    open.push(this);
+  }
+
+  async start(): Promise<void> {}
+
+  async send(message: JSONRPCMessage): Promise<void> {
+    this.write(JSON.stringify(message));
+  }
+
+  write(line: string): void {
+    this.#input.write(`${line}\n`);
+  }
+
+  async close(): Promise<void> {
+    this.#input.end();
+    await this.ended;
+    this.onclose?.();
+  }
+
+  /** The answer to the request of this id. */
+  answer(id: number): Promise<Record<string, unknown>> {
+    return until(() => this.received.find((message) => message['id'] === id), { what: `answer ${id}` });
+  }
+}
+
+const open: Stdio[] = [];
+afterEach(async () => {
+  for (const stdio of open.splice(0)) await stdio.close();
+});
+
+async function connected(stdio = new Stdio()): Promise<Client> {
+  const client = new Client({ name: 'test', version: '1' });
+  await client.connect(stdio);
+  return client;
+}
+
+const modern = (id: number, method: string, params: object = {}) => ({
+  jsonrpc: '2.0',
+  id,
+  method,
+  params: {
+    ...params,
+    _meta: {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': {},
+      progressToken: id,
+    },
+  },
+});
+
+describe('haproxy-suite mcp', () => {
+  it('shows what the suite shows over HTTP', async () => {
+    const client = await connected();
+    const direct = new Client({ name: 'test', version: '1' });
+    const requestInit = { headers: { authorization: `Bearer ${ADMIN}` } };
+    await direct.connect(new StreamableHTTPClientTransport(new URL(`${suite.url}/mcp`), { requestInit }));
+    for (const method of ['listTools', 'listResources', 'listResourceTemplates', 'listPrompts'] as const)
+      expect(await client[method]()).toEqual(await direct[method]());
+    expect(client.getInstructions()).toBe(direct.getInstructions());
+    expect(client.getServerCapabilities()).toEqual(direct.getServerCapabilities());
+    await direct.close();
+  });
+
+  it('passes results, failures and progress on as they are', async () => {
+    const client = await connected();
+    const steps: number[] = [];
+    const result = await client.callTool(
+      { name: 'haproxy_wait_things', arguments: { limit: 3 } },
+      undefined,
+      { onprogress: ({ progress }) => steps.push(progress) },
+    );
+    expect(result.structuredContent).toEqual({ items: [], limit: 3 });
+    expect(steps).toEqual([1, 2, 3]);
+    await expect(client.callTool({ name: 'haproxy_add_thing', arguments: {} })).resolves.toMatchObject({
+      isError: true,
+      structuredContent: { code: 'validation_failed' },
+    });
+    await expect(client.callTool({ name: 'haproxy_nothing' })).rejects.toMatchObject({ code: -32_602 });
+  });
+
+  it('passes a cancellation on, in both eras', async () => {
+    const things = suite.app.get(ThingsService, { strict: false });
+    const client = await connected();
+    const cancel = new AbortController();
+    const calling = client.callTool({ name: 'haproxy_wait_things', arguments: { all: true } }, undefined, {
+      signal: cancel.signal,
+      onprogress: () => cancel.abort(),
+    });
+    await expect(calling).rejects.toThrow(/abort/i);
+    await expect(things.cancelled).resolves.toBeUndefined();
+
+    const stdio = new Stdio();
+    const call = modern(7, 'tools/call', { name: 'haproxy_wait_things', arguments: { all: true } });
+    const before = things.cancelled;
+    stdio.write(JSON.stringify(call));
+    await until(() => things.cancelled !== before && stdio.received.length > 0);
+    stdio.write(
+      JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7 } }),
+    );
+    await expect(things.cancelled).resolves.toBeUndefined();
+  });
+
+  it('speaks 2026-07-28 with those who do', async () => {
+    const stdio = new Stdio();
+    stdio.write(JSON.stringify(modern(1, 'server/discover')));
+    await expect(stdio.answer(1)).resolves.toMatchObject({ result: { supportedVersions: ['2026-07-28'] } });
+    const params = { name: 'haproxy_wait_things', arguments: { limit: 2 } };
+    stdio.write(JSON.stringify(modern(2, 'tools/call', params)));
+    await expect(stdio.answer(2)).resolves.toMatchObject({ result: { structuredContent: { limit: 2 } } });
+    expect(stdio.received.filter(({ method }) => method === 'notifications/progress')).toHaveLength(2);
+    stdio.write(JSON.stringify(modern(3, 'resources/read', { uri: 'haproxy://domains/bücher.example' })));
+    await expect(stdio.answer(3)).resolves.toMatchObject({ error: { code: -32_602 } });
+  });
+
+  it('tells subscribers, and begins a lost session anew behind their back', async () => {
+    const client = await connected();
+    const told: string[] = [];
+    client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => {
+      told.push(params.uri);
+    });
+    await client.subscribeResource({ uri: 'haproxy://state' });
+    const change = () =>
+      suite.app.get(ChangeFeed).tell({ topic: 'routing', revision: 1, domains: ['a.example'] });
+    await until(() => {
+      change();
+      return told.length > 0;
+    });
+    // As after a restart of the suite: it knows no session any more.
+    suite.app.get(SessionStore, { strict: false }).closeAll();
+    await expect(client.listTools()).resolves.toMatchObject({ tools: expect.any(Array) as unknown });
+    told.length = 0;
+    await until(() => {
+      change();
+      return told.length > 0;
+    });
+    expect(new Set(told)).toEqual(new Set(['haproxy://state']));
+  });
+
+  it('says what to do where the suite is not there, or does not take the token', async () => {
+    const unreachable = new Stdio(['--url', 'http://127.0.0.1:9']);
+    unreachable.write('{"jsonrpc":"2.0","id":1,"method":"ping"}');
+    await expect(unreachable.answer(1)).resolves.toMatchObject({
+      error: {
+        message: expect.stringMatching(/http:\/\/127\.0\.0\.1:9\/mcp .* running .*--token-file/) as string,
+      },
+    });
+    const tokenFile = join(suite.home, 'wrong-token');
+    await writeFile(tokenFile, 'wrong-token-0123456789\n');
+    const refused = new Stdio(['--token-file', tokenFile]);
+    refused.write('{"jsonrpc":"2.0","id":1,"method":"ping"}');
+    await expect(refused.answer(1)).resolves.toMatchObject({
+      error: { message: expect.stringContaining('401') as string },
+    });
+    await writeFile(tokenFile, `${READER}\n`);
+    const reader = await connected(new Stdio(['--token-file', tokenFile]));
+    const { tools } = await reader.listTools();
+    expect(tools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
+  });
+
+  it('answers a line that is no message, and goes on', async () => {
+    const stdio = new Stdio();
+    stdio.write('{nonsense');
+    stdio.write('');
+    await until(() => stdio.received.length === 1);
+    expect(stdio.received[0]).toMatchObject({ id: null, error: { code: -32_700 } });
+    stdio.write(JSON.stringify(modern(1, 'tools/list')));
+    await expect(stdio.answer(1)).resolves.toMatchObject({ result: { tools: expect.any(Array) as unknown } });
+  });
+
+  it.each([
+    [['--url', 'ftp://host'], /http/],
+    [['--url', 'nonsense'], /URL/],
+    [['--tokenfile', 'x'], /tokenfile/],
+    [['more'], /more/],
+  ])('refuses the arguments %j', (given, message) => {
+    expect(() => stdioTarget(given, loadSettings({}))).toThrow(message);
+  });
+
+  it.each([
+    [{}, 'http://127.0.0.1:8000/mcp'],
+    [{ MCP_HOST: '::', MCP_PORT: '81' }, 'http://[::1]:81/mcp'],
+    [{ MCP_HOST: '10.0.0.1' }, 'http://10.0.0.1:8000/mcp'],
+  ])('finds the suite of the settings %j at %s', (env, url) => {
+    expect(stdioTarget([], loadSettings(env)).url).toBe(url);
+  });
+});
