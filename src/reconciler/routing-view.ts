@@ -50,6 +50,11 @@ export class RoutingView {
     return this.#parked;
   }
 
+  /** A parked slot that HAProxy has deleted. */
+  forgetParked(pool: string, slot: number): void {
+    this.#parked.get(pool)?.delete(slot);
+  }
+
   /** The two sides of a change, restricted to what it touches, ready to be planned. */
   sidesOf(change: StateChange): { from: Routing; to: Routing } {
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
