@@ -15,6 +15,7 @@ import { ReconcilerModule } from './reconciler/reconciler.module.js';
 import { ServersModule } from './servers/servers.module.js';
 import type { Settings } from './settings/settings.js';
 import { SettingsModule } from './settings/settings.module.js';
+import { TransferModule } from './transfer/transfer.module.js';
 
 /** The whole suite. */
 @Module({})
@@ -32,6 +33,7 @@ export class AppModule {
         ReconcilerModule,
         DomainsModule,
         ServersModule,
+        TransferModule,
         CertificatesModule,
         HealthModule,
         MonitoringModule,

@@ -24,8 +24,9 @@ import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
 import { McpMethods } from './mcp/mcp-methods.js';
 import type { Settings } from './settings/settings.js';
+import { readImportBodies } from './transfer/import-body.js';
 
-/** The most bytes a request body may have. The largest legitimate ones are certificates, of a few kilobytes. */
+/** The most bytes a request body may have, but for an import. The largest are certificates, of a few kilobytes. */
 export const BODY_LIMIT = 1024 * 1024;
 /** A body has to arrive within this time, so that slow senders do not hold connections for ever. */
 const REQUEST_TIMEOUT_MS = 60_000;
@@ -63,6 +64,7 @@ export async function createApp(
   );
   const fastify = adapter.getInstance();
   readJsonBodies(fastify);
+  readImportBodies(fastify);
   installDoor(fastify, app.get(DoorService));
   app.useGlobalFilters(filter);
   const recorder = app.get(ChangeRecorder);

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { catchError, type Observable } from 'rxjs';
@@ -31,6 +32,7 @@ export function givenTo({ params, query, body }: FastifyRequest): object {
   return Object.assign({}, ...[body, query, params].filter((part) => isObject(part))) as object;
 }
 
+/** The lines of an import are content and no arguments. */
 function isObject(part: unknown): part is object {
-  return typeof part === 'object' && part !== null;
+  return typeof part === 'object' && part !== null && !Array.isArray(part) && !(part instanceof Readable);
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import type { Observable } from 'rxjs';
@@ -27,8 +28,8 @@ export class DryRunInterceptor implements NestInterceptor {
 /** @throws AppError validation_failed where the operation knows no dry run */
 function place(request: FastifyRequest, knows: boolean): void {
   const query = request.query as Bag;
-  const body = request.body as Bag;
-  const given = [query?.['dry_run'], typeof body === 'object' ? body?.['dry_run'] : undefined]
+  const body = isBag(request.body) ? request.body : undefined;
+  const given = [query?.['dry_run'], body?.['dry_run']]
     .filter((value) => value !== undefined)
     .map((value) => fromText(value, /^(?:true|false)$/, (text) => text === 'true'));
   if (given.length === 0) return;
@@ -40,6 +41,13 @@ function place(request: FastifyRequest, knows: boolean): void {
   }
   // What is neither true nor false is refused by the field's rule; of the two, true changes nothing.
   const dry_run = given.find((value) => typeof value !== 'boolean') ?? given.includes(true);
-  if (request.method === 'DELETE') request.query = { ...query, dry_run };
+  // Where the body is content, such as the lines of an import, the arguments are in the query.
+  const inQuery = request.method === 'DELETE' || (!body && request.body !== undefined);
+  if (inQuery) request.query = { ...query, dry_run };
   else request.body = { ...body, dry_run };
+}
+
+/** Whether a body is arguments: a list is not, and neither is what has not been read yet. */
+function isBag(body: unknown): body is Record<string, unknown> {
+  return typeof body === 'object' && body !== null && !Array.isArray(body) && !(body instanceof Readable);
 }

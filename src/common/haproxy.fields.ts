@@ -3,8 +3,8 @@ import { IntField } from './fields.js';
 /** Slots that can be named at all; HAPROXY_MAX_SLOTS may allow fewer. */
 const SLOT_CEILING = 1000;
 
-export function HttpPortField(): PropertyDecorator {
-  return IntField({ description: 'Port of the server.', min: 1, max: 65_535, example: 8080 });
+export function HttpPortField(options: { optional?: boolean } = {}): PropertyDecorator {
+  return IntField({ ...options, description: 'Port of the server.', min: 1, max: 65_535, example: 8080 });
 }
 
 export function WeightField(): PropertyDecorator {
@@ -13,6 +13,10 @@ export function WeightField(): PropertyDecorator {
 }
 
 /** `min` 0 where 0 has a meaning of its own, which the description gives. */
-export function SlotField(options: { description: string; min: 0 | 1 }): PropertyDecorator {
+export function SlotField(options: {
+  description: string;
+  min: 0 | 1;
+  optional?: boolean;
+}): PropertyDecorator {
   return IntField({ ...options, max: SLOT_CEILING, example: 1 });
 }

@@ -11,6 +11,8 @@ export interface Pool {
 export interface StateReader {
   pool(name: string): Pool | undefined;
   poolOf(domain: string): string | undefined;
+  /** All pools with a domain, in no particular order. */
+  poolNames(): Iterable<string>;
 }
 
 /** What a draft changed: enough to plan with, without a look at what it left alone. */
@@ -61,6 +63,10 @@ export class State implements StateReader {
     return this.#poolOf.get(domain);
   }
 
+  poolNames(): Iterable<string> {
+    return this.#pools.keys();
+  }
+
   /** All domains in code-unit order; made when first asked for after a change of domains. */
   sortedDomains(): readonly string[] {
     this.#sorted ??= [...this.#poolOf.keys()].toSorted();
@@ -95,7 +101,7 @@ export class Draft implements StateReader, StateChange {
   readonly pools = new Map<string, Pool | undefined>();
   readonly domains = new Map<string, string | undefined>();
 
-  constructor(private readonly base: StateReader) {}
+  constructor(readonly base: StateReader) {}
 
   get isEmpty(): boolean {
     return this.pools.size === 0 && this.domains.size === 0;
@@ -107,6 +113,11 @@ export class Draft implements StateReader, StateChange {
 
   poolOf(domain: string): string | undefined {
     return this.domains.has(domain) ? this.domains.get(domain) : this.base.poolOf(domain);
+  }
+
+  *poolNames(): Iterable<string> {
+    for (const name of this.base.poolNames()) if (!this.pools.has(name)) yield name;
+    for (const [name, pool] of this.pools) if (pool) yield name;
   }
 
   /** The domain must not exist yet; the pool may be new. */
@@ -139,6 +150,22 @@ export class Draft implements StateReader, StateChange {
     const servers = new Map(pool.servers);
     if (!servers.delete(slot)) throw new Error(`invariant: ${poolName} has no slot ${slot}`);
     this.pools.set(poolName, { ...pool, servers });
+  }
+
+  /**
+   * Replaces whole pools at once, or gives them back: for many domains, where one at a time would copy the list of
+   * its pool for each. A domain that these pools have now must be in one of them afterwards, or in none.
+   */
+  putPools(pools: ReadonlyMap<string, Pool | undefined>): void {
+    for (const name of pools.keys())
+      for (const domain of this.pool(name)?.domains ?? []) this.domains.set(domain, undefined);
+    for (const [name, pool] of pools) {
+      this.pools.set(name, pool);
+      for (const domain of pool?.domains ?? []) {
+        if (this.base.poolOf(domain) === name) this.domains.delete(domain);
+        else this.domains.set(domain, name);
+      }
+    }
   }
 
   /** Takes over what another draft, made on top of this one, changed. */

@@ -1,0 +1,228 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SERVER_STATES } from '../common/routing.js';
+import { Draft, State, type Pool } from '../persistence/state.js';
+import { exportText } from './export-lines.js';
+import { ImportProblems } from './import-problems.js';
+import { readRecord } from './import-record.js';
+import { applyImport } from './import-rules.js';
+import { summaryOf } from './import-summary.js';
+
+const LIMITS = { poolCount: 20, maxSlots: 5 };
+
+function stateOf(pools: Record<string, Pool>): State {
+  return new State(7, Object.entries(pools));
+}
+
+function imported(
+  state: State,
+  lines: readonly object[],
+  mode: 'merge' | 'replace' = 'merge',
+  goesOn = false,
+) {
+  const draft = new Draft(state);
+  const problems = new ImportProblems(goesOn);
+  const records = lines.map((line, index) => readRecord(index + 1, line));
+  applyImport(draft, records, mode, LIMITS, problems.add);
+  problems.check();
+  const summary = summaryOf(draft, state);
+  const isEmpty = draft.isEmpty;
+  const after = new State(0, state.pools);
+  after.fold(draft, 8);
+  return { pools: Object.fromEntries(after.pools), summary, isEmpty, problems };
+}
+
+const SPEC = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' as const };
+const SHOP: Pool = { domains: ['shop.test', 'www.shop.test'], servers: new Map([[2, SPEC]]) };
+
+describe('an import that merges', () => {
+  it('adds domains with servers, and those that share a pool with a later line', () => {
+    const { pools, summary } = imported(stateOf({ pool_1: SHOP }), [
+      { domain: 'b.test', share_with: 'a.test' },
+      {
+        domain: 'A.test.',
+        servers: [{ ip: '10.0.0.2' }, { slot: 1, ip: '10.0.0.3', weight: 9, state: 'drain' }],
+      },
+      { domain: 'c.test', share_with: 'b.test' },
+      { domain: 'd.test', share_with: 'www.shop.test' },
+      { domain: 'e.test', ip: '::1', http_port: 8080, pool: 'pool_9' },
+    ]);
+    expect(pools).toEqual({
+      pool_1: { domains: ['shop.test', 'www.shop.test', 'd.test'], servers: SHOP.servers },
+      pool_2: {
+        domains: ['a.test', 'b.test', 'c.test'],
+        servers: new Map([
+          [1, { ip: '10.0.0.3', http_port: 80, weight: 9, state: 'drain' }],
+          [2, { ...SPEC, ip: '10.0.0.2' }],
+        ]),
+      },
+      pool_9: { domains: ['e.test'], servers: new Map([[1, { ...SPEC, ip: '::1', http_port: 8080 }]]) },
+    });
+    expect(summary).toMatchObject({ domains_added: 5, domains_removed: 0, servers_added: 3 });
+  });
+
+  it('changes the weight and state of a server that is there, and nothing that is not given', () => {
+    const state = stateOf({ pool_1: SHOP });
+    const { pools, summary } = imported(state, [
+      { domain: 'shop.test', servers: [{ ip: '10.0.0.1', weight: 5 }] },
+    ]);
+    expect(pools['pool_1']?.servers).toEqual(new Map([[2, { ...SPEC, weight: 5 }]]));
+    expect(summary).toMatchObject({ servers_changed: 1, servers_added: 0 });
+    expect(
+      imported(state, [{ domain: 'shop.test', ip: '10.0.0.1' }, { domain: 'www.shop.test' }]).isEmpty,
+    ).toBe(true);
+  });
+
+  it.each([
+    [
+      'a slot with another address',
+      { domain: 'shop.test', servers: [{ slot: 2, ip: '10.0.0.9' }] },
+      'slot_taken',
+    ],
+    ['a domain in another pool', { domain: 'www.shop.test', share_with: 'own.test' }, 'domain_exists'],
+    ['sharing with nobody', { domain: 'x.test', share_with: 'y.test' }, 'domain_not_found'],
+    [
+      'a slot beyond the limit',
+      { domain: 'x.test', servers: [{ slot: 6, ip: '10.0.0.9' }] },
+      'validation_failed',
+    ],
+    [
+      'more servers than slots',
+      { domain: 'x.test', servers: [1, 2, 3, 4, 5, 6].map((n) => ({ ip: `10.0.0.${n}` })) },
+      'pool_full',
+    ],
+  ])('refuses %s, naming the line', (_, line, code) => {
+    const run = () => imported(stateOf({ pool_1: SHOP }), [{ domain: 'own.test' }, line]);
+    expect(run).toThrow(
+      expect.objectContaining({ code, detail: expect.stringMatching(/^line 2: /) }) as Error,
+    );
+  });
+
+  it('leaves wrong lines out where it is to go on', () => {
+    const { pools, problems } = imported(
+      stateOf({}),
+      [
+        { domain: 'a.test', share_with: 'none.test' },
+        ...Array.from({ length: 21 }, (_, n) => ({ domain: `d${n}.test` })),
+      ],
+      'merge',
+      true,
+    );
+    expect(Object.keys(pools)).toHaveLength(20);
+    expect(problems.skipped.map(({ line, code }) => [line, code])).toEqual([
+      [22, 'pools_exhausted'],
+      [1, 'domain_not_found'],
+    ]);
+  });
+});
+
+describe('an import that replaces', () => {
+  it('removes what is on no line, and leaves what stays in its pool', () => {
+    const state = stateOf({ pool_3: SHOP, pool_4: { domains: ['old.test'], servers: new Map([[1, SPEC]]) } });
+    const { pools, summary } = imported(
+      state,
+      [{ domain: 'new.test' }, { domain: 'shop.test', servers: [{ slot: 2, ip: '10.0.0.1' }] }],
+      'replace',
+    );
+    expect(pools).toEqual({
+      pool_1: { domains: ['new.test'], servers: new Map() },
+      pool_3: { domains: ['shop.test'], servers: SHOP.servers },
+    });
+    expect(summary).toEqual({
+      domains_added: 1,
+      domains_moved: 0,
+      domains_removed: 2,
+      servers_added: 0,
+      servers_changed: 0,
+      servers_removed: 1,
+    });
+  });
+
+  it('refuses two lines for one pool', () => {
+    const lines = ['a.test', 'b.test'].map((domain) => ({ domain, pool: 'pool_2' }));
+    expect(() => imported(stateOf({}), lines, 'replace')).toThrow(/line 2: pool_2 is the pool of line 1/);
+  });
+
+  it('of an export changes nothing, and makes the same from nothing', () => {
+    const server = fc.record({
+      ip: fc.constantFrom('10.0.0.1', '10.0.0.2', '2001:db8::1'),
+      http_port: fc.constantFrom(80, 8080),
+      weight: fc.integer({ min: 0, max: 256 }),
+      state: fc.constantFrom(...SERVER_STATES),
+    });
+    const servers = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 5 }), server), {
+      selector: ([slot]) => slot,
+    });
+    const pool = fc.tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 4 }), servers);
+    const state = fc.uniqueArray(pool, { maxLength: 6, selector: ([number]) => number }).map((pools) =>
+      stateOf(
+        Object.fromEntries(
+          pools.map(([number, names, slots]) => [
+            `pool_${number}`,
+            {
+              domains: Array.from({ length: names }, (_, n) =>
+                n === 1 ? `*.p${number}.test` : `d${n}.p${number}.test`,
+              ),
+              servers: new Map(slots),
+            },
+          ]),
+        ),
+      ),
+    );
+    fc.assert(
+      fc.property(state, fc.constantFrom('ndjson' as const, 'json' as const), (before, format) => {
+        const text = [...exportText(before, format)].join('');
+        const lines = (
+          format === 'json'
+            ? JSON.parse(text)
+            : text
+                .split('\n')
+                .filter(Boolean)
+                .map((line) => JSON.parse(line) as unknown)
+        ) as object[];
+        expect(imported(before, lines, 'replace').isEmpty).toBe(true);
+        const other = stateOf({ pool_2: { domains: ['other.test', 'd0.p1.test'], servers: new Map() } });
+        expect(imported(other, lines, 'replace').pools).toEqual(Object.fromEntries(before.pools));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('readRecord', () => {
+  it.each([
+    [{ domain: 'x' }, /^domain must be a domain/],
+    [{}, /^domain must be/],
+    [
+      { domain: 'a.test', weight: 1 },
+      /"weight" is not a field here; the fields are domain, share_with, pool, /,
+    ],
+    [JSON.parse('{"domain":"a.test","__proto__":{}}'), /"__proto__" is not a field here/],
+    [{ domain: 'a.test', servers: [{ ip: 'host.test' }] }, /^servers\[0\]\.ip must be a unicast/],
+    [
+      { domain: 'a.test', servers: [{ ip: '10.0.0.1', weight: 257 }] },
+      /^servers\[0\]\.weight must be .* 0 to 256/,
+    ],
+    [
+      { domain: 'a.test', servers: [{ ip: '10.0.0.1', state: 'up' }] },
+      /^servers\[0\]\.state must be one of ready/,
+    ],
+    [{ domain: 'a.test', servers: [{ ip: '10.0.0.1', http_port: 0 }] }, /http_port must be .* 1 to 65535/],
+    [
+      {
+        domain: 'a.test',
+        servers: [
+          { slot: 1, ip: '10.0.0.1' },
+          { slot: 1, ip: '10.0.0.2' },
+        ],
+      },
+      /slot 1 is given twice/,
+    ],
+    [{ domain: 'a.test', share_with: 'b.test', ip: '10.0.0.1' }, /either share_with .* or ip, not both/],
+    [{ domain: 'a.test', ip: '10.0.0.1', servers: [] }, /either ip or servers/],
+    [{ domain: 'a.test', pool: 'web' }, /pool must be the name of a pool/],
+    [['a.test'], /the line must be a JSON object/],
+  ])('refuses %j', (value: unknown, words) => {
+    expect(() => readRecord(1, value)).toThrow(words);
+  });
+});
