@@ -69,7 +69,7 @@ describe('import and export', () => {
       { domain: 'one.test', servers: [{ ip: '127.0.0.1', http_port: backend.port }] },
       { domain: '*.two.test', ip: '127.0.0.1', http_port: backend.port },
     ];
-    const answer = await send('', `${lines.map((line) => JSON.stringify(line)).join('\r\n\n')}`);
+    const answer = await send('', lines.map((line) => JSON.stringify(line)).join('\r\n\n'));
     expect(answer).toMatchObject({ status: 200, body: { lines: 3, domains_added: 3, servers_added: 2 } });
     for (const host of ['www.one.test', 'one.test', 'a.two.test'])
       expect((await get(home.httpPort, host)).body).toBe('imported');
