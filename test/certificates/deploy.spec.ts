@@ -160,7 +160,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(await serials()).toEqual(before);
   });
 
-  it('100 swaps under load: no failed handshake, the new one within a second of each answer', async () => {
+  it('100 swaps under load: no failed handshake, the new one within a second of each answer', { timeout: 120_000 }, async () => {
     const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
     expect((await load('swap.test', { pem: pair[0].pem })).status).toBe(200);
     const over = new AbortController();
