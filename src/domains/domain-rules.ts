@@ -7,18 +7,28 @@ import type { AddDomainDto, DomainDto, RemovedDomainDto } from './domains.dto.js
 
 /** A pool may have thousands of names; an answer about one of them need not hold all the others. */
 export const SHARED_WITH_SHOWN = 100;
+/** In a list, where there may be a thousand such answers. */
+export const SHARED_WITH_LISTED = 10;
 
-/** The domain as callers see it. */
-export function describeDomain(state: StateReader, domain: string): DomainDto {
+/** The domain as callers see it, with at most `shown` of those that share its pool. */
+export function describeDomain(state: StateReader, domain: string, shown = SHARED_WITH_SHOWN): DomainDto {
   const { name, pool } = requirePool(state, domain);
   return {
     domain,
     pool: name,
     wildcard: isWildcard(domain),
-    shared_with: pool.domains.filter((other) => other !== domain).slice(0, SHARED_WITH_SHOWN),
+    shared_with: othersOf(pool, domain, shown),
     shared_count: pool.domains.length - 1,
     server_count: pool.servers.size,
   };
+}
+
+/** The first domains of a pool but one. The pool is not copied: it may have 100,000. */
+function othersOf(pool: Pool, domain: string, limit: number): string[] {
+  return pool.domains
+    .slice(0, limit + 1)
+    .filter((other) => other !== domain)
+    .slice(0, limit);
 }
 
 /**

@@ -60,7 +60,7 @@ export class DomainDto {
   wildcard: boolean;
 
   @ArrayField('string', {
-    description: 'Other domains of the pool, the first 100.',
+    description: 'Other domains of the pool: the first 100, in lists the first 10.',
     example: ['www.example.com'],
   })
   shared_with: string[];

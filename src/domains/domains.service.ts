@@ -1,12 +1,18 @@
 import { Injectable } from '@nestjs/common';
-import { isWildcard } from '../common/domain-name.js';
 import { McpTool } from '../common/operation.js';
-import { paginate } from '../common/page.js';
 import { McpCompletes } from '../common/resource.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
-import { addDomain, checkAddDomain, describeDomain, putDomain, removeDomain } from './domain-rules.js';
+import { domainPage } from './domain-page.js';
+import {
+  addDomain,
+  checkAddDomain,
+  describeDomain,
+  putDomain,
+  removeDomain,
+  SHARED_WITH_LISTED,
+} from './domain-rules.js';
 import {
   AddDomainDto,
   ChangedDomainDto,
@@ -41,17 +47,11 @@ export class DomainsService {
   })
   async list(input: ListDomainsDto): Promise<DomainListDto> {
     const { state } = this.persistence;
-    const needle = input.search?.toLowerCase();
-    const wanted = state
-      .sortedDomains()
-      .filter(
-        (domain) =>
-          (input.include_wildcards || !isWildcard(domain)) &&
-          (needle === undefined || domain.includes(needle)) &&
-          (input.pool === undefined || state.poolOf(domain) === input.pool),
-      );
-    const page = paginate(wanted, (domain) => domain, input);
-    return { ...page, items: page.items.map((domain) => describeDomain(state, domain)) };
+    const page = domainPage(state, input);
+    return {
+      ...page,
+      items: page.items.map((domain) => describeDomain(state, domain, SHARED_WITH_LISTED)),
+    };
   }
 
   @McpTool({

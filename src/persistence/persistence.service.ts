@@ -72,6 +72,8 @@ export class PersistenceService {
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
+    // Sorted now, so that nobody waits for it with the first list.
+    this.#state.sortedDomains();
     this.#logger.log(
       `revision ${this.#state.revision}: ${this.#state.domainCount} domains in ${this.#state.pools.size} pools, from ${this.settings.files.servers}`,
     );

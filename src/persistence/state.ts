@@ -1,4 +1,5 @@
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec } from '../common/routing.js';
+import { SortedNames } from './sorted-names.js';
 
 /** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
 export interface Pool {
@@ -35,7 +36,7 @@ export function poolNumber(name: string): number | undefined {
 export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
-  #sorted: string[] | undefined;
+  readonly #sorted = new SortedNames(() => this.#poolOf.keys());
 
   constructor(
     public revision: number,
@@ -67,10 +68,9 @@ export class State implements StateReader {
     return this.#pools.keys();
   }
 
-  /** All domains in code-unit order; made when first asked for after a change of domains. */
+  /** All domains in code-unit order. Read it within one tick. */
   sortedDomains(): readonly string[] {
-    this.#sorted ??= [...this.#poolOf.keys()].toSorted();
-    return this.#sorted;
+    return this.#sorted.get();
   }
 
   fold(change: StateChange, revision: number): void {
@@ -78,11 +78,17 @@ export class State implements StateReader {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
     }
+    const added: string[] = [];
+    const removed: string[] = [];
     for (const [domain, pool] of change.domains) {
-      if (pool !== undefined) this.#poolOf.set(domain, pool);
-      else this.#poolOf.delete(domain);
+      if (pool === undefined) {
+        if (this.#poolOf.delete(domain)) removed.push(domain);
+      } else {
+        if (!this.#poolOf.has(domain)) added.push(domain);
+        this.#poolOf.set(domain, pool);
+      }
     }
-    if (change.domains.size > 0) this.#sorted = undefined;
+    this.#sorted.change(added, removed);
     this.revision = revision;
   }
 

@@ -171,7 +171,10 @@ export class ServersService {
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
     const changed = await this.#change((draft) => changeDomainState(draft, input.domain, input.state), input);
     const { name, pool } = requirePool(this.persistence.state, input.domain);
-    const shared_with = pool.domains.filter((other) => other !== input.domain).slice(0, 100);
+    const shared_with = pool.domains
+      .slice(0, 101)
+      .filter((other) => other !== input.domain)
+      .slice(0, 100);
     return { domain: input.domain, pool: name, shared_with, state: input.state, ...changed };
   }
 

@@ -1,0 +1,76 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { isWildcard } from '../common/domain-name.js';
+import { Draft, State } from '../persistence/state.js';
+import { describeDomain } from './domain-rules.js';
+import { domainPage } from './domain-page.js';
+import { ListDomainsDto } from './domains.dto.js';
+
+const NAMES = Array.from({ length: 3000 }, (_, n) => (n % 7 === 0 ? `*.w${n}.test` : `d${n * 7919}.test`));
+const STATE = new State(1, [
+  ['pool_1', { domains: NAMES.slice(0, 40), servers: new Map() }],
+  ['pool_2', { domains: NAMES.slice(40, 2500), servers: new Map() }],
+  ['pool_3', { domains: NAMES.slice(2500), servers: new Map() }],
+]);
+
+function query(more: Partial<ListDomainsDto>): ListDomainsDto {
+  return Object.assign(new ListDomainsDto(), more);
+}
+
+describe('domainPage', () => {
+  it('pages give every domain that is asked for once, in order', () => {
+    const input = fc.record(
+      {
+        include_wildcards: fc.boolean(),
+        search: fc.constantFrom('W', '79', 'd1', 'none'),
+        pool: fc.constantFrom('pool_1', 'pool_2', 'pool_3', 'pool_4'),
+        limit: fc.constantFrom(7, 100, 1000),
+      },
+      { requiredKeys: ['limit'] },
+    );
+    fc.assert(
+      fc.property(input, (given) => {
+        const wanted = NAMES.filter(
+          (name) =>
+            (given.include_wildcards === true || !isWildcard(name)) &&
+            (given.search === undefined || name.includes(given.search.toLowerCase())) &&
+            (given.pool === undefined || STATE.poolOf(name) === given.pool),
+        ).toSorted();
+        const found: string[] = [];
+        let cursor: string | null | undefined;
+        do {
+          const page = domainPage(STATE, query({ ...given, ...(cursor && { cursor }) }));
+          expect(page.total).toBe(wanted.length);
+          found.push(...page.items);
+          cursor = page.next_cursor;
+        } while (cursor !== null);
+        expect(found).toEqual(wanted);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('follows changes', () => {
+    const state = new State(1, [['pool_1', { domains: ['b.test'], servers: new Map() }]]);
+    expect(domainPage(state, query({})).items).toEqual(['b.test']);
+    const draft = new Draft(state);
+    draft.addDomain('a.test', 'pool_1');
+    draft.removeDomain('b.test');
+    draft.addDomain('c.test', 'pool_2');
+    state.fold(draft, 2);
+    const moved = new Draft(state);
+    moved.removeDomain('c.test');
+    moved.addDomain('c.test', 'pool_1');
+    state.fold(moved, 3);
+    expect(domainPage(state, query({})).items).toEqual(['a.test', 'c.test']);
+  });
+});
+
+describe('a domain of a pool with many names', () => {
+  it('is shown with a part of the others, never itself', () => {
+    const shown = describeDomain(STATE, NAMES[41]!, 10);
+    expect(shown.shared_with).toEqual([NAMES[40], ...NAMES.slice(42, 51)]);
+    expect(shown.shared_count).toBe(2459);
+    expect(describeDomain(STATE, NAMES[0]!).shared_with).toHaveLength(39);
+  });
+});
