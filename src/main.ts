@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 import { config } from 'dotenv';
-import { startApp } from './app.js';
 import { messageOf } from './common/errors.js';
 import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
 import { loadSettings, type Settings } from './settings/settings.js';
@@ -25,6 +24,8 @@ async function stdio(given: readonly string[], settings: Settings): Promise<void
 }
 
 async function serve(settings: Settings): Promise<void> {
+  // Loaded only here: a client that starts `mcp` waits for it, and it needs none of this.
+  const { startApp } = await import('./app.js');
   const app = await startApp(settings);
   let stopping = false;
   const stop = () => {

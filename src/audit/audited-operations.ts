@@ -8,7 +8,8 @@ type Method = (input?: object) => Promise<unknown>;
 
 /**
  * Puts the audit log around every service method that is declared as an operation and changes something, so that
- * REST, MCP and a schedule go through the same recording whoever calls.
+ * REST, MCP and a schedule go through the same recording whoever calls. Long work, which outlives the call, records
+ * itself (OperationsService).
  */
 @Injectable()
 export class AuditedOperations {
@@ -26,7 +27,7 @@ export class AuditedOperations {
       for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(service) as object)) {
         const method: unknown = Reflect.get(service, name);
         const operation = typeof method === 'function' ? operationOf(method) : undefined;
-        if (operation && !operation.readOnly)
+        if (operation && !operation.readOnly && !operation.longWork)
           Object.defineProperty(service, name, {
             value: this.#recorded(operation, (method as Method).bind(service)),
           });

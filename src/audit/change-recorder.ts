@@ -53,7 +53,9 @@ export class ChangeRecorder {
     { actor, via }: Pick<CallContext, 'actor' | 'via'>,
     error: unknown,
   ): Promise<void> {
-    if (typeof error === 'object' && error !== null && this.#known.has(error)) return;
+    // An unexpected error reaches the edge as the cause of one that says nothing of it.
+    const cause = error instanceof Error ? error.cause : undefined;
+    if ([error, cause].some((one) => typeof one === 'object' && one !== null && this.#known.has(one))) return;
     const change: RecordedChange = { operation, arguments: given, saved: false };
     await this.#line({ ...callContext(), actor, via, change }, outcomeOf(error));
   }

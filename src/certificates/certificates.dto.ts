@@ -37,6 +37,7 @@ export class LoadCertificateDto extends CertificateRefDto {
     maxLength: MAX_PEM_BYTES,
     minLength: 1,
     format: 'password',
+    secret: true,
     optional: true,
   })
   pem?: string;

@@ -86,6 +86,7 @@ export class CertificatesService {
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
+    longWork: true,
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
@@ -101,6 +102,7 @@ export class CertificatesService {
       'certificates are renewed by themselves.',
     output: IssuedCertificateDto,
     openWorld: true,
+    longWork: true,
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
@@ -117,6 +119,7 @@ export class CertificatesService {
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
+    longWork: true,
   })
   renewAll(): Promise<RenewAllDto> {
     return this.longWork.renewAll().wait();

@@ -34,7 +34,6 @@ export class DeployService {
    */
   async put(path: string, bundle: CertificateBundle): Promise<void> {
     const isLarge = bundle.pem.length > (await this.haproxy.payloadLimit());
-    if (isLarge) await this.large.check(bundle.pem.length);
     const before = await this.folder.read(path);
     if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
     try {
@@ -60,7 +59,6 @@ export class DeployService {
     if (bundle.pem.length <= (await this.haproxy.payloadLimit())) await this.#put(path, bundle);
     else if (!isServed((await this.loaded()).get(path), bundle.leaf)) {
       if (!mayReload) throw this.large.needsReload(path);
-      await this.large.check(bundle.pem.length);
       await this.#reload(path, bundle);
     }
     this.feed.tell({ topic: 'certificates' });

@@ -3,7 +3,6 @@ import { Injectable } from '@nestjs/common';
 import { AppError } from '../common/errors.js';
 import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { Settings } from '../settings/settings.js';
 
 /** How long the new worker of a reload may take until it is the one that answers. */
 const SWITCH_MS = 5_000;
@@ -16,24 +15,9 @@ const LOOK_MS = 20;
 @Injectable()
 export class LargeCertificates {
   constructor(
-    private readonly settings: Settings,
     private readonly haproxy: HaproxyControlService,
     private readonly persistence: PersistenceService,
   ) {}
-
-  /** @throws AppError payload_too_large where this suite cannot reload HAProxy */
-  check(size: number): Promise<void> {
-    const { control } = this.settings;
-    if (control === 'managed' || control === 'master') return Promise.resolve();
-    return Promise.reject(
-      new AppError(
-        'payload_too_large',
-        `The certificate with its chain is ${size} bytes, more than this HAProxy takes at run time, and with ` +
-          `HAPROXY_CONTROL=${control} the suite has no master CLI to reload it by. Leave out what clients do not need ` +
-          '(the root), use an ECDSA key, set HAPROXY_MASTER_SOCKET, or run HAProxy 3.4, which takes 120 KB. Nothing was changed.',
-      ),
-    );
-  }
 
   needsReload(path: string): AppError {
     return new AppError(

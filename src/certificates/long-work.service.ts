@@ -22,7 +22,7 @@ export class LongWorkService {
 
   issue({ domain, wildcard }: IssueCertificateDto): RunningOperation<IssuedCertificateDto> {
     return this.operations.start(
-      { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain },
+      { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain, given: { domain, wildcard } },
       async (work) => {
         const renewed = await this.issuing.issue(domain, wildcard, work);
         return { ...(await this.views.one(domain)), renewed };
@@ -31,10 +31,13 @@ export class LongWorkService {
   }
 
   renew({ domain, force }: RenewCertificateDto): RunningOperation<IssuedCertificateDto> {
-    return this.operations.start({ kind: 'renew_cert', key: `${domain} ${force}`, domain }, async (work) => {
-      const renewed = await this.issuing.renew(domain, force, work);
-      return { ...(await this.views.one(domain)), renewed };
-    });
+    return this.operations.start(
+      { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
+      async (work) => {
+        const renewed = await this.issuing.renew(domain, force, work);
+        return { ...(await this.views.one(domain)), renewed };
+      },
+    );
   }
 
   renewAll(): RunningOperation<RenewAllDto> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Injectable, Logger } from '@nestjs/common';
+import { ChangeRecorder } from '../audit/change-recorder.js';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { callContext, runWithCallContext } from '../common/call-context.js';
 import { AppError, messageOf } from '../common/errors.js';
@@ -90,7 +91,10 @@ export class OperationsService {
   readonly #queue = new SerialQueue();
   #stopping = false;
 
-  constructor(settings: Settings) {
+  constructor(
+    settings: Settings,
+    private readonly changes: ChangeRecorder,
+  ) {
     this.#path = settings.files.operations;
   }
 
@@ -146,7 +150,7 @@ export class OperationsService {
    * @throws AppError shutting_down
    */
   start<T extends object>(
-    spec: { kind: string; key: string; domain?: string },
+    spec: { kind: string; key: string; domain?: string; given?: Record<string, unknown> },
     work: (work: OperationWork) => Promise<T>,
   ): RunningOperation<T> {
     const key = `${spec.kind} ${spec.key}`;
@@ -174,7 +178,8 @@ export class OperationsService {
         runWithCallContext(context, () =>
           this.#finish(record, key, running, async () => {
             await this.#save();
-            return work(tools);
+            const name = `haproxy_${spec.kind}`;
+            return this.changes.run(name, spec.given ?? {}, () => work(tools));
           }),
         ),
       )

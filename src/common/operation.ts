@@ -21,6 +21,8 @@ export interface OperationOptions {
   openWorld?: boolean;
   /** Offered as a tool; false for what only REST needs. Who may call it follows from it all the same. Default true. */
   mcp?: boolean;
+  /** Goes on as an operation of its own, which also has its line in the audit log. Default false. */
+  longWork?: boolean;
   /** The codes a caller may meet besides the general ones (validation, access, HAProxy, storage). */
   errors?: readonly ErrorCode[];
 }
@@ -47,6 +49,7 @@ export function McpTool(options: OperationOptions): MethodDecorator {
       idempotent: false,
       openWorld: false,
       mcp: true,
+      longWork: false,
       errors: [],
       ...options,
       input: parameters?.[0],

@@ -7,6 +7,7 @@ import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { HaproxyWatchService } from '../reconciler/haproxy-watch.service.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 /** A new worker reads every certificate before it answers. */
@@ -22,6 +23,7 @@ export class ReloadService {
     private readonly control: HaproxyControlService,
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
+    private readonly reconciler: ReconcilerService,
     private readonly watch: HaproxyWatchService,
   ) {}
 
@@ -60,6 +62,9 @@ export class ReloadService {
 
   async #reload(): Promise<ReloadResultDto> {
     const started = performance.now();
+    // The new worker reads the derived files too: an edit of those must not be served, however short.
+    await this.reconciler.prepare();
+    await this.persistence.rewriteDerived();
     const check = await this.check();
     if (!check.valid)
       throw refused('The configuration is refused; HAProxy goes on with the one it has.', check.errors);

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import {
   createMcpHandler,
@@ -19,6 +20,7 @@ import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
 
 /** Streams of `subscriptions/listen` at the same time. */
 const MAX_LISTENERS = 256;
+const DRAIN_MS = 5000;
 
 /** The 2026-07-28 revision: no sessions, each request carries what it needs, a server lives as long as one request. */
 @Injectable()
@@ -26,6 +28,8 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
   readonly handler: McpHttpHandler;
   private readonly logger = new Logger('mcp');
   private readonly stopUpdates: () => void;
+  /** Requests being answered, but for the streams of listeners, which would never end by themselves. */
+  private busy = 0;
 
   constructor(
     private readonly methods: McpMethods,
@@ -51,12 +55,21 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
     const response = reply.hijack().raw;
     const gone = goneSignal(response);
     const authInfo = { token: '', clientId: principal.actor, scopes: [], extra: { principal } };
-    const answer = await this.handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null });
-    await sendWebResponse(answer, response, gone);
+    const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
+    if (!listens) this.busy += 1;
+    try {
+      const answer = await this.handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null });
+      await sendWebResponse(answer, response, gone);
+    } finally {
+      if (!listens) this.busy -= 1;
+    }
   }
 
+  /** Answers under way get a moment to finish. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopUpdates();
+    const until = Date.now() + DRAIN_MS;
+    while (this.busy > 0 && Date.now() < until) await pause(25);
     await this.handler.close();
   }
 

@@ -83,6 +83,7 @@ export class DriftService {
       // HAProxy in doubt is restored by the watch; what differs then is nobody's drift.
       if (!this.reconciler.inStep) return this.#report;
       const differences = await metrics.driftCheck(this.#compare());
+      await this.reconciler.sweep();
       this.#complaint = '';
       this.#log(differences);
       const healing = this.settings.reconcile === 'heal' && differences.some((one) => isHealed(one));

@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
-import type { Routing, Step } from '../common/routing.js';
+import { serverName, type Routing, type Step } from '../common/routing.js';
 import { declaredPools } from '../haproxy/declared-pools.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { renderPool } from '../haproxy/pools-cfg.js';
@@ -36,6 +36,10 @@ export interface RestoreReport {
 export class ReconcilerService implements RoutingTarget {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
+  /** Removed servers whose connections lasted; HAProxy keeps them in maintenance until they are deleted. */
+  readonly #busy = new Map<string, { pool: string; slot: number }>();
+  /** Freed pools that HAProxy could not delete then, for the same reason. */
+  readonly #keptPools = new Set<string>();
   #restoreCertificates: () => Promise<number> = async () => 0;
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
@@ -148,6 +152,31 @@ export class ReconcilerService implements RoutingTarget {
     return compareRouting(this.#view.routing, desired);
   }
 
+  /**
+   * Deletes removed servers whose last connection has ended meanwhile. Slots that an operator's configuration has
+   * standing by are not touched. Call it with no change under way (`PersistenceService.exclusively`).
+   *
+   * @throws AppError haproxy_unavailable
+   */
+  async sweep(): Promise<void> {
+    for (const [name, { pool, slot }] of this.#busy) {
+      const stillParked = this.#view?.parked.get(pool)?.has(slot) === true;
+      if (stillParked && !(await this.runtime.deleteParked(pool, slot))) continue;
+      this.#view?.forgetParked(pool, slot);
+      this.#busy.delete(name);
+    }
+    const view = this.#view;
+    if (!view || this.#keptPools.size === 0) return;
+    const unused = [...this.#keptPools].filter(
+      (pool) => view.backends?.has(pool) === true && !this.persistence.state.pool(pool),
+    );
+    this.#keptPools.clear();
+    await this.#take(
+      unused.map((pool) => ({ op: 'remove_pool', pool })),
+      view,
+    );
+  }
+
   async #restore(): Promise<RestoreReport> {
     const started = performance.now();
     const { state } = this.persistence;
@@ -227,7 +256,12 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   async #take(steps: readonly Step[], view: RoutingView): Promise<void> {
-    if (steps.length > 0) view.fold(steps, await this.runtime.apply(steps));
+    if (steps.length > 0) {
+      const applied = await this.runtime.apply(steps);
+      view.fold(steps, applied);
+      for (const { pool, slot } of applied.parked) this.#busy.set(serverName(pool, slot), { pool, slot });
+      for (const pool of applied.keptPools) this.#keptPools.add(pool);
+    }
     this.#view = view;
   }
 

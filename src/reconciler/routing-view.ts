@@ -69,6 +69,11 @@ export class RoutingView {
     return this.#backends;
   }
 
+  /** A parked slot that HAProxy has deleted. */
+  forgetParked(pool: string, slot: number): void {
+    this.#parked.get(pool)?.delete(slot);
+  }
+
   /** The two sides of a change, restricted to what it touches, ready to be planned. */
   sidesOf(change: StateChange): Sides {
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };

@@ -126,6 +126,26 @@ describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
     const again = await issue({ domain: 'example.com' });
     expect(again.body).toMatchObject({ renewed: true, loaded: true, sans: ['example.com'] });
   });
+
+  it('has one line for each piece of work in the audit log, and no key in it', async () => {
+    const pem = await readFile(lab.path('certs/example.com.pem'), 'utf8');
+    const before = (await readFile(lab.path('data/audit.jsonl'), 'utf8')).split('\n').length - 1;
+    await issue({ domain: 'example.com' });
+    await lab.api('POST', '/certificates/none.example.com/renew?wait=true', {});
+    await lab.api('POST', '/certificates/example.com/load', { pem: `${pem}broken` });
+    const text = await readFile(lab.path('data/audit.jsonl'), 'utf8');
+    const lines = text.trimEnd().split('\n').slice(before);
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      {
+        operation: 'haproxy_issue_cert',
+        arguments: { domain: 'example.com', wildcard: false },
+        outcome: 'ok',
+      },
+      { operation: 'haproxy_renew_cert', via: 'rest', outcome: 'certificate_not_found' },
+      { operation: 'haproxy_load_cert', arguments: { domain: 'example.com', pem: '[redacted]' } },
+    ]);
+    expect(text).not.toContain('PRIVATE KEY');
+  });
 });
 
 describe('long work', { timeout: TIMEOUT }, () => {

@@ -223,7 +223,6 @@ export async function startFixture(
   }
   const settings = loadSettings({
     HAPROXY_HOME: home,
-    // There is no HAProxy here, and the suite must not try to start one.
     MCP_HOST: '127.0.0.1',
     MCP_PORT: String(port),
     // Nothing runs at the other end: the edge answers by itself, and what needs HAProxy is tested elsewhere.

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { type JSONRPCMessage, ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
@@ -200,6 +201,21 @@ describe('haproxy-suite mcp', () => {
     const reader = await connected(new Stdio(['--token-file', tokenFile]));
     const { tools } = await reader.listTools();
     expect(tools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
+  });
+
+  it('is a command of the built suite, which says nothing but messages on stdout', async () => {
+    const client = new Client({ name: 'test', version: '1' });
+    const transport = new StdioClientTransport({
+      command: process.execPath,
+      args: [join(import.meta.dirname, '../../dist/main.js'), 'mcp'],
+      env: { HAPROXY_HOME: suite.home, MCP_PORT: String(suite.port) },
+      cwd: suite.home,
+    });
+    await client.connect(transport);
+    await expect(client.callTool({ name: 'haproxy_list_things', arguments: {} })).resolves.toMatchObject({
+      structuredContent: { limit: 100 },
+    });
+    await client.close();
   });
 
   it('answers a line that is no message, and goes on', async () => {

@@ -1,0 +1,71 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from '../../test/kit/backend.js';
+import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
+import { until } from '../../test/kit/poll.js';
+import { get } from '../../test/kit/request.js';
+import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { AuditLog } from '../persistence/audit-log.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { loadSettings } from '../settings/settings.js';
+import { ReconcilerService } from './reconciler.service.js';
+
+describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (binary) => {
+  let haproxy: RunningHaproxy;
+  let backend: Backend;
+  let persistence: PersistenceService;
+  let runtime: HaproxyRuntimeService;
+  let reconciler: ReconcilerService;
+
+  beforeEach(async () => {
+    [haproxy, backend] = [await startHaproxy(binary), await startBackend('one')];
+    const settings = loadSettings({
+      HAPROXY_HOME: haproxy.home,
+      HAPROXY_SOCKET: haproxy.socket,
+      HAPROXY_POOL_COUNT: '5',
+    });
+    runtime = new HaproxyRuntimeService(settings);
+    persistence = new PersistenceService(settings, new AuditLog(settings));
+    reconciler = new ReconcilerService(runtime, persistence, settings);
+    await persistence.open();
+    await persistence.commit((draft) => {
+      draft.addDomain('a.example', 'pool_1');
+      draft.putServer('pool_1', 1, { ip: '127.0.0.1', http_port: backend.port, weight: 1, state: 'ready' });
+    });
+  });
+
+  afterEach(async () => {
+    await persistence.close();
+    await backend.close();
+    await haproxy.stop();
+  });
+
+  it('deletes a removed server once its last connection has ended, and not before', async () => {
+    const slots = async () => [...((await runtime.readRouting()).pools.get('pool_1')?.keys() ?? [])];
+    const slow = get(haproxy.httpPort, 'a.example', '/?ms=600');
+    await until(async () => (await runtime.serverStatuses('pool_1'))[0]?.connections === 1, {
+      what: 'the slow request',
+    });
+    await persistence.commit((draft) => draft.removeServer('pool_1', 1));
+    await persistence.exclusively(() => reconciler.sweep());
+    expect(await slots()).toEqual([1]);
+    expect((await slow).body).toBe('one');
+    await until(async () => {
+      await persistence.exclusively(() => reconciler.sweep());
+      return (await slots()).length === 0;
+    });
+  });
+
+  it('restores what somebody took away, and finds nothing to do the second time', async () => {
+    const { runtimeCommand } = await import('../haproxy/command.js');
+    const { RuntimeTransport } = await import('../haproxy/runtime-transport.js');
+    await new RuntimeTransport({ path: haproxy.socket }).run([
+      runtimeCommand`del map ${haproxy.mapFile} a.example`,
+      runtimeCommand`set server pool_1/pool_1_1 weight 7`,
+    ]);
+    const restore = () => persistence.exclusively(() => reconciler.restore());
+    expect(await restore()).toMatchObject({ domains: 1, servers: 1, certificates: 0 });
+    expect(await restore()).toMatchObject({ domains: 0, servers: 0, certificates: 0 });
+    expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
+  });
+});

@@ -1,0 +1,215 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MAX_SESSIONS, SessionStore } from '../../src/mcp/session-store.js';
+import { until } from '../kit/poll.js';
+import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+import { rawExchange, rawRequest } from './raw-http.js';
+
+let suite: Running;
+beforeAll(async () => {
+  suite = await startFixture(withTokens, {
+    MCP_HOST: '0.0.0.0',
+    TRUSTED_NETWORKS: '127.0.9.0/24',
+    MCP_PUBLIC_HOST: 'mcp.example.com',
+  });
+});
+afterAll(() => suite.stop());
+
+const basic = (user: string, password: string) =>
+  `Authorization: Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+const SOURCES = {
+  loopback: { from: '127.0.0.1', to: '127.0.0.1' },
+  trusted: { from: '127.0.9.1', to: '127.0.9.2' },
+  half: { from: '127.0.9.1', to: '127.0.0.1' },
+} as const;
+/** What is sent → who that is, from anywhere. */
+const TOKENS = {
+  none: { headers: [], is: undefined },
+  admin: { headers: [`Authorization: Bearer ${ADMIN}`], is: 'admin' },
+  reader: { headers: [`Authorization: Bearer ${READER}`], is: 'reader' },
+  wrong: { headers: ['Authorization: Bearer wrong-token-0123456789'], is: undefined },
+  basic: { headers: [basic('anyone', ADMIN)], is: 'basic' },
+} as const;
+const SPOOFED = {
+  plain: [],
+  'X-Forwarded-For': ['X-Forwarded-For: 127.0.9.1'],
+  Forwarded: [
+    'Forwarded: for=127.0.9.1;host=localhost',
+    'X-Real-IP: 127.0.9.1',
+    'X-Forwarded-Host: localhost',
+  ],
+} as const;
+/** Route → what it is, and what it answers to who may. */
+const ROUTES = [
+  ['GET', '/healthz', 'open', 200],
+  ['GET', '/nothing', 'open', 404],
+  ['GET', '/docs', 'docs', 200],
+  ['HEAD', '/docs/swagger-ui.css', 'docs', 200],
+  ['GET', '/openapi.json', 'docs', 200],
+  ['GET', '/api/v1/things', 'read', 200],
+  ['DELETE', '/api/v1/things', 'change', 200],
+  ['POST', '/api/v1/things/unlinked', 'change', 201],
+  ['GET', '/api/v1/audit', 'read', 200],
+  ['GET', '/metrics', 'read', 200],
+  ['GET', '/mcp', 'read', 400],
+] as const;
+
+type Source = keyof typeof SOURCES;
+type Sent = keyof typeof TOKENS;
+
+function expected(source: Source, sent: Sent, kind: (typeof ROUTES)[number][2], success: number): number {
+  if (kind === 'open') return success;
+  const token = TOKENS[sent].is;
+  const mayRead = source === 'trusted' || token === 'admin' || token === 'reader';
+  if (!mayRead) return token === 'basic' && kind === 'docs' ? success : 401;
+  // A token says who somebody is wherever they are: a reader stays a reader in a trusted network.
+  return kind === 'change' && token === 'reader' ? 403 : success;
+}
+
+const TABLE = Object.keys(SOURCES).flatMap((source) =>
+  Object.keys(TOKENS).flatMap((sent) =>
+    Object.keys(SPOOFED).map((spoofed) => [source, sent, spoofed] as [Source, Sent, keyof typeof SPOOFED]),
+  ),
+);
+
+describe('the door', () => {
+  it.each(TABLE)('from %s, with token %s, %s', async (source, sent, spoofed) => {
+    const headers = [`Host: localhost:${suite.port}`, ...TOKENS[sent].headers, ...SPOOFED[spoofed]];
+    const answers = await Promise.all(
+      ROUTES.map(async ([method, path]) => {
+        const { status } = await rawRequest({ port: suite.port, method, path, headers, ...SOURCES[source] });
+        return `${method} ${path} ${status}`;
+      }),
+    );
+    expect(answers).toEqual(
+      ROUTES.map(
+        ([method, path, kind, success]) => `${method} ${path} ${expected(source, sent, kind, success)}`,
+      ),
+    );
+  });
+
+  it.each([
+    ['under the public name', 'mcp.example.com', '127.0.9.1', '127.0.9.2', []],
+    ['by a proxy on the same address', 'localhost', '127.0.9.2', '127.0.9.2', ['X-Forwarded-For: 127.0.9.2']],
+  ])(
+    'asks for a token for what is passed on from a trusted network: %s',
+    async (_, host, from, to, headers) => {
+      const send = (more: readonly string[]) =>
+        rawRequest({
+          port: suite.port,
+          path: '/api/v1/things',
+          headers: [`Host: ${host}`, ...headers, ...more],
+          from,
+          to,
+        });
+      expect((await send([])).status).toBe(401);
+      expect((await send([`Authorization: Bearer ${ADMIN}`])).status).toBe(200);
+    },
+  );
+});
+
+describe('HTTP Basic, for browsers', () => {
+  const send = (path: string, authorization: string, method = 'GET') =>
+    rawRequest({ port: suite.port, method, path, headers: ['Host: localhost', authorization] });
+
+  it('is asked for on the docs, and nowhere else', async () => {
+    for (const path of ['/docs', '/docs/swagger-ui.css', '/openapi.json']) {
+      const { status, head } = await send(path, 'X: y');
+      expect(status).toBe(401);
+      expect(head).toContain('www-authenticate: bearer\r\n');
+      expect(head).toContain('www-authenticate: basic realm="haproxy-suite (password: a token)"');
+    }
+    for (const path of ['/api/v1/things', '/mcp', '/metrics'])
+      expect((await send(path, 'X: y')).head).not.toContain('basic');
+  });
+
+  it.each([
+    ['the admin token', basic('admin', ADMIN), 200],
+    ['the read-only token, no user', basic('', READER), 200],
+    ['a user with a colon in the password', basic('a', `x:${ADMIN}`), 401],
+    ['the token as user', basic(ADMIN, ''), 401],
+    ['no colon', `Authorization: Basic ${Buffer.from(ADMIN).toString('base64')}`, 401],
+    ['no base64', `Authorization: Basic admin:${ADMIN}`, 401],
+    ['a wrong token', basic('admin', `${ADMIN}x`), 401],
+    ['nothing', 'Authorization: Basic ', 401],
+  ])('takes a token as password: %s', async (_, header, status) => {
+    expect((await send('/docs', header)).status).toBe(status);
+  });
+
+  it.each([
+    ['GET', '/api/v1/things'],
+    ['DELETE', '/api/v1/things'],
+    ['POST', '/mcp'],
+    ['GET', '/docsx'],
+    ['GET', '/metrics'],
+    ['GET', '/docs/../api/v1/things'],
+  ])('is no key to %s %s', async (method, path) => {
+    // 403 is the static files' own answer to a path that leaves their folder.
+    expect([401, 403, 404]).toContain((await send(path, basic('admin', ADMIN), method)).status);
+  });
+});
+
+describe('load', () => {
+  it('answers after 10,000 sessions were opened and left, of which it keeps a few', async () => {
+    const body = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+    });
+    const headers = {
+      authorization: `Bearer ${ADMIN}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    };
+    const open = async () => {
+      const response = await fetch(`${suite.url}/mcp`, { method: 'POST', headers, body });
+      await response.text();
+      return response.status;
+    };
+    for (let opened = 0; opened < 10_000; opened += 50)
+      expect(new Set(await Promise.all(Array.from({ length: 50 }, open)))).toEqual(new Set([200]));
+    expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
+    expect((await fetch(`${suite.url}/api/v1/things`, { headers })).status).toBe(200);
+  }, 120_000);
+
+  it('serves others while a hundred bodies are sent a byte at a time', async () => {
+    const head = `POST /api/v1/things/slow.example HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ADMIN}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{`;
+    const slow = Array.from({ length: 100 }, () => {
+      const socket = connect(suite.port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.write(head);
+      return socket;
+    });
+    await until(() => slow.every(({ connecting }) => !connecting), { what: 'all being connected' });
+    const started = performance.now();
+    const headers = { authorization: `Bearer ${ADMIN}` };
+    expect((await fetch(`${suite.url}/api/v1/things`, { headers })).status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(2000);
+    for (const socket of slow) socket.destroy();
+  });
+
+  it.each([
+    ['a length that is announced', [`Content-Length: ${2 ** 31}`], ''],
+    [
+      'chunks',
+      ['Transfer-Encoding: chunked'],
+      `${(2 ** 21).toString(16)}\r\n${'x'.repeat(2 ** 21)}\r\n0\r\n\r\n`,
+    ],
+  ])('refuses an oversized body by %s', async (_, lines, body) => {
+    const head = [
+      'POST /api/v1/things/big.example HTTP/1.1',
+      'Host: localhost',
+      'Content-Type: application/json',
+    ];
+    const text = [...head, `Authorization: Bearer ${ADMIN}`, ...lines, '', body].join('\r\n');
+    expect(await rawExchange({ port: suite.port, text })).toMatch(/^HTTP\/1\.1 413 /);
+  });
+
+  it('does not wait for the body of who has no token', async () => {
+    const text = ['POST /mcp HTTP/1.1', 'Host: localhost', `Content-Length: ${2 ** 31}`, '', ''].join('\r\n');
+    const started = performance.now();
+    expect(await rawExchange({ port: suite.port, text })).toMatch(/^HTTP\/1\.1 401 [^]*connection: close/i);
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+});

@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from '../kit/backend.js';
+import { CertificateLab } from '../kit/certificate-lab.js';
+import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
+import { oldestHaproxy } from '../kit/haproxy-versions.js';
+import { type Pebble, startPebble } from '../kit/pebble.js';
+import { until } from '../kit/poll.js';
+import { get } from '../kit/request.js';
+import { toolPath } from '../kit/tool-path.js';
+import { inspect } from './inspector.js';
+
+type Arguments = Record<string, string | number | boolean | object>;
+type Call = (name: string, given: Arguments) => Promise<CallToolResult>;
+
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
+formats.default(ajv, ['date-time', 'password']);
+
+const DNS_TOKEN = `cf-token-${randomBytes(12).toString('hex')}`;
+const MINUTES = 180_000;
+
+let pebble: Pebble;
+let cloudflare: FakeCloudflare;
+let lab: CertificateLab;
+let backend: Backend;
+let client: Client;
+let tools: Tool[];
+let token: string;
+
+beforeAll(async () => {
+  pebble = await startPebble();
+  cloudflare = await startFakeCloudflare(pebble, DNS_TOKEN);
+  cloudflare.zones.add('example.org');
+  backend = await startBackend('one');
+  lab = await CertificateLab.start({
+    env: {
+      HAPROXY_BIN: oldestHaproxy().path,
+      HOME: cloudflare.home,
+      ACME_SH: toolPath('acme.sh'),
+      ACME_SERVER: pebble.directory,
+      ACME_CA_BUNDLE: pebble.caBundle,
+      ACME_DNS_SLEEP: '0',
+      CF_Token: DNS_TOKEN,
+      RECONCILE: 'report',
+    },
+  });
+  token = /^MCP_TOKEN=(\S+)$/m.exec(await readFile(lab.settings.files.token, 'utf8'))?.[1] ?? '';
+  client = new Client({ name: 'test', version: '1' });
+  const requestInit = { headers: { authorization: `Bearer ${token}` } };
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${lab.url}/mcp`), { requestInit }));
+  ({ tools } = await client.listTools());
+});
+
+afterAll(async () => {
+  await client?.close();
+  await lab?.stop();
+  await backend?.close();
+  await cloudflare?.close();
+  await pebble?.stop();
+});
+
+/** A day's work that needs every tool, and leaves things as they were. */
+function everyCall(): [name: string, given: Arguments][] {
+  const domain = 'example.org';
+  return [
+    ['haproxy_add_domain', { domain, ip: '127.0.0.1', http_port: backend.port }],
+    ['haproxy_add_server', { domain, ip: '127.0.0.2', http_port: 9, weight: 2 }],
+    ['haproxy_add_servers', { domain, servers: '[{"slot":4,"ip":"127.0.0.3"},{"ip":"2001:db8::1"}]' }],
+    ['haproxy_list_domains', { search: 'example', limit: 5 }],
+    ['haproxy_list_servers', { domain }],
+    ['haproxy_set_server_weight', { domain, slot: 1, weight: 10 }],
+    ['haproxy_set_server_state', { domain, slot: 2, state: 'drain' }],
+    ['haproxy_wait_drain', { domain, slot: 2, timeout: 5 }],
+    ['haproxy_remove_server', { domain, slot: 2 }],
+    ['haproxy_set_domain_state', { domain, state: 'ready' }],
+    ['haproxy_health', {}],
+    ['haproxy_domain_health', { domain }],
+    ['haproxy_get_server_health', { domain }],
+    ['haproxy_stats', { scope: 'server', domain }],
+    ['haproxy_backends', { in_use: true }],
+    ['haproxy_list_frontends', {}],
+    ['haproxy_get_connections', {}],
+    ['haproxy_check_config', {}],
+    ['haproxy_reload', {}],
+    ['haproxy_save_state', {}],
+    ['haproxy_restore_state', {}],
+    ['haproxy_issue_cert', { domain, wildcard: true }],
+    ['haproxy_list_certs', {}],
+    ['haproxy_cert_info', { domain }],
+    ['haproxy_renew_cert', { domain, force: true }],
+    ['haproxy_renew_all_certs', {}],
+    ['haproxy_load_cert', { domain }],
+    ['haproxy_delete_cert', { domain }],
+    ['haproxy_remove_domain', { domain }],
+  ];
+}
+
+/** Calls all of them, and holds each result to the schema that its tool promises. */
+async function callAll(call: Call): Promise<void> {
+  const called = new Set<string>();
+  for (const [name, given] of everyCall()) {
+    called.add(name);
+    const result = await call(name, given);
+    expect(result.isError, `${name}: ${JSON.stringify(result.content)}`).not.toBe(true);
+    holdToSchema(name, result);
+  }
+  expect(called).toEqual(new Set(tools.map(({ name }) => name)));
+}
+
+function holdToSchema(name: string, { structuredContent, content }: CallToolResult): void {
+  const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
+  expect(ajv.validate(schema, structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
+  const [first] = content;
+  expect(JSON.parse(first?.type === 'text' ? first.text : ''), name).toEqual(structuredContent);
+}
+
+describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
+  it('answers as its schema says in the revisions with sessions', async () => {
+    await callAll(
+      async (name, given) => (await client.callTool({ name, arguments: given })) as CallToolResult,
+    );
+  });
+
+  it('answers as its schema says in the revision without', async () => {
+    await callAll(async (name, given) => {
+      const response = await fetch(`${lab.url}/mcp`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${token}`,
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          'mcp-protocol-version': '2026-07-28',
+          'mcp-method': 'tools/call',
+          'mcp-name': name,
+        },
+        body: JSON.stringify({
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'tools/call',
+          params: {
+            name,
+            arguments: given,
+            _meta: {
+              'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+              'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
+              'io.modelcontextprotocol/clientCapabilities': {},
+            },
+          },
+        }),
+      });
+      const { result, error } = (await response.json()) as { result: CallToolResult; error?: unknown };
+      expect(error, name).toBeUndefined();
+      return result;
+    });
+  });
+
+  it('is listed, found portable and called by the official inspector', async () => {
+    const url = `${lab.url}/mcp`;
+    const listed = await inspect(url, token, lab.home, ['--method', 'tools/list', '--strict']);
+    expect(listed.exitCode, listed.stderr).toBe(0);
+    expect((JSON.parse(listed.stdout) as { tools: Tool[] }).tools).toHaveLength(tools.length);
+    await callAll(async (name, given) => {
+      const pairs = Object.entries(given).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+      const options = pairs.flatMap((pair) => ['--tool-arg', pair]);
+      const run = await inspect(url, token, lab.home, [
+        '--method',
+        'tools/call',
+        '--tool-name',
+        name,
+        ...options,
+      ]);
+      expect(run.exitCode, `${name}: ${run.stderr}${run.stdout}`).toBe(0);
+      return JSON.parse(run.stdout) as CallToolResult;
+    });
+  });
+
+  it('fails as its schema says too', async () => {
+    for (const { name, inputSchema } of tools) {
+      const needs = inputSchema.required?.includes('domain') === true;
+      const given = needs ? { domain: 'not a domain' } : { unknown: true };
+      const result = (await client.callTool({ name, arguments: given })) as CallToolResult;
+      expect(result, name).toMatchObject({ isError: true, structuredContent: { code: 'validation_failed' } });
+      const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
+      expect(ajv.validate(schema, result.structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
+    }
+  });
+
+  it('stops waiting when it is cancelled', async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => {
+      silent.listen(0, '127.0.0.1', resolve);
+    });
+    const domain = 'wait.example';
+    const { port } = silent.address() as AddressInfo;
+    const given = { domain, ip: '127.0.0.1', http_port: port };
+    await client.callTool({ name: 'haproxy_add_domain', arguments: given });
+    const hanging = get(Number(lab.env['HAPROXY_HTTP_BIND']?.split(':')[1]), domain).catch(() => undefined);
+    await until(async () => {
+      const { structuredContent } = await client.callTool({
+        name: 'haproxy_list_servers',
+        arguments: { domain },
+      });
+      return (structuredContent as { items: { connections: number }[] }).items[0]?.connections === 1;
+    });
+    const cancel = new AbortController();
+    const said: (string | undefined)[] = [];
+    const started = performance.now();
+    const waiting = client.callTool(
+      { name: 'haproxy_wait_drain', arguments: { domain, slot: 0, timeout: 60 } },
+      undefined,
+      {
+        signal: cancel.signal,
+        onprogress: ({ message, total }) => {
+          said.push(message);
+          expect(total).toBe(60);
+          cancel.abort();
+        },
+      },
+    );
+    await expect(waiting).rejects.toThrow(/abort/i);
+    expect(performance.now() - started).toBeLessThan(5000);
+    expect(said[0]).toBe('1 connection(s) left');
+    silent.closeAllConnections();
+    silent.close();
+    await hanging;
+    await client.callTool({ name: 'haproxy_remove_domain', arguments: { domain } });
+  });
+});
