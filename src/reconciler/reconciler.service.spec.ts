@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../../test/kit/backend.js';
-import { haproxyVersions, makesPools } from '../../test/kit/haproxy-versions.js';
+import { type HaproxyBinary, haproxyVersions, makesPools } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
@@ -10,13 +10,13 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { loadSettings } from '../settings/settings.js';
 import { ReconcilerService } from './reconciler.service.js';
 
-describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (binary) => {
-  let haproxy: RunningHaproxy;
-  let backend: Backend;
-  let persistence: PersistenceService;
-  let runtime: HaproxyRuntimeService;
-  let reconciler: ReconcilerService;
+let haproxy: RunningHaproxy;
+let backend: Backend;
+let persistence: PersistenceService;
+let runtime: HaproxyRuntimeService;
+let reconciler: ReconcilerService;
 
+function withHaproxy(binary: HaproxyBinary): void {
   beforeEach(async () => {
     [haproxy, backend] = [await startHaproxy(binary), await startBackend('one')];
     const settings = loadSettings({
@@ -39,6 +39,10 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
     await backend.close();
     await haproxy.stop();
   });
+}
+
+describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (binary) => {
+  withHaproxy(binary);
 
   it('deletes a removed server once its last connection has ended, and not before', async () => {
     const slots = async () => [...((await runtime.readRouting()).pools.get('pool_1')?.keys() ?? [])];
@@ -68,14 +72,19 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
     expect(await restore()).toMatchObject({ domains: 0, servers: 0, certificates: 0 });
     expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
   });
+});
 
-  const inPool6 = (http_port: number) =>
-    persistence.commit((draft) => {
-      draft.addDomain('b.example', 'pool_6');
-      draft.putServer('pool_6', 1, { ip: '127.0.0.1', http_port, weight: 1, state: 'ready' });
-    });
+const inPool6 = (http_port: number) =>
+  persistence.commit((draft) => {
+    draft.addDomain('b.example', 'pool_6');
+    draft.putServer('pool_6', 1, { ip: '127.0.0.1', http_port, weight: 1, state: 'ready' });
+  });
 
-  if (makesPools(binary.version)) {
+describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
+  'pools made at run time with HAProxy $version',
+  (binary) => {
+    withHaproxy(binary);
+
     it('takes a new pool back when HAProxy refuses what comes after it', async () => {
       await expect(inPool6(99_999)).rejects.toMatchObject({ code: 'haproxy_rejected' });
       expect(await runtime.pools()).not.toContain('pool_6');
@@ -98,7 +107,14 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
         return !(await runtime.pools()).has('pool_6');
       });
     });
-  } else {
+  },
+);
+
+describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
+  'pools that HAProxy $version does not have',
+  (binary) => {
+    withHaproxy(binary);
+
     it('refuses a pool that HAProxy does not have, with what to do', async () => {
       await expect(inPool6(backend.port)).rejects.toMatchObject({
         code: 'haproxy_rejected',
@@ -107,5 +123,5 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
       expect(persistence.state.poolOf('b.example')).toBeUndefined();
       expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
     });
-  }
-});
+  },
+);
