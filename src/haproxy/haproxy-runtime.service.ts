@@ -8,7 +8,8 @@ import { type Command, runtimeCommand } from './command.js';
 import { type HaproxyInfo, parseInfo } from './info.parser.js';
 import { type MapEntry, parseMap } from './map.parser.js';
 import { isRefusal, type Reply, wordsOf } from './reply.js';
-import { parseBackends, routingOf, type RuntimeRouting } from './runtime-routing.js';
+import { isSameProcess, type ProcessIdentity } from './process-identity.js';
+import { type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
 import { RuntimeTransport } from './runtime-transport.js';
 import { parseServersState, type ServerStateRow } from './server-state.parser.js';
 import { type ServerStatusRow, statusRows } from './server-status.js';
@@ -40,7 +41,7 @@ export interface HaproxyCapabilities {
 @Injectable()
 export class HaproxyRuntimeService {
   readonly #transport: RuntimeTransport;
-  #capabilities: { pid: number; value: HaproxyCapabilities } | undefined;
+  #capabilities: { process: ProcessIdentity; value: HaproxyCapabilities } | undefined;
 
   constructor(private readonly settings: Settings) {
     this.#transport = new RuntimeTransport(settings.runtime);
@@ -48,31 +49,42 @@ export class HaproxyRuntimeService {
 
   /**
    * Carries out a plan, in its order, and tells which removed servers stay parked in maintenance because
-   * connections to them last. After a throw HAProxy may have done a part of it: read the routing again.
+   * connections to them last, and which processes did it: more than one if HAProxy was replaced meanwhile. After a
+   * throw HAProxy may have done a part of it: read the routing again.
    *
    * @throws AppError haproxy_rejected with HAProxy's words, or haproxy_unavailable
    */
-  async apply(steps: readonly Step[]): Promise<{ parked: Slot[] }> {
+  async apply(steps: readonly Step[]): Promise<{ parked: Slot[]; processes: ProcessIdentity[] }> {
     const parked: Slot[] = [];
+    const processes: ProcessIdentity[] = [];
     for (const round of roundsOf(steps, this.settings.files.map)) {
-      const replies = await this.#run(round.commands);
+      // In the same connection: another one might reach another worker.
+      const replies = await this.#run([...round.commands, { command: runtimeCommand`show info` }]);
+      processes.push(parseInfo(replies.at(-1)?.text ?? ''));
       for (const [index, reply] of replies.entries()) {
         const slot = round.commands[index]?.removes;
         if (slot && isRefusal(reply)) parked.push(slot);
       }
       if (round.readdressed.length > 0) await this.#untilReaddressed(round.readdressed);
     }
-    return { parked: await this.#stillParked(parked) };
+    return { parked: await this.#stillParked(parked), processes };
   }
 
   /** @throws AppError haproxy_rejected when the map was not loaded from the file of the settings */
-  async readRouting(): Promise<RuntimeRouting> {
-    const [servers, map, backends] = await this.#texts([
+  async readRouting(): Promise<LiveRouting> {
+    const [info, servers, map, backends] = await this.#texts([
+      runtimeCommand`show info`,
       runtimeCommand`show servers state`,
       runtimeCommand`show map ${this.settings.files.map}`,
       runtimeCommand`show backend`,
     ]);
-    return routingOf(parseServersState(servers ?? ''), parseMap(map ?? ''), parseBackends(backends ?? ''));
+    const process = parseInfo(info ?? '');
+    const routing = routingOf(
+      parseServersState(servers ?? ''),
+      parseMap(map ?? ''),
+      parseBackends(backends ?? ''),
+    );
+    return { ...routing, process };
   }
 
   /** Deletes exactly these map entries, and not others of the same key (`RuntimeRouting.duplicates`). */
@@ -139,10 +151,10 @@ export class HaproxyRuntimeService {
 
   /** Asked once for each HAProxy process. */
   async capabilities(): Promise<HaproxyCapabilities> {
-    const { pid, version: text } = await this.info();
-    if (this.#capabilities?.pid !== pid) {
-      const version = parseVersion(text);
-      this.#capabilities = { pid, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
+    const info = await this.info();
+    if (!this.#capabilities || !isSameProcess(this.#capabilities.process, info)) {
+      const version = parseVersion(info.version);
+      this.#capabilities = { process: info, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
     }
     return this.#capabilities.value;
   }

@@ -1,5 +1,6 @@
 import { canonicalIp } from '../common/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import type { ProcessIdentity } from '../haproxy/process-identity.js';
 import { isPoolName } from '../haproxy/runtime-routing.js';
 import type { StateChange } from '../persistence/state.js';
 import { domainOfKey } from './map-key.js';
@@ -19,9 +20,14 @@ export class RoutingView {
 
   /**
    * `desired` tells a server in maintenance that is wanted so from a slot that is only parked. `leave` names pools
-   * that are left alone until something is wanted of them.
+   * that are left alone until something is wanted of them; `process` is who has it.
    */
-  constructor(actual: Routing, desired: Routing, leave: ReadonlySet<string> = new Set()) {
+  constructor(
+    actual: Routing,
+    desired: Routing,
+    leave: ReadonlySet<string> = new Set(),
+    readonly process?: ProcessIdentity,
+  ) {
     this.#domains = new Map(actual.domains);
     for (const [key, value] of actual.domains)
       if (!desired.domains.has(key) && (!isPoolName(value) || domainOfKey(key) === undefined))
