@@ -3,6 +3,7 @@ import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { CertificatesService } from './certificates/certificates.service.js';
 import { Readiness } from './common/readiness.js';
+import { Shutdown } from './common/shutdown.js';
 import { ensureConfig } from './haproxy/config-file.js';
 import { HaproxyProcessService } from './haproxy/haproxy-process.service.js';
 import { PersistenceService } from './persistence/persistence.service.js';
@@ -15,6 +16,7 @@ import { Settings } from './settings/settings.js';
 @Injectable()
 export class LifecycleService implements BeforeApplicationShutdown, OnApplicationShutdown {
   #prepared = false;
+  #started = false;
 
   constructor(
     private readonly settings: Settings,
@@ -25,6 +27,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly drift: DriftService,
     private readonly certificates: CertificatesLifecycle,
     private readonly readiness: Readiness,
+    private readonly shutdown: Shutdown,
     reconciler: ReconcilerService,
     certificatesService: CertificatesService,
   ) {
@@ -48,11 +51,13 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     this.watch.start();
     this.drift.start();
     await this.certificates.start();
+    this.#started = true;
   }
 
   /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
   async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
+    this.shutdown.begin();
     // A CA may take minutes, and the port is not closed before those who wait for it have their answer.
     await this.certificates.stop();
   }
@@ -62,7 +67,8 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     if (!this.#prepared) return;
     await this.drift.stop();
     await this.watch.stop();
-    await this.haproxy.stop();
+    // A start that failed must not end a HAProxy that was serving before it.
+    await (this.#started ? this.haproxy.stop() : this.haproxy.abandon());
     await this.persistence.close();
   }
 }

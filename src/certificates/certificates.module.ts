@@ -2,6 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
 import { CertificateSummary } from '../common/certificate-summary.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
@@ -22,7 +23,7 @@ import { StoredCertificates } from './stored-certificates.service.js';
 
 @Global()
 @Module({
-  imports: [HaproxyModule, ScheduleModule.forRoot()],
+  imports: [HaproxyModule, ReconcilerModule, ScheduleModule.forRoot()],
   controllers: [CertificatesController, OperationsController],
   providers: [
     { provide: CertificateSummary, useClass: CertificateStates },

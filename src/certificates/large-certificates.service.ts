@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../common/errors.js';
-import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { HaproxyReloadService } from '../reconciler/haproxy-reload.service.js';
 
 /** How long the new worker of a reload may take until it is the one that answers. */
 const SWITCH_MS = 5_000;
@@ -15,7 +15,7 @@ const LOOK_MS = 20;
 @Injectable()
 export class LargeCertificates {
   constructor(
-    private readonly haproxy: HaproxyControlService,
+    private readonly reloads: HaproxyReloadService,
     private readonly persistence: PersistenceService,
   ) {}
 
@@ -28,13 +28,7 @@ export class LargeCertificates {
 
   /** @throws AppError haproxy_rejected with HAProxy's words; it then goes on as before */
   async reloadUntil(path: string, isServed: () => Promise<boolean>): Promise<void> {
-    // Not in the middle of a change of routing, whose files may be written in part.
-    const { success, log } = await this.persistence.exclusively(() => this.haproxy.reload());
-    if (!success)
-      throw new AppError(
-        'haproxy_rejected',
-        `HAProxy did not reload with ${path}: ${log.split('\n').slice(0, 5).join(' / ').slice(0, 500)}. It goes on as before.`,
-      );
+    await this.persistence.exclusively(() => this.reloads.reload());
     const end = performance.now() + SWITCH_MS;
     while (!(await isServed())) {
       if (performance.now() > end)

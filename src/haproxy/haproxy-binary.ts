@@ -35,6 +35,11 @@ export async function requireVersion(binary: string): Promise<HaproxyVersion> {
 /** `haproxy -c`: reads the files as a start would, and serves nothing. */
 export async function checkConfiguration(binary: string, files: readonly string[]): Promise<CheckResult> {
   const { output, error } = await run(binary, ['-c', ...files.flatMap((file) => ['-f', file])]);
+  if (error?.code === 'ENOENT')
+    throw new AppError(
+      'haproxy_unavailable',
+      `There is no HAProxy binary ${binary} to check with. ${HOW_TO_GET_ONE}`,
+    );
   return { valid: !error, output: output.trim() };
 }
 

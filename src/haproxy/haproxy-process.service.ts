@@ -12,10 +12,13 @@ import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
 import { LogTail } from './log-tail.js';
 import { MasterCli } from './master-cli.js';
 import { OsProcess } from './os-process.js';
+import { ProcessRecord } from './process-record.js';
 import { nameOf } from './runtime-transport.js';
 
 /** From the start of the process until the Runtime API answers; thousands of certificates take seconds to load. */
 const START_LIMIT_MS = 60_000;
+/** One whose master CLI answers has loaded; if its Runtime API does not answer soon, it is elsewhere. */
+const TAKE_OVER_LIMIT_MS = 10_000;
 /** A master that is being killed takes its worker with it, a moment later. */
 const FOREIGN_LIMIT_MS = 2_000;
 /** How soon the death of a HAProxy that is not our child is noticed. */
@@ -46,6 +49,8 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
   #process: OsProcess | undefined;
   #watch: Promise<void> | undefined;
   #tail: LogTail | undefined;
+  #launched = false;
+  readonly #record: ProcessRecord;
 
   constructor(
     private readonly settings: Settings,
@@ -53,6 +58,7 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
   ) {
     super();
     this.#cli = new MasterCli(settings.master);
+    this.#record = new ProcessRecord(join(settings.folders.run, 'haproxy.launched'));
   }
 
   /** The master's pid while HAProxy runs. */
@@ -71,10 +77,11 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
     const running = await this.#cli.processes();
     this.#tail = new LogTail(this.settings.files.haproxyLog, new HaproxyLog().pass);
     try {
-      if (running) {
-        this.#process = new OsProcess(running.master);
-        this.#logger.log(`HAProxy runs already (pid ${running.master}) and is taken over`);
-        this.emit('up', await this.#answering(this.#process));
+      const found = running ? new OsProcess(running.master) : this.#record.read();
+      if (found) {
+        this.#process = found;
+        this.#logger.log(`HAProxy runs already (pid ${found.pid}) and is taken over`);
+        this.emit('up', await this.#answering(found, running ? TAKE_OVER_LIMIT_MS : START_LIMIT_MS));
       } else {
         await this.#refuseForeign();
         await this.#refuseBadConfiguration();
@@ -86,6 +93,12 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
       throw error;
     }
     this.#watch = this.#keepRunning();
+  }
+
+  /** After a start that failed: what this suite launched is stopped, what served before it goes on serving. */
+  async abandon(): Promise<void> {
+    if (!this.#launched) this.#process = undefined;
+    await this.stop();
   }
 
   /**
@@ -163,12 +176,15 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
       throw new AppError('haproxy_unavailable', `${haproxyBin} could not be started: ${failure}`);
     }
     this.#process = new OsProcess(child.pid);
-    return this.#answering(this.#process);
+    this.#launched = true;
+    // At once: a suite killed while HAProxy still loads would leave nothing else to find it by.
+    this.#record.write(this.#process);
+    return this.#answering(this.#process, START_LIMIT_MS);
   }
 
   /** The pid of the worker, once it answers; one of a former master, which is about to go, does not count. */
-  async #answering(haproxy: OsProcess): Promise<number> {
-    const end = performance.now() + START_LIMIT_MS;
+  async #answering(haproxy: OsProcess, limitMs: number): Promise<number> {
+    const end = performance.now() + limitMs;
     let words = '';
     while (haproxy.alive && performance.now() < end && !this.#stopping.signal.aborted) {
       try {

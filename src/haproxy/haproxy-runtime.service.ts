@@ -8,7 +8,8 @@ import { type Command, runtimeCommand } from './command.js';
 import { type HaproxyInfo, parseInfo } from './info.parser.js';
 import { type MapEntry, parseMap } from './map.parser.js';
 import { isRefusal, type Reply, wordsOf } from './reply.js';
-import { isPoolName, parseBackends, routingOf, type RuntimeRouting } from './runtime-routing.js';
+import { isSameProcess, type ProcessIdentity } from './process-identity.js';
+import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
 import { RuntimeTransport } from './runtime-transport.js';
 import { parseServersState, type ServerStateRow } from './server-state.parser.js';
 import { type ServerStatusRow, statusRows } from './server-status.js';
@@ -44,13 +45,15 @@ export interface Applied {
   parked: Slot[];
   /** Removed pools that stay, empty, for the same reason. */
   keptPools: string[];
+  /** Who did it: more than one process if HAProxy was replaced meanwhile. */
+  processes: ProcessIdentity[];
 }
 
 /** Typed operations on a running HAProxy. Each is one connection; none keeps anything in memory that could be wrong. */
 @Injectable()
 export class HaproxyRuntimeService {
   readonly #transport: RuntimeTransport;
-  #capabilities: { pid: number; value: HaproxyCapabilities } | undefined;
+  #capabilities: { process: ProcessIdentity; value: HaproxyCapabilities } | undefined;
 
   constructor(private readonly settings: Settings) {
     this.#transport = new RuntimeTransport(settings.runtime);
@@ -58,15 +61,19 @@ export class HaproxyRuntimeService {
 
   /**
    * Carries out a plan, in its order, and tells which removed servers stay parked in maintenance because
-   * connections to them last. After a throw HAProxy may have done a part of it: read the routing again.
+   * connections to them last, and which processes did it: more than one if HAProxy was replaced meanwhile. After a
+   * throw HAProxy may have done a part of it: read the routing again.
    *
    * @throws AppError haproxy_rejected with HAProxy's words, or haproxy_unavailable
    */
   async apply(steps: readonly Step[]): Promise<Applied> {
     const parked: Slot[] = [];
+    const processes: ProcessIdentity[] = [];
     const others = steps.filter((step) => step.op !== 'remove_pool');
     for (const round of roundsOf(others, this.settings.files.map)) {
-      const replies = await this.#run(round.commands);
+      // In the same connection: another one might reach another worker.
+      const replies = await this.#run([...round.commands, { command: runtimeCommand`show info` }]);
+      processes.push(parseInfo(replies.at(-1)?.text ?? ''));
       for (const [index, reply] of replies.entries()) {
         const slot = round.commands[index]?.removes;
         if (slot && isRefusal(reply)) parked.push(slot);
@@ -76,7 +83,7 @@ export class HaproxyRuntimeService {
     const stay = await this.#stillParked(parked);
     // After the second attempt at their servers, without which most could not be deleted.
     const pools = steps.filter((step) => step.op === 'remove_pool').map(({ pool }) => pool);
-    return { parked: stay, keptPools: await this.#removePools(pools) };
+    return { parked: stay, keptPools: await this.#removePools(pools), processes };
   }
 
   /** The pools that HAProxy has, with or without servers. */
@@ -86,13 +93,20 @@ export class HaproxyRuntimeService {
   }
 
   /** @throws AppError haproxy_rejected when the map was not loaded from the file of the settings */
-  async readRouting(): Promise<RuntimeRouting> {
-    const [servers, map, backends] = await this.#texts([
+  async readRouting(): Promise<LiveRouting> {
+    const [info, servers, map, backends] = await this.#texts([
+      runtimeCommand`show info`,
       runtimeCommand`show servers state`,
       runtimeCommand`show map ${this.settings.files.map}`,
       runtimeCommand`show backend`,
     ]);
-    return routingOf(parseServersState(servers ?? ''), parseMap(map ?? ''), parseBackends(backends ?? ''));
+    const process = parseInfo(info ?? '');
+    const routing = routingOf(
+      parseServersState(servers ?? ''),
+      parseMap(map ?? ''),
+      parseBackends(backends ?? ''),
+    );
+    return { ...routing, process };
   }
 
   /** Deletes exactly these map entries, and not others of the same key (`RuntimeRouting.duplicates`). */
@@ -159,10 +173,10 @@ export class HaproxyRuntimeService {
 
   /** Asked once for each HAProxy process. */
   async capabilities(): Promise<HaproxyCapabilities> {
-    const { pid, version: text } = await this.info();
-    if (this.#capabilities?.pid !== pid) {
-      const version = parseVersion(text);
-      this.#capabilities = { pid, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
+    const info = await this.info();
+    if (!this.#capabilities || !isSameProcess(this.#capabilities.process, info)) {
+      const version = parseVersion(info.version);
+      this.#capabilities = { process: info, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
     }
     return this.#capabilities.value;
   }

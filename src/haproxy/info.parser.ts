@@ -6,6 +6,8 @@ export interface HaproxyInfo {
   /** Of the worker: another pid is another process, restarted or reloaded. */
   pid: number;
   uptimeSeconds: number;
+  /** When the process started, in seconds since 1970. */
+  startedSec: number;
   threads: number;
   maxConnections: number;
   currentConnections: number;
@@ -44,6 +46,7 @@ export function parseInfo(text: string): HaproxyInfo {
     version,
     pid,
     uptimeSeconds: number('Uptime_sec'),
+    startedSec: number('Start_time_sec'),
     threads: number('Nbthread'),
     maxConnections: number('Maxconn'),
     currentConnections: number('CurrConns'),

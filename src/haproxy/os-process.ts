@@ -3,15 +3,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** A process that need not be our child, told from a later one of the same number by its start time. */
 export class OsProcess {
-  readonly #started: string | undefined;
+  /** In clock ticks since the machine started; undefined where there was no such process. */
+  readonly started: string | undefined;
 
-  constructor(readonly pid: number) {
-    this.#started = startOf(pid);
+  /** `started` is known where the process was seen before. */
+  constructor(
+    readonly pid: number,
+    started = startOf(pid),
+  ) {
+    this.started = started;
   }
 
   /** A zombie, whose parent has not looked yet, is gone as far as serving goes. */
   get alive(): boolean {
-    return this.#started !== undefined && startOf(this.pid) === this.#started;
+    return this.started !== undefined && startOf(this.pid) === this.started;
   }
 
   signal(signal: NodeJS.Signals): void {

@@ -1,6 +1,7 @@
 import { type Routing, type ServerSpec } from '../common/routing.js';
 import { canonicalIp } from '../common/ip-address.js';
 import type { MapEntry } from './map.parser.js';
+import type { ProcessIdentity } from './process-identity.js';
 import type { ServerStateRow } from './server-state.parser.js';
 
 /** What a running HAProxy has, in the shape of the desired state, and what that shape cannot say. */
@@ -15,6 +16,11 @@ export interface RuntimeRouting extends Routing {
   readonly hostNames: ReadonlyMap<string, string>;
   /** Servers of pools that are not named pool_N_S, as `pool_1/web`. */
   readonly strangers: readonly string[];
+}
+
+/** The same of a HAProxy that runs: who answered. */
+export interface LiveRouting extends RuntimeRouting {
+  readonly process: ProcessIdentity;
 }
 
 const POOL = /^pool_[1-9]\d{0,6}$/;

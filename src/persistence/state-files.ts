@@ -111,8 +111,12 @@ class PreparedFiles implements Prepared {
     await Promise.all(this.prepared.slice(renamed).map((file) => file.discard()));
     for (const file of this.files.slice(0, renamed)) {
       const before = this.current.get(file.path);
-      if (before !== undefined) await writeFileAtomic(file.path, before);
-      else await unlink(file.path).catch(() => undefined);
+      try {
+        await (before === undefined ? unlink(file.path) : writeFileAtomic(file.path, before));
+      } catch {
+        // It holds what was refused: no later commit may take it for what it held before.
+        this.current.delete(file.path);
+      }
     }
   }
 }

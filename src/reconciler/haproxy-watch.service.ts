@@ -1,5 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { messageOf } from '../common/errors.js';
+import { AppError, messageOf } from '../common/errors.js';
 import { Readiness } from '../common/readiness.js';
 import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -20,7 +20,6 @@ export class HaproxyWatchService {
   readonly #logger = new Logger('HaproxyWatch');
   #timer: NodeJS.Timeout | undefined;
   #look: Promise<void> | undefined;
-  #pid: number | undefined;
   #complaint = '';
   readonly #pools: PoolReload;
 
@@ -49,22 +48,26 @@ export class HaproxyWatchService {
   /** For those who know that something happened. */
   lookNow(): void {
     this.#look ??= this.#check()
-      .catch((error: unknown) => this.#complain(messageOf(error)))
+      .catch((error: unknown) => this.#complain(error))
       .finally(() => {
         this.#look = undefined;
       });
   }
 
   async #check(): Promise<void> {
-    const { pid } = await this.runtime.info();
-    if (pid === this.#pid && this.reconciler.inStep) return;
-    if (this.#pid !== undefined && pid !== this.#pid)
-      this.#logger.warn(
-        `HAProxy is a new process (pid ${pid}, before ${this.#pid}); the saved state is put into it`,
-      );
+    const info = await this.runtime.info();
+    const known = this.reconciler.hasRestored(info);
+    if (known === false)
+      this.#logger.warn(`HAProxy is a new process (pid ${info.pid}); the saved state is put into it`);
+    if (known === true && this.reconciler.inStep) {
+      if (this.#complaint !== '') this.#ready();
+      return;
+    }
     await this.persistence.exclusively(async () => {
-      await this.adoptProcess((await this.#pools.reloadIfNeeded()) ? (await this.runtime.info()).pid : pid);
+      await this.#pools.reloadIfNeeded();
+      await this.reconciler.settle();
     });
+    this.#ready();
   }
 
   /**
@@ -73,20 +76,27 @@ export class HaproxyWatchService {
    *
    * @throws AppError haproxy_unavailable or haproxy_rejected
    */
-  async adoptProcess(pid: number): Promise<RestoreReport> {
+  async adoptProcess(): Promise<RestoreReport> {
     const report = await this.reconciler.restore();
-    this.#pid = pid;
-    this.#complaint = '';
-    this.readiness.set(true, 'HAProxy has the desired state.');
+    this.#ready();
     return report;
   }
 
+  #ready(): void {
+    this.#complaint = '';
+    this.readiness.set(true, 'HAProxy has the desired state.');
+  }
+
   /** HAProxy away is one line, not two a second. */
-  #complain(words: string): void {
-    this.reconciler.forget();
+  #complain(error: unknown): void {
+    const words = messageOf(error);
     this.readiness.set(false, words);
     if (words === this.#complaint) return;
     this.#complaint = words;
-    this.#logger.error(`HAProxy is out of reach, changes are refused until it answers: ${words}`);
+    const rejected = error instanceof AppError && error.code === 'haproxy_rejected';
+    const what = rejected
+      ? 'HAProxy refuses the saved state'
+      : 'HAProxy is out of reach, changes are refused until it answers';
+    this.#logger.error(`${what}: ${words}`);
   }
 }

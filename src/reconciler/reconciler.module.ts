@@ -1,12 +1,13 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { DriftService } from './drift.service.js';
+import { HaproxyReloadService } from './haproxy-reload.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
 import { ReconcilerService } from './reconciler.service.js';
 
 @Module({
   imports: [HaproxyModule],
-  providers: [ReconcilerService, HaproxyWatchService, DriftService],
-  exports: [ReconcilerService, HaproxyWatchService, DriftService],
+  providers: [ReconcilerService, HaproxyReloadService, HaproxyWatchService, DriftService],
+  exports: [ReconcilerService, HaproxyReloadService, HaproxyWatchService, DriftService],
 })
 export class ReconcilerModule {}

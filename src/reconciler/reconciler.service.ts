@@ -2,9 +2,11 @@ import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
 import { serverName, type Routing, type Step } from '../common/routing.js';
+import { configServers } from '../haproxy/config-servers.js';
 import { declaredPools } from '../haproxy/declared-pools.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { renderPool } from '../haproxy/pools-cfg.js';
+import { isSameProcess, type ProcessIdentity } from '../haproxy/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { RoutingTarget } from '../persistence/routing-target.js';
 import { inverse } from '../persistence/state-changes.js';
@@ -36,6 +38,12 @@ export interface RestoreReport {
 export class ReconcilerService implements RoutingTarget {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
+  /** The process that the view is of. */
+  #process: ProcessIdentity | undefined;
+  /** The process that last had the whole desired state. */
+  #restored: ProcessIdentity | undefined;
+  /** What changes touched that failed half-way: HAProxy may have a part of them still. */
+  readonly #owed = { pools: new Set<string>(), domains: new Set<string>() };
   /** Removed servers whose connections lasted; HAProxy keeps them in maintenance until they are deleted. */
   readonly #busy = new Map<string, { pool: string; slot: number }>();
   /** Freed pools that HAProxy could not delete then, for the same reason. */
@@ -43,6 +51,8 @@ export class ReconcilerService implements RoutingTarget {
   #restoreCertificates: () => Promise<number> = async () => 0;
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
+  /** Slots that it declares: made anew after a deletion they would lack the options they have there. */
+  #declaredServers: ReadonlySet<string> = new Set();
   /** Whether HAProxy makes pools at run time; as it was when it was last looked at. */
   #dynamic = false;
   readonly #first: FirstStart;
@@ -63,7 +73,12 @@ export class ReconcilerService implements RoutingTarget {
 
   /** Whether HAProxy is known to have the desired state; false asks for a restore. */
   get inStep(): boolean {
-    return this.#view !== undefined;
+    return this.#view !== undefined && this.#owed.pools.size + this.#owed.domains.size === 0;
+  }
+
+  /** Whether it was this process that last had the whole desired state. Undefined before the first restore. */
+  hasRestored(process: ProcessIdentity): boolean | undefined {
+    return this.#restored && isSameProcess(this.#restored, process);
   }
 
   /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
@@ -102,7 +117,9 @@ export class ReconcilerService implements RoutingTarget {
   /** Looks which pools the operator's own configuration declares, and which were left alone at the first start. */
   async prepare(): Promise<void> {
     await this.#first.remember();
-    this.#declared = declaredPools(await textOf(this.settings.files.config));
+    const config = await textOf(this.settings.files.config);
+    this.#declared = declaredPools(config);
+    this.#declaredServers = new Set(configServers(config).map(({ server }) => server));
   }
 
   /** @throws AppError haproxy_unavailable or haproxy_rejected while it cannot be known what HAProxy has */
@@ -121,12 +138,34 @@ export class ReconcilerService implements RoutingTarget {
 
   async #apply(change: StateChange, before: State): Promise<void> {
     try {
-      await this.#advance(change, this.#view ?? (await this.#look(before.routing())));
+      await this.#advanceTo(change, before, this.#view ?? (await this.#look(before.routing())));
     } catch (error) {
       this.forget();
-      if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') throw error;
+      if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') {
+        this.#owe(change);
+        throw error;
+      }
       await this.#applyAfterLook(change, before);
     }
+  }
+
+  /** What went to a HAProxy that was replaced meanwhile is done again on the one that serves now. */
+  async #advanceTo(change: StateChange, before: State, known: RoutingView): Promise<void> {
+    let view = known;
+    for (let attempt = 1; ; attempt += 1) {
+      if (await this.#advance(change, view)) return;
+      if (attempt === ATTEMPTS)
+        throw new AppError(
+          'haproxy_unavailable',
+          'HAProxy is being replaced again and again while it is changed; see its log, then repeat the request.',
+        );
+      view = await this.#look(before.routing());
+    }
+  }
+
+  #owe(change: StateChange): void {
+    for (const pool of change.pools.keys()) this.#owed.pools.add(pool);
+    for (const domain of change.domains.keys()) this.#owed.domains.add(domain);
   }
 
   /**
@@ -146,10 +185,37 @@ export class ReconcilerService implements RoutingTarget {
    * @throws AppError haproxy_unavailable or haproxy_rejected
    */
   async differences(): Promise<Difference[]> {
+    const desired = this.persistence.state.routing();
+    const view = await this.#look(desired);
+    // A new process is restored by the watch; what it lacks until then is nobody's drift.
+    if (this.#process && !this.hasRestored(this.#process)) {
+      this.forget();
+      return [];
+    }
+    this.#view = view;
+    return compareRouting(view.routing, desired);
+  }
+
+  /**
+   * After HAProxy was out of reach or a change failed half-way: the whole desired state for a new process, or where
+   * drift is healed; otherwise (RECONCILE=report) only what the failed changes touched. Call it with no change under
+   * way (`PersistenceService.exclusively`).
+   *
+   * @throws AppError haproxy_unavailable or haproxy_rejected
+   */
+  async settle(): Promise<void> {
     const { state } = this.persistence;
-    const desired = state.routing();
-    this.#view = await this.#look(desired);
-    return compareRouting(this.#view.routing, desired);
+    const view = await this.#look(state.routing());
+    const known = this.#process && this.hasRestored(this.#process) === true;
+    if (this.settings.reconcile === 'heal' || !known) {
+      await this.restore();
+      return;
+    }
+    const owed: StateChange = {
+      pools: new Map([...this.#owed.pools].map((name) => [name, state.pool(name)])),
+      domains: new Map([...this.#owed.domains].map((domain) => [domain, state.poolOf(domain)])),
+    };
+    if (await this.#advance(owed, view)) this.#paid();
   }
 
   /**
@@ -184,7 +250,14 @@ export class ReconcilerService implements RoutingTarget {
     const desired = state.routing();
     const view = await this.#look(desired);
     const steps = this.#planRestore(view, desired);
-    await this.#take(steps, view);
+    if (!(await this.#take(steps, view)))
+      throw new AppError(
+        'haproxy_unavailable',
+        'HAProxy was replaced while the saved state was put into it.',
+      );
+    const certificates = await this.#restoreCertificates();
+    this.#restored = view.process;
+    this.#paid();
     const named = new Set(steps.filter((step) => 'key' in step).map((step) => step.key));
     const servers = new Set(
       steps.filter((step) => 'slot' in step).map((step) => `${step.pool}_${step.slot}`),
@@ -192,7 +265,7 @@ export class ReconcilerService implements RoutingTarget {
     const report = {
       domains: named.size,
       servers: servers.size,
-      certificates: await this.#restoreCertificates(),
+      certificates,
       duration_ms: Math.round(performance.now() - started),
     };
     this.#logger.log(
@@ -204,23 +277,24 @@ export class ReconcilerService implements RoutingTarget {
   /** HAProxy refused: someone else may have changed it. Look, try once more, and if that fails put it back. */
   async #applyAfterLook(change: StateChange, before: State): Promise<void> {
     try {
-      await this.#advance(change, await this.#look(before.routing()));
+      await this.#advanceTo(change, before, await this.#look(before.routing()));
     } catch (error) {
       this.forget();
       await this.#revert(change, before).catch((failure: unknown) => {
         this.forget();
+        this.#owe(change);
         this.#logger.error(`HAProxy was not put back after a refused change: ${messageOf(failure)}`);
       });
       throw error;
     }
   }
 
-  async #advance(change: StateChange, view: RoutingView): Promise<void> {
-    await this.#take(this.#plan(view.sidesOf(change), view), view);
+  #advance(change: StateChange, view: RoutingView): Promise<boolean> {
+    return this.#take(this.#plan(view.sidesOf(change), view), view);
   }
 
   async #revert(change: StateChange, before: State): Promise<void> {
-    await this.#advance(inverse(change, before), await this.#look(before.routing()));
+    await this.#advanceTo(inverse(change, before), before, await this.#look(before.routing()));
   }
 
   /** Only a change takes a pool away, and only the pool it frees: others may be somebody else's. */
@@ -255,21 +329,47 @@ export class ReconcilerService implements RoutingTarget {
     );
   }
 
-  async #take(steps: readonly Step[], view: RoutingView): Promise<void> {
+  /** False where the steps went, in whole or in part, to another process than the view is of. */
+  async #take(steps: readonly Step[], view: RoutingView): Promise<boolean> {
     if (steps.length > 0) {
-      const applied = await this.runtime.apply(steps);
-      view.fold(steps, applied);
+      const kept = steps.filter(
+        (step) => step.op === 'remove_server' && this.#declaredServers.has(serverName(step.pool, step.slot)),
+      );
+      const sent = steps.map((step) => (kept.includes(step) ? parking(step) : step));
+      const applied = await this.runtime.apply(sent);
+      const { process } = view;
+      if (!process || !applied.processes.every((other) => isSameProcess(process, other))) {
+        this.forget();
+        return false;
+      }
+      const slots = kept.flatMap((step) => ('slot' in step ? [{ pool: step.pool, slot: step.slot }] : []));
+      view.fold(steps, { ...applied, parked: [...applied.parked, ...slots] });
       for (const { pool, slot } of applied.parked) this.#busy.set(serverName(pool, slot), { pool, slot });
       for (const pool of applied.keptPools) this.#keptPools.add(pool);
     }
     this.#view = view;
+    return true;
+  }
+
+  #paid(): void {
+    this.#owed.pools.clear();
+    this.#owed.domains.clear();
   }
 
   async #look(desired: Routing): Promise<RoutingView> {
     this.#dynamic = (await this.runtime.capabilities()).dynamicBackends;
-    return new RoutingView(await this.runtime.readRouting(), desired, this.#first.leftPools);
+    const live = await this.runtime.readRouting();
+    this.#process = live.process;
+    return new RoutingView(live, desired, this.#first.leftPools, live.process);
   }
 }
 
+/** A slot that the operator's own configuration declares is emptied, not deleted. */
+function parking(step: Step): Step {
+  return 'slot' in step ? { op: 'set_state', pool: step.pool, slot: step.slot, state: 'maint' } : step;
+}
+
+/** How often a change follows a HAProxy that is replaced while it is made. */
+const ATTEMPTS = 3;
 const NO_SERVERS = new Map<never, never>();
 const POOLS_HEADER = `# Written by haproxy-suite from servers.json; changes made here are lost. See haproxy.cfg for the rest.\n`;

@@ -1,6 +1,7 @@
 import { canonicalIp } from '../common/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
 import type { Applied } from '../haproxy/haproxy-runtime.service.js';
+import type { ProcessIdentity } from '../haproxy/process-identity.js';
 import { isPoolName } from '../haproxy/runtime-routing.js';
 import type { StateChange } from '../persistence/state.js';
 import { domainOfKey } from './map-key.js';
@@ -32,9 +33,14 @@ export class RoutingView {
 
   /**
    * `desired` tells a server in maintenance that is wanted so from a slot that is only parked. `leave` names pools
-   * that are left alone until something is wanted of them.
+   * that are left alone until something is wanted of them; `process` is who has it.
    */
-  constructor(actual: ActualRouting, desired: Routing, leave: ReadonlySet<string> = new Set()) {
+  constructor(
+    actual: ActualRouting,
+    desired: Routing,
+    leave: ReadonlySet<string> = new Set(),
+    readonly process?: ProcessIdentity,
+  ) {
     this.#domains = new Map(actual.domains);
     this.#backends = actual.backends && new Set(actual.backends);
     for (const [key, value] of actual.domains)

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { callContext } from '../common/call-context.js';
 import { McpTool } from '../common/operation.js';
+import { Shutdown } from '../common/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { requireServer, serversOf } from './server-rules.js';
@@ -16,6 +17,7 @@ export class WaitDrainService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly runtime: HaproxyRuntimeService,
+    private readonly shutdown: Shutdown,
   ) {}
 
   @McpTool({
@@ -31,7 +33,9 @@ export class WaitDrainService {
     errors: ['domain_not_found', 'server_not_found', 'haproxy_unavailable'],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
-    const { signal, progress } = callContext();
+    const { signal: caller, progress } = callContext();
+    // A suite that stops does not wait out an hour on behalf of a caller.
+    const signal = AbortSignal.any([caller, this.shutdown.signal]);
     const started = performance.now();
     const elapsed = () => Math.round(performance.now() - started);
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
