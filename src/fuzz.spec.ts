@@ -95,7 +95,7 @@ describe('20,000 random inputs', () => {
           const input = await pipe.read(AddDomainDto, { domain, ip, share_with }, 'json');
           checkAddDomain(input);
           const draft = new Draft(new State(0));
-          addDomain(draft, input, 100);
+          addDomain(draft, input, { count: 100, dynamic: false });
           return draft;
         });
         if (commands) accepted += 1;

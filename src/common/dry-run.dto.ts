@@ -2,6 +2,7 @@ import { ArrayField, BooleanField, EnumField, StringField } from './fields.js';
 
 /** What a plan does, step by step; `write_file` stands for the files, the others for HAProxy. */
 export const PLAN_ACTIONS = [
+  'add_pool',
   'put_server',
   'set_weight',
   'set_state',
@@ -9,6 +10,7 @@ export const PLAN_ACTIONS = [
   'add_domain',
   'set_domain',
   'del_domain',
+  'remove_pool',
   'write_file',
 ] as const;
 export type PlanAction = (typeof PLAN_ACTIONS)[number];

@@ -31,6 +31,8 @@ export interface Routing {
 
 /** One step of a plan, applied by HaproxyRuntimeService; each becomes one or a few Runtime API commands. */
 export type Step =
+  /** A pool that HAProxy does not have; 3.4 and newer can make one while it runs. */
+  | { op: 'add_pool'; pool: string }
   /** The slot exists in HAProxy or not; `exists` says which, so that it is re-addressed or made. */
   | { op: 'put_server'; pool: string; slot: number; server: ServerSpec; exists: boolean }
   | { op: 'set_weight'; pool: string; slot: number; weight: number }
@@ -39,7 +41,9 @@ export type Step =
   | { op: 'remove_server'; pool: string; slot: number }
   | { op: 'add_domain'; key: string; pool: string }
   | { op: 'set_domain'; key: string; pool: string }
-  | { op: 'del_domain'; key: string };
+  | { op: 'del_domain'; key: string }
+  /** Deleted once it has no server; while one is parked in it, it stays and can be taken again. */
+  | { op: 'remove_pool'; pool: string };
 
 /** `pool_5`, 3 → `pool_5_3`. */
 export function serverName(pool: string, slot: number): string {

@@ -5,6 +5,12 @@ import { requirePool } from '../persistence/lookup.js';
 import type { Draft, Pool, StateReader } from '../persistence/state.js';
 import type { AddDomainDto, DomainDto, RemovedDomainDto } from './domains.dto.js';
 
+/** How many pools there can be, and whether HAProxy makes those that it does not have. */
+export interface PoolLimit {
+  count: number;
+  dynamic: boolean;
+}
+
 /** A pool may have thousands of names; an answer about one of them need not hold all the others. */
 export const SHARED_WITH_SHOWN = 100;
 /** In a list, where there may be a thousand such answers. */
@@ -48,10 +54,10 @@ export function checkAddDomain(input: AddDomainDto): void {
 }
 
 /** @throws AppError domain_exists, domain_not_found (share_with), pools_exhausted */
-export function addDomain(draft: Draft, input: AddDomainDto, poolCount: number): DomainDto {
+export function addDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
   if (draft.poolOf(input.domain) !== undefined) throw domainExists(draft, input.domain);
   if (input.share_with === undefined) {
-    const pool = lowestFreePool(draft, poolCount);
+    const pool = lowestFreePool(draft, limit);
     draft.addDomain(input.domain, pool);
     if (input.ip !== undefined) draft.putServer(pool, 1, newServer(input.ip, input.http_port));
   } else {
@@ -66,8 +72,8 @@ export function addDomain(draft: Draft, input: AddDomainDto, poolCount: number):
  *
  * @throws AppError domain_exists, domain_not_found (share_with), pools_exhausted
  */
-export function putDomain(draft: Draft, input: AddDomainDto, poolCount: number): DomainDto {
-  if (draft.poolOf(input.domain) === undefined) return addDomain(draft, input, poolCount);
+export function putDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
+  if (draft.poolOf(input.domain) === undefined) return addDomain(draft, input, limit);
   const { name, pool } = requirePool(draft, input.domain);
   if (input.share_with !== undefined) {
     if (requirePool(draft, input.share_with).name !== name) throw domainExists(draft, input.domain);
@@ -95,15 +101,18 @@ function hasAddress(pool: Pool, ip: string, port: number): boolean {
   return [...pool.servers.values()].some((server) => server.ip === ip && server.http_port === port);
 }
 
-function lowestFreePool(state: StateReader, poolCount: number): string {
-  for (let number = 1; number <= poolCount; number += 1) {
+function lowestFreePool(state: StateReader, { count, dynamic }: PoolLimit): string {
+  for (let number = 1; number <= count; number += 1) {
     const name = `pool_${number}`;
     if (!state.pool(name)) return name;
   }
   throw new AppError(
     'pools_exhausted',
-    `All ${poolCount} pools are in use. Remove a domain that is not needed any more, let the new one join a pool ` +
-      'with share_with, or raise HAPROXY_POOL_COUNT and restart the suite.',
+    `All ${count} pools are in use. Remove a domain that is not needed any more, or let the new one join a pool ` +
+      (dynamic
+        ? 'with share_with.'
+        : 'with share_with; or raise HAPROXY_POOL_COUNT and restart the suite, after which HAProxy has to be reloaded ' +
+          '(haproxy_reload; in managed mode the suite does it). HAProxy 3.4 and newer makes pools as they are needed.'),
   );
 }
 

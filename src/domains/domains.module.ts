@@ -1,7 +1,12 @@
 import { Module } from '@nestjs/common';
+import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { DomainsController } from './domains.controller.js';
 import { DomainsService } from './domains.service.js';
 import { RoutingOverviewService } from './routing-overview.service.js';
 
-@Module({ controllers: [DomainsController], providers: [DomainsService, RoutingOverviewService] })
+@Module({
+  imports: [ReconcilerModule],
+  controllers: [DomainsController],
+  providers: [DomainsService, RoutingOverviewService],
+})
 export class DomainsModule {}

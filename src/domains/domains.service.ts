@@ -3,6 +3,7 @@ import { McpTool } from '../common/operation.js';
 import { McpCompletes } from '../common/resource.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { domainPage } from './domain-page.js';
 import {
@@ -29,7 +30,8 @@ export class DomainsService {
 
   constructor(
     private readonly persistence: PersistenceService,
-    private readonly settings: Settings,
+    private readonly reconciler: ReconcilerService,
+    settings: Settings,
   ) {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
@@ -68,7 +70,7 @@ export class DomainsService {
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
     this.#check(input);
     const { value, planned } = await this.persistence.change(
-      (draft) => addDomain(draft, input, this.settings.poolCount),
+      (draft) => addDomain(draft, input, this.reconciler.poolLimit),
       input,
     );
     return { ...value, ...planned };
@@ -89,7 +91,7 @@ export class DomainsService {
   async put(input: AddDomainDto): Promise<ChangedDomainDto> {
     this.#check(input);
     const { value, planned } = await this.persistence.change(
-      (draft) => putDomain(draft, input, this.settings.poolCount),
+      (draft) => putDomain(draft, input, this.reconciler.poolLimit),
       input,
     );
     return { ...value, ...planned };

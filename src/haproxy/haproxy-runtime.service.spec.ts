@@ -60,7 +60,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
         put('pool_1', 1, spec(one, { weight: 7 })),
         { op: 'add_domain', key: 'a.test', pool: 'pool_1' },
       ]),
-    ).toMatchObject({ parked: [] });
+    ).toMatchObject({ parked: [], keptPools: [] });
     expect((await get(haproxy.httpPort, 'a.test')).body).toBe('one');
 
     const routing = await runtime.readRouting();
@@ -141,7 +141,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     const slow = get(haproxy.httpPort, 'p.test', '/?ms=600');
     await until(() => one.count === 1);
     const result = await runtime.apply([{ op: 'remove_server', pool: 'pool_1', slot: 1 }]);
-    expect(result).toMatchObject({ parked: [{ pool: 'pool_1', slot: 1 }] });
+    expect(result).toMatchObject({ parked: [{ pool: 'pool_1', slot: 1 }], keptPools: [] });
     expect((await runtime.readRouting()).pools.get('pool_1')?.get(1)?.state).toBe('maint');
     expect(await runtime.deleteParked('pool_1', 1)).toBe(false);
     expect(await runtime.waitRemovable('pool_1', 1, 5)).toBe(true);
@@ -165,6 +165,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     await Promise.all(Array.from({ length: 8 }, () => get(haproxy.httpPort, 'i.test')));
     expect(await runtime.apply([{ op: 'remove_server', pool: 'pool_1', slot: 1 }])).toMatchObject({
       parked: [],
+      keptPools: [],
     });
   });
 

@@ -9,15 +9,18 @@ import { type HaproxyInfo, parseInfo } from './info.parser.js';
 import { type MapEntry, parseMap } from './map.parser.js';
 import { isRefusal, type Reply, wordsOf } from './reply.js';
 import { isSameProcess, type ProcessIdentity } from './process-identity.js';
-import { type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
+import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
 import { RuntimeTransport } from './runtime-transport.js';
 import { parseServersState, type ServerStateRow } from './server-state.parser.js';
 import { type ServerStatusRow, statusRows } from './server-status.js';
 import { parseStat, type StatRow } from './stat.parser.js';
 import {
   deleteCommand,
+  NO_SUCH_BACKEND,
   type PlannedCommand,
+  publishPool,
   type Readdressed,
+  removePool,
   roundsOf,
   type Slot,
 } from './step-commands.js';
@@ -27,7 +30,6 @@ import { type HaproxyVersion, isAtLeast, parseVersion } from './version.parser.j
 const READDRESS_MS = 2_000;
 /** How long idle connections to a server in maintenance may take to close; HAProxy needs a few milliseconds. */
 const SETTLE_MS = 50;
-const NO_SUCH_PROXY = /No such (?:proxy|backend)/;
 const NO_SUCH_SERVER = /No such server/;
 
 /** What this HAProxy can do beyond what every 3.x can. */
@@ -35,6 +37,16 @@ export interface HaproxyCapabilities {
   version: HaproxyVersion;
   /** `add backend`, 3.4 and newer. */
   dynamicBackends: boolean;
+}
+
+/** What of a plan could not be done to the end, and need not be. */
+export interface Applied {
+  /** Removed servers that stay in maintenance because connections to them last. */
+  parked: Slot[];
+  /** Removed pools that stay, empty, for the same reason. */
+  keptPools: string[];
+  /** Who did it: more than one process if HAProxy was replaced meanwhile. */
+  processes: ProcessIdentity[];
 }
 
 /** Typed operations on a running HAProxy. Each is one connection; none keeps anything in memory that could be wrong. */
@@ -54,10 +66,11 @@ export class HaproxyRuntimeService {
    *
    * @throws AppError haproxy_rejected with HAProxy's words, or haproxy_unavailable
    */
-  async apply(steps: readonly Step[]): Promise<{ parked: Slot[]; processes: ProcessIdentity[] }> {
+  async apply(steps: readonly Step[]): Promise<Applied> {
     const parked: Slot[] = [];
     const processes: ProcessIdentity[] = [];
-    for (const round of roundsOf(steps, this.settings.files.map)) {
+    const others = steps.filter((step) => step.op !== 'remove_pool');
+    for (const round of roundsOf(others, this.settings.files.map)) {
       // In the same connection: another one might reach another worker.
       const replies = await this.#run([...round.commands, { command: runtimeCommand`show info` }]);
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));
@@ -67,7 +80,16 @@ export class HaproxyRuntimeService {
       }
       if (round.readdressed.length > 0) await this.#untilReaddressed(round.readdressed);
     }
-    return { parked: await this.#stillParked(parked), processes };
+    const stay = await this.#stillParked(parked);
+    // After the second attempt at their servers, without which most could not be deleted.
+    const pools = steps.filter((step) => step.op === 'remove_pool').map(({ pool }) => pool);
+    return { parked: stay, keptPools: await this.#removePools(pools), processes };
+  }
+
+  /** The pools that HAProxy has, with or without servers. */
+  async pools(): Promise<Set<string>> {
+    const [text] = await this.#texts([runtimeCommand`show backend`]);
+    return new Set(parseBackends(text ?? '').filter(isPoolName));
   }
 
   /** @throws AppError haproxy_rejected when the map was not loaded from the file of the settings */
@@ -110,7 +132,7 @@ export class HaproxyRuntimeService {
    */
   async stats(pool?: string): Promise<StatRow[]> {
     const command = pool === undefined ? runtimeCommand`show stat` : runtimeCommand`show stat ${pool} 7 -1`;
-    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_PROXY }]);
+    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_BACKEND }]);
     return !reply || isRefusal(reply) ? [] : parseStat(reply.text);
   }
 
@@ -118,7 +140,7 @@ export class HaproxyRuntimeService {
   async serverStatuses(pool?: string): Promise<ServerStatusRow[]> {
     const command =
       pool === undefined ? runtimeCommand`show stat -1 4 -1` : runtimeCommand`show stat ${pool} 4 -1`;
-    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_PROXY }]);
+    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_BACKEND }]);
     if (!reply || isRefusal(reply)) return [];
     return statusRows(parseStat(reply.text));
   }
@@ -174,6 +196,20 @@ export class HaproxyRuntimeService {
       const reply = replies[index + 1];
       return !reply || isRefusal(reply);
     });
+  }
+
+  /** Those that HAProxy would not delete; they are published again, so that they can be taken as they are. */
+  async #removePools(pools: readonly string[]): Promise<string[]> {
+    if (pools.length === 0) return [];
+    const commands = pools.map((pool) => removePool(pool));
+    const replies = await this.#run(commands.flat());
+    const width = replies.length / pools.length;
+    const kept = pools.filter((_, index) => {
+      const reply = replies[index * width + width - 1];
+      return reply !== undefined && isRefusal(reply) && !NO_SUCH_BACKEND.test(reply.text);
+    });
+    if (kept.length > 0) await this.#run(kept.map((pool) => publishPool(pool)));
+    return kept;
   }
 
   async #untilReaddressed(expected: readonly Readdressed[]): Promise<void> {

@@ -85,6 +85,19 @@ describe('roundsOf', () => {
     );
   });
 
+  it('makes a pool before its servers, published, and deletes one with a wait for its last requests', () => {
+    expect(lines({ op: 'add_pool', pool: 'pool_1' }, put(1, false)).flat().slice(0, 3)).toEqual([
+      'add backend pool_1 from pools mode http',
+      'publish backend pool_1',
+      'add server pool_1/pool_1_1 [2001:db8::1]:80 weight 3 check inter 2s fall 3 rise 2',
+    ]);
+    expect(lines({ op: 'remove_pool', pool: 'pool_1' }).flat()).toEqual([
+      'unpublish backend pool_1',
+      'wait 50ms be-removable pool_1',
+      'del backend pool_1',
+    ]);
+  });
+
   it('nothing to do is nothing to send', () => {
     expect(roundsOf([], MAP)).toEqual([]);
   });

@@ -38,6 +38,10 @@ const NO_CHECK = /Health check was not configured/;
 /** Its connections last, or the configuration refers to it: then it stays in maintenance. Nothing is killed. */
 export const STILL_IN_USE = /Server still has connections|cannot be removed at runtime/;
 
+export const NO_SUCH_BACKEND = /No such (?:proxy|backend)/;
+/** How long requests that were just answered may keep hold of their pool; HAProxy needs a few milliseconds. */
+const POOL_WAIT_MS = 50;
+
 /** Map entries that fit tune.bufsize together with the command. */
 const PIECE_BYTES = 14_000;
 
@@ -91,6 +95,10 @@ function runFrom(steps: readonly Step[], start: number, belongs: (step: Step) =>
 
 function commandsOf(step: Step, mapFile: string): PlannedCommand[] {
   switch (step.op) {
+    case 'add_pool':
+      return addPool(step.pool);
+    case 'remove_pool':
+      return removePool(step.pool);
     case 'put_server':
       return newServer(step);
     case 'set_weight':
@@ -106,6 +114,30 @@ function commandsOf(step: Step, mapFile: string): PlannedCommand[] {
     default:
       return [{ command: runtimeCommand`del map ${mapFile} ${step.key}` }];
   }
+}
+
+/**
+ * Everything else about a pool made at run time, its `balance` as well, comes from the section "defaults pools": the
+ * command takes no more than the mode. It is not routed to before it is published.
+ */
+function addPool(pool: string): PlannedCommand[] {
+  return [
+    { command: runtimeCommand`add backend ${pool} from pools mode http` },
+    { command: runtimeCommand`publish backend ${pool}` },
+  ];
+}
+
+/** Deletion comes last; it is refused, and the pool stays, while a server in it has connections. */
+export function removePool(pool: string): PlannedCommand[] {
+  return [
+    { command: runtimeCommand`unpublish backend ${pool}`, goodRefusal: NO_SUCH_BACKEND },
+    { command: runtimeCommand`wait ${POOL_WAIT_MS}ms be-removable ${pool}`, goodRefusal: /./ },
+    { command: runtimeCommand`del backend ${pool}`, goodRefusal: /./ },
+  ];
+}
+
+export function publishPool(pool: string): PlannedCommand {
+  return { command: runtimeCommand`publish backend ${pool}` };
 }
 
 /** A server made at run time is in maintenance with its checks off until it is told otherwise. */

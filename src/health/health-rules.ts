@@ -56,9 +56,9 @@ export function suiteHealth(
   const { pools_in_use: used, pools_total: total } = facts;
   const words: string[] = [];
   if (!readiness.ready) words.push(`Not ready: ${readiness.reason}`);
-  if (used >= total * POOLS_WARNING)
+  if (!facts.pools_dynamic && used >= total * POOLS_WARNING)
     words.push(
-      `${used} of ${total} pools are in use; remove domains, let some share a pool, or raise HAPROXY_POOL_COUNT.`,
+      `${used} of ${total} pools are in use; remove domains, let some share a pool, or raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy.`,
     );
   const status = words.length === 0 ? 'healthy' : 'degraded';
   const detail = words.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;

@@ -1,5 +1,6 @@
 import {
   ArrayField,
+  BooleanField,
   DateTimeField,
   EnumField,
   IntField,
@@ -43,8 +44,16 @@ export class SuiteComponentDto extends ComponentDto {
   @IntField({ description: 'Pools that have a domain.', min: 0, example: 80 })
   pools_in_use: number;
 
-  @IntField({ description: 'Pools there are (HAPROXY_POOL_COUNT).', min: 1, example: 100 })
+  @IntField({
+    description:
+      'Pools that are always there (HAPROXY_POOL_COUNT), or as many as are in use where those are more.',
+    min: 1,
+    example: 100,
+  })
   pools_total: number;
+
+  @BooleanField({ description: 'Whether HAProxy makes more pools when they are needed (3.4 and newer).' })
+  pools_dynamic: boolean;
 }
 
 export class HaproxyComponentDto extends ComponentDto {

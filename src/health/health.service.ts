@@ -7,6 +7,7 @@ import { Readiness } from '../common/readiness.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from '../reconciler/drift.service.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
@@ -24,6 +25,7 @@ export class HealthService {
     private readonly persistence: PersistenceService,
     private readonly runtime: HaproxyRuntimeService,
     private readonly drift: DriftService,
+    private readonly reconciler: ReconcilerService,
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     @Optional() @Inject(CertificateSummary) private readonly certificates?: CertificateSummary,
@@ -68,7 +70,8 @@ export class HealthService {
       domains: state.domainCount,
       servers,
       pools_in_use: state.pools.size,
-      pools_total: this.settings.poolCount,
+      pools_total: Math.max(this.settings.poolCount, state.pools.size),
+      pools_dynamic: this.reconciler.poolLimit.dynamic,
     };
     return suiteHealth(facts, this.readiness.get());
   }

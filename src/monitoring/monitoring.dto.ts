@@ -56,7 +56,11 @@ export class BackendListDto extends PageDto {
   @IntField({ description: 'Pools that have a domain.', min: 0, example: 12 })
   pools_in_use: number;
 
-  @IntField({ description: 'Pools there are (HAPROXY_POOL_COUNT).', min: 1, example: 100 })
+  @IntField({
+    description: 'Pools there are (HAPROXY_POOL_COUNT, or more where more are in use).',
+    min: 1,
+    example: 100,
+  })
   pools_total: number;
 }
 

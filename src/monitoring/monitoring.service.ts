@@ -53,7 +53,7 @@ export class MonitoringService {
       ...page,
       items: page.items.map((name) => this.#backend(name, rows.get(name))),
       pools_in_use: state.pools.size,
-      pools_total: this.settings.poolCount,
+      pools_total: Math.max(this.settings.poolCount, state.pools.size),
     };
   }
 

@@ -3,12 +3,21 @@ import { domainOfMapKey, serverName, type Step } from '../common/routing.js';
 
 /** A step in HAProxy as callers read it. */
 export function describeStep(step: Step): PlanStepDto {
-  const name = 'key' in step ? domainOfMapKey(step.key) : serverName(step.pool, step.slot);
+  const name = nameOf(step);
   return { target: 'haproxy', action: step.op, name, text: `${name} ${wordsOf(step)}` };
+}
+
+function nameOf(step: Step): string {
+  if ('key' in step) return domainOfMapKey(step.key);
+  return 'slot' in step ? serverName(step.pool, step.slot) : step.pool;
 }
 
 function wordsOf(step: Step): string {
   switch (step.op) {
+    case 'add_pool':
+      return 'is made';
+    case 'remove_pool':
+      return 'is deleted';
     case 'set_weight':
       return `gets weight ${step.weight}`;
     case 'set_state':

@@ -1,8 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
 import { Readiness } from '../common/readiness.js';
+import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { Settings } from '../settings/settings.js';
+import { PoolReload } from './pool-reload.js';
 import { ReconcilerService, type RestoreReport } from './reconciler.service.js';
 
 /** A restarted HAProxy is to be noticed within a second. One look costs one connection and under a millisecond. */
@@ -18,13 +21,18 @@ export class HaproxyWatchService {
   #timer: NodeJS.Timeout | undefined;
   #look: Promise<void> | undefined;
   #complaint = '';
+  readonly #pools: PoolReload;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly readiness: Readiness,
-  ) {}
+    control: HaproxyControlService,
+    settings: Settings,
+  ) {
+    this.#pools = new PoolReload(reconciler, control, settings);
+  }
 
   /** The first look is made at once; `ready` follows its success. */
   start(): void {
@@ -55,7 +63,10 @@ export class HaproxyWatchService {
       if (this.#complaint !== '') this.#ready();
       return;
     }
-    await this.persistence.exclusively(() => this.reconciler.settle());
+    await this.persistence.exclusively(async () => {
+      await this.#pools.reloadIfNeeded();
+      await this.reconciler.settle();
+    });
     this.#ready();
   }
 

@@ -9,7 +9,12 @@ class Model {
   readonly pools = new Map<string, Map<number, ServerSpec>>();
   readonly parked = new Map<string, Set<number>>();
 
-  constructor(routing: Routing, parked: readonly (readonly [string, number])[] = []) {
+  constructor(
+    routing: Routing,
+    parked: readonly (readonly [string, number])[] = [],
+    /** Undefined: every pool is there. */
+    readonly backends?: Set<string>,
+  ) {
     this.domains = new Map(routing.domains);
     for (const [pool, servers] of routing.pools) this.pools.set(pool, new Map(servers));
     for (const [pool, slot] of parked) this.#parkedIn(pool).add(slot);
@@ -37,8 +42,18 @@ class Model {
       case 'del_domain':
         expect(this.domains.delete(step.key)).toBe(true);
         return;
+      case 'add_pool':
+        expect(this.backends?.has(step.pool)).toBe(false);
+        this.backends?.add(step.pool);
+        return;
+      case 'remove_pool':
+        expect(this.backends?.delete(step.pool)).toBe(true);
+        expect(this.pools.get(step.pool)?.size ?? 0).toBe(0);
+        expect([...this.domains.values()]).not.toContain(step.pool);
+        return;
       default:
     }
+    if (this.backends) expect(this.backends).toContain(step.pool);
     const servers = this.pools.get(step.pool) ?? new Map<number, ServerSpec>();
     this.pools.set(step.pool, servers);
     const present = servers.get(step.slot);
@@ -92,6 +107,12 @@ const routing: fc.Arbitrary<Routing> = fc.record({
     .map((entries) => new Map(entries)),
 });
 
+/** Names of a state point at pools of it. */
+function withItsPools({ domains, pools }: Routing): Routing {
+  const empty = [...domains.values()].map((pool) => [pool, new Map<number, ServerSpec>()] as const);
+  return { domains, pools: new Map([...empty, ...pools]) };
+}
+
 describe('plan', () => {
   it('turns any routing into any other', () => {
     fc.assert(
@@ -112,6 +133,26 @@ describe('plan', () => {
         model.apply(plan(b, c, model.parked), keeps);
         expect(model.routing()).toEqual(c);
       }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('makes the pools that are missing, and deletes those that nobody needs and that do not stay', () => {
+    fc.assert(
+      fc.property(
+        routing,
+        routing,
+        fc.subarray(['pool_1', 'pool_2', 'pool_3', 'pool_4']),
+        (some, other, kept) => {
+          const [from, to] = [withItsPools(some), withItsPools(other)];
+          const stays = (pool: string) => kept.includes(pool);
+          const model = new Model(from, [], new Set(from.pools.keys()));
+          model.apply(plan(from, to, new Map(), { backends: new Set(model.backends), stays }));
+          const expected = new Set([...to.pools.keys(), ...[...from.pools.keys()].filter(stays)]);
+          expect(model.backends).toEqual(expected);
+          expect(model.domains).toEqual(to.domains);
+        },
+      ),
       { numRuns: 1000 },
     );
   });

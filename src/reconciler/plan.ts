@@ -3,6 +3,14 @@ import type { PoolServers, Routing, ServerSpec, Step } from '../common/routing.j
 /** Slots that HAProxy has but that serve nothing: in maintenance, free to be taken. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;
 
+/** What is known of the pools themselves. */
+export interface PoolFacts {
+  /** The pools that HAProxy has, with or without servers. */
+  readonly backends: ReadonlySet<string>;
+  /** Whether one that nobody wants is left in HAProxy, to be taken again. */
+  stays(pool: string): boolean;
+}
+
 const NOTHING: ReadonlyMap<never, never> = new Map<never, never>();
 const NO_SLOTS: ReadonlySet<number> = new Set();
 
@@ -12,11 +20,15 @@ const NO_SLOTS: ReadonlySet<number> = new Set();
  *
  * The order keeps requests whole: names that go stop being routed first, so that nobody reaches a pool that is
  * being given to someone else; servers are there before a name points at them; servers that nothing points at any
- * more go last.
+ * more go last. Pools that are missing are made before anything is put into them, and deleted after all else; without
+ * `facts` every pool is taken to be there.
  */
-export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING): Step[] {
+export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, facts?: PoolFacts): Step[] {
   const steps: Step[] = [];
   for (const key of from.domains.keys()) if (!to.domains.has(key)) steps.push({ op: 'del_domain', key });
+
+  if (facts)
+    for (const pool of to.pools.keys()) if (!facts.backends.has(pool)) steps.push({ op: 'add_pool', pool });
 
   const removals: Step[] = [];
   for (const pool of new Set([...from.pools.keys(), ...to.pools.keys()])) {
@@ -35,7 +47,10 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING):
     if (present === undefined) steps.push({ op: 'add_domain', key, pool });
     else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
   }
-  steps.push(...removals);
+  // One at a time: a restore may have more of them than a call can have arguments.
+  for (const removal of removals) steps.push(removal);
+  for (const pool of facts?.backends ?? [])
+    if (!to.pools.has(pool) && !facts?.stays(pool)) steps.push({ op: 'remove_pool', pool });
   return steps;
 }
 

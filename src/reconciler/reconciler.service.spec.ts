@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../../test/kit/backend.js';
-import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
+import { haproxyVersions, makesPools } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
@@ -68,4 +68,44 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
     expect(await restore()).toMatchObject({ domains: 0, servers: 0, certificates: 0 });
     expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
   });
+
+  const inPool6 = (http_port: number) =>
+    persistence.commit((draft) => {
+      draft.addDomain('b.example', 'pool_6');
+      draft.putServer('pool_6', 1, { ip: '127.0.0.1', http_port, weight: 1, state: 'ready' });
+    });
+
+  if (makesPools(binary.version)) {
+    it('takes a new pool back when HAProxy refuses what comes after it', async () => {
+      await expect(inPool6(99_999)).rejects.toMatchObject({ code: 'haproxy_rejected' });
+      expect(await runtime.pools()).not.toContain('pool_6');
+      await inPool6(backend.port);
+      expect((await get(haproxy.httpPort, 'b.example')).body).toBe('one');
+    });
+
+    it('deletes a freed pool once its last request has ended, and not before', async () => {
+      await inPool6(backend.port);
+      const slow = get(haproxy.httpPort, 'b.example', '/?ms=600');
+      await until(async () => (await runtime.serverStatuses('pool_6'))[0]?.connections === 1, {
+        what: 'the slow request',
+      });
+      await persistence.commit((draft) => draft.removeDomain('b.example'));
+      await persistence.exclusively(() => reconciler.sweep());
+      expect(await runtime.pools()).toContain('pool_6');
+      expect((await slow).body).toBe('one');
+      await until(async () => {
+        await persistence.exclusively(() => reconciler.sweep());
+        return !(await runtime.pools()).has('pool_6');
+      });
+    });
+  } else {
+    it('refuses a pool that HAProxy does not have, with what to do', async () => {
+      await expect(inPool6(backend.port)).rejects.toMatchObject({
+        code: 'haproxy_rejected',
+        detail: expect.stringMatching(/does not have pool_6, .*haproxy_reload/) as string,
+      });
+      expect(persistence.state.poolOf('b.example')).toBeUndefined();
+      expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
+    });
+  }
 });

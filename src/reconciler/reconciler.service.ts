@@ -16,7 +16,8 @@ import { FirstStart } from './adoption.js';
 import { textOf } from './adoption-sources.js';
 import { compareRouting, type Difference } from './drift.js';
 import { plan } from './plan.js';
-import { RoutingView } from './routing-view.js';
+import { MOST_POOLS, poolsToDeclare, refuseNewPools } from './pool-limits.js';
+import { RoutingView, type Sides } from './routing-view.js';
 
 /** What a restore found different and put right. */
 export interface RestoreReport {
@@ -45,11 +46,15 @@ export class ReconcilerService implements RoutingTarget {
   readonly #owed = { pools: new Set<string>(), domains: new Set<string>() };
   /** Removed servers whose connections lasted; HAProxy keeps them in maintenance until they are deleted. */
   readonly #busy = new Map<string, { pool: string; slot: number }>();
+  /** Freed pools that HAProxy could not delete then, for the same reason. */
+  readonly #keptPools = new Set<string>();
   #restoreCertificates: () => Promise<number> = async () => 0;
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
   /** Slots that it declares: made anew after a deletion they would lack the options they have there. */
   #declaredServers: ReadonlySet<string> = new Set();
+  /** Whether HAProxy makes pools at run time; as it was when it was last looked at. */
+  #dynamic = false;
   readonly #first: FirstStart;
 
   constructor(
@@ -76,17 +81,33 @@ export class ReconcilerService implements RoutingTarget {
     return this.#restored && isSameProcess(this.#restored, process);
   }
 
+  /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
+  get poolLimit(): { count: number; dynamic: boolean } {
+    return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
+  }
+
+  /**
+   * Pools that HAProxy can get only by reading its files again: those whose servers it should have, and with `all`
+   * those that pools.cfg declares besides. Empty where it can make them itself.
+   */
+  async poolsToReload(all: boolean): Promise<string[]> {
+    if ((await this.runtime.capabilities()).dynamicBackends) return [];
+    const present = await this.runtime.pools();
+    const { pools } = this.persistence.state;
+    const names = all
+      ? poolsToDeclare(this.settings.poolCount, pools.keys()).filter((name) => !this.#declared.has(name))
+      : [...pools.keys()].filter((name) => (pools.get(name)?.servers.size ?? 0) > 0);
+    return names.filter((name) => !present.has(name));
+  }
+
   /** HAProxy may have become another process or been changed by someone: look before the next step. */
   forget(): void {
     this.#view = undefined;
   }
 
   renderPools(pools: ReadonlyMap<string, Pool>): string {
-    let highest = this.settings.poolCount;
-    for (const name of pools.keys()) highest = Math.max(highest, poolNumber(name) ?? 0);
     let text = POOLS_HEADER;
-    for (let number = 1; number <= highest; number += 1) {
-      const name = `pool_${number}`;
+    for (const name of poolsToDeclare(this.settings.poolCount, pools.keys())) {
       if (this.#declared.has(name)) continue;
       text += renderPool(name, pools.get(name)?.servers ?? NO_SERVERS);
     }
@@ -112,8 +133,7 @@ export class ReconcilerService implements RoutingTarget {
 
   async preview(change: StateChange, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.#look(before.routing()));
-    const { from, to } = view.sidesOf(change);
-    return plan(from, to, view.parked);
+    return this.#plan(view.sidesOf(change), view);
   }
 
   async #apply(change: StateChange, before: State): Promise<void> {
@@ -211,6 +231,16 @@ export class ReconcilerService implements RoutingTarget {
       this.#view?.forgetParked(pool, slot);
       this.#busy.delete(name);
     }
+    const view = this.#view;
+    if (!view || this.#keptPools.size === 0) return;
+    const unused = [...this.#keptPools].filter(
+      (pool) => view.backends?.has(pool) === true && !this.persistence.state.pool(pool),
+    );
+    this.#keptPools.clear();
+    await this.#take(
+      unused.map((pool) => ({ op: 'remove_pool', pool })),
+      view,
+    );
   }
 
   async #restore(): Promise<RestoreReport> {
@@ -219,7 +249,7 @@ export class ReconcilerService implements RoutingTarget {
     this.forget();
     const desired = state.routing();
     const view = await this.#look(desired);
-    const steps = plan(view.routing, desired, view.parked);
+    const steps = this.#planRestore(view, desired);
     if (!(await this.#take(steps, view)))
       throw new AppError(
         'haproxy_unavailable',
@@ -260,12 +290,43 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   #advance(change: StateChange, view: RoutingView): Promise<boolean> {
-    const { from, to } = view.sidesOf(change);
-    return this.#take(plan(from, to, view.parked), view);
+    return this.#take(this.#plan(view.sidesOf(change), view), view);
   }
 
   async #revert(change: StateChange, before: State): Promise<void> {
     await this.#advanceTo(inverse(change, before), before, await this.#look(before.routing()));
+  }
+
+  /** Only a change takes a pool away, and only the pool it frees: others may be somebody else's. */
+  #plan({ from, to, backends }: Sides, view: RoutingView): Step[] {
+    const stays = (pool: string): boolean => !this.#dynamic || this.#isFixed(pool);
+    const steps = plan(from, to, view.parked, backends && { backends, stays });
+    return this.#dynamic ? steps : refuseNewPools(steps);
+  }
+
+  /**
+   * Of the pools that are missing, those that have servers are made. One without is made by the first change that
+   * needs it; an adopted HAProxy may have names that point at nothing, and nothing is changed about that.
+   */
+  #planRestore(view: RoutingView, desired: Routing): Step[] {
+    const { backends } = view;
+    const steps = plan(view.routing, desired, view.parked, backends && { backends, stays: () => true });
+    const needed = steps.filter(
+      (step) =>
+        step.op !== 'add_pool' ||
+        (this.#dynamic && !this.#isFixed(step.pool)) ||
+        (desired.pools.get(step.pool)?.size ?? 0) > 0,
+    );
+    return this.#dynamic ? needed : refuseNewPools(needed);
+  }
+
+  /** Declared whether used or not, by pools.cfg, by the operator, or by whoever had servers in it before us. */
+  #isFixed(pool: string): boolean {
+    return (
+      (poolNumber(pool) ?? 0) <= this.settings.poolCount ||
+      this.#declared.has(pool) ||
+      this.#first.leftPools.has(pool)
+    );
   }
 
   /** False where the steps went, in whole or in part, to another process than the view is of. */
@@ -275,15 +336,16 @@ export class ReconcilerService implements RoutingTarget {
         (step) => step.op === 'remove_server' && this.#declaredServers.has(serverName(step.pool, step.slot)),
       );
       const sent = steps.map((step) => (kept.includes(step) ? parking(step) : step));
-      const { parked, processes } = await this.runtime.apply(sent);
+      const applied = await this.runtime.apply(sent);
       const { process } = view;
-      if (!process || !processes.every((other) => isSameProcess(process, other))) {
+      if (!process || !applied.processes.every((other) => isSameProcess(process, other))) {
         this.forget();
         return false;
       }
       const slots = kept.flatMap((step) => ('slot' in step ? [{ pool: step.pool, slot: step.slot }] : []));
-      view.fold(steps, [...parked, ...slots]);
-      for (const { pool, slot } of parked) this.#busy.set(serverName(pool, slot), { pool, slot });
+      view.fold(steps, { ...applied, parked: [...applied.parked, ...slots] });
+      for (const { pool, slot } of applied.parked) this.#busy.set(serverName(pool, slot), { pool, slot });
+      for (const pool of applied.keptPools) this.#keptPools.add(pool);
     }
     this.#view = view;
     return true;
@@ -295,6 +357,7 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   async #look(desired: Routing): Promise<RoutingView> {
+    this.#dynamic = (await this.runtime.capabilities()).dynamicBackends;
     const live = await this.runtime.readRouting();
     this.#process = live.process;
     return new RoutingView(live, desired, this.#first.leftPools, live.process);

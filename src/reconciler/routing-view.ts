@@ -1,10 +1,21 @@
 import { canonicalIp } from '../common/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import type { Applied } from '../haproxy/haproxy-runtime.service.js';
 import type { ProcessIdentity } from '../haproxy/process-identity.js';
 import { isPoolName } from '../haproxy/runtime-routing.js';
 import type { StateChange } from '../persistence/state.js';
 import { domainOfKey } from './map-key.js';
 import type { ParkedSlots } from './plan.js';
+
+/** What was read from HAProxy; the pools that it has are not always asked for. */
+type ActualRouting = Routing & { readonly backends?: ReadonlySet<string> };
+
+export interface Sides {
+  from: Routing;
+  to: Routing;
+  /** Those pools of the change that HAProxy has. */
+  backends?: ReadonlySet<string>;
+}
 
 /**
  * What HAProxy is known to have: what was read from it, kept up to date with each step that it accepted. A slot that
@@ -17,18 +28,21 @@ export class RoutingView {
   readonly #pools = new Map<string, Map<number, ServerSpec>>();
   readonly #parked = new Map<string, Set<number>>();
   readonly #hidden: ReadonlySet<string>;
+  /** Undefined where it was not looked which pools there are. */
+  readonly #backends: Set<string> | undefined;
 
   /**
    * `desired` tells a server in maintenance that is wanted so from a slot that is only parked. `leave` names pools
    * that are left alone until something is wanted of them; `process` is who has it.
    */
   constructor(
-    actual: Routing,
+    actual: ActualRouting,
     desired: Routing,
     leave: ReadonlySet<string> = new Set(),
     readonly process?: ProcessIdentity,
   ) {
     this.#domains = new Map(actual.domains);
+    this.#backends = actual.backends && new Set(actual.backends);
     for (const [key, value] of actual.domains)
       if (!desired.domains.has(key) && (!isPoolName(value) || domainOfKey(key) === undefined))
         this.#foreign.add(key);
@@ -56,13 +70,18 @@ export class RoutingView {
     return this.#parked;
   }
 
+  /** The pools that HAProxy has. */
+  get backends(): ReadonlySet<string> | undefined {
+    return this.#backends;
+  }
+
   /** A parked slot that HAProxy has deleted. */
   forgetParked(pool: string, slot: number): void {
     this.#parked.get(pool)?.delete(slot);
   }
 
   /** The two sides of a change, restricted to what it touches, ready to be planned. */
-  sidesOf(change: StateChange): { from: Routing; to: Routing } {
+  sidesOf(change: StateChange): Sides {
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     for (const [domain, pool] of change.domains) {
@@ -76,17 +95,28 @@ export class RoutingView {
       if (present) from.pools.set(name, present);
       if (pool) to.pools.set(name, pool.servers);
     }
-    return { from, to };
+    if (!this.#backends) return { from, to };
+    const present = [...change.pools.keys()].filter((name) => this.#backends?.has(name));
+    return { from, to, backends: new Set(present) };
   }
 
-  /** Takes over what HAProxy accepted; `parked` are removed servers that still had connections. */
-  fold(steps: readonly Step[], parked: readonly { pool: string; slot: number }[]): void {
+  /** Takes over what HAProxy accepted, and what it kept although it was removed. */
+  fold(steps: readonly Step[], { parked, keptPools }: Applied): void {
     for (const step of steps) this.#foldStep(step);
     for (const { pool, slot } of parked) this.#parkedIn(pool).add(slot);
+    for (const pool of keptPools) this.#backends?.add(pool);
+    for (const step of steps)
+      if (step.op === 'remove_pool' && !this.#backends?.has(step.pool)) this.#parked.delete(step.pool);
   }
 
   #foldStep(step: Step): void {
     switch (step.op) {
+      case 'add_pool':
+        this.#backends?.add(step.pool);
+        return;
+      case 'remove_pool':
+        this.#backends?.delete(step.pool);
+        return;
       case 'add_domain':
       case 'set_domain':
         this.#domains.set(step.key, step.pool);

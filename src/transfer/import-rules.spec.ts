@@ -8,7 +8,7 @@ import { readRecord } from './import-record.js';
 import { applyImport } from './import-rules.js';
 import { summaryOf } from './import-summary.js';
 
-const LIMITS = { poolCount: 20, maxSlots: 5 };
+const LIMITS = { pools: { count: 20, dynamic: false }, maxSlots: 5 };
 
 function stateOf(pools: Record<string, Pool>): State {
   return new State(7, Object.entries(pools));

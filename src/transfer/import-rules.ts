@@ -5,7 +5,7 @@ import type { DomainRecord } from './import-record.js';
 import { putServers } from './import-servers.js';
 
 export interface ImportLimits {
-  poolCount: number;
+  pools: { count: number; dynamic: boolean };
   maxSlots: number;
 }
 
@@ -119,13 +119,13 @@ abstract class PoolsInMaking {
 
   /** @throws AppError pools_exhausted */
   protected lowestFree(isFree: (name: string) => boolean): string {
-    for (; this.#lowest <= this.limits.poolCount; this.#lowest += 1) {
+    for (; this.#lowest <= this.limits.pools.count; this.#lowest += 1) {
       const name = `pool_${this.#lowest}`;
       if (isFree(name)) return name;
     }
     throw new AppError(
       'pools_exhausted',
-      `all ${this.limits.poolCount} pools are in use. Let domains share a pool (share_with), or raise ` +
+      `all ${this.limits.pools.count} pools are in use. Let domains share a pool (share_with), or raise ` +
         'HAPROXY_POOL_COUNT and restart the suite',
     );
   }
@@ -201,7 +201,7 @@ class Replacing extends PoolsInMaking {
       if (!isWithin(pool, this.limits) && this.draft.poolOf(domain) !== pool)
         throw new AppError(
           'pools_exhausted',
-          `${pool} is beyond HAPROXY_POOL_COUNT, which is ${this.limits.poolCount}; leave pool out, or raise that`,
+          `${pool} is beyond the ${this.limits.pools.count} pools there can be; leave pool out, or raise HAPROXY_POOL_COUNT`,
         );
       return pool;
     }
@@ -215,8 +215,8 @@ class Replacing extends PoolsInMaking {
   }
 }
 
-function isWithin(pool: string, { poolCount }: ImportLimits): boolean {
-  return Number(pool.slice('pool_'.length)) <= poolCount;
+function isWithin(pool: string, { pools }: ImportLimits): boolean {
+  return Number(pool.slice('pool_'.length)) <= pools.count;
 }
 
 function isSame(one: Pool, other: Pool): boolean {

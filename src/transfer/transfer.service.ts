@@ -4,6 +4,7 @@ import { AppError } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { exportText } from './export-lines.js';
 import { type ImportLine, linesOf } from './import-lines.js';
@@ -24,6 +25,7 @@ export class TransferService {
 
   constructor(
     private readonly persistence: PersistenceService,
+    private readonly reconciler: ReconcilerService,
     private readonly settings: Settings,
   ) {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
@@ -54,10 +56,10 @@ export class TransferService {
     problems.check();
     if (mode === 'replace' && lines === 0)
       throw invalid('body', 'has no line, and mode=replace would remove everything');
-    const { poolCount, maxSlots } = this.settings;
+    const limits = { pools: this.reconciler.poolLimit, maxSlots: this.settings.maxSlots };
     const { value, planned } = await this.persistence.change((draft) => {
       const found = problems.fork();
-      applyImport(draft, records, mode, { poolCount, maxSlots }, found.add);
+      applyImport(draft, records, mode, limits, found.add);
       found.check();
       return { ...summaryOf(draft, draft.base), skipped_count: found.count, skipped: found.skipped };
     }, input);

@@ -6,6 +6,8 @@ export interface Backend {
   /** Requests answered so far. */
   readonly count: number;
   readonly lastHeaders: IncomingHttpHeaders;
+  /** Path and query of the request that came last. */
+  readonly lastPath: string;
   close(): Promise<void>;
 }
 
@@ -13,9 +15,11 @@ export interface Backend {
 export async function startBackend(name: string, host = '127.0.0.1'): Promise<Backend> {
   let count = 0;
   let lastHeaders: IncomingHttpHeaders = {};
+  let lastPath = '';
   const server = createServer((request, response) => {
     count += 1;
     lastHeaders = request.headers;
+    lastPath = request.url ?? '';
     const ms = Number(new URL(request.url ?? '/', 'http://x').searchParams.get('ms') ?? 0);
     void delay(ms).then(() => response.end(name));
   });
@@ -32,6 +36,9 @@ export async function startBackend(name: string, host = '127.0.0.1'): Promise<Ba
     },
     get lastHeaders() {
       return lastHeaders;
+    },
+    get lastPath() {
+      return lastPath;
     },
     close: () =>
       new Promise((resolve) => {

@@ -28,3 +28,9 @@ export function oldestHaproxy(): HaproxyBinary {
   if (!first) throw new Error('HAPROXY_VERSIONS names no version');
   return first;
 }
+
+/** Whether this HAProxy makes backends while it runs. */
+export function makesPools(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 3 || (major === 3 && minor >= 4);
+}

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { haproxyVersions, makesPools } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
@@ -82,11 +82,13 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
 
   it('says how everything is, warns of pools running out, and names each component', async () => {
     const health = await both<Record<string, Record<string, unknown>>>('haproxy_health', {}, '/health');
+    // Where HAProxy makes more, they do not run out.
+    const status = makesPools(binary.version) ? 'healthy' : 'degraded';
     expect(health).toMatchObject({
-      status: 'degraded',
+      status,
       components: {
         mcp: {
-          status: 'degraded',
+          status,
           detail: expect.stringContaining('4 of 5 pools are in use') as string,
           domains: 4,
           servers: 4,

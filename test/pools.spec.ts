@@ -1,0 +1,199 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from './kit/backend.js';
+import { haproxyVersions, makesPools } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const DECLARED = 3;
+const MANY = 300;
+
+function ask(home: Home, command: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path: home.env['HAPROXY_SOCKET'] ?? '' });
+    let text = '';
+    socket.on('connect', () => socket.write(`${command}\n`));
+    socket.on('data', (chunk) => {
+      text += chunk.toString();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(text));
+  });
+}
+
+async function poolsOf(home: Home): Promise<string[]> {
+  return (await ask(home, 'show backend')).split('\n').filter((name) => name.startsWith('pool_'));
+}
+
+async function workerOf(home: Home): Promise<string> {
+  return /^Pid: (\d+)$/m.exec(await ask(home, 'show info'))?.[1] ?? '';
+}
+
+function importOf(suite: Suite, lines: readonly object[], query = '') {
+  return suite.api('POST', `/import${query}`, lines);
+}
+
+describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
+  'pools without end, on HAProxy $version',
+  (haproxy) => {
+    let home: Home;
+    let suite: Suite;
+    let backend: Backend;
+
+    const domain = (ip = '127.0.0.1') => ({ ip, http_port: backend.port });
+    const answers = async (host: string) => (await get(home.httpPort, host)).body;
+
+    beforeAll(async () => {
+      backend = await startBackend('here');
+      home = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(DECLARED) });
+      suite = await Suite.start(home);
+    });
+
+    afterAll(async () => {
+      await suite.stop();
+      await home.remove();
+      await backend.close();
+    });
+
+    it('makes a pool beyond the declared ones with its domain, and deletes it with its last', async () => {
+      for (let n = 1; n <= DECLARED + 2; n += 1) {
+        const { body } = await suite.api('POST', '/domains', { domain: `d${n}.test`, ...domain() });
+        expect(body).toMatchObject({ pool: `pool_${n}` });
+        expect(await answers(`d${n}.test`)).toBe('here');
+      }
+      expect(await poolsOf(home)).toHaveLength(DECLARED + 2);
+      const plan = await suite.api('DELETE', '/domains/d5.test?dry_run=true');
+      expect(plan.body).toMatchObject({
+        plan: expect.arrayContaining([
+          { target: 'haproxy', action: 'remove_pool', name: 'pool_5', text: 'pool_5 is deleted' },
+        ]) as unknown,
+      });
+      expect((await suite.api('DELETE', '/domains/d5.test')).status).toBe(200);
+      expect((await suite.api('DELETE', '/domains/d1.test')).status).toBe(200);
+      expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3', 'pool_4']);
+      expect((await get(home.httpPort, 'd5.test')).status).toBe(404);
+      // One without a server is there as well.
+      await suite.api('POST', '/domains', { domain: 'd1.test', ...domain() });
+      await suite.api('POST', '/domains', { domain: 'empty.test' });
+      expect((await get(home.httpPort, 'empty.test')).status).toBe(503);
+    });
+
+    it('balances them as the declared ones', async () => {
+      const [head = '', ...rows] = (await ask(home, 'show stat -1 2 -1')).trim().split('\n');
+      const column = head.split(',').indexOf('algo');
+      const algorithms = rows.filter((row) => row.startsWith('pool_')).map((row) => row.split(',')[column]);
+      expect(new Set(algorithms)).toEqual(new Set(['roundrobin']));
+    });
+
+    it('is not short of pools', async () => {
+      const { body } = await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health');
+      expect(body.components.mcp).toMatchObject({ status: 'healthy', pools_in_use: 5, pools_dynamic: true });
+    });
+
+    it(`makes ${MANY} at once, that survive HAProxy, the suite, and both`, async () => {
+      const lines = Array.from({ length: MANY }, (_, n) => ({ domain: `m${n}.test`, ...domain() }));
+      expect((await importOf(suite, lines)).body).toMatchObject({ domains_added: MANY });
+      const all = DECLARED + 2 + MANY;
+      expect(await poolsOf(home)).toHaveLength(all);
+      expect(await answers(`m${MANY - 1}.test`)).toBe('here');
+
+      const before = await workerOf(home);
+      process.kill(Number(before), 'SIGKILL');
+      await until(async () => (await workerOf(home)) !== before && (await poolsOf(home)).length === all, {
+        timeout: 20_000,
+        what: 'HAProxy being back with all pools',
+      });
+      await until(async () => (await answers(`m${MANY - 1}.test`)) === 'here', { what: 'an answer' });
+
+      await suite.kill();
+      suite = await Suite.start(home);
+      expect(await poolsOf(home)).toHaveLength(all);
+      await suite.stop();
+      suite = await Suite.start(home);
+      expect(await poolsOf(home)).toHaveLength(all);
+      expect(await answers(`m${MANY - 1}.test`)).toBe('here');
+
+      // Those are declared in pools.cfg now, and can be deleted all the same.
+      expect((await importOf(suite, [{ domain: 'd1.test', ...domain() }], '?mode=replace')).status).toBe(200);
+      expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
+    });
+
+    it('cuts no request when a pool goes, and takes the pool again that could not be deleted', async () => {
+      for (const name of ['p2', 'p3', 'p4'])
+        await suite.api('POST', '/domains', { domain: `${name}.cut.test`, ...domain() });
+      const slow = get(home.httpPort, 'p4.cut.test', '/slow?ms=1500');
+      await until(() => backend.lastPath === '/slow?ms=1500', { what: 'the request being at the server' });
+      expect((await suite.api('DELETE', '/domains/p4.cut.test')).status).toBe(200);
+      expect(await poolsOf(home)).toContain('pool_4');
+      const again = await suite.api('POST', '/domains', { domain: 'p5.cut.test', ...domain() });
+      expect(again.body).toMatchObject({ pool: 'pool_4' });
+      expect(await answers('p5.cut.test')).toBe('here');
+      expect(await slow).toMatchObject({ status: 200, body: 'here' });
+      for (const name of ['p2', 'p3', 'p5']) await suite.api('DELETE', `/domains/${name}.cut.test`);
+      expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
+    });
+
+    it('makes again what somebody deleted', async () => {
+      await importOf(
+        suite,
+        ['a', 'b', 'c', 'd'].map((name) => ({ domain: `${name}.back.test`, ...domain() })),
+      );
+      for (const command of [
+        'set server pool_5/pool_5_1 state maint',
+        'wait 2s srv-removable pool_5/pool_5_1',
+        'del server pool_5/pool_5_1',
+        'unpublish backend pool_5',
+        'wait 2s be-removable pool_5',
+        'del backend pool_5',
+      ])
+        await ask(home, command);
+      expect(await poolsOf(home)).not.toContain('pool_5');
+      expect((await suite.api('POST', '/state/restore')).status).toBe(200);
+      expect(await poolsOf(home)).toContain('pool_5');
+      expect(await answers('d.back.test')).toBe('here');
+    });
+  },
+);
+
+describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
+  'pools that come to an end, on HAProxy $version',
+  (haproxy) => {
+    let home: Home;
+    let suite: Suite;
+
+    beforeAll(async () => {
+      home = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(DECLARED) });
+      suite = await Suite.start(home);
+    });
+
+    afterAll(async () => {
+      await suite.stop();
+      await home.remove();
+    });
+
+    it('says what to do, and warns before', async () => {
+      for (let n = 1; n <= DECLARED; n += 1) await suite.api('POST', '/domains', { domain: `d${n}.test` });
+      const refused = await suite.api('POST', '/domains', { domain: 'more.test' });
+      expect(refused).toMatchObject({ status: 409, body: { code: 'pools_exhausted' } });
+      expect(refused.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT .* reloaded .*3\.4/);
+      const { body } = await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health');
+      expect(body.components.mcp).toMatchObject({ status: 'degraded', pools_dynamic: false });
+      expect(body.components.mcp['detail']).toMatch(/3 of 3 pools are in use/);
+    });
+
+    it('has more once the suite was started with more, although HAProxy went on serving', async () => {
+      await suite.kill();
+      const worker = await workerOf(home);
+      suite = await Suite.start(home, { HAPROXY_POOL_COUNT: String(DECLARED + 4) });
+      expect(await workerOf(home)).not.toBe(worker);
+      expect(await poolsOf(home)).toHaveLength(DECLARED + 4);
+      const added = await suite.api('POST', '/domains', {
+        domain: 'more.test',
+        ip: '127.0.0.1',
+        http_port: 9,
+      });
+      expect(added).toMatchObject({ status: 201, body: { pool: `pool_${DECLARED + 1}` } });
+    });
+  },
+);
