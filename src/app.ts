@@ -2,7 +2,7 @@ import { Logger, type LoggerService, type LogLevel, type ModuleMetadata } from '
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AccessGuard } from './access/access.guard.js';
 import { CallContextInterceptor } from './access/call-context.interceptor.js';
 import { DoorService } from './access/door.service.js';
@@ -17,6 +17,7 @@ import { DryRunInterceptor } from './common/dry-run.interceptor.js';
 import { readJsonBodies } from './common/json-body.js';
 import { InputPipe } from './common/input.pipe.js';
 import { SuiteLogger } from './common/logger.js';
+import { Shutdown } from './common/shutdown.js';
 import { openApiDocument } from './common/openapi.js';
 import { VERSION } from './common/product.js';
 import { recordedArguments } from './common/recorded-arguments.js';
@@ -66,6 +67,7 @@ export async function createApp(
   readJsonBodies(fastify);
   readImportBodies(fastify);
   installDoor(fastify, app.get(DoorService));
+  closeWhenStopping(fastify, app.get(Shutdown));
   app.useGlobalFilters(filter);
   const recorder = app.get(ChangeRecorder);
   app.useGlobalGuards(
@@ -122,5 +124,12 @@ function loggerFor(settings: Settings): LoggerService {
     json: !forPeople,
     colors: forPeople,
     logLevels: [...LEVELS[settings.logLevel]],
+  });
+}
+
+/** A connection that is kept open after its last answer would hold up the stop until it times out. */
+function closeWhenStopping(fastify: FastifyInstance, shutdown: Shutdown): void {
+  fastify.addHook('onSend', async (_request, reply) => {
+    if (shutdown.signal.aborted) reply.header('connection', 'close');
   });
 }

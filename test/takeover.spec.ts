@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { chmod, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runtimeCommand } from '../src/haproxy/command.js';
+import { RuntimeTransport } from '../src/haproxy/runtime-transport.js';
+import { type Backend, startBackend } from './kit/backend.js';
+import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+/** The HAProxies (masters and workers) that run from the files of this home. */
+async function processesOf(home: Home): Promise<number> {
+  let found = 0;
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes(home.file('haproxy.cfg')) && line.includes('-W')) found += 1;
+  }
+  return found;
+}
+
+/** Each of these was found by attacking the suite. */
+describe('taking over, letting go', () => {
+  let home: Home;
+  let one: Backend;
+  let suite: Suite;
+
+  const add = (domain: string) =>
+    suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: one.port });
+
+  beforeEach(async () => {
+    one = await startBackend('one');
+    home = await makeHome(oldestHaproxy());
+  });
+
+  afterEach(async () => {
+    await suite.stop();
+    await one.close();
+    await home.remove();
+  });
+
+  it('finds a HAProxy that was still loading when the suite was killed, and starts no second', async () => {
+    const slow = join(home.path, 'slow-haproxy');
+    await writeFile(
+      slow,
+      `#!/bin/sh\ncase "$*" in *-W*) sleep 2 ;; esac\nexec ${oldestHaproxy().path} "$@"\n`,
+    );
+    await chmod(slow, 0o755);
+    suite = Suite.spawn(home, { HAPROXY_BIN: slow });
+    await until(() => existsSync(join(home.path, 'run/haproxy.launched')), { what: 'the launch' });
+    await suite.kill();
+    suite = await Suite.start(home, { HAPROXY_BIN: slow });
+    expect((await add('a.example')).status).toBe(201);
+    for (let n = 0; n < 20; n += 1) expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+    expect(await processesOf(home)).toBe(2);
+  });
+
+  it('leaves a HAProxy that serves alone when the start of the suite fails', async () => {
+    suite = await Suite.start(home);
+    await add('a.example');
+    await suite.kill();
+    const wrong = Suite.spawn(home, { HAPROXY_SOCKET: join(home.path, 'run/elsewhere.sock') });
+    expect(await wrong.exitCode()).toBe(1);
+    expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+    suite = await Suite.start(home);
+    expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+  });
+
+  it('stops at once on SIGTERM although somebody waits for a drain', async () => {
+    suite = await Suite.start(home);
+    await add('a.example');
+    const slow = get(home.httpPort, 'a.example', '/?ms=3000');
+    await until(() => one.count === 1);
+    const waiting = suite.api('POST', '/domains/a.example/servers/1/wait-drain', { timeout: 600 });
+    await until(async () => (await suite.api('GET', '/domains/a.example/servers')).status === 200);
+    expect(await suite.stop()).toBe(0);
+    expect(await waiting).toMatchObject({ status: 200, body: { drained: false } });
+    expect((await slow).body).toBe('one');
+  });
+
+  it('with RECONCILE=report puts nothing back after a moment out of reach', async () => {
+    suite = await Suite.start(home, { RECONCILE: 'report' });
+    await add('a.example');
+    const socket = home.env['HAPROXY_SOCKET']!;
+    const ready = async () => (await fetch(`${suite.url}/readyz`)).status;
+    await new RuntimeTransport({ path: socket }).run([runtimeCommand`set server pool_1/pool_1_1 weight 7`]);
+    await rename(socket, `${socket}.away`);
+    await until(async () => (await ready()) === 503, { what: 'the suite missing HAProxy' });
+    await rename(`${socket}.away`, socket);
+    await until(async () => (await ready()) === 200, { what: 'the suite finding it again' });
+    const [reply] = await new RuntimeTransport({ path: socket }).run([
+      runtimeCommand`get weight pool_1/pool_1_1`,
+    ]);
+    expect(reply?.text).toContain('7 (initial');
+  });
+});
