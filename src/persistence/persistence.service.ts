@@ -11,11 +11,11 @@ import { OwnerLock } from './owner-lock.js';
 import { describeFile, describeStep } from './plan-words.js';
 import { preparedTogether } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
-import { inverse, poolsWith, touchedDomains } from './state-changes.js';
+import { inOrder, inverse, poolsWith, touchedDomains } from './state-changes.js';
 import { parseState, renderState } from './state-json.js';
 import { type FileDifference, StateFiles, type FileText } from './state-files.js';
 import { asStorageError } from './storage-error.js';
-import { Draft, poolNumber, State, type Pool } from './state.js';
+import { Draft, State, type Pool } from './state.js';
 import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
 
 /**
@@ -274,7 +274,7 @@ export class PersistenceService {
   /** The commit point comes last: what is derived from it is in place before it counts. */
   #render(revision: number, pools: ReadonlyMap<string, Pool>): FileText[] {
     const { servers, map, pools: poolsFile } = this.settings.files;
-    const ordered = [...pools].toSorted(([a], [b]) => (poolNumber(a) ?? 0) - (poolNumber(b) ?? 0));
+    const ordered = inOrder(pools);
     return [
       { path: poolsFile, text: this.#boundTarget().renderPools(pools) },
       { path: map, text: renderMap(ordered) },

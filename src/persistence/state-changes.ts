@@ -1,4 +1,4 @@
-import type { Pool, State, StateChange } from './state.js';
+import { poolNumber, type Pool, type State, type StateChange } from './state.js';
 
 /** All pools as they are to be. */
 export function poolsWith(change: StateChange, before: State): Map<string, Pool> {
@@ -28,4 +28,10 @@ export function touchedDomains(change: StateChange, before: State): string[] {
     for (const domain of [...(former?.domains ?? []), ...(pool?.domains ?? [])]) touched.add(domain);
   }
   return [...touched];
+}
+
+/** By pool number, as people look for them. */
+export function inOrder(pools: ReadonlyMap<string, Pool>): [string, Pool][] {
+  const numbered = [...pools].map((entry) => ({ entry, number: poolNumber(entry[0]) ?? 0 }));
+  return numbered.toSorted((a, b) => a.number - b.number).map(({ entry }) => entry);
 }
