@@ -29,7 +29,7 @@ export function setPreflightHeaders(response: ServerResponse): void {
   response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
   response.setHeader(
     'access-control-allow-headers',
-    'Authorization, Content-Type, Last-Event-ID, Mcp-Protocol-Version, Mcp-Session-Id',
+    'Authorization, Content-Type, Last-Event-ID, Mcp-Method, Mcp-Name, Mcp-Protocol-Version, Mcp-Session-Id',
   );
   response.setHeader('access-control-max-age', '600');
 }
