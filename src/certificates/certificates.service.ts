@@ -5,7 +5,7 @@ import { McpResource } from '../common/resource.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { paginate } from '../common/page.js';
 import { CertificateViews } from './certificate-views.service.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { type CertificateFile, CertificateFolder } from './certificate-folder.js';
 import {
   CertificateDto,
   CertificateListDto,
@@ -166,11 +166,8 @@ export class CertificatesService {
     const { files, broken } = await this.folder.list();
     for (const { path, reason } of broken)
       this.#logger.error(`${path} would keep HAProxy from starting: ${reason}. Mend or delete it.`);
-    if (files.length === 0) return 0;
-    const loaded = await this.deploy.loaded();
     let restored = 0;
-    for (const { path, leaf } of files) {
-      if (isServed(loaded.get(path), leaf)) continue;
+    for (const path of await this.#unservedOf(files)) {
       try {
         await this.deploy.load(path, false);
         restored += 1;
@@ -180,5 +177,16 @@ export class CertificatesService {
     }
     if (restored > 0) this.#logger.log(`${restored} certificates loaded that HAProxy did not have`);
     return restored;
+  }
+
+  /** The files that `restore` would load. @throws AppError haproxy_unavailable */
+  async unserved(): Promise<string[]> {
+    return this.#unservedOf((await this.folder.list()).files);
+  }
+
+  async #unservedOf(files: readonly CertificateFile[]): Promise<string[]> {
+    if (files.length === 0) return [];
+    const loaded = await this.deploy.loaded();
+    return files.filter(({ path, leaf }) => !isServed(loaded.get(path), leaf)).map(({ path }) => path);
   }
 }
