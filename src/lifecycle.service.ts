@@ -31,7 +31,10 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     reconciler: ReconcilerService,
     certificatesService: CertificatesService,
   ) {
-    reconciler.bindCertificates(() => certificatesService.restore());
+    reconciler.bindCertificates(
+      () => certificatesService.restore(),
+      () => certificatesService.unserved(),
+    );
   }
 
   /** Before the port is opened: the lock, so that a second suite touches nothing, the state, and the tokens. */

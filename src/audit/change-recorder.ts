@@ -56,8 +56,11 @@ export class ChangeRecorder {
     // An unexpected error reaches the edge as the cause of one that says nothing of it.
     const cause = error instanceof Error ? error.cause : undefined;
     if ([error, cause].some((one) => typeof one === 'object' && one !== null && this.#known.has(one))) return;
+    const outcome = outcomeOf(error);
+    // A dry run has no line when it is refused either; who may not even ask for one has.
+    if (given['dry_run'] === true && outcome !== 'forbidden') return;
     const change: RecordedChange = { operation, arguments: given, saved: false };
-    await this.#line({ ...callContext(), actor, via, change }, outcomeOf(error));
+    await this.#line({ ...callContext(), actor, via, change }, outcome);
   }
 
   #line(caller: CallContext & { change: RecordedChange }, outcome: AuditEntry['outcome']): Promise<void> {

@@ -16,10 +16,10 @@ export class RefusalsInterceptor implements NestInterceptor {
     const operation = operationOf(context.getHandler());
     if (!operation || operation.readOnly) return next.handle();
     const caller = callContext();
-    const given = givenTo(context.switchToHttp().getRequest<FastifyRequest>());
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
     return next.handle().pipe(
       catchError(async (error: unknown) => {
-        const recorded = recordedArguments(operation.input, given);
+        const recorded = recordedArguments(operation.input, givenTo(request));
         await this.recorder.refused(operation.name, recorded, caller, error);
         throw error;
       }),

@@ -1,7 +1,8 @@
 import { Body, Controller, Delete, Get, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import { DryRunDto } from '../common/dry-run.dto.js';
 import { PageQueryDto } from '../common/page.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { joined, Serves } from '../common/rest-operation.js';
 import { answerLongWork, ServesLongWork } from './accepted.js';
 import {
   CertificateDto,
@@ -39,15 +40,18 @@ export class CertificatesController {
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<IssuedCertificateDto | AcceptedDto> {
+    if (body.dry_run) return this.certificates.issue(body);
     return answerLongWork(this.longWork.issue(body), wait, reply);
   }
 
   @Post('renew')
   @ServesLongWork(CertificatesService, 'renewAll')
   renewAll(
+    @Body() body: DryRunDto,
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<RenewAllDto | AcceptedDto> {
+    if (body.dry_run) return this.certificates.renewAll(body);
     return answerLongWork(this.longWork.renewAll(), wait, reply);
   }
 
@@ -65,7 +69,9 @@ export class CertificatesController {
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<IssuedCertificateDto | AcceptedDto> {
-    return answerLongWork(this.longWork.renew({ ...body, domain }), wait, reply);
+    const input = { ...body, domain };
+    if (input.dry_run) return this.certificates.renew(input);
+    return answerLongWork(this.longWork.renew(input), wait, reply);
   }
 
   @Post(':domain/load')
@@ -76,7 +82,7 @@ export class CertificatesController {
 
   @Delete(':domain')
   @Serves(CertificatesService, 'delete')
-  delete(@Param() path: CertificateRefDto): Promise<DeletedCertificateDto> {
-    return this.certificates.delete(path);
+  delete(@Param() path: CertificateRefDto, @Query() query: DryRunDto): Promise<DeletedCertificateDto> {
+    return this.certificates.delete(joined(path, query));
   }
 }

@@ -1,5 +1,6 @@
-import { OmitType } from '@nestjs/swagger';
+import { IntersectionType, OmitType, PartialType, PickType } from '@nestjs/swagger';
 import { canonicalDomain, isWildcard } from '../common/domain-name.js';
+import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
 import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../common/fields.js';
 import { PageDto } from '../common/page.dto.js';
 import { MAX_PEM_BYTES } from './pem.js';
@@ -18,19 +19,21 @@ export class CertificateRefDto {
   domain: string;
 }
 
-export class IssueCertificateDto extends CertificateRefDto {
+export class DeleteCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {}
+
+export class IssueCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {
   @BooleanField({ description: 'Cover *.domain as well, in the same certificate.' })
   wildcard: boolean = false;
 }
 
-export class RenewCertificateDto extends CertificateRefDto {
+export class RenewCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {
   @BooleanField({ description: 'Renew it even if it is good for longer than ACME_RENEW_DAYS.' })
   force: boolean = false;
 }
 
 export class RenewBodyDto extends OmitType(RenewCertificateDto, ['domain']) {}
 
-export class LoadCertificateDto extends CertificateRefDto {
+export class LoadCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {
   @StringField({
     description:
       'Certificate, chain and private key (not encrypted) as one PEM text. Without it the file in the folder is loaded.',
@@ -94,19 +97,28 @@ export class CertificateListDto extends PageDto {
   items: CertificateDto[];
 }
 
-export class IssuedCertificateDto extends CertificateDto {
+/** What is known of a certificate before there is one. */
+const KNOWN_BEFORE = ['domain', 'sans', 'loaded', 'auto_renew', 'path'] as const;
+
+/** The rest is absent only in a dry run, where there is no certificate yet. */
+export class IssuedCertificateDto extends IntersectionType(
+  PickType(CertificateDto, KNOWN_BEFORE),
+  PartialType(OmitType(CertificateDto, KNOWN_BEFORE)),
+  PlannedDto,
+) {
   @BooleanField({
-    description: 'Whether a new certificate came of it; false where the one there is still good.',
+    description:
+      'Whether a new certificate came of it; false where the one there is still good, and in a dry run.',
   })
   renewed: boolean;
 }
 
-export class LoadedCertificateDto extends CertificateDto {
+export class LoadedCertificateDto extends IntersectionType(CertificateDto, PlannedDto) {
   @ArrayField('string', { description: 'What is odd about it, such as that it has expired.' })
   warnings: string[];
 }
 
-export class DeletedCertificateDto {
+export class DeletedCertificateDto extends PlannedDto {
   @StringField({ description: 'The domain whose certificate was deleted.', example: 'example.com' })
   domain: string;
 
@@ -125,8 +137,11 @@ export class FailedRenewalDto {
   detail: string;
 }
 
-export class RenewAllDto {
-  @ArrayField('string', { description: 'Renewed now.', example: ['example.com'] })
+export class RenewAllDto extends PlannedDto {
+  @ArrayField('string', {
+    description: 'Renewed now; none in a dry run, whose plan names them.',
+    example: ['example.com'],
+  })
   renewed: string[];
 
   @ArrayField('string', {

@@ -7,6 +7,7 @@ import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
 import { CertificateStates } from './certificate-states.js';
+import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import { CertificatesController } from './certificates.controller.js';
 import { CertificatesLifecycle } from './certificates.lifecycle.js';
@@ -30,6 +31,7 @@ import { StoredCertificates } from './stored-certificates.service.js';
     AcmeService,
     CertificateFolder,
     CertificateLocks,
+    CertificatePlans,
     CertificateViews,
     CertificatesLifecycle,
     CertificatesService,

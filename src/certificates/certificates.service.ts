@@ -1,15 +1,18 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../common/errors.js';
+import { DryRunDto } from '../common/dry-run.dto.js';
 import { McpTool } from '../common/operation.js';
 import { McpResource } from '../common/resource.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { paginate } from '../common/page.js';
+import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { type CertificateFile, CertificateFolder } from './certificate-folder.js';
 import {
   CertificateDto,
   CertificateListDto,
   CertificateRefDto,
+  DeleteCertificateDto,
   DeletedCertificateDto,
   IssueCertificateDto,
   IssuedCertificateDto,
@@ -33,6 +36,7 @@ export class CertificatesService {
     private readonly deploy: DeployService,
     private readonly longWork: LongWorkService,
     private readonly stored: StoredCertificates,
+    private readonly plans: CertificatePlans,
   ) {}
 
   @McpTool({
@@ -90,7 +94,7 @@ export class CertificatesService {
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
-    return this.longWork.issue(input).wait();
+    return input.dry_run ? this.plans.issue(input) : this.longWork.issue(input).wait();
   }
 
   @McpTool({
@@ -106,7 +110,7 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
-    return this.longWork.renew(input).wait();
+    return input.dry_run ? this.plans.renew(input) : this.longWork.renew(input).wait();
   }
 
   @McpTool({
@@ -121,8 +125,8 @@ export class CertificatesService {
     openWorld: true,
     longWork: true,
   })
-  renewAll(): Promise<RenewAllDto> {
-    return this.longWork.renewAll().wait();
+  renewAll({ dry_run }: DryRunDto): Promise<RenewAllDto> {
+    return dry_run ? this.plans.renewAll() : this.longWork.renewAll().wait();
   }
 
   @McpTool({
@@ -136,8 +140,8 @@ export class CertificatesService {
     destructive: true,
     errors: ['certificate_not_found'],
   })
-  delete(input: CertificateRefDto): Promise<DeletedCertificateDto> {
-    return this.stored.delete(input.domain);
+  delete(input: DeleteCertificateDto): Promise<DeletedCertificateDto> {
+    return input.dry_run ? this.plans.delete(input.domain) : this.stored.delete(input.domain);
   }
 
   @McpTool({
@@ -153,7 +157,7 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'payload_too_large'],
   })
   load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
-    return this.stored.load(input);
+    return input.dry_run ? this.plans.load(input) : this.stored.load(input);
   }
 
   /**
@@ -166,11 +170,8 @@ export class CertificatesService {
     const { files, broken } = await this.folder.list();
     for (const { path, reason } of broken)
       this.#logger.error(`${path} would keep HAProxy from starting: ${reason}. Mend or delete it.`);
-    if (files.length === 0) return 0;
-    const loaded = await this.deploy.loaded();
     let restored = 0;
-    for (const { path, leaf } of files) {
-      if (isServed(loaded.get(path), leaf)) continue;
+    for (const path of await this.#unservedOf(files)) {
       try {
         await this.deploy.load(path, false);
         restored += 1;
@@ -180,5 +181,16 @@ export class CertificatesService {
     }
     if (restored > 0) this.#logger.log(`${restored} certificates loaded that HAProxy did not have`);
     return restored;
+  }
+
+  /** The files that `restore` would load. @throws AppError haproxy_unavailable */
+  async unserved(): Promise<string[]> {
+    return this.#unservedOf((await this.folder.list()).files);
+  }
+
+  async #unservedOf(files: readonly CertificateFile[]): Promise<string[]> {
+    if (files.length === 0) return [];
+    const loaded = await this.deploy.loaded();
+    return files.filter(({ path, leaf }) => !isServed(loaded.get(path), leaf)).map(({ path }) => path);
   }
 }

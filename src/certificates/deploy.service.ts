@@ -27,13 +27,18 @@ export class DeployService {
     await this.haproxy.check();
   }
 
+  /** Whether HAProxy takes it at run time; what is larger costs a reload. */
+  async isTaken({ pem }: CertificateBundle): Promise<boolean> {
+    return pem.length <= (await this.haproxy.payloadLimit());
+  }
+
   /**
    * Writes `bundle` to `path` and makes HAProxy serve it. After a throw file and HAProxy are as before.
    *
    * @throws AppError storage_failed, haproxy_rejected, haproxy_unavailable, payload_too_large
    */
   async put(path: string, bundle: CertificateBundle): Promise<void> {
-    const isLarge = bundle.pem.length > (await this.haproxy.payloadLimit());
+    const isLarge = !(await this.isTaken(bundle));
     const before = await this.folder.read(path);
     if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
     try {
@@ -56,7 +61,7 @@ export class DeployService {
     const text = await this.folder.read(path);
     if (text === undefined) throw new AppError('certificate_not_found', `${path} does not exist any more.`);
     const bundle = parseBundle(text);
-    if (bundle.pem.length <= (await this.haproxy.payloadLimit())) await this.#put(path, bundle);
+    if (await this.isTaken(bundle)) await this.#put(path, bundle);
     else if (!isServed((await this.loaded()).get(path), bundle.leaf)) {
       if (!mayReload) throw this.large.needsReload(path);
       await this.#reload(path, bundle);

@@ -4,7 +4,7 @@ import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeService, type Work } from './acme.service.js';
 import { covers, factsOf } from './certificate-facts.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { type CertificateFile, CertificateFolder } from './certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
 import { DeployService } from './deploy.service.js';
 import { type ManagedCertificate, ManagedCertificates, NEW_MANAGED } from './managed-certificates.js';
@@ -36,10 +36,9 @@ export class IssuingService {
    */
   issue(domain: string, wildcard: boolean, work: Work): Promise<boolean> {
     return this.locks.run(domain, async () => {
-      const names = wildcard ? [domain, `*.${domain}`] : [domain];
       const known = this.managed.get(domain);
-      const file = await this.#fileOf(domain);
-      if (known && file && covers(file.leaf, names) && this.#daysLeft(file) >= this.settings.acme.renewDays) {
+      const file = await this.good(domain, wildcard);
+      if (file) {
         await this.deploy.load(file.path, true);
         return false;
       }
@@ -62,20 +61,35 @@ export class IssuingService {
    */
   renew(domain: string, force: boolean, work: Work): Promise<boolean> {
     return this.locks.run(domain, async () => {
-      const known = this.managed.get(domain);
-      if (!known) {
-        const { path } = await this.folder.require(domain);
-        throw new AppError(
-          'validation_failed',
-          `${path} was not issued by the suite, so it cannot renew it. Load its successor with haproxy_load_cert, or ` +
-            'have one issued and renewed with haproxy_issue_cert.',
-        );
-      }
+      const known = await this.requireManaged(domain);
       if (!force && !(await this.isDue(domain))) return false;
       // One that is asked for again although it is good must be another one; one that is due is one for acme.sh too.
       await metrics.certificate(this.#obtain(domain, known, true, work));
       return true;
     });
+  }
+
+  /** The certificate that `issue` would leave as it is; undefined where it would get another. */
+  async good(domain: string, wildcard: boolean): Promise<CertificateFile | undefined> {
+    const file = await this.#fileOf(domain);
+    const isGood =
+      file !== undefined &&
+      this.managed.get(domain) !== undefined &&
+      covers(file.leaf, wildcard ? [domain, `*.${domain}`] : [domain]) &&
+      this.#daysLeft(file) >= this.settings.acme.renewDays;
+    return isGood ? file : undefined;
+  }
+
+  /** @throws AppError certificate_not_found, validation_failed for one that the suite does not renew */
+  async requireManaged(domain: string): Promise<ManagedCertificate> {
+    const known = this.managed.get(domain);
+    if (known) return known;
+    const { path } = await this.folder.require(domain);
+    throw new AppError(
+      'validation_failed',
+      `${path} was not issued by the suite, so it cannot renew it. Load its successor with haproxy_load_cert, or ` +
+        'have one issued and renewed with haproxy_issue_cert.',
+    );
   }
 
   /** Less than ACME_RENEW_DAYS left, or no file any more. */

@@ -40,12 +40,7 @@ export class StoredCertificates {
     const given = pem === undefined ? undefined : parseBundle(pem);
     return this.locks.run(domain, async () => {
       const bundle = given ? await this.#store(domain, given) : await this.#loadFile(domain);
-      const warnings = [...bundle.warnings];
-      if (!isAbout(bundle.leaf, domain))
-        warnings.push(
-          `It is not for ${domain}: HAProxy serves it to clients that ask for ${namesOf(bundle.leaf).join(', ') || 'nothing'}.`,
-        );
-      return { ...(await this.views.one(domain)), warnings };
+      return { ...(await this.views.one(domain)), warnings: warningsOf(bundle, domain) };
     });
   }
 
@@ -59,4 +54,11 @@ export class StoredCertificates {
     const { path } = await this.folder.require(domain);
     return this.deploy.load(path, true);
   }
+}
+
+/** What is odd about a certificate that is to be served for a domain. */
+export function warningsOf({ leaf, warnings }: CertificateBundle, domain: string): string[] {
+  if (isAbout(leaf, domain)) return [...warnings];
+  const names = namesOf(leaf).join(', ') || 'nothing';
+  return [...warnings, `It is not for ${domain}: HAProxy serves it to clients that ask for ${names}.`];
 }

@@ -1,6 +1,6 @@
 import { ArrayField, BooleanField, EnumField, StringField } from './fields.js';
 
-/** What a plan does, step by step; `write_file` stands for the files, the others for HAProxy. */
+/** What a plan does, step by step. `adopt_value` takes into the saved state what HAProxy has. */
 export const PLAN_ACTIONS = [
   'add_pool',
   'put_server',
@@ -12,17 +12,26 @@ export const PLAN_ACTIONS = [
   'del_domain',
   'remove_pool',
   'write_file',
+  'reload',
+  'adopt_value',
+  'load_certificate',
+  'delete_certificate',
+  'issue_certificate',
 ] as const;
+export const PLAN_TARGETS = ['haproxy', 'file', 'ca'] as const;
 export type PlanAction = (typeof PLAN_ACTIONS)[number];
 
 export class PlanStepDto {
-  @EnumField(['haproxy', 'file'], { description: 'What would be changed.', example: 'haproxy' })
-  target: 'haproxy' | 'file';
+  @EnumField(PLAN_TARGETS, {
+    description: 'What would be changed: HAProxy, a file of the suite, or what the CA has issued.',
+    example: 'haproxy',
+  })
+  target: (typeof PLAN_TARGETS)[number];
 
   @EnumField(PLAN_ACTIONS, { description: 'How.', name: 'PlanAction', example: 'put_server' })
   action: PlanAction;
 
-  @StringField({ description: 'The server, the domain or the file.', example: 'pool_5_1' })
+  @StringField({ description: 'The server, the domain, the file, or haproxy itself.', example: 'pool_5_1' })
   name: string;
 
   @StringField({ description: 'The step in words.', example: 'pool_5_1 becomes 10.0.0.1:80' })

@@ -44,7 +44,11 @@ function place(request: FastifyRequest, knows: boolean): void {
   // Where the body is content, such as the lines of an import, the arguments are in the query.
   const inQuery = request.method === 'DELETE' || (!body && request.body !== undefined);
   if (inQuery) request.query = { ...query, dry_run };
-  else request.body = { ...body, dry_run };
+  else {
+    request.body = { ...body, dry_run };
+    // A query that has fields of its own would not know this one.
+    request.query = Object.fromEntries(Object.entries(query ?? {}).filter(([name]) => name !== 'dry_run'));
+  }
 }
 
 /** Whether a body is arguments: a list is not, and neither is what has not been read yet. */

@@ -1,4 +1,5 @@
-import { Controller, Post } from '@nestjs/common';
+import { Body, Controller, Post } from '@nestjs/common';
+import { DryRunDto } from '../common/dry-run.dto.js';
 import { Serves } from '../common/rest-operation.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 import { ReloadService } from './reload.service.js';
@@ -15,7 +16,7 @@ export class ConfigurationController {
 
   @Post('reload')
   @Serves(ReloadService, 'reload')
-  reload(): Promise<ReloadResultDto> {
-    return this.configuration.reload();
+  reload(@Body() body: DryRunDto): Promise<ReloadResultDto> {
+    return this.configuration.reload(body);
   }
 }

@@ -1,3 +1,4 @@
+import { PlannedDto } from '../common/dry-run.dto.js';
 import { ArrayField, BooleanField, IntField, NestedField, StringField } from '../common/fields.js';
 
 export class ConfigMessageDto {
@@ -40,8 +41,10 @@ export class RestoredDto {
   certificates: number;
 }
 
-export class ReloadResultDto {
-  @BooleanField({ description: 'Whether a new worker serves with the new configuration.' })
+export class ReloadResultDto extends PlannedDto {
+  @BooleanField({
+    description: 'Whether a new worker serves with the new configuration; false only for a dry run.',
+  })
   reloaded: boolean;
 
   @NestedField(RestoredDto, {

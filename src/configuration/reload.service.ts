@@ -1,10 +1,22 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { DryRunDto, type PlanStepDto } from '../common/dry-run.dto.js';
 import { McpTool } from '../common/operation.js';
 import { parseConfigMessages } from '../haproxy/config-messages.js';
 import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { describeRewrites } from '../persistence/plan-words.js';
 import { HaproxyReloadService, refusedConfiguration } from '../reconciler/haproxy-reload.service.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
+
+const REFUSED = 'The configuration is refused; HAProxy goes on with the one it has.';
+const RELOAD: PlanStepDto = {
+  target: 'haproxy',
+  action: 'reload',
+  name: 'haproxy',
+  text: 'haproxy is reloaded: a new worker takes over with the files as they are then',
+};
 
 /** The operator's own configuration: is it right, and has HAProxy got it? */
 @Injectable()
@@ -15,6 +27,8 @@ export class ReloadService {
     private readonly control: HaproxyControlService,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
+    private readonly reconciler: ReconcilerService,
+    private readonly runtime: HaproxyRuntimeService,
   ) {}
 
   @McpTool({
@@ -45,20 +59,16 @@ export class ReloadService {
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
-  reload(): Promise<ReloadResultDto> {
+  reload({ dry_run }: DryRunDto): Promise<ReloadResultDto> {
     // No change may fall between the moment the new worker reads the files and the moment it takes over.
-    return this.persistence.exclusively(() => this.#reload());
+    return this.persistence.exclusively(() => (dry_run ? this.#preview() : this.#reload()));
   }
 
   async #reload(): Promise<ReloadResultDto> {
     const started = performance.now();
     await this.reloads.prepareFiles();
     const check = await this.check();
-    if (!check.valid)
-      throw refusedConfiguration(
-        'The configuration is refused; HAProxy goes on with the one it has.',
-        check.errors,
-      );
+    if (!check.valid) throw refusedConfiguration(REFUSED, check.errors);
     const { domains, servers, certificates } = await this.reloads.reload();
     const duration_ms = Math.round(performance.now() - started);
     this.#logger.log(`HAProxy was reloaded in ${duration_ms} ms`);
@@ -67,6 +77,27 @@ export class ReloadService {
       restored: { domains, servers, certificates },
       duration_ms,
       warnings: check.warnings,
+    };
+  }
+
+  async #preview(): Promise<ReloadResultDto> {
+    const started = performance.now();
+    await this.reconciler.prepare();
+    const rewritten = await this.persistence.filesToRewrite();
+    const check = await this.check();
+    // What is wrong in a file that is written anew first would keep nothing from working.
+    const errors = check.errors.filter(
+      ({ file, message }) => !rewritten.some(({ path }) => file === path || message.includes(path)),
+    );
+    if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
+    await this.runtime.info();
+    return {
+      reloaded: false,
+      restored: { domains: 0, servers: 0, certificates: 0 },
+      duration_ms: Math.round(performance.now() - started),
+      warnings: check.warnings,
+      dry_run: true,
+      plan: [...describeRewrites(rewritten), RELOAD],
     };
   }
 }

@@ -1,5 +1,6 @@
-import { Controller, Post } from '@nestjs/common';
+import { Body, Controller, Post } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
+import { DryRunDto } from '../common/dry-run.dto.js';
 import { Serves } from '../common/rest-operation.js';
 import { RestoredStateDto, SavedStateDto } from './state.dto.js';
 import { StateService } from './state.service.js';
@@ -11,13 +12,13 @@ export class StateController {
 
   @Post('save')
   @Serves(StateService, 'save')
-  save(): Promise<SavedStateDto> {
-    return this.state.save();
+  save(@Body() body: DryRunDto): Promise<SavedStateDto> {
+    return this.state.save(body);
   }
 
   @Post('restore')
   @Serves(StateService, 'restore')
-  restore(): Promise<RestoredStateDto> {
-    return this.state.restore();
+  restore(@Body() body: DryRunDto): Promise<RestoredStateDto> {
+    return this.state.restore(body);
   }
 }

@@ -1,3 +1,4 @@
+import { PlannedDto } from '../common/dry-run.dto.js';
 import { ArrayField, EnumField, IntField, NestedField, StringField } from '../common/fields.js';
 
 export const TAKEN_FIELDS = ['address', 'weight', 'state'] as const;
@@ -16,7 +17,7 @@ export class TakenOverDto {
   after: string;
 }
 
-export class SavedStateDto {
+export class SavedStateDto extends PlannedDto {
   @IntField({ description: 'Revision of the saved state.', min: 0, example: 43 })
   revision: number;
 
@@ -50,11 +51,11 @@ export class RepairedDto {
   files: number;
 }
 
-export class RestoredStateDto {
+export class RestoredStateDto extends PlannedDto {
   @IntField({ description: 'The revision that HAProxy has now.', min: 0, example: 43 })
   revision: number;
 
-  @NestedField(RepairedDto, { description: 'How much was put right.' })
+  @NestedField(RepairedDto, { description: 'How much was put right; zeros in a dry run.' })
   repaired: RepairedDto;
 
   @ArrayField('string', {

@@ -1,17 +1,20 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { DryRunDto, type PlanStepDto } from '../common/dry-run.dto.js';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { describeRewrites, describeStep, fileStep } from '../persistence/plan-words.js';
 import { asStorageError } from '../persistence/storage-error.js';
+import type { Draft } from '../persistence/state.js';
 import { describeDifference } from '../reconciler/drift.js';
 import { DriftService } from '../reconciler/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
-import { RestoredStateDto, SavedStateDto } from './state.dto.js';
-import { takeOver } from './take-over.js';
+import { RestoredStateDto, SavedStateDto, type TakenOverDto } from './state.dto.js';
+import { takeOver, type TakeOver } from './take-over.js';
 
 const SHOWN = 100;
 
@@ -42,24 +45,28 @@ export class StateService {
     output: SavedStateDto,
     idempotent: true,
   })
-  async save(): Promise<SavedStateDto> {
+  async save({ dry_run }: DryRunDto): Promise<SavedStateDto> {
     const { seen, actual } = await this.persistence.exclusively(async () => ({
       actual: await this.runtime.readRouting(),
       seen: new Map(this.persistence.state.pools),
     }));
-    const { value, revision } = await this.persistence.commit((draft) =>
-      takeOver(draft, seen, actual, (ip) => this.#refusal(ip)),
-    );
+    const change = (draft: Draft): TakeOver => takeOver(draft, seen, actual, (ip) => this.#refusal(ip));
+    if (dry_run) {
+      const { value, plan } = await this.persistence.preview(change);
+      // HAProxy has these values already; what is told to it is what it says itself.
+      const steps = [...value.taken.map(adoption), ...plan.filter(({ target }) => target === 'file')];
+      const dump = fileStep(this.settings.files.state, 'is written anew');
+      return {
+        ...this.#saved(this.persistence.state.revision, value),
+        dry_run,
+        plan: [...steps, dump],
+      };
+    }
+    const { value, revision } = await this.persistence.commit(change);
     await this.#writeDump();
     if (value.taken.length > 0)
       this.#logger.log(`Taken over from HAProxy: ${value.taken.length} value(s), revision ${revision}`);
-    return {
-      revision,
-      taken_over: value.taken.slice(0, SHOWN),
-      taken_over_count: value.taken.length,
-      not_taken_over: value.refused.slice(0, SHOWN),
-      file: this.settings.files.state,
-    };
+    return this.#saved(revision, value);
   }
 
   @McpTool({
@@ -73,17 +80,13 @@ export class StateService {
     destructive: true,
     idempotent: true,
   })
-  async restore(): Promise<RestoredStateDto> {
+  async restore({ dry_run }: DryRunDto): Promise<RestoredStateDto> {
+    if (dry_run) return this.persistence.exclusively(() => this.#previewRestore());
     const restored = await this.persistence.exclusively(async () => {
       await this.reconciler.prepare();
-      const files = await this.persistence.differingFiles();
-      const differences = await this.reconciler.differences();
+      const words = await this.#differences();
       const { domains, servers, duration_ms } = await this.reconciler.restore();
       const rewritten = await this.persistence.rewriteDerived();
-      const words = [
-        ...differences.map((difference) => describeDifference(difference)),
-        ...files.map(({ path, missing }) => `file ${path} ${missing ? 'was missing' : 'was not as written'}`),
-      ];
       return {
         revision: this.persistence.state.revision,
         repaired: { domains, servers, files: rewritten.length },
@@ -95,6 +98,44 @@ export class StateService {
     // What health says of drift is to be of now, not of before.
     await this.drift.check();
     return restored;
+  }
+
+  async #previewRestore(): Promise<RestoredStateDto> {
+    const started = performance.now();
+    await this.reconciler.prepare();
+    const words = await this.#differences();
+    const steps = await this.reconciler.previewRestore();
+    const certificates = await this.reconciler.unservedCertificates();
+    const files = await this.persistence.filesToRewrite();
+    return {
+      revision: this.persistence.state.revision,
+      repaired: { domains: 0, servers: 0, files: 0 },
+      differences: words.slice(0, SHOWN),
+      difference_count: words.length,
+      duration_ms: Math.round(performance.now() - started),
+      dry_run: true,
+      plan: [...steps.map(describeStep), ...certificates.map(loading), ...describeRewrites(files)],
+    };
+  }
+
+  /** What differs now, in words. */
+  async #differences(): Promise<string[]> {
+    const files = await this.persistence.differingFiles();
+    const differences = await this.reconciler.differences();
+    return [
+      ...differences.map((difference) => describeDifference(difference)),
+      ...files.map(({ path, missing }) => `file ${path} ${missing ? 'was missing' : 'was not as written'}`),
+    ];
+  }
+
+  #saved(revision: number, { taken, refused }: TakeOver): SavedStateDto {
+    return {
+      revision,
+      taken_over: taken.slice(0, SHOWN),
+      taken_over_count: taken.length,
+      not_taken_over: refused.slice(0, SHOWN),
+      file: this.settings.files.state,
+    };
   }
 
   async #writeDump(): Promise<void> {
@@ -113,4 +154,13 @@ export class StateService {
       return messageOf(error);
     }
   }
+}
+
+function adoption({ server, field, before, after }: TakenOverDto): PlanStepDto {
+  const text = `${server}: ${field} ${before} becomes ${after}, as HAProxy has it`;
+  return { target: 'file', action: 'adopt_value', name: server, text };
+}
+
+function loading(path: string): PlanStepDto {
+  return { target: 'haproxy', action: 'load_certificate', name: path, text: `${path} is loaded` };
 }

@@ -133,6 +133,13 @@ export class PersistenceService {
     return this.#files.differences(this.#renderAll());
   }
 
+  /** Those of them that `rewriteDerived` would write. Call it with no change under way (`exclusively`). */
+  async filesToRewrite(): Promise<FileDifference[]> {
+    const { servers } = this.settings.files;
+    const different = await this.differingFiles();
+    return different.filter(({ path, missing }) => path !== servers || missing);
+  }
+
   /**
    * Writes the derived files anew where they differ, and `servers.json` where it is gone; one that somebody edited
    * is left for its editor to see. Tells which. Call it with no change under way (`exclusively`).
@@ -140,9 +147,7 @@ export class PersistenceService {
    * @throws AppError storage_failed
    */
   async rewriteDerived(): Promise<FileDifference[]> {
-    const { servers } = this.settings.files;
-    const different = await this.differingFiles();
-    const wanted = different.filter(({ path, missing }) => path !== servers || missing);
+    const wanted = await this.filesToRewrite();
     const paths = new Set(wanted.map(({ path }) => path));
     try {
       for (const path of paths) await this.#files.read(path);

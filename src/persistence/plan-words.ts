@@ -1,5 +1,6 @@
 import type { PlanStepDto } from '../common/dry-run.dto.js';
 import { domainOfMapKey, serverName, type Step } from '../common/routing.js';
+import type { FileDifference } from './state-files.js';
 
 /** A step in HAProxy as callers read it. */
 export function describeStep(step: Step): PlanStepDto {
@@ -51,6 +52,16 @@ export function describeFile(path: string, before: string, after: string): PlanS
     name: path,
     text: `${path}: ${added} line(s) added, ${removed} removed`,
   };
+}
+
+/** What is done to files that do not hold what they should. */
+export function describeRewrites(files: readonly FileDifference[]): PlanStepDto[] {
+  return files.map(({ path, missing }) => fileStep(path, missing ? 'is made' : 'is written anew'));
+}
+
+/** A file that is written, whatever it holds. */
+export function fileStep(path: string, words: string): PlanStepDto {
+  return { target: 'file', action: 'write_file', name: path, text: `${path} ${words}` };
 }
 
 /** How many of the lines the others do not have, each counted as often as it stands there. */

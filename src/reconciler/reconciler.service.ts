@@ -49,6 +49,7 @@ export class ReconcilerService implements RoutingTarget {
   /** Freed pools that HAProxy could not delete then, for the same reason. */
   readonly #keptPools = new Set<string>();
   #restoreCertificates: () => Promise<number> = async () => 0;
+  #unservedCertificates: () => Promise<string[]> = async () => [];
   /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
   #declared: ReadonlySet<string> = new Set();
   /** Slots that it declares: made anew after a deletion they would lack the options they have there. */
@@ -66,9 +67,10 @@ export class ReconcilerService implements RoutingTarget {
     persistence.bindTarget(this);
   }
 
-  /** Certificates are put back with the routing; their keeper says how, and how many they were. */
-  bindCertificates(restore: () => Promise<number>): void {
+  /** Certificates are put back with the routing; their keeper says how and how many they were, and which it would be. */
+  bindCertificates(restore: () => Promise<number>, unserved: () => Promise<string[]>): void {
     this.#restoreCertificates = restore;
+    this.#unservedCertificates = unserved;
   }
 
   /** Whether HAProxy is known to have the desired state; false asks for a restore. */
@@ -176,6 +178,17 @@ export class ReconcilerService implements RoutingTarget {
    */
   restore(): Promise<RestoreReport> {
     return metrics.reconcile(this.#restore());
+  }
+
+  /** What `restore` would do, without certificates; nothing is done. @throws as `restore` */
+  async previewRestore(): Promise<Step[]> {
+    const desired = this.persistence.state.routing();
+    return this.#planRestore(await this.#look(desired), desired);
+  }
+
+  /** Certificates that `restore` would load, by path. */
+  unservedCertificates(): Promise<string[]> {
+    return this.#unservedCertificates();
   }
 
   /**
