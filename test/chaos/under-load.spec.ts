@@ -71,7 +71,7 @@ describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, pat
     for (let n = 0; n < count; n += 1) {
       const slot = 3 + (n % 5);
       await must(201, 'POST', '/domains/moving.example/servers', { slot, ...server(n) });
-      await must(200, 'PUT', `/domains/moving.example/servers/${slot}/weight`, { weight: n % 257 });
+      await must(200, 'PUT', `/domains/moving.example/servers/${slot}/weight`, { weight: 1 + (n % 256) });
       await must(200, 'PUT', `/domains/moving.example/servers/${1 + (n % 2)}/state`, {
         state: n % 4 < 2 ? 'drain' : 'ready',
       });
