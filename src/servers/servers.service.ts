@@ -169,9 +169,14 @@ export class ServersService {
     errors: ['domain_not_found'],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
-    const changed = await this.#change((draft) => changeDomainState(draft, input.domain, input.state), input);
-    const { name, pool } = requirePool(this.persistence.state, input.domain);
-    const shared_with = pool.domains
+    // Taken with the change: a removal right after it must not make an answer about it fail.
+    const found: ReturnType<typeof requirePool>[] = [];
+    const changed = await this.#change((draft) => {
+      found[0] = requirePool(draft, input.domain);
+      return changeDomainState(draft, input.domain, input.state);
+    }, input);
+    const name = found[0]?.name ?? '';
+    const shared_with = (found[0]?.pool.domains ?? [])
       .slice(0, 101)
       .filter((other) => other !== input.domain)
       .slice(0, 100);
