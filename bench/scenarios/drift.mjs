@@ -49,7 +49,8 @@ async function inStep(settings) {
   const { DriftService } = await import('../../dist/reconciler/drift.service.js');
   const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
   await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
-  const persistence = new PersistenceService(settings, new AuditLog(settings));
+  const { StateStore } = await import('../../dist/persistence/state-store.js');
+  const persistence = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
   const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
   await persistence.open();
   await persistence.exclusively(() => reconciler.restore());

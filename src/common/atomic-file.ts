@@ -1,12 +1,19 @@
-import { mkdir, open, rename, unlink } from 'node:fs/promises';
+import { closeSync, fsync, mkdirSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+
+/**
+ * Makes what was written to an open file durable. Of all that a write takes, only this waits for the disk, so only
+ * this is given to another thread: the other calls are done before such a trip has begun.
+ */
+export const syncDescriptor: (descriptor: number) => Promise<void> = promisify(fsync);
 
 /** A file written and fsynced beside its target: `commit` puts it in place, `discard` forgets it. */
 export interface PreparedFile {
   readonly path: string;
   /** Renames over the target. The folder still has to be synced (`syncFolder`) for the name to survive a power loss. */
-  commit(): Promise<void>;
-  discard(): Promise<void>;
+  commit(): void;
+  discard(): void;
 }
 
 let sequence = 0;
@@ -19,41 +26,48 @@ export async function prepareFile(
 ): Promise<PreparedFile> {
   sequence += 1;
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${sequence}.tmp`);
-  const discard = () => unlink(temporary).catch(() => undefined);
   try {
-    const handle = await open(temporary, 'wx', mode);
+    const descriptor = openSync(temporary, 'wx', mode);
     try {
-      await handle.writeFile(data);
-      await handle.sync();
+      writeFileSync(descriptor, data);
+      await syncDescriptor(descriptor);
     } finally {
-      await handle.close();
+      closeSync(descriptor);
     }
   } catch (error) {
-    await discard();
+    remove(temporary);
     throw error;
   }
-  return { path, commit: () => rename(temporary, path), discard };
+  return { path, commit: () => renameSync(temporary, path), discard: () => remove(temporary) };
 }
 
 /** Makes renames and removals in a folder durable. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
+  const descriptor = openSync(folder, 'r');
   try {
-    await handle.sync();
+    await syncDescriptor(descriptor);
   } finally {
-    await handle.close();
+    closeSync(descriptor);
   }
 }
 
 /** Temporary file, fsync, rename, fsync of the folder: a reader never sees half a file. Makes the folder if needed. */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  mkdirSync(dirname(path), { recursive: true });
   const file = await prepareFile(path, data, mode);
   try {
-    await file.commit();
+    file.commit();
   } catch (error) {
-    await file.discard();
+    file.discard();
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It was never made, or is gone already.
+  }
 }

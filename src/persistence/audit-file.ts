@@ -1,6 +1,16 @@
-import { mkdir, open, readFile, rename, stat, type FileHandle } from 'node:fs/promises';
+import {
+  appendFileSync,
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+} from 'node:fs';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncFolder } from '../common/atomic-file.js';
+import { syncDescriptor, syncFolder } from '../common/atomic-file.js';
 import type { Settings } from '../settings/settings.js';
 
 /** No line is longer: arguments are cut long before. */
@@ -16,12 +26,11 @@ export class AuditFile {
   /** Makes the folder, and cuts off what a power loss left of a line: what it told of was never acknowledged. */
   async open(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true });
-    await this.#appending(async (handle) => {
-      const { size } = await handle.stat();
+    await this.#appending(async (descriptor) => {
+      const { size } = fstatSync(descriptor);
       if (size === 0) return;
-      const text = await readFile(this.path);
-      const end = text.lastIndexOf(0x0a) + 1;
-      if (end < size) await handle.truncate(end);
+      const end = readFileSync(this.path).lastIndexOf(0x0a) + 1;
+      if (end < size) ftruncateSync(descriptor, end);
     });
   }
 
@@ -32,14 +41,14 @@ export class AuditFile {
    */
   async append(text: string): Promise<number> {
     await this.#rotateFor(Buffer.byteLength(text));
-    return this.#appending(async (handle) => {
-      const { size } = await handle.stat();
+    return this.#appending(async (descriptor) => {
+      const { size } = fstatSync(descriptor);
       try {
-        await handle.appendFile(text);
-        await handle.sync();
+        appendFileSync(descriptor, text);
+        await syncDescriptor(descriptor);
         if (size === 0) await syncFolder(dirname(this.path));
       } catch (error) {
-        await handle.truncate(size).catch(() => undefined);
+        takeBack(descriptor, size);
         throw error;
       }
       return size;
@@ -48,9 +57,9 @@ export class AuditFile {
 
   /** Takes back what was appended since. Needs no space on the disk. */
   async cutTo(size: number): Promise<void> {
-    await this.#appending(async (handle) => {
-      await handle.truncate(size);
-      await handle.sync();
+    await this.#appending(async (descriptor) => {
+      ftruncateSync(descriptor, size);
+      await syncDescriptor(descriptor);
     });
   }
 
@@ -59,7 +68,7 @@ export class AuditFile {
     for (let number = 0; number < this.limits.maxFiles; number += 1) {
       const path = this.#numbered(number);
       // The newest may be missing just after a rotation; the others have no gaps.
-      if ((await sizeOf(path)) > 0) yield path;
+      if (sizeOf(path) > 0) yield path;
       else if (number > 0) return;
     }
   }
@@ -75,25 +84,22 @@ export class AuditFile {
     }
   }
 
-  async #appending<T>(work: (handle: FileHandle) => Promise<T>): Promise<T> {
+  async #appending<T>(work: (descriptor: number) => Promise<T>): Promise<T> {
     // Opened each time, so that a file that an operator moved away is not written to for ever.
-    const handle = await open(this.path, 'a', 0o600);
+    const descriptor = openSync(this.path, 'a', 0o600);
     try {
-      return await work(handle);
+      return await work(descriptor);
     } finally {
-      await handle.close();
+      closeSync(descriptor);
     }
   }
 
   async #rotateFor(bytes: number): Promise<void> {
-    const size = await sizeOf(this.path);
+    const size = sizeOf(this.path);
     if (size === 0 || size + bytes <= this.limits.maxBytes) return;
     for (let number = this.limits.maxFiles - 1; number > 0; number -= 1)
-      await rename(this.#numbered(number - 1), this.#numbered(number)).catch(
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'ENOENT') throw error;
-        },
-      );
+      if (sizeOf(this.#numbered(number - 1)) > 0)
+        renameSync(this.#numbered(number - 1), this.#numbered(number));
     await syncFolder(dirname(this.path));
   }
 
@@ -102,11 +108,14 @@ export class AuditFile {
   }
 }
 
-async function sizeOf(path: string): Promise<number> {
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function takeBack(descriptor: number, size: number): void {
   try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
-    throw error;
+    ftruncateSync(descriptor, size);
+  } catch {
+    // The next start cuts off half a line; a whole one is told of by its revision.
   }
 }

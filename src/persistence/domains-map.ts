@@ -1,5 +1,6 @@
 import { mapKeyOf } from '../common/routing.js';
-import type { Pool } from './state.js';
+import { linesThatCount } from './marked-lines.js';
+import type { Pool, State, StateChange } from './state.js';
 
 const rendered = new WeakMap<Pool, string>();
 
@@ -10,10 +11,36 @@ export function renderMap(pools: Iterable<readonly [string, Pool]>): string {
   return text;
 }
 
+/** The lines that a change brings into it, and those that it takes out. */
+export function mapLinesOf(change: StateChange, before: State): { added: string[]; outdated: string[] } {
+  const added: string[] = [];
+  const outdated: string[] = [];
+  for (const [domain, pool] of change.domains) {
+    const former = before.poolOf(domain);
+    if (former === pool) continue;
+    if (pool !== undefined) added.push(lineOf(domain, pool));
+    if (former !== undefined) outdated.push(lineOf(domain, former));
+  }
+  return { added, outdated };
+}
+
+/** Whether a text says of each domain what the state says, in whatever order. */
+export function mapHolds(text: string, state: State): boolean {
+  const lines = new Set(linesThatCount(text));
+  if (lines.size !== state.domainCount) return false;
+  for (const [name, pool] of state.pools)
+    for (const domain of pool.domains) if (!lines.has(lineOf(domain, name))) return false;
+  return true;
+}
+
+function lineOf(domain: string, pool: string): string {
+  return `${mapKeyOf(domain)} ${pool}`;
+}
+
 function renderPoolLines(name: string, pool: Pool): string {
   let lines = rendered.get(pool);
   if (lines === undefined) {
-    lines = pool.domains.map((domain) => `${mapKeyOf(domain)} ${name}\n`).join('');
+    lines = pool.domains.map((domain) => `${lineOf(domain, name)}\n`).join('');
     rendered.set(pool, lines);
   }
   return lines;

@@ -1,21 +1,20 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { writeFileAtomic } from '../common/atomic-file.js';
 import { ChangeFeed } from '../common/change-feed.js';
 import type { DryRunDto, PlannedDto, PlanStepDto } from '../common/dry-run.dto.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { type AuditEntry, AuditLog, entryOf } from './audit-log.js';
-import { renderMap } from './domains-map.js';
+import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from './owner-lock.js';
-import { describeFile, describeStep } from './plan-words.js';
+import { describeStep } from './plan-words.js';
 import { preparedTogether } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
-import { inOrder, inverse, poolsWith, touchedDomains } from './state-changes.js';
-import { parseState, renderState } from './state-json.js';
-import { type FileDifference, StateFiles, type FileText } from './state-files.js';
+import { inverse, touchedDomains } from './state-changes.js';
+import type { FileDifference } from './state-files.js';
+import { StateStore } from './state-store.js';
 import { asStorageError } from './storage-error.js';
-import { Draft, State, type Pool } from './state.js';
+import { Draft, State } from './state.js';
 import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
 
 /**
@@ -25,7 +24,7 @@ import { WriterQueue, type Change, type Committed, type PendingChange } from './
 @Injectable()
 export class PersistenceService {
   readonly #logger = new Logger('Persistence');
-  readonly #files = new StateFiles();
+  readonly #checkpoints: CheckpointTimer;
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
   #state = new State(0);
@@ -36,10 +35,12 @@ export class PersistenceService {
   constructor(
     private readonly settings: Settings,
     private readonly audit: AuditLog,
+    private readonly store: StateStore,
     private readonly feed: ChangeFeed = new ChangeFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
     this.#queue = new WriterQueue((changes) => this.#commitTogether(changes));
+    this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
   }
 
   /** The committed state. Read it within one tick: the next commit changes it in place. */
@@ -49,6 +50,7 @@ export class PersistenceService {
 
   bindTarget(target: RoutingTarget): void {
     this.#target = target;
+    this.store.bindPools((pools) => target.renderPools(pools));
   }
 
   /**
@@ -60,20 +62,18 @@ export class PersistenceService {
   async open(): Promise<void> {
     try {
       await this.#lock.acquire();
-      const { servers, map, pools } = this.settings.files;
-      await this.#files.prepareFolders([servers, map, pools]);
-      const text = await this.#files.read(servers);
-      if (text !== undefined) this.#state = parseState(text, servers);
+      const state = await this.store.open();
+      if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
-      for (const path of [map, pools]) await this.#files.read(path);
       await this.#target?.prepare?.();
-      if (text === undefined) await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
-      else await this.#writeFiles(this.#renderAll());
+      if (state) await this.store.checkpoint(state);
+      else await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
     // Sorted now, so that nobody waits for it with the first list.
     this.#state.sortedDomains();
+    this.#state.sortedPools();
     this.#logger.log(
       `revision ${this.#state.revision}: ${this.#state.domainCount} domains in ${this.#state.pools.size} pools, from ${this.settings.files.servers}`,
     );
@@ -81,7 +81,10 @@ export class PersistenceService {
 
   /** Finishes what is queued, refuses the rest and gives the lock back. */
   async close(): Promise<void> {
+    this.#checkpoints.stop();
+    const last = this.#checkpoint().catch(() => undefined);
     await this.#queue.close();
+    await last;
     await this.#lock.release();
   }
 
@@ -107,10 +110,9 @@ export class PersistenceService {
     const draft = new Draft(before);
     const value = change(draft);
     if (draft.isEmpty) return { value, plan: [] };
-    const files = this.#render(before.revision + 1, poolsWith(draft, before));
+    const files = this.store.describe(draft, before);
     const steps = await this.#boundTarget().preview(draft, before);
-    const written = files.map(({ path, text }) => describeFile(path, this.#files.held(path), text));
-    return { value, plan: [...steps.map(describeStep), ...written.filter((step) => step !== undefined)] };
+    return { value, plan: [...steps.map(describeStep), ...files] };
   }
 
   /** `commit`, or with `dry_run` only `preview`; `planned` is then what the answer says besides. */
@@ -130,7 +132,7 @@ export class PersistenceService {
 
   /** The files that do not hold what the state says. Call it with no change under way (`exclusively`). */
   async differingFiles(): Promise<FileDifference[]> {
-    return this.#files.differences(this.#renderAll());
+    return this.store.differences(this.#state);
   }
 
   /** Those of them that `rewriteDerived` would write. Call it with no change under way (`exclusively`). */
@@ -150,8 +152,7 @@ export class PersistenceService {
     const wanted = await this.filesToRewrite();
     const paths = new Set(wanted.map(({ path }) => path));
     try {
-      for (const path of paths) await this.#files.read(path);
-      await this.#writeFiles(this.#renderAll().filter(({ path }) => paths.has(path)));
+      if (paths.size > 0) await this.store.rewrite(this.#state, paths);
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
@@ -163,16 +164,9 @@ export class PersistenceService {
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const { map, pools } = this.settings.files;
-    const texts = new Map<string, string | undefined>();
-    for (const path of [map, pools]) texts.set(path, await this.#files.read(path));
-    const state = (await this.#target?.adopt?.(texts.get(map))) ?? new State(0);
-    const files = this.#render(state.revision, state.pools);
-    for (const { path, text } of files) {
-      const before = texts.get(path);
-      if (before && before !== text) await writeFileAtomic(`${path}.before-adoption`, before).catch(storage);
-    }
-    await this.#writeFiles(files).catch(storage);
+    const state = (await this.#target?.adopt?.(this.store.mapText)) ?? new State(0);
+    await this.store.keepOthers(state, '.before-adoption').catch(storage);
+    await this.store.checkpoint(state).catch(storage);
     this.#state = state;
     this.#unadopted = false;
   }
@@ -190,7 +184,7 @@ export class PersistenceService {
     const gone = (await this.differingFiles()).filter((file) => file.missing);
     const missing = new Set(gone.map(({ path }) => path));
     missing.delete(this.settings.files.servers);
-    await this.#writeFiles(this.#renderAll().filter(({ path }) => missing.has(path)));
+    await this.store.rewrite(this.#state, missing);
   }
 
   async #commitTogether(changes: readonly PendingChange[]): Promise<void> {
@@ -241,11 +235,10 @@ export class PersistenceService {
   async #write(draft: Draft, revision: number, entries: readonly AuditEntry[]): Promise<void> {
     const target = this.#boundTarget();
     const before = this.#state;
-    const files = this.#render(revision, poolsWith(draft, before));
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const parts = [this.#files.prepare(files), this.audit.prepare(entries)];
+    const parts = [this.store.prepare(draft, before, revision), this.audit.prepare(entries)];
     const prepared = await preparedTogether(parts).catch(storage);
     try {
       await target.apply(draft, before);
@@ -265,26 +258,21 @@ export class PersistenceService {
     }
     const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
+    if (this.store.isBehind) this.#checkpoints.touch(this.store.behind);
     this.feed.tell({ topic: 'routing', revision, domains });
   }
 
-  async #writeFiles(files: readonly FileText[]): Promise<void> {
-    await (await this.#files.prepare(files)).commit();
-  }
-
-  #renderAll(): FileText[] {
-    return this.#render(this.#state.revision, this.#state.pools);
-  }
-
-  /** The commit point comes last: what is derived from it is in place before it counts. */
-  #render(revision: number, pools: ReadonlyMap<string, Pool>): FileText[] {
-    const { servers, map, pools: poolsFile } = this.settings.files;
-    const ordered = inOrder(pools);
-    return [
-      { path: poolsFile, text: this.#boundTarget().renderPools(pools) },
-      { path: map, text: renderMap(ordered) },
-      { path: servers, text: renderState(revision, ordered) },
-    ];
+  /** Brings `servers.json` up to date where only the journal has what was committed. */
+  async #checkpoint(): Promise<void> {
+    if (!this.store.isBehind) return;
+    await this.#queue
+      .exclusively(async () => this.store.checkpoint(this.#state))
+      .catch((error: unknown) => {
+        this.#logger.warn(
+          `${this.settings.files.servers} could not be brought up to date; ${this.settings.files.journal} has the rest: ${messageOf(error)}`,
+        );
+        throw error;
+      });
   }
 
   #boundTarget(): RoutingTarget {

@@ -46,6 +46,11 @@ export function describeFile(path: string, before: string, after: string): PlanS
   const fresh = after.split('\n');
   const added = countMissing(fresh, old);
   const removed = countMissing(old, fresh);
+  return linesStep(path, added, removed);
+}
+
+/** Lines that come into a file and go out of it. */
+export function linesStep(path: string, added: number, removed: number): PlanStepDto {
   return {
     target: 'file',
     action: 'write_file',

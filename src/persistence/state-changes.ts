@@ -1,11 +1,17 @@
-import { poolNumber, type Pool, type State, type StateChange } from './state.js';
+import { BY_NUMBER, withChange } from './sorted-names.js';
+import { poolsThatComeAndGo, type Pool, type State, type StateChange } from './state.js';
 
-/** All pools as they are to be. */
-export function poolsWith(change: StateChange, before: State): Map<string, Pool> {
-  const pools = new Map(before.pools);
-  for (const [name, pool] of change.pools) {
-    if (pool) pools.set(name, pool);
-    else pools.delete(name);
+/** All pools as they are to be, by number, as people look for them. */
+export function poolsWith(change: StateChange | undefined, before: State): [string, Pool][] {
+  let names = before.sortedPools();
+  if (change) {
+    const { added, removed } = poolsThatComeAndGo(change, before);
+    if (added.length + removed.length > 0) names = withChange(names, added, removed, BY_NUMBER);
+  }
+  const pools: [string, Pool][] = [];
+  for (const name of names) {
+    const pool = change?.pools.get(name) ?? before.pool(name);
+    if (pool) pools.push([name, pool]);
   }
   return pools;
 }
@@ -28,10 +34,4 @@ export function touchedDomains(change: StateChange, before: State): string[] {
     for (const domain of [...(former?.domains ?? []), ...(pool?.domains ?? [])]) touched.add(domain);
   }
   return [...touched];
-}
-
-/** By pool number, as people look for them. */
-export function inOrder(pools: ReadonlyMap<string, Pool>): [string, Pool][] {
-  const numbered = [...pools].map((entry) => ({ entry, number: poolNumber(entry[0]) ?? 0 }));
-  return numbered.toSorted((a, b) => a.number - b.number).map(({ entry }) => entry);
 }

@@ -1,3 +1,4 @@
+import { statSync, unlinkSync } from 'node:fs';
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { prepareFile, syncFolder, writeFileAtomic, type PreparedFile } from '../common/atomic-file.js';
@@ -15,6 +16,9 @@ export interface FileDifference {
   missing: boolean;
 }
 
+/** File times are as coarse as the kernel's clock: a file changed this short a time ago may change again unseen. */
+const COARSE_MS = 100;
+
 /**
  * Several files that change together. First all are written and fsynced beside their targets, which is where a full
  * or read-only disk shows; only then are they renamed, which needs no space. What was in a file before is kept in
@@ -22,36 +26,35 @@ export interface FileDifference {
  */
 export class StateFiles {
   readonly #current = new Map<string, string>();
+  /** What the file system said of a file that was found to hold what it should. */
+  readonly #verified = new Map<string, string>();
 
-  /** What a file held when it was last read or written here; undefined where it does not exist. */
+  /** What a file holds now; undefined where it does not exist. */
   async read(path: string): Promise<string | undefined> {
-    try {
-      const text = await readFile(path, 'utf8');
-      this.#current.set(path, text);
-      return text;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      this.#current.delete(path);
-      return undefined;
-    }
+    const text = await textOf(path);
+    this.#verified.delete(path);
+    if (text === undefined) this.#current.delete(path);
+    else this.#current.set(path, text);
+    return text;
   }
 
-  /** What a file held when it was last read or written here; empty where that is not known. */
-  held(path: string): string {
-    return this.#current.get(path) ?? '';
+  /** What a file held when it was last read or written here; undefined where that is not known. */
+  held(path: string): string | undefined {
+    return this.#current.get(path);
   }
 
-  /** Those of the files that hold something else on disk. Only a look: what `prepare` compares with stays. */
-  async differences(files: readonly FileText[]): Promise<FileDifference[]> {
-    const different: FileDifference[] = [];
-    for (const { path, text } of files) {
-      const found = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return undefined;
-        throw error;
-      });
-      if (found !== text) different.push({ path, missing: found === undefined });
-    }
-    return different;
+  /** Whether a file holds what it should, or is not there at all. It is read only if it was touched since last found so. */
+  async check(path: string, holds: (text: string) => boolean): Promise<'ok' | 'differs' | 'missing'> {
+    const now = Date.now();
+    const facts = statSync(path, { throwIfNoEntry: false });
+    if (!facts) return 'missing';
+    const identity = [facts.dev, facts.ino, facts.size, facts.mtimeMs, facts.ctimeMs].join(' ');
+    if (this.#verified.get(path) === identity) return 'ok';
+    const text = await textOf(path);
+    if (text === undefined) return 'missing';
+    if (!holds(text)) return 'differs';
+    if (now - facts.mtimeMs > COARSE_MS) this.#verified.set(path, identity);
+    return 'ok';
   }
 
   /** Makes the folders and removes temporary files that a killed suite left in them. */
@@ -67,13 +70,13 @@ export class StateFiles {
   }
 
   /** Writes those files whose text differs from what they hold. Nothing is in place until `commit`. */
-  async prepare(files: readonly FileText[]): Promise<PreparedFiles> {
+  async prepare(files: readonly FileText[]): Promise<Prepared> {
     const changed = files.filter((file) => this.#current.get(file.path) !== file.text);
     const results = await Promise.allSettled(changed.map((file) => prepareFile(file.path, file.text)));
     const prepared = results.filter((result) => result.status === 'fulfilled').map((result) => result.value);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) {
-      await Promise.all(prepared.map((file) => file.discard()));
+      for (const file of prepared) file.discard();
       throw failed.reason;
     }
     return new PreparedFiles(changed, prepared, this.#current);
@@ -92,7 +95,7 @@ class PreparedFiles implements Prepared {
     let renamed = 0;
     try {
       for (const file of this.prepared) {
-        await file.commit();
+        file.commit();
         renamed += 1;
       }
       await Promise.all(foldersOf(this.files.map((file) => file.path)).map((folder) => syncFolder(folder)));
@@ -104,20 +107,30 @@ class PreparedFiles implements Prepared {
   }
 
   async discard(): Promise<void> {
-    await Promise.all(this.prepared.map((file) => file.discard()));
+    for (const file of this.prepared) file.discard();
   }
 
   async #undo(renamed: number): Promise<void> {
-    await Promise.all(this.prepared.slice(renamed).map((file) => file.discard()));
+    for (const file of this.prepared.slice(renamed)) file.discard();
     for (const file of this.files.slice(0, renamed)) {
       const before = this.current.get(file.path);
       try {
-        await (before === undefined ? unlink(file.path) : writeFileAtomic(file.path, before));
+        if (before === undefined) unlinkSync(file.path);
+        else await writeFileAtomic(file.path, before);
       } catch {
         // It holds what was refused: no later commit may take it for what it held before.
         this.current.delete(file.path);
       }
     }
+  }
+}
+
+async function textOf(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

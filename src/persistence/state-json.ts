@@ -1,6 +1,6 @@
 import { canonicalDomain, DOMAIN_RULE } from '../common/domain-name.js';
 import { canonicalIp, IP_RULE } from '../common/ip-address.js';
-import { SERVER_STATES, type ServerSpec, type ServerState } from '../common/routing.js';
+import { type PoolServers, SERVER_STATES, type ServerSpec, type ServerState } from '../common/routing.js';
 import { poolNumber, State, type Pool } from './state.js';
 import { lineOfPath, parseJson } from './json-position.js';
 
@@ -16,8 +16,11 @@ export class StateFileError extends Error {
   }
 }
 
-type Path = readonly (string | number)[];
-class Broken extends Error {
+/** Where in a document something stands. */
+export type Path = readonly (string | number)[];
+
+/** What is wrong with a document, and where. */
+export class Broken extends Error {
   constructor(
     readonly path: Path,
     reason: string,
@@ -78,14 +81,18 @@ function readPool(name: string, value: unknown, seen: Map<string, string>): Pool
     if (other !== undefined) throw new Broken(at, `${domain} is in ${other} and in ${name}`);
     seen.set(domain, name);
   });
+  return { domains: domains as string[], servers: readServers(name, pool['servers'], [...path, 'servers']) };
+}
+
+export function readServers(pool: string, value: unknown, path: Path): PoolServers {
   const servers = new Map<number, ServerSpec>();
-  for (const [slot, server] of Object.entries(object(pool['servers'], [...path, 'servers']))) {
-    const at = [...path, 'servers', slot];
+  for (const [slot, server] of Object.entries(object(value, path))) {
+    const at = [...path, slot];
     if (!/^[1-9]\d{0,3}$/.test(slot) || Number(slot) > SLOT_CEILING)
-      throw new Broken(at, `${name}: slot ${JSON.stringify(slot)} is not 1 to ${SLOT_CEILING}`);
+      throw new Broken(at, `${pool}: slot ${JSON.stringify(slot)} is not 1 to ${SLOT_CEILING}`);
     servers.set(Number(slot), readServer(server, at));
   }
-  return { domains: domains as string[], servers };
+  return servers;
 }
 
 function readServer(value: unknown, path: Path): ServerSpec {
@@ -107,13 +114,13 @@ function readServer(value: unknown, path: Path): ServerSpec {
   };
 }
 
-function object(value: unknown, path: Path): Record<string, unknown> {
+export function object(value: unknown, path: Path): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Broken(path, `${label(path)} must be an object`);
   return value as Record<string, unknown>;
 }
 
-function keys(value: Record<string, unknown>, allowed: readonly string[], path: Path): void {
+export function keys(value: Record<string, unknown>, allowed: readonly string[], path: Path): void {
   for (const key of Object.keys(value))
     if (!allowed.includes(key))
       throw new Broken([...path, key], `unknown key ${JSON.stringify(key)} in ${label(path)}`);
@@ -122,7 +129,7 @@ function keys(value: Record<string, unknown>, allowed: readonly string[], path: 
       throw new Broken(path, `${label(path)} has no key ${JSON.stringify(key)}`);
 }
 
-function integer(value: unknown, min: number, max: number, path: Path): number {
+export function integer(value: unknown, min: number, max: number, path: Path): number {
   if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max)
     throw new Broken(
       path,

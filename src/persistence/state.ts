@@ -1,5 +1,5 @@
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec } from '../common/routing.js';
-import { SortedNames } from './sorted-names.js';
+import { BY_NUMBER, SortedNames } from './sorted-names.js';
 
 /** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
 export interface Pool {
@@ -37,6 +37,7 @@ export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
   readonly #sorted = new SortedNames(() => this.#poolOf.keys());
+  readonly #sortedPools = new SortedNames(() => this.#pools.keys(), BY_NUMBER);
 
   constructor(
     public revision: number,
@@ -73,7 +74,14 @@ export class State implements StateReader {
     return this.#sorted.get();
   }
 
+  /** All pools by number. Read it within one tick. */
+  sortedPools(): readonly string[] {
+    return this.#sortedPools.get();
+  }
+
   fold(change: StateChange, revision: number): void {
+    const pools = poolsThatComeAndGo(change, this);
+    this.#sortedPools.change(pools.added, pools.removed);
     for (const [name, pool] of change.pools) {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
@@ -100,6 +108,21 @@ export class State implements StateReader {
     for (const [name, pool] of this.#pools) pools.set(name, pool.servers);
     return { domains, pools };
   }
+}
+
+/** The pools that a change takes into use, and those that it gives back. */
+export function poolsThatComeAndGo(
+  change: StateChange,
+  before: StateReader,
+): { added: string[]; removed: string[] } {
+  const added: string[] = [];
+  const removed: string[] = [];
+  for (const [name, pool] of change.pools) {
+    const isThere = before.pool(name) !== undefined;
+    if (pool && !isThere) added.push(name);
+    if (!pool && isThere) removed.push(name);
+  }
+  return { added, removed };
 }
 
 /** Changes on top of a state, kept apart until they are committed; drafts stack, so that one of a group can fail alone. */

@@ -7,6 +7,7 @@ import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { AuditLog } from '../persistence/audit-log.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { StateStore } from '../persistence/state-store.js';
 import { loadSettings } from '../settings/settings.js';
 import { ReconcilerService } from './reconciler.service.js';
 
@@ -25,7 +26,7 @@ function withHaproxy(binary: HaproxyBinary): void {
       HAPROXY_POOL_COUNT: '5',
     });
     runtime = new HaproxyRuntimeService(settings);
-    persistence = new PersistenceService(settings, new AuditLog(settings));
+    persistence = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
     reconciler = new ReconcilerService(runtime, persistence, settings);
     await persistence.open();
     await persistence.commit((draft) => {

@@ -36,6 +36,8 @@ export class Settings {
     pools: string;
     map: string;
     servers: string;
+    /** What was committed since `servers.json` was written, where that is large. */
+    journal: string;
     certificates: string;
     state: string;
     /** Long work and how it ended, for those who ask about it after a restart. */
@@ -52,6 +54,8 @@ export class Settings {
   };
   /** When a new audit file is begun, and how many are kept, the current one included. */
   readonly auditLimits: { maxBytes: number; maxFiles: number };
+  /** From this size of `servers.json` on a commit goes to the journal: writing it all anew would cost more. */
+  readonly journalFromBytes: number;
   readonly folders: { certs: string; run: string };
   readonly poolCount: number;
   readonly maxSlots: number;
@@ -81,11 +85,13 @@ export class Settings {
     this.api = { host: text(env, 'MCP_HOST', '0.0.0.0'), port: port(env, 'MCP_PORT', 8000) };
     this.home = path(env, 'HAPROXY_HOME', '/opt/haproxy');
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
+    const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
     this.files = {
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
       pools: conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg'),
       map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
-      servers: conf('HAPROXY_SERVERS_FILE', 'conf/servers.json'),
+      servers,
+      journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
       operations: join(this.home, 'data/operations.json'),
@@ -99,6 +105,7 @@ export class Settings {
       maxBytes: integer(env, 'AUDIT_MAX_MB', 10, 1, 1000) * 1024 * 1024,
       maxFiles: integer(env, 'AUDIT_FILES', 10, 2, 1000),
     };
+    this.journalFromBytes = integer(env, 'STATE_JOURNAL_FROM_KB', 512, 0, 1_000_000) * 1024;
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };
     this.runtime = runtimeAddress(env);
     this.control = control(env);

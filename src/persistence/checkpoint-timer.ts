@@ -1,0 +1,34 @@
+/** A large `servers.json` is brought up to date once nothing has changed for this long … */
+const IDLE_MS = 1_000;
+/** … or, while changes go on, after so long, or with so many commits in the journal. */
+const LONGEST_MS = 60_000;
+const MOST_COMMITS = 5_000;
+
+/** Says when the journal is to be folded into `servers.json`: soon, but not between two changes of a burst. */
+export class CheckpointTimer {
+  #timer: NodeJS.Timeout | undefined;
+  #since: number | undefined;
+  #stopped = false;
+
+  /** `work` is repeated later where it fails. */
+  constructor(private readonly work: () => Promise<void>) {}
+
+  /** A commit went into the journal, which holds so many now. */
+  touch(commits: number): void {
+    if (this.#stopped) return;
+    this.#since ??= performance.now();
+    const left = commits >= MOST_COMMITS ? 0 : LONGEST_MS - (performance.now() - this.#since);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#run(), Math.max(0, Math.min(IDLE_MS, left))).unref();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #run(): Promise<void> {
+    this.#since = undefined;
+    await this.work().catch(() => this.touch(0));
+  }
+}

@@ -1,0 +1,103 @@
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { linesThatCount, MarkedLines } from './marked-lines.js';
+
+describe('MarkedLines', () => {
+  let folder: string;
+  let file: MarkedLines;
+  const text = () => readFile(file.path, 'utf8');
+  const counting = async () => linesThatCount(await text());
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'suite-lines-'));
+    file = new MarkedLines(join(folder, 'domains.map'));
+    await writeFile(file.path, 'a.io pool_1\nb.io pool_2\n');
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('appends lines that count only once they are committed', async () => {
+    const prepared = await file.prepare(['c.io pool_3']);
+    expect(await text()).toBe('a.io pool_1\nb.io pool_2\n#c.io pool_3\n');
+    await prepared.commit();
+    expect(await text()).toBe('a.io pool_1\nb.io pool_2\n c.io pool_3\n');
+  });
+
+  it('takes out lines that were written with a mark and without one', async () => {
+    await (await file.prepare(['c.io pool_3', 'bc.io pool_3'])).commit();
+    await (await file.prepare([], ['b.io pool_2', 'c.io pool_3'])).commit();
+    expect(await counting()).toEqual(['a.io pool_1', 'bc.io pool_3']);
+  });
+
+  it('keeps every byte when it is discarded', async () => {
+    const before = await text();
+    await (await file.prepare(['c.io pool_3'], ['a.io pool_1'])).discard();
+    expect(await text()).toBe(before);
+  });
+
+  it.each(['io pool_1', 'a.io pool_1 ', 'a.io', 'x.io pool_1'])(
+    'finds no line %j, and changes nothing',
+    async (line) => {
+      const before = await text();
+      await expect(file.prepare(['c.io pool_3'], [line])).rejects.toThrow('there is no line');
+      expect(await text()).toBe(before);
+    },
+  );
+
+  it('does not take out a second time what was taken out', async () => {
+    await (await file.prepare([], ['a.io pool_1'])).commit();
+    await expect(file.prepare([], ['a.io pool_1'])).rejects.toThrow('there is no line');
+  });
+
+  it('commits nothing into a file that somebody replaced meanwhile', async () => {
+    const prepared = await file.prepare(['c.io pool_3']);
+    await writeFile(join(folder, 'other'), 'z.io pool_9\n');
+    await rename(join(folder, 'other'), file.path);
+    await expect(prepared.commit()).rejects.toThrow('was replaced');
+    expect(await text()).toBe('z.io pool_9\n');
+  });
+
+  it('lets no line cross a page, so that a reader sees it whole or not at all', async () => {
+    for (let n = 0; n < 40; n += 1) {
+      await (await file.prepare([`${'x'.repeat(200)}${n}.io pool_${n}`, `${n}.io pool_1`])).commit();
+    }
+    const content = await text();
+    let offset = 0;
+    for (const line of content.split('\n')) {
+      if (line !== '') expect(Math.floor(offset / 4096)).toBe(Math.floor((offset + line.length) / 4096));
+      offset += line.length + 1;
+    }
+    expect(await counting()).toHaveLength(82);
+  });
+
+  it('leaves what was torn off by a power loss out', () => {
+    expect(linesThatCount(' {"a":1}\n#{"b":2}\n {"c"')).toEqual(['{"a":1}']);
+  });
+
+  it('holds what a list would hold, whatever is added and taken out', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.record({ add: fc.boolean(), n: fc.nat(12), through: fc.boolean() }), { maxLength: 30 }),
+        async (steps) => {
+          await writeFile(file.path, '');
+          const model = new Set<string>();
+          for (const { add, n, through } of steps) {
+            const line = `d${n}.io pool_${n}`;
+            if (add === model.has(line)) continue;
+            const prepared = await (add ? file.prepare([line]) : file.prepare([], [line]));
+            if (!through) await prepared.discard();
+            else {
+              await prepared.commit();
+              if (add) model.add(line);
+              else model.delete(line);
+            }
+          }
+          expect(new Set(await counting())).toEqual(model);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+});

@@ -1,0 +1,116 @@
+import { unlinkSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { writeFileAtomic } from '../common/atomic-file.js';
+import { linesThatCount, MarkedLines } from './marked-lines.js';
+import type { Prepared } from './prepared.js';
+import { Broken, StateFileError } from './state-json.js';
+import {
+  type JournalBase,
+  readBase,
+  readRecord,
+  renderBase,
+  renderRecord,
+  replay,
+  type StateRecord,
+} from './state-record.js';
+import type { State } from './state.js';
+
+/**
+ * `servers.json.journal`: what was committed since `servers.json` was written, a commit a line. Its first line says
+ * which `servers.json` it goes on from; without that one it is worth nothing, and with it nothing is lost.
+ */
+export class StateJournal {
+  readonly #lines: MarkedLines;
+  #records = 0;
+  #begun = false;
+
+  constructor(readonly path: string) {
+    this.#lines = new MarkedLines(path);
+  }
+
+  /** Whether there is one that counts. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  /** Commits in it. */
+  get records(): number {
+    return this.#records;
+  }
+
+  /**
+   * Brings the state read from `servers.json` up to date.
+   *
+   * @throws StateFileError where the journal goes on from another `servers.json`, or cannot be read
+   */
+  async replayOnto(state: State, base: JournalBase): Promise<void> {
+    const lines = linesThatCount(await readFile(this.path, 'utf8').catch(emptyWhereMissing));
+    const [first, ...rest] = lines;
+    if (first === undefined) return;
+    this.#begun = true;
+    const own = this.#at(1, () => readBase(JSON.parse(first)));
+    const records = rest.map((line, index) => this.#at(index + 2, () => readRecord(JSON.parse(line))));
+    const last = records.at(-1)?.to ?? own.revision;
+    // Killed after `servers.json` was written and before this was taken away.
+    if (last <= state.revision) return;
+    if (own.sha256 !== base.sha256)
+      throw new StateFileError(
+        this.path,
+        1,
+        `it has the changes from revision ${own.revision} to ${last}, made to another servers.json than the one that is ` +
+          `there (revision ${base.revision}). Put that one back to keep them, or delete this file to go on without them`,
+      );
+    for (const [index, record] of records.entries())
+      this.#at(index + 2, () => {
+        if (record.from !== state.revision)
+          throw new Broken([], `it continues revision ${record.from}, but here is ${state.revision}`);
+        replay(record, state);
+      });
+    this.#records = records.length;
+  }
+
+  /** Begins anew, with nothing in it. */
+  async begin(base: JournalBase): Promise<void> {
+    await writeFileAtomic(this.path, `${renderBase(base)}\n`);
+    this.#begun = true;
+    this.#records = 0;
+  }
+
+  /** @throws as MarkedLines.prepare */
+  async prepare(record: StateRecord): Promise<Prepared> {
+    const prepared = await this.#lines.prepare([renderRecord(record)]);
+    return {
+      commit: async () => {
+        await prepared.commit();
+        this.#records += 1;
+      },
+      discard: () => prepared.discard(),
+    };
+  }
+
+  /** `servers.json` has everything. One that stays behind does no harm: what it tells is older. */
+  end(): void {
+    this.#begun = false;
+    this.#records = 0;
+    try {
+      unlinkSync(this.path);
+    } catch {
+      // It is gone, or will be written over when the next one begins.
+    }
+  }
+
+  #at<T>(line: number, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof Broken) throw new StateFileError(this.path, line, error.message);
+      if (error instanceof SyntaxError) throw new StateFileError(this.path, line, 'not valid JSON');
+      throw error;
+    }
+  }
+}
+
+function emptyWhereMissing(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT') return '';
+  throw error;
+}

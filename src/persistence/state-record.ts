@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { canonicalDomain, DOMAIN_RULE } from '../common/domain-name.js';
+import type { PoolServers } from '../common/routing.js';
+import { Broken, integer, keys, object, readServers } from './state-json.js';
+import { Draft, poolNumber, type State, type StateChange } from './state.js';
+
+/** Which `servers.json` a journal goes on from. */
+export interface JournalBase {
+  revision: number;
+  /** SHA-256 of the text, in hexadecimal. */
+  sha256: string;
+}
+
+/** What one commit changed: enough to do it again. */
+export interface StateRecord {
+  /** The revision that it was made on, and the one that it made. */
+  from: number;
+  to: number;
+  /** Domain → its pool from now on, or null where it is removed. In the order in which they join their pools. */
+  domains: readonly (readonly [domain: string, pool: string | null])[];
+  /** The servers of pools that have others than before. */
+  servers: readonly (readonly [pool: string, servers: PoolServers])[];
+}
+
+export function baseOf(revision: number, text: string): JournalBase {
+  return { revision, sha256: createHash('sha256').update(text).digest('hex') };
+}
+
+export function recordOf(change: StateChange, before: State, to: number): StateRecord {
+  const servers: [string, PoolServers][] = [];
+  for (const [name, pool] of change.pools)
+    if (pool && pool.servers !== before.pool(name)?.servers) servers.push([name, pool.servers]);
+  const domains = [...change.domains].map(([domain, pool]) => [domain, pool ?? null] as const);
+  return { from: before.revision, to, domains, servers };
+}
+
+/** One line. */
+export function renderRecord({ from, to, domains, servers }: StateRecord): string {
+  const plain = servers.map(([pool, slots]) => [pool, Object.fromEntries(slots)]);
+  return JSON.stringify({ from, to, domains, servers: plain });
+}
+
+/** @throws Broken */
+export function readBase(value: unknown): JournalBase {
+  const root = object(value, []);
+  keys(root, ['version', 'base'], []);
+  integer(root['version'], 1, 1, ['version']);
+  const base = object(root['base'], ['base']);
+  keys(base, ['revision', 'sha256'], ['base']);
+  if (typeof base['sha256'] !== 'string') throw new Broken(['base', 'sha256'], 'base.sha256 is no text');
+  return { revision: revision(base['revision'], 'revision'), sha256: base['sha256'] };
+}
+
+export function renderBase(base: JournalBase): string {
+  return JSON.stringify({ version: 1, base });
+}
+
+/** Strict, as what it tells is put into HAProxy without a further look. @throws Broken */
+export function readRecord(value: unknown): StateRecord {
+  const root = object(value, []);
+  keys(root, ['from', 'to', 'domains', 'servers'], []);
+  const { domains, servers } = root;
+  return {
+    from: revision(root['from'], 'from'),
+    to: revision(root['to'], 'to'),
+    domains: pairs(domains, 'domains').map(([domain, pool]) => {
+      if (canonicalDomain(domain) !== domain)
+        throw new Broken(['domains'], `${JSON.stringify(domain)} is not ${DOMAIN_RULE}`);
+      return [domain, pool === null ? null : poolName(pool)];
+    }),
+    servers: pairs(servers, 'servers').map(([pool, slots]) => [
+      poolName(pool),
+      readServers(pool, slots, ['servers']),
+    ]),
+  };
+}
+
+/** Does again what a record tells. @throws Broken where it cannot have been made on this state */
+export function replay(record: StateRecord, state: State): void {
+  const draft = new Draft(state);
+  for (const [domain, pool] of record.domains) {
+    if (draft.poolOf(domain) !== undefined) draft.removeDomain(domain);
+    if (pool !== null) draft.addDomain(domain, pool);
+  }
+  for (const [name, servers] of record.servers) {
+    const pool = draft.pool(name);
+    if (!pool) throw new Broken(['servers'], `${name} has servers but no domain`);
+    draft.pools.set(name, { ...pool, servers });
+  }
+  state.fold(draft, record.to);
+}
+
+function pairs(value: unknown, key: string): [string, unknown][] {
+  if (!Array.isArray(value) || !value.every(isPair)) throw new Broken([key], `${key} is no list of pairs`);
+  return value;
+}
+
+function isPair(value: unknown): value is [string, unknown] {
+  return Array.isArray(value) && value.length === 2 && typeof value[0] === 'string';
+}
+
+function poolName(value: unknown): string {
+  if (typeof value !== 'string' || poolNumber(value) === undefined)
+    throw new Broken([], `${JSON.stringify(value)} is not pool_1, pool_2, …`);
+  return value;
+}
+
+function revision(value: unknown, key: string): number {
+  return integer(value, 0, Number.MAX_SAFE_INTEGER, [key]);
+}

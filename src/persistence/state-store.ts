@@ -1,0 +1,233 @@
+import { Injectable } from '@nestjs/common';
+import type { PlanStepDto } from '../common/dry-run.dto.js';
+import { writeFileAtomic } from '../common/atomic-file.js';
+import { Settings } from '../settings/settings.js';
+import { mapHolds, mapLinesOf, renderMap } from './domains-map.js';
+import { MarkedLines, UnexpectedContentError } from './marked-lines.js';
+import { describeFile, linesStep } from './plan-words.js';
+import { preparedTogether, type Prepared } from './prepared.js';
+import { poolsWith } from './state-changes.js';
+import { type FileDifference, StateFiles, type FileText } from './state-files.js';
+import { StateJournal } from './state-journal.js';
+import { parseState, renderState } from './state-json.js';
+import { baseOf, recordOf } from './state-record.js';
+import { poolsThatComeAndGo, type Pool, State, type StateChange } from './state.js';
+
+/** A change of more names than this is written as a whole all the same; so is one that takes out more lines. */
+const MOST_NAMES = 1000;
+const MOST_OUTDATED = 32;
+
+type RenderPools = (pools: ReadonlyMap<string, Pool>) => string;
+
+/**
+ * The state on disk: `servers.json`, which is the commit point, and `domains.map` and `pools.cfg`, which HAProxy
+ * reads. They are complete whenever a commit is. Small ones are written anew as a whole; of a large state a commit
+ * writes only what it changes: a record into the journal beside `servers.json`, lines into `domains.map`, and
+ * `pools.cfg` where servers changed (docs/adr/0007-journal-for-large-states.md).
+ */
+@Injectable()
+export class StateStore {
+  readonly #paths: Settings['files'];
+  readonly #journalFromBytes: number;
+  readonly #files = new StateFiles();
+  readonly #map: MarkedLines;
+  readonly #journal: StateJournal;
+
+  #renderPools: RenderPools = () => {
+    throw new Error('StateStore does not know yet how pools are written');
+  };
+
+  constructor({ files, journalFromBytes }: Settings) {
+    this.#paths = files;
+    this.#journalFromBytes = journalFromBytes;
+    this.#map = new MarkedLines(files.map);
+    this.#journal = new StateJournal(files.journal);
+  }
+
+  bindPools(render: RenderPools): void {
+    this.#renderPools = render;
+  }
+
+  /** Whether `servers.json` is older than the state. */
+  get isBehind(): boolean {
+    return this.#journal.records > 0;
+  }
+
+  /** Commits that only the journal has. */
+  get behind(): number {
+    return this.#journal.records;
+  }
+
+  /**
+   * Reads the state; undefined where there is no `servers.json`.
+   *
+   * @throws StateFileError, or the error of the file system
+   */
+  async open(): Promise<State | undefined> {
+    const { servers, map, pools } = this.#paths;
+    await this.#files.prepareFolders([servers, map, pools]);
+    const text = await this.#files.read(servers);
+    for (const path of [map, pools]) await this.#files.read(path);
+    if (text === undefined) return undefined;
+    const state = parseState(text, servers);
+    await this.#journal.replayOnto(state, baseOf(state.revision, text));
+    return state;
+  }
+
+  /** Makes a change ready to be committed. Call it with one change at a time. @throws the error of the file system */
+  async prepare(change: StateChange, before: State, revision: number): Promise<Prepared> {
+    try {
+      if (this.#appends(change, before)) return await this.#append(change, before, revision);
+    } catch (error) {
+      if (!(error instanceof UnexpectedContentError)) throw error;
+    }
+    return this.#whole(this.#render(before, revision, change));
+  }
+
+  /** What `commit` of it would write. */
+  describe(change: StateChange, before: State): PlanStepDto[] {
+    const { servers, map, pools } = this.#paths;
+    const texts: FileText[] = [];
+    const steps: PlanStepDto[] = [];
+    if (!this.#appends(change, before)) {
+      texts.push(...this.#render(before, before.revision + 1, change));
+    } else {
+      const { added, outdated } = mapLinesOf(change, before);
+      if (touchesPools(change, before)) texts.push(this.#poolsText(poolsWith(change, before)));
+      if (added.length + outdated.length > 0) steps.push(linesStep(map, added.length, outdated.length));
+      steps.push(linesStep(servers, 1, 0));
+    }
+    const written = texts.map(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text));
+    const order = [pools, map, servers];
+    return [...steps, ...written.filter((step) => step !== undefined)].toSorted(
+      (one, other) => order.indexOf(one.name) - order.indexOf(other.name),
+    );
+  }
+
+  /** Writes everything as a whole, and ends the journal. @throws the error of the file system */
+  async checkpoint(state: State): Promise<void> {
+    const prepared = await this.#whole(this.#render(state, state.revision));
+    await prepared.commit();
+  }
+
+  /** The files that do not hold what the state says. */
+  async differences(state: State): Promise<FileDifference[]> {
+    const different: FileDifference[] = [];
+    for (const [path, holds] of this.#expectations(state)) {
+      const found = await this.#files.check(path, holds);
+      if (found !== 'ok') different.push({ path, missing: found === 'missing' });
+    }
+    return different;
+  }
+
+  /** Writes those of the files anew. @throws the error of the file system */
+  async rewrite(state: State, paths: ReadonlySet<string>): Promise<void> {
+    const { servers, journal } = this.#paths;
+    if (this.#journal.begun && (paths.has(servers) || paths.has(journal))) {
+      await this.checkpoint(state);
+      return;
+    }
+    for (const path of paths) await this.#files.read(path);
+    const files = this.#render(state, state.revision).filter(({ path }) => paths.has(path));
+    await (await this.#files.prepare(files)).commit();
+  }
+
+  /** Keeps what is in the files under another name, where it is not what the state says. */
+  async keepOthers(state: State, suffix: string): Promise<void> {
+    for (const { path, text } of this.#render(state, state.revision)) {
+      const before = await this.#files.read(path);
+      if (before && before !== text) await writeFileAtomic(`${path}${suffix}`, before);
+    }
+  }
+
+  /** What `domains.map` held when it was read; undefined where there was none. */
+  get mapText(): string | undefined {
+    return this.#files.held(this.#paths.map);
+  }
+
+  #appends(change: StateChange, before: State): boolean {
+    const text = this.#files.held(this.#paths.servers);
+    if (text === undefined || text.length < this.#journalFromBytes || change.domains.size > MOST_NAMES)
+      return false;
+    return mapLinesOf(change, before).outdated.length <= MOST_OUTDATED;
+  }
+
+  async #append(change: StateChange, before: State, revision: number): Promise<Prepared> {
+    if (!this.#journal.begun) {
+      const text = this.#files.held(this.#paths.servers) ?? '';
+      await this.#journal.begin(baseOf(before.revision, text));
+    }
+    const { added, outdated } = mapLinesOf(change, before);
+    const parts: Promise<Prepared>[] = [];
+    if (touchesPools(change, before))
+      parts.push(this.#files.prepare([this.#poolsText(poolsWith(change, before))]));
+    if (added.length + outdated.length > 0) parts.push(this.#map.prepare(added, outdated));
+    // The commit point comes last: what is derived from it is in place before it counts.
+    parts.push(this.#journal.prepare(recordOf(change, before, revision)));
+    const prepared = await preparedTogether(parts);
+    return {
+      commit: async () => {
+        await prepared.commit().catch(async (error: unknown) => {
+          await this.#putBack(before);
+          throw error;
+        });
+      },
+      discard: () => prepared.discard(),
+    };
+  }
+
+  /** After half a commit: each file as it was, as far as the disk lets it; drift names what is left. */
+  async #putBack(before: State): Promise<void> {
+    const { servers, map, pools } = this.#paths;
+    for (const path of [pools, map, servers])
+      await this.rewrite(before, new Set([path])).catch(() => undefined);
+  }
+
+  async #whole(files: readonly FileText[]): Promise<Prepared> {
+    // Lines were put into it since it was last read or written whole.
+    if (this.#journal.begun) await this.#files.read(this.#paths.map);
+    const prepared = await this.#files.prepare(files);
+    return {
+      commit: async () => {
+        await prepared.commit();
+        if (this.#journal.begun) this.#journal.end();
+      },
+      discard: () => prepared.discard(),
+    };
+  }
+
+  #expectations(state: State): [path: string, holds: (text: string) => boolean][] {
+    const { servers, journal, map, pools } = this.#paths;
+    if (!this.#journal.begun)
+      return this.#render(state, state.revision).map((file) => [file.path, (text) => text === file.text]);
+    const snapshot = this.#files.held(servers);
+    const poolsText = this.#poolsText(poolsWith(undefined, state)).text;
+    return [
+      [pools, (text) => text === poolsText],
+      [map, (text) => mapHolds(text, state)],
+      [servers, (text) => text === snapshot],
+      [journal, () => true],
+    ];
+  }
+
+  /** The commit point comes last: what is derived from it is in place before it counts. */
+  #render(before: State, revision: number, change?: StateChange): FileText[] {
+    const ordered = poolsWith(change, before);
+    return [
+      this.#poolsText(ordered),
+      { path: this.#paths.map, text: renderMap(ordered) },
+      { path: this.#paths.servers, text: renderState(revision, ordered) },
+    ];
+  }
+
+  #poolsText(ordered: readonly [string, Pool][]): FileText {
+    return { path: this.#paths.pools, text: this.#renderPools(new Map(ordered)) };
+  }
+}
+
+/** Whether `pools.cfg` says something else afterwards. */
+function touchesPools(change: StateChange, before: State): boolean {
+  const { added, removed } = poolsThatComeAndGo(change, before);
+  if (added.length + removed.length > 0) return true;
+  return [...change.pools].some(([name, pool]) => pool?.servers !== before.pool(name)?.servers);
+}
