@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+export { median } from './figures.mjs';
+
 const ROOT = join(import.meta.dirname, '../..');
 
 /** The HAProxies that are there: name and path. */
@@ -56,17 +58,15 @@ export async function startEmpty(binary, settings, poolCount) {
   };
 }
 
-/** Sends a text and reads until HAProxy closes: the bare cost of a batch. */
+/** Sends a text and reads until HAProxy closes: the bare cost of a batch. Resolves to what came, piece by piece. */
 export function bareExchange(path, text) {
   return new Promise((resolve, reject) => {
     const socket = connect({ path });
-    let bytes = 0;
+    const pieces = [];
     socket.on('connect', () => socket.write(text, 'latin1'));
-    socket.on('data', (chunk) => {
-      bytes += chunk.length;
-    });
+    socket.on('data', (piece) => pieces.push(piece));
     socket.on('error', reject);
-    socket.on('close', () => resolve(bytes));
+    socket.on('close', () => resolve(pieces));
   });
 }
 
@@ -88,9 +88,4 @@ function canConnect(path) {
     });
     socket.once('error', () => resolve(false));
   });
-}
-
-export function median(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
 }
