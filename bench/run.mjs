@@ -1,11 +1,10 @@
-// `npm run bench -- NAME…` runs the named scenarios (all without a name), builds first, and prints each figure beside
-// what it was measured against in the same run. See --help and docs/benchmarks.md.
+// `npm run bench -- NAME…` builds, runs the named scenarios (all without a name) and prints each figure beside what it
+// was measured against in the same run. See --help and docs/benchmarks.md.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ensureTool } from '../scripts/lib/install.mjs';
 import { main, say, ToolError } from '../scripts/lib/process.mjs';
-import { build } from '../scripts/lib/project.mjs';
 import { haproxies } from './lib/haproxy.mjs';
 import { judged, machine, markdown, textTable } from './lib/report.mjs';
 
@@ -47,7 +46,6 @@ await main(async (args) => {
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) throw new ToolError(`--minutes ${values.minutes}: a number above 0.`);
   if (haproxies().length === 0) await ensureTool('haproxy-3.0');
-  await build();
 
   const names = positionals.length > 0 ? positionals : known;
   const date = new Date().toISOString();

@@ -59,6 +59,12 @@ export async function startSuite(binary, size, env = {}) {
       return answer;
     },
     post: (path, body, more = {}) => call(agent, apiPort, 'POST', path, { ...headers, ...more }, body),
+    /** Domains in bulk, as lines of JSON. */
+    import: async (lines) => {
+      const type = { ...headers, 'content-type': 'application/x-ndjson' };
+      const answer = await call(agent, apiPort, 'POST', '/api/v1/import', type, lines);
+      if (answer.status >= 300) throw new Error(`import: ${answer.status} ${answer.text}`);
+    },
     /** A figure of `/metrics`. */
     metric: async (name) => {
       const { text } = await call(agent, apiPort, 'GET', '/metrics', headers);
