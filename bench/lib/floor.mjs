@@ -1,7 +1,7 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { timed } from './figures.mjs';
-import { bareExchange, makeHome, startEmpty } from './haproxy.mjs';
+import { bareExchange, makeHome, portOf, startEmpty } from './haproxy.mjs';
 
 /** What a change leaves on disk at the least: itself and who made it, in one append. */
 export function recordOf(operation, args) {
@@ -49,7 +49,7 @@ export const commands = {
 export async function startFloor(binary, poolCount) {
   const home = await makeHome();
   const haproxy = await startEmpty(binary, home.settings, poolCount);
-  const { files, runtime, httpBinds } = home.settings;
+  const { files, runtime } = home.settings;
   const journal = await open(join(home.home, 'floor.journal'), 'a');
   const record = (text) =>
     timed(async () => {
@@ -59,7 +59,7 @@ export async function startFloor(binary, poolCount) {
   const send = (text) => timed(() => exchange(runtime.path, text));
   return {
     map: files.map,
-    httpPort: Number(httpBinds[0].split(':').at(-1)),
+    httpPort: portOf(home.settings),
     record,
     send,
     /** Milliseconds of a change at its least. */
