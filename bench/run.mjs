@@ -72,8 +72,8 @@ async function measure(names, options) {
   for (const name of names) {
     say(`${name} …`);
     const started = performance.now();
-    const { run } = await import(`./scenarios/${name}.mjs`);
     try {
+      const { run } = await import(`./scenarios/${name}.mjs`);
       results.push(...(await run(options)).map(judged));
     } catch (error) {
       say(error.stack);

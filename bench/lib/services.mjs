@@ -9,6 +9,13 @@ export async function withServices(work) {
   try {
     return await work(keep);
   } finally {
-    for (const service of started.toReversed()) await service.stop();
+    // One that cannot be stopped must not keep the others running, nor hide what went wrong before.
+    for (const service of started.toReversed()) {
+      try {
+        await service.stop();
+      } catch (error) {
+        console.error(error);
+      }
+    }
   }
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import { dirname, join } from 'node:path';
@@ -25,6 +26,8 @@ export async function startSuite(binary, size, env = {}) {
   const { renderState } = await import('../../dist/persistence/state-json.js');
   await mkdir(dirname(settings.files.servers), { recursive: true });
   await writeFile(settings.files.servers, renderState(1, (await makeState(size)).pools));
+  const log = join(home, 'suite.log');
+  const output = openSync(log, 'w');
   const started = performance.now();
   const child = spawn(process.execPath, [MAIN], {
     env: {
@@ -35,12 +38,17 @@ export async function startSuite(binary, size, env = {}) {
       HAPROXY_METRICS_BIND: '',
       ...all,
     },
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'ignore', output],
   });
+  closeSync(output);
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
   while ((await call(agent, apiPort, 'GET', '/readyz').catch(() => ({ status: 0 }))).status !== 200) {
-    if (child.exitCode !== null) throw new Error('the suite did not start');
+    if (child.exitCode !== null) {
+      const words = await readFile(log, 'utf8');
+      await remove();
+      throw new Error(`the suite did not start: ${words.trim()}`);
+    }
     await delay(5);
   }
   const readyMs = performance.now() - started;
@@ -70,10 +78,7 @@ export async function startSuite(binary, size, env = {}) {
       const { text } = await call(agent, apiPort, 'GET', '/metrics', headers);
       return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)[1]);
     },
-    rssMiB: async () => {
-      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
-      return Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024;
-    },
+    rssMiB: () => residentMiB(child.pid),
     openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
     stop: async () => {
       agent.destroy();
@@ -82,4 +87,10 @@ export async function startSuite(binary, size, env = {}) {
       await remove();
     },
   };
+}
+
+/** Resident memory of a process. */
+export async function residentMiB(pid) {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024;
 }
