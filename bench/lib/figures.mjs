@@ -14,11 +14,14 @@ export function median(values) {
   return percentile(values, 0.5);
 }
 
+function percentiles(values) {
+  return [0.5, 0.95, 0.99].map((share) => percentile(values, share));
+}
+
 /** The figure of many samples is their median, beside that of the samples of the floor, taken in the same rounds. */
 export function figureOf(samples, floor) {
-  const of = (values) => [0.5, 0.95, 0.99].map((share) => percentile(values, share));
-  const [value, p95, p99] = of(samples);
+  const [value, p95, p99] = percentiles(samples);
   if (floor === undefined) return { value, p95, p99 };
-  const [floorValue, floor_p95, floor_p99] = of(floor);
+  const [floorValue, floor_p95, floor_p99] = percentiles(floor);
   return { value, p95, p99, floor: floorValue, floor_p95, floor_p99 };
 }

@@ -36,13 +36,15 @@ export async function run({ quick }) {
   return results;
 }
 
+const name = (n) => `i${n}.example.com`;
+const pool = (n) => `pool_${(n % POOLS) + 1}`;
+
 function measure(domains) {
   return withServices(async (keep) => {
     const { path } = haproxies()[0];
     const { port } = await keep(startOrigin());
     const suite = await keep(startSuite(path, { servers: 0, pools: 0, domains: 0 }));
     const floor = await keep(startFloor(path, POOLS));
-    const name = (n) => `i${n}.example.com`;
     const records = Array.from({ length: domains }, (_, n) =>
       n < POOLS
         ? { domain: name(n), ip: '127.0.0.1', http_port: port }
@@ -56,7 +58,6 @@ function measure(domains) {
       missed += (await visitUntilServed(suite.httpPort, name(last))).misses > 0 ? 1 : 0;
     }
 
-    const pool = (n) => `pool_${(n % POOLS) + 1}`;
     const servers = Array.from({ length: POOLS }, (_, n) => commands.addServer(pool(n), 1, port));
     const pairs = records.map(({ domain }, n) => [domain, pool(n)]);
     const text = servers.join('') + commands.addDomains(floor.map, pairs);

@@ -53,12 +53,13 @@ export function run({ quick }) {
   });
 }
 
+const weightOf = (round) => 2 + ((round + WARM_UP) % 200);
+const samples = () => ({ rest: [], mcp: [], floor: [] });
+
 /** In the order in which a round goes through them. */
 function operationsOf(suite, tool, port) {
   const server = { slot: 2, ip: '127.0.0.1', http_port: port };
   const path = `/domains/${REST.domain}/servers`;
-  const weightOf = (round) => 2 + ((round + WARM_UP) % 200);
-  const samples = () => ({ rest: [], mcp: [], floor: [] });
   return [
     {
       name: 'add a server',

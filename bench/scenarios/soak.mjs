@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { startClients } from '../lib/clients.mjs';
 import { median, percentile } from '../lib/figures.mjs';
 import { haproxies } from '../lib/haproxy.mjs';
 import { startOrigin } from '../lib/http.mjs';
@@ -25,13 +26,22 @@ export function run({ minutes, quick }) {
     const size = { servers: 100, pools: 100, domains: 1000 };
     const suite = await keep(startSuite(path, size, { HAPROXY_POOL_COUNT: '200' }));
     for (let opened = 0; opened < SESSIONS; opened += 1) await openSession(suite);
-    const changes = await keep(changeAllAlong(suite, port));
+    let changes = 0;
+    const clients = await keep(
+      startClients(WORKERS, async (n, number) => {
+        for (const change of await roundOf(suite, port, `soak${n}-${number}.example.com`)) {
+          await change();
+          changes += 1;
+          await delay(PAUSE_MS);
+        }
+      }),
+    );
     const samples = [];
     const duration = (quick ? 0.2 : minutes) * 60_000;
     const end = performance.now() + duration;
     while (performance.now() < end) {
       await delay(duration / SAMPLES);
-      changes.check();
+      clients.check();
       samples.push({
         minute: performance.now() / 60_000,
         mib: await suite.rssMiB(),
@@ -41,7 +51,7 @@ export function run({ minutes, quick }) {
       });
     }
     const common = { haproxy: version };
-    const scenario = `soak, ${quick ? 0.2 : minutes} min, ${changes.count()} changes`;
+    const scenario = `soak, ${quick ? 0.2 : minutes} min, ${changes} changes`;
     const lags = samples.map(({ lag }) => lag);
     return [
       { ...common, scenario: `${scenario}: memory`, unit: 'MiB', ...flatness(samples, 'mib', 1.05) },
@@ -68,6 +78,20 @@ export function run({ minutes, quick }) {
   });
 }
 
+/** The life of a domain, in part through a session that is left behind. */
+async function roundOf(suite, port, domain) {
+  const tool = await openSession(suite);
+  const server = { ip: '127.0.0.1', http_port: port };
+  return [
+    () => suite.api('POST', '/domains', { domain, ...server }),
+    () => suite.api('POST', `/domains/${domain}/servers`, { slot: 2, ...server }),
+    () => suite.api('PUT', `/domains/${domain}/servers/1/weight`, { weight: 7 }),
+    () => tool('haproxy_set_server_weight', { domain, slot: 2, weight: 9 }),
+    () => tool('haproxy_remove_server', { domain, slot: 2 }),
+    () => suite.api('DELETE', `/domains/${domain}`),
+  ];
+}
+
 function flatness(samples, name, ratio) {
   const third = Math.floor(samples.length / 3);
   const middle = (from) => median(samples.slice(from, from + third).map((sample) => sample[name]));
@@ -84,43 +108,4 @@ function slope(samples) {
     below += (sample.minute - minute) ** 2;
   }
   return above / below;
-}
-
-function changeAllAlong(suite, port) {
-  let going = true;
-  let count = 0;
-  let failure;
-  const worker = async (_, n) => {
-    for (let round = 0; going; round += 1) {
-      const domain = `soak${n}-${round}.example.com`;
-      const tool = await openSession(suite);
-      const server = { ip: '127.0.0.1', http_port: port };
-      for (const change of [
-        () => suite.api('POST', '/domains', { domain, ...server }),
-        () => suite.api('POST', `/domains/${domain}/servers`, { slot: 2, ...server }),
-        () => suite.api('PUT', `/domains/${domain}/servers/1/weight`, { weight: 7 }),
-        () => tool('haproxy_set_server_weight', { domain, slot: 2, weight: 9 }),
-        () => tool('haproxy_remove_server', { domain, slot: 2 }),
-        () => suite.api('DELETE', `/domains/${domain}`),
-      ]) {
-        await change();
-        count += 1;
-        await delay(PAUSE_MS);
-      }
-    }
-  };
-  const workers = Promise.all(Array.from({ length: WORKERS }, worker)).catch((error) => {
-    failure = error;
-  });
-  const check = () => {
-    if (failure) throw failure;
-  };
-  return {
-    count: () => count,
-    check,
-    stop: () => {
-      going = false;
-      return workers;
-    },
-  };
 }

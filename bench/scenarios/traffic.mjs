@@ -57,9 +57,12 @@ async function inTurn(rounds, load, proxies) {
   return runs;
 }
 
+function middle(runs, name) {
+  return median(runs.map((run) => run[name]));
+}
+
 function figures(scenario, { suite, plain, bare }) {
   const common = { haproxy: haproxies()[0].version, against: 'static' };
-  const middle = (runs, name) => median(runs.map((run) => run[name]));
   const of = (name) => ({
     value: middle(suite, name),
     floor: middle(plain, name),
