@@ -47,6 +47,8 @@ await main(async (args) => {
   if (!(minutes > 0)) throw new ToolError(`--minutes ${values.minutes}: a number above 0.`);
   if (haproxies().length === 0) await ensureTool('haproxy-3.0');
 
+  // Ctrl-C does not reach what has a session of its own; that is ended by those who listen to `exit`.
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
   const names = positionals.length > 0 ? positionals : known;
   const date = new Date().toISOString();
   const { results, seconds } = await measure(names, { minutes, quick: values.quick });
@@ -77,7 +79,7 @@ async function measure(names, options) {
       results.push(...(await run(options)).map(judged));
     } catch (error) {
       say(error.stack);
-      results.push({ scenario: name, skipped: error.message, failed: true });
+      results.push({ scenario: name, skipped: error.message.slice(0, 80), failed: true });
     }
     seconds[name] = Math.round((performance.now() - started) / 1000);
     say(`${name}: ${seconds[name]} s`);

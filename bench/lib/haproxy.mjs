@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { startProcess } from './process.mjs';
 
 export { median } from './figures.mjs';
 
@@ -72,18 +72,12 @@ export async function cpuOf(runtime) {
 
 /** Until it takes connections on that address. */
 async function startHaproxy(binary, files, address) {
-  const child = spawn(binary, ['-db', ...files.flatMap((file) => ['-f', file])], { stdio: 'ignore' });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
+  const haproxy = startProcess(binary, ['-db', ...files.flatMap((file) => ['-f', file])]);
   while (!(await canConnect(address))) {
-    if (child.exitCode !== null) throw new Error(`HAProxy did not start from ${files.join(', ')}`);
+    if (haproxy.hasExited()) throw new Error(`HAProxy did not start from ${files.join(', ')}`);
     await delay(5);
   }
-  return {
-    stop: async () => {
-      child.kill('SIGKILL');
-      await exited;
-    },
-  };
+  return haproxy;
 }
 
 /** Sends a text and reads until HAProxy closes: the bare cost of a batch. Resolves to what came, piece by piece. */

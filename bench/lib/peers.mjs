@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
@@ -9,6 +8,7 @@ import { ensureTool, installedVersion, TOOLS } from '../../scripts/lib/install.m
 import { capture } from '../../scripts/lib/process.mjs';
 import { freePort } from './haproxy.mjs';
 import { call } from './http.mjs';
+import { startProcess } from './process.mjs';
 
 const CHP = 'configurable-http-proxy';
 const CHP_VERSION = '5.3.0';
@@ -83,13 +83,12 @@ async function startPeer(config, start, admin, ready) {
   const file = join(home, 'config.json');
   await writeFile(file, JSON.stringify(config));
   const { command, args, env } = start(home, file);
-  const child = spawn(command, args, { env, stdio: 'ignore' });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
+  const peer = startProcess(command, args, { env });
   const agent = new Agent({ keepAlive: true });
   const ask = (method, path, body) =>
     call(agent, admin, method, path, { 'content-type': 'application/json' }, body);
   while ((await ask('GET', ready).catch(() => ({ status: 0 }))).status !== 200) {
-    if (child.exitCode !== null) throw new Error(`${command} did not start`);
+    if (peer.hasExited()) throw new Error(`${command} did not start`);
     await delay(10);
   }
   return {
@@ -99,8 +98,7 @@ async function startPeer(config, start, admin, ready) {
     },
     stop: async () => {
       agent.destroy();
-      child.kill('SIGKILL');
-      await exited;
+      await peer.stop();
       await rm(home, { recursive: true, force: true });
     },
   };

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
@@ -6,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort, makeHome } from './haproxy.mjs';
 import { call } from './http.mjs';
+import { startProcess } from './process.mjs';
 import { makeState } from './state.mjs';
 
 const MAIN = join(import.meta.dirname, '../../dist/main.js');
@@ -29,7 +29,7 @@ export async function startSuite(binary, size, env = {}) {
   const log = join(home, 'suite.log');
   const output = openSync(log, 'w');
   const started = performance.now();
-  const child = spawn(process.execPath, [MAIN], {
+  const child = startProcess(process.execPath, [MAIN], {
     env: {
       PATH: process.env.PATH,
       HAPROXY_HOME: home,
@@ -38,13 +38,13 @@ export async function startSuite(binary, size, env = {}) {
       HAPROXY_METRICS_BIND: '',
       ...all,
     },
-    stdio: ['ignore', 'ignore', output],
+    output,
+    signal: 'SIGTERM',
   });
   closeSync(output);
-  const exited = new Promise((resolve) => child.once('exit', resolve));
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
   while ((await call(agent, apiPort, 'GET', '/readyz').catch(() => ({ status: 0 }))).status !== 200) {
-    if (child.exitCode !== null) {
+    if (child.hasExited()) {
       const words = await readFile(log, 'utf8');
       await remove();
       throw new Error(`the suite did not start: ${words.trim()}`);
@@ -82,8 +82,7 @@ export async function startSuite(binary, size, env = {}) {
     openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
     stop: async () => {
       agent.destroy();
-      child.kill('SIGTERM');
-      await exited;
+      await child.stop();
       await remove();
     },
   };

@@ -28,7 +28,7 @@ export function run({ quick }) {
       try {
         contenders[name] = await keep(start(port, hosts));
       } catch (error) {
-        results.push({ scenario: `${name}: add a host`, skipped: error.message });
+        results.push({ scenario: `${name}: add a host`, skipped: error.message.slice(0, 80) });
       }
     }
     const samples = Object.fromEntries(
