@@ -1,10 +1,12 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { startProcess } from './process.mjs';
+
+export { median } from './figures.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -40,33 +42,53 @@ export async function startEmpty(binary, settings, poolCount) {
   const pools = Array.from({ length: poolCount }, (_, index) => renderPool(`pool_${index + 1}`, new Map()));
   await writeFile(settings.files.pools, pools.join(''));
   await writeFile(settings.files.map, '');
-  const child = spawn(binary, ['-db', '-f', settings.files.config, '-f', settings.files.pools], {
-    stdio: 'ignore',
-  });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  while (!(await canConnect(settings.runtime.path))) {
-    if (child.exitCode !== null) throw new Error(`HAProxy did not start from ${settings.files.config}`);
-    await delay(5);
-  }
-  return {
-    stop: async () => {
-      child.kill('SIGKILL');
-      await exited;
-    },
-  };
+  return startHaproxy(binary, [settings.files.config, settings.files.pools], settings.runtime);
 }
 
-/** Sends a text and reads until HAProxy closes: the bare cost of a batch. */
+/** Starts HAProxy on one file, the text of which may depend on the suite's own template, and that binds `httpPort`. */
+export async function startConfig(binary, textOf) {
+  const { ensureConfig } = await import('../../dist/haproxy/config-file.js');
+  const { settings, remove } = await makeHome();
+  const file = settings.files.config;
+  const httpPort = portOf(settings);
+  await ensureConfig(settings);
+  await writeFile(file, textOf({ httpPort, template: await readFile(file, 'utf8') }));
+  const haproxy = await startHaproxy(binary, [file], { host: '127.0.0.1', port: httpPort });
+  return { httpPort, runtime: settings.runtime, stop: () => haproxy.stop().then(remove) };
+}
+
+/** Where visitors come in. */
+export function portOf(settings) {
+  return Number(settings.httpBinds[0].split(':').at(-1));
+}
+
+/** Milliseconds of CPU that the HAProxy behind this Runtime API has used so far (proc(5): ticks of 10 ms). */
+export async function cpuOf(runtime) {
+  const info = Buffer.concat(await bareExchange(runtime.path, 'show info\n')).toString();
+  const pid = /^Pid: (\d+)$/m.exec(info)[1];
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** Until it takes connections on that address. */
+async function startHaproxy(binary, files, address) {
+  const haproxy = startProcess(binary, ['-db', ...files.flatMap((file) => ['-f', file])]);
+  while (!(await canConnect(address))) {
+    if (haproxy.hasExited()) throw new Error(`HAProxy did not start from ${files.join(', ')}`);
+    await delay(5);
+  }
+  return haproxy;
+}
+
+/** Sends a text and reads until HAProxy closes: the bare cost of a batch. Resolves to what came, piece by piece. */
 export function bareExchange(path, text) {
   return new Promise((resolve, reject) => {
     const socket = connect({ path });
-    let bytes = 0;
+    const pieces = [];
     socket.on('connect', () => socket.write(text, 'latin1'));
-    socket.on('data', (chunk) => {
-      bytes += chunk.length;
-    });
+    socket.on('data', (piece) => pieces.push(piece));
     socket.on('error', reject);
-    socket.on('close', () => resolve(bytes));
+    socket.on('close', () => resolve(pieces));
   });
 }
 
@@ -79,18 +101,13 @@ export async function freePort() {
   });
 }
 
-function canConnect(path) {
+function canConnect(address) {
   return new Promise((resolve) => {
-    const socket = connect({ path });
+    const socket = connect(address);
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);
     });
     socket.once('error', () => resolve(false));
   });
-}
-
-export function median(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
 }

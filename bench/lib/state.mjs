@@ -4,7 +4,7 @@ export async function makeState({ servers, pools, domains }) {
   const made = Array.from({ length: pools }, (_, p) => {
     const slots = Array.from({ length: servers / pools }, (__, s) => [
       s + 1,
-      { ip: `10.0.${p}.${s + 1}`, http_port: 80, weight: 1, state: 'ready' },
+      { ip: `10.${p >> 8}.${p & 255}.${s + 1}`, http_port: 80, weight: 1, state: 'ready' },
     ]);
     const names = Array.from({ length: domains / pools }, (__, d) => `d${d}.p${p}.example.com`);
     return [`pool_${p + 1}`, { domains: names, servers: new Map(slots) }];

@@ -1,9 +1,11 @@
-import { spawn } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { Agent, request } from 'node:http';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { Agent } from 'node:http';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort, makeHome } from './haproxy.mjs';
+import { call } from './http.mjs';
+import { startProcess } from './process.mjs';
 import { makeState } from './state.mjs';
 
 const MAIN = join(import.meta.dirname, '../../dist/main.js');
@@ -24,8 +26,10 @@ export async function startSuite(binary, size, env = {}) {
   const { renderState } = await import('../../dist/persistence/state-json.js');
   await mkdir(dirname(settings.files.servers), { recursive: true });
   await writeFile(settings.files.servers, renderState(1, (await makeState(size)).pools));
+  const log = join(home, 'suite.log');
+  const output = openSync(log, 'w');
   const started = performance.now();
-  const child = spawn(process.execPath, [MAIN], {
+  const child = startProcess(process.execPath, [MAIN], {
     env: {
       PATH: process.env.PATH,
       HAPROXY_HOME: home,
@@ -34,12 +38,17 @@ export async function startSuite(binary, size, env = {}) {
       HAPROXY_METRICS_BIND: '',
       ...all,
     },
-    stdio: ['ignore', 'ignore', 'inherit'],
+    output,
+    signal: 'SIGTERM',
   });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  closeSync(output);
+  const agent = new Agent({ keepAlive: true, maxSockets: 256 });
   while ((await call(agent, apiPort, 'GET', '/readyz').catch(() => ({ status: 0 }))).status !== 200) {
-    if (child.exitCode !== null) throw new Error('the suite did not start');
+    if (child.hasExited()) {
+      const words = await readFile(log, 'utf8');
+      await remove();
+      throw new Error(`the suite did not start: ${words.trim()}`);
+    }
     await delay(5);
   }
   const readyMs = performance.now() - started;
@@ -58,50 +67,29 @@ export async function startSuite(binary, size, env = {}) {
       return answer;
     },
     post: (path, body, more = {}) => call(agent, apiPort, 'POST', path, { ...headers, ...more }, body),
-    /** Status of one request through HAProxy, on a connection of its own. */
-    visit: async (host) => (await call(false, httpPort, 'GET', '/', { host })).status,
-    rssMiB: async () => {
-      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
-      return Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024;
+    /** Domains in bulk, as lines of JSON. */
+    import: async (lines) => {
+      const type = { ...headers, 'content-type': 'application/x-ndjson' };
+      const answer = await call(agent, apiPort, 'POST', '/api/v1/import', type, lines);
+      if (answer.status >= 300) throw new Error(`import: ${answer.status} ${answer.text}`);
     },
+    /** A figure of `/metrics`. */
+    metric: async (name) => {
+      const { text } = await call(agent, apiPort, 'GET', '/metrics', headers);
+      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)[1]);
+    },
+    rssMiB: () => residentMiB(child.pid),
+    openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
     stop: async () => {
       agent.destroy();
-      child.kill('SIGTERM');
-      await exited;
+      await child.stop();
       await remove();
     },
   };
 }
 
-function call(agent, port, method, path, headers = {}, body) {
-  return new Promise((resolve, reject) => {
-    const text = body === undefined ? undefined : JSON.stringify(body);
-    const length = text === undefined ? {} : { 'content-length': Buffer.byteLength(text) };
-    const sent = { ...headers, ...length };
-    if (text === undefined) delete sent['content-type'];
-    const made = request({ host: '127.0.0.1', port, method, path, agent, headers: sent }, (response) => {
-      let received = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk) => {
-        received += chunk;
-      });
-      response.on('end', () =>
-        resolve({ status: response.statusCode, text: received, headers: response.headers }),
-      );
-    });
-    made.on('error', reject);
-    made.end(text);
-  });
-}
-
-/** Milliseconds that `work` takes. */
-export async function timed(work) {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
-}
-
-export function percentile(values, share) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+/** Resident memory of a process. */
+export async function residentMiB(pid) {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024;
 }

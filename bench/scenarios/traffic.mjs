@@ -1,113 +1,116 @@
-import { spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
-import { Agent, createServer, request } from 'node:http';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { freePort, haproxies, makeHome } from '../lib/haproxy.mjs';
+import { median } from '../lib/figures.mjs';
+import { cpuOf, haproxies, startConfig } from '../lib/haproxy.mjs';
+import { withServices } from '../lib/services.mjs';
 import { startSuite } from '../lib/suite.mjs';
+import { loadGenerator } from '../lib/wrk.mjs';
 
-const SECONDS = 4;
-const CONNECTIONS = 32;
-const ROUNDS = 3;
+const KINDS = [
+  { kind: 'exact', domain: 'www.load.example.com' },
+  { kind: 'wildcard', domain: '*.load.example.com' },
+];
+const HOST = 'www.load.example.com';
 
 /**
- * Requests a second through HAProxy with 1 and with 100,000 domains, by exact name and by wildcard, against a HAProxy
- * whose only rule is one static backend. The load generator is one Node process, so the figures compare; they are no
- * measure of what HAProxy can do.
+ * Requests through HAProxy with 1 and with 100,000 domains, by exact name and by wildcard, against two that know one
+ * host: `static` has the suite's haproxy.cfg with one static `use_backend` in place of the look-ups, `bare` has nothing
+ * but that rule: no X-Forwarded-For, no retries, no checks. They are loaded in turn, and a ratio is the median of those
+ * of neighbours, so that a machine that slows down slows all. The origin is a HAProxy that answers by itself.
  */
-export async function run() {
-  const { version, path } = haproxies()[0];
-  const backend = createServer((_, response) => response.end('ok'));
-  await new Promise((resolve) => backend.listen(0, '127.0.0.1', resolve));
-  const { port } = backend.address();
-  const plain = await startStatic(path, port);
-  const results = [];
-  try {
-    for (const domains of [1, 100_000]) {
-      const suite = await startSuite(path, { servers: 1, pools: 1, domains });
-      try {
-        await suite.api('POST', '/domains', {
-          domain: '*.wild.example.com',
-          ip: '127.0.0.1',
-          http_port: port,
+export function run({ quick }) {
+  return withServices(async (keep) => {
+    const { path } = haproxies()[0];
+    const wrk = await loadGenerator();
+    const origin = await keep(startConfig(path, originConfig));
+    const plain = await keep(startConfig(path, (given) => staticConfig(given, origin.httpPort)));
+    const bare = await keep(startConfig(path, (given) => bareConfig(given, origin.httpPort)));
+    const [rounds, seconds] = quick ? [2, 1] : [6, 2];
+    const load = async ({ httpPort, runtime }) => {
+      const before = await cpuOf(runtime);
+      const { rate, p99, requests } = await wrk.load(httpPort, HOST, seconds);
+      return { rate, p99, cpu: (1000 * ((await cpuOf(runtime)) - before)) / requests };
+    };
+    const results = [];
+    for (const domains of quick ? [1, 1000] : [1, 100_000]) {
+      for (const { kind, domain } of KINDS) {
+        const runs = await withServices(async (keepSuite) => {
+          const seeded = { servers: 0, pools: domains > 1 ? 1 : 0, domains: domains - 1 };
+          const suite = await keepSuite(startSuite(path, seeded));
+          await suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: origin.httpPort });
+          const served = { httpPort: suite.httpPort, runtime: suite.settings.runtime };
+          return inTurn(rounds, load, { suite: served, plain, bare });
         });
-        await suite.api('POST', '/domains', {
-          domain: 'exact.example.com',
-          share_with: '*.wild.example.com',
-        });
-        for (const host of ['exact.example.com', 'a.wild.example.com']) {
-          const rates = [];
-          const floors = [];
-          for (let round = 0; round < ROUNDS; round += 1) {
-            floors.push(await rate(plain.port, 'static.example.com'));
-            rates.push(await rate(suite.httpPort, host));
-          }
-          const [value, floor] = [Math.max(...rates), Math.max(...floors)];
-          results.push({
-            scenario: `requests with ${domains} domains, ${host.startsWith('a.') ? 'wildcard' : 'exact'} (floor: static)`,
-            haproxy: version,
-            unit: 'requests/s',
-            value,
-            floor,
-            target: { least: 0.97 * floor },
-          });
-        }
-      } finally {
-        await suite.stop();
+        results.push(...figures(`requests with ${domains} domains, ${kind}`, runs));
       }
     }
-  } finally {
-    await plain.stop();
-    backend.close();
-  }
-  return results;
-}
-
-async function startStatic(binary, backendPort) {
-  const home = await makeHome();
-  const port = await freePort();
-  const file = join(home.home, 'static.cfg');
-  await writeFile(
-    file,
-    `defaults\n mode http\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n` +
-      `frontend web\n bind 127.0.0.1:${port}\n use_backend one if { req.hdr(host) static.example.com }\n` +
-      `backend one\n server s 127.0.0.1:${backendPort}\n`,
-  );
-  const child = spawn(binary, ['-db', '-f', file], { stdio: 'ignore' });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  await delay(500);
-  return {
-    port,
-    stop: async () => {
-      child.kill('SIGKILL');
-      await exited;
-      await home.remove();
-    },
-  };
-}
-
-async function rate(port, host) {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-  let done = 0;
-  const end = performance.now() + SECONDS * 1000;
-  const client = async () => {
-    while (performance.now() < end) {
-      if ((await visit(agent, port, host)) !== 200) throw new Error(`${host} was not answered with 200`);
-      done += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: CONNECTIONS }, client));
-  agent.destroy();
-  return done / SECONDS;
-}
-
-function visit(agent, port, host) {
-  return new Promise((resolve, reject) => {
-    const made = request({ host: '127.0.0.1', port, agent, headers: { host } }, (response) => {
-      response.resume();
-      response.on('end', () => resolve(response.statusCode));
-    });
-    made.on('error', reject);
-    made.end();
+    return results;
   });
+}
+
+/** A B C, C B A, A B C, …: none of them is always the first. */
+async function inTurn(rounds, load, proxies) {
+  const runs = Object.fromEntries(Object.keys(proxies).map((name) => [name, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    const names = Object.keys(proxies);
+    for (const name of round % 2 === 0 ? names : names.toReversed())
+      runs[name].push(await load(proxies[name]));
+  }
+  return runs;
+}
+
+function middle(runs, name) {
+  return median(runs.map((run) => run[name]));
+}
+
+function figures(scenario, { suite, plain, bare }) {
+  const common = { haproxy: haproxies()[0].version, against: 'static' };
+  const of = (name) => ({
+    value: middle(suite, name),
+    floor: middle(plain, name),
+    also: { bare: middle(bare, name) },
+    ratio: median(suite.map((run, round) => run[name] / plain[round][name])),
+  });
+  return [
+    { ...common, scenario, unit: '/s', ...of('rate'), target: { least_ratio: 0.97 } },
+    { ...common, scenario: `${scenario}: p99`, unit: 'ms', ...of('p99') },
+    { ...common, scenario: `${scenario}: CPU of HAProxy`, unit: 'µs a request', ...of('cpu') },
+  ];
+}
+
+function originConfig({ httpPort }) {
+  return `global
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+frontend origin
+    bind 127.0.0.1:${httpPort}
+    http-request return status 200 content-type text/plain string ok
+`;
+}
+
+function bareConfig({ httpPort, template }, origin) {
+  return `global
+    ${/stats socket .*/.exec(template)[0]}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+frontend web
+    bind 127.0.0.1:${httpPort}
+    use_backend one if { req.hdr(host) ${HOST} }
+backend one
+    server s 127.0.0.1:${origin}
+`;
+}
+
+/** The suite's own haproxy.cfg, without the look-ups. */
+function staticConfig({ template }, origin) {
+  const lookUps = /^ +(?:http-request set-var\(txn\.|use_backend %\[).*\n/gm;
+  if ((template.match(lookUps) ?? []).length < 2) throw new Error('haproxy.cfg does not route as it did');
+  const rule = `    use_backend one if { req.hdr(host) ${HOST} }\n    default_backend`;
+  const text = template.replace(lookUps, '').replace(/^ +default_backend/m, rule);
+  return `${text}\nbackend one from pools\n    server one_1 127.0.0.1:${origin} weight 1 check inter 2s fall 3 rise 2\n`;
 }

@@ -16,7 +16,7 @@ const FORMAT = 1;
  * Makes sure that a program is in `.tools/bin` and returns the path of its wrapper. Fetches it from Debian's
  * packages the first time, and needs no network after that.
  * @param {string} program a wrapper's name: haproxy-3.0, haproxy-3.2, haproxy-3.4, acme.sh, pebble,
- *   pebble-challtestsrv, curl-http3 or caddy.
+ *   pebble-challtestsrv, curl-http3, caddy or wrk.
  * @returns {Promise<string>} an absolute path.
  * @throws {ToolError} with a message for the user.
  */

@@ -59,6 +59,13 @@ export const RECIPES = {
     suites: [['sid'], ['forky']],
     programs: { caddy: 'usr/bin/caddy' },
   },
+  wrk: {
+    about: 'a load generator, for benchmarks only',
+    package: 'wrk',
+    version: /^4\./,
+    suites: [['trixie'], ['sid']],
+    programs: { wrk: 'usr/bin/wrk' },
+  },
 };
 
 /** The recipe that provides a program: `pebble-challtestsrv` comes with `pebble`. */

@@ -1,0 +1,102 @@
+import { figureOf, median, timed } from '../lib/figures.mjs';
+import { commands, recordOf, startFloor } from '../lib/floor.mjs';
+import { haproxies } from '../lib/haproxy.mjs';
+import { startOrigin, visitUntilServed } from '../lib/http.mjs';
+import { withServices } from '../lib/services.mjs';
+import { startSuite } from '../lib/suite.mjs';
+
+const IN_FLIGHT = 50;
+const SEEDED_POOLS = 100;
+/** Changes before the ones that count: a process that has just started is slower. */
+const WARM_UP = 200;
+
+/**
+ * The same as add-domain with 50 requests in flight. One pass counts changes a second; a shorter one also visits each
+ * domain, for the time until it is live. The floor makes 50 changes durable in one append and sends HAProxy the commands
+ * of 50 changes on one connection, as a group commit does at its best.
+ */
+export async function run({ quick }) {
+  const results = [];
+  for (const domains of quick ? [1000] : [10, 1000, 10_000, 100_000]) {
+    const changes = quick ? 200 : 2000;
+    const visited = changes / 4;
+    const measured = await measure(domains, changes, visited);
+    const scenario = `add a domain, ${domains} there, ${IN_FLIGHT} in flight`;
+    const common = { haproxy: haproxies()[0].version };
+    results.push(
+      {
+        ...common,
+        scenario: `${scenario}: changes`,
+        unit: '/s',
+        value: measured.rate,
+        floor: measured.floorRate,
+        target: { least: 2000 },
+      },
+      { ...common, scenario: `${scenario}: acknowledged`, unit: 'ms', ...figureOf(measured.acknowledged) },
+      { ...common, scenario: `${scenario}: live`, unit: 'ms', ...figureOf(measured.live) },
+      {
+        ...common,
+        scenario: `${scenario}: first request missed`,
+        unit: `of ${visited}`,
+        value: measured.misses,
+        target: { value: 0 },
+      },
+    );
+  }
+  return results;
+}
+
+function measure(domains, changes, visited) {
+  return withServices(async (keep) => {
+    const { path } = haproxies()[0];
+    const { port } = await keep(startOrigin());
+    const pools = Math.min(SEEDED_POOLS, domains);
+    const poolCount = pools + WARM_UP + changes + visited;
+    const env = { HAPROXY_POOL_COUNT: String(poolCount) };
+    const suite = await keep(startSuite(path, { servers: pools, pools, domains }, env));
+    const add = (domain) => suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: port });
+
+    await inFlight(WARM_UP, (n) => add(`w${n}.example.com`));
+    const acknowledged = [];
+    const ms = await timed(() =>
+      inFlight(changes, async (n) => {
+        acknowledged.push(await timed(() => add(`n${n}.example.com`)));
+      }),
+    );
+    const live = [];
+    let missed = 0;
+    await inFlight(visited, async (n) => {
+      const started = performance.now();
+      await add(`v${n}.example.com`);
+      const { misses, at } = await visitUntilServed(suite.httpPort, `v${n}.example.com`);
+      live.push(at - started);
+      missed += misses > 0 ? 1 : 0;
+    });
+    const floorRate = await groupRate(await keep(startFloor(path, poolCount)), port, changes);
+    return { rate: changes / (ms / 1000), floorRate, acknowledged, live, misses: missed };
+  });
+}
+
+async function inFlight(count, work) {
+  let next = 0;
+  const client = async () => {
+    for (let n = next++; n < count; n = next++) await work(n);
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, client));
+}
+
+async function groupRate(floor, port, changes) {
+  const ms = [];
+  for (let first = 1; first <= changes; first += IN_FLIGHT) {
+    const group = Array.from({ length: IN_FLIGHT }, (_, n) => `pool_${first + n}`);
+    const records = group.map((pool) =>
+      recordOf('haproxy_add_domain', { domain: `${pool}.example.com`, ip: '127.0.0.1', http_port: port }),
+    );
+    const texts = group.map(
+      (pool) =>
+        commands.addServer(pool, 1, port) + commands.addDomain(floor.map, `${pool}.example.com`, pool),
+    );
+    ms.push(await floor.change(records.join(''), texts.join('')));
+  }
+  return IN_FLIGHT / (median(ms) / 1000);
+}

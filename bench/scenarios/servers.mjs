@@ -1,0 +1,87 @@
+import { figureOf, timed } from '../lib/figures.mjs';
+import { commands, recordOf, startFloor } from '../lib/floor.mjs';
+import { haproxies } from '../lib/haproxy.mjs';
+import { startOrigin } from '../lib/http.mjs';
+import { openSession } from '../lib/mcp.mjs';
+import { withServices } from '../lib/services.mjs';
+import { startSuite } from '../lib/suite.mjs';
+
+const POOLS = 100;
+const WARM_UP = 20;
+/** Each way in works on a domain of its own; slot 1 is there from the start. */
+const REST = { domain: 'd0.p0.example.com', pool: 'pool_1' };
+const MCP = { domain: 'd0.p1.example.com', pool: 'pool_2' };
+
+/**
+ * A server added, its weight changed, and removed, one at a time with 1,000 domains there: over REST against one fsynced
+ * record and the same commands on a bare connection, and by an MCP tool call against the same change over REST.
+ */
+export function run({ quick }) {
+  return withServices(async (keep) => {
+    const { version, path } = haproxies()[0];
+    const { port } = await keep(startOrigin());
+    const suite = await keep(startSuite(path, { servers: POOLS, pools: POOLS, domains: 1000 }));
+    const floor = await keep(startFloor(path, POOLS));
+    const tool = await openSession(suite);
+    const operations = operationsOf(suite, tool, port);
+    for (let round = -WARM_UP; round < (quick ? 30 : 300); round += 1) {
+      for (const { rest, mcp, bare, samples } of operations) {
+        const ms = {
+          rest: await timed(() => rest(round)),
+          mcp: await timed(() => mcp(round)),
+          floor: await floor.change(recordOf('haproxy_change', { ...REST, ip: '127.0.0.1' }), bare(round)),
+        };
+        if (round >= 0) for (const way of Object.keys(samples)) samples[way].push(ms[way]);
+      }
+    }
+    return operations.flatMap(({ name, samples }) => [
+      {
+        scenario: `${name}, REST`,
+        haproxy: version,
+        unit: 'ms',
+        ...figureOf(samples.rest, samples.floor),
+        target: { ratio: 2 },
+      },
+      {
+        scenario: `${name}, MCP`,
+        haproxy: version,
+        unit: 'ms',
+        ...figureOf(samples.mcp, samples.rest),
+        against: 'REST',
+      },
+    ]);
+  });
+}
+
+const weightOf = (round) => 2 + ((round + WARM_UP) % 200);
+const samples = () => ({ rest: [], mcp: [], floor: [] });
+
+/** In the order in which a round goes through them. */
+function operationsOf(suite, tool, port) {
+  const server = { slot: 2, ip: '127.0.0.1', http_port: port };
+  const path = `/domains/${REST.domain}/servers`;
+  return [
+    {
+      name: 'add a server',
+      samples: samples(),
+      rest: () => suite.api('POST', path, server),
+      mcp: () => tool('haproxy_add_server', { domain: MCP.domain, ...server }),
+      bare: () => commands.addServer(REST.pool, 2, port),
+    },
+    {
+      name: 'change a weight',
+      samples: samples(),
+      rest: (round) => suite.api('PUT', `${path}/2/weight`, { weight: weightOf(round) }),
+      mcp: (round) =>
+        tool('haproxy_set_server_weight', { domain: MCP.domain, slot: 2, weight: weightOf(round) }),
+      bare: (round) => commands.setWeight(REST.pool, 2, weightOf(round)),
+    },
+    {
+      name: 'remove a server',
+      samples: samples(),
+      rest: () => suite.api('DELETE', `${path}/2`),
+      mcp: () => tool('haproxy_remove_server', { domain: MCP.domain, slot: 2 }),
+      bare: () => commands.removeServer(REST.pool, 2),
+    },
+  ];
+}

@@ -1,0 +1,111 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startClients } from '../lib/clients.mjs';
+import { median, percentile } from '../lib/figures.mjs';
+import { haproxies } from '../lib/haproxy.mjs';
+import { startOrigin } from '../lib/http.mjs';
+import { openSession } from '../lib/mcp.mjs';
+import { withServices } from '../lib/services.mjs';
+import { startSuite } from '../lib/suite.mjs';
+
+const WORKERS = 4;
+/** Between two changes of a worker, so that the suite is busy but has a rest now and then. */
+const PAUSE_MS = 20;
+/** As many sessions as the suite keeps; those left behind after that have to make room for each other. */
+const SESSIONS = 256;
+const SAMPLES = 120;
+
+/**
+ * Domains, servers and weights changed all along, and MCP sessions opened and left, with a look at the suite's memory,
+ * open files and event loop now and then. The first third is for warming up; flat means that the last third is as the
+ * middle third.
+ */
+export function run({ minutes, quick }) {
+  return withServices(async (keep) => {
+    const { version, path } = haproxies()[0];
+    const { port } = await keep(startOrigin());
+    const size = { servers: 100, pools: 100, domains: 1000 };
+    const suite = await keep(startSuite(path, size, { HAPROXY_POOL_COUNT: '200' }));
+    for (let opened = 0; opened < SESSIONS; opened += 1) await openSession(suite);
+    let changes = 0;
+    const clients = await keep(
+      startClients(WORKERS, async (n, number) => {
+        for (const change of await roundOf(suite, port, `soak${n}-${number}.example.com`)) {
+          await change();
+          changes += 1;
+          await delay(PAUSE_MS);
+        }
+      }),
+    );
+    const samples = [];
+    const duration = (quick ? 0.2 : minutes) * 60_000;
+    const end = performance.now() + duration;
+    while (performance.now() < end) {
+      await delay(duration / SAMPLES);
+      clients.check();
+      samples.push({
+        minute: performance.now() / 60_000,
+        mib: await suite.rssMiB(),
+        files: await suite.openFiles(),
+        // prom-client starts a new histogram with each look: this is the lag since the last one.
+        lag: 1000 * (await suite.metric('nodejs_eventloop_lag_p99_seconds')),
+      });
+    }
+    const common = { haproxy: version };
+    const scenario = `soak, ${quick ? 0.2 : minutes} min, ${changes} changes`;
+    const lags = samples.map(({ lag }) => lag);
+    return [
+      { ...common, scenario: `${scenario}: memory`, unit: 'MiB', ...flatness(samples, 'mib', 1.05) },
+      { ...common, scenario: `${scenario}: open files`, unit: '', ...flatness(samples, 'files', 1.05) },
+      {
+        ...common,
+        scenario: `${scenario}: event-loop lag, p99`,
+        unit: 'ms',
+        ...flatness(samples, 'lag', 1.5),
+      },
+      {
+        ...common,
+        scenario: `${scenario}: worst event-loop lag, p99`,
+        unit: 'ms',
+        value: percentile(lags, 1),
+      },
+      {
+        ...common,
+        scenario: `${scenario}: slope of memory after the first third`,
+        unit: 'MiB/min',
+        value: slope(samples.slice(Math.floor(samples.length / 3))),
+      },
+    ];
+  });
+}
+
+/** The life of a domain, in part through a session that is left behind. */
+async function roundOf(suite, port, domain) {
+  const tool = await openSession(suite);
+  const server = { ip: '127.0.0.1', http_port: port };
+  return [
+    () => suite.api('POST', '/domains', { domain, ...server }),
+    () => suite.api('POST', `/domains/${domain}/servers`, { slot: 2, ...server }),
+    () => suite.api('PUT', `/domains/${domain}/servers/1/weight`, { weight: 7 }),
+    () => tool('haproxy_set_server_weight', { domain, slot: 2, weight: 9 }),
+    () => tool('haproxy_remove_server', { domain, slot: 2 }),
+    () => suite.api('DELETE', `/domains/${domain}`),
+  ];
+}
+
+function flatness(samples, name, ratio) {
+  const third = Math.floor(samples.length / 3);
+  const middle = (from) => median(samples.slice(from, from + third).map((sample) => sample[name]));
+  return { value: middle(2 * third), floor: middle(third), against: 'middle third', target: { ratio } };
+}
+
+/** Least squares. */
+function slope(samples) {
+  const mean = (name) => samples.reduce((sum, sample) => sum + sample[name], 0) / samples.length;
+  const [minute, mib] = [mean('minute'), mean('mib')];
+  let [above, below] = [0, 0];
+  for (const sample of samples) {
+    above += (sample.minute - minute) * (sample.mib - mib);
+    below += (sample.minute - minute) ** 2;
+  }
+  return above / below;
+}
