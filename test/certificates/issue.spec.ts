@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
 import { type Pebble, startPebble } from '../kit/pebble.js';
@@ -21,6 +21,7 @@ interface Operation {
 
 const TOKEN = `cf-token-${randomBytes(12).toString('hex')}`;
 const TIMEOUT = 60_000;
+const MADE = { timeout: 30_000, what: 'acme.sh making a record' };
 let pebble: Pebble;
 let cloudflare: FakeCloudflare;
 let lab: CertificateLab;
@@ -37,6 +38,12 @@ const environment = () => ({
 
 const issue = (body: object, on = lab) => on.api('POST', '/certificates?wait=true', body);
 const info = (domain: string) => lab.api('GET', `/certificates/${domain}`);
+
+/**
+ * As for a domain that was never proven, the CA wants a record. Pebble 2.6 takes the proof of an earlier order of the
+ * account for another once in a hundred times, however it is told not to (`rand.Intn(100) > 0`).
+ */
+const withoutProofs = () => rm(lab.path('acme/config/ca'), { recursive: true });
 
 /** What a failure must leave as it is: the file, acme.sh's folder of the domain, and what HAProxy serves. */
 async function untouched(domain: string, fail: () => Promise<void>): Promise<void> {
@@ -63,9 +70,7 @@ afterAll(async () => {
   await pebble?.stop();
 });
 
-beforeEach(() => {
-  cloudflare.beforeRecord = () => Promise.resolve();
-});
+afterEach(() => cloudflare.releaseRecord());
 
 describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
   it('is issued, served and told, and its secrets stay where they belong', async () => {
@@ -192,6 +197,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
         ]),
       );
       expect(tools.map(({ name }) => name)).not.toContain('haproxy_get_operation');
+      await withoutProofs();
       const messages: (string | undefined)[] = [];
       const result = await client.callTool(
         { name: 'haproxy_renew_cert', arguments: { domain: 'example.org', force: true } },
@@ -203,17 +209,14 @@ describe('long work', { timeout: TIMEOUT }, () => {
 
       const before = await lab.servedSerial('example.org');
       const stop = new AbortController();
-      let isReached = false;
-      cloudflare.beforeRecord = async () => {
-        isReached = true;
-        await until(() => stop.signal.aborted);
-      };
+      await withoutProofs();
+      const record = cloudflare.holdRecord();
       const cancelled = client.callTool(
         { name: 'haproxy_renew_cert', arguments: { domain: 'example.org', force: true } },
         undefined,
         { timeout: 30_000, signal: stop.signal },
       );
-      await until(() => isReached, { timeout: 20_000 });
+      await until(() => record.isMade, MADE);
       expect(await lab.exists('acme/running.pid')).toBe(true);
       stop.abort();
       await expect(cancelled).rejects.toThrow('abort');
@@ -239,18 +242,13 @@ describe('long work', { timeout: TIMEOUT }, () => {
   });
 
   it('is interrupted by a stop, told so afterwards, and can be repeated', async () => {
-    let isReached = false;
-    cloudflare.beforeRecord = async () => {
-      isReached = true;
-      await until(() => false, { timeout: 3000 }).catch(() => undefined);
-    };
+    const record = cloudflare.holdRecord();
     const { body } = await lab.api<{ operation: Operation }>('POST', '/certificates', {
       domain: 'stop.example.org',
     });
-    await until(() => isReached, { timeout: 20_000 });
+    await until(() => record.isMade, MADE);
     await lab.stopSuite();
     expect(await lab.exists('acme/running.pid')).toBe(false);
-    cloudflare.beforeRecord = () => Promise.resolve();
     await lab.startSuite();
     const after = await lab.api<Operation>('GET', `/operations/${body.operation.id}`);
     expect(after.body).toMatchObject({ status: 'interrupted', error: { code: 'shutting_down' } });
@@ -304,7 +302,9 @@ describe('what fails', { timeout: TIMEOUT }, () => {
       expect(body['detail']).toMatch(/CA cannot be reached/);
     });
     await withSettings({ ACME_TIMEOUT: '1' }, async () => {
+      cloudflare.holdRecord();
       const { status, body } = await renew();
+      cloudflare.releaseRecord();
       expect(status).toBe(504);
       expect(body).toMatchObject({ code: 'acme_timeout' });
     });
@@ -340,26 +340,25 @@ describe('what fails', { timeout: TIMEOUT }, () => {
     // The schedule leaves alone what has just failed, and renews the rest: everything is due here.
     await lab.restartSuite({ ACME_RENEW_DAYS: '365', CERT_RENEW_CRON: '* * * * * *' });
     const before = await lab.servedSerial('example.com');
-    await until(async () => (await lab.servedSerial('example.com')) !== before, { timeout: 20_000 });
+    await until(() => lab.log.includes('scheduled renewal: 1 renewed, 4 not due or put off, 0 failed'), {
+      timeout: 30_000,
+      what: 'a scheduled renewal',
+    });
+    expect(await lab.servedSerial('example.com')).not.toBe(before);
     await lab.restartSuite({});
-    expect(lab.log).toMatch(/scheduled renewal: 1 renewed, 4 not due or put off, 0 failed|put off/);
     expect((await info('example.org')).body).toHaveProperty('last_error');
   });
 
   it('kill -9 in the middle leaves a home that works', async () => {
-    let isReached = false;
-    cloudflare.beforeRecord = async () => {
-      isReached = true;
-      await until(() => false, { timeout: 1000 }).catch(() => undefined);
-    };
+    await withoutProofs();
+    const record = cloudflare.holdRecord();
     await untouched('example.com', async () => {
       const failing = lab.api('POST', '/certificates/example.com/renew?wait=true', { force: true });
-      await until(() => isReached, { timeout: 20_000 });
+      await until(() => record.isMade, MADE);
       const pid = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));
       process.kill(-pid, 'SIGKILL');
       expect((await failing).status).toBe(502);
     });
-    cloudflare.beforeRecord = () => Promise.resolve();
     const { body } = await lab.api('POST', '/certificates/example.com/renew?wait=true', { force: true });
     expect(body).toMatchObject({ renewed: true, loaded: true });
   });
