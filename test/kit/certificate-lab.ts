@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { access, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { startApp } from '../../src/app.js';
 import { renderPool } from '../../src/haproxy/pools-cfg.js';
@@ -10,6 +9,7 @@ import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { freePort } from './free-port.js';
 import { type HaproxyBinary, oldestHaproxy } from './haproxy-versions.js';
 import { until } from './poll.js';
+import { servedSerial } from './served-serial.js';
 import { canConnect } from './start-haproxy.js';
 import { tempHome } from './temp-home.js';
 
@@ -172,15 +172,7 @@ export class CertificateLab {
 
   /** The serial that a client of this name is shown; undefined where the handshake fails. */
   servedSerial(name: string, port = this.httpsPort): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port, servername: name, rejectUnauthorized: false });
-      const done = (serial: string | undefined) => {
-        socket.destroy();
-        resolve(serial);
-      };
-      socket.once('secureConnect', () => done(socket.getPeerCertificate().serialNumber));
-      socket.once('error', () => done(undefined));
-    });
+    return servedSerial(name, port);
   }
 
   path(...parts: string[]): string {
