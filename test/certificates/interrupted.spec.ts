@@ -1,22 +1,17 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { AcmeLab } from '../kit/acme-lab.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { makeCertificate } from '../kit/certificates.js';
-import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
 import { freePort } from '../kit/free-port.js';
 import { oldestHaproxy } from '../kit/haproxy-versions.js';
-import { type Pebble, startPebble } from '../kit/pebble.js';
 import { until } from '../kit/poll.js';
 import { filesBelow } from '../kit/secrets.js';
 import { servedSerial } from '../kit/served-serial.js';
 import { type SmallDisk, smallDisk } from '../kit/small-disk.js';
 import { makeHome, Suite } from '../kit/suite.js';
-import { toolPath } from '../kit/tool-path.js';
 
-const TOKEN = `cf-token-${randomBytes(12).toString('hex')}`;
-const MADE = { timeout: 30_000, what: 'acme.sh making a record' };
 const NOTES = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
 
 /** Whether a process of this group is there, other than as a zombie that nobody has waited for. */
@@ -29,54 +24,30 @@ async function groupRuns(group: number): Promise<boolean> {
   return false;
 }
 
-describe('with acme.sh at work', { timeout: 90_000 }, () => {
-  let pebble: Pebble;
-  let cloudflare: FakeCloudflare;
+describe('with acme.sh at work', { timeout: 120_000 }, () => {
+  let acme: AcmeLab;
   let lab: CertificateLab;
 
-  const environment = () => ({
-    HOME: cloudflare.home,
-    ACME_SH: toolPath('acme.sh'),
-    ACME_SERVER: pebble.directory,
-    ACME_CA_BUNDLE: pebble.caBundle,
-    ACME_DNS_SLEEP: '0',
-    CF_Token: TOKEN,
-  });
-  /** Begins the work, and comes back when acme.sh waits for the answer to the record it has made. */
-  const begin = async (path: string, body: object) => {
-    const record = cloudflare.holdRecord();
-    const answer = lab.api('POST', `${path}?wait=true`, body);
-    await until(() => record.isMade, MADE);
-    return { answer };
-  };
-
   beforeAll(async () => {
-    pebble = await startPebble();
-    cloudflare = await startFakeCloudflare(pebble, TOKEN);
-    cloudflare.zones.add('example.org');
-    lab = await CertificateLab.start({ env: environment() });
+    acme = await AcmeLab.start({ zones: ['example.org'] });
+    ({ lab } = acme);
   });
-  afterEach(() => cloudflare.releaseRecord());
-  afterAll(async () => {
-    await lab?.stop();
-    await cloudflare?.close();
-    await pebble?.stop();
-  });
+  afterEach(() => acme.release());
+  afterAll(() => acme?.stop());
 
   it('a suite that is killed leaves no acme.sh, nothing half-done, and an operation that says so', async () => {
     const httpsPort = await freePort();
     const home = await makeHome(oldestHaproxy(), {
-      ...environment(),
+      ...acme.env,
       PATH: lab.env['PATH'] ?? '',
       HAPROXY_HTTPS_BIND: `127.0.0.1:${httpsPort}`,
     });
     let suite = await Suite.start(home);
     try {
-      const record = cloudflare.holdRecord();
-      const { body } = await suite.api<{ operation: { id: string } }>('POST', '/certificates', {
-        domain: 'killed.example.com',
-      });
-      await until(() => record.isMade, MADE);
+      const { work } = await acme.hold(() =>
+        suite.api<{ operation: { id: string } }>('POST', '/certificates', { domain: 'killed.example.com' }),
+      );
+      const { body } = await work;
       const group = Number(await readFile(join(home.path, 'acme/running.pid'), 'utf8'));
       expect(await groupRuns(group)).toBe(true);
       await suite.kill();
@@ -100,16 +71,16 @@ describe('with acme.sh at work', { timeout: 90_000 }, () => {
   });
 
   it('a HAProxy that goes away before it gets the certificate costs only the new one', async () => {
-    const issued = await lab.api('POST', '/certificates?wait=true', { domain: 'example.com' });
+    const issued = await acme.issue({ domain: 'example.com' });
     expect(issued.body).toMatchObject({ loaded: true });
     const kept = async () => [
       await readFile(lab.path('certs/example.com.pem'), 'utf8'),
       await filesBelow(lab.path('acme/certs')),
     ];
     const before = await kept();
-    const { answer } = await begin('/certificates/example.com/renew', { force: true });
+    const { work: answer } = await acme.hold(() => acme.renew('example.com'));
     await lab.stopHaproxy();
-    cloudflare.releaseRecord();
+    acme.release();
     const { status, body } = await answer;
     expect({ status, code: body['code'] }).toEqual({ status: 503, code: 'haproxy_unavailable' });
     expect(await kept()).toEqual(before);
@@ -122,15 +93,15 @@ describe('with acme.sh at work', { timeout: 90_000 }, () => {
   });
 
   it('a deletion waits for the renewal of its certificate, and not for the issue of another', async () => {
-    const mine = await makeCertificate(pebble.folder, { names: ['mine.test'] });
+    const mine = await makeCertificate(acme.pebble.folder, { names: ['mine.test'] });
     await lab.api('POST', '/certificates/mine.test/load', { pem: mine.pem });
-    const { answer } = await begin('/certificates', { domain: 'new.example.org' });
+    const { work: answer } = await acme.hold(() => acme.issue({ domain: 'new.example.org' }));
     expect((await lab.api('DELETE', '/certificates/mine.test')).status).toBe(200);
     const deleted = lab.api('DELETE', '/certificates/new.example.org');
     const loaded = lab.api('POST', '/certificates/new.example.org/load', {
-      pem: (await makeCertificate(pebble.folder, { names: ['new.example.org'] })).pem,
+      pem: (await makeCertificate(acme.pebble.folder, { names: ['new.example.org'] })).pem,
     });
-    cloudflare.releaseRecord();
+    acme.release();
     expect((await answer).body).toMatchObject({ renewed: true, loaded: true });
     expect((await deleted).status).toBe(200);
     expect((await loaded).body).toMatchObject({ loaded: true, auto_renew: false });
