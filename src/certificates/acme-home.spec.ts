@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { access, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tempHome } from '../../test/kit/temp-home.js';
@@ -47,6 +47,27 @@ describe("acme.sh's folder", () => {
     await put('half');
     await new AcmeHome(home.path, true).backUp('a.test');
     expect(await key()).toBe('old');
+  });
+
+  it('stays put back where the suite is killed in that too', async () => {
+    await put('old');
+    await home.backUp('a.test');
+    await put('half');
+    await rm(home.folderOf('a.test'), { recursive: true });
+    await rename(join(home.path, 'backup/a.test/folder'), home.folderOf('a.test'));
+    await new AcmeHome(home.path, true).putBack('a.test');
+    expect(await key()).toBe('old');
+  });
+
+  it('is as before a killed suite changed it once the next one has started', async () => {
+    await put('old');
+    await home.backUp('a.test');
+    await put('half');
+    await mkdir(join(home.path, 'backup/b.test~'));
+    await new AcmeHome(home.path, true).recover();
+    expect(await key()).toBe('old');
+    expect(await readdir(join(home.path, 'backup'))).toEqual([]);
+    await new AcmeHome(join(folder.path, 'nothing-there'), true).recover();
   });
 
   it('is freed from the acme.sh that a killed suite left, and from nobody else', async () => {

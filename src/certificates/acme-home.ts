@@ -1,6 +1,23 @@
-import { appendFile, chmod, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  chmod,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunning, killGroup } from './process-group.js';
+
+/** In a backup: the copy, or that there was nothing to copy. */
+const FOLDER = 'folder';
+const NO_FOLDER = 'no-folder';
+/** After the name of a backup that is being made; no domain has it in it. */
+const UNFINISHED = '~';
 
 /**
  * The folder of acme.sh: accounts, settings and one folder for each certificate. acme.sh has no lock and leaves a
@@ -56,28 +73,23 @@ export class AcmeHome {
 
   /** Puts a copy of the domain's folder aside. A copy left by a suite that was killed meanwhile is put back first. */
   async backUp(domain: string): Promise<void> {
-    await this.putBackLeftOver(domain);
-    const temporary = `${this.#backup(domain)}.tmp`;
+    await this.putBack(domain);
+    const temporary = `${this.#backup(domain)}${UNFINISHED}`;
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { mode: 0o700 });
-    await cp(this.folderOf(domain), join(temporary, 'folder'), {
-      recursive: true,
-      preserveTimestamps: true,
-    }).catch((error: NodeJS.ErrnoException) => {
-      // A domain that is new has none; the empty copy says so.
-      if (error.code !== 'ENOENT') throw error;
-    });
+    if (await exists(this.folderOf(domain)))
+      await cp(this.folderOf(domain), join(temporary, FOLDER), { recursive: true, preserveTimestamps: true });
+    else await writeFile(join(temporary, NO_FOLDER), '');
     await rename(temporary, this.#backup(domain));
   }
 
-  /** The domain's folder becomes what it was at `backUp`. */
+  /** The domain's folder becomes what it was at `backUp`. Without a copy, or when killed in it and repeated, it stays. */
   async putBack(domain: string): Promise<void> {
-    await rm(this.folderOf(domain), { recursive: true, force: true });
-    await rename(join(this.#backup(domain), 'folder'), this.folderOf(domain)).catch(
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-      },
-    );
+    const backup = this.#backup(domain);
+    const hasFolder = await exists(join(backup, FOLDER));
+    if (hasFolder || (await exists(join(backup, NO_FOLDER))))
+      await rm(this.folderOf(domain), { recursive: true, force: true });
+    if (hasFolder) await rename(join(backup, FOLDER), this.folderOf(domain));
     await this.forgetBackup(domain);
   }
 
@@ -85,9 +97,16 @@ export class AcmeHome {
     await rm(this.#backup(domain), { recursive: true, force: true });
   }
 
-  async putBackLeftOver(domain: string): Promise<void> {
-    if (!(await exists(this.#backup(domain)))) return;
-    await this.putBack(domain);
+  /** After a suite that was killed: its acme.sh is ended, and what that was changing is as it was. */
+  async recover(): Promise<void> {
+    await this.endOrphan();
+    const names = await readdir(this.#backups).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    });
+    for (const name of names)
+      if (name.endsWith(UNFINISHED)) await rm(join(this.#backups, name), { recursive: true, force: true });
+      else await this.putBack(name);
   }
 
   async forget(domain: string): Promise<void> {

@@ -7,6 +7,7 @@ import { AcmeHome } from './acme-home.js';
 import { DEFAULT_PATH, findAcmeScript } from './acme-script.js';
 import { shimEnvironment, writeShim } from './acme-shim.js';
 import { covers } from './certificate-facts.js';
+import { storageError } from './certificate-folder.js';
 import { checkCloudflare } from './cloudflare-check.js';
 import { type CertificateBundle, parseBundle } from './pem.js';
 import { type GroupResult, runGroup } from './process-group.js';
@@ -53,8 +54,8 @@ export class AcmeService {
   issue<T>(request: IssueRequest, work: Work, deploy: (bundle: CertificateBundle) => Promise<T>): Promise<T> {
     return this.#queue.run(async () => {
       const script = await findAcmeScript(this.settings.acme);
-      await this.#prepare(work);
-      await this.#home.backUp(request.domain);
+      if (work.signal.aborted) throw cancelled();
+      await this.#prepare(request.domain);
       try {
         const bundle = await this.#get(script, request, work);
         const result = await deploy(bundle);
@@ -67,16 +68,25 @@ export class AcmeService {
     });
   }
 
-  /** acme.sh forgets the domain; a certificate is not revoked. */
+  /** acme.sh forgets the domain; a certificate is not revoked. It may be busy with another one meanwhile. */
   async forget(domain: string): Promise<void> {
-    await this.#queue.run(() => this.#home.forget(domain));
+    await this.#home.forget(domain);
   }
 
-  async #prepare({ signal }: Work): Promise<void> {
-    if (signal.aborted) throw cancelled();
-    await this.#home.prepare();
-    await this.#home.endOrphan();
-    await writeShim(this.#home.shim);
+  /** At the start, when no acme.sh of this suite runs yet. */
+  async recover(): Promise<void> {
+    await this.#home.recover();
+  }
+
+  async #prepare(domain: string): Promise<void> {
+    try {
+      await this.#home.prepare();
+      await this.#home.endOrphan();
+      await writeShim(this.#home.shim);
+      await this.#home.backUp(domain);
+    } catch (error) {
+      throw storageError(error);
+    }
   }
 
   async #get(script: string, request: IssueRequest, work: Work): Promise<CertificateBundle> {
@@ -129,7 +139,9 @@ export class AcmeService {
     work.progress(`registering at ${server} with the external account ${eab.kid}`);
     const args = ['--register-account', ...this.#common(), ...(email === undefined ? [] : ['-m', email])];
     await this.#run(script, args, domain, work, started);
-    await this.#home.registered(server, eab.kid);
+    await this.#home.registered(server, eab.kid).catch((error: unknown) => {
+      throw storageError(error);
+    });
   }
 
   #issueArguments(names: readonly string[], force: boolean): string[] {
@@ -184,16 +196,20 @@ export class AcmeService {
     started: number,
   ): Promise<GroupResult> {
     const { timeoutSeconds, server } = this.settings.acme;
+    let noted: Promise<void> | undefined;
     const result = await runGroup(script, args, {
       env: this.#environment(),
       cwd: this.#home.path,
       signal: work.signal,
       timeoutMs: Math.max(1, timeoutSeconds * 1000 - (performance.now() - started)),
-      onStart: (pid) => void this.#home.isRunningAs(pid).catch(() => undefined),
+      onStart: (pid) => {
+        noted = this.#home.isRunningAs(pid).catch(() => undefined);
+      },
       onLine: (line) => this.#tell(line, work),
     }).catch((error: unknown) => {
       throw new AppError('acme_failed', `${script} cannot be started: ${messageOf(error)}`);
     });
+    await noted;
     await this.#home.notRunning();
     if (result.ended === 'timeout') throw timedOut(domain, timeoutSeconds);
     if (result.ended === 'cancelled') throw cancelled();

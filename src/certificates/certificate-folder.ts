@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, stat, unlink } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { chmod, mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { syncFolder, writeFileAtomic } from '../common/atomic-file.js';
 import { canonicalDomain, isWildcard } from '../common/domain-name.js';
@@ -26,6 +26,8 @@ export interface BrokenFile {
 const NOT_CERTIFICATES = /^\.|\.(?:key|ocsp|issuer|sctl)$/;
 /** What a killed suite leaves of a file that it was writing. */
 const LEFT_OVER = /^\..+\.pem\.\d+\.\d+\.tmp$/;
+/** One that is being deleted. */
+const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 
 interface Known {
   stamp: string;
@@ -123,6 +125,37 @@ export class CertificateFolder {
     }
   }
 
+  /** Put aside under a name that HAProxy leaves out: neither deleted yet nor there. @throws AppError storage_failed */
+  async hide(path: string): Promise<void> {
+    await this.#rename(path, hiddenName(path));
+  }
+
+  async unhide(path: string): Promise<void> {
+    await this.#rename(hiddenName(path), path);
+  }
+
+  async removeHidden(path: string): Promise<void> {
+    await this.remove(hiddenName(path));
+  }
+
+  /** What was put aside when the suite was killed, by the path it had. */
+  async hidden(): Promise<string[]> {
+    const names = await readdir(this.#folder);
+    return names.flatMap((name) => {
+      const hidden = HIDDEN.exec(name)?.groups?.['name'];
+      return hidden === undefined ? [] : [join(this.#folder, hidden)];
+    });
+  }
+
+  async #rename(from: string, to: string): Promise<void> {
+    try {
+      await rename(from, to);
+      await syncFolder(this.#folder);
+    } catch (error) {
+      throw storageError(error);
+    }
+  }
+
   async #names(): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return [];
@@ -142,6 +175,10 @@ export class CertificateFolder {
     this.#known.set(path, { stamp, leaf });
     return leaf;
   }
+}
+
+function hiddenName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.deleted`);
 }
 
 function domainOf(name: string, leaf: X509Certificate): string | undefined {

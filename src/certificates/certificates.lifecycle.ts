@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
+import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { OperationsService } from './operations.service.js';
 import { RenewalService } from './renewal.service.js';
+import { StoredCertificates } from './stored-certificates.service.js';
 
 /** Start and stop of the certificates, for the one place that knows the order of everything. */
 @Injectable()
@@ -12,6 +14,8 @@ export class CertificatesLifecycle {
     private readonly managed: ManagedCertificates,
     private readonly operations: OperationsService,
     private readonly renewal: RenewalService,
+    private readonly acme: AcmeService,
+    private readonly stored: StoredCertificates,
   ) {}
 
   /** With the lock taken and before the port is opened. @throws StateFileError */
@@ -19,6 +23,8 @@ export class CertificatesLifecycle {
     await this.folder.open();
     await this.managed.open();
     await this.operations.open();
+    await this.acme.recover();
+    await this.stored.recover();
   }
 
   /** Once HAProxy may be changed. @throws SettingsError */

@@ -58,22 +58,39 @@ export class DeployService {
    * @throws AppError validation_failed where it is no certificate with its key; as `put`
    */
   async load(path: string, mayReload: boolean): Promise<CertificateBundle> {
-    const text = await this.folder.read(path);
-    if (text === undefined) throw new AppError('certificate_not_found', `${path} does not exist any more.`);
-    const bundle = parseBundle(text);
-    if (await this.isTaken(bundle)) await this.#put(path, bundle);
-    else if (!isServed((await this.loaded()).get(path), bundle.leaf)) {
-      if (!mayReload) throw this.large.needsReload(path);
-      await this.#reload(path, bundle);
+    for (;;) {
+      const text = await this.folder.read(path);
+      if (text === undefined) throw new AppError('certificate_not_found', `${path} does not exist any more.`);
+      const bundle = parseBundle(text);
+      if (await this.isTaken(bundle)) await this.#put(path, bundle);
+      else if (!isServed((await this.loaded()).get(path), bundle.leaf)) {
+        if (!mayReload) throw this.large.needsReload(path);
+        await this.#reload(path, bundle);
+      }
+      this.feed.tell({ topic: 'certificates' });
+      const now = await this.folder.read(path);
+      if (now === text) return bundle;
+      // Replaced or deleted meanwhile: what lies in the folder is what counts.
+      if (now === undefined) await this.haproxy.remove(path);
     }
-    this.feed.tell({ topic: 'certificates' });
-    return bundle;
   }
 
   /** HAProxy first: a file that is gone while it is still served could not be listed any more. */
   async remove(path: string): Promise<void> {
     await this.haproxy.remove(path);
     await this.folder.remove(path);
+    this.feed.tell({ topic: 'certificates' });
+  }
+
+  /** As `remove`, with the file put aside: the caller deletes it (`CertificateFolder.removeHidden`). */
+  async hide(path: string): Promise<void> {
+    await this.folder.hide(path);
+    try {
+      await this.haproxy.remove(path);
+    } catch (error) {
+      await this.folder.unhide(path);
+      throw error;
+    }
     this.feed.tell({ topic: 'certificates' });
   }
 
@@ -98,7 +115,13 @@ export class DeployService {
   async #putBack(path: string, before: string | undefined): Promise<void> {
     try {
       if (before === undefined) await this.folder.remove(path);
-      else await this.folder.write(path, before);
+      else {
+        await this.folder.write(path, before);
+        // Where HAProxy took the new one and something failed after it. While it is away, its start reads the file.
+        const served = (await this.loaded()).get(path);
+        const bundle = parseBundle(before);
+        if (!isServed(served, bundle.leaf) && (await this.isTaken(bundle))) await this.#put(path, bundle);
+      }
     } catch (error) {
       this.#logger.error(`${path} could not be put back as it was: ${messageOf(error)}`);
     }

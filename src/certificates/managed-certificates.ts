@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { writeFileAtomic } from '../common/atomic-file.js';
+import { prepareFile, syncFolder } from '../common/atomic-file.js';
 import { ChangeFeed } from '../common/change-feed.js';
 import { canonicalDomain, isWildcard } from '../common/domain-name.js';
 import { SerialQueue } from '../common/serial-queue.js';
@@ -71,23 +72,53 @@ export class ManagedCertificates {
     return [...this.#entries.keys()].toSorted();
   }
 
-  /** Durable once this resolves. Undefined forgets the domain. @throws AppError storage_failed */
-  async set(domain: string, entry: ManagedCertificate | undefined): Promise<void> {
+  /**
+   * Durable once this resolves. Undefined forgets the domain. `change` is made when the file is written beside its
+   * target and before it is put in place: a full disk shows before anything is changed, and a throw changes nothing.
+   *
+   * @throws AppError storage_failed; what `change` throws
+   */
+  async set(
+    domain: string,
+    entry: ManagedCertificate | undefined,
+    change: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
     await this.#queue.run(async () => {
       const entries = new Map(this.#entries);
       if (entry) entries.set(domain, entry);
-      else if (!entries.delete(domain)) return;
-      await this.#write(entries);
+      else if (!entries.delete(domain)) {
+        await change();
+        return;
+      }
+      await this.#write(entries, change);
       this.#entries = entries;
       this.feed.tell({ topic: 'certificates' });
     });
   }
 
-  async #write(entries: ReadonlyMap<string, ManagedCertificate>): Promise<void> {
+  async #write(
+    entries: ReadonlyMap<string, ManagedCertificate>,
+    change: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
     const certificates = Object.fromEntries([...entries].toSorted(([a], [b]) => (a < b ? -1 : 1)));
     const content = { version: VERSION, renew_minute: this.#minuteOfDay ?? null, certificates };
+    const file = await this.#storing(async () => {
+      await mkdir(dirname(this.#path), { recursive: true });
+      return prepareFile(this.#path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
+    });
     try {
-      await writeFileAtomic(this.#path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
+      await change();
+      await this.#storing(() => file.commit());
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+    await this.#storing(() => syncFolder(dirname(this.#path)));
+  }
+
+  async #storing<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
     } catch (error) {
       throw storageError(error);
     }

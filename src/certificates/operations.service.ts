@@ -10,6 +10,7 @@ import { McpTool } from '../common/operation.js';
 import { internalError } from '../common/problem.filter.js';
 import { SerialQueue } from '../common/serial-queue.js';
 import { Settings } from '../settings/settings.js';
+import { storageError } from './certificate-folder.js';
 import { OperationDto, OperationRefDto } from './operations.dto.js';
 
 /** Finished operations that are kept to be asked about. */
@@ -223,7 +224,13 @@ export class OperationsService {
       if (this.#records.get(id)?.status !== 'running') this.#records.delete(id);
     }
     return this.#queue.run(() =>
-      writeFileAtomic(this.#path, `${JSON.stringify({ operations: [...this.#records.values()] })}\n`, 0o600),
+      writeFileAtomic(
+        this.#path,
+        `${JSON.stringify({ operations: [...this.#records.values()] })}\n`,
+        0o600,
+      ).catch((error: unknown) => {
+        throw storageError(error);
+      }),
     );
   }
 }

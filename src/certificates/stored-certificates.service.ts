@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { AcmeService } from './acme.service.js';
 import { isAbout, namesOf } from './certificate-facts.js';
@@ -25,14 +26,31 @@ export class StoredCertificates {
   delete(domain: string): Promise<DeletedCertificateDto> {
     return this.locks.run(domain, async () => {
       const { path } = await this.folder.require(domain);
-      await this.deploy.remove(path);
       // The suite's own goes with its notes; a second file about the domain, put there by hand, has none.
-      if (path === this.folder.pathOf(domain)) {
-        await this.managed.set(domain, undefined);
-        await this.acme.forget(domain);
+      if (path !== this.folder.pathOf(domain)) await this.deploy.remove(path);
+      else {
+        await this.managed.set(domain, undefined, () => this.deploy.hide(path));
+        await this.#forget(domain, path);
       }
       return { domain, path };
     });
+  }
+
+  /**
+   * After a suite that was killed in a deletion: either its notes are gone, and then the rest goes too, or the
+   * certificate is there as before. HAProxy is seen to by the restore that follows.
+   */
+  async recover(): Promise<void> {
+    for (const path of await this.folder.hidden()) {
+      const domain = basename(path, '.pem');
+      if (this.managed.get(domain)) await this.folder.unhide(path);
+      else await this.#forget(domain, path);
+    }
+  }
+
+  async #forget(domain: string, path: string): Promise<void> {
+    await this.acme.forget(domain);
+    await this.folder.removeHidden(path);
   }
 
   /** @throws AppError validation_failed for a PEM that cannot be served; as `delete` */
@@ -45,8 +63,7 @@ export class StoredCertificates {
   }
 
   async #store(domain: string, bundle: CertificateBundle): Promise<CertificateBundle> {
-    await this.deploy.put(this.folder.pathOf(domain), bundle);
-    await this.managed.set(domain, undefined);
+    await this.managed.set(domain, undefined, () => this.deploy.put(this.folder.pathOf(domain), bundle));
     return bundle;
   }
 

@@ -109,7 +109,11 @@ export class HaproxyCertificatesService {
     });
   }
 
-  /** HAProxy serves the file no more and forgets it. Fine where it never knew it. */
+  /**
+   * HAProxy serves the file no more and forgets it. Fine where it never knew it. After a throw it serves it as before.
+   *
+   * @throws AppError haproxy_rejected, haproxy_unavailable
+   */
   remove(file: string): Promise<void> {
     return this.#queue.run(async () => {
       const inventory = await this.#inventory();
@@ -118,7 +122,13 @@ export class HaproxyCertificatesService {
       if (inventory.transaction !== undefined)
         await this.#transport.run([runtimeCommand`abort ssl cert ${inventory.transaction}`]);
       const lists = inventory.lists.filter((list) => list.certificates.has(file));
-      await this.#run(removal(name, { ...inventory, lists }));
+      try {
+        await this.#run(removal(name, { ...inventory, lists }));
+      } catch (error) {
+        // One that a bind names by itself cannot go, and is to be served by the others as before.
+        await this.#transport.run(lists.map((list) => runtimeCommand`add ssl crt-list ${list.name} ${name}`));
+        throw error;
+      }
     });
   }
 

@@ -1,31 +1,15 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { Agent, get } from 'node:https';
-import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { type MadeCertificate, makeCertificate, makeExpiredCertificate } from '../kit/certificates.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { until } from '../kit/poll.js';
-import { filesBelow } from '../kit/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 import { toolPath } from '../kit/tool-path.js';
 
 const run = promisify(execFile);
-
-/** Sends raw commands, as somebody else with access to the Runtime API would. */
-function haproxyCommand(lab: CertificateLab, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(lab.path('run/api.sock'), () => socket.end(text));
-    let answer = '';
-    socket.on('data', (chunk: Buffer) => {
-      answer += chunk.toString();
-    });
-    socket.on('close', () => resolve(answer));
-    socket.on('error', reject);
-  });
-}
 
 /**
  * One request over exactly this version of HTTP. With the post-quantum key share that new clients send, their first
@@ -35,7 +19,7 @@ function haproxyCommand(lab: CertificateLab, text: string): Promise<string> {
 async function curl(lab: CertificateLab, name: string, version: string): Promise<string> {
   const url = `https://${name}:${lab.httpsPort}/`;
   const to = `${name}:${lab.httpsPort}:127.0.0.1`;
-  const args = `${version} --curves X25519 -sk -o /dev/null --max-time 4 --resolve ${to} ${url}`.split(' ');
+  const args = `${version} --curves X25519 -sk -o /dev/null --max-time 20 --resolve ${to} ${url}`.split(' ');
   const { stdout } = await run(toolPath('curl-http3'), ['-w', '%{http_version} %{http_code}', ...args]);
   return stdout;
 }
@@ -95,11 +79,11 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     const before = await lab.servedSerial('one.test');
     const one = await make('one.test');
     const name = lab.path('certs/one.test.pem');
-    await haproxyCommand(lab, `set ssl cert ${name} <<\n${one.certificate}\n\n`);
-    expect(await haproxyCommand(lab, 'show ssl cert\n')).toContain(`*${name}`);
+    await lab.command(`set ssl cert ${name} <<\n${one.certificate}\n\n`);
+    expect(await lab.command('show ssl cert\n')).toContain(`*${name}`);
     const two = await load('two.test', { pem: (await make('two.test')).pem });
     expect(two.body).toMatchObject({ loaded: true });
-    expect(await haproxyCommand(lab, 'show ssl cert\n')).not.toContain('*');
+    expect(await lab.command('show ssl cert\n')).not.toContain('*');
     expect(await lab.servedSerial('one.test')).toBe(before);
   });
 
@@ -153,15 +137,15 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(await serials()).toEqual(before);
     await lab.stopSuite();
     const name = lab.path('certs/two.test.pem');
-    const list = (await haproxyCommand(lab, 'show ssl crt-list\n')).trim().split('\n')[0];
-    await haproxyCommand(lab, `del ssl crt-list ${list} ${name}; del ssl cert ${name}\n`);
+    const list = (await lab.command('show ssl crt-list\n')).trim().split('\n')[0];
+    await lab.command(`del ssl crt-list ${list} ${name}; del ssl cert ${name}\n`);
     expect(await lab.servedSerial('two.test')).toBeUndefined();
     await lab.startSuite();
     expect(await serials()).toEqual(before);
   });
 
   it(
-    '100 swaps under load: no failed handshake, the new one within a second of each answer',
+    '100 swaps under load: no failed handshake, and the new one for whoever connects after the answer',
     { timeout: 120_000 },
     async () => {
       const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
@@ -196,137 +180,15 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
         }
       };
       const clients = [client(), client(), client()];
-      let slowest = 0;
       for (let swap = 1; swap <= 100; swap += 1) {
         const { body } = await load('swap.test', { pem: pair[swap % 2]?.pem });
-        const answered = performance.now();
-        await until(async () => (await lab.servedSerial('swap.test')) === body['serial'], { timeout: 1000 });
-        slowest = Math.max(slowest, performance.now() - answered);
+        // Not after a second: at once. Whoever connects after the answer is shown the new one.
+        expect(await lab.servedSerial('swap.test')).toBe(body['serial']);
       }
       over.abort();
       await Promise.all(clients);
       expect(failures).toEqual([]);
       expect(requests).toBeGreaterThan(200);
-      expect(slowest).toBeLessThan(1000);
     },
   );
-});
-
-describe('what is refused', () => {
-  let lab: CertificateLab;
-  let made: Awaited<ReturnType<typeof tempHome>>;
-  let good: MadeCertificate;
-  let other: MadeCertificate;
-
-  beforeAll(async () => {
-    made = await tempHome();
-    lab = await CertificateLab.start();
-    good = await makeCertificate(made.path, { names: ['good.test'] });
-    other = await makeCertificate(made.path, { names: ['good.test'] });
-  });
-  afterAll(async () => {
-    await lab?.stop();
-    await made?.remove();
-  });
-
-  const encrypted = async () => {
-    const { stdout } = await run('openssl', [
-      'pkey',
-      '-aes128',
-      '-passout',
-      'pass:x',
-      '-in',
-      `${made.path}/made-1.key`,
-    ]).catch(() => ({
-      stdout: '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n',
-    }));
-    return good.certificate + stdout;
-  };
-
-  it.each<[string, () => string | Promise<string>]>([
-    ['no key', () => good.certificate],
-    ['two keys', () => good.pem + other.key],
-    ['an encrypted key', encrypted],
-    ['a key that does not match', () => good.certificate + other.key],
-    ['garbage', () => 'garbage\nshow info\n'],
-    ['nothing', () => ''],
-    ['a command in it', () => `${good.pem}\n\nshutdown sessions\n-----BEGIN X-----`],
-    ['a megabyte', () => good.pem + 'x'.repeat(1_000_000)],
-  ])('a PEM with %s reaches neither the disk nor HAProxy', async (_what, text) => {
-    const before = await haproxyCommand(lab, 'show ssl cert\n');
-    const { status, body } = await lab.api('POST', '/certificates/good.test/load', { pem: await text() });
-    expect({ status, code: body['code'] }).toEqual({ status: 422, code: 'validation_failed' });
-    expect(await readdir(lab.path('certs'))).toEqual([]);
-    expect(await haproxyCommand(lab, 'show ssl cert\n')).toBe(before);
-    const key = good.key.split('\n')[1] ?? '';
-    expect(JSON.stringify(body) + lab.log).not.toContain(key);
-  });
-
-  it.each([
-    '*.example.com',
-    'localhost',
-    'exa mple.com',
-    '-x.example.com',
-    '../../etc/passwd',
-    '/etc/passwd',
-    'example.com/..',
-    'example.com;show info',
-    'example.com\nshow info',
-    `${'a'.repeat(64)}.com`,
-    `${'a.'.repeat(130)}com`,
-    '$(id).example.com',
-    "example.com'",
-    '',
-  ])('the name %j reaches neither the disk, acme.sh nor HAProxy', async (domain) => {
-    const before = (await filesBelow(lab.home)).filter(({ path }) => !path.includes('/data/'));
-    const issued = await lab.api('POST', '/certificates?wait=true', { domain });
-    expect(issued.body).toMatchObject({ code: 'validation_failed' });
-    for (const [method, path] of [
-      ['POST', `/certificates/${encodeURIComponent(domain)}/load`],
-      ['POST', `/certificates/${encodeURIComponent(domain)}/renew`],
-      ['DELETE', `/certificates/${encodeURIComponent(domain)}`],
-    ] as const) {
-      const { status } = await lab.api(method, path, method === 'POST' ? { pem: good.pem } : undefined);
-      expect([404, 422]).toContain(status);
-    }
-    expect((await filesBelow(lab.home)).filter(({ path }) => !path.includes('/data/'))).toEqual(before);
-    expect(await lab.exists('acme')).toBe(false);
-  });
-
-  it('what is not there, or not the suite’s to renew, is told so', async () => {
-    const unknown = '/certificates/unknown.test';
-    for (const [method, path] of [
-      ['GET', unknown],
-      ['DELETE', unknown],
-      ['POST', `${unknown}/load`],
-      ['POST', `${unknown}/renew?wait=true`],
-    ] as const)
-      expect((await lab.api(method, path)).body).toMatchObject({
-        status: 404,
-        code: 'certificate_not_found',
-      });
-    const missing = await lab.api('GET', '/operations/0d9c1f5e-7a52-4d0e-8c35-2f0f6a3f9d11');
-    expect(missing.body).toMatchObject({ status: 404 });
-  });
-
-  it('a file that is no certificate is left alone, and the rest is listed', async () => {
-    await writeFile(lab.path('certs/broken.pem'), 'garbage');
-    await writeFile(lab.path('certs/good.test.pem'), good.pem);
-    const { body } = await lab.api<{ items: { domain: string }[] }>('GET', '/certificates');
-    expect(body.items.map(({ domain }) => domain)).toEqual(['good.test']);
-    await rm(lab.path('certs/broken.pem'));
-    await rm(lab.path('certs/good.test.pem'));
-  });
-
-  it('a HAProxy that is away changes nothing on disk', async () => {
-    await lab.stopHaproxy();
-    try {
-      const { body } = await lab.api('POST', '/certificates/good.test/load', { pem: good.pem });
-      expect(body).toMatchObject({ code: 'haproxy_unavailable' });
-      expect(await readdir(lab.path('certs'))).toEqual([]);
-      expect((await lab.api('GET', '/certificates')).status).toBe(200);
-    } finally {
-      await lab.startHaproxy();
-    }
-  });
 });

@@ -8,7 +8,17 @@ import { tempHome } from '../kit/temp-home.js';
 
 interface Planned {
   dry_run: boolean;
+  code?: string;
   plan: { target: string; action: string; name: string; text: string }[];
+}
+
+/** The same request as a tool call: its name, and the argument that is in the path. */
+function toolOf(method: string, path: string): [name: string, given: { domain?: string }] {
+  const [, , domain, action] = path.split('/');
+  if (method === 'DELETE') return ['haproxy_delete_cert', { domain }];
+  if (domain === 'renew') return ['haproxy_renew_all_certs', {}];
+  if (domain === undefined) return ['haproxy_issue_cert', {}];
+  return [`haproxy_${action}_cert`, { domain }];
 }
 
 const NOTES = { failures: 0, last_attempt: null, last_error: null };
@@ -38,7 +48,12 @@ describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version
       method === 'DELETE' ? undefined : body,
     );
     const byBody = await lab.api<Planned>(method, path, { ...body, dry_run: true });
+    const [tool, domain] = toolOf(method, path);
+    const byTool = await lab.tool(tool, { ...domain, ...body, dry_run: true });
     expect(await everything()).toEqual(before);
+    expect(byTool.isError === true).toBe(byBody.status >= 400);
+    const { structuredContent } = byTool as { structuredContent?: Partial<Planned & { code: string }> };
+    expect([structuredContent?.code, structuredContent?.plan]).toEqual([byBody.body.code, byBody.body.plan]);
     expect([byBody.status, byBody.body.plan]).toEqual([byQuery.status, byQuery.body.plan]);
     return byQuery;
   };

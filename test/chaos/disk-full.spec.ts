@@ -1,26 +1,12 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { startBackend } from '../kit/backend.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
 import { get } from '../kit/request.js';
+import { smallDisk } from '../kit/small-disk.js';
 import { makeHome, Suite } from '../kit/suite.js';
 import { report } from './scale.js';
-
-/** A file system of 256 KB. Mounting needs root, as CONTRIBUTING.md says. */
-async function smallDisk(): Promise<{ path: string; remove(): Promise<void> }> {
-  const path = await mkdtemp(join(tmpdir(), 'hs-disk-'));
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,nr_inodes=64', 'tmpfs', path]);
-  return {
-    path,
-    remove: async () => {
-      execFileSync('umount', [path]);
-      await rm(path, { recursive: true });
-    },
-  };
-}
 
 describe.each(haproxyVersions())('the disk is full, HAProxy $version', (haproxy) => {
   it('changes fail with storage_failed, service goes on, and changes succeed once there is space', async () => {
@@ -39,7 +25,7 @@ describe.each(haproxyVersions())('the disk is full, HAProxy $version', (haproxy)
     const server = { ip: '127.0.0.1', http_port: one.port };
     try {
       expect((await suite.api('POST', '/domains', { domain: 'a.example', ...server })).status).toBe(201);
-      await writeFile(join(disk.path, 'filler'), Buffer.alloc(512 * 1024)).catch(() => undefined);
+      await disk.fill();
       const before = await files();
       let refused = 0;
       for (const [method, path, body] of [
@@ -58,7 +44,7 @@ describe.each(haproxyVersions())('the disk is full, HAProxy $version', (haproxy)
       expect(await files()).toEqual(before);
       expect((await get(home.httpPort, 'a.example')).body).toBe('one');
       expect((await get(home.httpPort, 'b.example')).status).toBe(404);
-      await unlink(join(disk.path, 'filler'));
+      await disk.empty();
       expect((await suite.api('POST', '/domains', { domain: 'b.example', ...server })).status).toBe(201);
       expect((await get(home.httpPort, 'b.example')).body).toBe('one');
       report(haproxy.version, 'disk full', { refused, lost: 0 });

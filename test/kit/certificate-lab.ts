@@ -1,15 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { access, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
+import { text } from 'node:stream/consumers';
+import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { startApp } from '../../src/app.js';
 import { renderPool } from '../../src/haproxy/pools-cfg.js';
 import { renderConfig } from '../../src/haproxy/haproxy-cfg.template.js';
 import { loadSettings, type Settings } from '../../src/settings/settings.js';
+import { callTool } from './call-tool.js';
 import { freePort } from './free-port.js';
 import { type HaproxyBinary, oldestHaproxy } from './haproxy-versions.js';
 import { until } from './poll.js';
+import { servedSerial } from './served-serial.js';
 import { canConnect } from './start-haproxy.js';
 import { tempHome } from './temp-home.js';
 
@@ -32,6 +36,8 @@ export class CertificateLab {
   #haproxy: { child: ChildProcess; exited: Promise<void> } | undefined;
   /** Everything the suite has logged. */
   log = '';
+  /** Every answer it has given, over REST and MCP. */
+  answers = '';
   settings: Settings;
 
   private constructor(
@@ -154,8 +160,8 @@ export class CertificateLab {
   }
 
   async token(): Promise<string> {
-    const text = await readFile(this.settings.files.token, 'utf8');
-    return /^MCP_TOKEN=(\S+)$/m.exec(text)?.[1] ?? '';
+    const content = await readFile(this.settings.files.token, 'utf8');
+    return /^MCP_TOKEN=(\S+)$/m.exec(content)?.[1] ?? '';
   }
 
   async api<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
@@ -167,20 +173,32 @@ export class CertificateLab {
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
-    return { status: response.status, headers: response.headers, body: (await response.json()) as T };
+    const answer = await response.text();
+    this.answers += `${answer}\n`;
+    return { status: response.status, headers: response.headers, body: JSON.parse(answer) as T };
+  }
+
+  async tool(name: string, given: Record<string, unknown> = {}): Promise<CallToolResult> {
+    const result = await callTool(this.url, await this.token(), name, given);
+    this.answers += `${JSON.stringify(result)}\n`;
+    return result;
+  }
+
+  /** Raw commands to HAProxy, as somebody else with access to the Runtime API would send them. */
+  command(commands: string): Promise<string> {
+    const socket = connect(this.path('run/api.sock'));
+    socket.end(commands);
+    return text(socket);
+  }
+
+  /** First in the PATH of acme.sh. */
+  get bin(): string {
+    return this.path('bin');
   }
 
   /** The serial that a client of this name is shown; undefined where the handshake fails. */
   servedSerial(name: string, port = this.httpsPort): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port, servername: name, rejectUnauthorized: false });
-      const done = (serial: string | undefined) => {
-        socket.destroy();
-        resolve(serial);
-      };
-      socket.once('secureConnect', () => done(socket.getPeerCertificate().serialNumber));
-      socket.once('error', () => done(undefined));
-    });
+    return servedSerial(name, port);
   }
 
   path(...parts: string[]): string {

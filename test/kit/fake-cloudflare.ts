@@ -4,6 +4,7 @@ import { createServer } from 'node:https';
 import { join } from 'node:path';
 import { makeCertificate } from './certificates.js';
 import type { Pebble } from './pebble.js';
+import { TxtRecords } from './txt-records.js';
 
 export interface FakeCloudflare {
   readonly zones: Set<string>;
@@ -11,8 +12,12 @@ export interface FakeCloudflare {
   readonly home: string;
   /** Requests so far, as `GET zones?name=example.com`. */
   readonly requests: string[];
-  /** Called before a TXT record is made; a test may hold it up. */
-  beforeRecord: () => Promise<void>;
+  /**
+   * The next record is made at once and answered only when it is released or its client is gone: so acme.sh can be
+   * ended at a known place, with a record that nobody removes any more.
+   */
+  holdRecord(): { readonly isMade: boolean };
+  releaseRecord(): void;
   close(): Promise<void>;
 }
 
@@ -24,16 +29,29 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
     names: ['api.cloudflare.com'],
     issuer: pebble.ca,
   });
-  const records = new Map<string, { host: string; content: string }>();
-  let sequence = 0;
+  const records = new TxtRecords(pebble);
+  let hold: { isMade: boolean } | undefined;
+  let release: () => void = () => undefined;
   const fake: Omit<FakeCloudflare, 'close'> = {
     zones: new Set(['example.com']),
     home: pebble.folder,
     requests: [],
-    beforeRecord: () => Promise.resolve(),
+    holdRecord: () => {
+      const held = { isMade: false };
+      hold = held;
+      return held;
+    },
+    releaseRecord: () => {
+      hold = undefined;
+      release();
+    },
   };
 
-  const answer = async (request: IncomingMessage, body: string): Promise<[number, object]> => {
+  const answer = async (
+    request: IncomingMessage,
+    body: string,
+    gone: Promise<void>,
+  ): Promise<[number, object]> => {
     const url = new URL(request.url ?? '/', 'https://api.cloudflare.com');
     const path = url.pathname.slice(PREFIX.length);
     fake.requests.push(`${request.method} ${path}${url.search}`);
@@ -52,26 +70,27 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
       return [404, { success: false, errors: [{ code: 7003, message: 'Could not route to the zone' }] }];
     if (kind === undefined) return [200, ok({ id: zone, name })];
     if (request.method === 'POST') {
-      await fake.beforeRecord();
-      const { name: host, content } = JSON.parse(body) as { name: string; content: string };
-      sequence += 1;
-      records.set(`record-${sequence}`, { host, content });
-      await pebble.setTxt(host, content);
-      return [200, ok({ id: `record-${sequence}`, name: host, content })];
+      const given = JSON.parse(body) as { name: string; content: string };
+      const made = await records.add(given.name, given.content);
+      if (hold) {
+        const released = new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        hold.isMade = true;
+        hold = undefined;
+        await Promise.race([released, gone]);
+      }
+      return [200, ok({ id: made.id, name: made.host, content: made.content })];
     }
     if (request.method === 'DELETE') {
-      const host = records.get(id ?? '')?.host;
-      records.delete(id ?? '');
-      if (host !== undefined && ![...records.values()].some((record) => record.host === host))
-        await pebble.clearTxt(host);
+      await records.remove(id ?? '');
       return [200, ok({ id })];
     }
-    const found = [...records].filter(
-      ([, { host, content }]) =>
-        host === url.searchParams.get('name') &&
-        (!url.searchParams.has('content') || content === url.searchParams.get('content')),
-    );
-    return [200, ok(found.map(([recordId, { host, content }]) => ({ id: recordId, name: host, content })))];
+    const wanted = url.searchParams.get('content');
+    const found = records
+      .of(url.searchParams.get('name') ?? '')
+      .filter(({ content }) => wanted === null || content === wanted);
+    return [200, ok(found.map(({ id: recordId, host, content }) => ({ id: recordId, name: host, content })))];
   };
 
   const server = createServer({ cert: certificate, key }, (request, response) => {
@@ -80,7 +99,8 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
       body += chunk.toString();
     });
     request.on('end', () => {
-      answer(request, body).then(
+      const gone = new Promise<void>((resolve) => response.once('close', resolve));
+      answer(request, body, gone).then(
         ([status, content]) => response.writeHead(status).end(JSON.stringify(content)),
         () => response.writeHead(500).end(),
       );

@@ -14,6 +14,8 @@ export interface Pebble {
   readonly caBundle: string;
   readonly ca: MadeCertificate;
   readonly folder: string;
+  /** Address and port of its DNS server. */
+  readonly dns: string;
   setTxt(host: string, value: string): Promise<void>;
   clearTxt(host: string): Promise<void>;
   stop(): Promise<void>;
@@ -106,6 +108,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
     caBundle: file('ca.pem'),
     ca,
     folder,
+    dns: `127.0.0.1:${dns}`,
     setTxt: (host, value) => post('set-txt', { host: `${host}.`, value }),
     clearTxt: (host) => post('clear-txt', { host: `${host}.` }),
     stop,

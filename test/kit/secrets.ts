@@ -1,9 +1,28 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Collects the argument lists of all processes of this machine, as anyone can read them, until told to stop. */
-export function watchArguments(): { stop(): Promise<string> } {
+/** What acme.sh starts with values in its arguments. */
+const PROGRAMS = ['curl', 'openssl', 'sed', 'grep', 'egrep', 'awk', 'tr', 'cut', 'base64'];
+
+/**
+ * Collects argument lists until told to stop: those of all processes of this machine, as anyone can read them, where
+ * they live long enough to be seen; and every single one of the programs above that are started by way of `folder`,
+ * which is in the PATH of acme.sh.
+ */
+export async function watchArguments(folder: string): Promise<{ stop(): Promise<string> }> {
+  const record = join(folder, 'arguments');
+  await writeFile(record, '');
+  const programs = PROGRAMS.map((name) => join(folder, name));
+  for (const program of programs) {
+    const name = basename(program);
+    const text = `#!/bin/sh
+printf '%s\\n' "${name} $*" >>'${record}'
+PATH=\${PATH#*'${folder}':}
+exec ${name} "$@"
+`;
+    await writeFile(program, text, { mode: 0o755 });
+  }
   const seen = new Set<string>();
   const stopped = new AbortController();
   const watching = (async () => {
@@ -13,14 +32,18 @@ export function watchArguments(): { stop(): Promise<string> } {
         const text = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
         if (text !== '') seen.add(text.replaceAll('\0', ' '));
       }
-      await delay(1);
+      // Reading them takes time that the suite, in the same process, needs too.
+      await delay(20);
     }
   })();
   return {
     stop: async () => {
       stopped.abort();
       await watching;
-      return [...seen].join('\n');
+      for (const program of programs) await unlink(program);
+      const recorded = await readFile(record, 'utf8');
+      await unlink(record);
+      return [...seen, recorded].join('\n');
     },
   };
 }
@@ -42,4 +65,30 @@ export async function filesBelow(
     }
   }
   return found;
+}
+
+/** The lines of all private keys in the text: each is a part of a key. */
+export function privateKeyLines(text: string): string[] {
+  const keys = text.matchAll(/-----BEGIN [A-Z ]*PRIVATE KEY-----\n([^-]+)\n-----END/g);
+  return [...keys].flatMap(([, lines = '']) => lines.split('\n')).filter((line) => line.length > 20);
+}
+
+/** Where any of these values stands: nobody but the owner of the suite's files may come to see one. */
+export async function leaks(
+  lab: { home: string; log: string; answers: string },
+  secrets: readonly string[],
+  argumentsSeen = '',
+): Promise<string[]> {
+  const files = await filesBelow(lab.home);
+  const places: [name: string, text: string][] = [
+    ['the log', lab.log],
+    ['an answer', lab.answers],
+    ['an argument list', argumentsSeen],
+    ...files
+      .filter(
+        ({ path, isOpen }) => isOpen || path.endsWith('audit.jsonl') || path.endsWith('operations.json'),
+      )
+      .map(({ path, text }): [string, string] => [path, text]),
+  ];
+  return places.filter(([, text]) => secrets.some((secret) => text.includes(secret))).map(([name]) => name);
 }

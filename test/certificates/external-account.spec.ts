@@ -1,0 +1,36 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { AcmeLab } from '../kit/acme-lab.js';
+import { leaks, watchArguments } from '../kit/secrets.js';
+
+const hmacKey = randomBytes(32).toString('base64url');
+const kid = 'kid-1';
+let acme: AcmeLab;
+
+beforeAll(async () => {
+  acme = await AcmeLab.start({
+    externalAccount: { kid, hmacKey },
+    env: { ACME_EMAIL: 'admin@example.com', LOG_LEVEL: 'DEBUG' },
+  });
+});
+afterAll(() => acme?.stop());
+
+it(
+  'a CA that wants an external account refuses without it, and issues with it',
+  { timeout: 120_000 },
+  async () => {
+    const { lab } = acme;
+    const refused = await acme.issue({ domain: 'example.com' });
+    expect(refused.body['detail']).toMatch(/ACME_EAB_KID/);
+    await lab.restartSuite({ ACME_EAB_KID: kid, ACME_EAB_HMAC_KEY: hmacKey });
+    const seen = await watchArguments(lab.bin);
+    const { status, body } = await acme.issue({ domain: 'example.com' });
+    const argumentsSeen = await seen.stop();
+    expect(body).toMatchObject({ loaded: true });
+    expect(status).toBe(200);
+    expect(argumentsSeen).toContain('--register-account');
+    const hex = Buffer.from(hmacKey, 'base64url').toString('hex');
+    const base64 = Buffer.from(hmacKey, 'base64url').toString('base64');
+    expect(await leaks(lab, [hmacKey, hex, base64, acme.token], argumentsSeen)).toEqual([]);
+  },
+);

@@ -1,0 +1,143 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { AcmeLab } from '../kit/acme-lab.js';
+import type { CertificateLab } from '../kit/certificate-lab.js';
+import { until } from '../kit/poll.js';
+import { filesBelow } from '../kit/secrets.js';
+
+let acme: AcmeLab;
+let lab: CertificateLab;
+
+const info = (domain: string) => lab.api('GET', `/certificates/${domain}`);
+
+/** What a failure must leave as it is: the file, acme.sh's folder of the domain, and what HAProxy serves. */
+async function untouched(domain: string, fail: () => Promise<void>): Promise<void> {
+  const file = lab.path(`certs/${domain}.pem`);
+  const before = await readFile(file, 'utf8');
+  const home = await filesBelow(lab.path('acme/certs', `${domain}_ecc`));
+  const serial = await lab.servedSerial(domain);
+  await fail();
+  expect(await readFile(file, 'utf8')).toBe(before);
+  expect(await filesBelow(lab.path('acme/certs', `${domain}_ecc`))).toEqual(home);
+  expect(await lab.servedSerial(domain)).toBe(serial);
+}
+
+beforeAll(async () => {
+  acme = await AcmeLab.start({ zones: ['example.org', 'blocked.example'] });
+  ({ lab } = acme);
+});
+afterEach(() => acme.release());
+afterAll(() => acme?.stop());
+
+describe('what fails', { timeout: 120_000 }, () => {
+  it('a zone that is not owned is told before acme.sh is asked', async () => {
+    const { status, body } = await acme.issue({ domain: 'not-owned.test' });
+    expect(status).toBe(502);
+    expect(body).toMatchObject({
+      code: 'acme_failed',
+      detail: expect.stringContaining('no zone that not-owned.test is in'),
+    });
+    expect(await lab.exists('acme/certs/not-owned.test_ecc')).toBe(false);
+    expect((await info('not-owned.test')).status).toBe(404);
+  });
+
+  it('a CA that refuses the name is quoted', async () => {
+    const { body } = await acme.issue({ domain: 'www.blocked.example' });
+    expect(body).toMatchObject({ code: 'acme_failed' });
+    expect(body['detail']).toMatch(/does not issue for this domain.*polic|blocked/i);
+    expect(await lab.exists('acme/certs/www.blocked.example_ecc')).toBe(false);
+    expect((await readdir(lab.path('certs'))).join()).not.toContain('blocked');
+  });
+
+  it('a wrong token, a CA that is down and a time-out leave what is served as it is', async () => {
+    await acme.issue({ domain: 'example.com' });
+    const renew = () => acme.renew('example.com');
+    const withSettings = async (env: Record<string, string>, work: () => Promise<void>) => {
+      await lab.restartSuite(env);
+      await untouched('example.com', work);
+      const { body } = await info('example.com');
+      expect(body).toMatchObject({
+        auto_renew: true,
+        loaded: true,
+        last_error: expect.stringContaining('acme_'),
+      });
+    };
+    const wrong = `wrong-${acme.token}`;
+    await withSettings({ CF_Token: wrong }, async () => {
+      const { status, body } = await renew();
+      expect(status).toBe(502);
+      expect(body['detail']).toMatch(/Cloudflare refuses the token.*Invalid access token.*CF_Token/);
+      expect(JSON.stringify(body) + lab.log).not.toContain(wrong);
+    });
+    await withSettings({ ACME_SERVER: 'https://127.0.0.1:1/dir' }, async () => {
+      const { status, body } = await renew();
+      expect(status).toBe(502);
+      expect(body['detail']).toMatch(/CA cannot be reached/);
+    });
+    await withSettings({ ACME_TIMEOUT: '1' }, async () => {
+      acme.cloudflare.holdRecord();
+      const { status, body } = await renew();
+      acme.release();
+      expect(status).toBe(504);
+      expect(body).toMatchObject({ code: 'acme_timeout' });
+    });
+    await withSettings({ ACME_SH: lab.path('nowhere/acme.sh') }, async () => {
+      const { body } = await renew();
+      expect(body['detail']).toMatch(/not at ACME_SH=.*Install it/);
+    });
+    await lab.restartSuite({});
+    expect((await renew()).body).toMatchObject({ renewed: true });
+    expect((await info('example.com')).body).not.toHaveProperty('last_error');
+  });
+
+  it('renew all renews the others, and those that keep failing are put off', async () => {
+    await acme.issue({ domain: 'www.example.org', wildcard: true });
+    await lab.restartSuite({ ACME_RENEW_DAYS: '365' });
+    acme.cloudflare.zones.delete('example.org');
+    try {
+      const before = await lab.servedSerial('example.com');
+      const kept = await lab.servedSerial('www.example.org');
+      const { body } = await lab.api('POST', '/certificates/renew?wait=true');
+      expect(body).toMatchObject({
+        renewed: ['example.com'],
+        failed: [{ domain: 'www.example.org', code: 'acme_failed' }],
+      });
+      expect(await lab.servedSerial('example.com')).not.toBe(before);
+      expect(await lab.servedSerial('www.example.org')).toBe(kept);
+    } finally {
+      acme.cloudflare.zones.add('example.org');
+    }
+    const { body: health } = await lab.api<{ components: Record<string, unknown> }>('GET', '/health');
+    expect(health.components['certificates']).toMatchObject({
+      status: 'degraded',
+      detail: expect.stringContaining('www.example.org'),
+    });
+    const metrics = await (
+      await fetch(`${lab.url}/metrics`, { headers: { authorization: `Bearer ${await lab.token()}` } })
+    ).text();
+    expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="done"\} [1-9]/m);
+    expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="acme_failed"\} [1-9]/m);
+    expect(metrics).toMatch(/^haproxy_suite_certificate_days_left\{domain="example.com"\} 89/m);
+    // The schedule leaves alone what has just failed, and renews the rest: everything is due here.
+    await lab.restartSuite({ ACME_RENEW_DAYS: '365', CERT_RENEW_CRON: '* * * * * *' });
+    const before = await lab.servedSerial('example.com');
+    await until(() => lab.log.includes('scheduled renewal: 1 renewed, 1 not due or put off, 0 failed'), {
+      timeout: 30_000,
+      what: 'a scheduled renewal',
+    });
+    expect(await lab.servedSerial('example.com')).not.toBe(before);
+    await lab.restartSuite({});
+    expect((await info('www.example.org')).body).toHaveProperty('last_error');
+  });
+
+  it('kill -9 in the middle leaves a home that works', async () => {
+    await untouched('example.com', async () => {
+      const { work: failing } = await acme.hold(() => acme.renew('example.com'));
+      const pid = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));
+      process.kill(-pid, 'SIGKILL');
+      expect((await failing).status).toBe(502);
+    });
+    const { body } = await acme.renew('example.com');
+    expect(body).toMatchObject({ renewed: true, loaded: true });
+  });
+});
