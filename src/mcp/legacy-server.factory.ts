@@ -88,7 +88,7 @@ export class LegacyServerFactory {
     server.setRequestHandler(ReadResourceRequestSchema, async ({ params }, extra) => ({
       contents: [await resources.read(params.uri, callerOf(extra))],
     }));
-    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list() }));
+    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list(principal.readOnly) }));
     server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(extra)),
     );
