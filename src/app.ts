@@ -3,7 +3,6 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { AccessGuard } from './access/access.guard.js';
 import { CallContextInterceptor } from './access/call-context.interceptor.js';
 import { DoorService } from './access/door.service.js';
 import { installDoor } from './access/install-door.js';
@@ -29,13 +28,15 @@ import { readImportBodies } from './transfer/import-body.js';
 
 /** The most bytes a request body may have, but for an import. The largest are certificates, of a few kilobytes. */
 export const BODY_LIMIT = 1024 * 1024;
-/** A body has to arrive within this time, so that slow senders do not hold connections for ever. */
+/** Headers and body have to arrive within this time, so that slow senders do not hold connections for ever. */
 const REQUEST_TIMEOUT_MS = 60_000;
 
 export interface AppOptions {
   /** Modules that only a test loads. */
   modules?: NonNullable<ModuleMetadata['imports']>;
   logger?: LoggerService | false;
+  /** How long a request may take to arrive; only a test cannot wait for the default. */
+  requestTimeoutMs?: number;
 }
 
 /** Builds everything and touches nothing: no port, no file, no HAProxy. */
@@ -44,9 +45,12 @@ export async function createApp(
   options: AppOptions = {},
 ): Promise<NestFastifyApplication> {
   const filter = new EdgeFilter();
+  const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestTimeoutMs,
+    // Node looks for those that are late only so often, and swaps the two times where headers have the longer one.
+    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: requestTimeoutMs / 4 },
     // Addresses are taken from the socket: what a header says about them is the caller's word.
     trustProxy: false,
     // Longer than any name can be, so that a name that is too long is told what is wrong with it.
@@ -66,15 +70,12 @@ export async function createApp(
   const fastify = adapter.getInstance();
   readJsonBodies(fastify);
   readImportBodies(fastify);
-  installDoor(fastify, app.get(DoorService));
+  const recorder = app.get(ChangeRecorder);
+  installDoor(fastify, app.get(DoorService), ({ name, input }, request, { actor }, error) =>
+    recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
+  );
   closeWhenStopping(fastify, app.get(Shutdown));
   app.useGlobalFilters(filter);
-  const recorder = app.get(ChangeRecorder);
-  app.useGlobalGuards(
-    new AccessGuard(({ name, input }, request, { actor }, error) =>
-      recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
-    ),
-  );
   app.useGlobalPipes(new InputPipe());
   app.useGlobalInterceptors(
     new CallContextInterceptor(),

@@ -154,6 +154,27 @@ describe('the audit log', () => {
     ]);
   });
 
+  it('cannot be filled by a reader: lines are short, and there are only so many', async () => {
+    const before = await lines();
+    const long = ['x'.repeat(60_000), Array.from({ length: 20_000 }, () => 'y'.repeat(20))];
+    const reader = await connect(READER);
+    for (let count = 0; count < 3; count += 1)
+      await reader.callTool({ name: 'haproxy_add_domain', arguments: { domain: long, ip: long } });
+    await reader.close();
+    const headers = { authorization: `Bearer ${READER}` };
+    for (let count = 0; count < 100; count += 1)
+      await fetch(`${suite.url}/api/v1/domains/a.example`, { method: 'DELETE', headers });
+    const added = (await lines()).slice(before.length);
+    expect(added.length).toBeGreaterThan(3);
+    expect(added.length).toBeLessThanOrEqual(60);
+    expect(new Set(added.map(({ outcome }) => outcome))).toEqual(new Set(['forbidden']));
+    for (const line of added) expect(JSON.stringify(line).length).toBeLessThan(10_000);
+    expect(suite.output).toContain('keeps trying what it may not');
+    // Who may is told of all the same.
+    await suite.api('DELETE', '/domains/none.example');
+    expect(await lastLine()).toMatchObject({ outcome: 'domain_not_found', actor: 'admin' });
+  });
+
   it('has a line for what changes nothing, and none for what only reads', async () => {
     const before = (await lines()).length;
     await suite.api('GET', '/domains');

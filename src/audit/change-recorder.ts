@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import {
   type CallContext,
   callContext,
@@ -9,6 +9,10 @@ import { AppError } from '../common/errors.js';
 import { type AuditEntry, AuditLog, entryOf } from '../persistence/audit-log.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 
+/** Lines a minute for what read-only callers try: they must not be able to push the history out of a bounded log. */
+const FORBIDDEN_A_MINUTE = 60;
+const MINUTE_MS = 60_000;
+
 /**
  * Sees to it that every change has a line in the audit log. What is committed through PersistenceService has its line
  * written with the commit; this writes the others: refused, failed, without effect, or not kept in `servers.json`.
@@ -17,6 +21,8 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 export class ChangeRecorder {
   /** Errors that have a line already, on their way from the service to the edge. */
   readonly #known = new WeakSet<object>();
+  readonly #logger = new Logger('Audit');
+  #forbidden = { since: 0, count: 0 };
 
   constructor(
     private readonly audit: AuditLog,
@@ -59,8 +65,20 @@ export class ChangeRecorder {
     const outcome = outcomeOf(error);
     // A dry run has no line when it is refused either; who may not even ask for one has.
     if (given['dry_run'] === true && outcome !== 'forbidden') return;
+    if (outcome === 'forbidden' && !this.#hasRoomForForbidden(actor)) return;
     const change: RecordedChange = { operation, arguments: given, saved: false };
     await this.#line({ ...callContext(), actor, via, change }, outcome);
+  }
+
+  #hasRoomForForbidden(actor: string): boolean {
+    const now = Date.now();
+    if (now - this.#forbidden.since > MINUTE_MS) this.#forbidden = { since: now, count: 0 };
+    this.#forbidden.count += 1;
+    if (this.#forbidden.count === FORBIDDEN_A_MINUTE + 1)
+      this.#logger.warn(
+        `${actor} keeps trying what it may not; of the rest of this minute the audit log tells nothing.`,
+      );
+    return this.#forbidden.count <= FORBIDDEN_A_MINUTE;
   }
 
   #line(caller: CallContext & { change: RecordedChange }, outcome: AuditEntry['outcome']): Promise<void> {

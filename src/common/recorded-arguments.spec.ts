@@ -58,3 +58,19 @@ it('shows what was not found valid too, but nothing that is not declared', () =>
     parts: ['[object]'],
   });
 });
+
+it('stays short and answers whatever is given', () => {
+  const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)) as unknown;
+  const wide = Array.from({ length: 20 }, () => '\0'.repeat(253));
+  const given = { domain: deep, note: [wide, deep, { a: 1 }], parts: wide };
+  const recorded = recordedArguments(InputDto, given);
+  expect(recorded).toMatchObject({ domain: ['[list]'], note: ['[list]', '[list]', '[object]'] });
+  expect(recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })).toHaveProperty('parts');
+  for (const one of [recorded, recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })])
+    expect(JSON.stringify(one).replaceAll('\\u0000', '.').length).toBeLessThan(10_000);
+});
+
+it('shows no private key, wherever it was put', () => {
+  const note = '-----BEGIN EC PRIVATE KEY-----\nMHcC…';
+  expect(recordedArguments(InputDto, { note })).toEqual({ note: '[redacted]' });
+});

@@ -4,6 +4,7 @@ import { ERROR_CATALOGUE, type ErrorCode } from './errors.js';
 import { linkOperation, type Operation, operationOf } from './operation.js';
 import { ProblemDto } from './problem.dto.js';
 import { PROBLEM_JSON } from './problem.filter.js';
+import { HasRouteFacts } from './route-facts.js';
 
 export interface ServesOptions {
   /** The status of success; default 200. */
@@ -47,6 +48,7 @@ export function Serves<T extends object>(
   const { status = 200, id = operation.name.replace(/^haproxy_/, '') } = options;
   return applyDecorators(
     HttpCode(status),
+    HasRouteFacts({ operation }),
     ApiBearerAuth(),
     ApiOperation({ operationId: id, summary: operation.title, description: operation.description }),
     ApiExtraModels(ProblemDto),

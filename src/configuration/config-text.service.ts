@@ -5,10 +5,30 @@ import { asStorageError } from '../persistence/storage-error.js';
 import { Settings } from '../settings/settings.js';
 
 /**
- * The words after which a secret stands: `user NAME password …`, `insecure-password …` (userlists, section 12.4),
- * `stats auth USER:PASSWORD`, and what is sent to servers in a header of health checks.
+ * After these the rest of a line is hidden, comments included: names that secrets have, wherever they stand (userlists,
+ * section 12.4; headers, variables and query parameters of any rule), and keywords whose values are secrets or may be.
+ * It hides too much rather than too little: what is left is for finding one's way, not for copying.
  */
-const SECRETS = /((?:^|\s)(?:insecure-password|password|stats auth|auth-user-pass|authorization)\s+)(.+)$/gim;
+const NAMES = [
+  String.raw`pass(?:word|wd|phrase)`,
+  'sign-pass',
+  'secret',
+  'token',
+  String.raw`(?:api|access|auth|private)[-_]?key`,
+  'authorization',
+  'credential',
+  String.raw`header\s+"?cookie`,
+  'cookie:',
+  String.raw`\bstats\s+auth(?=\s)`,
+  String.raw`\b(?:pre)?setenv\s+\S+`,
+  String.raw`\btcp-check\s+send\S*`,
+];
+const AFTER_NAME = new RegExp(String.raw`((?:${NAMES.join('|')})[^\s:=,)]*[:=,)]*)(.*\S.*)$`, 'gim');
+/** Converters that are given a key (section 7.3.1). */
+const KEYED = /\b((?:hmac|jwt_verify\w*|aes_\w+)\()[^)]*/gi;
+/** https://user:password@host */
+const USER_INFO = /(:\/\/)[^\s/@]+@/g;
+const HIDDEN = '[hidden]';
 
 /** The operator's haproxy.cfg, for reading. */
 @Injectable()
@@ -37,5 +57,8 @@ export class ConfigTextService {
 
 /** Read-only callers may see the configuration, but not what would let them in somewhere. */
 export function withoutSecrets(text: string): string {
-  return text.replace(SECRETS, '$1[hidden]');
+  return text
+    .replace(AFTER_NAME, `$1 ${HIDDEN}`)
+    .replace(KEYED, `$1${HIDDEN}`)
+    .replace(USER_INFO, `$1${HIDDEN}@`);
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../common/errors.js';
+import { SharedRun } from '../common/shared-run.js';
 import { Settings } from '../settings/settings.js';
 import { checkConfiguration, type CheckResult } from './haproxy-binary.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
@@ -19,6 +20,8 @@ interface Control {
 @Injectable()
 export class HaproxyControlService implements Control {
   readonly #control: Control;
+  /** A check is a process that reads every certificate: who may only read must not be able to start a hundred. */
+  readonly #check = new SharedRun(() => this.#control.check());
 
   constructor(settings: Settings) {
     const { config, pools } = settings.files;
@@ -49,7 +52,7 @@ export class HaproxyControlService implements Control {
   }
 
   check(): Promise<CheckResult> {
-    return this.#control.check();
+    return this.#check.run();
   }
 
   reload(): Promise<ReloadResult> {

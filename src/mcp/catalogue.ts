@@ -48,5 +48,7 @@ export interface CatalogueResource {
 
 export interface CataloguePrompt {
   definition: Prompt;
+  /** The tools that it tells to call: without one of them it is of no use. */
+  needs?: readonly string[];
   render: (given: Record<string, string>, caller: Caller) => Promise<GetPromptResult>;
 }

@@ -33,7 +33,7 @@ export class Completer {
   async complete({ ref, argument }: CompletionRequest): Promise<CompleteResult> {
     const known =
       ref.type === 'ref/prompt'
-        ? this.prompts.list().some(({ name }) => name === ref.name)
+        ? this.prompts.has(ref.name)
         : this.resources.isTemplate(ref.uri) || this.resources.exists(ref.uri);
     if (!known)
       throw rpcError(INVALID_PARAMS, 'There is no such prompt or resource template to complete for.');

@@ -17,6 +17,7 @@ import {
   SubscribeRequestSchema,
   UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
 import type { Principal } from '../access/principal.js';
 import type { Caller } from './catalogue.js';
 import { McpMethods } from './mcp-methods.js';
@@ -45,6 +46,9 @@ type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 /** Makes the protocol side of one session, for the revisions from 2024-11-05 to 2025-11-25. */
 @Injectable()
 export class LegacyServerFactory {
+  /** Making one is most of what a session would cost, so all have the same; it holds answers to elicitations only. */
+  private readonly validator = new AjvJsonSchemaValidator();
+
   constructor(
     private readonly methods: McpMethods,
     private readonly updates: ResourceUpdates,
@@ -52,7 +56,11 @@ export class LegacyServerFactory {
 
   create(principal: Principal): Server {
     const { tools, caller, resources, prompts, completer } = this.methods;
-    const server = new Server(SERVER_INFO, { capabilities: CAPABILITIES, instructions: INSTRUCTIONS });
+    const server = new Server(SERVER_INFO, {
+      capabilities: CAPABILITIES,
+      instructions: INSTRUCTIONS,
+      jsonSchemaValidator: this.validator,
+    });
     let level = DEFAULT_LEVEL;
     server.setRequestHandler(SetLevelRequestSchema, ({ params }) => {
       level = params.level;
@@ -80,7 +88,7 @@ export class LegacyServerFactory {
     server.setRequestHandler(ReadResourceRequestSchema, async ({ params }, extra) => ({
       contents: [await resources.read(params.uri, callerOf(extra))],
     }));
-    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list() }));
+    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list(principal.readOnly) }));
     server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(extra)),
     );

@@ -2,7 +2,7 @@ import { All, Controller, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ChecksAccessItself } from '../access/access.guard.js';
+import { ChecksAccessItself } from '../access/access-rule.js';
 import { type Principal, principalOf } from '../access/principal.js';
 import { AppError } from '../common/errors.js';
 import { ModernEndpoint } from './modern-endpoint.service.js';

@@ -88,7 +88,7 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
     server.setRequestHandler('resources/read', async ({ params }, context) => ({
       contents: [await resources.read(params.uri, callerOf(context, principal))],
     }));
-    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list() }));
+    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list(principal.readOnly) }));
     server.setRequestHandler('prompts/get', ({ params }, context) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(context, principal)),
     );

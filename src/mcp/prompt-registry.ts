@@ -3,13 +3,14 @@ import type { GetPromptResult, Prompt } from '@modelcontextprotocol/sdk/types.js
 import type { Caller, CataloguePrompt } from './catalogue.js';
 import { PROMPTS, type WorkPrompt } from './prompts.js';
 import { INVALID_PARAMS, rpcError } from './rpc-error.js';
+import { ToolRegistry } from './tool-registry.js';
 
 /** The prompts: work that people do, written down as the steps that do it well. */
 @Injectable()
 export class PromptRegistry {
   private prompts: ReadonlyMap<string, CataloguePrompt> = new Map();
 
-  constructor() {
+  constructor(private readonly tools: ToolRegistry) {
     for (const prompt of PROMPTS) this.add(catalogued(prompt));
   }
 
@@ -17,14 +18,21 @@ export class PromptRegistry {
     this.prompts = new Map([...this.prompts, [prompt.definition.name, prompt]]);
   }
 
-  list(): Prompt[] {
-    return [...this.prompts.values()].map(({ definition }) => definition);
+  /** Those that can be followed with the tools that the caller has. */
+  list(readOnly: boolean): Prompt[] {
+    return [...this.prompts.values()]
+      .filter((prompt) => this.canFollow(prompt, readOnly))
+      .map(({ definition }) => definition);
+  }
+
+  has(name: string): boolean {
+    return this.prompts.has(name);
   }
 
   /** @throws Error with the JSON-RPC code -32602 where there is no such prompt, or an argument is missing */
   async get(name: string, given: Record<string, string>, caller: Caller): Promise<GetPromptResult> {
     const prompt = this.prompts.get(name);
-    if (!prompt)
+    if (!prompt || !this.canFollow(prompt, caller.principal.readOnly))
       throw rpcError(
         INVALID_PARAMS,
         `There is no prompt ${name.slice(0, 100)}; prompts/list shows those there are.`,
@@ -36,11 +44,19 @@ export class PromptRegistry {
       throw rpcError(INVALID_PARAMS, `${name} needs ${missing.map((argument) => argument.name).join(', ')}.`);
     return prompt.render(given, caller);
   }
+
+  private canFollow({ needs = [] }: CataloguePrompt, readOnly: boolean): boolean {
+    return needs.every((name) => {
+      const tool = this.tools.find(name);
+      return tool !== undefined && (tool.readOnly || !readOnly);
+    });
+  }
 }
 
 function catalogued({ render, ...definition }: WorkPrompt): CataloguePrompt {
   return {
     definition,
+    needs: render((name) => name).match(/\bhaproxy_[a-z_]+/g) ?? [],
     render: async (given) => ({
       description: definition.description,
       messages: [{ role: 'user', content: { type: 'text', text: render((name) => oneLine(given[name])) } }],

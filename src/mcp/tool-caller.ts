@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
-import { requireRight } from '../access/access.guard.js';
+import { requireRight } from '../access/access-rule.js';
 import { ChangeRecorder } from '../audit/change-recorder.js';
 import { AppError } from '../common/errors.js';
 import type { Operation } from '../common/operation.js';

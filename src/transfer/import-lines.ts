@@ -21,7 +21,7 @@ export async function* linesOf(content: Readable): AsyncGenerator<ImportLine> {
   let bytes = 0;
   let rest = '';
   // Left early, the request must still be answered: so the iterator does not destroy it.
-  for await (const chunk of content.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+  for await (const chunk of whole(content.iterator({ destroyOnReturn: false }))) {
     bytes += chunk.length;
     if (bytes > IMPORT_LIMIT)
       throw tooLarge(`An import may have at most ${IMPORT_LIMIT} bytes; send it in parts (mode=merge).`);
@@ -39,6 +39,15 @@ export async function* linesOf(content: Readable): AsyncGenerator<ImportLine> {
   }
   const last = parseLine(line + 1, rest + decode(decoder, line));
   if (last) yield last;
+}
+
+/** @throws AppError malformed_request where the sender hangs up in the middle */
+async function* whole(chunks: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
+  try {
+    yield* chunks as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new AppError('malformed_request', 'The body ended before all of it had arrived.', { cause: error });
+  }
 }
 
 function parseLine(line: number, text: string): ImportLine | undefined {

@@ -208,6 +208,31 @@ describe('the door', () => {
   });
 });
 
+it('logs wrong tokens with their source, and never the token', async () => {
+  const said: string[] = [];
+  const keep = (message: unknown) => void said.push(String(message));
+  const logger = { log: keep, error: keep, warn: keep, debug: keep, verbose: keep, fatal: keep };
+  const watched = await startFixture({ ...withTokens, logger });
+  const wrong = 'wrong-token-0123456789';
+  for (let attempt = 0; attempt < 9; attempt += 1)
+    await rawRequest({
+      port: watched.port,
+      method: 'POST',
+      path: `/mcp?x=${wrong}`,
+      headers: ['Host: localhost', `Authorization: Bearer ${wrong}`, 'X-Forwarded-For: 203.0.113.9'],
+      from: '127.0.6.1',
+    });
+  await watched.stop();
+  const lines = said.filter((line) => line.startsWith('Wrong token'));
+  // The first five, then the eighth; and so on by powers of two.
+  expect(lines).toEqual(
+    [1, 2, 3, 4, 5, 8].map(
+      (count) => `Wrong token from 127.0.6.1 for POST "/mcp" (${count} within a minute)`,
+    ),
+  );
+  for (const secret of [wrong, ADMIN, READER]) expect(said.join()).not.toContain(secret);
+});
+
 describe('the token file', () => {
   it('is made on the first start, for its owner only', async () => {
     const fresh = await startFixture();

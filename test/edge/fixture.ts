@@ -209,10 +209,7 @@ export const withTokens = { tokens: `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${RE
 
 /** The suite with the things above (or other modules), in a folder of its own, on a free port of 127.0.0.1. */
 export async function startFixture(
-  {
-    tokens,
-    modules = [ThingsModule],
-  }: { tokens?: string; modules?: NonNullable<AppOptions['modules']> } = {},
+  { tokens, modules = [ThingsModule], ...options }: AppOptions & { tokens?: string } = {},
   env: Record<string, string> = {},
 ): Promise<Running> {
   const home = await mkdtemp(join(tmpdir(), 'suite-edge-'));
@@ -232,10 +229,12 @@ export async function startFixture(
     ...env,
   });
   const tidy = () => rm(home, { recursive: true, force: true });
-  const app = await startApp(settings, { modules, logger: false }).catch(async (error: unknown) => {
-    await tidy();
-    throw error;
-  });
+  const app = await startApp(settings, { logger: false, ...options, modules }).catch(
+    async (error: unknown) => {
+      await tidy();
+      throw error;
+    },
+  );
   const stop = async () => {
     await app.close();
     await tidy();

@@ -236,12 +236,12 @@ describe('the transport', () => {
 
   it('keeps the number of sessions bounded, and the newest ones', async () => {
     let id = '';
-    for (let count = 0; count < 300; count += 1) id = await openSession();
+    for (let count = 0; count < MAX_SESSIONS + 10; count += 1) id = await openSession();
     expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
     const newest = await post({ jsonrpc: '2.0', id: 2, method: 'ping' }, { 'mcp-session-id': id });
     expect(newest.status).toBe(200);
     await newest.text();
-  });
+  }, 120_000);
 
   it('stops with a client listening and a call under way', async () => {
     const other = await startFixture(withTokens);
@@ -258,7 +258,8 @@ describe('the transport', () => {
     const { cancelled } = other.app.get(ThingsService, { strict: false });
     const started = performance.now();
     await other.stop();
-    expect(performance.now() - started).toBeLessThan(8000);
+    // Well before the process would end itself (STOP_MS in main.ts), on a busy machine too.
+    expect(performance.now() - started).toBeLessThan(20_000);
     await expect(cancelled).resolves.toBeUndefined();
     await listening.close();
   });

@@ -65,6 +65,14 @@ describe('REST', () => {
     ['POST', '/api/v1/things/a.example', '"x"', 422, 'validation_failed'],
     ['POST', '/api/v1/things/a.example', '{"domain":"b.example"}', 422, 'validation_failed'],
     ['POST', '/api/v1/things/a.example', '{"parts":"[]"}', 422, 'validation_failed'],
+    // As deep as a body of this size can be.
+    [
+      'POST',
+      '/api/v1/things/a.example',
+      `{"parts":${'['.repeat(500_000)}${']'.repeat(500_000)}}`,
+      422,
+      'validation_failed',
+    ],
     ['POST', '/api/v1/things/a.example', '{bad', 400, 'malformed_request'],
     ['POST', '/api/v1/things/a.example', '{"__proto__":{}}', 400, 'malformed_request'],
     [

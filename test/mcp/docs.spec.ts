@@ -25,7 +25,7 @@ it('names what there is', () => {
     ...resources.templates().map(({ uriTemplate }) => uriTemplate),
   ];
   for (const uri of uris) expect(text).toContain(`\`${uri}\``);
-  for (const { name } of prompts.list()) expect(text).toContain(`\`${name}\``);
+  for (const { name } of prompts.list(false)) expect(text).toContain(`\`${name}\``);
 });
 
 it('shows configurations that are JSON', () => {

@@ -10,6 +10,7 @@ import formats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
+import { everythingIn } from '../kit/everything.js';
 import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
 import { oldestHaproxy } from '../kit/haproxy-versions.js';
 import { type Pebble, startPebble } from '../kit/pebble.js';
@@ -115,6 +116,20 @@ async function callAll(call: Call): Promise<void> {
   expect(called).toEqual(new Set(tools.map(({ name }) => name)));
 }
 
+/** What the call is about to do is told, and nothing is done: not in HAProxy, not in any file. */
+async function tryDry(name: string, given: Arguments): Promise<void> {
+  const socket = lab.env['HAPROXY_SOCKET'] ?? '';
+  const before = await everythingIn(lab.home, socket);
+  const result = (await client.callTool({
+    name,
+    arguments: { ...given, dry_run: true },
+  })) as CallToolResult;
+  expect(result.isError, `${name}: ${JSON.stringify(result.content)}`).not.toBe(true);
+  holdToSchema(name, result);
+  expect(result.structuredContent, name).toMatchObject({ dry_run: true, plan: expect.any(Array) as unknown });
+  expect(await everythingIn(lab.home, socket), name).toEqual(before);
+}
+
 function holdToSchema(name: string, { structuredContent, content }: CallToolResult): void {
   const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
   expect(ajv.validate(schema, structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
@@ -123,10 +138,12 @@ function holdToSchema(name: string, { structuredContent, content }: CallToolResu
 }
 
 describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
-  it('answers as its schema says in the revisions with sessions', async () => {
-    await callAll(
-      async (name, given) => (await client.callTool({ name, arguments: given })) as CallToolResult,
-    );
+  it('answers as its schema says in the revisions with sessions, and tells before what would change', async () => {
+    await callAll(async (name, given) => {
+      if (tools.find((tool) => tool.name === name)?.annotations?.readOnlyHint === false)
+        await tryDry(name, given);
+      return (await client.callTool({ name, arguments: given })) as CallToolResult;
+    });
   });
 
   it('answers as its schema says in the revision without', async () => {

@@ -171,7 +171,8 @@ describe('the 2026-07-28 revision on the same path', () => {
     const { cancelled } = other.app.get(ThingsService, { strict: false });
     const started = performance.now();
     await other.stop();
-    expect(performance.now() - started).toBeLessThan(8000);
+    // Well before the process would end itself (STOP_MS in main.ts), on a busy machine too.
+    expect(performance.now() - started).toBeLessThan(20_000);
     await until(() => cancelled.then(() => true));
   });
 });

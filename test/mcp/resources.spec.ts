@@ -3,6 +3,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventData } from '../../src/mcp/stdio/event-stream.js';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { until } from '../kit/poll.js';
@@ -10,12 +11,13 @@ import { until } from '../kit/poll.js';
 let lab: CertificateLab;
 let backend: Backend;
 let client: Client;
+let authorization: string;
 
 beforeAll(async () => {
   backend = await startBackend('one');
   lab = await CertificateLab.start();
   const tokens = await readFile(lab.settings.files.token, 'utf8');
-  const authorization = `Bearer ${/^MCP_TOKEN=(\S+)$/m.exec(tokens)?.[1]}`;
+  authorization = `Bearer ${/^MCP_TOKEN=(\S+)$/m.exec(tokens)?.[1]}`;
   client = new Client({ name: 'test', version: '1' });
   const requestInit = { headers: { authorization } };
   await client.connect(new StreamableHTTPClientTransport(new URL(`${lab.url}/mcp`), { requestInit }));
@@ -95,6 +97,54 @@ describe('resources, on a real HAProxy', () => {
     await client.callTool({ name: 'haproxy_remove_domain', arguments: { domain: 'a.example' } });
     await until(() => told.size > 0);
     expect(told).toEqual(new Set(['haproxy://state']));
+  });
+});
+
+describe('listening since 2026-07-28, on a real HAProxy', () => {
+  it('tells of what a change over REST, and one over MCP, has changed', async () => {
+    const gone = new AbortController();
+    const method = 'subscriptions/listen';
+    const uris = ['haproxy://state', 'haproxy://domains/l.example', 'haproxy://domains/other.example'];
+    const response = await fetch(`${lab.url}/mcp`, {
+      method: 'POST',
+      headers: {
+        authorization,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': method,
+      },
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        method,
+        params: {
+          notifications: { resourceSubscriptions: uris },
+          _meta: {
+            'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+            'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
+            'io.modelcontextprotocol/clientCapabilities': {},
+          },
+        },
+      }),
+      signal: gone.signal,
+    });
+    const events = eventData(response.body!);
+    const next = async () => {
+      const { value } = await events.next();
+      const { params } = JSON.parse(String(value)) as { params?: { uri?: string } };
+      return params?.uri;
+    };
+    await next();
+    const told = new Set<string | undefined>();
+    await lab.api('POST', '/domains', { domain: 'L.example' });
+    for (const _ of uris.slice(0, 2)) told.add(await next());
+    expect(told).toEqual(new Set(uris.slice(0, 2)));
+    told.clear();
+    await client.callTool({ name: 'haproxy_remove_domain', arguments: { domain: 'l.example' } });
+    for (const _ of uris.slice(0, 2)) told.add(await next());
+    expect(told).toEqual(new Set(uris.slice(0, 2)));
+    gone.abort();
   });
 });
 

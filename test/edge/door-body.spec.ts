@@ -1,0 +1,176 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+import { rawExchange, rawRequest } from './raw-http.js';
+import { type Route, routesOf } from './routes.js';
+
+/** Answered to anybody. */
+const OPEN = new Set(['/healthz', '/readyz']);
+/** What reads although its method says nothing of it: everything else but GET and HEAD changes something. */
+const READS = new Set([
+  'POST /api/v1/configuration/check',
+  'POST /api/v1/domains/:domain/servers/:slot/wait-drain',
+]);
+/** More than anything here reads, so that only an answer before the body can be an answer. */
+const ANNOUNCED = 2 ** 31;
+
+let suite: Running;
+let routes: Route[];
+beforeAll(async () => {
+  suite = await startFixture({ ...withTokens, requestTimeoutMs: 500 });
+  routes = routesOf(suite.app);
+});
+afterAll(() => suite.stop());
+
+const pathOf = ({ url }: Route) =>
+  url.replace(':domain', 'a.example').replace(':slot', '1').replace(':id', 'none').replace('*', 'x');
+
+const bearer = (token: string) => [`Authorization: Bearer ${token}`];
+/** The head of a request whose body never comes. */
+const announce = ({ method, url }: Route, headers: readonly string[]) =>
+  rawRequest({
+    port: suite.port,
+    method,
+    path: pathOf({ method, url }),
+    headers: [
+      'Host: localhost',
+      'Content-Type: application/json',
+      `Content-Length: ${ANNOUNCED}`,
+      ...headers,
+    ],
+  });
+
+async function answersOf(
+  asked: readonly Route[],
+  headers: readonly string[],
+): Promise<Record<string, number>> {
+  const answers = asked.map(async (route) => {
+    const { status, head } = await announce(route, headers);
+    if (status === 401 || status === 403 || status === 404) expect(head).toContain('connection: close');
+    return [`${route.method} ${route.url}`, status] as const;
+  });
+  return Object.fromEntries(await Promise.all(answers));
+}
+
+const allOf = (asked: readonly Route[], status: number) =>
+  Object.fromEntries(asked.map(({ method, url }) => [`${method} ${url}`, status]));
+
+const isReading = ({ method, url }: Route) =>
+  method === 'GET' || method === 'HEAD' || url === '/mcp' || READS.has(`${method} ${url}`);
+
+describe('every route there is', () => {
+  it('is known here, with those of Swagger and MCP', () => {
+    const known = routes.map(({ method, url }) => `${method} ${url}`);
+    expect(known.length).toBeGreaterThan(50);
+    for (const route of [
+      'GET /docs',
+      'GET /docs/swagger-ui-init.js',
+      'GET /openapi.json',
+      'GET /metrics',
+      'POST /mcp',
+      'POST /api/v1/import',
+      'GET /api/v1/audit',
+      'PUT /api/v1/domains/:domain/servers/:slot/weight',
+      ...READS,
+    ])
+      expect(known).toContain(route);
+  });
+
+  it('answers nobody without a token, before a body is read', async () => {
+    const closed = routes.filter(({ url }) => !OPEN.has(url));
+    expect(routes.length - closed.length).toBe(4);
+    await expect(answersOf(closed, [])).resolves.toEqual(allOf(closed, 401));
+  });
+
+  it('holds the read-only token to what reads, before a body is read', async () => {
+    const changing = routes.filter((route) => !isReading(route));
+    expect(changing.length).toBeGreaterThan(15);
+    await expect(answersOf(changing, bearer(READER))).resolves.toEqual(allOf(changing, 403));
+  });
+
+  it('is open to the read-only token where it reads', async () => {
+    const asked = routes.filter((route) => isReading(route) && !OPEN.has(route.url));
+    for (const { method, url } of asked) {
+      const path = pathOf({ method, url });
+      const headers = ['Host: localhost', ...bearer(READER)];
+      const { status } = await rawRequest({ port: suite.port, method, path, headers });
+      expect([401, 403], `${method} ${url}`).not.toContain(status);
+    }
+  });
+
+  it('is not there under any other method, and no body is read to say so', async () => {
+    const nothing = [
+      { method: 'POST', url: '/nothing' },
+      { method: 'PATCH', url: '/api/v1/domains' },
+      { method: 'POST', url: '/healthz' },
+    ];
+    await expect(answersOf(nothing, [])).resolves.toEqual(allOf(nothing, 404));
+  });
+});
+
+describe('a client that asks whether to send its body', () => {
+  const ask = (path: string, headers: readonly string[]) =>
+    rawExchange({
+      port: suite.port,
+      text: [
+        `POST ${path} HTTP/1.1`,
+        'Host: localhost',
+        'Content-Type: application/json',
+        'Content-Length: 2',
+        'Expect: 100-continue',
+        ...headers,
+        '',
+        '',
+      ].join('\r\n'),
+    });
+
+  it.each([
+    ['no token', '/api/v1/import', [], 401],
+    ['the read-only token', '/api/v1/import', bearer(READER), 403],
+    ['no such path', '/nothing', bearer(ADMIN), 404],
+    ['a foreign Origin', '/api/v1/import', [...bearer(ADMIN), 'Origin: https://evil.example'], 403],
+  ])('is told no at once: %s', async (_, path, headers, status) => {
+    expect(await ask(path, headers)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
+
+  it.each([
+    ['/api/v1/import', ADMIN],
+    ['/mcp', READER],
+  ])('is told to go on where it may: %s', async (path, token) => {
+    expect(await ask(path, bearer(token))).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\n/);
+  });
+});
+
+describe('a slow client', () => {
+  /** A byte every few milliseconds, until the other side has had enough; what it said then. */
+  const trickle = (head: string) =>
+    new Promise<string>((resolve) => {
+      let received = '';
+      const socket = connect(suite.port, '127.0.0.1', () => socket.write(head));
+      const dripping = setInterval(() => socket.write('x'), 20);
+      socket.on('data', (chunk: Buffer) => {
+        received += chunk.toString();
+      });
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        clearInterval(dripping);
+        resolve(received);
+      });
+    });
+  const lines = (...more: string[]) => ['POST /mcp HTTP/1.1', 'Host: localhost', ...more].join('\r\n');
+
+  it.each([
+    ['headers', lines('X-Slow: ')],
+    ['a body', lines(...bearer(ADMIN), 'Content-Type: application/json', 'Content-Length: 1000000', '', '{')],
+  ])('is hung up on, by time and not by patience: %s', async (_, head) => {
+    expect(await trickle(head)).toMatch(/^HTTP\/1\.1 408 [^]*took too long/);
+  });
+});
+
+it('judges each request of a connection by itself', async () => {
+  const request = (more: readonly string[]) =>
+    ['GET /api/v1/things HTTP/1.1', 'Host: localhost', ...more, '', ''].join('\r\n');
+  const text = request(bearer(ADMIN)) + request([]) + request([...bearer(READER), 'Connection: close']);
+  const statuses = [...(await rawExchange({ port: suite.port, text })).matchAll(/HTTP\/1\.1 (\d{3}) /g)];
+  expect(statuses.map(([, status]) => status)).toEqual(['200', '401', '200']);
+});

@@ -1,0 +1,61 @@
+import { appendFile, chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { until } from '../kit/poll.js';
+import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+
+let folder: string;
+let suite: Running;
+let log = '';
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'readers-'));
+  // Stands for a check that takes its time, and counts how often it is asked for.
+  const program = join(folder, 'haproxy');
+  await appendFile(join(folder, 'runs'), '');
+  await writeFile(program, `#!/bin/sh\necho run >> ${join(folder, 'runs')}\nsleep 0.3\n`);
+  await chmod(program, 0o755);
+  const keep = (...parts: unknown[]) => {
+    log += `${parts.map(String).join(' ')}\n`;
+  };
+  const logger = { log: keep, error: keep, warn: keep, debug: keep, verbose: keep, fatal: keep };
+  suite = await startFixture({ ...withTokens, logger }, { HAPROXY_BIN: program });
+});
+afterAll(async () => {
+  await suite.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+it('starts one check of the configuration at a time, however many ask for one', async () => {
+  const headers = { authorization: `Bearer ${READER}` };
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, async () => {
+      const response = await fetch(`${suite.url}/api/v1/configuration/check`, { method: 'POST', headers });
+      return [response.status, ((await response.json()) as { valid: boolean }).valid];
+    }),
+  );
+  expect(new Set(answers.map(String))).toEqual(new Set(['200,true']));
+  const runs = (await readFile(join(folder, 'runs'), 'utf8')).trim().split('\n');
+  expect(runs.length).toBeLessThan(10);
+});
+
+it('takes a caller who hangs up in the middle of an import for no fault of the suite', async () => {
+  const head = `POST /api/v1/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ADMIN}\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n`;
+  const socket = connect(suite.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  await new Promise<void>((resolve) => {
+    socket.write(`${head}{"domain":"a.example"}\n`, () => resolve());
+  });
+  const file = join(suite.home, 'data/audit.jsonl');
+  socket.end();
+  socket.destroy();
+  const line = await until(
+    async () => (await readFile(file, 'utf8')).split('\n').find((text) => text.includes('import')),
+    {
+      what: 'the line of the audit log',
+    },
+  );
+  expect(JSON.parse(line)).toMatchObject({ operation: 'haproxy_import', outcome: 'malformed_request' });
+  expect(log).not.toContain('fault of the suite');
+});

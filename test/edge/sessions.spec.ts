@@ -1,0 +1,78 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { expect, it, vi } from 'vitest';
+import { MAX_SESSIONS, SessionStore } from '../../src/mcp/session-store.js';
+import { ADMIN, type Running, startFixture, withTokens } from './fixture.js';
+
+const HEADERS = {
+  authorization: `Bearer ${ADMIN}`,
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+};
+const INITIALIZE = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+});
+const PING = JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'ping' });
+
+async function begin({ url }: Running): Promise<{ status: number; id: string }> {
+  const response = await fetch(`${url}/mcp`, { method: 'POST', headers: HEADERS, body: INITIALIZE });
+  await response.text();
+  return { status: response.status, id: response.headers.get('mcp-session-id') ?? '' };
+}
+
+async function send({ url }: Running, id: string): Promise<Response> {
+  const headers = { ...HEADERS, 'mcp-session-id': id };
+  const response = await fetch(`${url}/mcp`, { method: 'POST', headers, body: PING });
+  await response.text();
+  return response;
+}
+
+/** Bytes that are in use and not only waiting to be collected. */
+function heapUsed(): number {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  return process.memoryUsage().heapUsed;
+}
+
+it('answers after 10,000 sessions were opened and left, of which it keeps a few and remembers none', async () => {
+  const suite = await startFixture(withTokens);
+  const open = async () => (await begin(suite)).status;
+  let few = 0;
+  for (let opened = 0; opened < 10_000; opened += 50) {
+    expect(new Set(await Promise.all(Array.from({ length: 50 }, open)))).toEqual(new Set([200]));
+    if (opened === 1000) few = heapUsed();
+  }
+  // A session that were kept somewhere would be some ten kilobytes.
+  expect(heapUsed() - few).toBeLessThan(16 * 1024 * 1024);
+  expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
+  expect((await send(suite, (await begin(suite)).id)).status).toBe(200);
+  await suite.stop();
+}, 300_000);
+
+it('closes sessions that nobody has used for half an hour, but none that somebody listens to', async () => {
+  vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+  const other = await startFixture(withTokens);
+  try {
+    const sessions = other.app.get(SessionStore, { strict: false });
+    const [left, listening] = [(await begin(other)).id, (await begin(other)).id];
+    const gone = new AbortController();
+    const stream = await fetch(`${other.url}/mcp`, {
+      headers: { ...HEADERS, 'mcp-session-id': listening },
+      signal: gone.signal,
+    });
+    expect(stream.status).toBe(200);
+    vi.advanceTimersByTime(29 * 60_000);
+    expect(sessions.size).toBe(2);
+    vi.advanceTimersByTime(3 * 60_000);
+    expect(sessions.size).toBe(1);
+    expect((await send(other, left)).status).toBe(404);
+    expect((await send(other, listening)).status).toBe(200);
+    gone.abort();
+  } finally {
+    vi.useRealTimers();
+    await other.stop();
+  }
+});

@@ -1,0 +1,129 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Field, rawH2 } from './edge/raw-h2.js';
+import { makeCertificate } from './kit/certificates.js';
+import { freePort } from './kit/free-port.js';
+import { haproxyVersions } from './kit/haproxy-versions.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const HOST = 'mcp.example.com';
+const INITIALIZE = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+});
+
+describe.each(haproxyVersions())(
+  'the suite under MCP_PUBLIC_HOST, over HTTP/2 through HAProxy $version',
+  (binary) => {
+    let home: Home;
+    let suite: Suite;
+    let port: number;
+    let token: string;
+
+    beforeAll(async () => {
+      port = await freePort();
+      home = await makeHome(binary, {
+        MCP_PUBLIC_HOST: HOST,
+        HAPROXY_HTTPS_BIND: `127.0.0.1:${port}`,
+        TRUSTED_NETWORKS: '127.0.0.0/8',
+      });
+      const { pem } = await makeCertificate(home.path, { names: [HOST] });
+      await writeFile(join(home.path, 'certs', `${HOST}.pem`), pem, { mode: 0o600 });
+      suite = await Suite.start(home);
+      token = await suite.token();
+      await suite.api('POST', '/domains', { domain: 'kept.example' });
+    });
+    afterAll(async () => {
+      await suite.stop();
+      await home.remove();
+    });
+
+    const send = (fields: readonly Field[], body?: string) =>
+      rawH2({ port, servername: HOST, fields, ...(body !== undefined && { body }) });
+    const head = (
+      { method = 'POST', path = '/mcp', authority = HOST, scheme = 'https' },
+      more: readonly Field[] = [],
+    ): Field[] => [
+      [':method', method],
+      [':scheme', scheme],
+      [':path', path],
+      [':authority', authority],
+      ['authorization', `Bearer ${token}`],
+      ['content-type', 'application/json'],
+      ['accept', 'application/json, text/event-stream'],
+      ...more,
+    ];
+    const smuggled = () =>
+      `DELETE /api/v1/domains/kept.example HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+
+    it('speaks MCP to who has a token, and only over TLS', async () => {
+      expect(await send(head({}), INITIALIZE)).toContain('"serverInfo"');
+      const without = head({}).filter(([name]) => name !== 'authorization');
+      expect(await send(without, INITIALIZE)).toContain('"unauthorized"');
+      const plain = await get(home.httpPort, HOST, '/mcp', { authorization: `Bearer ${token}` });
+      expect(plain).toMatchObject({ status: 403, body: 'Use https: a token is sent here.' });
+    });
+
+    it.each<[string, () => readonly Field[]]>([
+      ['a length of nothing', () => head({}, [['content-length', '0']])],
+      ['a length that is too short', () => head({}, [['content-length', '4']])],
+      [
+        'two lengths',
+        () =>
+          head({}, [
+            ['content-length', '0'],
+            ['content-length', '300'],
+          ]),
+      ],
+      ['a signed length', () => head({}, [['content-length', '+0']])],
+      ['chunks', () => head({}, [['transfer-encoding', 'chunked']])],
+      [
+        'chunks and a length',
+        () =>
+          head({}, [
+            ['transfer-encoding', 'chunked'],
+            ['content-length', '5'],
+          ]),
+      ],
+      ['chunks by a line break in a value', () => head({}, [['x', 'y\r\ntransfer-encoding: chunked']])],
+      ['chunks by a line feed in a value', () => head({}, [['x', 'y\ntransfer-encoding: chunked']])],
+      ['a request in a value', () => head({}, [['x', `y\r\n\r\n${smuggled()}`]])],
+      ['a request in a name', () => head({}, [[`x: y\r\n\r\n${smuggled()}`, 'z']])],
+      ['a name with a colon', () => head({}, [['transfer-encoding: chunked', 'z']])],
+      ['a name in upper case', () => head({}, [['Transfer-Encoding', 'chunked']])],
+      ['a zero byte', () => head({}, [['x', 'y\0']])],
+      [
+        'a request in the path',
+        () => head({ path: `/mcp HTTP/1.1\r\nHost: ${HOST}\r\n\r\n${smuggled()}GET /mcp` }),
+      ],
+      ['a request in the method', () => head({ method: `${smuggled()}POST` })],
+      ['a request in the authority', () => head({ authority: `${HOST}\r\n\r\n${smuggled()}` })],
+      ['a request in the scheme', () => head({ scheme: `https://localhost/\r\n\r\n${smuggled()}` })],
+      ['a target in the scheme', () => head({ scheme: 'http://localhost/api/v1/domains/kept.example?' })],
+      ['a method with a target', () => head({ method: 'DELETE /api/v1/domains/kept.example' })],
+      ['another host beside the authority', () => head({ method: 'DELETE' }, [['host', 'localhost']])],
+      ['two paths', () => head({ method: 'DELETE' }, [[':path', '/api/v1/domains/kept.example']])],
+      ['a route that is not shown', () => head({ method: 'DELETE', path: '/api/v1/domains/kept.example' })],
+      [
+        'an upgrade',
+        () =>
+          head({}, [
+            ['connection', 'upgrade'],
+            ['upgrade', 'h2c'],
+          ]),
+      ],
+      ['a tunnel', () => [[':method', 'CONNECT'], [':protocol', 'websocket'], ...head({}).slice(1)]],
+    ])('keeps a request inside a request from being one: %s', async (_, fields) => {
+      const bodies = [smuggled(), `0\r\n\r\n${smuggled()}`];
+      const answers = await Promise.all(bodies.map((body) => send(fields(), body)));
+      expect(answers.join()).not.toContain('pool_freed');
+      expect((await suite.api('GET', '/domains?search=kept')).body).toMatchObject({ total: 1 });
+      const audit = await readFile(join(home.path, 'data/audit.jsonl'), 'utf8');
+      expect(audit).not.toContain('haproxy_remove_domain');
+    });
+  },
+);
