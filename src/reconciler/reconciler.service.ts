@@ -10,6 +10,7 @@ import { inverse } from '../persistence/state-changes.js';
 import type { Pool, State, StateChange } from '../persistence/state.js';
 import { Settings } from '../settings/settings.js';
 import { FirstStart } from './adoption.js';
+import { Debt } from './debt.js';
 import { compareRouting, type Difference } from './drift.js';
 import { Leftovers } from './leftovers.js';
 import { PoolPolicy } from './pool-policy.js';
@@ -28,8 +29,7 @@ export class ReconcilerService implements RoutingTarget {
   #process: ProcessIdentity | undefined;
   /** The process that last had the whole desired state. */
   #restored: ProcessIdentity | undefined;
-  /** What changes touched that failed half-way: HAProxy may have a part of them still. */
-  readonly #owed = { pools: new Set<string>(), domains: new Set<string>() };
+  readonly #debt = new Debt();
   #restoreCertificates: () => Promise<number> = async () => 0;
   #unservedCertificates: () => Promise<string[]> = async () => [];
   readonly #first: FirstStart;
@@ -55,7 +55,7 @@ export class ReconcilerService implements RoutingTarget {
 
   /** Whether HAProxy is known to have the desired state; false asks for a restore. */
   get inStep(): boolean {
-    return this.#view !== undefined && this.#owed.pools.size + this.#owed.domains.size === 0;
+    return this.#view !== undefined && this.#debt.isPaid;
   }
 
   /** Whether it was this process that last had the whole desired state. Undefined before the first restore. */
@@ -110,7 +110,7 @@ export class ReconcilerService implements RoutingTarget {
     } catch (error) {
       this.forget();
       if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') {
-        this.#owe(change);
+        this.#debt.owe(change);
         throw error;
       }
       await this.#applyAfterLook(change, before);
@@ -129,11 +129,6 @@ export class ReconcilerService implements RoutingTarget {
         );
       view = await this.#look(before.routing());
     }
-  }
-
-  #owe(change: StateChange): void {
-    for (const pool of change.pools.keys()) this.#owed.pools.add(pool);
-    for (const domain of change.domains.keys()) this.#owed.domains.add(domain);
   }
 
   /**
@@ -190,11 +185,7 @@ export class ReconcilerService implements RoutingTarget {
       await this.restore();
       return;
     }
-    const owed: StateChange = {
-      pools: new Map([...this.#owed.pools].map((name) => [name, state.pool(name)])),
-      domains: new Map([...this.#owed.domains].map((domain) => [domain, state.poolOf(domain)])),
-    };
-    if (await this.#advance(owed, view)) this.#paid();
+    if (await this.#advance(this.#debt.asChange(state), view)) this.#debt.pay();
   }
 
   /**
@@ -228,7 +219,7 @@ export class ReconcilerService implements RoutingTarget {
       );
     const certificates = await this.#restoreCertificates();
     this.#restored = view.process;
-    this.#paid();
+    this.#debt.pay();
     const report = {
       ...countTouched(steps),
       certificates,
@@ -248,7 +239,7 @@ export class ReconcilerService implements RoutingTarget {
       this.forget();
       await this.#revert(change, before).catch((failure: unknown) => {
         this.forget();
-        this.#owe(change);
+        this.#debt.owe(change);
         this.#logger.error(`HAProxy was not put back after a refused change: ${messageOf(failure)}`);
       });
       throw error;
@@ -287,11 +278,6 @@ export class ReconcilerService implements RoutingTarget {
       this.forget();
       throw error;
     }
-  }
-
-  #paid(): void {
-    this.#owed.pools.clear();
-    this.#owed.domains.clear();
   }
 
   async #look(desired: Routing): Promise<RoutingView> {
