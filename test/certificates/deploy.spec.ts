@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { type MadeCertificate, makeCertificate, makeExpiredCertificate } from '../kit/certificates.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { until } from '../kit/poll.js';
 import { filesBelow } from '../kit/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 import { toolPath } from '../kit/tool-path.js';
@@ -161,8 +160,8 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
   });
 
   it(
-    '100 swaps under load: no failed handshake, the new one within a second of each answer',
-    { timeout: 120_000 },
+    '100 swaps under load: no failed handshake, the new one with the first after each answer',
+    { timeout: 300_000 },
     async () => {
       const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
       expect((await load('swap.test', { pem: pair[0].pem })).status).toBe(200);
@@ -196,18 +195,14 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
         }
       };
       const clients = [client(), client(), client()];
-      let slowest = 0;
       for (let swap = 1; swap <= 100; swap += 1) {
         const { body } = await load('swap.test', { pem: pair[swap % 2]?.pem });
-        const answered = performance.now();
-        await until(async () => (await lab.servedSerial('swap.test')) === body['serial'], { timeout: 1000 });
-        slowest = Math.max(slowest, performance.now() - answered);
+        expect(await lab.servedSerial('swap.test')).toBe(body['serial']);
       }
       over.abort();
       await Promise.all(clients);
       expect(failures).toEqual([]);
       expect(requests).toBeGreaterThan(200);
-      expect(slowest).toBeLessThan(1000);
     },
   );
 });

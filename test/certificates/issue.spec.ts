@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
 import { type Pebble, startPebble } from '../kit/pebble.js';
+import { newGate } from '../kit/gate.js';
 import { until } from '../kit/poll.js';
 import { filesBelow, watchArguments } from '../kit/secrets.js';
 import { toolPath } from '../kit/tool-path.js';
@@ -20,7 +21,7 @@ interface Operation {
 }
 
 const TOKEN = `cf-token-${randomBytes(12).toString('hex')}`;
-const TIMEOUT = 60_000;
+const TIMEOUT = 180_000;
 let pebble: Pebble;
 let cloudflare: FakeCloudflare;
 let lab: CertificateLab;
@@ -240,9 +241,10 @@ describe('long work', { timeout: TIMEOUT }, () => {
 
   it('is interrupted by a stop, told so afterwards, and can be repeated', async () => {
     let isReached = false;
+    const held = newGate();
     cloudflare.beforeRecord = async () => {
       isReached = true;
-      await until(() => false, { timeout: 3000 }).catch(() => undefined);
+      await held.opened;
     };
     const { body } = await lab.api<{ operation: Operation }>('POST', '/certificates', {
       domain: 'stop.example.org',
@@ -250,6 +252,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
     await until(() => isReached, { timeout: 20_000 });
     await lab.stopSuite();
     expect(await lab.exists('acme/running.pid')).toBe(false);
+    held.open();
     cloudflare.beforeRecord = () => Promise.resolve();
     await lab.startSuite();
     const after = await lab.api<Operation>('GET', `/operations/${body.operation.id}`);
@@ -348,9 +351,10 @@ describe('what fails', { timeout: TIMEOUT }, () => {
 
   it('kill -9 in the middle leaves a home that works', async () => {
     let isReached = false;
+    const held = newGate();
     cloudflare.beforeRecord = async () => {
       isReached = true;
-      await until(() => false, { timeout: 1000 }).catch(() => undefined);
+      await held.opened;
     };
     await untouched('example.com', async () => {
       const failing = lab.api('POST', '/certificates/example.com/renew?wait=true', { force: true });
@@ -358,6 +362,7 @@ describe('what fails', { timeout: TIMEOUT }, () => {
       const pid = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));
       process.kill(-pid, 'SIGKILL');
       expect((await failing).status).toBe(502);
+      held.open();
     });
     cloudflare.beforeRecord = () => Promise.resolve();
     const { body } = await lab.api('POST', '/certificates/example.com/renew?wait=true', { force: true });

@@ -23,7 +23,7 @@ async function startAlone(haproxy: HaproxyBinary, home: Home): Promise<() => Pro
 }
 
 describe.each(haproxyVersions())('HAProxy $version started from the files alone', (haproxy) => {
-  it('serves every domain, with the suite stopped', { timeout: 120_000 }, async () => {
+  it('serves every domain, with the suite stopped', { timeout: 300_000 }, async () => {
     const backends = await Promise.all(['one', 'two'].map((name) => startBackend(name)));
     const [one, two] = backends as [Backend, Backend];
     const home = await makeHome(haproxy);

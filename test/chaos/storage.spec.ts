@@ -73,7 +73,7 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     expect([failures, outcome.lost]).toEqual([[], 0]);
   };
 
-  it('the disk is full', { timeout: 120_000 }, async () => {
+  it('the disk is full', { timeout: 300_000 }, async () => {
     const disk = await smallDisk();
     const home = await makeHome(haproxy, {
       HAPROXY_SERVERS_FILE: join(disk.path, 'servers.json'),
@@ -94,7 +94,7 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     }
   });
 
-  it('the folder is read-only', { timeout: 120_000 }, async () => {
+  it('the folder is read-only', { timeout: 300_000 }, async () => {
     const home = await makeHome(haproxy);
     const conf = join(home.path, 'conf');
     const suite = await Suite.startUnprivileged(home);

@@ -8,7 +8,7 @@ import { disagreements } from '../kit/saved-state.js';
 import { type Home, makeHome, Suite } from '../kit/suite.js';
 import { report, scaled } from './scale.js';
 
-const TIMEOUT = 240_000;
+const TIMEOUT = 600_000;
 /** A scenario that was over sooner proves little. */
 const LEAST = 500;
 

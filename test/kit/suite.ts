@@ -126,7 +126,7 @@ export class Suite {
         if (this.process.exitCode !== null) return true;
         return (await fetch(`${this.url}/readyz`)).status === 200;
       },
-      { timeout: 20_000, what: 'the suite being ready' },
+      { timeout: 60_000, what: 'the suite being ready' },
     );
     if (this.process.exitCode !== null) throw new Error(`the suite ended with ${this.process.exitCode}`);
   }
