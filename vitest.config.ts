@@ -6,8 +6,9 @@ export default defineConfig({
     setupFiles: ['./vitest.setup.ts'],
     // Each end-to-end file starts real HAProxies; more files at once than cores only makes them slow.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Patience with a busy machine, not a promise: what is promised in time is measured by its own test.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     teardownTimeout: 10_000,
   },
 });

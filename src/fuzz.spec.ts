@@ -70,8 +70,8 @@ async function commandsFor(work: () => Promise<Draft>): Promise<string[] | undef
   try {
     const draft = await work();
     const { from, to } = new RoutingView(NOTHING, NOTHING).sidesOf(draft);
-    const rounds = roundsOf(plan(from, to), '/opt/haproxy/conf/domains.map');
-    return rounds.flatMap((round) => round.commands.map(({ command }) => command.text));
+    const rounds = [...roundsOf(plan(from, to), '/opt/haproxy/conf/domains.map')];
+    return rounds.flatMap((round) => [...round.commands].map(({ command }) => command.text));
   } catch (error) {
     expect(error).toBeInstanceOf(AppError);
     return undefined;

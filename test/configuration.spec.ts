@@ -80,7 +80,6 @@ describe.each(haproxyVersions())('the configuration of HAProxy $version', (hapro
     const pid = Number((await readFile(join(home.path, 'run/haproxy.pid'), 'utf8')).trim().split('\n')[0]);
     process.kill(pid, 'SIGUSR2');
     await until(() => suite.output.includes('HAProxy is a new process'), {
-      timeout: 5000,
       what: 'the reload being noticed',
     });
     await until(async () => {

@@ -1,4 +1,4 @@
-import { chmod, chown, readFile, readdir } from 'node:fs/promises';
+import { chmod, readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/fake-runtime-api.js';
@@ -132,20 +132,10 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
 
 describe('a state folder that cannot be written', () => {
   it('answers storage_failed, serves on, and goes on when it can be written again', async () => {
-    // Root may write everywhere, so the suite runs as nobody where the tests run as root.
-    const root = process.getuid?.() === 0;
-    const nobody = 65_534;
     const home = await makeHome(oldestHaproxy());
     const conf = join(home.path, 'conf');
-    if (root)
-      for (const path of [
-        home.path,
-        ...['conf', 'certs', 'data', 'run'].map((name) => join(home.path, name)),
-      ])
-        await chown(path, nobody, nobody);
-    const suite = Suite.spawn(home, {}, root ? { uid: nobody, gid: nobody } : {});
+    const suite = await Suite.startUnprivileged(home);
     try {
-      await suite.untilReady();
       await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9 });
       const before = await files(home);
       await chmod(conf, 0o500);

@@ -122,13 +122,14 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
     it('cuts no request when a pool goes, and takes the pool again that could not be deleted', async () => {
       for (const name of ['p2', 'p3', 'p4'])
         await suite.api('POST', '/domains', { domain: `${name}.cut.test`, ...domain() });
-      const slow = get(home.httpPort, 'p4.cut.test', '/slow?ms=1500');
-      await until(() => backend.lastPath === '/slow?ms=1500', { what: 'the request being at the server' });
+      const slow = get(home.httpPort, 'p4.cut.test', '/held');
+      await until(() => backend.lastPath === '/held', { what: 'the request being at the server' });
       expect((await suite.api('DELETE', '/domains/p4.cut.test')).status).toBe(200);
       expect(await poolsOf(home)).toContain('pool_4');
       const again = await suite.api('POST', '/domains', { domain: 'p5.cut.test', ...domain() });
       expect(again.body).toMatchObject({ pool: 'pool_4' });
       expect(await answers('p5.cut.test')).toBe('here');
+      backend.release('/held');
       expect(await slow).toMatchObject({ status: 200, body: 'here' });
       for (const name of ['p2', 'p3', 'p5']) await suite.api('DELETE', `/domains/${name}.cut.test`);
       expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);

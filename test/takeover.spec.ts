@@ -71,12 +71,15 @@ describe('taking over, letting go', () => {
   it('stops at once on SIGTERM although somebody waits for a drain', async () => {
     suite = await Suite.start(home);
     await add('a.example');
-    const slow = get(home.httpPort, 'a.example', '/?ms=3000');
+    const slow = get(home.httpPort, 'a.example', '/held');
     await until(() => one.count === 1);
     const waiting = suite.api('POST', '/domains/a.example/servers/1/wait-drain', { timeout: 600 });
     await until(async () => (await suite.api('GET', '/domains/a.example/servers')).status === 200);
-    expect(await suite.stop()).toBe(0);
+    const stopped = suite.stop();
     expect(await waiting).toMatchObject({ status: 200, body: { drained: false } });
+    // HAProxy ends after the request under way.
+    one.release('/held');
+    expect(await stopped).toBe(0);
     expect((await slow).body).toBe('one');
   });
 

@@ -147,7 +147,7 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
 
   it('lets a request under way finish when its server is removed, and takes the slot again meanwhile', async () => {
     await add('slow.example', one);
-    const slow = ask('slow.example', '/?ms=700');
+    const slow = ask('slow.example', '/held/slot');
     await until(
       async () => {
         const { body } = await suite.api<{ items: ServerBody[] }>('GET', '/domains/slow.example/servers');
@@ -165,13 +165,14 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
     });
     expect(again).toMatchObject({ status: 201, body: { slot: 1 } });
     expect((await ask('slow.example')).body).toBe('two');
+    one.release('/held/slot');
     expect(await slow).toMatchObject({ status: 200, body: 'one' });
     await suite.api('DELETE', '/domains/slow.example');
   });
 
   it('waits until the last connection is gone, and says so when the time is over first', async () => {
     await add('wait.example', one);
-    const slow = ask('wait.example', '/?ms=1500');
+    const slow = ask('wait.example', '/held/drain');
     await until(
       () =>
         one.count > 0 &&
@@ -185,7 +186,9 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
       drained: false,
       servers: [{ slot: 1, state: 'drain', connections: 1 }],
     });
-    const late = await suite.api('POST', '/domains/wait.example/servers/1/wait-drain', {});
+    const waiting = suite.api('POST', '/domains/wait.example/servers/1/wait-drain', {});
+    one.release('/held/drain');
+    const late = await waiting;
     expect(late.body).toMatchObject({ drained: true, servers: [{ connections: 0 }] });
     expect((await slow).body).toBe('one');
     await suite.api('DELETE', '/domains/wait.example');

@@ -6,6 +6,7 @@ const ROUNDS = 5;
 const CASES = [
   { servers: 1000, pools: 100, domains: 100 },
   { servers: 1000, pools: 100, domains: 10_000 },
+  { servers: 1000, pools: 100, domains: 100_000 },
 ];
 
 /** The whole state put into a HAProxy that came up empty, against the same commands on a bare socket. */
@@ -60,10 +61,10 @@ async function bare(settings, state) {
   const { plan } = await import('../../dist/reconciler/plan.js');
   const { roundsOf } = await import('../../dist/haproxy/step-commands.js');
   const nothing = { domains: new Map(), pools: new Map() };
-  const rounds = roundsOf(plan(nothing, state.routing()), settings.files.map);
+  const rounds = [...roundsOf(plan(nothing, state.routing()), settings.files.map)];
   const looks = `prompt\nshow servers state\nshow map ${settings.files.map}\nshow backend\nquit\n`;
   const texts = rounds.map(
-    ({ commands }) => `prompt\n${commands.map(({ command }) => command.text).join('')}quit\n`,
+    ({ commands }) => `prompt\n${[...commands].map(({ command }) => command.text).join('')}quit\n`,
   );
   const started = performance.now();
   for (const text of [looks, ...texts]) await bareExchange(settings.runtime.path, text);

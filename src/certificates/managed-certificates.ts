@@ -108,9 +108,9 @@ export class ManagedCertificates {
     });
     try {
       await change();
-      await this.#storing(() => file.commit());
+      await this.#storing(async () => file.commit());
     } catch (error) {
-      await file.discard();
+      file.discard();
       throw error;
     }
     await this.#storing(() => syncFolder(dirname(this.#path)));

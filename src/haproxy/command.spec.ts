@@ -91,6 +91,12 @@ describe('runtimeCommand', () => {
     expect(() => runtimeCommand`del map ${'/m'} ${['x', value]}`).toThrow(AppError);
     expect(() => mapPayload([[value, 'pool_1']])).toThrow(AppError);
     expect(() => mapPayload([['a.com', value]])).toThrow(AppError);
+    expect(() =>
+      mapPayload([
+        ['a.com', 'pool_1'],
+        ['b.com', value],
+      ]),
+    ).toThrow(AppError);
   });
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY, 1.5, 2 ** 60])('refuses the number %d', (value) => {
@@ -139,11 +145,9 @@ describe('runtimeCommand', () => {
 
 describe('textPayload', () => {
   it('leaves blank lines out, which would end it', () => {
-    expect(textPayload('-----BEGIN X-----\r\n\r\nAAAA\n \n-----END X-----\n').lines).toEqual([
-      '-----BEGIN X-----',
-      'AAAA',
-      '-----END X-----',
-    ]);
+    expect(textPayload('-----BEGIN X-----\r\n\r\nAAAA\n \n-----END X-----\n').text).toBe(
+      '-----BEGIN X-----\nAAAA\n-----END X-----\n',
+    );
   });
 
   it.each(['', '\n\n', 'a\0b', 'ä', ' leading'])('refuses %j', (text) => {

@@ -33,27 +33,28 @@ export class Command {
 
   /** What is sent: the line, or the line with its payload up to the blank line that closes it. */
   get text(): string {
-    return this.payload ? `${this.line} <<\n${this.payload.lines.join('\n')}\n\n` : `${this.line}\n`;
+    return this.payload ? `${this.line} <<\n${this.payload.text}\n` : `${this.line}\n`;
   }
 
   /** Bytes on the wire; everything is ASCII. */
   get size(): number {
-    return this.payload ? this.line.length + 5 + this.payload.size : this.line.length + 1;
+    return this.payload ? this.line.length + 5 + this.payload.text.length : this.line.length + 1;
   }
 }
 
-/** The lines that follow a command. Made by `mapPayload`. */
+/** The lines that follow a command. Made by `mapPayload` and `textPayload`. */
 export class Payload {
-  readonly size: number;
-
   constructor(
     key: typeof PRIVATE,
-    readonly lines: readonly string[],
+    /** Each line with its end. */
+    readonly text: string,
   ) {
-    if (key !== PRIVATE) throw new TypeError('a Payload is made by mapPayload');
-    this.size = lines.reduce((sum, line) => sum + line.length + 1, 0);
+    if (key !== PRIVATE) throw new TypeError('a Payload is made by mapPayload or textPayload');
   }
 }
+
+/** Templates that were checked. They are frozen, so that what was true of one stays so. */
+const checkedTemplates = new WeakSet<TemplateStringsArray>();
 
 /**
  * The only way to make a command: runtimeCommand`set server ${pool}/${name} weight ${weight}`. The text of the
@@ -62,13 +63,10 @@ export class Payload {
  * @throws AppError validation_failed for a value that is not one word
  */
 export function runtimeCommand(template: TemplateStringsArray, ...values: readonly CommandValue[]): Command {
-  // A template's own strings are frozen by the language; an array put together at run time is not.
-  if (!Object.isFrozen(template) || !Object.isFrozen(template.raw))
-    throw new TypeError('runtimeCommand is a template tag; it cannot be called with a text');
+  if (!checkedTemplates.has(template)) checkTemplate(template);
   let line = '';
-  for (const [index, text] of template.entries()) {
-    if (!STATIC_TEXT.test(text)) throw new TypeError(`not a Runtime API command: ${JSON.stringify(text)}`);
-    line += text;
+  for (let index = 0; index < template.length; index += 1) {
+    line += template[index];
     const value = values[index];
     if (value !== undefined) line += textOf(value);
   }
@@ -76,13 +74,26 @@ export function runtimeCommand(template: TemplateStringsArray, ...values: readon
   return new Command(PRIVATE, line);
 }
 
+function checkTemplate(template: TemplateStringsArray): void {
+  // A template's own strings are frozen by the language; an array put together at run time is not.
+  if (!Object.isFrozen(template) || !Object.isFrozen(template.raw))
+    throw new TypeError('runtimeCommand is a template tag; it cannot be called with a text');
+  const bad = template.find((text) => !STATIC_TEXT.test(text));
+  if (bad !== undefined) throw new TypeError(`not a Runtime API command: ${JSON.stringify(bad)}`);
+  checkedTemplates.add(template);
+}
+
 /** Map entries for `add map F <<`: key and value are one word each. */
 export function mapPayload(entries: readonly (readonly [key: string, value: string])[]): Payload {
   if (entries.length === 0) throw new TypeError('a payload has at least one line');
-  return new Payload(
-    PRIVATE,
-    entries.map(([key, value]) => `${word(key)} ${word(value)}`),
-  );
+  let text = '';
+  // Many names of one pool follow each other, and what is the same word again needs no second check.
+  let known: string | undefined;
+  for (const [key, value] of entries) {
+    if (value !== known) known = word(value);
+    text += `${word(key)} ${known}\n`;
+  }
+  return new Payload(PRIVATE, text);
 }
 
 /** Any text as a payload, for PEM: blank lines, which would end it, are left out. */
@@ -91,7 +102,7 @@ export function textPayload(text: string): Payload {
   const bad = lines.find((line) => !PAYLOAD_LINE.test(line));
   if (bad !== undefined || lines.length === 0)
     throw new AppError('validation_failed', 'The text is empty or has a line that HAProxy cannot be given.');
-  return new Payload(PRIVATE, lines);
+  return new Payload(PRIVATE, `${lines.join('\n')}\n`);
 }
 
 /** Whether a value could stand in a command. */

@@ -4,11 +4,13 @@ import { metrics } from '../common/metrics.js';
 import { canonicalIp } from '../common/ip-address.js';
 import { serverName, type Step } from '../common/routing.js';
 import { Settings } from '../settings/settings.js';
+import { capabilitiesOf, type HaproxyCapabilities } from './capabilities.js';
+import { checkReplies } from './checked-replies.js';
 import { type Command, runtimeCommand } from './command.js';
 import { type HaproxyInfo, parseInfo } from './info.parser.js';
 import { type MapEntry, parseMap } from './map.parser.js';
-import { isRefusal, type Reply, wordsOf } from './reply.js';
-import { isSameProcess, type ProcessIdentity } from './process-identity.js';
+import type { ProcessIdentity } from './process-identity.js';
+import { isRefusal, type Reply } from './reply.js';
 import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
 import { RuntimeTransport } from './runtime-transport.js';
 import { parseServersState, type ServerStateRow } from './server-state.parser.js';
@@ -24,20 +26,12 @@ import {
   roundsOf,
   type Slot,
 } from './step-commands.js';
-import { type HaproxyVersion, isAtLeast, parseVersion } from './version.parser.js';
 
 /** How long a new address may take to show; HAProxy needs under a millisecond. */
 const READDRESS_MS = 2_000;
 /** How long idle connections to a server in maintenance may take to close; HAProxy needs a few milliseconds. */
 const SETTLE_MS = 50;
 const NO_SUCH_SERVER = /No such server/;
-
-/** What this HAProxy can do beyond what every 3.x can. */
-export interface HaproxyCapabilities {
-  version: HaproxyVersion;
-  /** `add backend`, 3.4 and newer. */
-  dynamicBackends: boolean;
-}
 
 /** What of a plan could not be done to the end, and need not be. */
 export interface Applied {
@@ -53,7 +47,6 @@ export interface Applied {
 @Injectable()
 export class HaproxyRuntimeService {
   readonly #transport: RuntimeTransport;
-  #capabilities: { process: ProcessIdentity; value: HaproxyCapabilities } | undefined;
 
   constructor(private readonly settings: Settings) {
     this.#transport = new RuntimeTransport(settings.runtime);
@@ -71,12 +64,11 @@ export class HaproxyRuntimeService {
     const processes: ProcessIdentity[] = [];
     const others = steps.filter((step) => step.op !== 'remove_pool');
     for (const round of roundsOf(others, this.settings.files.map)) {
-      // In the same connection: another one might reach another worker.
-      const replies = await this.#run([...round.commands, { command: runtimeCommand`show info` }]);
+      const { sent, replies } = await this.#send(withInfo(round.commands));
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));
-      for (const [index, reply] of replies.entries()) {
-        const slot = round.commands[index]?.removes;
-        if (slot && isRefusal(reply)) parked.push(slot);
+      for (const [index, { removes }] of sent.entries()) {
+        const reply = replies[index];
+        if (removes && reply && isRefusal(reply)) parked.push(removes);
       }
       if (round.readdressed.length > 0) await this.#untilReaddressed(round.readdressed);
     }
@@ -106,7 +98,7 @@ export class HaproxyRuntimeService {
       parseMap(map ?? ''),
       parseBackends(backends ?? ''),
     );
-    return { ...routing, process };
+    return { ...routing, process, capabilities: capabilitiesOf(process) };
   }
 
   /** Deletes exactly these map entries, and not others of the same key (`RuntimeRouting.duplicates`). */
@@ -171,14 +163,8 @@ export class HaproxyRuntimeService {
     }
   }
 
-  /** Asked once for each HAProxy process. */
   async capabilities(): Promise<HaproxyCapabilities> {
-    const info = await this.info();
-    if (!this.#capabilities || !isSameProcess(this.#capabilities.process, info)) {
-      const version = parseVersion(info.version);
-      this.#capabilities = { process: info, value: { version, dynamicBackends: isAtLeast(version, 3, 4) } };
-    }
-    return this.#capabilities.value;
+    return capabilitiesOf(await this.info());
   }
 
   /**
@@ -240,32 +226,34 @@ export class HaproxyRuntimeService {
   }
 
   async #run(planned: readonly PlannedCommand[]): Promise<Reply[]> {
+    return (await this.#send(planned)).replies;
+  }
+
+  /** Runs them in one connection, made as they are sent, and looks at every reply. */
+  async #send(planned: Iterable<PlannedCommand>): Promise<{ sent: PlannedCommand[]; replies: Reply[] }> {
+    const sent: PlannedCommand[] = [];
     try {
-      return await this.#runChecked(planned);
+      const replies = await this.#transport.run(commandsOf(planned, sent));
+      checkReplies(sent, replies);
+      return { sent, replies };
     } catch (error) {
       metrics.runtimeError(error);
       throw error;
     }
   }
+}
 
-  /** Runs them in one connection and looks at every reply. */
-  async #runChecked(planned: readonly PlannedCommand[]): Promise<Reply[]> {
-    const replies = await this.#transport.run(planned.map(({ command }) => command));
-    const refused = planned.flatMap((one, index) => {
-      const reply = replies[index];
-      const refusal = reply && isRefusal(reply, one.goodWarning) && !one.goodRefusal?.test(reply.text);
-      return refusal ? [{ line: one.command.line, words: wordsOf(reply) }] : [];
-    });
-    const [first] = refused;
-    if (!first) return replies;
-    const count =
-      refused.length === 1 ? '' : ` (and ${refused.length - 1} more of ${planned.length} commands)`;
-    throw new AppError(
-      'haproxy_rejected',
-      `HAProxy answered "${first.words}" to "${first.line.slice(0, 200)}"${count}. ` +
-        'If the answer names something missing, see that HAProxy was started with the pools file and map file of the settings.',
-    );
+function* commandsOf(planned: Iterable<PlannedCommand>, sent: PlannedCommand[]): Generator<Command, void> {
+  for (const one of planned) {
+    sent.push(one);
+    yield one.command;
   }
+}
+
+/** And who did it, in the same connection: another one might reach another worker. */
+function* withInfo(planned: Iterable<PlannedCommand>): Generator<PlannedCommand, void> {
+  yield* planned;
+  yield { command: runtimeCommand`show info` };
 }
 
 /** HAProxy answers as soon as the slot can be deleted, at the latest after that time. */

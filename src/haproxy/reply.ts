@@ -13,17 +13,24 @@ export interface Reply {
   readonly text: string;
 }
 
-const MESSAGE = /^\[(?<level>[0-7])\]: (?<words>[\s\S]*)$/;
+const NOTHING: Reply = { severity: undefined, text: '' };
 /** Up to 3.0, each line of a payload is answered with this before the reply proper. */
 const PAYLOAD_PROMPTS = /^(?:\+ )+/;
 const UNKNOWN_COMMAND = /^Unknown command\b/;
 const WARNING = 4;
 
 export function parseReply(raw: string, toPayload = false): Reply {
+  if (raw === '') return NOTHING;
   const body = toPayload ? raw.replace(PAYLOAD_PROMPTS, '') : raw;
-  const match = MESSAGE.exec(body);
-  const text = (match?.groups?.['words'] ?? body).trimEnd();
-  return { severity: match ? Number(match.groups?.['level']) : undefined, text };
+  const severity = severityOf(body);
+  return { severity, text: (severity === undefined ? body : body.slice('[3]: '.length)).trimEnd() };
+}
+
+/** Without a regular expression: a restore has thousands of replies. */
+function severityOf(body: string): number | undefined {
+  if (!body.startsWith('[') || !body.startsWith(']: ', 2)) return undefined;
+  const level = body.charCodeAt(1) - '0'.charCodeAt(0);
+  return level >= 0 && level <= 7 ? level : undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type Routing, type ServerSpec } from '../common/routing.js';
 import { canonicalIp } from '../common/ip-address.js';
+import type { HaproxyCapabilities } from './capabilities.js';
 import type { MapEntry } from './map.parser.js';
 import type { ProcessIdentity } from './process-identity.js';
 import type { ServerStateRow } from './server-state.parser.js';
@@ -18,9 +19,10 @@ export interface RuntimeRouting extends Routing {
   readonly strangers: readonly string[];
 }
 
-/** The same of a HAProxy that runs: who answered. */
+/** The same of a HAProxy that runs: who answered, and what it can do. */
 export interface LiveRouting extends RuntimeRouting {
   readonly process: ProcessIdentity;
+  readonly capabilities: HaproxyCapabilities;
 }
 
 const POOL = /^pool_[1-9]\d{0,6}$/;

@@ -4,11 +4,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../../test/kit/free-port.js';
 import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
 import { startHaproxy } from '../../test/kit/start-haproxy.js';
+import { until } from '../../test/kit/poll.js';
 import { tempHome } from '../../test/kit/temp-home.js';
+import { AppError } from '../common/errors.js';
 import { type Command, mapPayload, runtimeCommand } from './command.js';
 import { RuntimeTransport } from './runtime-transport.js';
 
-const LIMITS = { connectMs: 300, idleMs: 200, overallMs: 1_000 };
+/** Only what a test is about is short, so that a busy machine does not run into another limit first. */
+const LIMITS = { connectMs: 20_000, idleMs: 20_000, overallMs: 20_000 };
+const IMPATIENT = { ...LIMITS, idleMs: 200 };
 const INFO = runtimeCommand`show info`;
 
 describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (binary) => {
@@ -91,7 +95,10 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     await home.remove();
   });
 
-  async function fake(answer: (socket: Socket, data: string) => void): Promise<RuntimeTransport> {
+  async function fake(
+    answer: (socket: Socket, data: string) => void,
+    limits = LIMITS,
+  ): Promise<RuntimeTransport> {
     const made = createServer((socket) => {
       sockets.add(socket);
       socket.on('error', () => undefined);
@@ -99,7 +106,7 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     });
     server = made;
     await new Promise<void>((resolve) => made.listen(path, resolve));
-    return new RuntimeTransport({ path }, LIMITS);
+    return new RuntimeTransport({ path }, limits);
   }
 
   it('no socket file, nothing on the port, an unknown name', async () => {
@@ -112,18 +119,55 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     );
   });
 
+  it('commands are made while it works, no more of them than it takes', async () => {
+    let made = 0;
+    function* commands() {
+      for (; made < 100_000; made += 1) yield runtimeCommand`get map ${'/m'} ${'k'.repeat(1_000)}`;
+    }
+    // It reads nothing: what fits the buffers of the socket is made, and then nothing more.
+    const transport = await fake((socket) => socket.pause(), IMPATIENT);
+    await expect(transport.run(commands())).rejects.toMatchObject(unavailable(/said nothing for 200 ms/));
+    expect(made).toBeGreaterThan(10);
+    expect(made).toBeLessThan(10_000);
+  });
+
+  it('what making a command throws is what comes of it, and nothing is sent after that', async () => {
+    const refusal = new AppError('validation_failed', 'no such word');
+    function* commands(good: number) {
+      for (let n = 0; n < good; n += 1) yield INFO;
+      throw refusal;
+    }
+    let received = '';
+    let closed = false;
+    const transport = await fake((socket, data) => {
+      received += data;
+      socket.once('close', () => {
+        closed = true;
+      });
+    });
+    // A small batch is made as a whole before anything is sent.
+    await expect(transport.run(commands(10))).rejects.toBe(refusal);
+    expect(received).toBe('');
+    await expect(transport.run(commands(10_000))).rejects.toBe(refusal);
+    await until(() => closed, { what: 'the end of the connection' });
+    expect(received).not.toContain('quit');
+  });
+
   it('silence', async () => {
-    const transport = await fake(() => undefined);
+    const transport = await fake(() => undefined, IMPATIENT);
     await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 200 ms/));
   });
 
   it('answers that never end', async () => {
-    const transport = await fake((socket) => {
-      socket.write('\n> \n> ');
-      const timer = setInterval(() => socket.write('x'), 20);
-      socket.on('close', () => clearInterval(timer));
-    });
-    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/more than 1000 ms/));
+    const transport = await fake(
+      (socket) => {
+        socket.write('\n> \n> ');
+        const timer = setInterval(() => socket.write('x'), 20);
+        socket.on('close', () => clearInterval(timer));
+      },
+      { ...LIMITS, overallMs: 300 },
+    );
+    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/more than 300 ms/));
   });
 
   it('a connection closed early', async () => {

@@ -30,9 +30,12 @@ const PROMPT = Buffer.from('\n> ');
 const PREAMBLE = 'prompt\nset severity-output number\n';
 const PREAMBLE_REPLIES = 2;
 
+/** How much is made before it is written: enough for few system calls, and little enough that HAProxy begins soon. */
+const PIECE_BYTES = 16 * 1024;
+
 /**
- * Runs batches of commands on a Runtime API. A batch is one connection and one write; the answers are read while
- * HAProxy works, so that a batch of any length passes through its 16 KB buffers.
+ * Runs batches of commands on a Runtime API. A batch is one connection. Commands are made while HAProxy works on those
+ * before them, and the answers are read meanwhile, so that a batch of any length passes through its 16 KB buffers.
  *
  * Each batch has a connection of its own on purpose: one kept open would pin the worker that a reload replaces, and
  * commands would go to a process that no longer serves. It costs 0.2 ms.
@@ -48,30 +51,44 @@ export class RuntimeTransport {
   }
 
   /**
-   * One reply for each command, in order. HAProxy runs all of them, also after one that it refuses.
+   * One reply for each command, in order. HAProxy runs all of them, also after one that it refuses. What making a
+   * command throws ends the batch; up to `PIECE_BYTES` of commands are made before the first is sent.
    *
    * @throws AppError haproxy_unavailable; commands may have been run all the same
    */
-  async run(commands: readonly Command[]): Promise<Reply[]> {
-    if (commands.length === 0) return [];
+  async run(commands: Iterable<Command>): Promise<Reply[]> {
+    const sent: Command[] = [];
+    const pieces = this.#pieces(commands, sent);
+    const first = pieces.next();
+    if (sent.length === 0) return [];
+    const answer = await this.#exchange(first, pieces);
+    const parts = answer.split('\n> ');
+    if (parts.length !== PREAMBLE_REPLIES + sent.length + 1)
+      throw this.#unavailable(
+        `it closed the connection after ${Math.max(0, parts.length - 1 - PREAMBLE_REPLIES)} of ${sent.length} answers` +
+          lastWords(parts.at(-1)),
+      );
+    return sent.map((command, index) =>
+      parseReply(parts[PREAMBLE_REPLIES + index] ?? '', command.payload !== undefined),
+    );
+  }
+
+  /** The batch in pieces, each made when it is asked for; `sent` says what they hold. */
+  *#pieces(commands: Iterable<Command>, sent: Command[]): Generator<string, void> {
+    let text = PREAMBLE;
     for (const command of commands) {
       if (command.size > this.#limits.commandBytes)
         throw new AppError(
           'payload_too_large',
           `"${command.line.slice(0, 60)}" with its payload is ${command.size} bytes; HAProxy takes at most ${this.#limits.commandBytes}.`,
         );
+      sent.push(command);
+      text += command.text;
+      if (text.length < PIECE_BYTES) continue;
+      yield text;
+      text = '';
     }
-    const text = `${PREAMBLE}${commands.map((command) => command.text).join('')}quit\n`;
-    const answer = await this.#exchange(text, PREAMBLE_REPLIES + commands.length);
-    const parts = answer.split('\n> ');
-    if (parts.length !== PREAMBLE_REPLIES + commands.length + 1)
-      throw this.#unavailable(
-        `it closed the connection after ${Math.max(0, parts.length - 1 - PREAMBLE_REPLIES)} of ${commands.length} answers` +
-          lastWords(parts.at(-1)),
-      );
-    return commands.map((command, index) =>
-      parseReply(parts[PREAMBLE_REPLIES + index] ?? '', command.payload !== undefined),
-    );
+    yield `${text}quit\n`;
   }
 
   /** For messages: the unix path, or host:port. */
@@ -79,16 +96,32 @@ export class RuntimeTransport {
     return nameOf(this.address);
   }
 
-  #exchange(text: string, replies: number): Promise<string> {
+  #exchange(first: IteratorResult<string, void>, pieces: Generator<string, void>): Promise<string> {
     const limits = this.#limits;
     return new Promise((resolve, reject) => {
       const socket = open(this.address);
       const chunks: Buffer[] = [];
       let size = 0;
-      const fail = (reason: string) => {
+      const end = (error: Error) => {
         clearTimeout(timer);
         socket.destroy();
-        reject(this.#unavailable(reason));
+        reject(error);
+      };
+      const fail = (reason: string) => end(this.#unavailable(reason));
+      let piece = first;
+      /** The next piece is made while HAProxy has the one before; then it is waited until there is room for it. */
+      const send = () => {
+        try {
+          while (!piece.done) {
+            const room = socket.write(piece.value, 'latin1');
+            piece = pieces.next();
+            if (room) continue;
+            socket.once('drain', send);
+            return;
+          }
+        } catch (error) {
+          end(error instanceof Error ? error : new Error(String(error)));
+        }
       };
       let timer = setTimeout(() => fail(`no connection within ${limits.connectMs} ms`), limits.connectMs);
 
@@ -96,7 +129,7 @@ export class RuntimeTransport {
         clearTimeout(timer);
         timer = setTimeout(() => fail(`the batch took more than ${limits.overallMs} ms`), limits.overallMs);
         socket.setTimeout(limits.idleMs, () => fail(`it said nothing for ${limits.idleMs} ms`));
-        socket.write(text, 'latin1');
+        send();
       });
       socket.on('data', (chunk) => {
         size += chunk.length;
@@ -113,7 +146,7 @@ export class RuntimeTransport {
       socket.on('close', () => {
         clearTimeout(timer);
         const answer = Buffer.concat(chunks).toString('utf8');
-        if (size === 0 && replies > 0) fail('it closed the connection without an answer');
+        if (size === 0) fail('it closed the connection without an answer');
         else resolve(answer);
       });
     });

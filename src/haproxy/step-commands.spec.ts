@@ -11,7 +11,7 @@ function put(slot: number, exists: boolean, more: Partial<ServerSpec> = {}): Ste
 
 /** The lines of each round. */
 function lines(...steps: Step[]): string[][] {
-  return roundsOf(steps, MAP).map(({ commands }) => commands.map(({ command }) => command.line));
+  return [...roundsOf(steps, MAP)].map(({ commands }) => [...commands].map(({ command }) => command.line));
 }
 
 describe('roundsOf', () => {
@@ -26,7 +26,7 @@ describe('roundsOf', () => {
   });
 
   it('re-addresses servers together, and puts them in service in the next round', () => {
-    const rounds = roundsOf([put(1, true), put(2, true, { ip: '10.0.0.2', state: 'drain' })], MAP);
+    const rounds = [...roundsOf([put(1, true), put(2, true, { ip: '10.0.0.2', state: 'drain' })], MAP)];
     expect(rounds.map(({ readdressed }) => readdressed.map(({ slot }) => slot))).toEqual([[1, 2], []]);
     expect(lines(put(1, true), put(2, true, { ip: '10.0.0.2', state: 'drain' }))).toEqual([
       [
@@ -75,12 +75,12 @@ describe('roundsOf', () => {
       key: `name-${index}.example.test`,
       pool: 'pool_1',
     }));
-    const [round, ...more] = roundsOf(steps, MAP);
+    const [round, ...more] = [...roundsOf(steps, MAP)];
     expect(more).toEqual([]);
-    const commands = round?.commands.map(({ command }) => command) ?? [];
+    const commands = [...(round?.commands ?? [])].map(({ command }) => command);
     expect(commands.length).toBeGreaterThan(2);
     expect(Math.max(...commands.map(({ size }) => size))).toBeLessThan(14_500);
-    expect(commands.flatMap(({ payload }) => payload?.lines ?? [])).toEqual(
+    expect(commands.flatMap(({ payload }) => payload?.text.trimEnd().split('\n') ?? [])).toEqual(
       steps.map((step) => ('key' in step && 'pool' in step ? `${step.key} ${step.pool}` : '')),
     );
   });
@@ -99,6 +99,6 @@ describe('roundsOf', () => {
   });
 
   it('nothing to do is nothing to send', () => {
-    expect(roundsOf([], MAP)).toEqual([]);
+    expect([...roundsOf([], MAP)]).toEqual([]);
   });
 });

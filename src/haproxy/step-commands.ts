@@ -28,7 +28,8 @@ export interface Readdressed extends Slot {
  * addresses, so that no server is put in service at the address it had before.
  */
 export interface Round {
-  readonly commands: readonly PlannedCommand[];
+  /** Made as they are asked for, once. */
+  readonly commands: Iterable<PlannedCommand>;
   readonly readdressed: readonly Readdressed[];
 }
 
@@ -45,55 +46,68 @@ const POOL_WAIT_MS = 50;
 /** Map entries that fit tune.bufsize together with the command. */
 const PIECE_BYTES = 14_000;
 
-/** What HAProxy is told for a plan. Pure; the order of the steps is kept. */
-export function roundsOf(steps: readonly Step[], mapFile: string): Round[] {
-  const rounds: Round[] = [];
-  let commands: PlannedCommand[] = [];
-  let index = 0;
-  while (index < steps.length) {
-    const step = steps[index];
-    if (!step) break;
-    const same = runFrom(steps, index, (other) =>
-      isReaddress(step) ? isReaddress(other) : other.op === step.op,
-    );
-    index += same.length;
-    if (isReaddress(step)) {
-      const puts = same.filter(isReaddress);
-      commands.push(...puts.flatMap((put) => addressCommands(put)));
-      rounds.push({ commands, readdressed: puts });
-      commands = puts.flatMap((put) => serviceCommands(put));
-    } else if (step.op === 'add_domain') {
-      commands.push(
-        ...addDomains(
-          same.filter((other) => other.op === 'add_domain'),
-          mapFile,
-        ),
-      );
-    } else {
-      commands.push(...same.flatMap((other) => commandsOf(other, mapFile)));
-    }
-  }
-  if (commands.length > 0) rounds.push({ commands, readdressed: [] });
-  return rounds;
-}
-
 type PutServer = Extract<Step, { op: 'put_server' }>;
 type AddDomain = Extract<Step, { op: 'add_domain' }>;
+
+/** What HAProxy is told for a plan. Pure; the order of the steps is kept. */
+export function* roundsOf(steps: readonly Step[], mapFile: string): Generator<Round, void> {
+  let serving: readonly PutServer[] = [];
+  let start = 0;
+  while (start < steps.length || serving.length > 0) {
+    const first = indexFrom(steps, start, isReaddress);
+    const end = indexFrom(steps, first, (step) => !isReaddress(step));
+    const readdressed = steps.slice(first, end).filter(isReaddress);
+    yield {
+      commands: commandsOfRound(serving, steps.slice(start, first), readdressed, mapFile),
+      readdressed,
+    };
+    serving = readdressed;
+    start = end;
+  }
+}
 
 function isReaddress(step: Step): step is PutServer {
   return step.op === 'put_server' && step.exists;
 }
 
-function runFrom(steps: readonly Step[], start: number, belongs: (step: Step) => boolean): Step[] {
-  let end = start;
-  for (; end < steps.length; end += 1) {
-    const step = steps[end];
-    if (!step || !belongs(step)) break;
+/** Of the first such step at `start` or after it; the length where there is none. */
+function indexFrom(steps: readonly Step[], start: number, isMeant: (step: Step) => boolean): number {
+  let index = start;
+  for (; index < steps.length; index += 1) {
+    const step = steps[index];
+    if (step && isMeant(step)) break;
   }
-  return steps.slice(start, end);
+  return index;
 }
 
-function commandsOf(step: Step, mapFile: string): PlannedCommand[] {
+/** Names that are added one after the other share commands, which is what makes a restore of 100,000 names fast. */
+function* commandsOfRound(
+  serving: readonly PutServer[],
+  steps: readonly Step[],
+  readdressed: readonly PutServer[],
+  mapFile: string,
+): Generator<PlannedCommand, void> {
+  for (const put of serving) yield* serviceCommands(put);
+  let names: AddDomain[] = [];
+  let bytes = 0;
+  for (const step of steps) {
+    const isName = step.op === 'add_domain';
+    const more = isName ? step.key.length + step.pool.length + 2 : 0;
+    if (names.length > 0 && (!isName || bytes + more > PIECE_BYTES)) {
+      yield addDomains(names, mapFile);
+      names = [];
+      bytes = 0;
+    }
+    if (isName) {
+      names.push(step);
+      bytes += more;
+    } else yield* commandsOf(step, mapFile);
+  }
+  if (names.length > 0) yield addDomains(names, mapFile);
+  for (const put of readdressed) yield* addressCommands(put);
+}
+
+function commandsOf(step: Exclude<Step, AddDomain>, mapFile: string): PlannedCommand[] {
   switch (step.op) {
     case 'add_pool':
       return addPool(step.pool);
@@ -107,8 +121,6 @@ function commandsOf(step: Step, mapFile: string): PlannedCommand[] {
       return [stateCommand(step, step.state)];
     case 'remove_server':
       return [stateCommand(step, 'maint'), deleteCommand(step)];
-    case 'add_domain':
-      return addDomains([step], mapFile);
     case 'set_domain':
       return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
     default:
@@ -193,25 +205,9 @@ export function deleteCommand({ pool, slot }: Slot): PlannedCommand {
   };
 }
 
-/** One name is one command; many share commands, which is what makes a restore of 100,000 names fast. */
-function addDomains(steps: readonly AddDomain[], mapFile: string): PlannedCommand[] {
+function addDomains(steps: readonly AddDomain[], mapFile: string): PlannedCommand {
   const [only, second] = steps;
-  if (only && !second) return [{ command: runtimeCommand`add map ${mapFile} ${only.key} ${only.pool}` }];
-  const commands: PlannedCommand[] = [];
-  let entries: [string, string][] = [];
-  let size = 0;
-  const flush = () => {
-    if (entries.length > 0)
-      commands.push({ command: runtimeCommand`add map ${mapFile}`.with(mapPayload(entries)) });
-    entries = [];
-    size = 0;
-  };
-  for (const { key, pool } of steps) {
-    const bytes = key.length + pool.length + 2;
-    if (size + bytes > PIECE_BYTES) flush();
-    entries.push([key, pool]);
-    size += bytes;
-  }
-  flush();
-  return commands;
+  if (only && !second) return { command: runtimeCommand`add map ${mapFile} ${only.key} ${only.pool}` };
+  const entries = steps.map(({ key, pool }) => [key, pool] as const);
+  return { command: runtimeCommand`add map ${mapFile}`.with(mapPayload(entries)) };
 }

@@ -1,4 +1,5 @@
-import { mapKeyOf, type PoolServers, type Routing, type ServerSpec } from '../common/routing.js';
+import type { PoolServers, Routing, ServerSpec } from '../common/routing.js';
+import { DomainsByKey } from './domains-by-key.js';
 import { BY_NUMBER, SortedNames } from './sorted-names.js';
 
 /** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
@@ -100,13 +101,11 @@ export class State implements StateReader {
     this.revision = revision;
   }
 
-  /** The state as HAProxy should have it. */
+  /** The state as HAProxy should have it; read it before the state changes. */
   routing(): Routing {
-    const domains = new Map<string, string>();
-    for (const [domain, pool] of this.#poolOf) domains.set(mapKeyOf(domain), pool);
     const pools = new Map<string, PoolServers>();
     for (const [name, pool] of this.#pools) pools.set(name, pool.servers);
-    return { domains, pools };
+    return { domains: new DomainsByKey(this), pools };
   }
 }
 

@@ -7,7 +7,8 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
-import { ReconcilerService, type RestoreReport } from './reconciler.service.js';
+import { ReconcilerService } from './reconciler.service.js';
+import type { RestoreReport } from './restore-report.js';
 
 /** A new worker reads every certificate before it answers. */
 const NEW_WORKER_MS = 30_000;

@@ -6,7 +6,8 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { PoolReload } from './pool-reload.js';
-import { ReconcilerService, type RestoreReport } from './reconciler.service.js';
+import { ReconcilerService } from './reconciler.service.js';
+import type { RestoreReport } from './restore-report.js';
 
 /** A restarted HAProxy is to be noticed within a second. One look costs one connection and under a millisecond. */
 const INTERVAL_MS = 500;

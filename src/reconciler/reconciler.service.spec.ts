@@ -47,13 +47,14 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
 
   it('deletes a removed server once its last connection has ended, and not before', async () => {
     const slots = async () => [...((await runtime.readRouting()).pools.get('pool_1')?.keys() ?? [])];
-    const slow = get(haproxy.httpPort, 'a.example', '/?ms=600');
+    const slow = get(haproxy.httpPort, 'a.example', '/held');
     await until(async () => (await runtime.serverStatuses('pool_1'))[0]?.connections === 1, {
       what: 'the slow request',
     });
     await persistence.commit((draft) => draft.removeServer('pool_1', 1));
     await persistence.exclusively(() => reconciler.sweep());
     expect(await slots()).toEqual([1]);
+    backend.release('/held');
     expect((await slow).body).toBe('one');
     await until(async () => {
       await persistence.exclusively(() => reconciler.sweep());
@@ -95,13 +96,14 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
 
     it('deletes a freed pool once its last request has ended, and not before', async () => {
       await inPool6(backend.port);
-      const slow = get(haproxy.httpPort, 'b.example', '/?ms=600');
+      const slow = get(haproxy.httpPort, 'b.example', '/held');
       await until(async () => (await runtime.serverStatuses('pool_6'))[0]?.connections === 1, {
         what: 'the slow request',
       });
       await persistence.commit((draft) => draft.removeDomain('b.example'));
       await persistence.exclusively(() => reconciler.sweep());
       expect(await runtime.pools()).toContain('pool_6');
+      backend.release('/held');
       expect((await slow).body).toBe('one');
       await until(async () => {
         await persistence.exclusively(() => reconciler.sweep());

@@ -1,34 +1,21 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
-import { serverName, type Routing, type Step } from '../common/routing.js';
-import { configServers } from '../haproxy/config-servers.js';
-import { declaredPools } from '../haproxy/declared-pools.js';
+import type { Routing, Step } from '../common/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { renderPool } from '../haproxy/pools-cfg.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { RoutingTarget } from '../persistence/routing-target.js';
 import { inverse } from '../persistence/state-changes.js';
-import { poolNumber, type Pool, type State, type StateChange } from '../persistence/state.js';
+import type { Pool, State, StateChange } from '../persistence/state.js';
 import { Settings } from '../settings/settings.js';
 import { FirstStart } from './adoption.js';
-import { textOf } from './adoption-sources.js';
+import { Debt } from './debt.js';
 import { compareRouting, type Difference } from './drift.js';
-import { plan } from './plan.js';
-import { MOST_POOLS, poolsToDeclare, refuseNewPools } from './pool-limits.js';
-import { RoutingView, type Sides } from './routing-view.js';
-
-/** What a restore found different and put right. */
-export interface RestoreReport {
-  /** Names added, re-pointed or removed. */
-  domains: number;
-  /** Servers made, changed or removed. */
-  servers: number;
-  /** Certificates loaded that HAProxy did not have. */
-  certificates: number;
-  duration_ms: number;
-}
+import { Leftovers } from './leftovers.js';
+import { PoolPolicy } from './pool-policy.js';
+import { countTouched, type RestoreReport } from './restore-report.js';
+import { RoutingView } from './routing-view.js';
 
 /**
  * Keeps HAProxy equal to the desired state. It holds a view of what HAProxy has, so that a change costs no look;
@@ -42,21 +29,12 @@ export class ReconcilerService implements RoutingTarget {
   #process: ProcessIdentity | undefined;
   /** The process that last had the whole desired state. */
   #restored: ProcessIdentity | undefined;
-  /** What changes touched that failed half-way: HAProxy may have a part of them still. */
-  readonly #owed = { pools: new Set<string>(), domains: new Set<string>() };
-  /** Removed servers whose connections lasted; HAProxy keeps them in maintenance until they are deleted. */
-  readonly #busy = new Map<string, { pool: string; slot: number }>();
-  /** Freed pools that HAProxy could not delete then, for the same reason. */
-  readonly #keptPools = new Set<string>();
+  readonly #debt = new Debt();
   #restoreCertificates: () => Promise<number> = async () => 0;
   #unservedCertificates: () => Promise<string[]> = async () => [];
-  /** Pools that haproxy.cfg declares itself, so that pools.cfg must not. */
-  #declared: ReadonlySet<string> = new Set();
-  /** Slots that it declares: made anew after a deletion they would lack the options they have there. */
-  #declaredServers: ReadonlySet<string> = new Set();
-  /** Whether HAProxy makes pools at run time; as it was when it was last looked at. */
-  #dynamic = false;
   readonly #first: FirstStart;
+  readonly #pools: PoolPolicy;
+  readonly #leftovers: Leftovers;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -64,6 +42,8 @@ export class ReconcilerService implements RoutingTarget {
     private readonly settings: Settings,
   ) {
     this.#first = new FirstStart(runtime, settings);
+    this.#pools = new PoolPolicy(settings, this.#first);
+    this.#leftovers = new Leftovers(runtime);
     persistence.bindTarget(this);
   }
 
@@ -75,7 +55,7 @@ export class ReconcilerService implements RoutingTarget {
 
   /** Whether HAProxy is known to have the desired state; false asks for a restore. */
   get inStep(): boolean {
-    return this.#view !== undefined && this.#owed.pools.size + this.#owed.domains.size === 0;
+    return this.#view !== undefined && this.#debt.isPaid;
   }
 
   /** Whether it was this process that last had the whole desired state. Undefined before the first restore. */
@@ -85,7 +65,7 @@ export class ReconcilerService implements RoutingTarget {
 
   /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
   get poolLimit(): { count: number; dynamic: boolean } {
-    return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
+    return this.#pools.limit;
   }
 
   /**
@@ -94,12 +74,7 @@ export class ReconcilerService implements RoutingTarget {
    */
   async poolsToReload(all: boolean): Promise<string[]> {
     if ((await this.runtime.capabilities()).dynamicBackends) return [];
-    const present = await this.runtime.pools();
-    const { pools } = this.persistence.state;
-    const names = all
-      ? poolsToDeclare(this.settings.poolCount, pools.keys()).filter((name) => !this.#declared.has(name))
-      : [...pools.keys()].filter((name) => (pools.get(name)?.servers.size ?? 0) > 0);
-    return names.filter((name) => !present.has(name));
+    return this.#pools.missing(this.persistence.state.pools, await this.runtime.pools(), all);
   }
 
   /** HAProxy may have become another process or been changed by someone: look before the next step. */
@@ -108,20 +83,11 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   renderPools(pools: ReadonlyMap<string, Pool>): string {
-    let text = POOLS_HEADER;
-    for (const name of poolsToDeclare(this.settings.poolCount, pools.keys())) {
-      if (this.#declared.has(name)) continue;
-      text += renderPool(name, pools.get(name)?.servers ?? NO_SERVERS);
-    }
-    return text;
+    return this.#pools.render(pools);
   }
 
-  /** Looks which pools the operator's own configuration declares, and which were left alone at the first start. */
-  async prepare(): Promise<void> {
-    await this.#first.remember();
-    const config = await textOf(this.settings.files.config);
-    this.#declared = declaredPools(config);
-    this.#declaredServers = new Set(configServers(config).map(({ server }) => server));
+  prepare(): Promise<void> {
+    return this.#pools.prepare();
   }
 
   /** @throws AppError haproxy_unavailable or haproxy_rejected while it cannot be known what HAProxy has */
@@ -135,7 +101,7 @@ export class ReconcilerService implements RoutingTarget {
 
   async preview(change: StateChange, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.#look(before.routing()));
-    return this.#plan(view.sidesOf(change), view);
+    return this.#pools.planChange(view.sidesOf(change), view);
   }
 
   async #apply(change: StateChange, before: State): Promise<void> {
@@ -144,7 +110,7 @@ export class ReconcilerService implements RoutingTarget {
     } catch (error) {
       this.forget();
       if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') {
-        this.#owe(change);
+        this.#debt.owe(change);
         throw error;
       }
       await this.#applyAfterLook(change, before);
@@ -165,11 +131,6 @@ export class ReconcilerService implements RoutingTarget {
     }
   }
 
-  #owe(change: StateChange): void {
-    for (const pool of change.pools.keys()) this.#owed.pools.add(pool);
-    for (const domain of change.domains.keys()) this.#owed.domains.add(domain);
-  }
-
   /**
    * Puts the whole desired state into HAProxy, whatever it has now. Call it with no change under way
    * (`PersistenceService.exclusively`).
@@ -183,7 +144,7 @@ export class ReconcilerService implements RoutingTarget {
   /** What `restore` would do, without certificates; nothing is done. @throws as `restore` */
   async previewRestore(): Promise<Step[]> {
     const desired = this.persistence.state.routing();
-    return this.#planRestore(await this.#look(desired), desired);
+    return this.#pools.planRestore(await this.#look(desired), desired);
   }
 
   /** Certificates that `restore` would load, by path. */
@@ -224,11 +185,7 @@ export class ReconcilerService implements RoutingTarget {
       await this.restore();
       return;
     }
-    const owed: StateChange = {
-      pools: new Map([...this.#owed.pools].map((name) => [name, state.pool(name)])),
-      domains: new Map([...this.#owed.domains].map((domain) => [domain, state.poolOf(domain)])),
-    };
-    if (await this.#advance(owed, view)) this.#paid();
+    if (await this.#advance(this.#debt.asChange(state), view)) this.#debt.pay();
   }
 
   /**
@@ -238,20 +195,12 @@ export class ReconcilerService implements RoutingTarget {
    * @throws AppError haproxy_unavailable
    */
   async sweep(): Promise<void> {
-    for (const [name, { pool, slot }] of this.#busy) {
-      const stillParked = this.#view?.parked.get(pool)?.has(slot) === true;
-      if (stillParked && !(await this.runtime.deleteParked(pool, slot))) continue;
-      this.#view?.forgetParked(pool, slot);
-      this.#busy.delete(name);
-    }
     const view = this.#view;
-    if (!view || this.#keptPools.size === 0) return;
-    const unused = [...this.#keptPools].filter(
-      (pool) => view.backends?.has(pool) === true && !this.persistence.state.pool(pool),
-    );
-    this.#keptPools.clear();
+    await this.#leftovers.deleteSlots(view);
+    if (!view) return;
+    const { state } = this.persistence;
     await this.#take(
-      unused.map((pool) => ({ op: 'remove_pool', pool })),
+      this.#leftovers.takePools(view, (pool) => state.pool(pool) !== undefined),
       view,
     );
   }
@@ -262,7 +211,7 @@ export class ReconcilerService implements RoutingTarget {
     this.forget();
     const desired = state.routing();
     const view = await this.#look(desired);
-    const steps = this.#planRestore(view, desired);
+    const steps = this.#pools.planRestore(view, desired);
     if (!(await this.#take(steps, view)))
       throw new AppError(
         'haproxy_unavailable',
@@ -270,14 +219,9 @@ export class ReconcilerService implements RoutingTarget {
       );
     const certificates = await this.#restoreCertificates();
     this.#restored = view.process;
-    this.#paid();
-    const named = new Set(steps.filter((step) => 'key' in step).map((step) => step.key));
-    const servers = new Set(
-      steps.filter((step) => 'slot' in step).map((step) => `${step.pool}_${step.slot}`),
-    );
+    this.#debt.pay();
     const report = {
-      domains: named.size,
-      servers: servers.size,
+      ...countTouched(steps),
       certificates,
       duration_ms: Math.round(performance.now() - started),
     };
@@ -295,7 +239,7 @@ export class ReconcilerService implements RoutingTarget {
       this.forget();
       await this.#revert(change, before).catch((failure: unknown) => {
         this.forget();
-        this.#owe(change);
+        this.#debt.owe(change);
         this.#logger.error(`HAProxy was not put back after a refused change: ${messageOf(failure)}`);
       });
       throw error;
@@ -303,86 +247,46 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   #advance(change: StateChange, view: RoutingView): Promise<boolean> {
-    return this.#take(this.#plan(view.sidesOf(change), view), view);
+    return this.#take(this.#pools.planChange(view.sidesOf(change), view), view);
   }
 
   async #revert(change: StateChange, before: State): Promise<void> {
     await this.#advanceTo(inverse(change, before), before, await this.#look(before.routing()));
   }
 
-  /** Only a change takes a pool away, and only the pool it frees: others may be somebody else's. */
-  #plan({ from, to, backends }: Sides, view: RoutingView): Step[] {
-    const stays = (pool: string): boolean => !this.#dynamic || this.#isFixed(pool);
-    const steps = plan(from, to, view.parked, backends && { backends, stays });
-    return this.#dynamic ? steps : refuseNewPools(steps);
-  }
-
-  /**
-   * Of the pools that are missing, those that have servers are made. One without is made by the first change that
-   * needs it; an adopted HAProxy may have names that point at nothing, and nothing is changed about that.
-   */
-  #planRestore(view: RoutingView, desired: Routing): Step[] {
-    const { backends } = view;
-    const steps = plan(view.routing, desired, view.parked, backends && { backends, stays: () => true });
-    const needed = steps.filter(
-      (step) =>
-        step.op !== 'add_pool' ||
-        (this.#dynamic && !this.#isFixed(step.pool)) ||
-        (desired.pools.get(step.pool)?.size ?? 0) > 0,
-    );
-    return this.#dynamic ? needed : refuseNewPools(needed);
-  }
-
-  /** Declared whether used or not, by pools.cfg, by the operator, or by whoever had servers in it before us. */
-  #isFixed(pool: string): boolean {
-    return (
-      (poolNumber(pool) ?? 0) <= this.settings.poolCount ||
-      this.#declared.has(pool) ||
-      this.#first.leftPools.has(pool)
-    );
-  }
-
   /** False where the steps went, in whole or in part, to another process than the view is of. */
   async #take(steps: readonly Step[], view: RoutingView): Promise<boolean> {
-    if (steps.length > 0) {
-      const kept = steps.filter(
-        (step) => step.op === 'remove_server' && this.#declaredServers.has(serverName(step.pool, step.slot)),
-      );
-      const sent = steps.map((step) => (kept.includes(step) ? parking(step) : step));
-      const applied = await this.runtime.apply(sent);
-      const { process } = view;
-      if (!process || !applied.processes.every((other) => isSameProcess(process, other))) {
-        this.forget();
-        return false;
-      }
-      const slots = kept.flatMap((step) => ('slot' in step ? [{ pool: step.pool, slot: step.slot }] : []));
-      view.fold(steps, { ...applied, parked: [...applied.parked, ...slots] });
-      for (const { pool, slot } of applied.parked) this.#busy.set(serverName(pool, slot), { pool, slot });
-      for (const pool of applied.keptPools) this.#keptPools.add(pool);
+    if (steps.length > 0 && !(await this.#send(steps, view))) {
+      this.forget();
+      return false;
     }
     this.#view = view;
     return true;
   }
 
-  #paid(): void {
-    this.#owed.pools.clear();
-    this.#owed.domains.clear();
+  async #send(steps: readonly Step[], view: RoutingView): Promise<boolean> {
+    const { sent, kept } = this.#pools.keepDeclared(steps);
+    try {
+      // The view is brought up to date while HAProxy works; after a failure nobody uses it again.
+      const [applied] = await Promise.all([this.runtime.apply(sent), view.fold(steps)]);
+      const { process } = view;
+      if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
+      view.keep(steps, { ...applied, parked: [...applied.parked, ...kept] });
+      this.#leftovers.note(applied);
+      return true;
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
   }
 
   async #look(desired: Routing): Promise<RoutingView> {
-    this.#dynamic = (await this.runtime.capabilities()).dynamicBackends;
     const live = await this.runtime.readRouting();
+    this.#pools.learn(live.capabilities);
     this.#process = live.process;
     return new RoutingView(live, desired, this.#first.leftPools, live.process);
   }
 }
 
-/** A slot that the operator's own configuration declares is emptied, not deleted. */
-function parking(step: Step): Step {
-  return 'slot' in step ? { op: 'set_state', pool: step.pool, slot: step.slot, state: 'maint' } : step;
-}
-
 /** How often a change follows a HAProxy that is replaced while it is made. */
 const ATTEMPTS = 3;
-const NO_SERVERS = new Map<never, never>();
-const POOLS_HEADER = `# Written by haproxy-suite from servers.json; changes made here are lost. See haproxy.cfg for the rest.\n`;

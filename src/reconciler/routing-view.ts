@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { canonicalIp } from '../common/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
 import type { Applied } from '../haproxy/haproxy-runtime.service.js';
@@ -9,6 +10,9 @@ import type { ParkedSlots } from './plan.js';
 
 /** What was read from HAProxy; the pools that it has are not always asked for. */
 type ActualRouting = Routing & { readonly backends?: ReadonlySet<string> };
+
+/** A slice takes well under a millisecond. */
+const FOLDED_AT_ONCE = 1_000;
 
 export interface Sides {
   from: Routing;
@@ -100,9 +104,16 @@ export class RoutingView {
     return { from, to, backends: new Set(present) };
   }
 
-  /** Takes over what HAProxy accepted, and what it kept although it was removed. */
-  fold(steps: readonly Step[], { parked, keptPools }: Applied): void {
-    for (const step of steps) this.#foldStep(step);
+  /** Takes over steps on their way to HAProxy. A slice at a time, so that their commands can be made in between. */
+  async fold(steps: readonly Step[]): Promise<void> {
+    for (const [index, step] of steps.entries()) {
+      if (index > 0 && index % FOLDED_AT_ONCE === 0) await setImmediate();
+      this.#foldStep(step);
+    }
+  }
+
+  /** Takes over what HAProxy kept although these steps removed it. */
+  keep(steps: readonly Step[], { parked, keptPools }: Pick<Applied, 'parked' | 'keptPools'>): void {
     for (const { pool, slot } of parked) this.#parkedIn(pool).add(slot);
     for (const pool of keptPools) this.#backends?.add(pool);
     for (const step of steps)

@@ -146,7 +146,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
 
   it(
     '100 swaps under load: no failed handshake, and the new one for whoever connects after the answer',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
       expect((await load('swap.test', { pem: pair[0].pem })).status).toBe(200);

@@ -9,7 +9,7 @@ import { oldestHaproxy } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { filesBelow } from '../kit/secrets.js';
 import { servedSerial } from '../kit/served-serial.js';
-import { type SmallDisk, smallDisk } from '../kit/small-disk.js';
+import { emptyDisk, fillDisk, type SmallDisk, smallDisk } from '../kit/small-disk.js';
 import { makeHome, Suite } from '../kit/suite.js';
 
 const NOTES = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
@@ -157,7 +157,7 @@ describe('with certificates that are there', () => {
     const serial = await own('full.test');
     const before = await readFile(file('full.test'), 'utf8');
     for (const full of [disk, notes]) {
-      await full.fill();
+      await fillDisk(full.path);
       const refused = [await load('full.test', await make('full.test'))];
       if (full === disk) refused.push(await load('another.test', await make('another.test')));
       else refused.push(await lab.api('DELETE', '/certificates/full.test'));
@@ -167,7 +167,7 @@ describe('with certificates that are there', () => {
       expect(await lab.servedSerial('full.test')).toBe(serial);
       expect(await lab.servedSerial('another.test')).toBeUndefined();
       expect(await info('full.test')).toMatchObject({ serial, loaded: true, auto_renew: true });
-      await full.empty();
+      await emptyDisk(full.path);
       expect((await readdir(full.path)).filter((name) => /\.tmp$|deleted/.test(name))).toEqual([]);
     }
     expect((await lab.api('DELETE', '/certificates/full.test')).status).toBe(200);

@@ -5,8 +5,25 @@ export function scaled(full: number, short: number): number {
   return FULL ? full : short;
 }
 
+/** What every scenario says of itself. */
+export interface Outcome {
+  /** Through HAProxy, or changes asked of the suite where there is no load. */
+  requests: number;
+  /** Of those. */
+  failed: number;
+  /** Acknowledged and not there, or there and not acknowledged. */
+  lost: number;
+}
+
 /** One line a scenario, whatever the test runner does with the rest of the output. */
-export function report(haproxy: string, scenario: string, figures: Record<string, number | string>): void {
-  const words = Object.entries(figures).map(([name, figure]) => `${name} ${figure}`);
+export function report(
+  haproxy: string,
+  scenario: string,
+  { requests, failed, lost }: Outcome,
+  more: Record<string, number | string> = {},
+): void {
+  const words = Object.entries({ requests, failed, lost, ...more }).map(
+    ([name, figure]) => `${name} ${figure}`,
+  );
   process.stdout.write(`chaos ${haproxy} ${scenario}: ${words.join(', ')}\n`);
 }

@@ -158,10 +158,10 @@ describe('load', () => {
       return socket;
     });
     await until(() => slow.every(({ connecting }) => !connecting), { what: 'all being connected' });
-    const started = performance.now();
     const headers = { authorization: `Bearer ${ADMIN}` };
     expect((await fetch(`${suite.url}/api/v1/things`, { headers })).status).toBe(200);
-    expect(performance.now() - started).toBeLessThan(2000);
+    // None of them was given up for it.
+    expect(slow.map(({ readyState }) => readyState)).toEqual(slow.map(() => 'open'));
     for (const socket of slow) socket.destroy();
   });
 
@@ -185,7 +185,11 @@ describe('load', () => {
   it('does not wait for the body of who has no token', async () => {
     const text = ['POST /mcp HTTP/1.1', 'Host: localhost', `Content-Length: ${2 ** 31}`, '', ''].join('\r\n');
     const started = performance.now();
-    expect(await rawExchange({ port: suite.port, text })).toMatch(/^HTTP\/1\.1 401 [^]*connection: close/i);
-    expect(performance.now() - started).toBeLessThan(2000);
+    const quietMs = 20_000;
+    expect(await rawExchange({ port: suite.port, text, quietMs })).toMatch(
+      /^HTTP\/1\.1 401 [^]*connection: close/i,
+    );
+    // It was the suite that hung up.
+    expect(performance.now() - started).toBeLessThan(quietMs);
   });
 });

@@ -200,10 +200,12 @@ describe('the door', () => {
     const started = performance.now();
     for (let attempt = 0; attempt < 8; attempt += 1) await wrong();
     expect(performance.now() - started).toBeGreaterThan(500);
-    const slow = wrong();
-    const before = performance.now();
+    let isSlowOver = false;
+    const slow = wrong().finally(() => {
+      isSlowOver = true;
+    });
     await expect(send({ from: '127.0.7.1', headers: [bearer] })).resolves.toMatchObject({ status: 200 });
-    expect(performance.now() - before).toBeLessThan(300);
+    expect(isSlowOver).toBe(false);
     await expect(slow).resolves.toMatchObject({ status: 401 });
   });
 });
@@ -253,7 +255,7 @@ describe('the token file', () => {
     };
     await writeFile(file, 'MCP_TOKEN=renewed-token-0123456789\n');
     await chmod(file, 0o600);
-    await expect.poll(() => answers('renewed-token-0123456789'), { timeout: 5000 }).toBe(200);
+    await expect.poll(() => answers('renewed-token-0123456789'), { timeout: 20_000 }).toBe(200);
     await expect(answers(ADMIN)).resolves.toBe(401);
     await writeFile(file, 'MCP_TOKEN=short\n');
     await utimes(file, new Date(), new Date(0));

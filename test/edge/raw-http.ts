@@ -27,6 +27,8 @@ export interface RawExchange {
   text: string;
   from?: string;
   to?: string;
+  /** How long nothing may come before it is taken for the end. */
+  quietMs?: number;
 }
 
 /** What comes back for some bytes until the other side hangs up, or has had nothing more to say for a while. */
@@ -35,12 +37,13 @@ export function rawExchange({
   text,
   from = '127.0.0.1',
   to = '127.0.0.1',
+  quietMs = QUIET_MS,
 }: RawExchange): Promise<string> {
   return new Promise<string>((resolve, reject) => {
     const socket = connect({ host: to, port, localAddress: from });
     let received = '';
     socket.setEncoding('utf8');
-    socket.setTimeout(QUIET_MS, () => socket.destroy());
+    socket.setTimeout(quietMs, () => socket.destroy());
     socket.on('data', (chunk: string) => {
       received += chunk;
     });

@@ -1,5 +1,5 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
+import { type Gate, newGate } from './gate.js';
 
 export interface Backend {
   readonly port: number;
@@ -8,20 +8,28 @@ export interface Backend {
   readonly lastHeaders: IncomingHttpHeaders;
   /** Path and query of the request that came last. */
   readonly lastPath: string;
+  /** Answers the requests to this path, those that wait and those to come. */
+  release(path: string): void;
   close(): Promise<void>;
 }
 
-/** A small HTTP server that answers its name; `/slow?ms=500` answers after that time. */
+/** A small HTTP server that answers its name; below `/held` once that path is released, however long a busy machine takes till then. */
 export async function startBackend(name: string, host = '127.0.0.1'): Promise<Backend> {
   let count = 0;
   let lastHeaders: IncomingHttpHeaders = {};
   let lastPath = '';
+  const gates = new Map<string, Gate>();
+  const gate = (path: string) => {
+    const made = gates.get(path) ?? newGate();
+    gates.set(path, made);
+    return made;
+  };
   const server = createServer((request, response) => {
     count += 1;
     lastHeaders = request.headers;
     lastPath = request.url ?? '';
-    const ms = Number(new URL(request.url ?? '/', 'http://x').searchParams.get('ms') ?? 0);
-    void delay(ms).then(() => response.end(name));
+    if (lastPath.startsWith('/held')) void gate(lastPath).opened.then(() => response.end(name));
+    else response.end(name);
   });
   server.keepAliveTimeout = 60_000;
   await new Promise<void>((resolve, reject) => {
@@ -40,6 +48,7 @@ export async function startBackend(name: string, host = '127.0.0.1'): Promise<Ba
     get lastPath() {
       return lastPath;
     },
+    release: (path) => gate(path).open(),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -5,8 +5,13 @@ export interface LoadReport {
   failed: number;
   /** The first few failures, in words, with milliseconds since the start. */
   failures: string[];
-  /** From the first failure to the last, in milliseconds; 0 without any. */
-  failing_ms: number;
+  /** Of each failure when its request began and when it failed, as `performance.now()` says. */
+  spans: Span[];
+}
+
+export interface Span {
+  from: number;
+  to: number;
 }
 
 export interface LoadTarget {
@@ -27,9 +32,7 @@ export class Load {
   readonly #started = performance.now();
   readonly #timer: NodeJS.Timeout;
   #sent = 0;
-  #failed = 0;
-  #first: number | undefined;
-  #last = 0;
+  readonly #spans: Span[] = [];
   readonly #failures: string[] = [];
 
   constructor(
@@ -47,9 +50,9 @@ export class Load {
     this.#agent.destroy();
     return {
       requests: this.#sent,
-      failed: this.#failed,
+      failed: this.#spans.length,
       failures: this.#failures,
-      failing_ms: this.#first === undefined ? 0 : Math.round(this.#last - this.#first),
+      spans: this.#spans,
     };
   }
 
@@ -72,9 +75,10 @@ export class Load {
   }
 
   #one({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
+    const from = performance.now();
     return new Promise((resolve) => {
       const fail = (words: string) => {
-        this.#fail(`${host} (${kept ? 'kept' : 'new'} connection): ${words}`);
+        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${words}`);
         resolve();
       };
       const call = request(
@@ -104,11 +108,9 @@ export class Load {
     });
   }
 
-  #fail(words: string): void {
-    const now = performance.now();
-    this.#failed += 1;
-    this.#first ??= now;
-    this.#last = now;
-    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(now - this.#started)} ms ${words}`);
+  #fail(from: number, words: string): void {
+    const to = performance.now();
+    this.#spans.push({ from, to });
+    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${words}`);
   }
 }

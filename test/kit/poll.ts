@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
  */
 export async function until<T>(
   ask: () => T | Promise<T>,
-  { timeout = 10_000, interval = 10, what = 'the condition' } = {},
+  { timeout = 20_000, interval = 10, what = 'the condition' } = {},
 ): Promise<Exclude<T, undefined | false>> {
   const end = performance.now() + timeout;
   let cause: unknown;

@@ -18,9 +18,10 @@ export async function savedState(home: Home): Promise<State> {
 export async function disagreements(home: Home): Promise<unknown[]> {
   const state = await savedState(home);
   const desired = state.routing();
-  const runtime = new HaproxyRuntimeService(loadSettings(home.env));
+  const settings = loadSettings(home.env);
+  const runtime = new HaproxyRuntimeService(settings);
   const actual = new RoutingView(await runtime.readRouting(), desired).routing;
-  const map = await readFile(home.file('domains.map'), 'utf8');
+  const map = await readFile(settings.files.map, 'utf8');
   const sameMap = sortedLines(map) === sortedLines(renderMap(state.pools));
   return [...compareRouting(actual, desired), ...(sameMap ? [] : ['domains.map differs from servers.json'])];
 }

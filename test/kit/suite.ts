@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { chown, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from './free-port.js';
 import type { HaproxyBinary } from './haproxy-versions.js';
@@ -46,6 +46,15 @@ export async function makeHome(haproxy: HaproxyBinary, env: Record<string, strin
   };
 }
 
+const NOBODY = 65_534;
+
+export interface SpawnOptions {
+  uid?: number;
+  gid?: number;
+  /** A command that ends by running the command that is appended to it. */
+  through?: readonly string[];
+}
+
 /** The suite as it is run for real: `node dist/main.js` as a process of its own. */
 export class Suite {
   #output = '';
@@ -64,9 +73,11 @@ export class Suite {
   static spawn(
     home: Home,
     env: Record<string, string> = {},
-    options: { uid?: number; gid?: number } = {},
+    { through = [], ...options }: SpawnOptions = {},
   ): Suite {
-    const child = spawn(process.execPath, [join(import.meta.dirname, '../../dist/main.js')], {
+    const main = join(import.meta.dirname, '../../dist/main.js');
+    const [program, ...args] = [...through, process.execPath, main];
+    const child = spawn(program, args, {
       // Nothing of the machine's own settings may reach the suite under test.
       env: { PATH: process.env['PATH'] ?? '', ...home.env, ...env },
       cwd: home.path,
@@ -78,8 +89,12 @@ export class Suite {
   }
 
   /** Started, and ready to be changed. */
-  static async start(home: Home, env: Record<string, string> = {}): Promise<Suite> {
-    const suite = Suite.spawn(home, env);
+  static async start(
+    home: Home,
+    env: Record<string, string> = {},
+    options: SpawnOptions = {},
+  ): Promise<Suite> {
+    const suite = Suite.spawn(home, env, options);
     try {
       await suite.untilReady();
     } catch (error) {
@@ -87,6 +102,14 @@ export class Suite {
       throw new Error(suite.output, { cause: error });
     }
     return suite;
+  }
+
+  /** As a user who cannot write everywhere: root can, so that where the tests run as root it is nobody. */
+  static async startUnprivileged(home: Home): Promise<Suite> {
+    if (process.getuid?.() !== 0) return Suite.start(home);
+    const folders = ['.', 'conf', 'certs', 'data', 'run'].map((name) => join(home.path, name));
+    await Promise.all(folders.map((folder) => chown(folder, NOBODY, NOBODY)));
+    return Suite.start(home, {}, { uid: NOBODY, gid: NOBODY });
   }
 
   get output(): string {
@@ -103,7 +126,7 @@ export class Suite {
         if (this.process.exitCode !== null) return true;
         return (await fetch(`${this.url}/readyz`)).status === 200;
       },
-      { timeout: 20_000, what: 'the suite being ready' },
+      { timeout: 60_000, what: 'the suite being ready' },
     );
     if (this.process.exitCode !== null) throw new Error(`the suite ended with ${this.process.exitCode}`);
   }

@@ -243,7 +243,8 @@ describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
       },
     );
     await expect(waiting).rejects.toThrow(/abort/i);
-    expect(performance.now() - started).toBeLessThan(5000);
+    // Of the 60 seconds that it was given.
+    expect(performance.now() - started).toBeLessThan(20_000);
     expect(said[0]).toBe('1 connection(s) left');
     silent.closeAllConnections();
     silent.close();

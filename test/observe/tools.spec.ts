@@ -158,7 +158,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
   });
 
   it('counts connections while one is open', async () => {
-    const slow = get(haproxy.httpPort, 'a.example', '/slow?ms=1500');
+    const slow = get(haproxy.httpPort, 'a.example', '/held');
     await until(async () => {
       const { items } = await suite.tool<{ items: { servers: { current: number }[] }[] }>(
         'haproxy_get_connections',
@@ -166,6 +166,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
       );
       return items[0]?.servers[0]?.current === 1;
     });
+    backend.release('/held');
     await slow;
     const all = await both('haproxy_get_connections', {}, '/connections');
     expect(all).toMatchObject({

@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from '../kit/backend.js';
+import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
+import { Load, type LoadTarget } from '../kit/load.js';
+import { until } from '../kit/poll.js';
+import { get } from '../kit/request.js';
+import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { report, scaled } from './scale.js';
+
+/** HAProxy as an operator starts it, with nothing of ours running. */
+async function startAlone(haproxy: HaproxyBinary, home: Home): Promise<() => Promise<void>> {
+  const args = ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
+  const child = spawn(haproxy.path, args, { stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  await until(async () => (await get(home.httpPort, 'nobody.example')).status === 404, {
+    what: 'HAProxy alone answering',
+  });
+  return async () => {
+    child.kill('SIGKILL');
+    await ended;
+  };
+}
+
+describe.each(haproxyVersions())('HAProxy $version started from the files alone', (haproxy) => {
+  it('serves every domain, with the suite stopped', { timeout: 300_000 }, async () => {
+    const backends = await Promise.all(['one', 'two'].map((name) => startBackend(name)));
+    const [one, two] = backends as [Backend, Backend];
+    const home = await makeHome(haproxy);
+    const suite = await Suite.start(home);
+    const count = scaled(60, 20);
+    let stopAlone: (() => Promise<void>) | undefined;
+    try {
+      const targets: LoadTarget[] = [];
+      for (let n = 0; n < count; n += 1) {
+        const [server, other] = n % 2 === 0 ? [one, two] : [two, one];
+        const host = `f${n}.example`;
+        await suite.api('POST', '/domains', { domain: host, ip: '127.0.0.1', http_port: server.port });
+        // A second server that is not to serve must not serve then either.
+        await suite.api('POST', `/domains/${host}/servers`, { ip: '127.0.0.1', http_port: other.port });
+        const state = n % 4 < 2 ? 'drain' : 'maint';
+        const set = await suite.api('PUT', `/domains/${host}/servers/2/state`, { state });
+        expect(set.status, JSON.stringify(set.body)).toBe(200);
+        targets.push({ host, bodies: [n % 2 === 0 ? 'one' : 'two'] });
+      }
+      expect(await suite.stop()).toBe(0);
+      stopAlone = await startAlone(haproxy, home);
+      const load = new Load(home.httpPort, targets);
+      await until(() => load.sent >= scaled(1_000, 500), { timeout: 60_000, what: 'enough requests' });
+      const { requests, failed, failures } = await load.stop();
+      const answers = await Promise.all(targets.map(({ host }) => get(home.httpPort, host)));
+      const lost = answers.filter(({ body }, n) => !targets[n]!.bodies.includes(body)).length;
+      report(haproxy.version, 'HAProxy from the files alone', { requests, failed, lost }, { domains: count });
+      expect([failures, lost]).toEqual([[], 0]);
+    } finally {
+      await stopAlone?.();
+      await suite.stop();
+      await Promise.all(backends.map((backend) => backend.close()));
+      await home.remove();
+    }
+  });
+});

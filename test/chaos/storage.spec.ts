@@ -1,0 +1,121 @@
+import { chmod, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from '../kit/backend.js';
+import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { Load } from '../kit/load.js';
+import { until } from '../kit/poll.js';
+import { get } from '../kit/request.js';
+import { emptyDisk, fillDisk, smallDisk } from '../kit/small-disk.js';
+import { makeHome, Suite } from '../kit/suite.js';
+import { report } from './scale.js';
+
+const FILES = ['servers.json', 'domains.map', 'pools.cfg'];
+/** A scenario that was over sooner proves little. */
+const LEAST = 250;
+
+describe.each(haproxyVersions())('the state cannot be written, HAProxy $version', (haproxy) => {
+  let one: Backend;
+  const server = () => ({ ip: '127.0.0.1', http_port: one.port });
+
+  beforeEach(async () => {
+    one = await startBackend('one');
+  });
+
+  afterEach(() => one.close());
+
+  /** With a.example there: changes are refused while it is `broken`, and made after `mend`. How the load went. */
+  const refusesAndGoesOn = async (
+    suite: Suite,
+    folder: string,
+    broken: () => Promise<unknown>,
+    mend: () => Promise<unknown>,
+  ) => {
+    const { httpPort } = suite.home;
+    const files = () => Promise.all(FILES.map((name) => readFile(join(folder, name), 'utf8')));
+    expect((await suite.api('POST', '/domains', { domain: 'a.example', ...server() })).status).toBe(201);
+    const load = new Load(httpPort, [{ host: 'a.example', bodies: ['one'] }]);
+    try {
+      await broken();
+      const before = await files();
+      let refused = 0;
+      for (const [method, path, body] of [
+        ['POST', '/domains', { domain: 'b.example', ...server() }],
+        ['POST', '/domains/a.example/servers', server()],
+        ['PUT', '/domains/a.example/servers/1/state', { state: 'maint' }],
+        ['DELETE', '/domains/a.example', undefined],
+      ] as const) {
+        const answer = await suite.api(method, path, body);
+        expect([answer.status, answer.body['code']], JSON.stringify(answer.body)).toEqual([
+          507,
+          'storage_failed',
+        ]);
+        refused += 1;
+      }
+      expect(await files()).toEqual(before);
+      expect((await get(httpPort, 'b.example')).status).toBe(404);
+      await until(() => load.sent >= LEAST, { timeout: 60_000, what: 'enough requests' });
+      await mend();
+      expect((await suite.api('POST', '/domains', { domain: 'b.example', ...server() })).status).toBe(201);
+      const lost = (await get(httpPort, 'b.example')).body === 'one' ? 0 : 1;
+      const { requests, failed, failures } = await load.stop();
+      return { requests, failed, failures, lost, refused };
+    } finally {
+      await load.stop();
+    }
+  };
+
+  const tell = (
+    scenario: string,
+    { failures, refused, ...outcome }: Awaited<ReturnType<typeof refusesAndGoesOn>>,
+  ) => {
+    report(haproxy.version, scenario, outcome, { refused });
+    expect([failures, outcome.lost]).toEqual([[], 0]);
+  };
+
+  it('the disk is full', { timeout: 300_000 }, async () => {
+    const disk = await smallDisk();
+    const home = await makeHome(haproxy, {
+      HAPROXY_SERVERS_FILE: join(disk.path, 'servers.json'),
+      HAPROXY_MAP_FILE: join(disk.path, 'domains.map'),
+      HAPROXY_POOLS_FILE: join(disk.path, 'pools.cfg'),
+    });
+    const suite = await Suite.start(home, {}, { through: disk.through });
+    try {
+      const folder = disk.seenFrom(suite);
+      tell(
+        'disk full',
+        await refusesAndGoesOn(
+          suite,
+          folder,
+          () => fillDisk(folder),
+          () => emptyDisk(folder),
+        ),
+      );
+    } finally {
+      await suite.stop();
+      await home.remove();
+      await disk.remove();
+    }
+  });
+
+  it('the folder is read-only', { timeout: 300_000 }, async () => {
+    const home = await makeHome(haproxy);
+    const conf = join(home.path, 'conf');
+    const suite = await Suite.startUnprivileged(home);
+    try {
+      tell(
+        'folder read-only',
+        await refusesAndGoesOn(
+          suite,
+          conf,
+          () => chmod(conf, 0o500),
+          () => chmod(conf, 0o700),
+        ),
+      );
+    } finally {
+      await suite.stop();
+      await home.remove();
+    }
+  });
+});
