@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateFolder } from './certificate-folder.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { OperationsService } from './operations.service.js';
 import { RenewalService } from './renewal.service.js';
 
 /** Start and stop of the certificates, for the one place that knows the order of everything. */
@@ -10,7 +9,6 @@ export class CertificatesLifecycle {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
-    private readonly operations: OperationsService,
     private readonly renewal: RenewalService,
   ) {}
 
@@ -18,7 +16,6 @@ export class CertificatesLifecycle {
   async open(): Promise<void> {
     await this.folder.open();
     await this.managed.open();
-    await this.operations.open();
   }
 
   /** Once HAProxy may be changed. @throws SettingsError */
@@ -26,9 +23,8 @@ export class CertificatesLifecycle {
     await this.renewal.schedule();
   }
 
-  /** Ends what is running, acme.sh included; the next start tells it as interrupted. */
-  async stop(): Promise<void> {
+  /** Nothing is begun any more; what is running is an operation, and ended with those. */
+  stop(): void {
     this.renewal.unschedule();
-    await this.operations.stop();
   }
 }

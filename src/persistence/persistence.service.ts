@@ -16,7 +16,13 @@ import { parseState, renderState } from './state-json.js';
 import { type FileDifference, StateFiles, type FileText } from './state-files.js';
 import { asStorageError } from './storage-error.js';
 import { Draft, State, type Pool } from './state.js';
-import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
+import {
+  WriterQueue,
+  type Change,
+  type Committed,
+  type OnStage,
+  type PendingChange,
+} from './writer-queue.js';
 
 /**
  * Owns the desired state: the file that is the source of truth, the files derived from it, and the order in which
@@ -91,8 +97,8 @@ export class PersistenceService {
    *
    * @throws what `change` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
    */
-  commit<T>(change: Change<T>): Promise<Committed<T>> {
-    return metrics.change(this.#queue.push(change));
+  commit<T>(change: Change<T>, onStage?: OnStage): Promise<Committed<T>> {
+    return metrics.change(this.#queue.push(change, onStage));
   }
 
   /**
@@ -219,7 +225,9 @@ export class PersistenceService {
     }
     if (!draft.isEmpty) {
       try {
-        await this.#write(draft, revision, entries);
+        await this.#write(draft, revision, entries, (stage) => {
+          for (const { onStage } of changes) onStage?.(stage);
+        });
       } catch (error) {
         await this.#failed(changes, error);
         return;
@@ -238,7 +246,7 @@ export class PersistenceService {
     for (const pending of changes) await this.#commitTogether([pending]);
   }
 
-  async #write(draft: Draft, revision: number, entries: readonly AuditEntry[]): Promise<void> {
+  async #write(draft: Draft, revision: number, entries: readonly AuditEntry[], tell: OnStage): Promise<void> {
     const target = this.#boundTarget();
     const before = this.#state;
     const files = this.#render(revision, poolsWith(draft, before));
@@ -247,8 +255,10 @@ export class PersistenceService {
     };
     const parts = [this.#files.prepare(files), this.audit.prepare(entries)];
     const prepared = await preparedTogether(parts).catch(storage);
+    tell('prepared');
     try {
       await target.apply(draft, before);
+      tell('applied');
     } catch (error) {
       await prepared.discard();
       throw error;
@@ -263,6 +273,7 @@ export class PersistenceService {
       });
       storage(error);
     }
+    tell('written');
     const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
     this.feed.tell({ topic: 'routing', revision, domains });

@@ -14,6 +14,8 @@ export interface StateReader {
   poolOf(domain: string): string | undefined;
   /** All pools with a domain, in no particular order. */
   poolNames(): Iterable<string>;
+  /** No pool with a lower number is free: where to begin to look for one that is. */
+  freeFrom(): number;
 }
 
 /** What a draft changed: enough to plan with, without a look at what it left alone. */
@@ -32,11 +34,18 @@ export function poolNumber(name: string): number | undefined {
   return match ? Number(match[1]) : undefined;
 }
 
+function lowestGivenBack({ pools }: StateChange): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const [name, pool] of pools) if (!pool) lowest = Math.min(lowest, poolNumber(name) ?? lowest);
+  return lowest;
+}
+
 /** The desired state: every domain, pool and server. Held in memory whole; changed only by folding a draft into it. */
 export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
   readonly #sorted = new SortedNames(() => this.#poolOf.keys());
+  #freeFrom = 1;
 
   constructor(
     public revision: number,
@@ -68,6 +77,11 @@ export class State implements StateReader {
     return this.#pools.keys();
   }
 
+  freeFrom(): number {
+    while (this.#pools.has(`pool_${this.#freeFrom}`)) this.#freeFrom += 1;
+    return this.#freeFrom;
+  }
+
   /** All domains in code-unit order. Read it within one tick. */
   sortedDomains(): readonly string[] {
     return this.#sorted.get();
@@ -78,6 +92,7 @@ export class State implements StateReader {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
     }
+    this.#freeFrom = Math.min(this.#freeFrom, lowestGivenBack(change));
     const added: string[] = [];
     const removed: string[] = [];
     for (const [domain, pool] of change.domains) {
@@ -124,6 +139,10 @@ export class Draft implements StateReader, StateChange {
   *poolNames(): Iterable<string> {
     for (const name of this.base.poolNames()) if (!this.pools.has(name)) yield name;
     for (const [name, pool] of this.pools) if (pool) yield name;
+  }
+
+  freeFrom(): number {
+    return Math.min(this.base.freeFrom(), lowestGivenBack(this));
   }
 
   /** The domain must not exist yet; the pool may be new. */

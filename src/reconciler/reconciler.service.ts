@@ -16,7 +16,7 @@ import { FirstStart } from './adoption.js';
 import { textOf } from './adoption-sources.js';
 import { compareRouting, type Difference } from './drift.js';
 import { plan } from './plan.js';
-import { MOST_POOLS, poolsToDeclare, refuseNewPools } from './pool-limits.js';
+import { MOST_POOLS, type PoolLimit, poolsToDeclare, refuseNewPools } from './pool-limits.js';
 import { RoutingView, type Sides } from './routing-view.js';
 
 /** What a restore found different and put right. */
@@ -84,7 +84,7 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
-  get poolLimit(): { count: number; dynamic: boolean } {
+  get poolLimit(): PoolLimit {
     return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
   }
 
