@@ -1,4 +1,6 @@
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec } from '../common/routing.js';
+import type { NameIndex } from './name-index.js';
+import { type Move, NameIndexes } from './name-indexes.js';
 import { SortedNames } from './sorted-names.js';
 
 /** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
@@ -45,6 +47,7 @@ export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
   readonly #sorted = new SortedNames(() => this.#poolOf.keys());
+  readonly #names = new NameIndexes(this);
   #freeFrom = 1;
 
   constructor(
@@ -87,23 +90,30 @@ export class State implements StateReader {
     return this.#sorted.get();
   }
 
+  /** The domains, all or of a pool, to be paged and searched. Read it within one tick. */
+  names(pool?: string): NameIndex {
+    return pool === undefined ? this.#names.all() : this.#names.ofPool(pool);
+  }
+
   fold(change: StateChange, revision: number): void {
     for (const [name, pool] of change.pools) {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
     }
     this.#freeFrom = Math.min(this.#freeFrom, lowestGivenBack(change));
-    const added: string[] = [];
-    const removed: string[] = [];
+    const moves: Move[] = [];
     for (const [domain, pool] of change.domains) {
-      if (pool === undefined) {
-        if (this.#poolOf.delete(domain)) removed.push(domain);
-      } else {
-        if (!this.#poolOf.has(domain)) added.push(domain);
-        this.#poolOf.set(domain, pool);
-      }
+      moves.push({ domain, from: this.#poolOf.get(domain), to: pool });
+      if (pool === undefined) this.#poolOf.delete(domain);
+      else this.#poolOf.set(domain, pool);
     }
-    this.#sorted.change(added, removed);
+    const added = moves.filter(({ from, to }) => from === undefined && to !== undefined);
+    const removed = moves.filter(({ from, to }) => from !== undefined && to === undefined);
+    this.#sorted.change(
+      added.map(({ domain }) => domain),
+      removed.map(({ domain }) => domain),
+    );
+    this.#names.change(moves);
     this.revision = revision;
   }
 

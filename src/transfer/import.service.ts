@@ -1,4 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { shownOf } from '../common/dry-run.dto.js';
 import { AppError } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { ServerNetworks } from '../common/server-networks.js';
@@ -13,9 +14,6 @@ import { type ReadImport, readImport } from './import-reader.js';
 import { applyImport } from './import-rules.js';
 import { type ImportSummary, summaryOf } from './import-summary.js';
 import { ImportRequest, ImportResultDto } from './transfer.dto.js';
-
-/** Steps of a dry run that an answer shows. */
-const STEPS_SHOWN = 100;
 
 const STAGES: Record<CommitStage, string> = {
   prepared: 'The new files are on disk; HAProxy is next.',
@@ -63,7 +61,7 @@ export class ImportService {
     const { change } = await this.#read(input);
     const { value, plan } = await this.persistence.preview(change);
     this.#log('Tried an import', input, value);
-    return { ...value, dry_run: true, plan: plan.slice(0, STEPS_SHOWN), plan_steps: plan.length };
+    return { ...value, dry_run: true, ...shownOf(plan) };
   }
 
   /**

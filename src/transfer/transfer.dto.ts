@@ -1,4 +1,4 @@
-import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
+import { DryRunDto, LongPlannedDto } from '../common/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -120,7 +120,7 @@ export class SkippedLineDto {
   message: string;
 }
 
-export class ImportResultDto extends PlannedDto {
+export class ImportResultDto extends LongPlannedDto {
   @IntField({ description: 'Lines read, blank ones left out.', min: 0, example: 100_000 })
   lines: number;
 
@@ -147,13 +147,6 @@ export class ImportResultDto extends PlannedDto {
 
   @ArrayField(SkippedLineDto, { description: 'The first 100 of them.' })
   skipped: SkippedLineDto[];
-
-  @IntField({
-    description: 'Only with dry_run: how many steps there would be; plan shows the first 100.',
-    min: 0,
-    optional: true,
-  })
-  plan_steps?: number;
 }
 
 export const EXPORT_FORMATS = ['ndjson', 'json'] as const;
