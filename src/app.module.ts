@@ -10,6 +10,7 @@ import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
+import { OperationsModule } from './operations/operations.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { ReconcilerModule } from './reconciler/reconciler.module.js';
 import { ServersModule } from './servers/servers.module.js';
@@ -38,6 +39,7 @@ export class AppModule {
         HealthModule,
         MonitoringModule,
         AuditModule,
+        OperationsModule,
         ConfigurationModule,
         McpModule,
         ...extra,

@@ -6,6 +6,7 @@ import { Readiness } from './common/readiness.js';
 import { Shutdown } from './common/shutdown.js';
 import { ensureConfig } from './haproxy/config-file.js';
 import { HaproxyProcessService } from './haproxy/haproxy-process.service.js';
+import { OperationsService } from './operations/operations.service.js';
 import { PersistenceService } from './persistence/persistence.service.js';
 import { DriftService } from './reconciler/drift.service.js';
 import { HaproxyWatchService } from './reconciler/haproxy-watch.service.js';
@@ -26,6 +27,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
     private readonly certificates: CertificatesLifecycle,
+    private readonly operations: OperationsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
     reconciler: ReconcilerService,
@@ -43,6 +45,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     this.#prepared = true;
     await this.tokens.open();
     await this.certificates.open();
+    await this.operations.open();
   }
 
   /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
@@ -61,8 +64,9 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
     this.shutdown.begin();
+    this.certificates.stop();
     // A CA may take minutes, and the port is not closed before those who wait for it have their answer.
-    await this.certificates.stop();
+    await this.operations.stop();
   }
 
   /** The port is closed and nobody waits for an answer any more. */

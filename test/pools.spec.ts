@@ -7,7 +7,10 @@ import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const DECLARED = 3;
+/** Where they come to an end. */
+const ALL = 5;
 const MANY = 300;
+const VERY_MANY = 10_000;
 
 function ask(home: Home, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -119,6 +122,25 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
       expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
     });
 
+    it(`goes up to ${VERY_MANY} pools and back`, async () => {
+      const before = await poolsOf(home);
+      const lines = Array.from({ length: VERY_MANY }, (_, n) => ({
+        domain: `v${n}.test`,
+        ip: '127.0.0.1',
+        // Nothing listens there: its checks cost the test's backend nothing.
+        http_port: 9,
+      }));
+      expect(await importOf(suite, lines)).toMatchObject({ status: 200, body: { domains_added: VERY_MANY } });
+      expect(await poolsOf(home)).toHaveLength(VERY_MANY + 1);
+      const { body } = await suite.api('POST', '/domains', { domain: 'after.test', ...domain() });
+      expect(body).toMatchObject({ pool: `pool_${VERY_MANY + 2}` });
+      expect(await answers('after.test')).toBe('here');
+      const back = [{ domain: 'd1.test', ...domain() }];
+      expect((await importOf(suite, back, '?mode=replace')).status).toBe(200);
+      expect(await poolsOf(home)).toEqual(before);
+      expect(await answers('d1.test')).toBe('here');
+    }, 120_000);
+
     it('cuts no request when a pool goes, and takes the pool again that could not be deleted', async () => {
       for (const name of ['p2', 'p3', 'p4'])
         await suite.api('POST', '/domains', { domain: `${name}.cut.test`, ...domain() });
@@ -164,7 +186,7 @@ describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
     let suite: Suite;
 
     beforeAll(async () => {
-      home = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(DECLARED) });
+      home = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(ALL) });
       suite = await Suite.start(home);
     });
 
@@ -174,27 +196,36 @@ describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
     });
 
     it('says what to do, and warns before', async () => {
-      for (let n = 1; n <= DECLARED; n += 1) await suite.api('POST', '/domains', { domain: `d${n}.test` });
+      const mcp = async () =>
+        (await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health')).body.components
+          .mcp;
+      for (let n = 1; n <= ALL; n += 1) {
+        await suite.api('POST', '/domains', { domain: `d${n}.test` });
+        // 80 % of 5 are 4.
+        expect(await mcp()).toMatchObject({ status: n < 4 ? 'healthy' : 'degraded', pools_in_use: n });
+      }
       const refused = await suite.api('POST', '/domains', { domain: 'more.test' });
       expect(refused).toMatchObject({ status: 409, body: { code: 'pools_exhausted' } });
       expect(refused.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT .* reloaded .*3\.4/);
-      const { body } = await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health');
-      expect(body.components.mcp).toMatchObject({ status: 'degraded', pools_dynamic: false });
-      expect(body.components.mcp['detail']).toMatch(/3 of 3 pools are in use/);
+      const bulk = await importOf(suite, [{ domain: 'more.test' }]);
+      expect(bulk).toMatchObject({ status: 409, body: { code: 'pools_exhausted' } });
+      expect(bulk.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT .* reloaded .*3\.4/);
+      const { detail } = await mcp();
+      expect(detail).toMatch(/5 of 5 pools are in use.*HAPROXY_POOL_COUNT.*reload HAProxy/);
     });
 
     it('has more once the suite was started with more, although HAProxy went on serving', async () => {
       await suite.kill();
       const worker = await workerOf(home);
-      suite = await Suite.start(home, { HAPROXY_POOL_COUNT: String(DECLARED + 4) });
+      suite = await Suite.start(home, { HAPROXY_POOL_COUNT: String(ALL + 4) });
       expect(await workerOf(home)).not.toBe(worker);
-      expect(await poolsOf(home)).toHaveLength(DECLARED + 4);
+      expect(await poolsOf(home)).toHaveLength(ALL + 4);
       const added = await suite.api('POST', '/domains', {
         domain: 'more.test',
         ip: '127.0.0.1',
         http_port: 9,
       });
-      expect(added).toMatchObject({ status: 201, body: { pool: `pool_${DECLARED + 1}` } });
+      expect(added).toMatchObject({ status: 201, body: { pool: `pool_${ALL + 1}` } });
     });
   },
 );

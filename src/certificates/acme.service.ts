@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
+import { storageError } from '../common/storage-error.js';
 import { SerialQueue } from '../common/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { explainFailure, timedOut } from './acme-errors.js';
@@ -7,7 +8,6 @@ import { AcmeHome } from './acme-home.js';
 import { DEFAULT_PATH, findAcmeScript } from './acme-script.js';
 import { shimEnvironment, writeShim } from './acme-shim.js';
 import { covers } from './certificate-facts.js';
-import { storageError } from './certificate-folder.js';
 import { checkCloudflare } from './cloudflare-check.js';
 import { type CertificateBundle, parseBundle } from './pem.js';
 import { type GroupResult, runGroup } from './process-group.js';

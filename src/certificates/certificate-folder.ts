@@ -3,6 +3,7 @@ import { chmod, mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/p
 import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { syncFolder, writeFileAtomic } from '../common/atomic-file.js';
+import { storageError } from '../common/storage-error.js';
 import { canonicalDomain, isWildcard } from '../common/domain-name.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { Settings } from '../settings/settings.js';
@@ -186,13 +187,4 @@ function domainOf(name: string, leaf: X509Certificate): string | undefined {
   return canonicalDomain(stem) === stem && !isWildcard(stem) && name.endsWith('.pem')
     ? stem
     : mainDomain(leaf);
-}
-
-export function storageError(error: unknown): AppError {
-  return new AppError(
-    'storage_failed',
-    `${messageOf(error)}: see that the disk has space and that the suite may write there, then repeat the request. ` +
-      'Nothing was changed.',
-    { cause: error },
-  );
 }

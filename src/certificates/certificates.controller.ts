@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify';
 import { DryRunDto } from '../common/dry-run.dto.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { joined, Serves } from '../common/rest-operation.js';
-import { answerLongWork, ServesLongWork } from './accepted.js';
+import { answerLongWork, ServesLongWork } from '../operations/accepted.js';
 import {
   CertificateDto,
   CertificateListDto,
@@ -18,7 +18,7 @@ import {
 } from './certificates.dto.js';
 import { CertificatesService } from './certificates.service.js';
 import { LongWorkService } from './long-work.service.js';
-import { AcceptedDto, WaitQueryDto } from './operations.dto.js';
+import { AcceptedDto, WaitQueryDto } from '../operations/operations.dto.js';
 
 @Controller('api/v1/certificates')
 export class CertificatesController {

@@ -2,7 +2,6 @@ import { Injectable } from '@nestjs/common';
 import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { OperationsService } from './operations.service.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
@@ -12,7 +11,6 @@ export class CertificatesLifecycle {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
-    private readonly operations: OperationsService,
     private readonly renewal: RenewalService,
     private readonly acme: AcmeService,
     private readonly stored: StoredCertificates,
@@ -22,7 +20,6 @@ export class CertificatesLifecycle {
   async open(): Promise<void> {
     await this.folder.open();
     await this.managed.open();
-    await this.operations.open();
     await this.acme.recover();
     await this.stored.recover();
   }
@@ -32,9 +29,8 @@ export class CertificatesLifecycle {
     await this.renewal.schedule();
   }
 
-  /** Ends what is running, acme.sh included; the next start tells it as interrupted. */
-  async stop(): Promise<void> {
+  /** Nothing is begun any more; what is running is an operation, and ended with those. */
+  stop(): void {
     this.renewal.unschedule();
-    await this.operations.stop();
   }
 }

@@ -2,6 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
 import { CertificateSummary } from '../common/certificate-summary.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { OperationsModule } from '../operations/operations.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from './certificate-folder.js';
@@ -17,15 +18,13 @@ import { IssuingService } from './issuing.service.js';
 import { LargeCertificates } from './large-certificates.service.js';
 import { LongWorkService } from './long-work.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { OperationsController } from './operations.controller.js';
-import { OperationsService } from './operations.service.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
 @Global()
 @Module({
-  imports: [HaproxyModule, ReconcilerModule, ScheduleModule.forRoot()],
-  controllers: [CertificatesController, OperationsController],
+  imports: [HaproxyModule, OperationsModule, ReconcilerModule, ScheduleModule.forRoot()],
+  controllers: [CertificatesController],
   providers: [
     { provide: CertificateSummary, useClass: CertificateStates },
     AcmeService,
@@ -40,7 +39,6 @@ import { StoredCertificates } from './stored-certificates.service.js';
     LargeCertificates,
     LongWorkService,
     ManagedCertificates,
-    OperationsService,
     RenewalService,
     StoredCertificates,
   ],

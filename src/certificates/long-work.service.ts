@@ -7,7 +7,7 @@ import type {
   RenewCertificateDto,
 } from './certificates.dto.js';
 import { IssuingService } from './issuing.service.js';
-import { OperationsService, type RunningOperation } from './operations.service.js';
+import { OperationsService, type RunningOperation } from '../operations/operations.service.js';
 import { RenewalService } from './renewal.service.js';
 
 /** What takes a CA's time, as operations: begun here, waited for by tools and by REST with `?wait=true`. */

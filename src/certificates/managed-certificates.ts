@@ -9,7 +9,7 @@ import { SerialQueue } from '../common/serial-queue.js';
 import { parseJson } from '../persistence/json-position.js';
 import { StateFileError } from '../persistence/state-json.js';
 import { Settings } from '../settings/settings.js';
-import { storageError } from './certificate-folder.js';
+import { storageError } from '../common/storage-error.js';
 
 /** What the suite has to know of a certificate that it renews; the rest is in the certificate. */
 export interface ManagedCertificate {

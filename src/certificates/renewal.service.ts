@@ -8,7 +8,7 @@ import type { Work } from './acme.service.js';
 import type { RenewAllDto } from './certificates.dto.js';
 import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { OperationsService } from './operations.service.js';
+import { OperationsService } from '../operations/operations.service.js';
 
 const JOB = 'renew-certificates';
 

@@ -1,4 +1,4 @@
-import { ArrayField, BooleanField, EnumField, StringField } from './fields.js';
+import { ArrayField, BooleanField, EnumField, IntField, StringField } from './fields.js';
 
 /** What a plan does, step by step. `adopt_value` takes into the saved state what HAProxy has. */
 export const PLAN_ACTIONS = [
@@ -54,4 +54,22 @@ export class PlannedDto {
     optional: true,
   })
   plan?: PlanStepDto[];
+}
+
+/** Steps that an answer shows of a plan that may have any number of them. */
+const STEPS_SHOWN = 100;
+
+/** The same where a plan may be long. */
+export class LongPlannedDto extends PlannedDto {
+  @IntField({
+    description: 'Only with dry_run: how many steps there would be; plan shows the first 100.',
+    min: 0,
+    optional: true,
+  })
+  plan_steps?: number;
+}
+
+/** What such an answer says of a plan. */
+export function shownOf(plan: readonly PlanStepDto[]): Required<Pick<LongPlannedDto, 'plan' | 'plan_steps'>> {
+  return { plan: plan.slice(0, STEPS_SHOWN), plan_steps: plan.length };
 }

@@ -25,31 +25,18 @@ export function paginate<T>(
   return { items, next_cursor: more ? encodeCursor(keyOf(last)) : null, total: sorted.length };
 }
 
-/**
- * One page of those items of a sorted list that match, found by walking on from the cursor. How many match in all is
- * for the caller to know.
- *
- * @throws AppError validation_failed for a cursor that no list gave
- */
-export function paginateWhere<T>(
-  sorted: readonly T[],
-  keyOf: (item: T) => string,
-  matches: (item: T) => boolean,
-  { limit, cursor }: { limit: number; cursor?: string | undefined },
-): Omit<Page<T>, 'total'> {
-  const items: T[] = [];
-  const start = cursor === undefined ? 0 : firstAfter(sorted, keyOf, decodeCursor(cursor));
-  for (let index = start; index < sorted.length && items.length <= limit; index += 1) {
-    const item = sorted[index];
-    if (item !== undefined && matches(item)) items.push(item);
-  }
-  const more = items.length > limit;
-  if (more) items.pop();
+/** The cursor for what comes after these items; null where there are none. */
+export function cursorAfter<T>(items: readonly T[], keyOf: (item: T) => string): string | null {
   const last = items.at(-1);
-  return { items, next_cursor: more && last !== undefined ? encodeCursor(keyOf(last)) : null };
+  return last === undefined ? null : encodeCursor(keyOf(last));
 }
 
-function firstAfter<T>(sorted: readonly T[], keyOf: (item: T) => string, key: string): number {
+/** The key of the last item shown, or undefined for the first page. @throws AppError validation_failed */
+export function keyOfCursor({ cursor }: { cursor?: string | undefined }): string | undefined {
+  return cursor === undefined ? undefined : decodeCursor(cursor);
+}
+
+export function firstAfter<T>(sorted: readonly T[], keyOf: (item: T) => string, key: string): number {
   let low = 0;
   let high = sorted.length;
   while (low < high) {

@@ -72,7 +72,11 @@ function codeOf(status: number): ErrorCode {
 
 function detailOf(code: ErrorCode, route: string, exception: unknown): string {
   if (code === 'not_found') return `${route} does not exist. The routes are listed in /openapi.json.`;
-  if (code === 'payload_too_large') return 'Send a smaller body: at most 1 MiB is read.';
+  if (code === 'payload_too_large')
+    return (
+      'Send a smaller body: at most 1 MiB is read, and of an import more as lines (application/x-ndjson) than as ' +
+      'one JSON array.'
+    );
   if (code === 'unsupported_media_type') return 'Send the body as JSON, with Content-Type: application/json.';
   if (code === 'malformed_request') return `The request cannot be read: ${messageOf(exception)}`;
   return messageOf(exception);

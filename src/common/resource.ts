@@ -36,7 +36,7 @@ export function resourceOf(method: object): DeclaredResource | undefined {
   return Reflect.getMetadata(RESOURCE, method) as DeclaredResource | undefined;
 }
 
-/** Declares a method `(typed: string) => string[]` as the source of completions for arguments of this name. */
+/** Declares a method `(typed: string) => Promise<Completion>` as the source of completions for arguments of this name. */
 export function McpCompletes(argument: string): MethodDecorator {
   return (_target, _property, descriptor) => {
     Reflect.defineMetadata(COMPLETION, argument, descriptor.value as object);
@@ -45,4 +45,13 @@ export function McpCompletes(argument: string): MethodDecorator {
 
 export function completionOf(method: object): string | undefined {
   return Reflect.getMetadata(COMPLETION, method) as string | undefined;
+}
+
+/** The most that MCP lets an answer hold (server/utilities/completion). */
+export const COMPLETIONS = 100;
+
+/** What a method that completes answers where there may be more than an answer holds: the first, and how many. */
+export interface Completion {
+  values: string[];
+  total: number;
 }

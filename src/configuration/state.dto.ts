@@ -1,4 +1,4 @@
-import { PlannedDto } from '../common/dry-run.dto.js';
+import { LongPlannedDto } from '../common/dry-run.dto.js';
 import { ArrayField, EnumField, IntField, NestedField, StringField } from '../common/fields.js';
 
 export const TAKEN_FIELDS = ['address', 'weight', 'state'] as const;
@@ -17,7 +17,7 @@ export class TakenOverDto {
   after: string;
 }
 
-export class SavedStateDto extends PlannedDto {
+export class SavedStateDto extends LongPlannedDto {
   @IntField({ description: 'Revision of the saved state.', min: 0, example: 43 })
   revision: number;
 
@@ -32,6 +32,9 @@ export class SavedStateDto extends PlannedDto {
     example: [],
   })
   not_taken_over: string[];
+
+  @IntField({ description: 'How many could not be.', min: 0, example: 0 })
+  not_taken_over_count: number;
 
   @StringField({
     description: 'Where the `show servers state` dump was written.',
@@ -51,7 +54,7 @@ export class RepairedDto {
   files: number;
 }
 
-export class RestoredStateDto extends PlannedDto {
+export class RestoredStateDto extends LongPlannedDto {
   @IntField({ description: 'The revision that HAProxy has now.', min: 0, example: 43 })
   revision: number;
 

@@ -1,13 +1,13 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
-import { DryRunDto, type PlanStepDto } from '../common/dry-run.dto.js';
+import { DryRunDto, type PlanStepDto, shownOf } from '../common/dry-run.dto.js';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites, describeStep, fileStep } from '../persistence/plan-words.js';
-import { asStorageError } from '../persistence/storage-error.js';
+import { asStorageError } from '../common/storage-error.js';
 import type { Draft } from '../persistence/state.js';
 import { describeDifference } from '../reconciler/drift.js';
 import { DriftService } from '../reconciler/drift.service.js';
@@ -59,7 +59,7 @@ export class StateService {
       return {
         ...this.#saved(this.persistence.state.revision, value),
         dry_run,
-        plan: [...steps, dump],
+        ...shownOf([...steps, dump]),
       };
     }
     const { value, revision } = await this.persistence.commit(change);
@@ -114,7 +114,7 @@ export class StateService {
       difference_count: words.length,
       duration_ms: Math.round(performance.now() - started),
       dry_run: true,
-      plan: [...steps.map(describeStep), ...certificates.map(loading), ...describeRewrites(files)],
+      ...shownOf([...steps.map(describeStep), ...certificates.map(loading), ...describeRewrites(files)]),
     };
   }
 
@@ -134,6 +134,7 @@ export class StateService {
       taken_over: taken.slice(0, SHOWN),
       taken_over_count: taken.length,
       not_taken_over: refused.slice(0, SHOWN),
+      not_taken_over_count: refused.length,
       file: this.settings.files.state,
     };
   }

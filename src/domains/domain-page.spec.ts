@@ -66,6 +66,38 @@ describe('domainPage', () => {
   });
 });
 
+describe('a large pool', () => {
+  it('follows changes, few and many at once', () => {
+    const state = new State(1, [
+      ['pool_1', { domains: NAMES.slice(0, 1500), servers: new Map() }],
+      ['pool_2', { domains: ['other.test'], servers: new Map() }],
+    ]);
+    const totals = () =>
+      ['pool_1', 'pool_2', undefined].map((pool) => {
+        const asked = query({ include_wildcards: true, limit: 1000, ...(pool !== undefined && { pool }) });
+        return domainPage(state, asked).total;
+      });
+    expect(totals()).toEqual([1500, 1, 1501]);
+    for (const [count, expected] of [
+      [1, [1499, 2, 1501]],
+      [80, [1419, 82, 1501]],
+    ] as const) {
+      const draft = new Draft(state);
+      for (let n = 0; n < count; n += 1) {
+        draft.addDomain(`new-${count}-${n}.test`, 'pool_1');
+        const moved = state.pool('pool_1')?.domains[n] ?? '';
+        draft.removeDomain(moved);
+        draft.addDomain(moved, 'pool_2');
+        draft.removeDomain(state.pool('pool_1')?.domains[count + n] ?? '');
+        draft.addDomain(`more-${count}-${n}.test`, 'pool_1');
+      }
+      for (let n = 0; n < count; n += 1) draft.removeDomain(`more-${count}-${n}.test`);
+      state.fold(draft, state.revision + 1);
+      expect(totals()).toEqual(expected);
+    }
+  });
+});
+
 describe('a domain of a pool with many names', () => {
   it('is shown with a part of the others, never itself', () => {
     const shown = describeDomain(STATE, NAMES[41]!, 10);

@@ -3,13 +3,8 @@ import { AppError } from '../common/errors.js';
 import { DEFAULT_WEIGHT, type ServerSpec } from '../common/routing.js';
 import { requirePool } from '../persistence/lookup.js';
 import type { Draft, Pool, StateReader } from '../persistence/state.js';
+import { poolsExhausted, type PoolLimit } from '../reconciler/pool-limits.js';
 import type { AddDomainDto, DomainDto, RemovedDomainDto } from './domains.dto.js';
-
-/** How many pools there can be, and whether HAProxy makes those that it does not have. */
-export interface PoolLimit {
-  count: number;
-  dynamic: boolean;
-}
 
 /** A pool may have thousands of names; an answer about one of them need not hold all the others. */
 export const SHARED_WITH_SHOWN = 100;
@@ -101,19 +96,13 @@ function hasAddress(pool: Pool, ip: string, port: number): boolean {
   return [...pool.servers.values()].some((server) => server.ip === ip && server.http_port === port);
 }
 
-function lowestFreePool(state: StateReader, { count, dynamic }: PoolLimit): string {
-  for (let number = 1; number <= count; number += 1) {
+function lowestFreePool(state: StateReader, limit: PoolLimit): string {
+  for (let number = state.freeFrom(); number <= limit.count; number += 1) {
     const name = `pool_${number}`;
     if (!state.pool(name)) return name;
   }
-  throw new AppError(
-    'pools_exhausted',
-    `All ${count} pools are in use. Remove a domain that is not needed any more, or let the new one join a pool ` +
-      (dynamic
-        ? 'with share_with.'
-        : 'with share_with; or raise HAPROXY_POOL_COUNT and restart the suite, after which HAProxy has to be reloaded ' +
-          '(haproxy_reload; in managed mode the suite does it). HAProxy 3.4 and newer makes pools as they are needed.'),
-  );
+  const why = poolsExhausted(limit);
+  throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
 function domainExists(state: StateReader, domain: string): AppError {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { McpTool } from '../common/operation.js';
-import { McpCompletes } from '../common/resource.js';
+import { type Completion, COMPLETIONS, McpCompletes } from '../common/resource.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
@@ -118,13 +118,15 @@ export class DomainsService {
 
   /** What a person who types a name may mean: names that begin so first, then those that hold it elsewhere. */
   @McpCompletes('domain')
-  async complete(typed: string): Promise<string[]> {
+  async complete(typed: string): Promise<Completion> {
     const needle = typed.toLowerCase();
-    const found = this.persistence.state.sortedDomains().filter((domain) => domain.includes(needle));
-    return [
-      ...found.filter((domain) => domain.startsWith(needle)),
-      ...found.filter((domain) => !domain.startsWith(needle)),
-    ];
+    const names = this.persistence.state.names();
+    const begin = names
+      .page({ from: needle, limit: COMPLETIONS })
+      .items.filter((domain) => domain.startsWith(needle));
+    // As many more as may be among those that begin so.
+    const { items, total } = names.page({ needle, limit: COMPLETIONS + begin.length });
+    return { values: [...begin, ...items.filter((domain) => !domain.startsWith(needle))], total };
   }
 
   #check(input: AddDomainDto): void {

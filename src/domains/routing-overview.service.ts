@@ -2,11 +2,21 @@ import { Injectable } from '@nestjs/common';
 import { McpResource } from '../common/resource.js';
 import type { ServerSpec } from '../common/routing.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolNumber } from '../persistence/state.js';
+import { poolsInOrder } from '../persistence/pool-order.js';
+import type { Pool } from '../persistence/state.js';
 
-/** Pools in one answer, and domains of one pool: a model reads all of it. */
+/** Pools in one answer, and domains and servers of one pool: a model reads all of it. */
 const POOLS_SHOWN = 100;
 const DOMAINS_SHOWN = 100;
+const SERVERS_SHOWN = 100;
+
+interface PoolOverview {
+  pool: string;
+  domains: string[];
+  domain_count: number;
+  servers: ({ slot: number } & ServerSpec)[];
+  server_count: number;
+}
 
 export interface RoutingOverview {
   /** Grows by one with each change. */
@@ -14,12 +24,7 @@ export interface RoutingOverview {
   domain_count: number;
   pool_count: number;
   server_count: number;
-  pools: {
-    pool: string;
-    domains: string[];
-    domain_count: number;
-    servers: ({ slot: number } & ServerSpec)[];
-  }[];
+  pools: PoolOverview[];
   /** How to see the rest, where not all is shown. */
   note?: string;
 }
@@ -41,22 +46,38 @@ export class RoutingOverviewService {
   })
   async overview(): Promise<RoutingOverview> {
     const { state } = this.persistence;
-    const pools = [...state.pools].toSorted(([a], [b]) => (poolNumber(a) ?? 0) - (poolNumber(b) ?? 0));
-    const cut = pools.length > POOLS_SHOWN || pools.some(([, pool]) => pool.domains.length > DOMAINS_SHOWN);
+    const names = poolsInOrder(state.pools.keys());
+    const shown = names.slice(0, POOLS_SHOWN).flatMap((name) => {
+      const pool = state.pool(name);
+      return pool ? [describePool(name, pool)] : [];
+    });
+    const cut =
+      names.length > POOLS_SHOWN ||
+      shown.some(
+        (pool) => pool.domain_count > pool.domains.length || pool.server_count > pool.servers.length,
+      );
+    let server_count = 0;
+    for (const pool of state.pools.values()) server_count += pool.servers.size;
     return {
       revision: state.revision,
       domain_count: state.domainCount,
-      pool_count: pools.length,
-      server_count: pools.reduce((sum, [, pool]) => sum + pool.servers.size, 0),
-      pools: pools.slice(0, POOLS_SHOWN).map(([name, pool]) => ({
-        pool: name,
-        domains: pool.domains.slice(0, DOMAINS_SHOWN),
-        domain_count: pool.domains.length,
-        servers: [...pool.servers]
-          .toSorted(([a], [b]) => a - b)
-          .map(([slot, server]) => Object.assign({ slot }, server)),
-      })),
+      pool_count: names.length,
+      server_count,
+      pools: shown,
       ...(cut && { note: 'Not all is shown: haproxy_list_domains and haproxy_list_servers show the rest.' }),
     };
   }
+}
+
+function describePool(name: string, { domains, servers }: Pool): PoolOverview {
+  return {
+    pool: name,
+    domains: domains.slice(0, DOMAINS_SHOWN),
+    domain_count: domains.length,
+    servers: [...servers]
+      .toSorted(([a], [b]) => a - b)
+      .slice(0, SERVERS_SHOWN)
+      .map(([slot, server]) => Object.assign({ slot }, server)),
+    server_count: servers.size,
+  };
 }

@@ -110,7 +110,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     );
     // The check follows the address: nothing listens on port 1.
     await until(async () =>
-      (await runtime.serverStatuses('pool_9')).every(
+      (await runtime.serverStatuses(['pool_9'])).every(
         ({ status }) => status === 'UP' || status === 'no check',
       ),
     );
@@ -227,13 +227,13 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     const stats = await runtime.stats();
     expect(stats.find((row) => row.kind === 'frontend')?.proxy).toBe('web');
     await until(async () =>
-      (await runtime.serverStatuses('pool_1'))[0]?.lastCheck.startsWith('Layer4 check passed'),
+      (await runtime.serverStatuses(['pool_1']))[0]?.lastCheck.startsWith('Layer4 check passed'),
     );
-    expect(await runtime.serverStatuses('pool_1')).toEqual([
+    expect(await runtime.serverStatuses(['pool_1'])).toEqual([
       { pool: 'pool_1', slot: 3, status: 'UP', connections: 0, lastCheck: 'Layer4 check passed' },
     ]);
     expect(await runtime.serverStatuses()).toHaveLength(5);
-    expect(await runtime.serverStatuses('pool_77')).toEqual([]);
+    expect(await runtime.serverStatuses(['pool_77'])).toEqual([]);
     expect(await runtime.capabilities()).toMatchObject({ dynamicBackends: binary.version === '3.4' });
   });
 
@@ -249,7 +249,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
       call.on('response', (response) => response.resume().on('end', resolve));
     });
     call.end();
-    expect(await until(async () => (await runtime.serverStatuses('pool_1'))[0]?.connections === 1)).toBe(
+    expect(await until(async () => (await runtime.serverStatuses(['pool_1']))[0]?.connections === 1)).toBe(
       true,
     );
     one.release('/held');

@@ -14,8 +14,8 @@ import { isRefusal, type Reply } from './reply.js';
 import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
 import { RuntimeTransport } from './runtime-transport.js';
 import { parseServersState, type ServerStateRow } from './server-state.parser.js';
-import { type ServerStatusRow, statusRows } from './server-status.js';
-import { parseStat, type StatRow } from './stat.parser.js';
+import { type ServerStatus, type ServerStatusRow, statusRows } from './server-status.js';
+import { parseStat, STAT, type StatRow, type StatTypes } from './stat.parser.js';
 import {
   deleteCommand,
   NO_SUCH_BACKEND,
@@ -29,6 +29,8 @@ import {
 
 /** How long a new address may take to show; HAProxy needs under a millisecond. */
 const READDRESS_MS = 2_000;
+/** HAProxy looks at all its backends for each that is asked for: above this many, one answer of all is less work. */
+const MANY_BACKENDS = 200;
 /** How long idle connections to a server in maintenance may take to close; HAProxy needs a few milliseconds. */
 const SETTLE_MS = 50;
 const NO_SUCH_SERVER = /No such server/;
@@ -118,23 +120,39 @@ export class HaproxyRuntimeService {
     return `${text}\n`;
   }
 
-  /**
-   * Every line of `show stat`: frontends, backends, servers and listeners; of one pool if given. A pool that HAProxy
-   * does not have is empty.
-   */
-  async stats(pool?: string): Promise<StatRow[]> {
-    const command = pool === undefined ? runtimeCommand`show stat` : runtimeCommand`show stat ${pool} 7 -1`;
-    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_BACKEND }]);
-    return !reply || isRefusal(reply) ? [] : parseStat(reply.text);
+  /** The names of all backends that HAProxy has. */
+  async backends(): Promise<string[]> {
+    const [text] = await this.#texts([runtimeCommand`show backend`]);
+    return parseBackends(text ?? '');
   }
 
-  /** The suite's servers as HAProxy sees them now; of one pool if given. A pool that HAProxy does not have is empty. */
-  async serverStatuses(pool?: string): Promise<ServerStatusRow[]> {
-    const command =
-      pool === undefined ? runtimeCommand`show stat -1 4 -1` : runtimeCommand`show stat ${pool} 4 -1`;
-    const [reply] = await this.#run([{ command, goodRefusal: NO_SUCH_BACKEND }]);
-    if (!reply || isRefusal(reply)) return [];
-    return statusRows(parseStat(reply.text));
+  /** Every line of `show stat`: frontends, backends, servers and listeners. A large HAProxy answers megabytes. */
+  async stats(types: StatTypes = STAT.all): Promise<StatRow[]> {
+    const [text] = await this.#texts([runtimeCommand`show stat -1 ${types} -1`]);
+    return parseStat(text ?? '');
+  }
+
+  /** The lines of some backends. One that HAProxy does not have is empty. */
+  async statsOf(
+    backends: readonly string[],
+    types: StatTypes = STAT.backends | STAT.servers,
+  ): Promise<StatRow[]> {
+    if (backends.length > MANY_BACKENDS) {
+      const wanted = new Set(backends);
+      return (await this.stats(types)).filter(({ proxy }) => wanted.has(proxy));
+    }
+    const replies = await this.#run(
+      backends.map((name) => ({
+        command: runtimeCommand`show stat ${name} ${types} -1`,
+        goodRefusal: NO_SUCH_BACKEND,
+      })),
+    );
+    return replies.flatMap((reply) => (isRefusal(reply) ? [] : parseStat(reply.text)));
+  }
+
+  /** The suite's servers as HAProxy sees them now; of some pools if given, of one status if given. */
+  async serverStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ServerStatusRow[]> {
+    return statusRows(await (pools ? this.statsOf(pools, STAT.servers) : this.stats(STAT.servers)), status);
   }
 
   /**

@@ -32,18 +32,20 @@ export function statusOf(words: string): ServerStatus {
   }
 }
 
-/** The suite's servers among the lines of `show stat`. */
-export function statusRows(rows: readonly StatRow[]): ServerStatusRow[] {
+/** The suite's servers among the lines of `show stat`, or those of one status. */
+export function statusRows(rows: readonly StatRow[], only?: ServerStatus): ServerStatusRow[] {
   const found: ServerStatusRow[] = [];
   for (const row of rows) {
     const pool = row.proxy;
     if (row.kind !== 'server' || !isPoolName(pool)) continue;
     const slot = slotOf(pool, row.service);
     if (slot === undefined) continue;
+    const status = statusOf(row.text('status'));
+    if (only !== undefined && status !== only) continue;
     found.push({
       pool,
       slot,
-      status: statusOf(row.text('status')),
+      status,
       connections: row.number('scur'),
       lastCheck: [row.text('check_desc'), row.text('last_chk')].filter((words) => words !== '').join(': '),
     });

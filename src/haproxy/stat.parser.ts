@@ -13,6 +13,10 @@ export interface StatRow {
   text(column: string): string;
 }
 
+/** What to show, to be added up (management guide, "show stat"). */
+export const STAT = { frontends: 1, backends: 2, servers: 4, all: -1 } as const;
+export type StatTypes = number;
+
 /** The numbers of the `type` column (management guide, "Statistics and monitoring", CSV format). */
 const KINDS = ['frontend', 'backend', 'server', 'listener'] as const;
 
@@ -27,26 +31,34 @@ export function parseStat(text: string): StatRow[] {
   const lines = text.split('\n').filter((line) => line !== '');
   const header = lines[0];
   if (!header?.startsWith('# pxname,')) throw notThis('"show stat"', text);
-  const columns = new Map(
-    header
-      .slice(2)
-      .split(',')
-      .map((name, index) => [name, index]),
-  );
+  const columns = columnsOf(header);
   const type = columns.get('type');
   if (type === undefined || !columns.has('svname')) throw notThis('"show stat"', text);
   return lines.slice(1).map((line) => {
-    const fields = fieldsOf(line);
+    const fields = line.includes('"') ? fieldsOf(line) : line.split(',', type + 1);
     const kind = KINDS[Number(fields[type] === '' ? Number.NaN : fields[type])];
     if (!kind) throw notThis('a line of "show stat"', line);
-    return new Row(columns, fields, kind);
+    return new Row(columns, fields, line, kind);
   });
 }
 
+/** The columns of the header seen last: many answers have one and the same. */
+let known: { header: string; columns: ReadonlyMap<string, number> } | undefined;
+
+function columnsOf(header: string): ReadonlyMap<string, number> {
+  if (known?.header !== header) {
+    const names = header.slice(2).split(',');
+    known = { header, columns: new Map(names.map((name, index) => [name, index])) };
+  }
+  return known.columns;
+}
+
 class Row implements StatRow {
+  /** `fields` are those up to the type; the others are looked at only if somebody asks for them. */
   constructor(
     private readonly columns: ReadonlyMap<string, number>,
-    private readonly fields: readonly string[],
+    private fields: readonly string[],
+    private readonly line: string,
     readonly kind: StatRow['kind'],
   ) {}
 
@@ -70,7 +82,9 @@ class Row implements StatRow {
   }
 
   text(column: string): string {
-    return this.fields[this.columns.get(column) ?? -1] ?? '';
+    const index = this.columns.get(column) ?? -1;
+    if (index >= this.fields.length) this.fields = fieldsOf(this.line);
+    return this.fields[index] ?? '';
   }
 }
 

@@ -1,4 +1,4 @@
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
 import { messageOf } from '../common/errors.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import { parseState } from '../persistence/state-json.js';
@@ -12,26 +12,37 @@ const CONSEQUENCE: Record<FileHealthDto['status'], string> = {
   unreadable: 'cannot be read',
 };
 
+/** While changes go on, the files are read and compared at most this often. */
+const COMPARED_MS = 2_000;
+
+/** What the files were found to be, and what of them would have to change for it not to be so any more. */
+interface Comparison {
+  at: number;
+  revision: number;
+  /** Size, times and inode of each: a file that was written to has others. */
+  marks: string;
+  own: FileHealthDto[];
+  problems: string[];
+}
+
 /** Whether the files are there and hold what they should, so that HAProxy and the suite could start from them now. */
 export class FilesHealth {
+  #last: Comparison | undefined;
+
   constructor(
     private readonly persistence: PersistenceService,
     private readonly settings: Settings,
   ) {}
 
   async check(): Promise<FilesComponentDto> {
-    const { servers, map, pools, config } = this.settings.files;
     try {
-      const different = await this.persistence.exclusively(() => this.persistence.differingFiles());
-      const own = [servers, map, pools].map((file): FileHealthDto => {
-        const found = different.find(({ path }) => path === file);
-        return { file, status: found ? (found.missing ? 'missing' : 'differs') : 'ok' };
-      });
+      const { own, problems } = await this.#compared();
+      const { config } = this.settings.files;
       const files = [...own, { file: config, status: await presence(config) }];
       const words = files
         .filter(({ status }) => status !== 'ok')
         .map(({ file, status }) => `${file} ${CONSEQUENCE[status]}`);
-      if (own[0]?.status === 'differs') words.push(...(await this.#problemOf(servers)));
+      words.push(...problems);
       if (words.length === 0)
         return { status: 'healthy', detail: 'All are there and as they should be.', files };
       return {
@@ -44,6 +55,28 @@ export class FilesHealth {
     }
   }
 
+  /** Files that nobody wrote to since they were compared hold what they held then. */
+  async #compared(): Promise<Comparison> {
+    const { revision } = this.persistence.state;
+    const { servers, map, pools } = this.settings.files;
+    const marks = (await Promise.all([servers, map, pools].map((file) => markOf(file)))).join(' ');
+    const last = this.#last;
+    if (last && last.revision === revision && last.marks === marks) return last;
+    if (last && last.revision !== revision && Date.now() - last.at < COMPARED_MS) return last;
+    const compared = await this.persistence.exclusively(async () => ({
+      revision: this.persistence.state.revision,
+      different: await this.persistence.differingFiles(),
+    }));
+    const own = [servers, map, pools].map((file): FileHealthDto => {
+      const found = compared.different.find(({ path }) => path === file);
+      return { file, status: found ? (found.missing ? 'missing' : 'differs') : 'ok' };
+    });
+    const problems = own[0]?.status === 'differs' ? await this.#problemOf(servers) : [];
+    // The marks are of before the comparison: what was written to meanwhile is compared again.
+    this.#last = { at: Date.now(), revision: compared.revision, marks, own, problems };
+    return this.#last;
+  }
+
   /** An edited `servers.json` is what the next start reads, so its errors are told before that. */
   async #problemOf(servers: string): Promise<string[]> {
     try {
@@ -52,6 +85,15 @@ export class FilesHealth {
     } catch (error) {
       return [`a start would stop at it: ${messageOf(error)}`];
     }
+  }
+}
+
+async function markOf(path: string): Promise<string> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return [ino, size, mtimeNs, ctimeNs].join(':');
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unknown';
   }
 }
 

@@ -3,13 +3,14 @@ import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { McpResource } from '../common/resource.js';
-import { paginate } from '../common/page.js';
+import { firstAfter, keyOfCursor, paginate } from '../common/page.js';
 import { serverName } from '../common/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { ServerStatusRow } from '../haproxy/server-status.js';
+import type { ServerStatus, ServerStatusRow } from '../haproxy/server-status.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolNumber, type Pool } from '../persistence/state.js';
+import { poolOrderKey, poolsInOrder } from '../persistence/pool-order.js';
+import type { Pool } from '../persistence/state.js';
 import { domainStatus } from './health-rules.js';
 import {
   DomainHealthDto,
@@ -52,7 +53,7 @@ export class ServerHealthService {
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
     const { name, pool } = requirePool(this.persistence.state, domain);
-    const { seen, failure } = await this.#look(name);
+    const { seen, failure } = await this.#look([name]);
     const servers = describe(name, pool, seen);
     const { status, healthy_count, detail } = domainStatus(servers);
     return {
@@ -81,21 +82,58 @@ export class ServerHealthService {
   async servers(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
     const one = input.domain === undefined ? undefined : requirePool(state, input.domain);
-    const pools: (readonly [string, Pool])[] = one
-      ? [[one.name, one.pool]]
-      : [...state.pools].toSorted(([a], [b]) => (poolNumber(a) ?? 0) - (poolNumber(b) ?? 0));
-    const { seen } = await this.#look(one?.name);
-    const byPool = new Map<string, ServerStatusRow[]>();
-    for (const row of seen) byPool.set(row.pool, [...(byPool.get(row.pool) ?? []), row]);
-    const found = pools
-      .flatMap(([name, pool]) => describe(name, pool, byPool.get(name) ?? []))
-      .filter(({ status }) => input.status === undefined || status === input.status);
-    return paginate(found, ({ pool, slot }) => sortKey(pool, slot), input);
+    if (one || input.status !== undefined) {
+      const pools = one ? [one.name] : poolsInOrder(state.pools.keys());
+      const wanted = input.status === 'unknown' ? undefined : input.status;
+      const { seen } = await this.#look(one && pools, wanted);
+      const found = this.#describe(pools, seen).filter(
+        ({ status }) => input.status === undefined || status === input.status,
+      );
+      return paginate(found, sortKey, input);
+    }
+    return this.#page(input);
   }
 
-  async #look(pool?: string): Promise<{ seen: readonly ServerStatusRow[]; failure?: string }> {
+  /** One page of all servers. HAProxy is asked for the pools of this page only. */
+  async #page(input: ListServerHealthDto): Promise<ServerHealthListDto> {
+    const { state } = this.persistence;
+    const pools = poolsInOrder(state.pools.keys());
+    const count = (name: string): number => state.pool(name)?.servers.size ?? 0;
+    const total = pools.reduce((sum, name) => sum + count(name), 0);
+    const cursor = keyOfCursor(input)?.slice(0, poolOrderKey('').length);
+    let next = cursor === undefined ? 0 : firstAfter(pools, poolOrderKey, cursor);
+    if (next > 0 && poolOrderKey(pools[next - 1] ?? '') === cursor) next -= 1;
+    const shown: string[] = [];
+    // Of the first pool, servers may have been shown before.
+    for (let room = input.limit + 1; room > 0 && next < pools.length; next += 1) {
+      const name = pools[next];
+      if (name === undefined || count(name) === 0) continue;
+      shown.push(name);
+      if (shown.length > 1) room -= count(name);
+    }
+    const { seen } = await this.#look(shown);
+    return { ...paginate(this.#describe(shown, seen), sortKey, input), total };
+  }
+
+  #describe(pools: readonly string[], seen: readonly ServerStatusRow[]): ServerHealthDto[] {
+    const byPool = new Map<string, ServerStatusRow[]>();
+    for (const row of seen) {
+      const rows = byPool.get(row.pool);
+      if (rows) rows.push(row);
+      else byPool.set(row.pool, [row]);
+    }
+    return pools.flatMap((name) => {
+      const pool = this.persistence.state.pool(name);
+      return pool ? describe(name, pool, byPool.get(name) ?? []) : [];
+    });
+  }
+
+  async #look(
+    pools?: readonly string[],
+    status?: ServerStatus,
+  ): Promise<{ seen: readonly ServerStatusRow[]; failure?: string }> {
     try {
-      return { seen: await this.runtime.serverStatuses(pool) };
+      return { seen: await this.runtime.serverStatuses(pools, status) };
     } catch (error) {
       return { seen: [], failure: messageOf(error) };
     }
@@ -104,10 +142,11 @@ export class ServerHealthService {
 
 function describe(name: string, pool: Pool, seen: readonly ServerStatusRow[]): ServerHealthDto[] {
   const domains = pool.domains.slice(0, DOMAINS_SHOWN);
+  const bySlot = new Map(seen.map((row) => [row.slot, row]));
   return [...pool.servers]
     .toSorted(([a], [b]) => a - b)
     .map(([slot, server]) => {
-      const live = seen.find((row) => row.slot === slot);
+      const live = bySlot.get(slot);
       return {
         slot,
         name: serverName(name, slot),
@@ -124,7 +163,6 @@ function describe(name: string, pool: Pool, seen: readonly ServerStatusRow[]): S
     });
 }
 
-/** Sorts by number, whatever the number of digits. */
-function sortKey(pool: string, slot: number): string {
-  return `${String(poolNumber(pool) ?? 0).padStart(6, '0')}_${String(slot).padStart(4, '0')}`;
+function sortKey({ pool, slot }: ServerHealthDto): string {
+  return `${poolOrderKey(pool)}_${String(slot).padStart(4, '0')}`;
 }

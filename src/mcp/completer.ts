@@ -1,13 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { CompleteResult } from '@modelcontextprotocol/sdk/types.js';
-import { completionOf } from '../common/resource.js';
+import { type Completion, COMPLETIONS, completionOf } from '../common/resource.js';
 import { DeclaredMethods } from './declared-methods.js';
 import { PromptRegistry } from './prompt-registry.js';
 import { ResourceRegistry } from './resource-registry.js';
 import { INVALID_PARAMS, rpcError } from './rpc-error.js';
 
-/** The most that MCP lets an answer hold (server/utilities/completion). */
-const MOST = 100;
+const NOTHING: Completion = { values: [], total: 0 };
 
 export interface CompletionRequest {
   ref: { type: 'ref/prompt'; name: string } | { type: 'ref/resource'; uri: string };
@@ -38,9 +37,8 @@ export class Completer {
     if (!known)
       throw rpcError(INVALID_PARAMS, 'There is no such prompt or resource template to complete for.');
     const found = await this.sources.get(argument.name)?.(argument.value);
-    const values = Array.isArray(found) ? found.map(String) : [];
-    return {
-      completion: { values: values.slice(0, MOST), total: values.length, hasMore: values.length > MOST },
-    };
+    const { values, total } = (found ?? NOTHING) as Completion;
+    const shown = values.slice(0, COMPLETIONS);
+    return { completion: { values: shown, total, hasMore: total > shown.length } };
   }
 }

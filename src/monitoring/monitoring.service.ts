@@ -3,10 +3,11 @@ import { McpTool } from '../common/operation.js';
 import { paginate } from '../common/page.js';
 import { PageQueryDto } from '../common/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isPoolName, slotOf } from '../haproxy/runtime-routing.js';
-import type { StatRow } from '../haproxy/stat.parser.js';
+import { slotOf } from '../haproxy/runtime-routing.js';
+import { STAT, type StatRow } from '../haproxy/stat.parser.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { poolsInOrder } from '../persistence/pool-order.js';
 import { Settings } from '../settings/settings.js';
 import {
   type BackendDto,
@@ -42,13 +43,14 @@ export class MonitoringService {
   })
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
-    const rows = new Map<string, StatRow>();
-    for (const row of await this.runtime.stats()) if (row.kind === 'backend') rows.set(row.proxy, row);
-    const names = new Set([...state.pools.keys(), ...[...rows.keys()].filter((name) => isPoolName(name))]);
-    const wanted = [...names].filter(
-      (name) => input.in_use === undefined || input.in_use === (state.pool(name) !== undefined),
-    );
-    const page = paginate(byKey(wanted, poolKey), poolKey, input);
+    const names = poolsInOrder([...state.pools.keys(), ...(await this.runtime.pools())]);
+    const wanted =
+      input.in_use === undefined
+        ? names
+        : names.filter((name) => input.in_use === (state.pool(name) !== undefined));
+    const page = paginate(wanted, poolKey, input);
+    const shown = await this.runtime.statsOf(page.items, STAT.backends);
+    const rows = new Map(shown.map((row) => [row.proxy, row]));
     return {
       ...page,
       items: page.items.map((name) => this.#backend(name, rows.get(name))),
@@ -68,7 +70,7 @@ export class MonitoringService {
     idempotent: true,
   })
   async frontends(input: PageQueryDto): Promise<FrontendListDto> {
-    const rows = (await this.runtime.stats()).filter((row) => row.kind === 'frontend');
+    const rows = await this.runtime.stats(STAT.frontends);
     const page = paginate(
       byKey(rows, (row) => row.proxy),
       (row) => row.proxy,
@@ -102,12 +104,8 @@ export class MonitoringService {
   async connections(input: ConnectionsQueryDto): Promise<ConnectionsDto> {
     const { state } = this.persistence;
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
-    const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.stats(only)]);
-    const page = paginate(
-      byKey(only === undefined ? [...state.pools.keys()] : [only], poolKey),
-      poolKey,
-      input,
-    );
+    const page = paginate(only === undefined ? poolsInOrder(state.pools.keys()) : [only], poolKey, input);
+    const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.statsOf(page.items)]);
     const shown = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
     for (const row of rows) shown.get(row.proxy)?.push(row);
     const items = [...shown].map(([name, own]) => this.#poolConnections(name, own));

@@ -1,14 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import { McpTool } from '../common/operation.js';
-import { paginate } from '../common/page.js';
+import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../common/page.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isPoolName, slotOf } from '../haproxy/runtime-routing.js';
+import { STAT, type StatRow } from '../haproxy/stat.parser.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { poolsInOrder } from '../persistence/pool-order.js';
 import type { State } from '../persistence/state.js';
 import { byKey, poolKey } from './pool-order.js';
 import { processOf, scopeOf, statOf } from './stat-view.js';
-import { type StatDto, StatsDto, StatsQueryDto } from './stats.dto.js';
+import { StatsDto, StatsQueryDto, type StatScope } from './stats.dto.js';
 
 const ORDER = { frontend: 'a', backend: 'b', server: 'b' } as const;
 
@@ -35,18 +37,98 @@ export class StatsService {
   async stats(input: StatsQueryDto): Promise<StatsDto> {
     const { state } = this.persistence;
     const pool = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
-    const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.stats(pool)]);
-    const found: StatDto[] = [];
-    for (const row of rows) {
-      const scope = scopeOf(row);
-      if (scope === undefined || (input.scope !== undefined && scope !== input.scope)) continue;
-      const used =
-        scope === 'server' ? isWanted(state, row.proxy, row.service) : isWanted(state, row.proxy, undefined);
-      if (used || input.include_unused) found.push(statOf(row, scope));
-    }
-    const page = paginate(byKey(found, keyOf), keyOf, input);
-    return { process: processOf(info), ...page, note: noteOf(input, state.pools.size) };
+    const [info, page] = await Promise.all([
+      this.runtime.info(),
+      pool === undefined && !input.include_unused ? this.#used(input) : this.#all(input, pool),
+    ]);
+    const items = page.items.map(({ row, scope }) => statOf(row, scope));
+    return { process: processOf(info), ...page, items, note: noteOf(input, state.pools.size) };
   }
+
+  /** From all lines of one pool, or of HAProxy. */
+  async #all({ include_unused, ...input }: StatsQueryDto, pool?: string): Promise<Page<Line>> {
+    const { state } = this.persistence;
+    const rows = pool === undefined ? await this.runtime.stats() : await this.runtime.statsOf([pool]);
+    const lines = linesOf(rows, input.scope).filter(
+      ({ row, scope }) =>
+        include_unused || isWanted(state, row.proxy, scope === 'server' ? row.service : undefined),
+    );
+    return paginate(sorted(lines), keyOf, input);
+  }
+
+  /**
+   * One page of what is in use. HAProxy is asked for the pools of this page only: all lines of 10,000 pools are
+   * megabytes. How many lines there are is known from the state.
+   */
+  async #used(input: StatsQueryDto): Promise<Page<Line>> {
+    const { state } = this.persistence;
+    const { scope, limit } = input;
+    const others = (await this.runtime.backends()).filter((name) => !isPoolName(name));
+    const [frontends, rest] = await Promise.all([
+      this.runtime.stats(STAT.frontends),
+      this.runtime.statsOf(others),
+    ]);
+    const around = linesOf([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));
+    const pools = poolsInOrder(state.pools.keys());
+    const count = (name: string): number =>
+      (scope === undefined || scope === 'backend' ? 1 : 0) +
+      (scope === undefined || scope === 'server' ? (state.pool(name)?.servers.size ?? 0) : 0);
+    const total = pools.reduce((sum, name) => sum + count(name), around.length);
+
+    const lines = [...around];
+    let next = firstWith(pools, keyOfCursor(input));
+    for (;;) {
+      const asked: string[] = [];
+      for (let room = limit + 1; room > 0 && next < pools.length; next += 1) {
+        const name = pools[next];
+        if (name === undefined || count(name) === 0) continue;
+        asked.push(name);
+        // Of the first pool, lines may have been shown before.
+        if (asked.length > 1) room -= count(name);
+      }
+      const found = linesOf(await this.runtime.statsOf(asked), scope);
+      lines.push(
+        ...found.filter(({ row, scope: kind }) =>
+          isWanted(state, row.proxy, kind === 'server' ? row.service : undefined),
+        ),
+      );
+      const page = paginate(sorted(lines), keyOf, input);
+      // A HAProxy that does not have all pools yet shows fewer lines than there should be.
+      if (page.items.length === limit || next >= pools.length) {
+        const more = page.next_cursor !== null || next < pools.length;
+        return {
+          ...page,
+          next_cursor: more ? (page.next_cursor ?? cursorAfter(page.items, keyOf)) : null,
+          total,
+        };
+      }
+    }
+  }
+}
+
+/** A line of `show stat` that an answer may show. */
+interface Line {
+  row: StatRow;
+  scope: StatScope;
+}
+
+function linesOf(rows: readonly StatRow[], only: StatScope | undefined): Line[] {
+  return rows.flatMap((row) => {
+    const scope = scopeOf(row);
+    return scope === undefined || (only !== undefined && scope !== only) ? [] : [{ row, scope }];
+  });
+}
+
+function sorted(lines: readonly Line[]): Line[] {
+  return byKey(lines, keyOf);
+}
+
+/** The first pool that may have lines after this key. */
+function firstWith(pools: readonly string[], key: string | undefined): number {
+  const pool = key?.startsWith(`${ORDER.backend} `) === true ? key.slice(2).split(' ', 1)[0] : undefined;
+  if (pool === undefined) return 0;
+  const after = firstAfter(pools, poolKey, pool);
+  return after > 0 && poolKey(pools[after - 1] ?? '') === pool ? after - 1 : after;
 }
 
 /** Whether a line is of something in use; what is not named as a pool is the operator's own, and always is. */
@@ -59,11 +141,11 @@ function isWanted(state: State, proxy: string, server: string | undefined): bool
 }
 
 /** Frontends by name, then each backend with its servers behind it. */
-function keyOf({ scope, name, backend }: StatDto): string {
-  const proxy = poolKey(backend ?? name);
+function keyOf({ row, scope }: Line): string {
+  const proxy = poolKey(row.proxy);
   if (scope !== 'server') return `${ORDER[scope]} ${proxy}`;
-  const slot = slotOf(backend ?? '', name);
-  return `${ORDER[scope]} ${proxy} ${slot === undefined ? name : String(slot).padStart(6, '0')}`;
+  const slot = slotOf(row.proxy, row.service);
+  return `${ORDER[scope]} ${proxy} ${slot === undefined ? row.service : String(slot).padStart(6, '0')}`;
 }
 
 function noteOf({ scope, domain, include_unused }: StatsQueryDto, inUse: number): string {

@@ -6,7 +6,7 @@ import { SerialQueue } from '../common/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { AuditFile } from './audit-file.js';
 import type { Prepared } from './prepared.js';
-import { asStorageError } from './storage-error.js';
+import { asStorageError } from '../common/storage-error.js';
 
 /** One change that was asked for, and what became of it. */
 export interface AuditEntry {

@@ -13,9 +13,15 @@ import type { RoutingTarget } from './routing-target.js';
 import { inverse, touchedDomains } from './state-changes.js';
 import type { FileDifference } from './state-files.js';
 import { StateStore } from './state-store.js';
-import { asStorageError } from './storage-error.js';
+import { asStorageError } from '../common/storage-error.js';
 import { Draft, State } from './state.js';
-import { WriterQueue, type Change, type Committed, type PendingChange } from './writer-queue.js';
+import {
+  WriterQueue,
+  type Change,
+  type Committed,
+  type OnStage,
+  type PendingChange,
+} from './writer-queue.js';
 
 /**
  * Owns the desired state: the file that is the source of truth, the files derived from it, and the order in which
@@ -94,8 +100,8 @@ export class PersistenceService {
    *
    * @throws what `change` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
    */
-  commit<T>(change: Change<T>): Promise<Committed<T>> {
-    return metrics.change(this.#queue.push(change));
+  commit<T>(change: Change<T>, onStage?: OnStage): Promise<Committed<T>> {
+    return metrics.change(this.#queue.push(change, onStage));
   }
 
   /**
@@ -213,7 +219,9 @@ export class PersistenceService {
     }
     if (!draft.isEmpty) {
       try {
-        await this.#write(draft, revision, entries);
+        await this.#write(draft, revision, entries, (stage) => {
+          for (const { onStage } of changes) onStage?.(stage);
+        });
       } catch (error) {
         await this.#failed(changes, error);
         return;
@@ -232,7 +240,7 @@ export class PersistenceService {
     for (const pending of changes) await this.#commitTogether([pending]);
   }
 
-  async #write(draft: Draft, revision: number, entries: readonly AuditEntry[]): Promise<void> {
+  async #write(draft: Draft, revision: number, entries: readonly AuditEntry[], tell: OnStage): Promise<void> {
     const target = this.#boundTarget();
     const before = this.#state;
     const storage = (error: unknown): never => {
@@ -240,8 +248,10 @@ export class PersistenceService {
     };
     const parts = [this.store.prepare(draft, before, revision), this.audit.prepare(entries)];
     const prepared = await preparedTogether(parts).catch(storage);
+    tell('prepared');
     try {
       await target.apply(draft, before);
+      tell('applied');
     } catch (error) {
       await prepared.discard();
       throw error;
@@ -256,6 +266,7 @@ export class PersistenceService {
       });
       storage(error);
     }
+    tell('written');
     const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
     if (this.store.isBehind) this.#checkpoints.touch(this.store.behind);

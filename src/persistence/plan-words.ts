@@ -42,8 +42,11 @@ function wordsOf(step: Step): string {
 /** What writing `after` over `before` does to a file, or undefined where it does nothing. */
 export function describeFile(path: string, before: string, after: string): PlanStepDto | undefined {
   if (before === after) return undefined;
-  const old = before.split('\n');
-  const fresh = after.split('\n');
+  // Most of a large file stays as it is; only what lies between its equal ends is looked at line by line.
+  const start = equalStart(before, after);
+  const end = equalEnd(before, after, start);
+  const old = before.slice(start, before.length - end).split('\n');
+  const fresh = after.slice(start, after.length - end).split('\n');
   const added = countMissing(fresh, old);
   const removed = countMissing(old, fresh);
   return linesStep(path, added, removed);
@@ -80,4 +83,33 @@ function countMissing(lines: readonly string[], others: readonly string[]): numb
     else left.set(line, count - 1);
   }
   return missing;
+}
+
+const PIECE = 64 * 1024;
+
+/** How long the part is with which both begin, up to the beginning of a line. */
+function equalStart(one: string, other: string): number {
+  const most = Math.min(one.length, other.length);
+  let equal = 0;
+  while (equal < most && one.slice(equal, equal + PIECE) === other.slice(equal, equal + PIECE))
+    equal += PIECE;
+  equal = Math.min(equal, most);
+  while (equal < most && one.charCodeAt(equal) === other.charCodeAt(equal)) equal += 1;
+  return equal === 0 ? 0 : one.lastIndexOf('\n', equal - 1) + 1;
+}
+
+/** How long the part is with which both end, not further than `start`, from the end of a line on. */
+function equalEnd(one: string, other: string, start: number): number {
+  const most = Math.min(one.length, other.length) - start;
+  const piece = (text: string, equal: number) =>
+    text.slice(Math.max(0, text.length - equal - PIECE), text.length - equal);
+  let equal = 0;
+  while (equal + PIECE <= most && piece(one, equal) === piece(other, equal)) equal += PIECE;
+  while (
+    equal < most &&
+    one.charCodeAt(one.length - equal - 1) === other.charCodeAt(other.length - equal - 1)
+  )
+    equal += 1;
+  const line = one.indexOf('\n', one.length - equal);
+  return line < 0 ? 0 : one.length - line;
 }

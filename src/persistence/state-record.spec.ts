@@ -70,7 +70,7 @@ describe('records of the journal', () => {
           expect(contentOf(replayed)).toEqual(contentOf(live));
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 2000 },
     );
   });
 

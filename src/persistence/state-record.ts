@@ -78,14 +78,30 @@ export function readRecord(value: unknown): StateRecord {
 /** Does again what a record tells. @throws Broken where it cannot have been made on this state */
 export function replay(record: StateRecord, state: State): void {
   const draft = new Draft(state);
-  for (const [domain, pool] of record.domains) {
-    if (draft.poolOf(domain) !== undefined) draft.removeDomain(domain);
-    if (pool !== null) draft.addDomain(domain, pool);
+  const leaving = new Set(record.domains.map(([domain]) => domain));
+  const left = new Set(
+    [...leaving].map((domain) => state.poolOf(domain)).filter((name) => name !== undefined),
+  );
+  // A pool is given back only if nothing is in it in the end; what came and went in between is not in the record.
+  const pools = new Map<string, { domains: string[]; servers: PoolServers }>();
+  const poolFor = (name: string) => {
+    const known = pools.get(name);
+    if (known) return known;
+    const { domains, servers } = state.pool(name) ?? { domains: [], servers: new Map() };
+    const pool = { domains: domains.filter((domain) => !leaving.has(domain)), servers };
+    pools.set(name, pool);
+    return pool;
+  };
+  for (const name of left) poolFor(name);
+  for (const [domain, name] of record.domains) {
+    draft.domains.set(domain, name ?? undefined);
+    if (name !== null) poolFor(name).domains.push(domain);
   }
-  for (const [name, servers] of record.servers) {
-    const pool = draft.pool(name);
-    if (!pool) throw new Broken(['servers'], `${name} has servers but no domain`);
-    draft.pools.set(name, { ...pool, servers });
+  for (const [name, servers] of record.servers) poolFor(name).servers = servers;
+  for (const [name, pool] of pools) {
+    if (pool.domains.length === 0 && !state.pool(name))
+      throw new Broken(['servers'], `${name} has servers but no domain`);
+    draft.pools.set(name, pool.domains.length === 0 ? undefined : pool);
   }
   state.fold(draft, record.to);
 }

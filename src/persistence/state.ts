@@ -1,5 +1,7 @@
 import type { PoolServers, Routing, ServerSpec } from '../common/routing.js';
 import { DomainsByKey } from './domains-by-key.js';
+import type { NameIndex } from './name-index.js';
+import { type Move, NameIndexes } from './name-indexes.js';
 import { BY_NUMBER, SortedNames } from './sorted-names.js';
 
 /** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
@@ -15,6 +17,8 @@ export interface StateReader {
   poolOf(domain: string): string | undefined;
   /** All pools with a domain, in no particular order. */
   poolNames(): Iterable<string>;
+  /** No pool with a lower number is free: where to begin to look for one that is. */
+  freeFrom(): number;
 }
 
 /** What a draft changed: enough to plan with, without a look at what it left alone. */
@@ -33,12 +37,20 @@ export function poolNumber(name: string): number | undefined {
   return match ? Number(match[1]) : undefined;
 }
 
+function lowestGivenBack({ pools }: StateChange): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const [name, pool] of pools) if (!pool) lowest = Math.min(lowest, poolNumber(name) ?? lowest);
+  return lowest;
+}
+
 /** The desired state: every domain, pool and server. Held in memory whole; changed only by folding a draft into it. */
 export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
   readonly #sorted = new SortedNames(() => this.#poolOf.keys());
   readonly #sortedPools = new SortedNames(() => this.#pools.keys(), BY_NUMBER);
+  readonly #names = new NameIndexes(this);
+  #freeFrom = 1;
 
   constructor(
     public revision: number,
@@ -70,6 +82,11 @@ export class State implements StateReader {
     return this.#pools.keys();
   }
 
+  freeFrom(): number {
+    while (this.#pools.has(`pool_${this.#freeFrom}`)) this.#freeFrom += 1;
+    return this.#freeFrom;
+  }
+
   /** All domains in code-unit order. Read it within one tick. */
   sortedDomains(): readonly string[] {
     return this.#sorted.get();
@@ -80,6 +97,11 @@ export class State implements StateReader {
     return this.#sortedPools.get();
   }
 
+  /** The domains, all or of a pool, to be paged and searched. Read it within one tick. */
+  names(pool?: string): NameIndex {
+    return pool === undefined ? this.#names.all() : this.#names.ofPool(pool);
+  }
+
   fold(change: StateChange, revision: number): void {
     const pools = poolsThatComeAndGo(change, this);
     this.#sortedPools.change(pools.added, pools.removed);
@@ -87,17 +109,20 @@ export class State implements StateReader {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
     }
-    const added: string[] = [];
-    const removed: string[] = [];
+    this.#freeFrom = Math.min(this.#freeFrom, lowestGivenBack(change));
+    const moves: Move[] = [];
     for (const [domain, pool] of change.domains) {
-      if (pool === undefined) {
-        if (this.#poolOf.delete(domain)) removed.push(domain);
-      } else {
-        if (!this.#poolOf.has(domain)) added.push(domain);
-        this.#poolOf.set(domain, pool);
-      }
+      moves.push({ domain, from: this.#poolOf.get(domain), to: pool });
+      if (pool === undefined) this.#poolOf.delete(domain);
+      else this.#poolOf.set(domain, pool);
     }
-    this.#sorted.change(added, removed);
+    const added = moves.filter(({ from, to }) => from === undefined && to !== undefined);
+    const removed = moves.filter(({ from, to }) => from !== undefined && to === undefined);
+    this.#sorted.change(
+      added.map(({ domain }) => domain),
+      removed.map(({ domain }) => domain),
+    );
+    this.#names.change(moves);
     this.revision = revision;
   }
 
@@ -146,6 +171,10 @@ export class Draft implements StateReader, StateChange {
   *poolNames(): Iterable<string> {
     for (const name of this.base.poolNames()) if (!this.pools.has(name)) yield name;
     for (const [name, pool] of this.pools) if (pool) yield name;
+  }
+
+  freeFrom(): number {
+    return Math.min(this.base.freeFrom(), lowestGivenBack(this));
   }
 
   /** The domain must not exist yet; the pool may be new. */

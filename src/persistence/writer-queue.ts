@@ -11,8 +11,14 @@ export interface Committed<T> {
   revision: number;
 }
 
+/** How far a commit is: its files are safely on disk beside their targets, HAProxy has it, the files are in place. */
+export type CommitStage = 'prepared' | 'applied' | 'written';
+export type OnStage = (stage: CommitStage) => void;
+
 export interface PendingChange {
   change: Change<unknown>;
+  /** Told how far it is; after a refusal of others in its group once more from the beginning. */
+  onStage: OnStage | undefined;
   /** Who asked for it. */
   caller: CallContext;
   resolve(committed: Committed<unknown>): void;
@@ -32,12 +38,12 @@ export class WriterQueue {
 
   constructor(private readonly commitTogether: (changes: readonly PendingChange[]) => Promise<void>) {}
 
-  push<T>(change: Change<T>): Promise<Committed<T>> {
+  push<T>(change: Change<T>, onStage?: OnStage): Promise<Committed<T>> {
     return new Promise<Committed<T>>((resolve, reject) => {
       // The queue holds changes of every result type; each one's own resolve is only ever given its own result.
       const settle = resolve as (committed: Committed<unknown>) => void;
       this.#enqueue(
-        { kind: 'change', pending: { change, caller: callContext(), resolve: settle, reject } },
+        { kind: 'change', pending: { change, onStage, caller: callContext(), resolve: settle, reject } },
         reject,
       );
     });

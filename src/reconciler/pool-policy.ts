@@ -10,7 +10,7 @@ import type { Settings } from '../settings/settings.js';
 import type { FirstStart } from './adoption.js';
 import { textOf } from './adoption-sources.js';
 import { plan } from './plan.js';
-import { MOST_POOLS, poolsToDeclare, refuseNewPools } from './pool-limits.js';
+import { MOST_POOLS, type PoolLimit, poolsToDeclare, refuseNewPools } from './pool-limits.js';
 import type { RoutingView, Sides } from './routing-view.js';
 
 /**
@@ -44,7 +44,7 @@ export class PoolPolicy {
   }
 
   /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
-  get limit(): { count: number; dynamic: boolean } {
+  get limit(): PoolLimit {
     return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
   }
 

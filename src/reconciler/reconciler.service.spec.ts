@@ -48,7 +48,7 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
   it('deletes a removed server once its last connection has ended, and not before', async () => {
     const slots = async () => [...((await runtime.readRouting()).pools.get('pool_1')?.keys() ?? [])];
     const slow = get(haproxy.httpPort, 'a.example', '/held');
-    await until(async () => (await runtime.serverStatuses('pool_1'))[0]?.connections === 1, {
+    await until(async () => (await runtime.serverStatuses(['pool_1']))[0]?.connections === 1, {
       what: 'the slow request',
     });
     await persistence.commit((draft) => draft.removeServer('pool_1', 1));
@@ -97,7 +97,7 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
     it('deletes a freed pool once its last request has ended, and not before', async () => {
       await inPool6(backend.port);
       const slow = get(haproxy.httpPort, 'b.example', '/held');
-      await until(async () => (await runtime.serverStatuses('pool_6'))[0]?.connections === 1, {
+      await until(async () => (await runtime.serverStatuses(['pool_6']))[0]?.connections === 1, {
         what: 'the slow request',
       });
       await persistence.commit((draft) => draft.removeDomain('b.example'));

@@ -12,6 +12,7 @@ import { Settings } from '../settings/settings.js';
 import { FirstStart } from './adoption.js';
 import { Debt } from './debt.js';
 import { compareRouting, type Difference } from './drift.js';
+import type { PoolLimit } from './pool-limits.js';
 import { Leftovers } from './leftovers.js';
 import { PoolPolicy } from './pool-policy.js';
 import { countTouched, type RestoreReport } from './restore-report.js';
@@ -64,7 +65,7 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
-  get poolLimit(): { count: number; dynamic: boolean } {
+  get poolLimit(): PoolLimit {
     return this.#pools.limit;
   }
 

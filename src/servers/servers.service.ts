@@ -201,7 +201,7 @@ export class ServersService {
   async #describe(placed: readonly PlacedServer[]): Promise<ServerDto[]> {
     const pool = placed[0]?.pool;
     if (pool === undefined) return [];
-    const seen = await this.runtime.serverStatuses(pool).catch(() => []);
+    const seen = await this.runtime.serverStatuses([pool]).catch(() => []);
     return placed.map(({ slot, server }) => {
       const live = seen.find((status) => status.slot === slot);
       return {

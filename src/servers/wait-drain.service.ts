@@ -54,7 +54,7 @@ export class WaitDrainService {
     const wanted = slot === 0 ? serversOf(state, domain) : [requireServer(state, domain, slot)];
     const pool = wanted[0]?.pool;
     if (pool === undefined) return [];
-    const seen = await this.runtime.serverStatuses(pool);
+    const seen = await this.runtime.serverStatuses([pool]);
     return wanted.map((placed) => ({
       slot: placed.slot,
       state: placed.server.state,

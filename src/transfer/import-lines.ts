@@ -1,11 +1,10 @@
-import type { Readable } from 'node:stream';
 import { TextDecoder } from 'node:util';
 import { AppError } from '../common/errors.js';
 
-/** The most bytes that an import may have: some 400,000 domains. */
-export const IMPORT_LIMIT = 64 * 1024 * 1024;
+/** The most bytes that the lines of an import may have, unpacked: some 400,000 domains. */
+export const LINES_LIMIT = 64 * 1024 * 1024;
 /** One line; a pool of 1,000 servers takes a tenth of it. */
-const LINE_LIMIT = 1024 * 1024;
+export const LINE_LIMIT = 1024 * 1024;
 
 /** A line that is JSON, or one that is not. */
 export type ImportLine = { line: number; value: unknown } | { line: number; problem: string };
@@ -15,16 +14,15 @@ export type ImportLine = { line: number; value: unknown } | { line: number; prob
  *
  * @throws AppError payload_too_large, malformed_request
  */
-export async function* linesOf(content: Readable): AsyncGenerator<ImportLine> {
+export async function* linesOf(content: AsyncIterable<Buffer>): AsyncGenerator<ImportLine> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let line = 0;
   let bytes = 0;
   let rest = '';
-  // Left early, the request must still be answered: so the iterator does not destroy it.
-  for await (const chunk of whole(content.iterator({ destroyOnReturn: false }))) {
+  for await (const chunk of content) {
     bytes += chunk.length;
-    if (bytes > IMPORT_LIMIT)
-      throw tooLarge(`An import may have at most ${IMPORT_LIMIT} bytes; send it in parts (mode=merge).`);
+    if (bytes > LINES_LIMIT)
+      throw tooLarge(`An import may have at most ${LINES_LIMIT} bytes; send it in parts (mode=merge).`);
     rest += decode(decoder, line, chunk);
     let start = 0;
     for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
@@ -39,15 +37,6 @@ export async function* linesOf(content: Readable): AsyncGenerator<ImportLine> {
   }
   const last = parseLine(line + 1, rest + decode(decoder, line));
   if (last) yield last;
-}
-
-/** @throws AppError malformed_request where the sender hangs up in the middle */
-async function* whole(chunks: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
-  try {
-    yield* chunks as AsyncIterable<Buffer>;
-  } catch (error) {
-    throw new AppError('malformed_request', 'The body ended before all of it had arrived.', { cause: error });
-  }
 }
 
 function parseLine(line: number, text: string): ImportLine | undefined {

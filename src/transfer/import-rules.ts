@@ -1,11 +1,12 @@
 import { AppError, type ErrorCode } from '../common/errors.js';
 import type { ServerSpec } from '../common/routing.js';
 import type { Draft, Pool } from '../persistence/state.js';
+import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pool-limits.js';
 import type { DomainRecord } from './import-record.js';
 import { putServers } from './import-servers.js';
 
 export interface ImportLimits {
-  pools: { count: number; dynamic: boolean };
+  pools: PoolLimit;
   maxSlots: number;
 }
 
@@ -123,11 +124,7 @@ abstract class PoolsInMaking {
       const name = `pool_${this.#lowest}`;
       if (isFree(name)) return name;
     }
-    throw new AppError(
-      'pools_exhausted',
-      `all ${this.limits.pools.count} pools are in use. Let domains share a pool (share_with), or raise ` +
-        'HAPROXY_POOL_COUNT and restart the suite',
-    );
+    throw new AppError('pools_exhausted', poolsExhausted(this.limits.pools));
   }
 
   /** Where a domain is that the import has not placed. */
@@ -199,10 +196,7 @@ class Replacing extends PoolsInMaking {
           `${pool} is the pool of line ${other} already; use share_with`,
         );
       if (!isWithin(pool, this.limits) && this.draft.poolOf(domain) !== pool)
-        throw new AppError(
-          'pools_exhausted',
-          `${pool} is beyond the ${this.limits.pools.count} pools there can be; leave pool out, or raise HAPROXY_POOL_COUNT`,
-        );
+        throw new AppError('pools_exhausted', poolBeyond(pool, this.limits.pools));
       return pool;
     }
     const now = this.draft.poolOf(domain);

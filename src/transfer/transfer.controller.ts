@@ -1,9 +1,12 @@
-import { Readable } from 'node:stream';
-import { Controller, Get, Post, Query, Req, type StreamableFile } from '@nestjs/common';
-import { ApiBody, ApiConsumes, ApiProduces } from '@nestjs/swagger';
-import type { FastifyRequest } from 'fastify';
-import { AppError } from '../common/errors.js';
+import { Controller, Get, Post, Query, Req, Res, type StreamableFile } from '@nestjs/common';
+import { ApiBody, ApiConsumes, ApiHeader, ApiProduces } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Serves } from '../common/rest-operation.js';
+import { answerLongWork, prefersAsync, ServesLongWork } from '../operations/accepted.js';
+import type { AcceptedDto } from '../operations/operations.dto.js';
+import { ExportService } from './export.service.js';
+import { contentOf } from './import-content.js';
+import { ImportService } from './import.service.js';
 import {
   DomainRecordDto,
   ExportQueryDto,
@@ -11,31 +14,33 @@ import {
   ImportRequest,
   type ImportResultDto,
 } from './transfer.dto.js';
-import { TransferService } from './transfer.service.js';
 
 @Controller('api/v1')
 export class TransferController {
-  constructor(private readonly transfer: TransferService) {}
+  constructor(
+    private readonly imports: ImportService,
+    private readonly exports: ExportService,
+  ) {}
 
   @Post('import')
   @ApiConsumes('application/x-ndjson', 'application/json')
   @ApiBody({ type: [DomainRecordDto], description: 'A domain a line, or one array of them.' })
-  @Serves(TransferService, 'import')
-  import(@Query() query: ImportQueryDto, @Req() { body }: FastifyRequest): Promise<ImportResultDto> {
-    return this.transfer.import(new ImportRequest(query, contentOf(body)));
+  @ApiHeader({ name: 'Prefer', required: false, description: 'respond-async: as wait=false.' })
+  @ServesLongWork(ImportService, 'import')
+  async import(
+    @Query() query: ImportQueryDto,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ImportResultDto | AcceptedDto> {
+    const input = new ImportRequest(query, contentOf(request));
+    if (query.dry_run) return this.imports.import(input);
+    return answerLongWork(await this.imports.begin(input), query.wait ?? !prefersAsync(request), reply);
   }
 
   @Get('export')
   @ApiProduces('application/x-ndjson', 'application/json')
-  @Serves(TransferService, 'export')
+  @Serves(ExportService, 'export')
   export(@Query() query: ExportQueryDto): Promise<StreamableFile> {
-    return this.transfer.export(query);
+    return this.exports.export(query);
   }
-}
-
-/** @throws AppError validation_failed */
-function contentOf(body: unknown): Readable | readonly unknown[] {
-  if (body instanceof Readable || Array.isArray(body)) return body;
-  const message = 'must be lines of JSON (Content-Type: application/x-ndjson) or a JSON array';
-  throw new AppError('validation_failed', `body ${message}.`, { errors: [{ field: 'body', message }] });
 }

@@ -1,8 +1,16 @@
-import type { Readable } from 'node:stream';
-import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
-import { ArrayField, DomainField, EnumField, IntField, IpField, StringField } from '../common/fields.js';
+import { DryRunDto, LongPlannedDto } from '../common/dry-run.dto.js';
+import {
+  ArrayField,
+  BooleanField,
+  DomainField,
+  EnumField,
+  IntField,
+  IpField,
+  StringField,
+} from '../common/fields.js';
 import { HttpPortField, SlotField } from '../common/haproxy.fields.js';
 import { SERVER_STATES, type ServerState } from '../common/routing.js';
+import type { ImportContent } from './import-content.js';
 
 export const IMPORT_MODES = ['merge', 'replace'] as const;
 export type ImportMode = (typeof IMPORT_MODES)[number];
@@ -80,14 +88,21 @@ export class ImportQueryDto extends DryRunDto {
       'abort: one wrong line, and nothing is changed. skip (merge only): wrong lines are left out and told.',
   })
   on_error: (typeof ON_ERROR)[number] = 'abort';
+
+  @BooleanField({
+    description:
+      'false: answer 202 with an operation once the lines are read, and tell there how far it is (Prefer: ' +
+      'respond-async does the same). true or absent: answer when it is done.',
+    optional: true,
+  })
+  wait?: boolean;
 }
 
 /** What the service is given. The content is no declared field, so that no log holds it. */
 export class ImportRequest extends ImportQueryDto {
-  /** NDJSON as it comes, or the elements of a JSON array. */
-  readonly content: Readable | readonly unknown[];
+  readonly content: ImportContent;
 
-  constructor(query: ImportQueryDto, content: Readable | readonly unknown[] = []) {
+  constructor(query: ImportQueryDto, content: ImportContent = []) {
     super();
     Object.assign(this, query);
     this.content = content;
@@ -105,7 +120,7 @@ export class SkippedLineDto {
   message: string;
 }
 
-export class ImportResultDto extends PlannedDto {
+export class ImportResultDto extends LongPlannedDto {
   @IntField({ description: 'Lines read, blank ones left out.', min: 0, example: 100_000 })
   lines: number;
 
@@ -132,13 +147,6 @@ export class ImportResultDto extends PlannedDto {
 
   @ArrayField(SkippedLineDto, { description: 'The first 100 of them.' })
   skipped: SkippedLineDto[];
-
-  @IntField({
-    description: 'Only with dry_run: how many steps there would be; plan shows the first 100.',
-    min: 0,
-    optional: true,
-  })
-  plan_steps?: number;
 }
 
 export const EXPORT_FORMATS = ['ndjson', 'json'] as const;

@@ -1,8 +1,14 @@
 import { Module } from '@nestjs/common';
+import { OperationsModule } from '../operations/operations.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { ExportService } from './export.service.js';
+import { ImportService } from './import.service.js';
 import { TransferController } from './transfer.controller.js';
-import { TransferService } from './transfer.service.js';
 
 /** Everything in, everything out. */
-@Module({ imports: [ReconcilerModule], controllers: [TransferController], providers: [TransferService] })
+@Module({
+  imports: [OperationsModule, ReconcilerModule],
+  controllers: [TransferController],
+  providers: [ExportService, ImportService],
+})
 export class TransferModule {}

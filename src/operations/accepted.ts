@@ -1,6 +1,6 @@
 import { applyDecorators, HttpStatus, type Type } from '@nestjs/common';
 import { ApiResponse } from '@nestjs/swagger';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Serves } from '../common/rest-operation.js';
 import { AcceptedDto } from './operations.dto.js';
 import type { RunningOperation } from './operations.service.js';
@@ -19,6 +19,12 @@ export function ServesLongWork<T extends object>(
       headers: { Location: { description: 'Where to ask for the operation.', schema: { type: 'string' } } },
     }),
   );
+}
+
+/** Whether a caller would rather not wait (`Prefer: respond-async`, RFC 7240 section 4.1). */
+export function prefersAsync({ headers }: Pick<FastifyRequest, 'headers'>): boolean {
+  const preferences = [headers['prefer'] ?? []].flat().join(',').split(',');
+  return preferences.some((preference) => /^\s*respond-async\s*(?:;|$)/i.test(preference));
 }
 
 /** @throws AppError what the work failed with, if `wait` */

@@ -9,8 +9,8 @@ import { AppError, messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { internalError } from '../common/problem.filter.js';
 import { SerialQueue } from '../common/serial-queue.js';
+import { storageError } from '../common/storage-error.js';
 import { Settings } from '../settings/settings.js';
-import { storageError } from './certificate-folder.js';
 import { OperationDto, OperationRefDto } from './operations.dto.js';
 
 /** Finished operations that are kept to be asked about. */
@@ -145,23 +145,24 @@ export class OperationsService {
   }
 
   /**
-   * Begins `work`, or joins the work of this key that is going on. It does not end with the call that began it; what
-   * it does is done in the name of that caller.
+   * Begins `work`, or joins the work of this key that is going on; without a key it is always begun. It does not end
+   * with the call that began it; what it does is done in the name of that caller.
    *
    * @throws AppError shutting_down
    */
   start<T extends object>(
-    spec: { kind: string; key: string; domain?: string; given?: Record<string, unknown> },
+    spec: { kind: string; key?: string; domain?: string; given?: Record<string, unknown> },
     work: (work: OperationWork) => Promise<T>,
   ): RunningOperation<T> {
-    const key = `${spec.kind} ${spec.key}`;
+    const id = randomUUID();
+    const key = `${spec.kind} ${spec.key ?? id}`;
     const known = this.#running.get(key);
     // One key has one kind of work, and so one type of result.
     if (known && !known.signal.aborted) return known as RunningOperation<T>;
     if (this.#stopping)
       throw new AppError('shutting_down', 'The suite is stopping. Try again when it is back.');
     const record: OperationDto = {
-      id: randomUUID(),
+      id,
       kind: spec.kind,
       ...(spec.domain !== undefined && { domain: spec.domain }),
       status: 'running',
@@ -236,7 +237,8 @@ export class OperationsService {
 }
 
 function interrupt(record: OperationDto): void {
-  const why = 'The suite stopped before this was done (interrupted). Repeat the request.';
+  const why =
+    'The suite stopped before this was known to be done (interrupted). Nothing is half done: repeat the request.';
   record.status = 'interrupted';
   record.finished_at ??= new Date().toISOString();
   record.error = new AppError('shutting_down', why).toProblem();

@@ -40,7 +40,7 @@ export class OperationDto extends OperationRefDto {
   @EnumField(OPERATION_STATUSES, {
     name: 'OperationStatus',
     description:
-      '`interrupted`: the suite stopped before it was done; nothing of it is left, repeat the request.',
+      '`interrupted`: the suite stopped before it was known to be done; nothing is half done, repeat the request.',
     example: 'running',
   })
   status: OperationStatus;

@@ -1,0 +1,287 @@
+import { readFile } from 'node:fs/promises';
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const FILES = ['servers.json', 'domains.map', 'pools.cfg'] as const;
+const LINES = 'application/x-ndjson';
+const MIB = 1024 * 1024;
+
+interface OperationBody {
+  id: string;
+  kind: string;
+  status: string;
+  progress: { at: string; message: string }[];
+  result?: Record<string, unknown>;
+  error?: Record<string, unknown>;
+}
+
+describe('an import', () => {
+  let home: Home;
+  let suite: Suite;
+  let token: string;
+  let before: string[];
+
+  const files = () => Promise.all(FILES.map((name) => readFile(home.file(name), 'utf8')));
+
+  const open = (query = '', headers: Record<string, string> = {}): ClientRequest =>
+    request(`${suite.url}/api/v1/import${query}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': LINES, ...headers },
+      agent: false,
+    });
+
+  /** Sends a body piece by piece, as far as anyone reads it, and gives the answer, which may come before its end. */
+  const send = async (
+    body: Iterable<string | Buffer>,
+    query = '',
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; headers: IncomingMessage['headers']; body: Record<string, unknown> }> => {
+    const sent = open(query, headers);
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      sent.once('response', resolve);
+      sent.once('error', reject);
+    });
+    // Whoever is answered early has the rest of what was sent refused; the answer is what counts.
+    pipeline(Readable.from(body, { objectMode: false }), sent).catch(() => undefined);
+    const response = await answered;
+    let text = '';
+    for await (const chunk of response) text += String(chunk);
+    return {
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      body: JSON.parse(text) as Record<string, unknown>,
+    };
+  };
+
+  const finished = async (location: unknown): Promise<OperationBody> => {
+    let found: OperationBody | undefined;
+    await until(
+      async () => {
+        const path = String(location).replace('/api/v1', '');
+        found = (await suite.api<OperationBody>('GET', path)).body as OperationBody;
+        return found.status !== 'running';
+      },
+      { what: 'the end of the import' },
+    );
+    return found!;
+  };
+
+  beforeAll(async () => {
+    home = await makeHome(oldestHaproxy(), { HAPROXY_POOL_COUNT: '20' });
+    suite = await Suite.start(home);
+    token = await suite.token();
+    await send(['{"domain":"first.test","ip":"127.0.0.1","http_port":9}\n']);
+  });
+
+  beforeEach(async () => {
+    before = await files();
+  });
+
+  afterAll(async () => {
+    await suite.stop();
+    await home.remove();
+  });
+
+  const unchanged = async () => {
+    expect(await files()).toEqual(before);
+    expect((await suite.api('POST', '/state/restore?dry_run=true')).body).toMatchObject({
+      difference_count: 0,
+      plan: [],
+    });
+  };
+
+  it('can be left to go on, and tells how far it is', async () => {
+    const lines = Array.from(
+      { length: 500 },
+      (_, n) => `{"domain":"a${n}.test","share_with":"first.test"}\n`,
+    );
+    const answer = await send(lines, '?wait=false');
+    expect(answer).toMatchObject({ status: 202, body: { operation: { kind: 'import' } } });
+    const done = await finished(answer.headers.location);
+    expect(done).toMatchObject({ status: 'succeeded', result: { lines: 500, domains_added: 500 } });
+    expect(done.progress.map(({ message }) => message)).toEqual([
+      expect.stringContaining('500 lines read'),
+      expect.stringContaining('500 added'),
+      expect.stringContaining('on disk'),
+      expect.stringContaining('HAProxy has it'),
+      expect.stringContaining('in place'),
+    ]);
+    expect((await suite.api('GET', '/domains/a499.test/servers')).status).toBe(200);
+  });
+
+  it('is left to go on as well where the caller prefers so', async () => {
+    const line = '{"domain":"prefers.test","share_with":"first.test"}\n';
+    const answer = await send([line], '', { prefer: 'handling=lenient, respond-async; foo' });
+    expect(answer.status).toBe(202);
+    expect(await finished(answer.headers.location)).toMatchObject({ status: 'succeeded' });
+    // What is said in the query counts more.
+    expect((await send([line], '?wait=true', { prefer: 'respond-async' })).status).toBe(200);
+  });
+
+  it('that is left to go on is refused at once for a wrong line, and fails for what is there', async () => {
+    expect(await send(['{"domain":"x"}\n'], '?wait=false')).toMatchObject({
+      status: 422,
+      body: { code: 'validation_failed' },
+    });
+    const many = Array.from({ length: 21 }, (_, n) => `{"domain":"p${n}.test"}\n`);
+    const answer = await send(many, '?wait=false');
+    expect(answer.status).toBe(202);
+    const done = await finished(answer.headers.location);
+    expect(done).toMatchObject({ status: 'failed', error: { code: 'pools_exhausted' } });
+    expect(done.error?.['detail']).toMatch(/HAPROXY_POOL_COUNT .*reload/);
+    const audit = await suite.api<{ items: object[] }>('GET', '/audit?limit=2');
+    expect(audit.body.items).toMatchObject([
+      { operation: 'haproxy_import', outcome: 'pools_exhausted' },
+      { operation: 'haproxy_import', outcome: 'validation_failed' },
+    ]);
+    await unchanged();
+  });
+
+  it('changes nothing for a line that is wrong, the last but one of 100,000 as well', async () => {
+    function* lines(): Generator<string> {
+      for (let n = 1; n <= 100_000; n += 1)
+        yield n === 99_999 ? '{"domain":"half.t\n' : `{"domain":"n${n}.test","share_with":"first.test"}\n`;
+    }
+    expect(await send(lines())).toMatchObject({
+      status: 422,
+      body: {
+        code: 'validation_failed',
+        detail: expect.stringContaining('line 99999: is not JSON') as string,
+      },
+    });
+    await unchanged();
+  });
+
+  it('changes nothing where the sender leaves before the end', async () => {
+    for (const headers of [{}, { 'content-encoding': 'gzip' }] as Record<string, string>[]) {
+      const sent = open('', headers);
+      sent.on('error', () => undefined);
+      const text = '{"domain":"gone.test","share_with":"first.test"}\n'.padEnd(200);
+      const part = 'content-encoding' in headers ? gzipSync(text).subarray(0, 40) : text;
+      await new Promise((resolve) => sent.write(part, resolve));
+      const known = (await suite.api<{ total: number }>('GET', '/audit')).body.total;
+      sent.destroy();
+      await until(async () => (await suite.api<{ total: number }>('GET', '/audit')).body.total > known, {
+        what: 'a line about the import that was broken off',
+      });
+      const { body } = await suite.api<{ items: object[] }>('GET', '/audit?limit=1');
+      expect(body.items[0]).toMatchObject({ operation: 'haproxy_import', outcome: 'malformed_request' });
+    }
+    await unchanged();
+    expect(suite.output).not.toContain('internal');
+  });
+
+  it('is packed or not', async () => {
+    const packed = gzipSync('{"domain":"packed.test","share_with":"first.test"}\n');
+    const halves = [packed.subarray(0, 30), packed.subarray(30)];
+    expect(await send(halves, '', { 'content-encoding': 'gzip' })).toMatchObject({
+      status: 200,
+      body: { domains_added: 1 },
+    });
+  });
+
+  it('is refused where it cannot be read', async () => {
+    const line = '{"domain":"unread.test","share_with":"first.test"}\n';
+    const packed = gzipSync(line.repeat(2));
+    const array = `[${line}]`;
+    const cases: [string, Iterable<string | Buffer>, Record<string, string>, number, string][] = [
+      ['not gzip', [line], { 'content-encoding': 'gzip' }, 400, 'malformed_request'],
+      ['half a gzip', [packed.subarray(0, 40)], { 'content-encoding': 'gzip' }, 400, 'malformed_request'],
+      ['another packing', [line], { 'content-encoding': 'br' }, 415, 'unsupported_media_type'],
+      [
+        'a packed array',
+        [gzipSync(array)],
+        { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+        415,
+        'unsupported_media_type',
+      ],
+      ['no UTF-8', [line, Buffer.from([0xc3, 0x28, 0x0a])], {}, 400, 'malformed_request'],
+      ['half a character', [line, Buffer.from([0xc3])], {}, 400, 'malformed_request'],
+      ['text', [line], { 'content-type': 'text/plain' }, 415, 'unsupported_media_type'],
+      ['no type', [line], { 'content-type': '' }, 415, 'unsupported_media_type'],
+    ];
+    for (const [what, body, headers, status, code] of cases)
+      expect(await send(body, '', headers), what).toMatchObject({ status, body: { code } });
+    await unchanged();
+  });
+
+  it('is refused where it is too large, packed ones too, before all of it has come', async () => {
+    function* times(count: number, piece: string | Buffer): Generator<string | Buffer> {
+      for (let n = 0; n < count; n += 1) yield piece;
+    }
+    const blank = `${' '.repeat(1023)}\n`.repeat(1024);
+    const cases: [string, Iterable<string | Buffer>, Record<string, string>][] = [
+      ['one line', times(8, ' '.repeat(MIB)), {}],
+      ['all lines', times(200, blank), {}],
+      ['unpacked', [gzipSync(blank.repeat(100))], { 'content-encoding': 'gzip' }],
+      ['an array', times(40, ' '.repeat(MIB)), { 'content-type': 'application/json' }],
+    ];
+    for (const [what, body, headers] of cases)
+      expect(await send(body, '', headers), what).toMatchObject({
+        status: 413,
+        body: { code: 'payload_too_large' },
+      });
+    await unchanged();
+  });
+
+  it('never empties by mistake', async () => {
+    const array = { 'content-type': 'application/json' };
+    for (const [body, headers] of [
+      [[], {}],
+      [['\n \n'], {}],
+      [['[]'], array],
+      [[gzipSync('')], { 'content-encoding': 'gzip' }],
+    ] as [Iterable<string | Buffer>, Record<string, string>][])
+      expect(await send(body, '?mode=replace', headers)).toMatchObject({
+        status: 422,
+        body: { code: 'validation_failed' },
+      });
+    await unchanged();
+  });
+
+  it('and other changes at the same time are one after another', async () => {
+    const lines = Array.from(
+      { length: 2000 },
+      (_, n) => `{"domain":"c${n}.test","share_with":"first.test"}\n`,
+    );
+    const others = Array.from({ length: 10 }, (_, n) => ({ domain: `o${n}.test`, share_with: 'first.test' }));
+    const [imported, again, ...added] = await Promise.all([
+      send(lines),
+      send(lines, '?wait=false'),
+      ...others.map((other) => suite.api('POST', '/domains', other)),
+    ]);
+    expect(imported.status).toBe(200);
+    expect(added.map(({ status }) => status)).toEqual(others.map(() => 201));
+    const second = await finished(again.headers.location);
+    const counts = [imported.body['domains_added'], second.result?.['domains_added']];
+    expect(counts.map(Number).toSorted((a, b) => a - b)).toEqual([0, 2000]);
+    before = await files();
+    await unchanged();
+    const state = JSON.parse(before[0] ?? '') as { pools: Record<string, { domains: string[] }> };
+    expect(state.pools['pool_1']?.domains).toEqual(expect.arrayContaining(['c1999.test', 'o9.test']));
+  });
+
+  it('gives the export of one revision, however slowly that is read', async () => {
+    const names = Array.from({ length: 30_000 }, (_, n) => `${'long-'.repeat(8)}${n}.test`);
+    await send(names.map((domain) => `{"domain":"${domain}","share_with":"first.test"}\n`));
+    const { revision } = JSON.parse((await files())[0] ?? '') as { revision: number };
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const headers = { authorization: `Bearer ${token}` };
+      request(`${suite.url}/api/v1/export`, { headers, agent: false }, resolve).once('error', reject).end();
+    });
+    expect(response.headers['content-disposition']).toContain(`domains-${revision}.ndjson`);
+    // Not read from yet: what does not fit into the sockets has not been made.
+    expect((await suite.api('DELETE', `/domains/${names[0]}`)).status).toBe(200);
+    let text = '';
+    for await (const chunk of response) text += String(chunk);
+    const lines = text.trimEnd().split('\n');
+    expect(lines.filter((line) => line.includes('"long-')).length).toBe(names.length);
+    expect(text).toContain(`"${names[0]}"`);
+  });
+});
