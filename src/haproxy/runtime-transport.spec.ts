@@ -1,5 +1,6 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../../test/kit/free-port.js';
 import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
@@ -63,6 +64,31 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
         code: 'payload_too_large',
       });
     } finally {
+      await haproxy.stop();
+    }
+  });
+
+  it('answers 300 at once, and those that come while others have all connections', async () => {
+    const haproxy = await startHaproxy(binary);
+    // More than HAProxy serves at once and has waiting.
+    const others = Array.from({ length: 40 }, () =>
+      createConnection({ path: haproxy.socket }).on('error', () => undefined),
+    );
+    try {
+      const transport = new RuntimeTransport({ path: haproxy.socket }, LIMITS);
+      const answered = Promise.all(Array.from({ length: 300 }, () => transport.run([INFO])));
+      const full = await Promise.race([
+        answered,
+        transport.run([INFO]),
+        delay(100).then(() => 'nobody is answered'),
+      ]);
+      expect(full).toBe('nobody is answered');
+      for (const other of others) other.destroy();
+      const replies = (await answered).flat();
+      expect(replies).toHaveLength(300);
+      for (const { text } of replies) expect(text).toMatch(/^Name: HAProxy\n/);
+    } finally {
+      for (const other of others) other.destroy();
       await haproxy.stop();
     }
   });

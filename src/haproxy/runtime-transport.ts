@@ -1,5 +1,7 @@
 import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, messageOf } from '../common/errors.js';
+import { Turns } from '../common/turns.js';
 import type { SocketAddress } from '../settings/settings.js';
 import type { Command } from './command.js';
 import { parseReply, type Reply } from './reply.js';
@@ -33,6 +35,11 @@ const PREAMBLE_REPLIES = 2;
 /** How much is made before it is written: enough for few system calls, and little enough that HAProxy begins soon. */
 const PIECE_BYTES = 16 * 1024;
 
+/** HAProxy serves ten at once by default ("stats maxconn") and has no more than as many waiting; some are others'. */
+const CONNECTIONS = 5;
+/** Until the queue of a socket whose queue is full is tried again. */
+const RETRY_MS = 5;
+
 /**
  * Runs batches of commands on a Runtime API. A batch is one connection. Commands are made while HAProxy works on those
  * before them, and the answers are read meanwhile, so that a batch of any length passes through its 16 KB buffers.
@@ -42,6 +49,7 @@ const PIECE_BYTES = 16 * 1024;
  */
 export class RuntimeTransport {
   readonly #limits: TransportLimits;
+  readonly #turns = new Turns(CONNECTIONS);
 
   constructor(
     private readonly address: SocketAddress,
@@ -61,7 +69,7 @@ export class RuntimeTransport {
     const pieces = this.#pieces(commands, sent);
     const first = pieces.next();
     if (sent.length === 0) return [];
-    const answer = await this.#exchange(first, pieces);
+    const answer = await this.#turns.run(async () => this.#exchange(await this.#connected(), first, pieces));
     const parts = answer.split('\n> ');
     if (parts.length !== PREAMBLE_REPLIES + sent.length + 1)
       throw this.#unavailable(
@@ -96,10 +104,27 @@ export class RuntimeTransport {
     return nameOf(this.address);
   }
 
-  #exchange(first: IteratorResult<string, void>, pieces: Generator<string, void>): Promise<string> {
+  /** A unix socket refuses (EAGAIN) while its queue is full; nothing has been sent then, so it is tried again. */
+  async #connected(): Promise<Socket> {
+    const { connectMs } = this.#limits;
+    const until = performance.now() + connectMs;
+    for (;;) {
+      const outcome = await connectWithin(this.address, until - performance.now());
+      if (typeof outcome !== 'string') return outcome;
+      if (outcome !== QUEUE_FULL) throw this.#unavailable(outcome);
+      if (performance.now() > until)
+        throw this.#unavailable(`others have all its connections for ${connectMs} ms ("stats maxconn")`);
+      await delay(RETRY_MS);
+    }
+  }
+
+  #exchange(
+    socket: Socket,
+    first: IteratorResult<string, void>,
+    pieces: Generator<string, void>,
+  ): Promise<string> {
     const limits = this.#limits;
     return new Promise((resolve, reject) => {
-      const socket = open(this.address);
       const chunks: Buffer[] = [];
       let size = 0;
       const end = (error: Error) => {
@@ -123,14 +148,11 @@ export class RuntimeTransport {
           end(error instanceof Error ? error : new Error(String(error)));
         }
       };
-      let timer = setTimeout(() => fail(`no connection within ${limits.connectMs} ms`), limits.connectMs);
-
-      socket.on('connect', () => {
-        clearTimeout(timer);
-        timer = setTimeout(() => fail(`the batch took more than ${limits.overallMs} ms`), limits.overallMs);
-        socket.setTimeout(limits.idleMs, () => fail(`it said nothing for ${limits.idleMs} ms`));
-        send();
-      });
+      const timer = setTimeout(
+        () => fail(`the batch took more than ${limits.overallMs} ms`),
+        limits.overallMs,
+      );
+      socket.setTimeout(limits.idleMs, () => fail(`it said nothing for ${limits.idleMs} ms`));
       socket.on('data', (chunk) => {
         size += chunk.length;
         chunks.push(chunk);
@@ -149,6 +171,7 @@ export class RuntimeTransport {
         if (size === 0) fail('it closed the connection without an answer');
         else resolve(answer);
       });
+      send();
     });
   }
 
@@ -166,10 +189,27 @@ export function nameOf(address: SocketAddress): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-function open(address: SocketAddress): Socket {
-  return 'path' in address
-    ? connect({ path: address.path })
-    : connect({ host: address.host, port: address.port, noDelay: true });
+const QUEUE_FULL = 'its queue is full';
+
+/** The socket, or why there is none. */
+function connectWithin(address: SocketAddress, ms: number): Promise<Socket | string> {
+  return new Promise((resolve) => {
+    const socket =
+      'path' in address
+        ? connect({ path: address.path })
+        : connect({ host: address.host, port: address.port, noDelay: true });
+    const settle = (outcome: Socket | string) => {
+      clearTimeout(timer);
+      socket.off('connect', connected).off('error', failed);
+      if (typeof outcome === 'string') socket.on('error', () => undefined).destroy();
+      resolve(outcome);
+    };
+    const connected = () => settle(socket);
+    const failed = (error: NodeJS.ErrnoException) =>
+      settle(error.code === 'EAGAIN' ? QUEUE_FULL : reasonOf(error));
+    const timer = setTimeout(() => settle(`no connection within ${Math.round(ms)} ms`), Math.max(1, ms));
+    socket.on('connect', connected).on('error', failed);
+  });
 }
 
 function lastWords(text = ''): string {
