@@ -34,7 +34,12 @@ async function walkThrough(): Promise<string> {
 }
 
 it('the try-out with Pebble shows a certificate that HAProxy serves', { timeout: 120_000 }, async () => {
-  const { stdout } = await run('bash', ['-c', await walkThrough()], { cwd: ROOT, timeout: 100_000 });
+  const { stdout } = await run('bash', ['-c', await walkThrough()], {
+    cwd: ROOT,
+    timeout: 100_000,
+    // The machine's curl and openssl, or those that came with acme.sh.
+    env: { ...process.env, PATH: `${process.env['PATH']}:${join(ROOT, '.tools/acme.sh/helpers')}` },
+  });
   const serial = /"serial":"(?<serial>[0-9A-F]+)"/.exec(stdout)?.groups?.['serial'];
   expect(stdout).toContain('"loaded":true');
   expect(stdout).toMatch(/issuer=CN ?= ?Pebble Intermediate CA/);
