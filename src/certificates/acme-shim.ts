@@ -25,6 +25,21 @@ exec /bin/sh -c '. "$HAPROXY_SUITE_SHIM/functions"; . "$0"' "$script" "$@"
 `;
 
 const FUNCTIONS = `# Written by haproxy-suite: see src/certificates/acme-shim.ts.
+hs_quote() {
+  hs_quoted=
+  hs_rest=$1
+  while :; do
+    hs_plain=\${hs_rest%%[\\"\\\\]*}
+    hs_quoted=$hs_quoted$hs_plain
+    hs_rest=\${hs_rest#"$hs_plain"}
+    case "$hs_rest" in
+      '') return ;;
+      \\"*) hs_quoted=$hs_quoted'\\"' ;;
+      *) hs_quoted=$hs_quoted'\\\\' ;;
+    esac
+    hs_rest=\${hs_rest#?}
+  done
+}
 curl() {
   hs_left=$#
   hs_config=
@@ -32,9 +47,11 @@ curl() {
     if [ "$1" = -H ] && [ "$hs_left" -gt 1 ]; then
       case "$2" in
         '') ;;
-        *[\\"\\\\]*) set -- "$@" -H "$2" ;;
-        *) hs_config="$hs_config
-header = \\"$2\\"" ;;
+        *)
+          hs_quote "$2"
+          hs_config="$hs_config
+header = \\"$hs_quoted\\""
+          ;;
       esac
       shift 2
       hs_left=$((hs_left - 2))

@@ -5,6 +5,9 @@ import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '
 import { PageDto } from '../common/page.dto.js';
 import { MAX_PEM_BYTES } from './pem.js';
 
+/** Its file is called after it, and a temporary one beside it has more in its name; file systems take 255. */
+const NAME_CHARACTERS = 230;
+
 /** A domain that a certificate goes by. A wildcard is asked for with `wildcard`, not as a name. */
 export class CertificateRefDto {
   @StringField({
@@ -12,9 +15,11 @@ export class CertificateRefDto {
     example: 'example.com',
     canonical: (value) => {
       const domain = canonicalDomain(value);
-      return domain === undefined || isWildcard(domain) ? undefined : domain;
+      return domain === undefined || isWildcard(domain) || domain.length > NAME_CHARACTERS
+        ? undefined
+        : domain;
     },
-    rule: 'a domain such as example.com, not a wildcard (issue example.com with wildcard=true instead) and not a path',
+    rule: 'a domain such as example.com of at most 230 characters, not a wildcard (issue example.com with wildcard=true instead) and not a path',
   })
   domain: string;
 }

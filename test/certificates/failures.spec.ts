@@ -122,7 +122,7 @@ describe('what fails', { timeout: 120_000 }, () => {
     await lab.restartSuite({ ACME_RENEW_DAYS: '365', CERT_RENEW_CRON: '* * * * * *' });
     const before = await lab.servedSerial('example.com');
     await until(() => lab.log.includes('scheduled renewal: 1 renewed, 1 not due or put off, 0 failed'), {
-      timeout: 30_000,
+      timeout: 60_000,
       what: 'a scheduled renewal',
     });
     expect(await lab.servedSerial('example.com')).not.toBe(before);

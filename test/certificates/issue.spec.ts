@@ -134,7 +134,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
         const { body } = await lab.api<Operation>('GET', `/operations/${operation.id}`);
         return body.status !== 'running' && body;
       },
-      { timeout: 30_000, what: 'the operation' },
+      { timeout: 60_000, what: 'the operation' },
     );
     expect(done).toMatchObject({ status: 'succeeded', result: { domain: 'example.org', loaded: true } });
     expect(done.progress.map(({ message }) => message)).toContain('Verifying: example.org');
@@ -166,7 +166,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
       const result = await client.callTool(
         { name: 'haproxy_renew_cert', arguments: { domain: 'example.org', force: true } },
         undefined,
-        { timeout: 30_000, onprogress: ({ message }) => messages.push(message) },
+        { timeout: 60_000, onprogress: ({ message }) => messages.push(message) },
       );
       expect(result.structuredContent).toMatchObject({ domain: 'example.org', renewed: true, loaded: true });
       expect(messages).toContain('Verifying: example.org');

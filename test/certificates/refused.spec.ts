@@ -80,6 +80,7 @@ describe('what is refused', () => {
     'example.com\nshow info',
     `${'a'.repeat(64)}.com`,
     `${'a.'.repeat(130)}com`,
+    `${'a.'.repeat(114)}com`,
     '$(id).example.com',
     "example.com'",
     '',

@@ -72,7 +72,7 @@ export class AcmeLab {
     await this.withoutProofs();
     const record = this.cloudflare.holdRecord();
     const work = begin();
-    await until(() => record.isMade, { timeout: 30_000, what: 'acme.sh making a record' });
+    await until(() => record.isMade, { timeout: 60_000, what: 'acme.sh making a record' });
     return { work };
   }
 
