@@ -343,6 +343,11 @@ describe('what fails', { timeout: TIMEOUT }, () => {
     await until(async () => (await lab.servedSerial('example.com')) !== before, { timeout: 20_000 });
     await lab.restartSuite({});
     expect(lab.log).toMatch(/scheduled renewal: 1 renewed, 4 not due or put off, 0 failed|put off/);
+    const audit = await readFile(lab.path('data/audit.jsonl'), 'utf8');
+    expect(audit).toMatch(
+      /"actor":"suite","via":"internal","operation":"haproxy_renew_scheduled",.*"outcome":"ok"/,
+    );
+    for (const secret of [TOKEN, 'PRIVATE KEY', await lab.token()]) expect(audit).not.toContain(secret);
     expect((await info('example.org')).body).toHaveProperty('last_error');
   });
 
