@@ -19,10 +19,10 @@ export class SharedRun<T> {
     this.#next = undefined;
     const running = this.work();
     this.#running = running;
-    const done = () => {
+    const settled = () => {
       if (!this.#next) this.#running = undefined;
     };
-    running.then(done, done);
+    running.then(settled, settled);
     return running;
   }
 }

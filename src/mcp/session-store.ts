@@ -45,7 +45,8 @@ export class SessionStore implements BeforeApplicationShutdown {
 
   /** A session that is stored once the client's initialize is accepted; undefined where all are busy. */
   async open(principal: Principal): Promise<Session | undefined> {
-    if (this.closing || (this.sessions.size >= MAX_SESSIONS && !this.makeRoom())) return undefined;
+    const owner = ownerOf(principal);
+    if (this.closing || (this.sessions.size >= MAX_SESSIONS && !this.makeRoom(owner))) return undefined;
     const server = this.servers.create(principal);
     const transport = new StreamableHTTPServerTransport({
       sessionIdGenerator: randomUUID,
@@ -59,7 +60,7 @@ export class SessionStore implements BeforeApplicationShutdown {
     const session: Session = {
       transport,
       server,
-      owner: ownerOf(principal),
+      owner,
       lastUsed: Date.now(),
       busy: 0,
       streams: 0,
@@ -98,7 +99,7 @@ export class SessionStore implements BeforeApplicationShutdown {
 
   private store(id: string, session: Session): void {
     // Several may have been opened at once, each while there was still room.
-    if (this.sessions.size >= MAX_SESSIONS) this.makeRoom();
+    if (this.sessions.size >= MAX_SESSIONS) this.makeRoom(session.owner);
     this.sessions.set(id, session);
     this.reaper ??= setInterval(() => {
       this.reap();
@@ -111,9 +112,11 @@ export class SessionStore implements BeforeApplicationShutdown {
       if (session.busy === 0 && session.streams === 0 && session.lastUsed < limit) this.close(id, session);
   }
 
-  private makeRoom(): boolean {
+  /** The session used least recently makes room: one of the caller's own where half of all are the caller's. */
+  private makeRoom(owner: string): boolean {
+    const own = [...this.sessions].filter(([, session]) => session.owner === owner);
     let oldest: [string, Session] | undefined;
-    for (const entry of this.sessions) {
+    for (const entry of own.length >= MAX_SESSIONS / 2 ? own : this.sessions) {
       const [, session] = entry;
       if (session.busy === 0 && (!oldest || session.lastUsed < oldest[1].lastUsed)) oldest = entry;
     }

@@ -128,6 +128,11 @@ describe('what fails', { timeout: 120_000 }, () => {
     expect(await lab.servedSerial('example.com')).not.toBe(before);
     await lab.restartSuite({});
     expect((await info('www.example.org')).body).toHaveProperty('last_error');
+    const audit = await readFile(lab.path('data/audit.jsonl'), 'utf8');
+    expect(audit).toMatch(
+      /"actor":"suite","via":"internal","operation":"haproxy_renew_scheduled",.*"outcome":"ok"/,
+    );
+    for (const secret of [acme.token, 'PRIVATE KEY', await lab.token()]) expect(audit).not.toContain(secret);
   });
 
   it('kill -9 in the middle leaves a home that works', async () => {

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it, vi } from 'vitest';
 import { MAX_SESSIONS, SessionStore } from '../../src/mcp/session-store.js';
-import { ADMIN, type Running, startFixture, withTokens } from './fixture.js';
+import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
 
 const HEADERS = {
   authorization: `Bearer ${ADMIN}`,
@@ -17,8 +17,9 @@ const INITIALIZE = JSON.stringify({
 });
 const PING = JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'ping' });
 
-async function begin({ url }: Running): Promise<{ status: number; id: string }> {
-  const response = await fetch(`${url}/mcp`, { method: 'POST', headers: HEADERS, body: INITIALIZE });
+async function begin({ url }: Running, token = ADMIN): Promise<{ status: number; id: string }> {
+  const headers = { ...HEADERS, authorization: `Bearer ${token}` };
+  const response = await fetch(`${url}/mcp`, { method: 'POST', headers, body: INITIALIZE });
   await response.text();
   return { status: response.status, id: response.headers.get('mcp-session-id') ?? '' };
 }
@@ -51,6 +52,15 @@ it('answers after 10,000 sessions were opened and left, of which it keeps a few 
   expect((await send(suite, (await begin(suite)).id)).status).toBe(200);
   await suite.stop();
 }, 300_000);
+
+it('takes room for one caller from that caller, not from the others', async () => {
+  const suite = await startFixture(withTokens);
+  const { id } = await begin(suite);
+  for (let opened = 0; opened < MAX_SESSIONS * 1.5; opened += 32)
+    await Promise.all(Array.from({ length: 32 }, () => begin(suite, READER)));
+  expect((await send(suite, id)).status).toBe(200);
+  await suite.stop();
+}, 120_000);
 
 it('closes sessions that nobody has used for half an hour, but none that somebody listens to', async () => {
   vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
