@@ -8,20 +8,20 @@ import { roundsOf } from './haproxy/step-commands.js';
 import { Draft, State } from './persistence/state.js';
 import { plan } from './reconciler/plan.js';
 import { RoutingView } from './reconciler/routing-view.js';
-import { AddServersDto } from './servers/servers.dto.js';
-import { addServers } from './servers/server-rules.js';
+import { AddServersDto, SetServerStateDto, SetServerWeightDto } from './servers/servers.dto.js';
+import { addServers, changeServer } from './servers/server-rules.js';
 
-const NOTHING = { domains: new Map<string, string>(), pools: new Map<string, Map<number, never>>() };
 const NAME = String.raw`\.?[a-z0-9-]+(\.[a-z0-9-]+)+`;
 const SERVER = String.raw`pool_\d+/pool_\d+_\d+`;
-/** Every command that adding domains and servers may ever form; whatever is not of these was not meant. */
+/** Every command that adding and changing domains and servers may ever form; whatever is not of these was not meant. */
 const MEANT = [
   new RegExp(`^add map /opt/haproxy/conf/domains\\.map ${NAME} pool_\\d+\\n$`),
   new RegExp(
     `^add server ${SERVER} (\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9a-f:.]+\\]):\\d+ weight \\d+ check inter 2s fall 3 rise 2\\n$`,
   ),
   new RegExp(`^enable health ${SERVER}\\n$`),
-  new RegExp(`^set server ${SERVER} state ready\\n$`),
+  new RegExp(`^set server ${SERVER} state (ready|drain|maint)\\n$`),
+  new RegExp(`^set server ${SERVER} weight \\d+\\n$`),
 ];
 
 /** Text that tries to be more than a word: what the CLI reads specially, beside and inside of what is allowed. */
@@ -66,10 +66,13 @@ const field = fc.oneof(
 const pipe = new InputPipe();
 
 /** From the wire to the socket, as a request goes. Undefined where it is refused. */
-async function commandsFor(work: () => Promise<Draft>): Promise<string[] | undefined> {
+async function commandsFor(
+  work: () => Promise<Draft>,
+  before: State = new State(0),
+): Promise<string[] | undefined> {
   try {
     const draft = await work();
-    const { from, to } = new RoutingView(NOTHING, NOTHING).sidesOf(draft);
+    const { from, to } = new RoutingView(before.routing(), before.routing()).sidesOf(draft);
     const rounds = [...roundsOf(plan(from, to), '/opt/haproxy/conf/domains.map')];
     return rounds.flatMap((round) => [...round.commands].map(({ command }) => command.text));
   } catch (error) {
@@ -86,7 +89,7 @@ const expectMeant = (commands: string[] | undefined) => {
     ).toBe(true);
 };
 
-describe('20,000 random inputs', () => {
+describe('20,000 random inputs for each string', () => {
   it('form no command that was not meant: domains', async () => {
     let accepted = 0;
     await fc.assert(
@@ -101,7 +104,7 @@ describe('20,000 random inputs', () => {
         if (commands) accepted += 1;
         expectMeant(commands);
       }),
-      { numRuns: 10_000 },
+      { numRuns: 20_000 },
     );
     expect(accepted).toBeGreaterThan(0);
   });
@@ -128,7 +131,36 @@ describe('20,000 random inputs', () => {
           expectMeant(commands);
         },
       ),
-      { numRuns: 10_000 },
+      { numRuns: 20_000 },
+    );
+    expect(accepted).toBeGreaterThan(0);
+  });
+
+  it('form no command that was not meant: states and weights', async () => {
+    const server = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' as const };
+    const state = new State(0, [['pool_1', { domains: ['a.example'], servers: new Map([[1, server]]) }]]);
+    const domains = fc.oneof({ weight: 3, arbitrary: fc.constant('a.example') }, field);
+    const slots = fc.oneof({ weight: 3, arbitrary: fc.constant(1) }, field);
+    const states = fc.oneof(fc.constantFrom('ready', 'drain', 'maint'), field);
+    const weights = fc.oneof(fc.integer({ min: -1, max: 257 }), field);
+    let accepted = 0;
+    await fc.assert(
+      fc.asyncProperty(domains, slots, states, weights, async (domain, slot, wanted, weight) => {
+        for (const change of [
+          () => pipe.read(SetServerStateDto, { domain, slot, state: wanted }, 'tool'),
+          () => pipe.read(SetServerWeightDto, { domain, slot, weight }, 'tool'),
+        ]) {
+          const commands = await commandsFor(async () => {
+            const { domain: of, slot: at, ...changed } = await change();
+            const draft = new Draft(state);
+            changeServer(draft, of, at, changed);
+            return draft;
+          }, state);
+          if (commands) accepted += 1;
+          expectMeant(commands);
+        }
+      }),
+      { numRuns: 20_000 },
     );
     expect(accepted).toBeGreaterThan(0);
   });

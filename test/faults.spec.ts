@@ -1,10 +1,13 @@
-import { chmod, readFile, readdir } from 'node:fs/promises';
+import { chmod, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startBackend } from './kit/backend.js';
 import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/fake-runtime-api.js';
 import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
+import { disagreements } from './kit/saved-state.js';
+import { startHaproxy } from './kit/start-haproxy.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const files = (home: Home) =>
@@ -130,6 +133,62 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
   });
 });
 
+describe('a HAProxy that hangs, and one that is gone', () => {
+  it('haproxy_unavailable, nothing changed; and all is as acknowledged once it goes on', async () => {
+    const one = await startBackend('one');
+    const haproxy = await startHaproxy(oldestHaproxy());
+    const home = await makeHome(oldestHaproxy(), {
+      HAPROXY_CONTROL: 'master',
+      HAPROXY_SOCKET: haproxy.socket,
+      HAPROXY_CONFIG_FILE: join(haproxy.home, 'conf/haproxy.cfg'),
+      HAPROXY_MAP_FILE: haproxy.mapFile,
+    });
+    const suite = await Suite.start(home);
+    const server = { ip: '127.0.0.1', http_port: one.port };
+    const state = () =>
+      Promise.all([home.file('servers.json'), haproxy.mapFile].map((file) => readFile(file)));
+    const expectRefusals = async (domain: string) => {
+      const before = await state();
+      const answers = await Promise.all([
+        suite.api('POST', '/domains', { domain, ...server }),
+        suite.api('DELETE', '/domains/a.example'),
+        suite.api('PUT', '/domains/a.example/servers/1/state', { state: 'maint' }),
+      ]);
+      for (const { status, body } of answers)
+        expect([status, body['code']], JSON.stringify(body)).toEqual([503, 'haproxy_unavailable']);
+      expect(await state()).toEqual(before);
+    };
+    try {
+      await suite.api('POST', '/domains', { domain: 'a.example', ...server });
+      haproxy.process.kill('SIGSTOP');
+      await expectRefusals('b.example');
+      haproxy.process.kill('SIGCONT');
+      // What it had taken in before it was given up on, it does now; the suite puts that right.
+      await until(
+        async () =>
+          (await fetch(`${suite.url}/readyz`)).status === 200 &&
+          (await get(haproxy.httpPort, 'a.example')).body === 'one' &&
+          (await get(haproxy.httpPort, 'b.example')).status === 503 &&
+          (await disagreements(home)).length === 0,
+        { what: 'HAProxy being as acknowledged' },
+      );
+      expect((await suite.api('POST', '/domains', { domain: 'b.example', ...server })).status).toBe(201);
+      expect((await get(haproxy.httpPort, 'b.example')).body).toBe('one');
+      haproxy.process.kill('SIGKILL');
+      await until(async () => (await fetch(`${suite.url}/readyz`)).status === 503, {
+        what: 'not being ready',
+      });
+      await expectRefusals('c.example');
+    } finally {
+      haproxy.process.kill('SIGCONT');
+      await suite.stop();
+      await haproxy.stop();
+      await one.close();
+      await home.remove();
+    }
+  });
+});
+
 describe('a state folder that cannot be written', () => {
   it('answers storage_failed, serves on, and goes on when it can be written again', async () => {
     const home = await makeHome(oldestHaproxy());
@@ -180,14 +239,26 @@ describe('starts that are refused', () => {
     await home.remove();
   });
 
-  it('a servers.json that cannot be read is left as it is', async () => {
-    const { writeFile } = await import('node:fs/promises');
+  it.each([
+    ['is broken', '{ "version": 1,\n  "revision": 3, "pools": {', /servers\.json:2: /],
+    [
+      'is of a newer version',
+      '{ "version": 2,\n  "revision": 3, "pools": {} }',
+      /servers\.json:1: version is 2/,
+    ],
+    ['breaks a rule', '{ "version": 1,\n  "revision": -3, "pools": {} }', /servers\.json:2: revision is -3/],
+    [
+      'has a key nobody knows',
+      '{ "version": 1, "revision": 3,\n  "extra": 1, "pools": {} }',
+      /servers\.json:2: .*extra/,
+    ],
+  ])('a servers.json that %s is left as it is', async (_, text, message) => {
     const home = await makeHome(oldestHaproxy());
-    await writeFile(home.file('servers.json'), '{ "version": 1,\n  "revision": -3, "pools": {} }');
+    await writeFile(home.file('servers.json'), text);
     const suite = Suite.spawn(home);
     expect(await suite.exitCode()).toBe(1);
-    expect(suite.output).toContain('servers.json:2: revision is -3');
-    expect(await readFile(home.file('servers.json'), 'utf8')).toContain('-3');
+    expect(suite.output).toMatch(message);
+    expect(await readFile(home.file('servers.json'), 'utf8')).toBe(text);
     await home.remove();
   });
 });

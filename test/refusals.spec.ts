@@ -210,6 +210,23 @@ describe('what is refused changes nothing', () => {
       );
     });
 
+    it.each([
+      ['haproxy_add_server', { domain: 'one.example', slot: 1, ip: '10.0.0.9' }, 'slot_taken'],
+      ['haproxy_add_server', { domain: 'full.example', ip: '10.0.0.9' }, 'pool_full'],
+      ['haproxy_add_server', { domain: 'no.example', ip: '10.0.0.9' }, 'domain_not_found'],
+      ['haproxy_remove_server', { domain: 'one.example', slot: 2 }, 'server_not_found'],
+      ['haproxy_remove_server', { domain: 'one.example', slot: 0 }, 'validation_failed'],
+      ['haproxy_set_server_state', { domain: 'one.example', slot: 1, state: 'down' }, 'validation_failed'],
+      ['haproxy_set_server_state', { domain: 'one.example', slot: 2, state: 'maint' }, 'server_not_found'],
+      ['haproxy_set_server_weight', { domain: 'one.example', slot: 1, weight: 257 }, 'validation_failed'],
+      ['haproxy_set_server_weight', { domain: 'one.example', slot: 1, weight: '1' }, 'validation_failed'],
+      ['haproxy_set_domain_state', { domain: 'one.example', state: 'READY' }, 'validation_failed'],
+      ['haproxy_set_domain_state', { domain: 'no.example', state: 'ready' }, 'domain_not_found'],
+      ['haproxy_wait_drain', { domain: 'one.example', slot: 1, timeout: 3601 }, 'validation_failed'],
+      ['haproxy_remove_domain', { domain: 'no.example' }, 'domain_not_found'],
+      ['haproxy_add_domain', { domain: 'x.example', share_with: 'no.example' }, 'domain_not_found'],
+    ])('the tool %s with %j: %s', (tool, args, code) => refusedTool(tool, args, code));
+
     it('a bulk of which one is bad, too many, too large, or not a list', async () => {
       const bulk = '/domains/two.example/servers/bulk';
       const good = { ip: '10.0.0.1' };

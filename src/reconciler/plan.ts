@@ -42,11 +42,11 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
     );
   }
 
-  for (const [key, pool] of to.domains) {
+  to.domains.forEach((pool, key) => {
     const present = from.domains.get(key);
     if (present === undefined) steps.push({ op: 'add_domain', key, pool });
     else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
-  }
+  });
   // One at a time: a restore may have more of them than a call can have arguments.
   for (const removal of removals) steps.push(removal);
   for (const pool of facts?.backends ?? [])

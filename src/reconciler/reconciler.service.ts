@@ -183,7 +183,7 @@ export class ReconcilerService implements RoutingTarget {
     const view = await this.#look(state.routing());
     const known = this.#process && this.hasRestored(this.#process) === true;
     if (this.settings.reconcile === 'heal' || !known) {
-      await this.restore();
+      await metrics.reconcile(this.#restore(view));
       return;
     }
     if (await this.#advance(this.#debt.asChange(state), view)) this.#debt.pay();
@@ -206,12 +206,13 @@ export class ReconcilerService implements RoutingTarget {
     );
   }
 
-  async #restore(): Promise<RestoreReport> {
+  /** From a fresh look, where the caller has just had one. */
+  async #restore(fresh?: RoutingView): Promise<RestoreReport> {
     const started = performance.now();
     const { state } = this.persistence;
     this.forget();
     const desired = state.routing();
-    const view = await this.#look(desired);
+    const view = fresh ?? (await this.#look(desired));
     const steps = this.#pools.planRestore(view, desired);
     if (!(await this.#take(steps, view)))
       throw new AppError(
