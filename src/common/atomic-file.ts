@@ -8,9 +8,11 @@ import { promisify } from 'node:util';
  */
 export const syncDescriptor: (descriptor: number) => Promise<void> = promisify(fsync);
 
-/** A file written and fsynced beside its target: `commit` puts it in place, `discard` forgets it. */
+/** A file written beside its target: once it is durable, `commit` puts it in place; `discard` forgets it. */
 export interface PreparedFile {
   readonly path: string;
+  /** Settles when the disk has it, or with its error. Nobody has to wait for it who discards. */
+  readonly durable: Promise<void>;
   /** Renames over the target. The folder still has to be synced (`syncFolder`) for the name to survive a power loss. */
   commit(): void;
   discard(): void;
@@ -18,27 +20,42 @@ export interface PreparedFile {
 
 let sequence = 0;
 
-/** Writes `data` to a hidden temporary file in the folder of `path` and fsyncs it; the target is not touched yet. */
+/**
+ * Writes `data` to a hidden temporary file in the folder of `path`, and begins to fsync it; the target is not touched
+ * yet. A full or read-only disk shows here.
+ *
+ * @throws the error of the file system
+ */
+export function beginFile(path: string, data: string | Uint8Array, mode = 0o644): PreparedFile {
+  sequence += 1;
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${sequence}.tmp`);
+  const descriptor = openSync(temporary, 'wx', mode);
+  try {
+    writeFileSync(descriptor, data);
+  } catch (error) {
+    closeSync(descriptor);
+    remove(temporary);
+    throw error;
+  }
+  const durable = syncDescriptor(descriptor).finally(() => closeSync(descriptor));
+  durable.catch(() => undefined);
+  return { path, durable, commit: () => renameSync(temporary, path), discard: () => remove(temporary) };
+}
+
+/** The same, durable when it answers. */
 export async function prepareFile(
   path: string,
   data: string | Uint8Array,
   mode = 0o644,
 ): Promise<PreparedFile> {
-  sequence += 1;
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${sequence}.tmp`);
+  const file = beginFile(path, data, mode);
   try {
-    const descriptor = openSync(temporary, 'wx', mode);
-    try {
-      writeFileSync(descriptor, data);
-      await syncDescriptor(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
+    await file.durable;
   } catch (error) {
-    remove(temporary);
+    file.discard();
     throw error;
   }
-  return { path, commit: () => renameSync(temporary, path), discard: () => remove(temporary) };
+  return file;
 }
 
 /** Makes renames and removals in a folder durable. */

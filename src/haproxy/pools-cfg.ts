@@ -9,6 +9,7 @@ const rendered = new WeakMap<PoolServers, { pool: string; text: string }>();
  * 0, which gives it no new requests either when HAProxy starts by itself; the suite then puts the real weight back.
  */
 export function renderPool(pool: string, servers: PoolServers): string {
+  if (servers.size === 0) return headOf(pool);
   const known = rendered.get(servers);
   if (known?.pool === pool) return known.text;
   const text = renderServers(pool, servers);
@@ -16,8 +17,12 @@ export function renderPool(pool: string, servers: PoolServers): string {
   return text;
 }
 
+function headOf(pool: string): string {
+  return `backend ${pool} from pools\n    balance roundrobin\n`;
+}
+
 function renderServers(pool: string, servers: PoolServers): string {
-  let text = `backend ${pool} from pools\n    balance roundrobin\n`;
+  let text = headOf(pool);
   for (const [slot, server] of [...servers].toSorted(([one], [other]) => one - other)) {
     const weight = server.state === 'drain' ? 0 : server.weight;
     const disabled = server.state === 'maint' ? ' disabled' : '';

@@ -35,24 +35,47 @@ export class AuditFile {
   }
 
   /**
-   * Durable when it answers, and not there at all when it throws. Gives the length before, for `cutTo`.
+   * Durable when it answers, and not there at all when it throws.
    *
    * @throws the error of the file system
    */
-  async append(text: string): Promise<number> {
+  async append(text: string): Promise<void> {
+    const { durable } = await this.begin(text);
+    await durable;
+  }
+
+  /**
+   * Appends and begins to fsync. `size` is the length before, for `cutTo`; when `durable` rejects, it has been cut
+   * off already.
+   *
+   * @throws the error of the file system; then nothing was written
+   */
+  async begin(text: string): Promise<{ size: number; durable: Promise<void> }> {
     await this.#rotateFor(Buffer.byteLength(text));
-    return this.#appending(async (descriptor) => {
-      const { size } = fstatSync(descriptor);
-      try {
-        appendFileSync(descriptor, text);
-        await syncDescriptor(descriptor);
-        if (size === 0) await syncFolder(dirname(this.path));
-      } catch (error) {
-        takeBack(descriptor, size);
-        throw error;
-      }
-      return size;
-    });
+    const descriptor = this.#open();
+    const { size } = fstatSync(descriptor);
+    try {
+      appendFileSync(descriptor, text);
+    } catch (error) {
+      takeBack(descriptor, size);
+      closeSync(descriptor);
+      throw error;
+    }
+    const durable = this.#sync(descriptor, size);
+    durable.catch(() => undefined);
+    return { size, durable };
+  }
+
+  async #sync(descriptor: number, size: number): Promise<void> {
+    try {
+      await syncDescriptor(descriptor);
+      if (size === 0) await syncFolder(dirname(this.path));
+    } catch (error) {
+      takeBack(descriptor, size);
+      throw error;
+    } finally {
+      closeSync(descriptor);
+    }
   }
 
   /** Takes back what was appended since. Needs no space on the disk. */
@@ -85,13 +108,17 @@ export class AuditFile {
   }
 
   async #appending<T>(work: (descriptor: number) => Promise<T>): Promise<T> {
-    // Opened each time, so that a file that an operator moved away is not written to for ever.
-    const descriptor = openSync(this.path, 'a', 0o600);
+    const descriptor = this.#open();
     try {
       return await work(descriptor);
     } finally {
       closeSync(descriptor);
     }
+  }
+
+  /** Opened each time, so that a file that an operator moved away is not written to for ever. */
+  #open(): number {
+    return openSync(this.path, 'a', 0o600);
   }
 
   async #rotateFor(bytes: number): Promise<void> {

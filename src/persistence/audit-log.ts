@@ -86,9 +86,10 @@ export class AuditLog {
     return new Promise((resolve, reject) => {
       const turn = this.#queue.run(async () => {
         await this.#saveUnsaved();
-        const size = await this.#file.append(this.#textOf(entries));
+        const { size, durable } = await this.#file.begin(this.#textOf(entries));
         await new Promise<void>((settled) => {
           resolve({
+            durable,
             commit: async () => {
               this.#last += entries.length;
               settled();

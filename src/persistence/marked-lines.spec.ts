@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { linesThatCount, MarkedLines } from './marked-lines.js';
+import { putInPlace } from './prepared.js';
 
 describe('MarkedLines', () => {
   let folder: string;
   let file: MarkedLines;
   const text = () => readFile(file.path, 'utf8');
+  const put = (...change: Parameters<MarkedLines['prepare']>) => putInPlace(file.prepare(...change));
   const counting = async () => linesThatCount(await text());
 
   beforeEach(async () => {
@@ -19,21 +21,23 @@ describe('MarkedLines', () => {
   afterEach(() => rm(folder, { recursive: true }));
 
   it('appends lines that count only once they are committed', async () => {
-    const prepared = await file.prepare(['c.io pool_3']);
+    const prepared = file.prepare(['c.io pool_3']);
     expect(await text()).toBe('a.io pool_1\nb.io pool_2\n#c.io pool_3\n');
     await prepared.commit();
     expect(await text()).toBe('a.io pool_1\nb.io pool_2\n c.io pool_3\n');
   });
 
   it('takes out lines that were written with a mark and without one', async () => {
-    await (await file.prepare(['c.io pool_3', 'bc.io pool_3'])).commit();
-    await (await file.prepare([], ['b.io pool_2', 'c.io pool_3'])).commit();
+    await put(['c.io pool_3', 'bc.io pool_3']);
+    await put([], ['b.io pool_2', 'c.io pool_3']);
     expect(await counting()).toEqual(['a.io pool_1', 'bc.io pool_3']);
   });
 
   it('keeps every byte when it is discarded', async () => {
     const before = await text();
-    await (await file.prepare(['c.io pool_3'], ['a.io pool_1'])).discard();
+    const prepared = file.prepare(['c.io pool_3'], ['a.io pool_1']);
+    await prepared.durable;
+    await prepared.discard();
     expect(await text()).toBe(before);
   });
 
@@ -41,18 +45,18 @@ describe('MarkedLines', () => {
     'finds no line %j, and changes nothing',
     async (line) => {
       const before = await text();
-      await expect(file.prepare(['c.io pool_3'], [line])).rejects.toThrow('there is no line');
+      expect(() => file.prepare(['c.io pool_3'], [line])).toThrow('there is no line');
       expect(await text()).toBe(before);
     },
   );
 
   it('does not take out a second time what was taken out', async () => {
-    await (await file.prepare([], ['a.io pool_1'])).commit();
-    await expect(file.prepare([], ['a.io pool_1'])).rejects.toThrow('there is no line');
+    await put([], ['a.io pool_1']);
+    expect(() => file.prepare([], ['a.io pool_1'])).toThrow('there is no line');
   });
 
   it('commits nothing into a file that somebody replaced meanwhile', async () => {
-    const prepared = await file.prepare(['c.io pool_3']);
+    const prepared = file.prepare(['c.io pool_3']);
     await writeFile(join(folder, 'other'), 'z.io pool_9\n');
     await rename(join(folder, 'other'), file.path);
     await expect(prepared.commit()).rejects.toThrow('was replaced');
@@ -61,7 +65,7 @@ describe('MarkedLines', () => {
 
   it('lets no line cross a page, so that a reader sees it whole or not at all', async () => {
     for (let n = 0; n < 40; n += 1) {
-      await (await file.prepare([`${'x'.repeat(200)}${n}.io pool_${n}`, `${n}.io pool_1`])).commit();
+      await put([`${'x'.repeat(200)}${n}.io pool_${n}`, `${n}.io pool_1`]);
     }
     const content = await text();
     let offset = 0;
@@ -86,7 +90,8 @@ describe('MarkedLines', () => {
           for (const { add, n, through } of steps) {
             const line = `d${n}.io pool_${n}`;
             if (add === model.has(line)) continue;
-            const prepared = await (add ? file.prepare([line]) : file.prepare([], [line]));
+            const prepared = add ? file.prepare([line]) : file.prepare([], [line]);
+            await prepared.durable;
             if (!through) await prepared.discard();
             else {
               await prepared.commit();

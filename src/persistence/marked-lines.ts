@@ -43,13 +43,13 @@ export class MarkedLines {
   constructor(readonly path: string) {}
 
   /**
-   * Appends lines that do not count yet, durably. `commit` makes them count and takes the lines out that `outdated`
+   * Appends lines that do not count yet. `commit` makes them count and takes the lines out that `outdated`
    * names, whole and without a mark; `discard` cuts the new ones off.
    *
    * @throws UnexpectedContentError where there is no such file or it lacks one of those lines; the error of the file
    *   system. Then nothing was changed.
    */
-  async prepare(lines: readonly string[], outdated: readonly string[] = []): Promise<Prepared> {
+  prepare(lines: readonly string[], outdated: readonly string[] = []): Prepared {
     const descriptor = this.#open();
     try {
       const drops = outdated.length === 0 ? [] : linesOf(readFileSync(descriptor), outdated);
@@ -57,12 +57,14 @@ export class MarkedLines {
       const { text, marks } = appended(size, lines);
       try {
         writeAll(descriptor, text, size);
-        await syncData(descriptor);
       } catch (error) {
         cut(descriptor, size);
         throw error;
       }
+      const durable = syncData(descriptor);
+      durable.catch(() => undefined);
       return {
+        durable,
         commit: () => this.#commit(descriptor, marks, drops),
         discard: async () => {
           cut(descriptor, size);

@@ -18,8 +18,8 @@ class Target implements RoutingTarget {
   after: (change: StateChange) => Promise<void> = async () => undefined;
   refuse: (change: StateChange) => AppError | undefined = () => undefined;
 
-  renderPools(pools: ReadonlyMap<string, unknown>): string {
-    return `# ${[...pools.keys()].join(' ')}\n`;
+  renderPools(pools: readonly (readonly [string, unknown])[]): string {
+    return `# ${pools.map(([name]) => name).join(' ')}\n`;
   }
 
   async preview(): Promise<Step[]> {
@@ -50,6 +50,7 @@ describe.each([
   let settings: Settings;
   let target: Target;
   let service: PersistenceService;
+  let store: StateStore;
 
   const read = (file: keyof Settings['files']) => readFile(settings.files[file], 'utf8');
   const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
@@ -65,7 +66,8 @@ describe.each([
     home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
     settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: kilobytes });
     target = new Target();
-    service = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
+    store = new StateStore(settings);
+    service = new PersistenceService(settings, new AuditLog(settings), store);
     service.bindTarget(target);
     await service.open();
   });
@@ -202,6 +204,33 @@ describe.each([
     await rm(settings.files.map, { recursive: true });
     await reopen();
     expect([service.state.revision, await mapLines()]).toEqual([1, ['a.io pool_1']]);
+  });
+
+  it('takes the change back out of HAProxy when the disk fails while HAProxy is changed', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    const before = await allFiles();
+    const prepare = store.prepare.bind(store);
+    // No disk can be made to fail in the fsync of a file that it took.
+    store.prepare = async (...change) => {
+      const prepared = await prepare(...change);
+      await prepared.durable;
+      return {
+        durable: Promise.reject(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' })),
+        commit: () => prepared.commit(),
+        discard: () => prepared.discard(),
+      };
+    };
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
+    expect(target.applied.map(({ domains }) => [...domains][0])).toEqual([
+      ['a.io', 'pool_1'],
+      ['b.io', 'pool_2'],
+      ['b.io', undefined],
+    ]);
+    expect(await allFiles()).toEqual(before);
+    expect(await read('audit')).not.toContain('b.io');
+    store.prepare = prepare;
+    await service.commit(add('c.io', 'pool_3'));
+    expect(await mapLines()).toEqual(['a.io pool_1', 'c.io pool_3']);
   });
 
   it('rewrites derived files that someone changed, and clears what a killed suite left', async () => {

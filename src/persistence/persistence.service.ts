@@ -249,21 +249,21 @@ export class PersistenceService {
     const parts = [this.store.prepare(draft, before, revision), this.audit.prepare(entries)];
     const prepared = await preparedTogether(parts).catch(storage);
     tell('prepared');
-    try {
-      await target.apply(draft, before);
-      tell('applied');
-    } catch (error) {
+    // What waits for the disk and what waits for HAProxy, at the same time.
+    const [durable, applied] = await Promise.allSettled([prepared.durable, target.apply(draft, before)]);
+    const broken = [applied, durable].find((one) => one.status === 'rejected');
+    if (broken) {
       await prepared.discard();
-      throw error;
+      if (applied.status === 'fulfilled') await this.#takeBack(draft);
+      throw applied.status === 'rejected'
+        ? applied.reason
+        : asStorageError(broken.reason, this.settings.home);
     }
+    tell('applied');
     try {
       await prepared.commit();
     } catch (error) {
-      await target.apply(inverse(draft, before), before).catch((failure: unknown) => {
-        this.#logger.error(
-          `HAProxy could not be put back to revision ${before.revision}: ${messageOf(failure)}`,
-        );
-      });
+      await this.#takeBack(draft);
       storage(error);
     }
     tell('written');
@@ -271,6 +271,18 @@ export class PersistenceService {
     before.fold(draft, revision);
     if (this.store.isBehind) this.#checkpoints.touch(this.store.behind);
     this.feed.tell({ topic: 'routing', revision, domains });
+  }
+
+  /** Takes a change back out of HAProxy that is not committed after all. */
+  async #takeBack(draft: Draft): Promise<void> {
+    const before = this.#state;
+    await this.#boundTarget()
+      .apply(inverse(draft, before), before)
+      .catch((failure: unknown) => {
+        this.#logger.error(
+          `HAProxy could not be put back to revision ${before.revision}: ${messageOf(failure)}`,
+        );
+      });
   }
 
   /** Brings `servers.json` up to date where only the journal has what was committed. */

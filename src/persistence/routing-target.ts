@@ -3,8 +3,8 @@ import type { Pool, State, StateChange } from './state.js';
 
 /** What the state is applied to: the reconciler, which knows HAProxy. */
 export interface RoutingTarget {
-  /** The text of `pools.cfg` for these pools. */
-  renderPools(pools: ReadonlyMap<string, Pool>): string;
+  /** The text of `pools.cfg` for these pools, which come by number. */
+  renderPools(pools: readonly (readonly [string, Pool])[]): string;
   /**
    * Makes a change live. When it throws, the target is as `before` again, or will be made so before it is used.
    *

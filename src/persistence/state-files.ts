@@ -1,8 +1,8 @@
 import { statSync, unlinkSync } from 'node:fs';
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { prepareFile, syncFolder, writeFileAtomic, type PreparedFile } from '../common/atomic-file.js';
-import type { Prepared } from './prepared.js';
+import { beginFile, syncFolder, writeFileAtomic, type PreparedFile } from '../common/atomic-file.js';
+import { allDurable, type Prepared } from './prepared.js';
 
 /** A text for a path. Order matters: the last one of a set is the commit point. */
 export interface FileText {
@@ -69,26 +69,34 @@ export class StateFiles {
     }
   }
 
-  /** Writes those files whose text differs from what they hold. Nothing is in place until `commit`. */
-  async prepare(files: readonly FileText[]): Promise<Prepared> {
+  /**
+   * Writes those files whose text differs from what they hold. Nothing is in place until `commit`.
+   *
+   * @throws the error of the file system; then nothing is left of it
+   */
+  prepare(files: readonly FileText[]): Prepared {
     const changed = files.filter((file) => this.#current.get(file.path) !== file.text);
-    const results = await Promise.allSettled(changed.map((file) => prepareFile(file.path, file.text)));
-    const prepared = results.filter((result) => result.status === 'fulfilled').map((result) => result.value);
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) {
-      for (const file of prepared) file.discard();
-      throw failed.reason;
+    const begun: PreparedFile[] = [];
+    try {
+      for (const file of changed) begun.push(beginFile(file.path, file.text));
+    } catch (error) {
+      for (const file of begun) file.discard();
+      throw error;
     }
-    return new PreparedFiles(changed, prepared, this.#current);
+    return new PreparedFiles(changed, begun, this.#current);
   }
 }
 
 class PreparedFiles implements Prepared {
+  readonly durable: Promise<void>;
+
   constructor(
     private readonly files: readonly FileText[],
     private readonly prepared: readonly PreparedFile[],
     private readonly current: Map<string, string>,
-  ) {}
+  ) {
+    this.durable = allDurable(prepared);
+  }
 
   /** Renames in order, then makes the folders durable. After a failure the files are as before. */
   async commit(): Promise<void> {

@@ -77,9 +77,10 @@ export class StateJournal {
   }
 
   /** @throws as MarkedLines.prepare */
-  async prepare(record: StateRecord): Promise<Prepared> {
-    const prepared = await this.#lines.prepare([renderRecord(record)]);
+  prepare(record: StateRecord): Prepared {
+    const prepared = this.#lines.prepare([renderRecord(record)]);
     return {
+      durable: prepared.durable,
       commit: async () => {
         await prepared.commit();
         this.#records += 1;

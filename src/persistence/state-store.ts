@@ -5,7 +5,8 @@ import { Settings } from '../settings/settings.js';
 import { mapHolds, mapLinesOf, renderMap } from './domains-map.js';
 import { MarkedLines, UnexpectedContentError } from './marked-lines.js';
 import { describeFile, linesStep } from './plan-words.js';
-import { preparedTogether, type Prepared } from './prepared.js';
+import { preparedTogether, putInPlace, type Prepared } from './prepared.js';
+import type { RoutingTarget } from './routing-target.js';
 import { poolsWith } from './state-changes.js';
 import { type FileDifference, StateFiles, type FileText } from './state-files.js';
 import { StateJournal } from './state-journal.js';
@@ -17,7 +18,7 @@ import { poolsThatComeAndGo, type Pool, State, type StateChange } from './state.
 const MOST_NAMES = 1000;
 const MOST_OUTDATED = 32;
 
-type RenderPools = (pools: ReadonlyMap<string, Pool>) => string;
+type RenderPools = RoutingTarget['renderPools'];
 
 /**
  * The state on disk: `servers.json`, which is the commit point, and `domains.map` and `pools.cfg`, which HAProxy
@@ -106,8 +107,7 @@ export class StateStore {
 
   /** Writes everything as a whole, and ends the journal. @throws the error of the file system */
   async checkpoint(state: State): Promise<void> {
-    const prepared = await this.#whole(this.#render(state, state.revision));
-    await prepared.commit();
+    await putInPlace(await this.#whole(this.#render(state, state.revision)));
   }
 
   /** The files that do not hold what the state says. */
@@ -129,7 +129,7 @@ export class StateStore {
     }
     for (const path of paths) await this.#files.read(path);
     const files = this.#render(state, state.revision).filter(({ path }) => paths.has(path));
-    await (await this.#files.prepare(files)).commit();
+    await putInPlace(this.#files.prepare(files));
   }
 
   /** Keeps what is in the files under another name, where it is not what the state says. */
@@ -158,14 +158,15 @@ export class StateStore {
       await this.#journal.begin(baseOf(before.revision, text));
     }
     const { added, outdated } = mapLinesOf(change, before);
-    const parts: Promise<Prepared>[] = [];
+    const parts: (() => Prepared)[] = [];
     if (touchesPools(change, before))
-      parts.push(this.#files.prepare([this.#poolsText(poolsWith(change, before))]));
-    if (added.length + outdated.length > 0) parts.push(this.#map.prepare(added, outdated));
+      parts.push(() => this.#files.prepare([this.#poolsText(poolsWith(change, before))]));
+    if (added.length + outdated.length > 0) parts.push(() => this.#map.prepare(added, outdated));
     // The commit point comes last: what is derived from it is in place before it counts.
-    parts.push(this.#journal.prepare(recordOf(change, before, revision)));
-    const prepared = await preparedTogether(parts);
+    parts.push(() => this.#journal.prepare(recordOf(change, before, revision)));
+    const prepared = await preparedTogether(parts.map(async (part) => part()));
     return {
+      durable: prepared.durable,
       commit: async () => {
         await prepared.commit().catch(async (error: unknown) => {
           await this.#putBack(before);
@@ -186,8 +187,9 @@ export class StateStore {
   async #whole(files: readonly FileText[]): Promise<Prepared> {
     // Lines were put into it since it was last read or written whole.
     if (this.#journal.begun) await this.#files.read(this.#paths.map);
-    const prepared = await this.#files.prepare(files);
+    const prepared = this.#files.prepare(files);
     return {
+      durable: prepared.durable,
       commit: async () => {
         await prepared.commit();
         if (this.#journal.begun) this.#journal.end();
@@ -221,7 +223,7 @@ export class StateStore {
   }
 
   #poolsText(ordered: readonly [string, Pool][]): FileText {
-    return { path: this.#paths.pools, text: this.#renderPools(new Map(ordered)) };
+    return { path: this.#paths.pools, text: this.#renderPools(ordered) };
   }
 }
 

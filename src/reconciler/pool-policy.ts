@@ -1,4 +1,4 @@
-import type { Routing, Step } from '../common/routing.js';
+import type { PoolServers, Routing, Step } from '../common/routing.js';
 import { serverName } from '../common/routing.js';
 import type { HaproxyCapabilities } from '../haproxy/capabilities.js';
 import { configServers } from '../haproxy/config-servers.js';
@@ -48,10 +48,23 @@ export class PoolPolicy {
     return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
   }
 
-  /** The text of `pools.cfg`. */
-  render(pools: ReadonlyMap<string, Pool>): string {
+  /** The text of `pools.cfg`: those in use, which come by number, and between them those that are always there. */
+  render(pools: readonly (readonly [string, Pool])[]): string {
     let text = POOLS_HEADER;
-    for (const name of this.#ours(pools)) text += renderPool(name, pools.get(name)?.servers ?? NO_SERVERS);
+    let next = 1;
+    const add = (name: string, servers: PoolServers) => {
+      if (!this.#declared.has(name)) text += renderPool(name, servers);
+    };
+    const addEmpty = (end: number) => {
+      for (; next < end && next <= this.settings.poolCount; next += 1) add(`pool_${next}`, NO_SERVERS);
+    };
+    for (const [name, { servers }] of pools) {
+      const number = poolNumber(name) ?? 0;
+      addEmpty(number);
+      add(name, servers);
+      next = number + 1;
+    }
+    addEmpty(Number.POSITIVE_INFINITY);
     return text;
   }
 

@@ -83,7 +83,7 @@ export class ReconcilerService implements RoutingTarget {
     this.#view = undefined;
   }
 
-  renderPools(pools: ReadonlyMap<string, Pool>): string {
+  renderPools(pools: readonly (readonly [string, Pool])[]): string {
     return this.#pools.render(pools);
   }
 
