@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { linesThatCount } from '../../src/persistence/marked-lines.js';
 import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { disagreements, savedState } from '../kit/saved-state.js';
@@ -57,6 +59,14 @@ class Client {
     this.expected.set(domain, { acknowledged: result });
   }
 
+  /** Acknowledged domains that `domains.map` does not have, and removed ones that it still has. */
+  missingIn(names: ReadonlySet<string>): string[] {
+    const settled = [...this.expected].filter(([, { pending }]) => pending === undefined);
+    return settled
+      .filter(([domain, { acknowledged }]) => names.has(domain) !== (acknowledged !== GONE))
+      .map(([domain, { acknowledged }]) => `domains.map: ${domain}, acknowledged was ${acknowledged}`);
+  }
+
   /** Domains that are neither as acknowledged nor as the change under way would have made them. */
   async lost(home: Home): Promise<string[]> {
     const state = await savedState(home);
@@ -72,6 +82,12 @@ class Client {
     }
     return lost;
   }
+}
+
+/** What a HAProxy that reads the file would route. */
+async function namesInMap(home: Home): Promise<Set<string>> {
+  const lines = linesThatCount(await readFile(home.file('domains.map'), 'utf8'));
+  return new Set(lines.map((line) => line.split(' ')[0] ?? ''));
 }
 
 describe('kill -9 at random instants', () => {
@@ -109,7 +125,11 @@ describe('kill -9 at random instants', () => {
           dead = true;
           await suite.kill();
           await Promise.all(running);
-          suite = await Suite.start(home);
+          // A HAProxy that is started now, with nobody there, must know every acknowledged name.
+          const names = await namesInMap(home);
+          for (const client of clients) problems.push(...client.missingIn(names));
+          // As a large state is written, and as a small one, in turn.
+          suite = await Suite.start(home, { STATE_JOURNAL_FROM_KB: kill % 2 === 0 ? '0' : '512' });
           for (const client of clients) {
             problems.push(...(await client.lost(home)));
             requests += client.requests;
