@@ -1,0 +1,93 @@
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadSettings, type Settings } from '../settings/settings.js';
+import { putInPlace } from './prepared.js';
+import { StateStore } from './state-store.js';
+import { Draft, State } from './state.js';
+
+/** A state of three commits, of which servers.json has only the first: as a killed suite leaves it. */
+describe('the journal of a suite that was killed', () => {
+  let home: string;
+  let settings: Settings;
+
+  const at = (folder: string) => loadSettings({ HAPROXY_HOME: folder, STATE_JOURNAL_FROM_KB: '0' });
+  const storeOf = (own: Settings) => {
+    const store = new StateStore(own);
+    store.bindPools(() => '');
+    return store;
+  };
+  const open = async () => {
+    const state = await storeOf(settings).open();
+    return { revision: state?.revision, domains: state?.sortedDomains() };
+  };
+  const add = async (store: StateStore, state: State, domain: string) => {
+    const draft = new Draft(state);
+    draft.addDomain(domain, 'pool_1');
+    await putInPlace(await store.prepare(draft, state, state.revision + 1));
+    state.fold(draft, state.revision + 1);
+  };
+
+  beforeEach(async () => {
+    home = await mkdtemp(join(tmpdir(), 'suite-journal-'));
+    settings = at(home);
+    await mkdir(dirname(settings.files.servers), { recursive: true });
+    const store = storeOf(settings);
+    const state = new State(1, [['pool_1', { domains: ['a.io'], servers: new Map() }]]);
+    await store.checkpoint(state);
+    await add(store, state, 'b.io');
+    await add(store, state, 'c.io');
+    expect(await readFile(settings.files.servers, 'utf8')).not.toContain('b.io');
+  });
+  afterEach(() => rm(home, { recursive: true }));
+
+  it('gives back everything that was acknowledged', async () => {
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+  });
+
+  it('leaves a change out that was not committed', async () => {
+    const text = await readFile(settings.files.journal, 'utf8');
+    const record = { from: 3, to: 4, domains: [['d.io', 'pool_1']], servers: [] };
+    await writeFile(settings.files.journal, `${text}#${JSON.stringify(record)}\n`);
+    expect(await open()).toMatchObject({ revision: 3 });
+    await writeFile(settings.files.journal, `${text} ${JSON.stringify(record).slice(0, 30)}`);
+    expect(await open()).toMatchObject({ revision: 3 });
+  });
+
+  it('does no harm where servers.json has it all already', async () => {
+    const journal = join(home, 'old.journal');
+    await copyFile(settings.files.journal, journal);
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await copyFile(journal, settings.files.journal);
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+  });
+
+  it('stops the start beside another servers.json, and says what to do', async () => {
+    const text = await readFile(settings.files.servers, 'utf8');
+    await writeFile(settings.files.servers, text.replace('a.io', 'z.io'));
+    await expect(open()).rejects.toThrow(
+      /servers\.json\.journal:1: it has the changes from revision 1 to 3.*Put that one back.*delete this file/,
+    );
+  });
+
+  it.each([
+    ['not JSON', ' {"from":3', /journal:4: not valid JSON/],
+    [
+      'a gap',
+      ' {"from":7,"to":8,"domains":[],"servers":[]}',
+      /journal:4: it continues revision 7, but here is 3/,
+    ],
+    [
+      'a name that is none',
+      ' {"from":3,"to":4,"domains":[["x;y","pool_1"]],"servers":[]}',
+      /journal:4: "x;y" is not/,
+    ],
+  ])('stops the start where a line is %s', async (_, line, reason) => {
+    const text = await readFile(settings.files.journal, 'utf8');
+    await writeFile(settings.files.journal, `${text}${line}\n`);
+    await expect(open()).rejects.toThrow(reason);
+  });
+});
