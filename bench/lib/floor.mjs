@@ -69,6 +69,20 @@ export async function startFloor(binary, poolCount) {
       const texts = await Promise.all(paths.map((path) => readFile(path)));
       return timed(() => replaceFiles(dirname(files.map), texts));
     },
+    /**
+     * Milliseconds of what a large state writes: a record and a line, each appended and then made to count by one
+     * byte, and `pools.cfg` as a whole.
+     */
+    journaled: async (poolsPath, recorded, line) => {
+      const pools = await readFile(poolsPath);
+      return timed(async () => {
+        await Promise.all([
+          replaceFiles(dirname(files.map), [pools]),
+          marked(join(home.home, 'floor.lines'), line),
+          marked(join(home.home, 'floor.records'), recorded),
+        ]);
+      });
+    },
     stop: async () => {
       await journal.close();
       await haproxy.stop();
@@ -83,6 +97,18 @@ async function exchange(path, text) {
   const answer = Buffer.concat(pieces).toString('latin1');
   const refusal = /^.*(?:\[[0-3]\]:|Unknown command).*$/m.exec(answer);
   if (refusal) throw new Error(`the floor's HAProxy refused: ${refusal[0]}`);
+}
+
+async function marked(path, line) {
+  const handle = await open(path, 'a+');
+  const { size } = await handle.stat();
+  await handle.close();
+  const writing = await open(path, 'r+');
+  await writing.write(`#${line}`, size);
+  await writing.datasync();
+  await writing.write(' ', size);
+  await writing.datasync();
+  await writing.close();
 }
 
 async function replaceFiles(folder, texts) {

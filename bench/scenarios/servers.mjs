@@ -1,5 +1,5 @@
 import { figureOf, timed } from '../lib/figures.mjs';
-import { commands, recordOf, startFloor } from '../lib/floor.mjs';
+import { commands, startFloor } from '../lib/floor.mjs';
 import { haproxies } from '../lib/haproxy.mjs';
 import { startOrigin } from '../lib/http.mjs';
 import { openSession } from '../lib/mcp.mjs';
@@ -13,8 +13,8 @@ const REST = { domain: 'd0.p0.example.com', pool: 'pool_1' };
 const MCP = { domain: 'd0.p1.example.com', pool: 'pool_2' };
 
 /**
- * A server added, its weight changed, and removed, one at a time with 1,000 domains there: over REST against one fsynced
- * record and the same commands on a bare connection, and by an MCP tool call against the same change over REST.
+ * A server added, its weight changed, and removed, one at a time with 1,000 domains there: over REST against the same
+ * files and the same commands on a bare connection, and by an MCP tool call against the same change over REST.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
@@ -22,6 +22,7 @@ export function run({ quick }) {
     const { port } = await keep(startOrigin());
     const suite = await keep(startSuite(path, { servers: POOLS, pools: POOLS, domains: 1000 }));
     const floor = await keep(startFloor(path, POOLS));
+    const { files } = suite.settings;
     const tool = await openSession(suite);
     const operations = operationsOf(suite, tool, port);
     for (let round = -WARM_UP; round < (quick ? 30 : 300); round += 1) {
@@ -29,7 +30,7 @@ export function run({ quick }) {
         const ms = {
           rest: await timed(() => rest(round)),
           mcp: await timed(() => mcp(round)),
-          floor: await floor.change(recordOf('haproxy_change', { ...REST, ip: '127.0.0.1' }), bare(round)),
+          floor: (await floor.wholeFiles([files.pools, files.servers])) + (await floor.send(bare(round))),
         };
         if (round >= 0) for (const way of Object.keys(samples)) samples[way].push(ms[way]);
       }
