@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
+import { isSameProcess } from '../../src/haproxy/process-identity.js';
 import { renderState } from '../../src/persistence/state-json.js';
 import type { Pool } from '../../src/persistence/state.js';
 import { type Backend, startBackend } from '../kit/backend.js';
@@ -9,6 +11,7 @@ import { Load } from '../kit/load.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
 import { disagreements } from '../kit/saved-state.js';
+import { loadSettings } from '../../src/settings/settings.js';
 import { makeHome, Suite } from '../kit/suite.js';
 import { FULL, report, scaled } from './scale.js';
 
@@ -39,8 +42,13 @@ async function killOnce(haproxy: HaproxyBinary, backend: Backend, domains: numbe
     await until(() => load.sent > 100);
     const pid = Number((await readFile(join(home.path, 'run/haproxy.pid'), 'utf8')).split('\n')[0]);
     const before = restores();
+    const runtime = new HaproxyRuntimeService(loadSettings(home.env));
+    const former = await runtime.info();
     const killed = performance.now();
     process.kill(pid, 'SIGKILL');
+    // Its worker may serve on for a moment, which is not yet being back.
+    const isAnother = async () => !isSameProcess(await runtime.info(), former);
+    await until(isAnother, { interval: 5, timeout: 30_000, what: 'another HAProxy' });
     await until(isServed, { interval: 5, timeout: 30_000, what: 'service' });
     const back = performance.now();
     await until(() => restores() > before, { interval: 5, timeout: 30_000, what: 'the second restore' });
