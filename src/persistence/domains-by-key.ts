@@ -1,12 +1,18 @@
 import { domainOfMapKey, mapKeyOf } from '../common/routing.js';
-import type { State } from './state.js';
+
+/** The part of a state that is looked at. */
+interface Routes {
+  readonly domainCount: number;
+  readonly pools: ReadonlyMap<string, { readonly domains: readonly string[] }>;
+  poolOf(domain: string): string | undefined;
+}
 
 /**
  * The domains of a state under the keys of `domains.map`. A window, not a copy, which at 100,000 domains would cost
  * more than planning a restore of them: it shows the state as it is when it is asked.
  */
 export class DomainsByKey implements ReadonlyMap<string, string> {
-  constructor(private readonly state: State) {}
+  constructor(private readonly state: Routes) {}
 
   get size(): number {
     return this.state.domainCount;

@@ -1,5 +1,4 @@
 import { NameIndex } from './name-index.js';
-import type { Pool } from './state.js';
 
 /** The names of a pool that are sorted for one answer; of a larger pool the index is kept. */
 const SORTED_AT_ONCE = 1000;
@@ -17,7 +16,7 @@ export interface Move {
 interface Names {
   sortedDomains(): readonly string[];
   poolOf(domain: string): string | undefined;
-  pool(name: string): Pool | undefined;
+  pool(name: string): { readonly domains: readonly string[] } | undefined;
 }
 
 /** The domains, all or of one pool, to be paged and searched; made when first asked for, and kept up to date. */

@@ -4,7 +4,8 @@ import type { DryRunDto, PlannedDto, PlanStepDto } from '../common/dry-run.dto.j
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
 import { Settings } from '../settings/settings.js';
-import { type AuditEntry, AuditLog, entryOf } from './audit-log.js';
+import { AuditLog } from './audit-log.js';
+import { type ChangeGroup, groupOf } from './change-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from './owner-lock.js';
 import { describeStep } from './plan-words.js';
@@ -195,31 +196,10 @@ export class PersistenceService {
 
   async #commitTogether(changes: readonly PendingChange[]): Promise<void> {
     if (this.#unadopted) await this.#adopt();
-    const draft = new Draft(this.#state);
-    const settle: (() => void)[] = [];
-    const entries: AuditEntry[] = [];
-    let { revision } = this.#state;
-    for (const pending of changes) {
-      const own = new Draft(draft);
+    const group = groupOf(changes, this.#state);
+    if (!group.draft.isEmpty) {
       try {
-        const value = pending.change(own);
-        if (!own.isEmpty) {
-          const { caller } = pending;
-          const operation = caller.change?.operation ?? 'internal';
-          entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));
-          settle.push(() => void (caller.change && (caller.change.saved = true)));
-          revision += 1;
-        }
-        draft.merge(own);
-        const committed = { value, revision };
-        settle.push(() => pending.resolve(committed));
-      } catch (error) {
-        settle.push(() => pending.reject(error));
-      }
-    }
-    if (!draft.isEmpty) {
-      try {
-        await this.#write(draft, revision, entries, (stage) => {
+        await this.#write(group, (stage) => {
           for (const { onStage } of changes) onStage?.(stage);
         });
       } catch (error) {
@@ -227,7 +207,7 @@ export class PersistenceService {
         return;
       }
     }
-    for (const done of settle) done();
+    group.settle();
   }
 
   /** One refused change must not take those down that only waited beside it: each then goes alone. */
@@ -240,7 +220,7 @@ export class PersistenceService {
     for (const pending of changes) await this.#commitTogether([pending]);
   }
 
-  async #write(draft: Draft, revision: number, entries: readonly AuditEntry[], tell: OnStage): Promise<void> {
+  async #write({ draft, revision, entries }: ChangeGroup, tell: OnStage): Promise<void> {
     const target = this.#boundTarget();
     const before = this.#state;
     const storage = (error: unknown): never => {
