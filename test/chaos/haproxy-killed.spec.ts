@@ -47,7 +47,7 @@ async function killOnce(haproxy: HaproxyBinary, backend: Backend, domains: numbe
     const killed = performance.now();
     process.kill(pid, 'SIGKILL');
     // Its worker may serve on for a moment, which is not yet being back.
-    const isAnother = async () => !isSameProcess(await runtime.info(), former);
+    const isAnother = async () => !isSameProcess(former, await runtime.info());
     await until(isAnother, { interval: 5, timeout: 30_000, what: 'another HAProxy' });
     await until(isServed, { interval: 5, timeout: 30_000, what: 'service' });
     const back = performance.now();
