@@ -3,6 +3,8 @@ const IDLE_MS = 1_000;
 /** … or, while changes go on, after so long, or with so many commits in the journal. */
 const LONGEST_MS = 60_000;
 const MOST_COMMITS = 5_000;
+/** After a failure: a full disk is not filled again every second. */
+const RETRY_MS = 30_000;
 
 /** Says when the journal is to be folded into `servers.json`: soon, but not between two changes of a burst. */
 export class CheckpointTimer {
@@ -18,8 +20,7 @@ export class CheckpointTimer {
     if (this.#stopped) return;
     this.#since ??= performance.now();
     const left = commits >= MOST_COMMITS ? 0 : LONGEST_MS - (performance.now() - this.#since);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#run(), Math.max(0, Math.min(IDLE_MS, left))).unref();
+    this.#wait(Math.max(0, Math.min(IDLE_MS, left)));
   }
 
   stop(): void {
@@ -27,8 +28,13 @@ export class CheckpointTimer {
     clearTimeout(this.#timer);
   }
 
+  #wait(milliseconds: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.#run(), milliseconds).unref();
+  }
+
   async #run(): Promise<void> {
     this.#since = undefined;
-    await this.work().catch(() => this.touch(0));
+    await this.work().catch(() => this.#wait(RETRY_MS));
   }
 }

@@ -26,8 +26,9 @@ export function mapLinesOf(change: StateChange, before: State): { added: string[
 
 /** Whether a text says of each domain what the state says, in whatever order. */
 export function mapHolds(text: string, state: State): boolean {
-  const lines = new Set(linesThatCount(text));
-  if (lines.size !== state.domainCount) return false;
+  const counting = linesThatCount(text);
+  const lines = new Set(counting);
+  if (counting.length !== state.domainCount || lines.size !== state.domainCount) return false;
   for (const [name, pool] of state.pools)
     for (const domain of pool.domains) if (!lines.has(lineOf(domain, name))) return false;
   return true;

@@ -76,6 +76,24 @@ describe('MarkedLines', () => {
     expect(await counting()).toHaveLength(82);
   });
 
+  it('takes a line out as often as it stands there', async () => {
+    await writeFile(file.path, 'a.io pool_1\nb.io pool_2\na.io pool_1\n');
+    await put([], ['a.io pool_1']);
+    expect(await counting()).toEqual(['b.io pool_2']);
+  });
+
+  it('does not go on in a last line that nobody ended', async () => {
+    for (const torn of ['a.io pool_1', 'a.io pool_1\n#{"from":2,"t']) {
+      await writeFile(file.path, torn);
+      await put(['c.io pool_3']);
+      expect(await counting()).toEqual(['a.io pool_1', 'c.io pool_3']);
+      const prepared = file.prepare(['d.io pool_4']);
+      await prepared.durable;
+      await prepared.discard();
+      expect(await counting()).toEqual(['a.io pool_1', 'c.io pool_3']);
+    }
+  });
+
   it('leaves what was torn off by a power loss out', () => {
     expect(linesThatCount(' {"a":1}\n#{"b":2}\n {"c"')).toEqual(['{"a":1}']);
   });

@@ -5,6 +5,7 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
+  readSync,
   statSync,
   writeSync,
 } from 'node:fs';
@@ -25,6 +26,13 @@ const PAGE = 4096;
 interface Line {
   offset: number;
   byte: number;
+}
+
+/** Lines to come, with the mark that they have now, and lines to go. */
+interface MarkedChange {
+  size: number;
+  addition: (mark: string) => string;
+  drops: readonly Line[];
 }
 
 /** Where something else than expected was found: the file has to be written anew as a whole. */
@@ -54,9 +62,9 @@ export class MarkedLines {
     try {
       const drops = outdated.length === 0 ? [] : linesOf(readFileSync(descriptor), outdated);
       const { size } = fstatSync(descriptor);
-      const { text, marks } = appended(size, lines);
+      const addition = appended(size, lines, endsInLine(descriptor, size));
       try {
-        writeAll(descriptor, text, size);
+        writeAll(descriptor, addition(COUNTS_NOT), size);
       } catch (error) {
         cut(descriptor, size);
         throw error;
@@ -65,7 +73,7 @@ export class MarkedLines {
       durable.catch(() => undefined);
       return {
         durable,
-        commit: () => this.#commit(descriptor, marks, drops),
+        commit: () => this.#commit(descriptor, { size, addition, drops }),
         discard: async () => {
           cut(descriptor, size);
           closeSync(descriptor);
@@ -77,15 +85,15 @@ export class MarkedLines {
     }
   }
 
-  async #commit(descriptor: number, marks: readonly number[], drops: readonly Line[]): Promise<void> {
+  async #commit(descriptor: number, { size, addition, drops }: MarkedChange): Promise<void> {
     try {
       this.#mustBe(descriptor);
       // New lines first: of two lines with one key the first counts, so that a name that moves is never missing.
-      for (const offset of marks) writeSync(descriptor, COUNTS, offset);
+      writeAll(descriptor, addition(COUNTS), size);
       for (const { offset } of drops) writeSync(descriptor, COUNTS_NOT, offset);
       await syncData(descriptor);
     } catch (error) {
-      putBack(descriptor, marks, drops);
+      putBack(descriptor, { size, addition, drops });
       throw error;
     } finally {
       closeSync(descriptor);
@@ -104,8 +112,9 @@ export class MarkedLines {
     try {
       return openSync(this.path, 'r+');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-        throw new UnexpectedContentError(`${this.path} is gone`);
+      // One that is somebody else's can still be replaced as a whole, where the folder is the suite's.
+      if (['ENOENT', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? ''))
+        throw new UnexpectedContentError(`${this.path} is gone or may not be written`);
       throw error;
     }
   }
@@ -117,30 +126,42 @@ export function linesThatCount(text: string): string[] {
   return lines.filter((line) => line !== '' && !line.startsWith(COUNTS_NOT)).map((line) => line.trimStart());
 }
 
-/** The text to append, and where its marks will be. No line crosses a page, unless it is longer than one. */
-function appended(size: number, lines: readonly string[]): { text: string; marks: number[] } {
-  let text = '';
-  const marks: number[] = [];
+/**
+ * The text to append, with one mark or the other. It is written twice, so that what is within a page comes to count at
+ * once. No line crosses a page, unless it is longer than one. A last line that nobody ended is ended first.
+ */
+function appended(size: number, lines: readonly string[], ended: boolean): (mark: string) => string {
+  const parts: string[] = [ended ? '' : '\n'];
+  let length = ended ? 0 : 1;
   for (const line of lines) {
-    const full = `${COUNTS_NOT}${line}\n`;
-    const left = PAGE - ((size + text.length) % PAGE);
-    if (full.length > left && full.length <= PAGE) text += '\n'.repeat(left);
-    marks.push(size + text.length);
-    text += full;
+    const full = line.length + COUNTS.length + 1;
+    const left = PAGE - ((size + length) % PAGE);
+    const padding = full > left && full <= PAGE ? left : 0;
+    parts.push('\n'.repeat(padding), line);
+    length += padding + full;
   }
-  return { text, marks };
+  const [end = '', ...rest] = parts;
+  return (mark) => end + rest.map((part, index) => (index % 2 === 0 ? part : `${mark}${part}\n`)).join('');
 }
 
-/** @throws UnexpectedContentError where one of the lines is not there, or does not count */
+function endsInLine(descriptor: number, size: number): boolean {
+  const last = Buffer.alloc(1);
+  return size === 0 || (readSync(descriptor, last, 0, 1, size - 1) === 1 && last[0] === LINE_END);
+}
+
+/** Each line as often as it stands there. @throws UnexpectedContentError where one is not there, or does not count */
 function linesOf(content: Buffer, lines: readonly string[]): Line[] {
-  return lines.map((line) => {
+  return lines.flatMap((line) => {
+    const found: Line[] = [];
     const sought = Buffer.from(`${line}\n`, 'latin1');
     for (let at = content.indexOf(sought); at >= 0; at = content.indexOf(sought, at + 1)) {
       const isMarked = content[at - 1] === COUNTS.charCodeAt(0);
       const offset = isMarked ? at - 1 : at;
-      if (offset === 0 || content[offset - 1] === LINE_END) return { offset, byte: content[offset] ?? 0 };
+      if (offset === 0 || content[offset - 1] === LINE_END)
+        found.push({ offset, byte: content[offset] ?? 0 });
     }
-    throw new UnexpectedContentError(`there is no line ${JSON.stringify(line)}`);
+    if (found.length === 0) throw new UnexpectedContentError(`there is no line ${JSON.stringify(line)}`);
+    return found;
   });
 }
 
@@ -159,9 +180,9 @@ function cut(descriptor: number, size: number): void {
 }
 
 /** After a failure: as before, as far as the disk lets it. */
-function putBack(descriptor: number, marks: readonly number[], drops: readonly Line[]): void {
+function putBack(descriptor: number, { size, addition, drops }: MarkedChange): void {
   try {
-    for (const offset of marks) writeSync(descriptor, COUNTS_NOT, offset);
+    writeAll(descriptor, addition(COUNTS_NOT), size);
     for (const { offset, byte } of drops) writeSync(descriptor, Buffer.of(byte), 0, 1, offset);
   } catch {
     // The caller writes the whole file anew.

@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { until } from '../../test/kit/poll.js';
 import { AppError } from '../common/errors.js';
 import type { Step } from '../common/routing.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
@@ -15,11 +16,12 @@ import type { Draft, StateChange } from './state.js';
 /** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
 class Target implements RoutingTarget {
   readonly applied: StateChange[] = [];
+  header = '';
   after: (change: StateChange) => Promise<void> = async () => undefined;
   refuse: (change: StateChange) => AppError | undefined = () => undefined;
 
   renderPools(pools: readonly (readonly [string, unknown])[]): string {
-    return `# ${pools.map(([name]) => name).join(' ')}\n`;
+    return `${this.header}# ${pools.map(([name]) => name).join(' ')}\n`;
   }
 
   async preview(): Promise<Step[]> {
@@ -231,6 +233,40 @@ describe.each([
     store.prepare = prepare;
     await service.commit(add('c.io', 'pool_3'));
     expect(await mapLines()).toEqual(['a.io pool_1', 'c.io pool_3']);
+  });
+
+  it('sees that a file should hold something else, though nobody touched it', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    // Longer than file times are coarse, so that it is known not to have been touched since.
+    await until(async () => Date.now() - (await stat(settings.files.pools)).mtimeMs > 200);
+    expect(await service.exclusively(() => service.differingFiles())).toEqual([]);
+    target.header = '# another\n';
+    const different = await service.exclusively(() => service.differingFiles());
+    expect(different).toEqual([{ path: settings.files.pools, missing: false }]);
+    await service.exclusively(() => service.rewriteDerived());
+    expect(await read('pools')).toBe('# another\n# pool_1\n');
+  });
+
+  it('has everything in servers.json when it has been closed, the last change too', async () => {
+    const last = service.commit(add('a.io', 'pool_1'));
+    await service.close();
+    await last;
+    expect(await read('servers')).toContain('a.io');
+    expect((await readdir(join(home, 'conf'))).toSorted()).toEqual([
+      'domains.map',
+      'pools.cfg',
+      'servers.json',
+    ]);
+  });
+
+  it('goes on from a servers.json or a journal that somebody edited, with nothing lost', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    await truncate(settings.files.servers, 10);
+    if (files.includes('servers.json.journal')) await truncate(settings.files.journal, 5);
+    await service.commit(add('b.io', 'pool_2'));
+    await service.exclusively(() => service.rewriteDerived());
+    const killed = new StateStore(settings);
+    expect((await killed.open())?.sortedDomains()).toEqual(['a.io', 'b.io']);
   });
 
   it('rewrites derived files that someone changed, and clears what a killed suite left', async () => {

@@ -267,9 +267,10 @@ export class PersistenceService {
 
   /** Brings `servers.json` up to date where only the journal has what was committed. */
   async #checkpoint(): Promise<void> {
-    if (!this.store.isBehind) return;
     await this.#queue
-      .exclusively(async () => this.store.checkpoint(this.#state))
+      .exclusively(async () => {
+        if (this.store.isBehind) await this.store.checkpoint(this.#state);
+      })
       .catch((error: unknown) => {
         this.#logger.warn(
           `${this.settings.files.servers} could not be brought up to date; ${this.settings.files.journal} has the rest: ${messageOf(error)}`,

@@ -16,6 +16,14 @@ export interface FileDifference {
   missing: boolean;
 }
 
+export type FileCheck = 'ok' | 'differs' | 'missing';
+
+/** What a file should hold: its text, or something else that changes whenever that does. */
+export interface Wanted {
+  is: string | number;
+  holds: (text: string) => boolean;
+}
+
 /** File times are as coarse as the kernel's clock: a file changed this short a time ago may change again unseen. */
 const COARSE_MS = 100;
 
@@ -26,8 +34,8 @@ const COARSE_MS = 100;
  */
 export class StateFiles {
   readonly #current = new Map<string, string>();
-  /** What the file system said of a file that was found to hold what it should. */
-  readonly #verified = new Map<string, string>();
+  /** What the file system said of a file when it was found to hold what it should, and what that was. */
+  readonly #verified = new Map<string, { identity: string; wanted: Wanted['is'] }>();
 
   /** What a file holds now; undefined where it does not exist. */
   async read(path: string): Promise<string | undefined> {
@@ -43,17 +51,18 @@ export class StateFiles {
     return this.#current.get(path);
   }
 
-  /** Whether a file holds what it should, or is not there at all. It is read only if it was touched since last found so. */
-  async check(path: string, holds: (text: string) => boolean): Promise<'ok' | 'differs' | 'missing'> {
+  /** Whether a file holds what it should. It is read only if it was touched, or should hold something else, since. */
+  async check(path: string, { is, holds }: Wanted): Promise<FileCheck> {
     const now = Date.now();
     const facts = statSync(path, { throwIfNoEntry: false });
     if (!facts) return 'missing';
     const identity = [facts.dev, facts.ino, facts.size, facts.mtimeMs, facts.ctimeMs].join(' ');
-    if (this.#verified.get(path) === identity) return 'ok';
+    const verified = this.#verified.get(path);
+    if (verified?.identity === identity && verified.wanted === is) return 'ok';
     const text = await textOf(path);
     if (text === undefined) return 'missing';
     if (!holds(text)) return 'differs';
-    if (now - facts.mtimeMs > COARSE_MS) this.#verified.set(path, identity);
+    if (now - facts.mtimeMs > COARSE_MS) this.#verified.set(path, { identity, wanted: is });
     return 'ok';
   }
 

@@ -73,6 +73,18 @@ describe('the journal of a suite that was killed', () => {
     );
   });
 
+  it('stops the start where servers.json is gone, and says what to do', async () => {
+    await rm(settings.files.servers);
+    await expect(open()).rejects.toThrow(/journal:1: it has 2 commit\(s\).*is gone.*Put that one back/);
+  });
+
+  it('is left alone for good once servers.json has everything', async () => {
+    const store = storeOf(settings);
+    await store.checkpoint((await store.open())!);
+    await rm(settings.files.servers);
+    expect(await open()).toEqual({ revision: undefined, domains: undefined });
+  });
+
   it.each([
     ['not JSON', ' {"from":3', /journal:4: not valid JSON/],
     [

@@ -1,8 +1,9 @@
-import { unlinkSync } from 'node:fs';
+import { statSync, unlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../common/atomic-file.js';
-import { linesThatCount, MarkedLines } from './marked-lines.js';
+import { linesThatCount, MarkedLines, UnexpectedContentError } from './marked-lines.js';
 import type { Prepared } from './prepared.js';
+import type { FileCheck } from './state-files.js';
 import { Broken, StateFileError } from './state-json.js';
 import {
   type JournalBase,
@@ -23,6 +24,10 @@ export class StateJournal {
   readonly #lines: MarkedLines;
   #records = 0;
   #begun = false;
+  /** There may be a file, of this journal or of a former one. */
+  #mayExist = true;
+  /** Which file it is, and how long: as it was left. */
+  #left = '';
 
   constructor(readonly path: string) {
     this.#lines = new MarkedLines(path);
@@ -44,10 +49,10 @@ export class StateJournal {
    * @throws StateFileError where the journal goes on from another `servers.json`, or cannot be read
    */
   async replayOnto(state: State, base: JournalBase): Promise<void> {
-    const lines = linesThatCount(await readFile(this.path, 'utf8').catch(emptyWhereMissing));
-    const [first, ...rest] = lines;
+    const [first, ...rest] = await this.#read();
     if (first === undefined) return;
     this.#begun = true;
+    this.#left = this.#facts();
     const own = this.#at(1, () => readBase(JSON.parse(first)));
     const records = rest.map((line, index) => this.#at(index + 2, () => readRecord(JSON.parse(line))));
     const last = records.at(-1)?.to ?? own.revision;
@@ -69,23 +74,49 @@ export class StateJournal {
     this.#records = records.length;
   }
 
+  /** Nothing of it may be lost for want of a `servers.json`. @throws StateFileError where it has changes */
+  async refuseAlone(): Promise<void> {
+    const records = (await this.#read()).slice(1);
+    if (records.length === 0) return;
+    throw new StateFileError(
+      this.path,
+      1,
+      `it has ${records.length} commit(s), but the servers.json that they go on from is gone. Put that one back to keep ` +
+        'them, or delete this file to begin with what HAProxy has',
+    );
+  }
+
+  /** Whether nobody else has touched it. */
+  check(): FileCheck {
+    const facts = this.#facts();
+    if (facts === '') return 'missing';
+    return facts === this.#left ? 'ok' : 'differs';
+  }
+
   /** Begins anew, with nothing in it. */
   async begin(base: JournalBase): Promise<void> {
+    this.#mayExist = true;
     await writeFileAtomic(this.path, `${renderBase(base)}\n`);
     this.#begun = true;
     this.#records = 0;
+    this.#left = this.#facts();
   }
 
-  /** @throws as MarkedLines.prepare */
+  /** @throws UnexpectedContentError where somebody has touched it, and as MarkedLines.prepare */
   prepare(record: StateRecord): Prepared {
+    if (this.check() !== 'ok') throw new UnexpectedContentError(`${this.path} is not as it was left`);
     const prepared = this.#lines.prepare([renderRecord(record)]);
     return {
       durable: prepared.durable,
       commit: async () => {
         await prepared.commit();
         this.#records += 1;
+        this.#left = this.#facts();
       },
-      discard: () => prepared.discard(),
+      discard: async () => {
+        await prepared.discard();
+        this.#left = this.#facts();
+      },
     };
   }
 
@@ -93,11 +124,22 @@ export class StateJournal {
   end(): void {
     this.#begun = false;
     this.#records = 0;
+    if (!this.#mayExist) return;
+    this.#mayExist = false;
     try {
       unlinkSync(this.path);
     } catch {
       // It is gone, or will be written over when the next one begins.
     }
+  }
+
+  async #read(): Promise<string[]> {
+    return linesThatCount(await readFile(this.path, 'utf8').catch(emptyWhereMissing));
+  }
+
+  #facts(): string {
+    const facts = statSync(this.path, { throwIfNoEntry: false });
+    return facts ? [facts.dev, facts.ino, facts.size].join(' ') : '';
   }
 
   #at<T>(line: number, work: () => T): T {

@@ -8,14 +8,20 @@ import { describeFile, linesStep } from './plan-words.js';
 import { preparedTogether, putInPlace, type Prepared } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
 import { poolsWith } from './state-changes.js';
-import { type FileDifference, StateFiles, type FileText } from './state-files.js';
+import {
+  type FileCheck,
+  type FileDifference,
+  StateFiles,
+  type FileText,
+  type Wanted,
+} from './state-files.js';
 import { StateJournal } from './state-journal.js';
 import { parseState, renderState } from './state-json.js';
 import { baseOf, recordOf } from './state-record.js';
 import { poolsThatComeAndGo, type Pool, State, type StateChange } from './state.js';
 
 /** A change of more names than this is written as a whole all the same; so is one that takes out more lines. */
-const MOST_NAMES = 1000;
+const MOST_NAMES = 100;
 const MOST_OUTDATED = 32;
 
 type RenderPools = RoutingTarget['renderPools'];
@@ -34,6 +40,8 @@ export class StateStore {
   readonly #map: MarkedLines;
   readonly #journal: StateJournal;
 
+  /** A commit failed half-way and could not be taken back from the disk. */
+  #mustBeWhole = false;
   #renderPools: RenderPools = () => {
     throw new Error('StateStore does not know yet how pools are written');
   };
@@ -65,11 +73,14 @@ export class StateStore {
    * @throws StateFileError, or the error of the file system
    */
   async open(): Promise<State | undefined> {
-    const { servers, map, pools } = this.#paths;
-    await this.#files.prepareFolders([servers, map, pools]);
+    const { servers, journal, map, pools } = this.#paths;
+    await this.#files.prepareFolders([servers, journal, map, pools]);
     const text = await this.#files.read(servers);
     for (const path of [map, pools]) await this.#files.read(path);
-    if (text === undefined) return undefined;
+    if (text === undefined) {
+      await this.#journal.refuseAlone();
+      return undefined;
+    }
     const state = parseState(text, servers);
     await this.#journal.replayOnto(state, baseOf(state.revision, text));
     return state;
@@ -113,21 +124,22 @@ export class StateStore {
   /** The files that do not hold what the state says. */
   async differences(state: State): Promise<FileDifference[]> {
     const different: FileDifference[] = [];
-    for (const [path, holds] of this.#expectations(state)) {
-      const found = await this.#files.check(path, holds);
+    const add = (path: string, found: FileCheck) => {
       if (found !== 'ok') different.push({ path, missing: found === 'missing' });
-    }
+    };
+    for (const [path, wanted] of this.#expectations(state)) add(path, await this.#files.check(path, wanted));
+    if (this.#journal.begun) add(this.#paths.journal, this.#journal.check());
     return different;
   }
 
   /** Writes those of the files anew. @throws the error of the file system */
   async rewrite(state: State, paths: ReadonlySet<string>): Promise<void> {
     const { servers, journal } = this.#paths;
+    for (const path of paths) if (path !== journal) await this.#files.read(path);
     if (this.#journal.begun && (paths.has(servers) || paths.has(journal))) {
       await this.checkpoint(state);
       return;
     }
-    for (const path of paths) await this.#files.read(path);
     const files = this.#render(state, state.revision).filter(({ path }) => paths.has(path));
     await putInPlace(this.#files.prepare(files));
   }
@@ -147,16 +159,18 @@ export class StateStore {
 
   #appends(change: StateChange, before: State): boolean {
     const text = this.#files.held(this.#paths.servers);
-    if (text === undefined || text.length < this.#journalFromBytes || change.domains.size > MOST_NAMES)
+    if (
+      this.#mustBeWhole ||
+      text === undefined ||
+      text.length < this.#journalFromBytes ||
+      change.domains.size > MOST_NAMES
+    )
       return false;
     return mapLinesOf(change, before).outdated.length <= MOST_OUTDATED;
   }
 
   async #append(change: StateChange, before: State, revision: number): Promise<Prepared> {
-    if (!this.#journal.begun) {
-      const text = this.#files.held(this.#paths.servers) ?? '';
-      await this.#journal.begin(baseOf(before.revision, text));
-    }
+    if (!this.#journal.begun) await this.#begin(before);
     const { added, outdated } = mapLinesOf(change, before);
     const parts: (() => Prepared)[] = [];
     if (touchesPools(change, before))
@@ -181,34 +195,47 @@ export class StateStore {
   async #putBack(before: State): Promise<void> {
     const { servers, map, pools } = this.#paths;
     for (const path of [pools, map, servers])
-      await this.rewrite(before, new Set([path])).catch(() => undefined);
+      await this.rewrite(before, new Set([path])).catch(() => {
+        // What cannot be put right now is written anew with the next commit, and so is everything with it.
+        this.#mustBeWhole = true;
+      });
+  }
+
+  /** The journal goes on from the `servers.json` that is there, or from none. @throws UnexpectedContentError */
+  async #begin(before: State): Promise<void> {
+    const { servers } = this.#paths;
+    const text = this.#files.held(servers) ?? '';
+    const found = await this.#files.check(servers, exactly(text));
+    if (found !== 'ok') {
+      await this.#files.read(servers);
+      throw new UnexpectedContentError(`${servers} is not as it was left`);
+    }
+    await this.#journal.begin(baseOf(before.revision, text));
   }
 
   async #whole(files: readonly FileText[]): Promise<Prepared> {
     // Lines were put into it since it was last read or written whole.
-    if (this.#journal.begun) await this.#files.read(this.#paths.map);
+    if (this.#journal.begun || this.#mustBeWhole) await this.#files.read(this.#paths.map);
     const prepared = this.#files.prepare(files);
     return {
       durable: prepared.durable,
       commit: async () => {
         await prepared.commit();
-        if (this.#journal.begun) this.#journal.end();
+        this.#journal.end();
+        this.#mustBeWhole = false;
       },
       discard: () => prepared.discard(),
     };
   }
 
-  #expectations(state: State): [path: string, holds: (text: string) => boolean][] {
-    const { servers, journal, map, pools } = this.#paths;
+  #expectations(state: State): [path: string, wanted: Wanted][] {
+    const { servers, map, pools } = this.#paths;
     if (!this.#journal.begun)
-      return this.#render(state, state.revision).map((file) => [file.path, (text) => text === file.text]);
-    const snapshot = this.#files.held(servers);
-    const poolsText = this.#poolsText(poolsWith(undefined, state)).text;
+      return this.#render(state, state.revision).map(({ path, text }) => [path, exactly(text)]);
     return [
-      [pools, (text) => text === poolsText],
-      [map, (text) => mapHolds(text, state)],
-      [servers, (text) => text === snapshot],
-      [journal, () => true],
+      [pools, exactly(this.#poolsText(poolsWith(undefined, state)).text)],
+      [map, { is: state.revision, holds: (text) => mapHolds(text, state) }],
+      [servers, exactly(this.#files.held(servers) ?? '')],
     ];
   }
 
@@ -225,6 +252,10 @@ export class StateStore {
   #poolsText(ordered: readonly [string, Pool][]): FileText {
     return { path: this.#paths.pools, text: this.#renderPools(ordered) };
   }
+}
+
+function exactly(text: string): Wanted {
+  return { is: text, holds: (other) => other === text };
 }
 
 /** Whether `pools.cfg` says something else afterwards. */
