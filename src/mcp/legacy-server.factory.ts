@@ -1,10 +1,14 @@
-import { Injectable } from '@nestjs/common';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import {
+  StreamableHTTPServerTransport,
+  type StreamableHTTPServerTransportOptions,
+} from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import {
   CallToolRequestSchema,
   CompleteRequestSchema,
   GetPromptRequestSchema,
+  isInitializeRequest,
   ListPromptsRequestSchema,
   ListResourcesRequestSchema,
   ListResourceTemplatesRequestSchema,
@@ -43,8 +47,10 @@ const MAX_SUBSCRIPTIONS = 1000;
 
 type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
-/** Makes the protocol side of one session, for the revisions from 2024-11-05 to 2025-11-25. */
-@Injectable()
+/**
+ * Makes the protocol side of one session, for the revisions from 2024-11-05 to 2025-11-25. Import it when there is
+ * one: its library takes time and memory that a suite without such callers saves.
+ */
 export class LegacyServerFactory {
   /** Making one is most of what a session would cost, so all have the same; it holds answers to elicitations only. */
   private readonly validator = new AjvJsonSchemaValidator();
@@ -53,6 +59,14 @@ export class LegacyServerFactory {
     private readonly methods: McpMethods,
     private readonly updates: ResourceUpdates,
   ) {}
+
+  startsSession(body: unknown): boolean {
+    return Array.isArray(body) ? body.some((item) => isInitializeRequest(item)) : isInitializeRequest(body);
+  }
+
+  transport(options: StreamableHTTPServerTransportOptions): StreamableHTTPServerTransport {
+    return new StreamableHTTPServerTransport(options);
+  }
 
   create(principal: Principal): Server {
     const { tools, caller, resources, prompts, completer } = this.methods;

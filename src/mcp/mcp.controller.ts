@@ -1,6 +1,5 @@
 import { All, Controller, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
-import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ChecksAccessItself } from '../access/access-rule.js';
 import { type Principal, principalOf } from '../access/principal.js';
@@ -56,7 +55,7 @@ export class McpController {
       if (!session) sendRpcError(reply, 404, -32001, 'Session not found: send initialize again.');
       return session;
     }
-    if (!startsSession(request.body)) {
+    if (!(await this.sessions.isStart(request.body))) {
       sendRpcError(
         reply,
         400,
@@ -69,8 +68,4 @@ export class McpController {
     if (!session) sendRpcError(reply, 503, -32000, 'All sessions are busy: try again in a moment.');
     return session;
   }
-}
-
-function startsSession(body: unknown): boolean {
-  return Array.isArray(body) ? body.some((item) => isInitializeRequest(item)) : isInitializeRequest(body);
 }

@@ -3,7 +3,6 @@ import { DiscoveryModule } from '@nestjs/core';
 import { AccessModule } from '../access/access.module.js';
 import { Completer } from './completer.js';
 import { DeclaredMethods } from './declared-methods.js';
-import { LegacyServerFactory } from './legacy-server.factory.js';
 import { McpController } from './mcp.controller.js';
 import { McpMethods } from './mcp-methods.js';
 import { ModernEndpoint } from './modern-endpoint.service.js';
@@ -20,7 +19,6 @@ import { ToolRegistry } from './tool-registry.js';
   providers: [
     Completer,
     DeclaredMethods,
-    LegacyServerFactory,
     McpMethods,
     ModernEndpoint,
     PromptRegistry,

@@ -1,13 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
-import {
-  createMcpHandler,
-  isLegacyRequest,
-  type McpHttpHandler,
-  type McpRequestContext,
+import type {
+  McpHttpHandler,
+  McpRequestContext,
   Server,
-  type ServerContext,
-  type Tool,
+  ServerContext,
+  Tool,
 } from '@modelcontextprotocol/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../access/principal.js';
@@ -22,33 +20,32 @@ import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
 const MAX_LISTENERS = 256;
 const DRAIN_MS = 5000;
 
+type Library = typeof import('@modelcontextprotocol/server');
+
 /** The 2026-07-28 revision: no sessions, each request carries what it needs, a server lives as long as one request. */
 @Injectable()
 export class ModernEndpoint implements BeforeApplicationShutdown {
-  readonly handler: McpHttpHandler;
   private readonly logger = new Logger('mcp');
-  private readonly stopUpdates: () => void;
+  /** From the first request on: the library takes time and memory that a suite without such callers saves. */
+  private loaded: Promise<{ library: Library; handler: McpHttpHandler }> | undefined;
+  private stopUpdates = (): void => undefined;
   /** Requests being answered, but for the streams of listeners, which would never end by themselves. */
   private busy = 0;
 
   constructor(
     private readonly methods: McpMethods,
-    updates: ResourceUpdates,
-  ) {
-    this.handler = createMcpHandler((context) => this.create(principalOfContext(context)), {
-      legacy: 'reject',
-      maxSubscriptions: MAX_LISTENERS,
-      onerror: (error) => this.logger.debug(error.message),
-    });
-    this.stopUpdates = updates.listen((uris) => {
-      for (const uri of uris) this.handler.notify.resourceUpdated(uri);
-    });
+    private readonly updates: ResourceUpdates,
+  ) {}
+
+  async handler(): Promise<McpHttpHandler> {
+    return (await this.load()).handler;
   }
 
   /** Whether the request is one of this era. What claims to be and is broken is this era's to refuse. */
   async takes({ raw, body }: FastifyRequest): Promise<boolean> {
     if (raw.method !== 'POST') return false;
-    return !(await isLegacyRequest(webRequest(raw, new AbortController().signal), body ?? null));
+    const { library } = await this.load();
+    return !(await library.isLegacyRequest(webRequest(raw, new AbortController().signal), body ?? null));
   }
 
   async handle({ raw, body }: FastifyRequest, reply: FastifyReply, principal: Principal): Promise<void> {
@@ -58,7 +55,8 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
     const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
     if (!listens) this.busy += 1;
     try {
-      const answer = await this.handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null });
+      const handler = await this.handler();
+      const answer = await handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null });
       await sendWebResponse(answer, response, gone);
     } finally {
       if (!listens) this.busy -= 1;
@@ -70,12 +68,34 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
     this.stopUpdates();
     const until = Date.now() + DRAIN_MS;
     while (this.busy > 0 && Date.now() < until) await pause(25);
-    await this.handler.close();
+    const loaded = await this.loaded;
+    await loaded?.handler.close();
   }
 
-  private create(principal: Principal): Server {
+  private load(): Promise<{ library: Library; handler: McpHttpHandler }> {
+    this.loaded ??= import('@modelcontextprotocol/server').then((library) => {
+      const handler = library.createMcpHandler(
+        (context) => this.create(library, principalOfContext(context)),
+        {
+          legacy: 'reject',
+          maxSubscriptions: MAX_LISTENERS,
+          onerror: (error) => this.logger.debug(error.message),
+        },
+      );
+      this.stopUpdates = this.updates.listen((uris) => {
+        for (const uri of uris) handler.notify.resourceUpdated(uri);
+      });
+      return { library, handler };
+    });
+    return this.loaded;
+  }
+
+  private create(library: Library, principal: Principal): Server {
     const { tools, caller, resources, prompts, completer } = this.methods;
-    const server = new Server(SERVER_INFO, { capabilities: CAPABILITIES, instructions: INSTRUCTIONS });
+    const server = new library.Server(SERVER_INFO, {
+      capabilities: CAPABILITIES,
+      instructions: INSTRUCTIONS,
+    });
     // The two libraries write the type of a JSON Schema down differently; on the wire it is one.
     server.setRequestHandler('tools/list', () => ({ tools: tools.list(principal.readOnly) as Tool[] }));
     server.setRequestHandler('tools/call', ({ params }, context) =>

@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
-import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { Principal } from '../access/principal.js';
 import { messageOf } from '../common/errors.js';
-import { LegacyServerFactory } from './legacy-server.factory.js';
+import type { LegacyServerFactory } from './legacy-server.factory.js';
+import { McpMethods } from './mcp-methods.js';
+import { ResourceUpdates } from './resource-updates.js';
 
 export const MAX_SESSIONS = 256;
 const IDLE_MS = 30 * 60_000;
@@ -31,7 +33,12 @@ export class SessionStore implements BeforeApplicationShutdown {
   private reaper: NodeJS.Timeout | undefined;
   private closing = false;
 
-  constructor(private readonly servers: LegacyServerFactory) {}
+  private loaded: Promise<LegacyServerFactory> | undefined;
+
+  constructor(
+    private readonly methods: McpMethods,
+    private readonly updates: ResourceUpdates,
+  ) {}
 
   get size(): number {
     return this.sessions.size;
@@ -43,12 +50,18 @@ export class SessionStore implements BeforeApplicationShutdown {
     return session?.owner === ownerOf(principal) ? session : undefined;
   }
 
+  /** Whether the request is one that may open a session. */
+  async isStart(body: unknown): Promise<boolean> {
+    return (await this.servers()).startsSession(body);
+  }
+
   /** A session that is stored once the client's initialize is accepted; undefined where all are busy. */
   async open(principal: Principal): Promise<Session | undefined> {
+    const servers = await this.servers();
     const owner = ownerOf(principal);
     if (this.closing || (this.sessions.size >= MAX_SESSIONS && !this.makeRoom(owner))) return undefined;
-    const server = this.servers.create(principal);
-    const transport = new StreamableHTTPServerTransport({
+    const server = servers.create(principal);
+    const transport = servers.transport({
       sessionIdGenerator: randomUUID,
       onsessioninitialized: (id) => {
         this.store(id, session);
@@ -95,6 +108,13 @@ export class SessionStore implements BeforeApplicationShutdown {
   /** Clients find out with their next request, and begin anew. */
   closeAll(): void {
     for (const [id, session] of this.sessions) this.close(id, session);
+  }
+
+  private servers(): Promise<LegacyServerFactory> {
+    this.loaded ??= import('./legacy-server.factory.js').then(
+      (module) => new module.LegacyServerFactory(this.methods, this.updates),
+    );
+    return this.loaded;
   }
 
   private store(id: string, session: Session): void {
