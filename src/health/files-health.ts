@@ -1,4 +1,4 @@
-import { access, constants, readFile, stat } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { messageOf } from '../common/errors.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import { parseState } from '../persistence/state-json.js';
@@ -12,15 +12,13 @@ const CONSEQUENCE: Record<FileHealthDto['status'], string> = {
   unreadable: 'cannot be read',
 };
 
-/** While changes go on, the files are read and compared at most this often. */
+/** While changes go on, the files are compared at most this often; a large map is read whole for it. */
 const COMPARED_MS = 2_000;
 
-/** What the files were found to be, and what of them would have to change for it not to be so any more. */
+/** What the files were found to be. */
 interface Comparison {
   at: number;
   revision: number;
-  /** Size, times and inode of each: a file that was written to has others. */
-  marks: string;
   own: FileHealthDto[];
   problems: string[];
 }
@@ -55,13 +53,11 @@ export class FilesHealth {
     }
   }
 
-  /** Files that nobody wrote to since they were compared hold what they held then. */
+  /** What nobody touched and what should be as before is not read again (`StateFiles.check`). */
   async #compared(): Promise<Comparison> {
     const { revision } = this.persistence.state;
     const { servers, map, pools } = this.settings.files;
-    const marks = (await Promise.all([servers, map, pools].map((file) => markOf(file)))).join(' ');
     const last = this.#last;
-    if (last && last.revision === revision && last.marks === marks) return last;
     if (last && last.revision !== revision && Date.now() - last.at < COMPARED_MS) return last;
     const compared = await this.persistence.exclusively(async () => ({
       revision: this.persistence.state.revision,
@@ -72,8 +68,7 @@ export class FilesHealth {
       return { file, status: found ? (found.missing ? 'missing' : 'differs') : 'ok' };
     });
     const problems = own[0]?.status === 'differs' ? await this.#problemOf(servers) : [];
-    // The marks are of before the comparison: what was written to meanwhile is compared again.
-    this.#last = { at: Date.now(), revision: compared.revision, marks, own, problems };
+    this.#last = { at: Date.now(), revision: compared.revision, own, problems };
     return this.#last;
   }
 
@@ -85,15 +80,6 @@ export class FilesHealth {
     } catch (error) {
       return [`a start would stop at it: ${messageOf(error)}`];
     }
-  }
-}
-
-async function markOf(path: string): Promise<string> {
-  try {
-    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-    return [ino, size, mtimeNs, ctimeNs].join(':');
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'unknown';
   }
 }
 

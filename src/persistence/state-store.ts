@@ -98,7 +98,7 @@ export class StateStore {
 
   /** What `commit` of it would write. */
   describe(change: StateChange, before: State): PlanStepDto[] {
-    const { servers, map, pools } = this.#paths;
+    const { servers, journal, map, pools } = this.#paths;
     const texts: FileText[] = [];
     const steps: PlanStepDto[] = [];
     if (!this.#appends(change, before)) {
@@ -107,10 +107,10 @@ export class StateStore {
       const { added, outdated } = mapLinesOf(change, before);
       if (touchesPools(change, before)) texts.push(this.#poolsText(poolsWith(change, before)));
       if (added.length + outdated.length > 0) steps.push(linesStep(map, added.length, outdated.length));
-      steps.push(linesStep(servers, 1, 0));
+      steps.push(linesStep(journal, 1, 0));
     }
     const written = texts.map(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text));
-    const order = [pools, map, servers];
+    const order = [pools, map, servers, journal];
     return [...steps, ...written.filter((step) => step !== undefined)].toSorted(
       (one, other) => order.indexOf(one.name) - order.indexOf(other.name),
     );
@@ -228,14 +228,18 @@ export class StateStore {
     };
   }
 
+  /** Only `pools.cfg` depends on more than the revision; the others are rendered where a file has to be read. */
   #expectations(state: State): [path: string, wanted: Wanted][] {
     const { servers, map, pools } = this.#paths;
-    if (!this.#journal.begun)
-      return this.#render(state, state.revision).map(({ path, text }) => [path, exactly(text)]);
+    const ordered = poolsWith(undefined, state);
+    const { begun } = this.#journal;
+    const is = state.revision;
+    const holdsMap = (text: string) => (begun ? mapHolds(text, state) : text === renderMap(ordered));
+    const snapshot = exactly(this.#files.held(servers) ?? '');
     return [
-      [pools, exactly(this.#poolsText(poolsWith(undefined, state)).text)],
-      [map, { is: state.revision, holds: (text) => mapHolds(text, state) }],
-      [servers, exactly(this.#files.held(servers) ?? '')],
+      [pools, exactly(this.#poolsText(ordered).text)],
+      [map, { is, holds: holdsMap }],
+      [servers, begun ? snapshot : { is, holds: (text) => text === renderState(is, ordered) }],
     ];
   }
 
