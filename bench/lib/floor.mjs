@@ -1,7 +1,13 @@
+import { closeSync, fdatasync, fstatSync, openSync, writeSync } from 'node:fs';
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { timed } from './figures.mjs';
 import { bareExchange, makeHome, portOf, startEmpty } from './haproxy.mjs';
+
+const syncData = promisify(fdatasync);
+/** A pool of one server, with the room that it has in `pools.cfg`. */
+const POOL = 'x'.repeat(256);
 
 /** What a change leaves on disk at the least: itself and who made it, in one append. */
 export function recordOf(operation, args) {
@@ -51,6 +57,9 @@ export async function startFloor(binary, poolCount) {
   const haproxy = await startEmpty(binary, home.settings, poolCount);
   const { files, runtime } = home.settings;
   const journal = await open(join(home.home, 'floor.journal'), 'a');
+  const large = {};
+  for (const name of ['journal', 'audit', 'pools', 'map'])
+    large[name] = openSync(join(home.home, `floor.large.${name}`), 'w+');
   const record = (text) =>
     timed(async () => {
       await journal.appendFile(text);
@@ -70,21 +79,21 @@ export async function startFloor(binary, poolCount) {
       return timed(() => replaceFiles(dirname(files.map), texts));
     },
     /**
-     * Milliseconds of what a large state writes: a record and a line, each appended and then made to count by one
-     * byte, and `pools.cfg` as a whole.
+     * Milliseconds of what a change of a large state writes: two records (of the journal and of the audit log) and,
+     * where there is one, a line of `domains.map`, all appended, and a pool written over in `pools.cfg`.
      */
-    journaled: async (poolsPath, recorded, line) => {
-      const pools = await readFile(poolsPath);
-      return timed(async () => {
-        await Promise.all([
-          replaceFiles(dirname(files.map), [pools]),
-          marked(join(home.home, 'floor.lines'), line),
-          marked(join(home.home, 'floor.records'), recorded),
-        ]);
-      });
-    },
+    inPlace: (recorded, line = '') =>
+      timed(() =>
+        Promise.all([
+          written(large.journal, recorded),
+          written(large.audit, recorded),
+          written(large.pools, POOL, 0),
+          line === '' ? undefined : written(large.map, line),
+        ]),
+      ),
     stop: async () => {
       await journal.close();
+      for (const descriptor of Object.values(large)) closeSync(descriptor);
       await haproxy.stop();
       await home.remove();
     },
@@ -99,16 +108,10 @@ async function exchange(path, text) {
   if (refusal) throw new Error(`the floor's HAProxy refused: ${refusal[0]}`);
 }
 
-async function marked(path, line) {
-  const handle = await open(path, 'a+');
-  const { size } = await handle.stat();
-  await handle.close();
-  const writing = await open(path, 'r+');
-  await writing.write(`#${line}`, size);
-  await writing.datasync();
-  await writing.write(' ', size);
-  await writing.datasync();
-  await writing.close();
+/** At the end of the file, or at a place of it. */
+async function written(descriptor, text, at = fstatSync(descriptor).size) {
+  writeSync(descriptor, text, at);
+  await syncData(descriptor);
 }
 
 async function replaceFiles(folder, texts) {

@@ -79,7 +79,7 @@ function measure(domains, rounds) {
       const recorded = recordOf('haproxy_add_domain', added);
       const record = await floor.record(recorded);
       const disk = isLarge
-        ? await floor.journaled(files.pools, recorded, `${added.domain} ${pool}\n`)
+        ? await floor.inPlace(recorded, `${added.domain} ${pool}\n`)
         : await floor.wholeFiles([files.pools, files.map, files.servers]);
       const text = commands.addServer(pool, 1, port) + commands.addDomain(floor.map, added.domain, pool);
       const haproxy = await floor.send(text);

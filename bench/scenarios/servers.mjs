@@ -1,5 +1,6 @@
+import { stat } from 'node:fs/promises';
 import { figureOf, timed } from '../lib/figures.mjs';
-import { commands, startFloor } from '../lib/floor.mjs';
+import { commands, recordOf, startFloor } from '../lib/floor.mjs';
 import { haproxies } from '../lib/haproxy.mjs';
 import { startOrigin } from '../lib/http.mjs';
 import { openSession } from '../lib/mcp.mjs';
@@ -22,7 +23,10 @@ export function run({ quick }) {
     const { port } = await keep(startOrigin());
     const suite = await keep(startSuite(path, { servers: POOLS, pools: POOLS, domains: 1000 }));
     const floor = await keep(startFloor(path, POOLS));
-    const { files } = suite.settings;
+    const { files, journalFromBytes } = suite.settings;
+    const isLarge = (await stat(files.servers)).size >= journalFromBytes;
+    const recorded = recordOf('haproxy_add_server', { domain: REST.domain, slot: 2, ip: '127.0.0.1' });
+    const disk = () => (isLarge ? floor.inPlace(recorded) : floor.wholeFiles([files.pools, files.servers]));
     const tool = await openSession(suite);
     const operations = operationsOf(suite, tool, port);
     for (let round = -WARM_UP; round < (quick ? 30 : 300); round += 1) {
@@ -30,7 +34,7 @@ export function run({ quick }) {
         const ms = {
           rest: await timed(() => rest(round)),
           mcp: await timed(() => mcp(round)),
-          floor: (await floor.wholeFiles([files.pools, files.servers])) + (await floor.send(bare(round))),
+          floor: (await disk()) + (await floor.send(bare(round))),
         };
         if (round >= 0) for (const way of Object.keys(samples)) samples[way].push(ms[way]);
       }

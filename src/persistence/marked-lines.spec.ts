@@ -20,14 +20,15 @@ describe('MarkedLines', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('appends lines that count only once they are committed', async () => {
+  it('appends lines, which count at once', async () => {
     const prepared = file.prepare(['c.io pool_3']);
-    expect(await text()).toBe('a.io pool_1\nb.io pool_2\n#c.io pool_3\n');
+    expect(await text()).toBe('a.io pool_1\nb.io pool_2\nc.io pool_3\n');
+    await prepared.durable;
     await prepared.commit();
-    expect(await text()).toBe('a.io pool_1\nb.io pool_2\n c.io pool_3\n');
+    expect(await text()).toBe('a.io pool_1\nb.io pool_2\nc.io pool_3\n');
   });
 
-  it('takes out lines that were written with a mark and without one', async () => {
+  it('takes out lines that were there and ones that were appended', async () => {
     await put(['c.io pool_3', 'bc.io pool_3']);
     await put([], ['b.io pool_2', 'c.io pool_3']);
     expect(await counting()).toEqual(['a.io pool_1', 'bc.io pool_3']);
@@ -95,7 +96,8 @@ describe('MarkedLines', () => {
   });
 
   it('leaves what was torn off by a power loss out', () => {
-    expect(linesThatCount(' {"a":1}\n#{"b":2}\n {"c"')).toEqual(['{"a":1}']);
+    expect(linesThatCount('{"a":1}\n#{"b":2}\n{"c"')).toEqual(['{"a":1}']);
+    expect(linesThatCount('{"a":1}\n{"b":2}\n{"c"\0\0\n')).toEqual(['{"a":1}', '{"b":2}']);
   });
 
   it('holds what a list would hold, whatever is added and taken out', async () => {

@@ -4,24 +4,30 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../test/kit/poll.js';
 import { AppError } from '../common/errors.js';
-import type { Step } from '../common/routing.js';
+import type { PoolServers, Step } from '../common/routing.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from './audit-log.js';
 import { linesThatCount } from './marked-lines.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from './state-store.js';
 import type { RoutingTarget } from './routing-target.js';
-import type { Draft, StateChange } from './state.js';
+import type { Section, SectionedText } from './section-file.js';
+import type { Draft, Pool, StateChange } from './state.js';
 
 /** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
 class Target implements RoutingTarget {
   readonly applied: StateChange[] = [];
-  header = '';
+  header = '# pools\n';
   after: (change: StateChange) => Promise<void> = async () => undefined;
   refuse: (change: StateChange) => AppError | undefined = () => undefined;
 
-  renderPools(pools: readonly (readonly [string, unknown])[]): string {
-    return `${this.header}# ${pools.map(([name]) => name).join(' ')}\n`;
+  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
+    const sections = pools.map(([name, { servers }]): Section => [name, this.renderPool(name, servers)]);
+    return { head: this.header, sections };
+  }
+
+  renderPool(name: string, servers: PoolServers | undefined): string {
+    return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
   }
 
   async preview(): Promise<Step[]> {
@@ -41,7 +47,7 @@ const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(
 
 // A large state is written in another way, and everything that is promised holds for it too.
 describe.each([
-  { way: 'whole files', kilobytes: '512', files: ['domains.map', 'pools.cfg', 'servers.json'] },
+  { way: 'whole files', kilobytes: '32', files: ['domains.map', 'pools.cfg', 'servers.json'] },
   {
     way: 'the journal',
     kilobytes: '0',
@@ -57,6 +63,7 @@ describe.each([
   const read = (file: keyof Settings['files']) => readFile(settings.files[file], 'utf8');
   const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
   const mapLines = async () => linesThatCount(await read('map'));
+  const poolLines = async () => (await read('pools')).split('\n').filter((line) => line.trim() !== '');
   const reopen = async () => {
     await service.close();
     service = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
@@ -80,7 +87,8 @@ describe.each([
   });
 
   it('begins with an empty state whose files are all there', async () => {
-    expect(await allFiles()).toEqual(['{ "version": 1, "revision": 0,\n  "pools": {} }\n', '', '# \n']);
+    const nothing = '{ "version": 1, "revision": 0,\n  "pools": {} }\n';
+    expect(await allFiles()).toEqual([nothing, '', '# pools\n']);
   });
 
   it('has a change in all files and in the target when it answers, and remembers it', async () => {
@@ -91,7 +99,7 @@ describe.each([
     });
     expect(revision).toBe(1);
     expect(await mapLines()).toEqual(['a.io pool_1', '.a.io pool_1']);
-    expect(await read('pools')).toBe('# pool_1\n');
+    expect(await poolLines()).toEqual(['# pools', '# pool_1 1']);
     expect(target.applied).toHaveLength(1);
     await reopen();
     expect(service.state.poolOf('*.a.io')).toBe('pool_1');
@@ -244,7 +252,7 @@ describe.each([
     const different = await service.exclusively(() => service.differingFiles());
     expect(different).toEqual([{ path: settings.files.pools, missing: false }]);
     await service.exclusively(() => service.rewriteDerived());
-    expect(await read('pools')).toBe('# another\n# pool_1\n');
+    expect(await poolLines()).toEqual(['# another', '# pool_1 ']);
   });
 
   it('has everything in servers.json when it has been closed, the last change too', async () => {

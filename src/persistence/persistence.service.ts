@@ -57,7 +57,7 @@ export class PersistenceService {
 
   bindTarget(target: RoutingTarget): void {
     this.#target = target;
-    this.store.bindPools((pools) => target.renderPools(pools));
+    this.store.bindTarget(target);
   }
 
   /**

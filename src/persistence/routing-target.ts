@@ -1,10 +1,13 @@
-import type { Step } from '../common/routing.js';
+import type { PoolServers, Step } from '../common/routing.js';
+import type { SectionedText } from './section-file.js';
 import type { Pool, State, StateChange } from './state.js';
 
 /** What the state is applied to: the reconciler, which knows HAProxy. */
 export interface RoutingTarget {
-  /** The text of `pools.cfg` for these pools, which come by number. */
-  renderPools(pools: readonly (readonly [string, Pool])[]): string;
+  /** The text of `pools.cfg` for these pools, which come by number; a section a pool. */
+  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText;
+  /** The section of one pool with these servers, or that is not in use; '' where it has none. */
+  renderPool(name: string, servers: PoolServers | undefined): string;
   /**
    * Makes a change live. When it throws, the target is as `before` again, or will be made so before it is used.
    *

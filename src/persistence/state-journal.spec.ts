@@ -15,7 +15,7 @@ describe('the journal of a suite that was killed', () => {
   const at = (folder: string) => loadSettings({ HAPROXY_HOME: folder, STATE_JOURNAL_FROM_KB: '0' });
   const storeOf = (own: Settings) => {
     const store = new StateStore(own);
-    store.bindPools(() => '');
+    store.bindTarget({ renderPools: () => ({ head: '', sections: [] }), renderPool: () => '' });
     return store;
   };
   const open = async () => {

@@ -1,7 +1,8 @@
 import { statSync, unlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../common/atomic-file.js';
-import { linesThatCount, MarkedLines, UnexpectedContentError } from './marked-lines.js';
+import { UnexpectedContentError } from './in-place.js';
+import { linesThatCount, MarkedLines } from './marked-lines.js';
 import type { Prepared } from './prepared.js';
 import type { FileCheck } from './state-files.js';
 import { Broken, StateFileError } from './state-json.js';

@@ -3,10 +3,12 @@ import type { PlanStepDto } from '../common/dry-run.dto.js';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { Settings } from '../settings/settings.js';
 import { mapHolds, mapLinesOf, renderMap } from './domains-map.js';
-import { MarkedLines, UnexpectedContentError } from './marked-lines.js';
+import { UnexpectedContentError } from './in-place.js';
+import { MarkedLines } from './marked-lines.js';
 import { describeFile, linesStep } from './plan-words.js';
 import { preparedTogether, putInPlace, type Prepared } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
+import { holdsSections, joined, laidOut, type Layout, type Section, SectionFile } from './section-file.js';
 import { poolsWith } from './state-changes.js';
 import {
   type FileCheck,
@@ -18,19 +20,25 @@ import {
 import { StateJournal } from './state-journal.js';
 import { parseState, renderState } from './state-json.js';
 import { baseOf, recordOf } from './state-record.js';
-import { poolsThatComeAndGo, type Pool, State, type StateChange } from './state.js';
+import { type Pool, State, type StateChange } from './state.js';
 
 /** A change of more names than this is written as a whole all the same; so is one that takes out more lines. */
 const MOST_NAMES = 100;
 const MOST_OUTDATED = 32;
 
-type RenderPools = RoutingTarget['renderPools'];
+type PoolsRenderer = Pick<RoutingTarget, 'renderPools' | 'renderPool'>;
+
+/** Everything as a whole. Of a large state, `pools.cfg` has room in it for what comes next. */
+interface Rendering {
+  files: readonly FileText[];
+  layout: Layout | undefined;
+}
 
 /**
  * The state on disk: `servers.json`, which is the commit point, and `domains.map` and `pools.cfg`, which HAProxy
  * reads. They are complete whenever a commit is. Small ones are written anew as a whole; of a large state a commit
- * writes only what it changes: a record into the journal beside `servers.json`, lines into `domains.map`, and
- * `pools.cfg` where servers changed (docs/adr/0007-journal-for-large-states.md).
+ * writes only what it changes: a record into the journal beside `servers.json`, lines into `domains.map`, and pools in
+ * `pools.cfg` (docs/adr/0007-journal-for-large-states.md).
  */
 @Injectable()
 export class StateStore {
@@ -38,23 +46,23 @@ export class StateStore {
   readonly #journalFromBytes: number;
   readonly #files = new StateFiles();
   readonly #map: MarkedLines;
+  readonly #pools: SectionFile;
   readonly #journal: StateJournal;
 
   /** A commit failed half-way and could not be taken back from the disk. */
   #mustBeWhole = false;
-  #renderPools: RenderPools = () => {
-    throw new Error('StateStore does not know yet how pools are written');
-  };
+  #target: PoolsRenderer | undefined;
 
   constructor({ files, journalFromBytes }: Settings) {
     this.#paths = files;
     this.#journalFromBytes = journalFromBytes;
     this.#map = new MarkedLines(files.map);
+    this.#pools = new SectionFile(files.pools);
     this.#journal = new StateJournal(files.journal);
   }
 
-  bindPools(render: RenderPools): void {
-    this.#renderPools = render;
+  bindTarget(target: PoolsRenderer): void {
+    this.#target = target;
   }
 
   /** Whether `servers.json` is older than the state. */
@@ -99,21 +107,26 @@ export class StateStore {
   /** What `commit` of it would write. */
   describe(change: StateChange, before: State): PlanStepDto[] {
     const { servers, journal, map, pools } = this.#paths;
-    const texts: FileText[] = [];
-    const steps: PlanStepDto[] = [];
     if (!this.#appends(change, before)) {
-      texts.push(...this.#render(before, before.revision + 1, change));
-    } else {
-      const { added, outdated } = mapLinesOf(change, before);
-      if (touchesPools(change, before)) texts.push(this.#poolsText(poolsWith(change, before)));
-      if (added.length + outdated.length > 0) steps.push(linesStep(map, added.length, outdated.length));
-      steps.push(linesStep(journal, 1, 0));
+      const { files } = this.#render(before, before.revision + 1, change);
+      const written = files.map(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text));
+      const order = [pools, map, servers];
+      return written
+        .filter((step) => step !== undefined)
+        .toSorted((one, other) => order.indexOf(one.name) - order.indexOf(other.name));
     }
-    const written = texts.map(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text));
-    const order = [pools, map, servers, journal];
-    return [...steps, ...written.filter((step) => step !== undefined)].toSorted(
-      (one, other) => order.indexOf(one.name) - order.indexOf(other.name),
+    const names = poolsThatChange(change, before);
+    const textOf = (poolOf: (name: string) => Pool | undefined) =>
+      names.map((name) => this.#renderer.renderPool(name, poolOf(name)?.servers)).join('');
+    const ofPools = describeFile(
+      pools,
+      textOf((name) => before.pool(name)),
+      textOf((name) => change.pools.get(name)),
     );
+    const { added, outdated } = mapLinesOf(change, before);
+    const ofMap =
+      added.length + outdated.length > 0 ? linesStep(map, added.length, outdated.length) : undefined;
+    return [ofPools, ofMap, linesStep(journal, 1, 0)].filter((step) => step !== undefined);
   }
 
   /** Writes everything as a whole, and ends the journal. @throws the error of the file system */
@@ -140,13 +153,13 @@ export class StateStore {
       await this.checkpoint(state);
       return;
     }
-    const files = this.#render(state, state.revision).filter(({ path }) => paths.has(path));
-    await putInPlace(this.#files.prepare(files));
+    const { files } = this.#render(state, state.revision);
+    await putInPlace(this.#files.prepare(files.filter(({ path }) => paths.has(path))));
   }
 
   /** Keeps what is in the files under another name, where it is not what the state says. */
   async keepOthers(state: State, suffix: string): Promise<void> {
-    for (const { path, text } of this.#render(state, state.revision)) {
+    for (const { path, text } of this.#render(state, state.revision).files) {
       const before = await this.#files.read(path);
       if (before && before !== text) await writeFileAtomic(`${path}${suffix}`, before);
     }
@@ -159,13 +172,8 @@ export class StateStore {
 
   #appends(change: StateChange, before: State): boolean {
     const text = this.#files.held(this.#paths.servers);
-    if (
-      this.#mustBeWhole ||
-      text === undefined ||
-      text.length < this.#journalFromBytes ||
-      change.domains.size > MOST_NAMES
-    )
-      return false;
+    if (this.#mustBeWhole || text === undefined || !this.#isLarge(text)) return false;
+    if (change.domains.size > MOST_NAMES) return false;
     return mapLinesOf(change, before).outdated.length <= MOST_OUTDATED;
   }
 
@@ -173,21 +181,24 @@ export class StateStore {
     if (!this.#journal.begun) await this.#begin(before);
     const { added, outdated } = mapLinesOf(change, before);
     const parts: (() => Prepared)[] = [];
-    if (touchesPools(change, before))
-      parts.push(() => this.#files.prepare([this.#poolsText(poolsWith(change, before))]));
+    const pools = poolsThatChange(change, before).map((name): Section => [
+      name,
+      this.#renderer.renderPool(name, change.pools.get(name)?.servers),
+    ]);
+    if (pools.length > 0) parts.push(() => this.#pools.prepare(pools));
     if (added.length + outdated.length > 0) parts.push(() => this.#map.prepare(added, outdated));
     // The commit point comes last: what is derived from it is in place before it counts.
     parts.push(() => this.#journal.prepare(recordOf(change, before, revision)));
     const prepared = await preparedTogether(parts.map(async (part) => part()));
+    const orPutBack = (work: Promise<void>): Promise<void> =>
+      work.catch(async (error: unknown) => {
+        await this.#putBack(before);
+        throw error;
+      });
     return {
       durable: prepared.durable,
-      commit: async () => {
-        await prepared.commit().catch(async (error: unknown) => {
-          await this.#putBack(before);
-          throw error;
-        });
-      },
-      discard: () => prepared.discard(),
+      commit: () => orPutBack(prepared.commit()),
+      discard: () => orPutBack(prepared.discard()),
     };
   }
 
@@ -213,14 +224,18 @@ export class StateStore {
     await this.#journal.begin(baseOf(before.revision, text));
   }
 
-  async #whole(files: readonly FileText[]): Promise<Prepared> {
-    // Lines were put into it since it was last read or written whole.
-    if (this.#journal.begun || this.#mustBeWhole) await this.#files.read(this.#paths.map);
+  async #whole({ files, layout }: Rendering): Promise<Prepared> {
+    const { map, pools } = this.#paths;
+    // They were written into since they were last read or written whole.
+    const isKnown = !this.#journal.begun && !this.#mustBeWhole;
+    if (!isKnown) await this.#files.read(map);
+    if (!isKnown || (layout && !this.#pools.isAsLeft)) await this.#files.read(pools);
     const prepared = this.#files.prepare(files);
     return {
       durable: prepared.durable,
       commit: async () => {
         await prepared.commit();
+        this.#pools.wasWritten(layout);
         this.#journal.end();
         this.#mustBeWhole = false;
       },
@@ -234,27 +249,42 @@ export class StateStore {
     const ordered = poolsWith(undefined, state);
     const { begun } = this.#journal;
     const is = state.revision;
+    const sectioned = this.#renderer.renderPools(ordered);
+    const holdsPools = (text: string) => holdsSections(text, sectioned);
     const holdsMap = (text: string) => (begun ? mapHolds(text, state) : text === renderMap(ordered));
     const snapshot = exactly(this.#files.held(servers) ?? '');
     return [
-      [pools, exactly(this.#poolsText(ordered).text)],
+      [pools, { is: joined(sectioned), holds: holdsPools }],
       [map, { is, holds: holdsMap }],
       [servers, begun ? snapshot : { is, holds: (text) => text === renderState(is, ordered) }],
     ];
   }
 
   /** The commit point comes last: what is derived from it is in place before it counts. */
-  #render(before: State, revision: number, change?: StateChange): FileText[] {
+  #render(before: State, revision: number, change?: StateChange): Rendering {
+    const { servers, map, pools } = this.#paths;
     const ordered = poolsWith(change, before);
-    return [
-      this.#poolsText(ordered),
-      { path: this.#paths.map, text: renderMap(ordered) },
-      { path: this.#paths.servers, text: renderState(revision, ordered) },
-    ];
+    const text = renderState(revision, ordered);
+    const sectioned = this.#renderer.renderPools(ordered);
+    const layout = this.#isLarge(text) ? laidOut(sectioned) : undefined;
+    return {
+      files: [
+        { path: pools, text: layout?.text ?? joined(sectioned) },
+        { path: map, text: renderMap(ordered) },
+        { path: servers, text },
+      ],
+      layout,
+    };
   }
 
-  #poolsText(ordered: readonly [string, Pool][]): FileText {
-    return { path: this.#paths.pools, text: this.#renderPools(ordered) };
+  /** Whether a `servers.json` with this text is changed by way of the journal. */
+  #isLarge(text: string): boolean {
+    return text.length >= this.#journalFromBytes;
+  }
+
+  get #renderer(): PoolsRenderer {
+    if (!this.#target) throw new Error('StateStore does not know yet how pools are written');
+    return this.#target;
   }
 }
 
@@ -262,9 +292,9 @@ function exactly(text: string): Wanted {
   return { is: text, holds: (other) => other === text };
 }
 
-/** Whether `pools.cfg` says something else afterwards. */
-function touchesPools(change: StateChange, before: State): boolean {
-  const { added, removed } = poolsThatComeAndGo(change, before);
-  if (added.length + removed.length > 0) return true;
-  return [...change.pools].some(([name, pool]) => pool?.servers !== before.pool(name)?.servers);
+/** The pools of which `pools.cfg` says something else afterwards. */
+function poolsThatChange(change: StateChange, before: State): string[] {
+  const names: string[] = [];
+  for (const [name, pool] of change.pools) if (pool?.servers !== before.pool(name)?.servers) names.push(name);
+  return names;
 }

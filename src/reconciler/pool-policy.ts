@@ -5,6 +5,7 @@ import { configServers } from '../haproxy/config-servers.js';
 import { declaredPools } from '../haproxy/declared-pools.js';
 import type { Slot } from '../haproxy/step-commands.js';
 import { renderPool } from '../haproxy/pools-cfg.js';
+import type { Section, SectionedText } from '../persistence/section-file.js';
 import { poolNumber, type Pool } from '../persistence/state.js';
 import type { Settings } from '../settings/settings.js';
 import type { FirstStart } from './adoption.js';
@@ -49,23 +50,28 @@ export class PoolPolicy {
   }
 
   /** The text of `pools.cfg`: those in use, which come by number, and between them those that are always there. */
-  render(pools: readonly (readonly [string, Pool])[]): string {
-    let text = POOLS_HEADER;
+  render(pools: readonly (readonly [string, Pool])[]): SectionedText {
+    const sections: Section[] = [];
     let next = 1;
-    const add = (name: string, servers: PoolServers) => {
-      if (!this.#declared.has(name)) text += renderPool(name, servers);
-    };
     const addEmpty = (end: number) => {
-      for (; next < end && next <= this.settings.poolCount; next += 1) add(`pool_${next}`, NO_SERVERS);
+      for (; next < end && next <= this.settings.poolCount; next += 1)
+        sections.push([`pool_${next}`, this.renderPool(`pool_${next}`, NO_SERVERS)]);
     };
     for (const [name, { servers }] of pools) {
       const number = poolNumber(name) ?? 0;
       addEmpty(number);
-      add(name, servers);
+      sections.push([name, this.renderPool(name, servers)]);
       next = number + 1;
     }
     addEmpty(Number.POSITIVE_INFINITY);
-    return text;
+    return { head: POOLS_HEADER, sections };
+  }
+
+  /** A pool in `pools.cfg`: nothing of one that is declared elsewhere, or beyond those that are always there. */
+  renderPool(name: string, servers: PoolServers | undefined): string {
+    if (this.#declared.has(name)) return '';
+    if (servers) return renderPool(name, servers);
+    return (poolNumber(name) ?? 0) <= this.settings.poolCount ? renderPool(name, NO_SERVERS) : '';
   }
 
   /** Of the pools in use that have servers, and with `all` of those that pools.cfg declares, the ones not `present`. */

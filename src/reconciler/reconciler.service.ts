@@ -1,11 +1,12 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
 import { metrics } from '../common/metrics.js';
-import type { Routing, Step } from '../common/routing.js';
+import type { PoolServers, Routing, Step } from '../common/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { RoutingTarget } from '../persistence/routing-target.js';
+import type { SectionedText } from '../persistence/section-file.js';
 import { inverse } from '../persistence/state-changes.js';
 import type { Pool, State, StateChange } from '../persistence/state.js';
 import { Settings } from '../settings/settings.js';
@@ -83,8 +84,12 @@ export class ReconcilerService implements RoutingTarget {
     this.#view = undefined;
   }
 
-  renderPools(pools: readonly (readonly [string, Pool])[]): string {
+  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
     return this.#pools.render(pools);
+  }
+
+  renderPool(name: string, servers: PoolServers | undefined): string {
+    return this.#pools.renderPool(name, servers);
   }
 
   prepare(): Promise<void> {

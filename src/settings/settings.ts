@@ -105,7 +105,7 @@ export class Settings {
       maxBytes: integer(env, 'AUDIT_MAX_MB', 10, 1, 1000) * 1024 * 1024,
       maxFiles: integer(env, 'AUDIT_FILES', 10, 2, 1000),
     };
-    this.journalFromBytes = integer(env, 'STATE_JOURNAL_FROM_KB', 512, 0, 1_000_000) * 1024;
+    this.journalFromBytes = integer(env, 'STATE_JOURNAL_FROM_KB', 16, 0, 1_000_000) * 1024;
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };
     this.runtime = runtimeAddress(env);
     this.control = control(env);

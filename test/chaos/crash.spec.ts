@@ -129,7 +129,7 @@ describe('kill -9 at random instants', () => {
           const names = await namesInMap(home);
           for (const client of clients) problems.push(...client.missingIn(names));
           // As a large state is written, and as a small one, in turn.
-          suite = await Suite.start(home, { STATE_JOURNAL_FROM_KB: kill % 2 === 0 ? '0' : '512' });
+          suite = await Suite.start(home, { STATE_JOURNAL_FROM_KB: kill % 2 === 0 ? '0' : '10000' });
           for (const client of clients) {
             problems.push(...(await client.lost(home)));
             requests += client.requests;

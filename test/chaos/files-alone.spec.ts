@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
@@ -22,11 +24,28 @@ async function startAlone(haproxy: HaproxyBinary, home: Home): Promise<() => Pro
   };
 }
 
+async function killBoth(suite: Suite): Promise<void> {
+  await suite.kill();
+  const { path, httpPort } = suite.home;
+  const [pid] = (await readFile(join(path, 'run/haproxy.pid'), 'utf8')).split('\n');
+  process.kill(Number(pid), 'SIGTERM');
+  const isGone = () =>
+    get(httpPort, 'nobody.example').then(
+      () => false,
+      () => true,
+    );
+  await until(isGone, { what: 'the HAProxy of the suite gone' });
+}
+
 describe.each(haproxyVersions())('HAProxy $version started from the files alone', (haproxy) => {
-  it('serves every domain, with the suite stopped', { timeout: 300_000 }, async () => {
+  // Written as a whole, and changed in place and not even tidied up by a suite that was killed.
+  it.each([
+    ['stopped', '10000', async (suite: Suite) => expect(await suite.stop()).toBe(0)],
+    ['killed', '0', killBoth],
+  ])('serves every domain, with the suite %s', { timeout: 300_000 }, async (how, kilobytes, end) => {
     const backends = await Promise.all(['one', 'two'].map((name) => startBackend(name)));
     const [one, two] = backends as [Backend, Backend];
-    const home = await makeHome(haproxy);
+    const home = await makeHome(haproxy, { STATE_JOURNAL_FROM_KB: kilobytes });
     const suite = await Suite.start(home);
     const count = scaled(60, 20);
     let stopAlone: (() => Promise<void>) | undefined;
@@ -43,14 +62,19 @@ describe.each(haproxyVersions())('HAProxy $version started from the files alone'
         expect(set.status, JSON.stringify(set.body)).toBe(200);
         targets.push({ host, bodies: [n % 2 === 0 ? 'one' : 'two'] });
       }
-      expect(await suite.stop()).toBe(0);
+      await end(suite);
       stopAlone = await startAlone(haproxy, home);
       const load = new Load(home.httpPort, targets);
       await until(() => load.sent >= scaled(1_000, 500), { timeout: 60_000, what: 'enough requests' });
       const { requests, failed, failures } = await load.stop();
       const answers = await Promise.all(targets.map(({ host }) => get(home.httpPort, host)));
       const lost = answers.filter(({ body }, n) => !targets[n]!.bodies.includes(body)).length;
-      report(haproxy.version, 'HAProxy from the files alone', { requests, failed, lost }, { domains: count });
+      report(
+        haproxy.version,
+        `HAProxy from the files alone, suite ${how}`,
+        { requests, failed, lost },
+        { domains: count },
+      );
       expect([failures, lost]).toEqual([[], 0]);
     } finally {
       await stopAlone?.();
