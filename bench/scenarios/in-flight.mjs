@@ -7,8 +7,8 @@ import { startSuite } from '../lib/suite.mjs';
 
 const IN_FLIGHT = 50;
 const SEEDED_POOLS = 100;
-/** Changes before the ones that count: a process that has just started is slower. */
-const WARM_UP = 200;
+/** Changes before the ones that count: V8 compiles what is run often beside it for the first few thousand. */
+const WARM_UP = 2000;
 
 /**
  * The same as add-domain with 50 requests in flight. One pass counts changes a second; a shorter one also visits each

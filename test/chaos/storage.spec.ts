@@ -99,6 +99,50 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     }
   });
 
+  it('the disk gets full while a large state is changed in place', { timeout: 300_000 }, async () => {
+    const disk = await smallDisk();
+    const home = await makeHome(haproxy, {
+      HAPROXY_SERVERS_FILE: join(disk.path, 'servers.json'),
+      HAPROXY_MAP_FILE: join(disk.path, 'domains.map'),
+      HAPROXY_POOLS_FILE: join(disk.path, 'pools.cfg'),
+      HAPROXY_POOL_COUNT: '200',
+      STATE_JOURNAL_FROM_KB: '0',
+    });
+    const suite = await Suite.start(home, {}, { through: disk.through });
+    const add = (domain: string) => suite.api('POST', '/domains', { domain, ...server() });
+    const served = async (domains: readonly string[]) =>
+      (await Promise.all(domains.map((domain) => get(home.httpPort, domain)))).map(({ status }) => status);
+    try {
+      const folder = disk.seenFrom(suite);
+      const files = () => Promise.all(FILES.map((name) => readFile(join(folder, name), 'utf8')));
+      expect((await add('a.example')).status).toBe(201);
+      await fillDisk(folder);
+      const acknowledged = ['a.example'];
+      // What is left of a page that a file has already can still be written to.
+      for (let answer = 201, n = 0; answer === 201; n += 1) {
+        const before = await files();
+        const domain = `full${n}.example`;
+        answer = (await add(domain)).status;
+        if (answer === 201) acknowledged.push(domain);
+        else {
+          expect(answer).toBe(507);
+          expect(await files()).toEqual(before);
+          expect(await served([domain])).toEqual([404]);
+        }
+      }
+      await emptyDisk(folder);
+      expect((await add('b.example')).status).toBe(201);
+      acknowledged.push('b.example');
+      expect(new Set(await served(acknowledged))).toEqual(new Set([200]));
+      const { body } = await suite.api('POST', '/state/restore?dry_run=true');
+      expect(body).toMatchObject({ difference_count: 0, plan: [] });
+    } finally {
+      await suite.stop();
+      await home.remove();
+      await disk.remove();
+    }
+  });
+
   it('the folder is read-only', { timeout: 300_000 }, async () => {
     const home = await makeHome(haproxy);
     const conf = join(home.path, 'conf');
