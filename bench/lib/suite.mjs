@@ -79,6 +79,8 @@ export async function startSuite(binary, size, env = {}) {
       return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)[1]);
     },
     rssMiB: () => residentMiB(child.pid),
+    /** The most that it ever had. */
+    peakMiB: () => residentMiB(child.pid, 'VmHWM'),
     openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
     stop: async () => {
       agent.destroy();
@@ -88,8 +90,8 @@ export async function startSuite(binary, size, env = {}) {
   };
 }
 
-/** Resident memory of a process. */
-export async function residentMiB(pid) {
+/** Resident memory of a process: now, or (`VmHWM`) at its most. */
+export async function residentMiB(pid, field = 'VmRSS') {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024;
+  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)[1]) / 1024;
 }

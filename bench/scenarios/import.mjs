@@ -14,7 +14,7 @@ const POOLS = 100;
 export async function run({ quick }) {
   const results = [];
   for (const domains of quick ? [1000] : [10_000, 100_000]) {
-    const { value, floor, missed } = await measure(domains);
+    const { value, floor, missed, peakMiB, restMiB } = await measure(domains);
     const common = { haproxy: haproxies()[0].version };
     results.push(
       { ...common, scenario: `import ${domains} domains`, unit: 'ms', value, floor },
@@ -30,6 +30,14 @@ export async function run({ quick }) {
         unit: `of ${POOLS}`,
         value: missed,
         target: { value: 0 },
+      },
+      {
+        ...common,
+        scenario: `import ${domains} domains: most memory while it lasts`,
+        unit: 'MiB',
+        value: peakMiB,
+        floor: restMiB,
+        against: 'before it',
       },
     );
   }
@@ -51,7 +59,9 @@ function measure(domains) {
         : { domain: name(n), share_with: name(n % POOLS) },
     );
     const lines = records.map((record) => `${JSON.stringify(record)}\n`).join('');
+    const restMiB = await suite.rssMiB();
     const value = await timed(() => suite.import(lines));
+    const peakMiB = await suite.peakMiB();
     let missed = 0;
     for (let n = 0; n < POOLS; n += 1) {
       const last = domains - 1 - n;
@@ -63,6 +73,6 @@ function measure(domains) {
     const text = servers.join('') + commands.addDomains(floor.map, pairs);
     const { files } = suite.settings;
     const disk = await floor.wholeFiles([files.pools, files.map, files.servers]);
-    return { value, floor: disk + (await floor.send(text)), missed };
+    return { value, floor: disk + (await floor.send(text)), missed, peakMiB, restMiB };
   });
 }
