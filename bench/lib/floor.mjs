@@ -50,16 +50,16 @@ export const commands = {
 
 /**
  * The bare cost of changes: files on the disk that the suite uses, and a HAProxy with empty pools, with nothing of the
- * suite around them. `record` and `wholeFiles` are the two ways to make a change durable; `send` makes it live.
+ * suite around them. `record`, `wholeFiles` and `inPlace` are three ways to make a change durable; `send` makes it live.
  */
 export async function startFloor(binary, poolCount) {
   const home = await makeHome();
   const haproxy = await startEmpty(binary, home.settings, poolCount);
   const { files, runtime } = home.settings;
   const journal = await open(join(home.home, 'floor.journal'), 'a');
-  const large = {};
+  const own = {};
   for (const name of ['journal', 'audit', 'pools', 'map'])
-    large[name] = openSync(join(home.home, `floor.large.${name}`), 'w+');
+    own[name] = openSync(join(home.home, `floor.own.${name}`), 'w+');
   const record = (text) =>
     timed(async () => {
       await journal.appendFile(text);
@@ -73,10 +73,15 @@ export async function startFloor(binary, poolCount) {
     send,
     /** Milliseconds of a change at its least. */
     change: async (recorded, text) => (await record(recorded)) + (await send(text)),
-    /** Milliseconds to replace files by copies of these, safely: fsync, rename, fsync of the folder. */
-    wholeFiles: async (paths) => {
+    /**
+     * Milliseconds to replace files by copies of these, safely (fsync, rename, fsync of the folder), and to append a
+     * record to the audit log beside it.
+     */
+    wholeFiles: async (paths, recorded) => {
       const texts = await Promise.all(paths.map((path) => readFile(path)));
-      return timed(() => replaceFiles(dirname(files.map), texts));
+      return timed(() =>
+        Promise.all([replaceFiles(dirname(files.map), texts), written(own.audit, recorded)]),
+      );
     },
     /**
      * Milliseconds of what a change of a large state writes: two records (of the journal and of the audit log) and,
@@ -85,15 +90,15 @@ export async function startFloor(binary, poolCount) {
     inPlace: (recorded, line = '') =>
       timed(() =>
         Promise.all([
-          written(large.journal, recorded),
-          written(large.audit, recorded),
-          written(large.pools, POOL, 0),
-          line === '' ? undefined : written(large.map, line),
+          written(own.journal, recorded),
+          written(own.audit, recorded),
+          written(own.pools, POOL, 0),
+          line === '' ? undefined : written(own.map, line),
         ]),
       ),
     stop: async () => {
       await journal.close();
-      for (const descriptor of Object.values(large)) closeSync(descriptor);
+      for (const descriptor of Object.values(own)) closeSync(descriptor);
       await haproxy.stop();
       await home.remove();
     },

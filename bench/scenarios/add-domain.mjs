@@ -80,7 +80,7 @@ function measure(domains, rounds) {
       const record = await floor.record(recorded);
       const disk = isLarge
         ? await floor.inPlace(recorded, `${added.domain} ${pool}\n`)
-        : await floor.wholeFiles([files.pools, files.map, files.servers]);
+        : await floor.wholeFiles([files.pools, files.map, files.servers], recorded);
       const text = commands.addServer(pool, 1, port) + commands.addDomain(floor.map, added.domain, pool);
       const haproxy = await floor.send(text);
       const visit = await timed(() => visitUntilServed(floor.httpPort, added.domain));

@@ -1,4 +1,4 @@
-import { commands, startFloor } from '../lib/floor.mjs';
+import { commands, recordOf, startFloor } from '../lib/floor.mjs';
 import { timed } from '../lib/figures.mjs';
 import { haproxies } from '../lib/haproxy.mjs';
 import { startOrigin, visitUntilServed } from '../lib/http.mjs';
@@ -72,7 +72,8 @@ function measure(domains) {
     const pairs = records.map(({ domain }, n) => [domain, pool(n)]);
     const text = servers.join('') + commands.addDomains(floor.map, pairs);
     const { files } = suite.settings;
-    const disk = await floor.wholeFiles([files.pools, files.map, files.servers]);
+    const recorded = recordOf('haproxy_import', { domains });
+    const disk = await floor.wholeFiles([files.pools, files.map, files.servers], recorded);
     return { value, floor: disk + (await floor.send(text)), missed, peakMiB, restMiB };
   });
 }

@@ -26,7 +26,8 @@ export function run({ quick }) {
     const { files, journalFromBytes } = suite.settings;
     const isLarge = (await stat(files.servers)).size >= journalFromBytes;
     const recorded = recordOf('haproxy_add_server', { domain: REST.domain, slot: 2, ip: '127.0.0.1' });
-    const disk = () => (isLarge ? floor.inPlace(recorded) : floor.wholeFiles([files.pools, files.servers]));
+    const disk = () =>
+      isLarge ? floor.inPlace(recorded) : floor.wholeFiles([files.pools, files.servers], recorded);
     const tool = await openSession(suite);
     const operations = operationsOf(suite, tool, port);
     for (let round = -WARM_UP; round < (quick ? 30 : 300); round += 1) {
