@@ -60,10 +60,19 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async start(): Promise<void> {
     // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
     this.haproxy.on('up', () => this.watch.lookNow());
-    await together(this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(), this.certificates.start());
+    await together(
+      this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
+      this.certificates.start(),
+      this.#prepareSearch(),
+    );
     this.watch.start();
     this.drift.start();
     this.#started = true;
+  }
+
+  /** Now, with HAProxy starting, so that nobody waits for it with the first search. */
+  async #prepareSearch(): Promise<void> {
+    this.persistence.state.names().prepare();
   }
 
   get #runsHaproxy(): boolean {
