@@ -17,6 +17,8 @@ const ABSENT = [
   /^@fastify\/(multipart|view)$/,
   'class-transformer/storage',
 ];
+/** Fastify's compilers for schemas, which src/app.ts sees to that it does not ask for. */
+const UNUSED = [/^@fastify\/(ajv|fast-json-stringify)-compiler$/];
 /** The builds of these packages that say what of them is used, so that the rest is left out. */
 const alias = {
   'class-validator': modules('class-validator/esm2015/index.js'),
@@ -63,7 +65,7 @@ await main(async () => {
   const bundle = await rolldown({
     input: { main: join(DIST, 'main.js') },
     platform: 'node',
-    external: ABSENT,
+    external: [...ABSENT, ...UNUSED],
     resolve: { alias },
     plugins: [unusedPipes, mappedTypes],
     onLog: (level, log) => {

@@ -4,6 +4,7 @@ import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js'
 import { CertificatesService } from './certificates/certificates.service.js';
 import { Readiness } from './common/readiness.js';
 import { Shutdown } from './common/shutdown.js';
+import { together } from './common/together.js';
 import { ensureConfig } from './haproxy/config-file.js';
 import { HaproxyProcessService } from './haproxy/haproxy-process.service.js';
 import { OperationsService } from './operations/operations.service.js';
@@ -39,25 +40,43 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     );
   }
 
-  /** Before the port is opened: the lock, so that a second suite touches nothing, the state, and the tokens. */
+  /** Before the port is opened: the lock, so that a second suite touches nothing, the state, the tokens, and HAProxy's files. */
   async prepare(): Promise<void> {
     await this.persistence.open();
     this.#prepared = true;
     await this.tokens.open();
     await this.certificates.open();
     await this.operations.open();
+    await ensureConfig(this.settings);
+    if (this.#runsHaproxy) await this.haproxy.find();
+  }
+
+  /** While the port is opened: whether HAProxy can be started. It needs as long to read its files as the port does. */
+  async check(): Promise<void> {
+    if (this.#runsHaproxy) await this.haproxy.check();
   }
 
   /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
   async start(): Promise<void> {
-    await ensureConfig(this.settings);
     // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
     this.haproxy.on('up', () => this.watch.lookNow());
-    if (this.settings.control === 'managed') await this.haproxy.start();
+    await together(
+      this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
+      this.certificates.start(),
+      this.#prepareSearch(),
+    );
     this.watch.start();
     this.drift.start();
-    await this.certificates.start();
     this.#started = true;
+  }
+
+  /** Now, with HAProxy starting, so that nobody waits for it with the first search. */
+  async #prepareSearch(): Promise<void> {
+    this.persistence.state.names().prepare();
+  }
+
+  get #runsHaproxy(): boolean {
+    return this.settings.control === 'managed';
   }
 
   /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */

@@ -9,5 +9,10 @@ export async function makeState({ servers, pools, domains }) {
     const names = Array.from({ length: domains / pools }, (__, d) => `d${d}.p${p}.example.com`);
     return [`pool_${p + 1}`, { domains: names, servers: new Map(slots) }];
   });
-  return new State(1, made);
+  // Texts as they come out of a file: one that was put together of parts is only made when it is first looked into.
+  const names = JSON.parse(JSON.stringify(made.map(([, { domains }]) => domains)));
+  return new State(
+    1,
+    made.map(([name, { servers }], p) => [name, { domains: names[p], servers }]),
+  );
 }

@@ -1,5 +1,4 @@
 import { Global, Module } from '@nestjs/common';
-import { ScheduleModule } from '@nestjs/schedule';
 import { CertificateSummary } from '../common/certificate-summary.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { OperationsModule } from '../operations/operations.module.js';
@@ -23,7 +22,7 @@ import { StoredCertificates } from './stored-certificates.service.js';
 
 @Global()
 @Module({
-  imports: [HaproxyModule, OperationsModule, ReconcilerModule, ScheduleModule.forRoot()],
+  imports: [HaproxyModule, OperationsModule, ReconcilerModule],
   controllers: [CertificatesController],
   providers: [
     { provide: CertificateSummary, useClass: CertificateStates },

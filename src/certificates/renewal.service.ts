@@ -1,6 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { SchedulerRegistry } from '@nestjs/schedule';
-import { CronJob } from 'cron';
+import type { CronJob } from 'cron';
 import { AppError, messageOf } from '../common/errors.js';
 import { SettingsError } from '../settings/parse.js';
 import { Settings } from '../settings/settings.js';
@@ -10,38 +9,35 @@ import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { OperationsService } from '../operations/operations.service.js';
 
-const JOB = 'renew-certificates';
-
 /** Renews what is due, one after another: at the minute of the day that was drawn for this installation, or when asked. */
 @Injectable()
 export class RenewalService {
   readonly #logger = new Logger('Certificates');
   #isRunning = false;
+  #job: CronJob | undefined;
 
   constructor(
     private readonly settings: Settings,
     private readonly managed: ManagedCertificates,
     private readonly issuing: IssuingService,
     private readonly operations: OperationsService,
-    private readonly scheduler: SchedulerRegistry,
   ) {}
 
   /** @throws SettingsError for a CERT_RENEW_CRON that is no cron line */
   async schedule(): Promise<void> {
     const cron = this.settings.renewCron ?? (await this.#daily());
-    let job: CronJob;
+    // Loaded only here: it takes its time, and HAProxy is starting meanwhile.
+    const { CronJob } = await import('cron');
     try {
-      job = new CronJob(cron, () => void this.#scheduled());
+      this.#job = CronJob.from({ cronTime: cron, onTick: () => void this.#scheduled(), start: true });
     } catch {
       throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron line such as "17 4 * * *"');
     }
-    this.scheduler.addCronJob(JOB, job);
-    job.start();
-    this.#logger.log(`certificates are renewed by "${cron}", next at ${job.nextDate().toISO()}`);
+    this.#logger.log(`certificates are renewed by "${cron}", next at ${this.#job.nextDate().toISO()}`);
   }
 
   unschedule(): void {
-    if (this.scheduler.doesExist('cron', JOB)) this.scheduler.deleteCronJob(JOB);
+    void this.#job?.stop();
   }
 
   /** All that are due. `patient` leaves those alone that failed a short while ago. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../common/errors.js';
+import { together } from '../common/together.js';
 import { Settings, type SocketAddress } from '../settings/settings.js';
 import { checkConfiguration, complaintsOf, requireVersion } from './haproxy-binary.js';
 import { HaproxyLog } from './haproxy-log.js';
@@ -17,6 +18,8 @@ import { nameOf } from './runtime-transport.js';
 
 /** From the start of the process until the Runtime API answers; thousands of certificates take seconds to load. */
 const START_LIMIT_MS = 60_000;
+/** A look costs a millisecond, and HAProxy some sixty to start. */
+const ANSWER_POLL_MS = 5;
 /** One whose master CLI answers has loaded; if its Runtime API does not answer soon, it is elsewhere. */
 const TAKE_OVER_LIMIT_MS = 10_000;
 /** A master that is being killed takes its worker with it, a moment later. */
@@ -50,6 +53,9 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
   #watch: Promise<void> | undefined;
   #tail: LogTail | undefined;
   #launched = false;
+  /** What `find` found; undefined before it has looked. */
+  #found: { process: OsProcess; answersWithinMs: number } | 'none' | undefined;
+  #version: string | undefined;
   readonly #record: ProcessRecord;
 
   constructor(
@@ -67,26 +73,57 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
   }
 
   /**
-   * Takes over the HAProxy of this home that runs, or starts one, and keeps it running until `stop`. The
-   * configuration, pools and map must be in place. Resolves once the Runtime API answers.
+   * Looks for the HAProxy of this home that runs already.
+   *
+   * @throws AppError haproxy_unavailable where somebody else's has our addresses
+   */
+  async find(): Promise<void> {
+    const serving = await this.#cli.processes();
+    const launched = serving ? undefined : this.#record.read();
+    if (serving) {
+      this.#found = { process: new OsProcess(serving.master), answersWithinMs: TAKE_OVER_LIMIT_MS };
+    } else if (launched) {
+      this.#found = { process: launched, answersWithinMs: START_LIMIT_MS };
+    } else {
+      await this.#refuseForeign();
+      this.#found = 'none';
+    }
+  }
+
+  /**
+   * Whether what a start needs is there and in order: the binary and, where `find` found nothing that runs, the
+   * configuration, pools and map. Nothing is changed.
+   *
+   * @throws AppError haproxy_unavailable, with what to do
+   */
+  async check(): Promise<void> {
+    const configuration = this.#found === 'none' ? this.#refuseBadConfiguration() : Promise.resolve();
+    // One that is missing or too old is told before what it makes of the configuration.
+    const version = requireVersion(this.settings.haproxyBin).then(({ text }) => {
+      this.#version = text;
+    });
+    await together(version, configuration);
+  }
+
+  /**
+   * Takes over the HAProxy that was found, or starts one, and keeps it running until `stop`. Resolves once the Runtime
+   * API answers. Looks and checks first, where that has not been done.
    *
    * @throws AppError haproxy_unavailable, with what to do
    */
   async start(): Promise<void> {
-    const { text: version } = await requireVersion(this.settings.haproxyBin);
-    const running = await this.#cli.processes();
+    if (!this.#found) await this.find();
+    if (!this.#version) await this.check();
     this.#tail = new LogTail(this.settings.files.haproxyLog, new HaproxyLog().pass);
     try {
-      const found = running ? new OsProcess(running.master) : this.#record.read();
-      if (found) {
-        this.#process = found;
-        this.#logger.log(`HAProxy runs already (pid ${found.pid}) and is taken over`);
-        this.emit('up', await this.#answering(found, running ? TAKE_OVER_LIMIT_MS : START_LIMIT_MS));
+      if (this.#found && this.#found !== 'none') {
+        const { process, answersWithinMs } = this.#found;
+        this.#process = process;
+        this.#logger.log(`HAProxy runs already (pid ${process.pid}) and is taken over`);
+        this.emit('up', await this.#answering(process, answersWithinMs));
       } else {
-        await this.#refuseForeign();
-        await this.#refuseBadConfiguration();
         this.emit('up', await this.#launch());
-        this.#logger.log(`HAProxy ${version} serves (pid ${this.#process?.pid})`);
+        this.#logger.log(`HAProxy ${this.#version} serves (pid ${this.#process?.pid})`);
       }
     } catch (error) {
       this.#tail.close();
@@ -194,7 +231,7 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
       } catch (error) {
         words = messageOf(error);
       }
-      await delay(15);
+      await delay(ANSWER_POLL_MS);
     }
     this.#tail?.flush();
     if (haproxy.alive)

@@ -12,15 +12,44 @@ import { compareTools, isInToolsets } from './tool-order.js';
 /** Every service method declared with `@McpTool`, as MCP tools. */
 @Injectable()
 export class ToolRegistry {
-  private tools: ReadonlyMap<string, CatalogueTool> = new Map();
+  private declared: () => CatalogueTool[] = () => [];
+  private readonly added: CatalogueTool[] = [];
+  private tools: ReadonlyMap<string, CatalogueTool> | undefined;
 
   constructor(
     private readonly methods: DeclaredMethods,
     private readonly settings: Settings,
   ) {}
 
-  /** Finds the tools and derives their schemas; done once, when the application is built. */
+  /** The tools are found and described when somebody asks for one: it takes a tenth of a start that needs none. */
   load(app: INestApplication): void {
+    this.declared = () => this.describe(app);
+    this.tools = undefined;
+  }
+
+  /** For tools that answer with more than the JSON of a DTO. */
+  add(tool: CatalogueTool): void {
+    this.added.push(tool);
+    this.tools = undefined;
+  }
+
+  /** In an order that does not change from call to call. */
+  list(readOnly: boolean): Tool[] {
+    return [...this.all().values()]
+      .filter((tool) => tool.readOnly || !readOnly)
+      .map(({ definition }) => definition);
+  }
+
+  find(name: string): CatalogueTool | undefined {
+    return this.all().get(name);
+  }
+
+  private all(): ReadonlyMap<string, CatalogueTool> {
+    this.tools ??= byName([...this.declared(), ...this.added]);
+    return this.tools;
+  }
+
+  private describe(app: INestApplication): CatalogueTool[] {
     const { toolsets, readOnly } = this.settings.mcp;
     const found = this.methods
       .find(operationOf)
@@ -30,39 +59,27 @@ export class ToolRegistry {
       );
     const models = found.flatMap(({ declared }) => modelsOf(declared));
     const schemas = schemasOf(app, [...new Set<Type>(models)]);
-    this.tools = new Map();
-    for (const { declared, call } of found)
-      this.add({
-        definition: defineTool(declared, schemas),
-        readOnly: declared.readOnly,
-        operation: declared,
-        call: async (given, caller) => {
-          const result = await runDeclared({ input: declared.input, call }, given, 'tool', caller);
-          const structuredContent = asJson(result, declared.name);
-          return { content: [{ type: 'text', text: JSON.stringify(structuredContent) }], structuredContent };
-        },
-      });
+    return found.map(({ declared, call }) => ({
+      definition: defineTool(declared, schemas),
+      readOnly: declared.readOnly,
+      operation: declared,
+      call: async (given, caller) => {
+        const result = await runDeclared({ input: declared.input, call }, given, 'tool', caller);
+        const structuredContent = asJson(result, declared.name);
+        return { content: [{ type: 'text', text: JSON.stringify(structuredContent) }], structuredContent };
+      },
+    }));
   }
+}
 
-  /** For tools that answer with more than the JSON of a DTO. */
-  add(tool: CatalogueTool): void {
+function byName(tools: readonly CatalogueTool[]): ReadonlyMap<string, CatalogueTool> {
+  const sorted = new Map<string, CatalogueTool>();
+  for (const tool of tools.toSorted((a, b) => compareTools(a.definition.name, b.definition.name))) {
     const { name } = tool.definition;
-    if (this.tools.has(name)) throw new Error(`Two operations have the tool name ${name}.`);
-    const all = [...this.tools.values(), tool];
-    const sorted = all.toSorted((a, b) => compareTools(a.definition.name, b.definition.name));
-    this.tools = new Map(sorted.map((entry) => [entry.definition.name, entry]));
+    if (sorted.has(name)) throw new Error(`Two operations have the tool name ${name}.`);
+    sorted.set(name, tool);
   }
-
-  /** In an order that does not change from call to call. */
-  list(readOnly: boolean): Tool[] {
-    return [...this.tools.values()]
-      .filter((tool) => tool.readOnly || !readOnly)
-      .map(({ definition }) => definition);
-  }
-
-  find(name: string): CatalogueTool | undefined {
-    return this.tools.get(name);
-  }
+  return sorted;
 }
 
 /** Once through JSON, as a REST answer goes: what is not there is not there, and nothing of a class is left. */

@@ -25,24 +25,28 @@ describe('NameIndex', () => {
       fc.property(fc.array(change, { maxLength: 5 }), query, (changes, asked) => {
         const names = new Set(many);
         const index = new NameIndex(many.toSorted());
+        const found = (needle?: string, from = '') =>
+          [...names].filter((one) => one.includes(needle ?? '') && one >= from).toSorted();
         for (const { added, removed } of changes) {
-          const gone = [...new Set(removed)].filter((one) => names.delete(one));
-          const fresh = [...new Set(added)].filter((one) => !names.has(one));
-          for (const one of fresh) names.add(one);
+          const gone = [...new Set(removed)].filter((one) => names.has(one));
+          const fresh = [...new Set(added)].filter((one) => gone.includes(one) || !names.has(one));
+          // Known from the page before, and counted anew.
+          for (const needle of [asked.needle, 'any', 'b1'])
+            expect(index.page({ ...asked, needle, limit: 1 }).total).toBe(found(needle, asked.from).length);
           expect(index.change(fresh, gone)).toBe(true);
+          for (const one of gone) names.delete(one);
+          for (const one of fresh) names.add(one);
         }
-        const wanted = [...names]
-          .filter((one) => one.includes(asked.needle ?? '') && one >= (asked.from ?? ''))
-          .toSorted();
-        const found: string[] = [];
+        const wanted = found(asked.needle, asked.from);
+        const paged: string[] = [];
         for (let more = true; more;) {
-          const page = index.page({ ...asked, after: found.at(-1) });
+          const page = index.page({ ...asked, after: paged.at(-1) });
           expect(page.total).toBe(wanted.length);
           expect(page.items.length).toBeLessThanOrEqual(asked.limit);
-          found.push(...page.items);
+          paged.push(...page.items);
           ({ more } = page);
         }
-        expect(found).toEqual(wanted);
+        expect(paged).toEqual(wanted);
       }),
       { numRuns: 60 },
     );

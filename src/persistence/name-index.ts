@@ -1,14 +1,30 @@
 import { firstAtLeast } from './sorted-names.js';
 
-/** Names that share one text. A change makes one such text anew. */
+/** Names that are searched as one text. A change makes one such text anew. */
 const BLOCK = 512;
 /** Above this many names changed at once it is less work to make the whole anew. */
 const FEW = 64;
+/** Searches whose total is kept: those that somebody is paging through. */
+const COUNTED = 16;
 
 /** Names next to each other in the order, and what is needed to search them; made when first searched. */
 interface Block {
   names: string[];
-  searched?: { text: string; bytes: Buffer; starts: Uint32Array } | undefined;
+  searched?: Searched | undefined;
+}
+
+interface Searched {
+  /** Each name with a line end. */
+  bytes: Buffer;
+  /** Where each name begins, and the end of the last. */
+  starts: Uint32Array;
+}
+
+/** A search, and how many names it finds in all. */
+interface Counted {
+  needle: string;
+  from: string;
+  total: number;
 }
 
 export interface NamePage {
@@ -30,14 +46,21 @@ export interface NameQuery {
 
 /**
  * Sorted names that can be searched for any text. Each block of names is one text, in which what is not there is ruled
- * out by one native search; 100,000 names take some 3 ms however many of them match. Names are ASCII.
+ * out by one native search; to count all matches of 100,000 names takes some 3 ms however many they are, and is done
+ * once for a search and not for each page of it. Names are ASCII.
  */
 export class NameIndex {
   readonly #blocks: Block[] = [];
+  #counted: Counted[] = [];
 
   constructor(sorted: readonly string[]) {
     for (let start = 0; start < sorted.length; start += BLOCK)
       this.#blocks.push({ names: sorted.slice(start, start + BLOCK) });
+  }
+
+  /** Makes now what the first search needs, so that nobody waits for it. */
+  prepare(): void {
+    for (const block of this.#blocks) searchable(block);
   }
 
   /** False where so much changed that a new index is less work; this one must not be used any more then. */
@@ -45,31 +68,54 @@ export class NameIndex {
     if (added.length + removed.length > FEW) return false;
     for (const name of removed) this.#remove(name);
     for (const name of added) this.#add(name);
+    for (const counted of this.#counted)
+      counted.total += matching(counted, added) - matching(counted, removed);
     return true;
   }
 
-  page({ needle, from = '', after, limit }: NameQuery): NamePage {
+  page({ needle = '', from = '', after, limit }: NameQuery): NamePage {
     const items: string[] = [];
-    let matching = 0;
-    let total = 0;
-    for (const block of this.#blocks) {
-      const { names } = block;
-      if ((names.at(-1) ?? '') < from) continue;
-      const first = firstAtLeast(names, from);
-      // Those of a block that is behind enough names, or all before the cursor, need only be counted.
-      const wanted = matching <= limit && (after === undefined || (names.at(-1) ?? '') > after);
-      const take = (index: number): void => {
-        total += 1;
-        const name = names[index] ?? '';
-        if (!wanted || matching > limit || (after !== undefined && name <= after)) return;
-        matching += 1;
-        if (matching <= limit) items.push(name);
-      };
-      if (needle !== undefined) eachMatch(block, needle, first, take);
-      else if (wanted) for (let index = first; index < names.length; index += 1) take(index);
-      else total += names.length - first;
+    for (const name of this.#matches(needle, after === undefined || after < from ? from : after)) {
+      if (name === after) continue;
+      items.push(name);
+      if (items.length > limit) break;
     }
-    return { items, more: matching > limit, total };
+    return { items: items.slice(0, limit), more: items.length > limit, total: this.#total(needle, from) };
+  }
+
+  *#matches(needle: string, from: string): Generator<string, void> {
+    for (const { names } of this.#candidates(needle, from))
+      for (let index = firstAtLeast(names, from); index < names.length; index += 1) {
+        const name = names[index] ?? '';
+        if (name.includes(needle)) yield name;
+      }
+  }
+
+  /** The blocks that may have a match, from that name on. */
+  *#candidates(needle: string, from: string): Generator<Block, void> {
+    for (let at = this.#blockOf(from); at < this.#blocks.length; at += 1) {
+      const block = this.#blocks[at];
+      if (block && (needle === '' || searchable(block).bytes.includes(needle))) yield block;
+    }
+  }
+
+  #total(needle: string, from: string): number {
+    const known = this.#counted.find((counted) => counted.needle === needle && counted.from === from);
+    const total = known?.total ?? this.#count(needle, from);
+    // The one that was asked for last is kept longest.
+    const others = this.#counted.filter((counted) => counted !== known);
+    this.#counted = [{ needle, from, total }, ...others].slice(0, COUNTED);
+    return total;
+  }
+
+  #count(needle: string, from: string): number {
+    const codes = codesOf(needle);
+    let total = 0;
+    for (const block of this.#candidates(needle, from)) {
+      const first = firstAtLeast(block.names, from);
+      total += needle === '' ? block.names.length - first : countMatches(block, codes, first);
+    }
+    return total;
   }
 
   #add(name: string): void {
@@ -107,39 +153,46 @@ export class NameIndex {
   }
 }
 
-/** Tells each name of the block, from `first` on, that holds the text. */
-function eachMatch(block: Block, needle: string, first: number, tell: (index: number) => void): void {
-  block.searched ??= searchable(block.names);
-  const { text, bytes, starts } = block.searched;
-  if (needle === '') {
-    for (let index = first; index < block.names.length; index += 1) tell(index);
-    return;
-  }
-  if (!text.includes(needle)) return;
-  // Where many match, a call of the native search for each would cost more than to look at every byte.
-  const code = needle.charCodeAt(0);
-  const { length } = needle;
-  for (let line = first; line < block.names.length; line += 1) {
-    const last = (starts[line + 1] ?? 0) - 1 - length;
-    for (let at = starts[line] ?? 0; at <= last; at += 1) {
-      if (bytes[at] !== code) continue;
-      let equal = 1;
-      while (equal < length && bytes[at + equal] === needle.charCodeAt(equal)) equal += 1;
-      if (equal < length) continue;
-      tell(line);
-      break;
-    }
-  }
+function matching({ needle, from }: Counted, names: readonly string[]): number {
+  return names.filter((name) => name >= from && name.includes(needle)).length;
 }
 
-function searchable(names: readonly string[]): NonNullable<Block['searched']> {
-  const bytes = Buffer.from(`${names.join('\n')}\n`, 'latin1');
-  const starts = new Uint32Array(names.length + 1);
-  let start = 0;
-  for (const [index, name] of names.entries()) {
-    starts[index] = start;
-    start += name.length + 1;
+function countMatches(block: Block, codes: Uint16Array, first: number): number {
+  const { bytes, starts } = searchable(block);
+  let count = 0;
+  for (let index = first; index < block.names.length; index += 1)
+    if (holds(bytes, starts[index] ?? 0, (starts[index + 1] ?? 0) - 1, codes)) count += 1;
+  return count;
+}
+
+/**
+ * Whether the bytes from `start` to `end` hold the text. Where many names match, a call of the native search for each
+ * would cost more than to look at every byte. It is looked for from the end, because that is what many names share.
+ */
+function holds(bytes: Buffer, start: number, end: number, codes: Uint16Array): boolean {
+  const { length } = codes;
+  const code = codes[0];
+  for (let at = end - length; at >= start; at -= 1) {
+    if (bytes[at] !== code) continue;
+    let equal = 1;
+    while (equal < length && bytes[at + equal] === codes[equal]) equal += 1;
+    if (equal === length) return true;
   }
-  starts[names.length] = start;
-  return { text: bytes.toString('latin1'), bytes, starts };
+  return false;
+}
+
+function codesOf(text: string): Uint16Array {
+  return Uint16Array.from(text, (_, index) => text.charCodeAt(index));
+}
+
+function searchable(block: Block): Searched {
+  block.searched ??= searchedOf(block.names);
+  return block.searched;
+}
+
+function searchedOf(names: readonly string[]): Searched {
+  const starts = new Uint32Array(names.length + 1);
+  for (let index = 0; index < names.length; index += 1)
+    starts[index + 1] = (starts[index] ?? 0) + (names[index]?.length ?? 0) + 1;
+  return { bytes: Buffer.from(`${names.join('\n')}\n`, 'latin1'), starts };
 }

@@ -274,11 +274,10 @@ export class ReconcilerService implements RoutingTarget {
   async #send(steps: readonly Step[], view: RoutingView): Promise<boolean> {
     const { sent, kept } = this.#pools.keepDeclared(steps);
     try {
-      // The view is brought up to date while HAProxy works; after a failure nobody uses it again.
-      const [applied] = await Promise.all([this.runtime.apply(sent), view.fold(steps)]);
+      const applied = await this.runtime.apply(sent);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
-      view.keep(steps, { ...applied, parked: [...applied.parked, ...kept] });
+      view.note({ steps, keptPools: applied.keptPools, parked: [...applied.parked, ...kept] });
       this.#leftovers.note(applied);
       return true;
     } catch (error) {

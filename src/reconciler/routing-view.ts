@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { canonicalIp } from '../common/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
 import type { Applied } from '../haproxy/haproxy-runtime.service.js';
@@ -11,8 +10,10 @@ import type { ParkedSlots } from './plan.js';
 /** What was read from HAProxy; the pools that it has are not always asked for. */
 type ActualRouting = Routing & { readonly backends?: ReadonlySet<string> };
 
-/** A slice takes well under a millisecond. */
-const FOLDED_AT_ONCE = 1_000;
+/** Steps that HAProxy has carried out, but for what it kept although they removed it. */
+interface Done extends Pick<Applied, 'parked' | 'keptPools'> {
+  steps: readonly Step[];
+}
 
 export interface Sides {
   from: Routing;
@@ -34,6 +35,8 @@ export class RoutingView {
   readonly #hidden: ReadonlySet<string>;
   /** Undefined where it was not looked which pools there are. */
   readonly #backends: Set<string> | undefined;
+  /** What has been done since, in order. It is worked in when somebody looks: 100,000 names would hold up their restore. */
+  #done: Done[] = [];
 
   /**
    * `desired` tells a server in maintenance that is wanted so from a slot that is only parked. `leave` names pools
@@ -63,6 +66,7 @@ export class RoutingView {
 
   /** What can be held against the desired state: without what is left alone. */
   get routing(): Routing {
+    this.#catchUp();
     const domains = this.#foreign.size === 0 ? this.#domains : new Map(this.#domains);
     for (const key of this.#foreign) domains.delete(key);
     const pools = this.#hidden.size === 0 ? this.#pools : new Map(this.#pools);
@@ -71,21 +75,25 @@ export class RoutingView {
   }
 
   get parked(): ParkedSlots {
+    this.#catchUp();
     return this.#parked;
   }
 
   /** The pools that HAProxy has. */
   get backends(): ReadonlySet<string> | undefined {
+    this.#catchUp();
     return this.#backends;
   }
 
   /** A parked slot that HAProxy has deleted. */
   forgetParked(pool: string, slot: number): void {
+    this.#catchUp();
     this.#parked.get(pool)?.delete(slot);
   }
 
   /** The two sides of a change, restricted to what it touches, ready to be planned. */
   sidesOf(change: StateChange): Sides {
+    this.#catchUp();
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     for (const [domain, pool] of change.domains) {
@@ -104,20 +112,21 @@ export class RoutingView {
     return { from, to, backends: new Set(present) };
   }
 
-  /** Takes over steps on their way to HAProxy. A slice at a time, so that their commands can be made in between. */
-  async fold(steps: readonly Step[]): Promise<void> {
-    for (const [index, step] of steps.entries()) {
-      if (index > 0 && index % FOLDED_AT_ONCE === 0) await setImmediate();
-      this.#foldStep(step);
-    }
+  /** Takes over what HAProxy has carried out. */
+  note(done: Done): void {
+    this.#done.push(done);
   }
 
-  /** Takes over what HAProxy kept although these steps removed it. */
-  keep(steps: readonly Step[], { parked, keptPools }: Pick<Applied, 'parked' | 'keptPools'>): void {
-    for (const { pool, slot } of parked) this.#parkedIn(pool).add(slot);
-    for (const pool of keptPools) this.#backends?.add(pool);
-    for (const step of steps)
-      if (step.op === 'remove_pool' && !this.#backends?.has(step.pool)) this.#parked.delete(step.pool);
+  #catchUp(): void {
+    const done = this.#done;
+    this.#done = [];
+    for (const { steps, parked, keptPools } of done) {
+      for (const step of steps) this.#foldStep(step);
+      for (const { pool, slot } of parked) this.#parkedIn(pool).add(slot);
+      for (const pool of keptPools) this.#backends?.add(pool);
+      for (const step of steps)
+        if (step.op === 'remove_pool' && !this.#backends?.has(step.pool)) this.#parked.delete(step.pool);
+    }
   }
 
   #foldStep(step: Step): void {
