@@ -126,6 +126,14 @@ export function linesThatCount(text: string): string[] {
   return lines.filter((line) => line !== '' && !line.startsWith(COUNTS_NOT)).map((line) => line.trimStart());
 }
 
+/** The same lines, each with its number in the file, from 1 on. */
+export function numberedLinesThatCount(text: string): { number: number; line: string }[] {
+  const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+  return lines.flatMap((whole, index) =>
+    linesThatCount(`${whole}\n`).map((line) => ({ number: index + 1, line })),
+  );
+}
+
 /**
  * The text to append, with one mark or the other. It is written twice, so that what is within a page comes to count at
  * once. No line crosses a page, unless it is longer than one. A last line that nobody ended is ended first.
