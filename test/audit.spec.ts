@@ -1,7 +1,5 @@
 import { readFile, rename, symlink, unlink, writeFile } from 'node:fs/promises';
-import { connect as connectSocket } from 'node:net';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -26,12 +24,6 @@ interface Page {
   total: number;
 }
 
-interface Planned {
-  dry_run?: boolean;
-  plan?: { target: string; action: string; name: string; text: string }[];
-  servers?: unknown[];
-}
-
 const ADMIN = 'admin-token-0123456789';
 const READER = 'reader-token-0123456789';
 
@@ -51,13 +43,6 @@ const stateOf = () =>
   Promise.all(
     (['servers.json', 'domains.map', 'pools.cfg'] as const).map((name) => readFile(home.file(name), 'utf8')),
   );
-/** What HAProxy itself has, without what changes by itself: name, address, administrative state and weight. */
-const routingOf = async () => {
-  const socket = connectSocket(join(home.path, 'run/haproxy.sock'));
-  socket.end(`show map ${home.file('domains.map')};show servers state\n`);
-  const rows = (await text(socket)).split('\n').map((line) => line.split(' '));
-  return rows.map((row) => (row.length > 8 ? [row[3], row[4], row[6], row[7]] : row.slice(1)));
-};
 const connect = async (token: string) => {
   const connected = new Client({ name: 'test', version: '1' });
   await connected.connect(
@@ -214,81 +199,6 @@ describe('the audit log', () => {
     expect(await suite.api('GET', '/audit?cursor=x')).toMatchObject({ status: 422 });
     const { tools } = await client.listTools();
     expect(tools.map(({ name }) => name)).not.toContain('haproxy_audit');
-  });
-});
-
-describe('a dry run', () => {
-  const dry = async (method: string, path: string, body?: object): Promise<Planned> => {
-    const before = [await stateOf(), await lines(), await routingOf()];
-    const answer = await suite.api<Planned>(method, path, body);
-    expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(300);
-    expect(answer.body.dry_run).toBe(true);
-    expect([await stateOf(), await lines(), await routingOf()]).toEqual(before);
-    return answer.body;
-  };
-  const inHaproxy = ({ plan }: Planned) =>
-    plan?.filter(({ target }) => target === 'haproxy').map(({ action, name }) => `${action} ${name}`);
-
-  it.each([
-    [
-      'POST',
-      '/domains',
-      { domain: 'dry.example', ip: '127.0.0.1' },
-      ['put_server pool_42_1', 'add_domain dry.example'],
-    ],
-    ['POST', '/domains', { domain: '*.dry.example', share_with: 'a.example' }, ['add_domain *.dry.example']],
-    ['PUT', '/domains/a.example', { ip: '127.0.0.1', http_port: 9 }, []],
-    [
-      'DELETE',
-      '/domains/a.example',
-      undefined,
-      ['del_domain a.example', 'remove_server pool_1_1', 'remove_server pool_1_3'],
-    ],
-    ['POST', '/domains/a.example/servers', { ip: '127.0.0.2' }, ['put_server pool_1_2']],
-    ['POST', '/domains/a.example/servers/bulk', { servers: [{ ip: '127.0.0.2' }] }, ['put_server pool_1_2']],
-    ['DELETE', '/domains/a.example/servers/3', undefined, ['remove_server pool_1_3']],
-    ['PUT', '/domains/a.example/servers/1/state', { state: 'drain' }, ['set_state pool_1_1']],
-    ['PUT', '/domains/a.example/servers/1/weight', { weight: 7 }, ['set_weight pool_1_1']],
-    ['PUT', '/domains/a.example/state', { state: 'maint' }, ['set_state pool_1_1', 'set_state pool_1_3']],
-  ] as const)(
-    'of %s %s with %j changes nothing and says what would be',
-    async (method, path, body, steps) => {
-      const byQuery = await dry(method, `${path}?dry_run=true`, body);
-      expect(inHaproxy(byQuery)).toEqual(steps);
-      const files = byQuery.plan?.filter(({ target }) => target === 'file').map(({ name }) => name);
-      expect(files?.includes(home.file('servers.json'))).toBe(steps.length > 0);
-      if (body !== undefined) expect(await dry(method, path, { ...body, dry_run: true })).toEqual(byQuery);
-    },
-  );
-
-  it('believes whichever of body and query asks for it, also on DELETE', async () => {
-    await dry('DELETE', '/domains/a.example', { dry_run: true });
-    await dry('POST', '/domains?dry_run=true', { domain: 'dry.example', dry_run: false });
-    expect(await suite.api('POST', '/domains?dry_run=yes', { domain: 'dry.example' })).toMatchObject({
-      status: 422,
-      body: { errors: [{ field: 'dry_run' }] },
-    });
-  });
-
-  it('is refused as the change would be', async () => {
-    expect(await suite.api('POST', '/domains?dry_run=true', { domain: 'a.example' })).toMatchObject({
-      status: 409,
-    });
-  });
-
-  it('is an argument of the tools', async () => {
-    const before = await stateOf();
-    const result = await client.callTool({
-      name: 'haproxy_remove_domain',
-      arguments: { domain: 'a.example', dry_run: true },
-    });
-    const planned = result.structuredContent as Planned;
-    expect(planned).toMatchObject({ domain: 'a.example', pool_freed: true, dry_run: true });
-    expect(planned.plan?.map(({ text }) => text).slice(0, 2)).toEqual([
-      'a.example is not routed any more',
-      'pool_1_1 is removed; requests under way finish',
-    ]);
-    expect(await stateOf()).toEqual(before);
   });
 });
 

@@ -11,7 +11,7 @@ interface Planned {
   plan: { target: string; action: string; name: string; text: string }[];
 }
 
-/** Dry runs of what changes no domain and no server; those are in audit.spec.ts. */
+/** Dry runs of what changes no domain and no server; those are in dry-run-routing.spec.ts. */
 describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;

@@ -19,3 +19,8 @@ export function setPrincipal(request: IncomingMessage, principal: Principal): vo
 export function principalOf(request: IncomingMessage): Principal | undefined {
   return principals.get(request);
 }
+
+/** Whose share of what is limited it counts for. */
+export function ownerOf({ kind, actor }: Principal): string {
+  return `${kind} ${actor}`;
+}

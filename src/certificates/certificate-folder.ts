@@ -26,8 +26,8 @@ export interface BrokenFile {
 /** HAProxy leaves these out, or takes them as belonging to another file (crt, section 5.1 of its manual). */
 const NOT_CERTIFICATES = /^\.|\.(?:key|ocsp|issuer|sctl)$/;
 /** What a killed suite leaves of a file that it was writing. */
-const LEFT_OVER = /^\..+\.pem\.\d+\.\d+\.tmp$/;
-/** One that is being deleted. */
+const LEFT_OVER = /^\..+\.pem(?:\.deleted)?\.\d+\.\d+\.tmp$/;
+/** One that is being deleted, or replaced by one that is not the suite's. */
 const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 
 interface Known {
@@ -129,6 +129,12 @@ export class CertificateFolder {
   /** Put aside under a name that HAProxy leaves out: neither deleted yet nor there. @throws AppError storage_failed */
   async hide(path: string): Promise<void> {
     await this.#rename(path, hiddenName(path));
+  }
+
+  /** A copy, where `hide` would put the file; it stays in its place. @throws AppError storage_failed */
+  async hideCopy(path: string): Promise<void> {
+    const pem = await this.read(path);
+    if (pem !== undefined) await this.write(hiddenName(path), pem);
   }
 
   async unhide(path: string): Promise<void> {

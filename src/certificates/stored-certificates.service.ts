@@ -37,8 +37,9 @@ export class StoredCertificates {
   }
 
   /**
-   * After a suite that was killed in a deletion: either its notes are gone, and then the rest goes too, or the
-   * certificate is there as before. HAProxy is seen to by the restore that follows.
+   * After a suite that was killed in a deletion, or while one of its certificates was replaced by another: either its
+   * notes are gone, and then the rest goes too, or the certificate is there as before. HAProxy is seen to by the
+   * restore that follows.
    */
   async recover(): Promise<void> {
     for (const path of await this.folder.hidden()) {
@@ -63,7 +64,15 @@ export class StoredCertificates {
   }
 
   async #store(domain: string, bundle: CertificateBundle): Promise<CertificateBundle> {
-    await this.managed.set(domain, undefined, () => this.deploy.put(this.folder.pathOf(domain), bundle));
+    const path = this.folder.pathOf(domain);
+    const isOwn = this.managed.get(domain) !== undefined;
+    // Or a kill before the notes are gone would leave one that is served and still renewed over.
+    if (isOwn) await this.folder.hideCopy(path);
+    try {
+      await this.managed.set(domain, undefined, () => this.deploy.put(path, bundle));
+    } finally {
+      if (isOwn) await this.folder.removeHidden(path);
+    }
     return bundle;
   }
 

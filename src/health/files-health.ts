@@ -56,17 +56,21 @@ export class FilesHealth {
   /** What nobody touched and what should be as before is not read again (`StateFiles.check`). */
   async #compared(): Promise<Comparison> {
     const { revision } = this.persistence.state;
-    const { servers, map, pools } = this.settings.files;
+    const { servers, map, pools, journal } = this.settings.files;
     const last = this.#last;
     if (last && last.revision !== revision && Date.now() - last.at < COMPARED_MS) return last;
     const compared = await this.persistence.exclusively(async () => ({
       revision: this.persistence.state.revision,
       different: await this.persistence.differingFiles(),
     }));
-    const own = [servers, map, pools].map((file): FileHealthDto => {
+    const statusOf = (file: string): FileHealthDto['status'] => {
       const found = compared.different.find(({ path }) => path === file);
-      return { file, status: found ? (found.missing ? 'missing' : 'differs') : 'ok' };
-    });
+      return found ? (found.missing ? 'missing' : 'differs') : 'ok';
+    };
+    const own = [servers, map, pools].map((file) => ({ file, status: statusOf(file) }));
+    // Only a large state has one, and only until `servers.json` has everything.
+    if (statusOf(journal) !== 'ok' || (await presence(journal)) !== 'missing')
+      own.push({ file: journal, status: statusOf(journal) });
     const problems = own[0]?.status === 'differs' ? await this.#problemOf(servers) : [];
     this.#last = { at: Date.now(), revision: compared.revision, own, problems };
     return this.#last;

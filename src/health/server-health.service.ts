@@ -9,7 +9,7 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus, ServerStatusRow } from '../haproxy/server-status.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolOrderKey, poolsInOrder } from '../persistence/pool-order.js';
+import { poolOrderKey } from '../persistence/pool-order.js';
 import type { Pool } from '../persistence/state.js';
 import { domainStatus } from './health-rules.js';
 import {
@@ -83,10 +83,9 @@ export class ServerHealthService {
     const { state } = this.persistence;
     const one = input.domain === undefined ? undefined : requirePool(state, input.domain);
     if (one || input.status !== undefined) {
-      const pools = one ? [one.name] : poolsInOrder(state.pools.keys());
       const wanted = input.status === 'unknown' ? undefined : input.status;
-      const { seen } = await this.#look(one && pools, wanted);
-      const found = this.#describe(pools, seen).filter(
+      const { seen } = await this.#look(one && [one.name], wanted);
+      const found = this.#describe(one ? [one.name] : state.sortedPools(), seen).filter(
         ({ status }) => input.status === undefined || status === input.status,
       );
       return paginate(found, sortKey, input);
@@ -97,7 +96,7 @@ export class ServerHealthService {
   /** One page of all servers. HAProxy is asked for the pools of this page only. */
   async #page(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
-    const pools = poolsInOrder(state.pools.keys());
+    const pools = state.sortedPools();
     const count = (name: string): number => state.pool(name)?.servers.size ?? 0;
     const total = pools.reduce((sum, name) => sum + count(name), 0);
     const cursor = keyOfCursor(input)?.slice(0, poolOrderKey('').length);

@@ -1,8 +1,8 @@
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import {
-  StreamableHTTPServerTransport,
-  type StreamableHTTPServerTransportOptions,
-} from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+  WebStandardStreamableHTTPServerTransport,
+  type WebStandardStreamableHTTPServerTransportOptions,
+} from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import {
   CallToolRequestSchema,
@@ -64,8 +64,10 @@ export class LegacyServerFactory {
     return Array.isArray(body) ? body.some((item) => isInitializeRequest(item)) : isInitializeRequest(body);
   }
 
-  transport(options: StreamableHTTPServerTransportOptions): StreamableHTTPServerTransport {
-    return new StreamableHTTPServerTransport(options);
+  transport(
+    options: WebStandardStreamableHTTPServerTransportOptions,
+  ): WebStandardStreamableHTTPServerTransport {
+    return new WebStandardStreamableHTTPServerTransport(options);
   }
 
   create(principal: Principal): Server {

@@ -7,6 +7,7 @@ import { AppError } from '../common/errors.js';
 import { ModernEndpoint } from './modern-endpoint.service.js';
 import { sendRpcError } from './rpc-error.js';
 import { type Session, SessionStore } from './session-store.js';
+import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
 
 const METHODS = new Set(['GET', 'POST', 'DELETE']);
 
@@ -40,7 +41,11 @@ export class McpController {
     if (!session) return;
     const { raw } = reply.hijack();
     this.sessions.use(session, raw, request.method === 'GET');
-    await session.transport.handleRequest(request.raw, raw, request.body ?? null);
+    const gone = goneSignal(raw);
+    const answer = await session.transport.handleRequest(webRequest(request.raw, gone), {
+      parsedBody: request.body ?? null,
+    });
+    await sendWebResponse(answer, raw, { gone, actor: principal.actor });
   }
 
   /** Undefined where the reply has been sent already. */

@@ -8,11 +8,13 @@ import type {
   Tool,
 } from '@modelcontextprotocol/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../access/principal.js';
+import { ownerOf, type Principal } from '../access/principal.js';
+import { Places } from '../common/places.js';
 import type { Caller } from './catalogue.js';
 import { McpMethods } from './mcp-methods.js';
 import { progressSender } from './progress.js';
 import { ResourceUpdates } from './resource-updates.js';
+import { INTERNAL_ERROR, rpcErrorAnswer } from './rpc-error.js';
 import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from './server-info.js';
 import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
 
@@ -31,6 +33,7 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
   private stopUpdates = (): void => undefined;
   /** Requests being answered, but for the streams of listeners, which would never end by themselves. */
   private busy = 0;
+  private readonly listeners = new Places(MAX_LISTENERS);
 
   constructor(
     private readonly methods: McpMethods,
@@ -51,16 +54,31 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
   async handle({ raw, body }: FastifyRequest, reply: FastifyReply, principal: Principal): Promise<void> {
     const response = reply.hijack().raw;
     const gone = goneSignal(response);
-    const authInfo = { token: '', clientId: principal.actor, scopes: [], extra: { principal } };
-    const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
-    if (!listens) this.busy += 1;
-    try {
-      const handler = await this.handler();
-      const answer = await handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null });
-      await sendWebResponse(answer, response, gone);
-    } finally {
-      if (!listens) this.busy -= 1;
+    const send = (answer: Response) => sendWebResponse(answer, response, { gone, actor: principal.actor });
+    const release = this.begin(body, principal);
+    if (!release) {
+      const { size, share } = this.listeners;
+      const message = `Too many streams of subscriptions/listen are open: ${size} at once, ${share} of one caller. Close some.`;
+      await send(rpcErrorAnswer(idOf(body), INTERNAL_ERROR, message));
+      return;
     }
+    try {
+      const authInfo = { token: '', clientId: principal.actor, scopes: [], extra: { principal } };
+      const handler = await this.handler();
+      await send(await handler.fetch(webRequest(raw, gone), { authInfo, parsedBody: body ?? null }));
+    } finally {
+      release();
+    }
+  }
+
+  /** Returns what to do at the end of the request; undefined where the caller has too many streams already. */
+  private begin(body: unknown, principal: Principal): (() => void) | undefined {
+    const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
+    if (listens) return this.listeners.take(ownerOf(principal));
+    this.busy += 1;
+    return () => {
+      this.busy -= 1;
+    };
   }
 
   /** Answers under way get a moment to finish. */
@@ -129,6 +147,11 @@ function callerOf(context: ServerContext, principal: Principal): Caller {
     },
     native: { era: '2026', context },
   };
+}
+
+function idOf(body: unknown): string | number | null {
+  const id = (body as { id?: unknown } | null)?.id;
+  return typeof id === 'string' || typeof id === 'number' ? id : null;
 }
 
 function principalOfContext({ authInfo }: McpRequestContext): Principal {

@@ -9,6 +9,11 @@ export function sendRpcError(reply: FastifyReply, status: number, code: number, 
   void reply.status(status).type('application/json').send(JSON.stringify(body));
 }
 
+/** The answer to a request that is not given to a library. Of that revision all errors of methods come with 200. */
+export function rpcErrorAnswer(id: string | number | null, code: number, message: string): Response {
+  return Response.json({ jsonrpc: '2.0', id, error: { code, message } });
+}
+
 /** Whether it was made for the protocol, as `rpcError` and the libraries make them. */
 export function isRpcError(error: unknown): boolean {
   return error instanceof Error && typeof (error as { code?: unknown }).code === 'number';

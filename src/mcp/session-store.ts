@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
-import type { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import type { Principal } from '../access/principal.js';
+import type { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
+import { ownerOf, type Principal } from '../access/principal.js';
 import { messageOf } from '../common/errors.js';
 import type { LegacyServerFactory } from './legacy-server.factory.js';
 import { McpMethods } from './mcp-methods.js';
@@ -15,7 +15,7 @@ const REAP_MS = 60_000;
 const DRAIN_MS = 5000;
 
 export interface Session {
-  transport: StreamableHTTPServerTransport;
+  transport: WebStandardStreamableHTTPServerTransport;
   server: Server;
   /** Nobody else may use the session, whoever learns its id. */
   owner: string;
@@ -150,8 +150,4 @@ export class SessionStore implements BeforeApplicationShutdown {
       this.logger.debug(`Closing a session failed: ${messageOf(error)}`);
     });
   }
-}
-
-function ownerOf({ kind, actor }: Principal): string {
-  return `${kind} ${actor}`;
 }

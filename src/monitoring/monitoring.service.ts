@@ -104,7 +104,7 @@ export class MonitoringService {
   async connections(input: ConnectionsQueryDto): Promise<ConnectionsDto> {
     const { state } = this.persistence;
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
-    const page = paginate(only === undefined ? poolsInOrder(state.pools.keys()) : [only], poolKey, input);
+    const page = paginate(only === undefined ? state.sortedPools() : [only], poolKey, input);
     const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.statsOf(page.items)]);
     const shown = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
     for (const row of rows) shown.get(row.proxy)?.push(row);

@@ -6,7 +6,6 @@ import { isPoolName, slotOf } from '../haproxy/runtime-routing.js';
 import { STAT, type StatRow } from '../haproxy/stat.parser.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolsInOrder } from '../persistence/pool-order.js';
 import type { State } from '../persistence/state.js';
 import { byKey, poolKey } from './pool-order.js';
 import { processOf, scopeOf, statOf } from './stat-view.js';
@@ -69,7 +68,8 @@ export class StatsService {
       this.runtime.statsOf(others),
     ]);
     const around = linesOf([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));
-    const pools = poolsInOrder(state.pools.keys());
+    // A copy: it is asked about more than once, and changes may come in between.
+    const pools = [...state.sortedPools()];
     const count = (name: string): number =>
       (scope === undefined || scope === 'backend' ? 1 : 0) +
       (scope === undefined || scope === 'server' ? (state.pool(name)?.servers.size ?? 0) : 0);

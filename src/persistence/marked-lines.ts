@@ -38,11 +38,24 @@ export class MarkedLines {
   }
 }
 
-/** The lines of a file that count. What a power loss left of a last line, cut off or with zeros in it, does not count. */
+/** The lines of a file that count. */
 export function linesThatCount(text: string): string[] {
+  return wholeLines(text).filter(counts);
+}
+
+/** The same lines, each with its number in the file, from 1 on. */
+export function numberedLinesThatCount(text: string): { number: number; line: string }[] {
+  return wholeLines(text).flatMap((line, index) => (counts(line) ? [{ number: index + 1, line }] : []));
+}
+
+/** What a power loss left of a last line, cut off or with zeros in it, is none. */
+function wholeLines(text: string): string[] {
   const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
-  if (lines.at(-2)?.includes('\0')) lines.splice(-2);
-  return lines.filter((line) => line !== '' && !line.startsWith(COUNTS_NOT)).map((line) => line.trimStart());
+  return lines.slice(0, lines.at(-2)?.includes('\0') ? -2 : -1);
+}
+
+function counts(line: string): boolean {
+  return line !== '' && !line.startsWith(COUNTS_NOT);
 }
 
 /** The text to append. No line crosses a page, unless it is longer than one. A last line that nobody ended is ended first. */

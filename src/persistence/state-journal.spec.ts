@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -63,6 +63,40 @@ describe('the journal of a suite that was killed', () => {
     await store.checkpoint(state!);
     await copyFile(journal, settings.files.journal);
     expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+  });
+
+  const asideFiles = async () =>
+    (await readdir(dirname(settings.files.journal))).filter((name) => name.includes('set-aside'));
+
+  it('passes where a later commit was written as a whole and it was not taken away', async () => {
+    const domains = ['a.io', 'b.io', 'c.io', 'd.io'];
+    const pools = { pool_1: { domains, servers: {} } };
+    await writeFile(settings.files.servers, JSON.stringify({ version: 1, revision: 9, pools }));
+    expect(await open()).toEqual({ revision: 9, domains });
+    expect(await asideFiles()).toEqual([]);
+  });
+
+  it.each([3, 4, 42])(
+    'is kept under another name beside a servers.json of revision %i that has not all of it',
+    async (revision) => {
+      const journal = await readFile(settings.files.journal, 'utf8');
+      const pools = { pool_1: { domains: ['a.io', 'c.io'], servers: {} } };
+      await writeFile(settings.files.servers, JSON.stringify({ version: 1, revision, pools }));
+      const store = storeOf(settings);
+      const state = await store.open();
+      expect(state?.sortedDomains()).toEqual(['a.io', 'c.io']);
+      await store.checkpoint(state!);
+      expect(await asideFiles()).toEqual(['servers.json.journal.set-aside-3']);
+      expect(await readFile(`${settings.files.journal}.set-aside-3`, 'utf8')).toBe(journal);
+      await add(store, state!, 'd.io');
+      expect(await open()).toEqual({ revision: revision + 1, domains: ['a.io', 'c.io', 'd.io'] });
+    },
+  );
+
+  it('names lines as an editor counts them', async () => {
+    const text = await readFile(settings.files.journal, 'utf8');
+    await writeFile(settings.files.journal, `${text}\n\n# a remark\n nonsense\n`);
+    await expect(open()).rejects.toThrow(`journal:${text.split('\n').length + 3}: not valid JSON`);
   });
 
   it('stops the start beside another servers.json, and says what to do', async () => {

@@ -1,12 +1,15 @@
-import { statSync, unlinkSync } from 'node:fs';
+import { renameSync, statSync, unlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { messageOf } from '../common/errors.js';
 import { UnexpectedContentError } from './in-place.js';
-import { linesThatCount, MarkedLines } from './marked-lines.js';
+import { MarkedLines, numberedLinesThatCount } from './marked-lines.js';
 import type { Prepared } from './prepared.js';
 import type { FileCheck } from './state-files.js';
 import { Broken, StateFileError } from './state-json.js';
 import {
+  hasAlready,
   type JournalBase,
   readBase,
   readRecord,
@@ -22,6 +25,7 @@ import type { State } from './state.js';
  * which `servers.json` it goes on from; without that one it is worth nothing, and with it nothing is lost.
  */
 export class StateJournal {
+  readonly #logger = new Logger('Persistence');
   readonly #lines: MarkedLines;
   #records = 0;
   #begun = false;
@@ -54,25 +58,43 @@ export class StateJournal {
     if (first === undefined) return;
     this.#begun = true;
     this.#left = this.#facts();
-    const own = this.#at(1, () => readBase(JSON.parse(first)));
-    const records = rest.map((line, index) => this.#at(index + 2, () => readRecord(JSON.parse(line))));
+    const own = this.#at(first.number, () => readBase(JSON.parse(first.line)));
+    const records = rest.map(({ number, line }) => this.#at(number, () => readRecord(JSON.parse(line))));
     const last = records.at(-1)?.to ?? own.revision;
-    // Killed after `servers.json` was written and before this was taken away.
-    if (last <= state.revision) return;
+    if (last <= state.revision) {
+      // One that has it all is what a kill leaves after `servers.json` was written and before this was taken away.
+      if (!hasAlready(state, records)) this.#setAside(own.revision, last, state.revision);
+      return;
+    }
     if (own.sha256 !== base.sha256)
       throw new StateFileError(
         this.path,
-        1,
+        first.number,
         `it has the changes from revision ${own.revision} to ${last}, made to another servers.json than the one that is ` +
           `there (revision ${base.revision}). Put that one back to keep them, or delete this file to go on without them`,
       );
     for (const [index, record] of records.entries())
-      this.#at(index + 2, () => {
+      this.#at(rest[index]?.number ?? first.number, () => {
         if (record.from !== state.revision)
           throw new Broken([], `it continues revision ${record.from}, but here is ${state.revision}`);
         replay(record, state);
       });
     this.#records = records.length;
+  }
+
+  /** A `servers.json` that somebody put there is what counts; what it has not, they may still want to see. */
+  #setAside(from: number, last: number, revision: number): void {
+    const kept = `${this.path}.set-aside-${last}`;
+    try {
+      renameSync(this.path, kept);
+    } catch (error) {
+      throw new StateFileError(this.path, 1, `it could not be kept as ${kept}: ${messageOf(error)}`);
+    }
+    this.#begun = false;
+    this.#logger.warn(
+      `${this.path} has the commits from revision ${from} to ${last}, and not all of them are in the servers.json that is ` +
+        `there (revision ${revision}), so that one was written by somebody else, or a change took them back. It counts; the commits are kept in ${kept}.`,
+    );
   }
 
   /** Nothing of it may be lost for want of a `servers.json`. @throws StateFileError where it has changes */
@@ -134,8 +156,8 @@ export class StateJournal {
     }
   }
 
-  async #read(): Promise<string[]> {
-    return linesThatCount(await readFile(this.path, 'utf8').catch(emptyWhereMissing));
+  async #read(): Promise<{ number: number; line: string }[]> {
+    return numberedLinesThatCount(await readFile(this.path, 'utf8').catch(emptyWhereMissing));
   }
 
   #facts(): string {

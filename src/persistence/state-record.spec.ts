@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PoolServers } from '../common/routing.js';
-import { readRecord, recordOf, renderRecord, replay } from './state-record.js';
+import { hasAlready, readRecord, recordOf, renderRecord, replay, type StateRecord } from './state-record.js';
 import { Draft, State } from './state.js';
 
 const POOLS = 4;
@@ -61,13 +61,17 @@ describe('records of the journal', () => {
     fc.assert(
       fc.property(fc.array(fc.array(action, { maxLength: 6 }), { maxLength: 8 }), (changes) => {
         const [live, replayed] = [new State(1), new State(1)];
+        const records: StateRecord[] = [];
         for (const [index, actions] of changes.entries()) {
           const draft = new Draft(live);
           for (const one of actions) act(draft, one);
           const line = renderRecord(recordOf(draft, live, index + 2));
           live.fold(draft, index + 2);
-          replay(readRecord(JSON.parse(line)), replayed);
+          const record = readRecord(JSON.parse(line));
+          records.push(record);
+          replay(record, replayed);
           expect(contentOf(replayed)).toEqual(contentOf(live));
+          expect(hasAlready(replayed, records)).toBe(true);
         }
       }),
       { numRuns: 2000 },

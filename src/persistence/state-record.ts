@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { canonicalDomain, DOMAIN_RULE } from '../common/domain-name.js';
 import type { PoolServers } from '../common/routing.js';
 import { Broken, integer, keys, object, readServers } from './state-json.js';
@@ -104,6 +105,17 @@ export function replay(record: StateRecord, state: State): void {
     draft.pools.set(name, pool.domains.length === 0 ? undefined : pool);
   }
   state.fold(draft, record.to);
+}
+
+/** Whether a state has what records changed, as the last of them left it. */
+export function hasAlready(state: State, records: readonly StateRecord[]): boolean {
+  const domains = new Map(records.flatMap((record) => record.domains));
+  const servers = new Map(records.flatMap((record) => record.servers));
+  return (
+    [...domains].every(([domain, pool]) => (state.poolOf(domain) ?? null) === pool) &&
+    // A pool that is not there was given back: its domains say so.
+    [...servers].every(([name, own]) => isDeepStrictEqual(state.pool(name)?.servers ?? own, own))
+  );
 }
 
 function pairs(value: unknown, key: string): [string, unknown][] {

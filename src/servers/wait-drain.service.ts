@@ -1,24 +1,34 @@
 import { Injectable } from '@nestjs/common';
 import { callContext } from '../common/call-context.js';
+import { AppError } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
+import { Places } from '../common/places.js';
 import { Shutdown } from '../common/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { GatheredLooks } from './gathered-looks.js';
 import { requireServer, serversOf } from './server-rules.js';
 import { WaitDrainDto, WaitDrainResultDto } from './servers.dto.js';
 
 /** Short at first, because most servers are idle within a moment; then a look a quarter of a second is enough. */
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 250;
+/** Who waits holds a connection, and asks HAProxy, for up to an hour. */
+const MAX_WAITING = 256;
 
 /** Waits until servers have no connections left. */
 @Injectable()
 export class WaitDrainService {
+  readonly #places = new Places(MAX_WAITING);
+  readonly #looks: GatheredLooks;
+
   constructor(
     private readonly persistence: PersistenceService,
-    private readonly runtime: HaproxyRuntimeService,
     private readonly shutdown: Shutdown,
-  ) {}
+    runtime: HaproxyRuntimeService,
+  ) {
+    this.#looks = new GatheredLooks((pools) => runtime.serverStatuses(pools));
+  }
 
   @McpTool({
     name: 'haproxy_wait_drain',
@@ -33,6 +43,21 @@ export class WaitDrainService {
     errors: ['domain_not_found', 'server_not_found', 'haproxy_unavailable'],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
+    const giveBack = this.#places.take(callContext().actor);
+    if (!giveBack)
+      throw new AppError(
+        'haproxy_unavailable',
+        `Too many wait for servers already (${MAX_WAITING} at once, ${this.#places.share} of one caller). Try again when ` +
+          'some are done; haproxy_list_servers shows the connections at once.',
+      );
+    try {
+      return await this.#wait(input);
+    } finally {
+      giveBack();
+    }
+  }
+
+  async #wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
     const { signal: caller, progress } = callContext();
     // A suite that stops does not wait out an hour on behalf of a caller.
     const signal = AbortSignal.any([caller, this.shutdown.signal]);
@@ -54,7 +79,7 @@ export class WaitDrainService {
     const wanted = slot === 0 ? serversOf(state, domain) : [requireServer(state, domain, slot)];
     const pool = wanted[0]?.pool;
     if (pool === undefined) return [];
-    const seen = await this.runtime.serverStatuses([pool]);
+    const seen = await this.#looks.at(pool);
     return wanted.map((placed) => ({
       slot: placed.slot,
       state: placed.server.state,

@@ -70,6 +70,38 @@ describe('with acme.sh at work', { timeout: 120_000 }, () => {
     }
   });
 
+  it('a first issue that its last caller leaves ends acme.sh, and leaves nothing', async () => {
+    const token = await lab.token();
+    const before = await filesBelow(lab.path('certs'));
+    const gone = new AbortController();
+    const { work } = await acme.hold(() =>
+      fetch(`${lab.url}/api/v1/certificates?wait=true`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ domain: 'left.example.org' }),
+        signal: gone.signal,
+      }),
+    );
+    const group = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));
+    gone.abort();
+    await expect(work).rejects.toThrow('abort');
+    await until(async () => !(await groupRuns(group)), { what: 'acme.sh being ended' });
+    await until(async () => !(await lab.exists('acme/running.pid')), { what: 'what it left being put away' });
+    expect((await lab.api('GET', '/certificates/left.example.org')).body).toMatchObject({
+      code: 'certificate_not_found',
+    });
+    expect(await filesBelow(lab.path('certs'))).toEqual(before);
+    for (const name of await readdir(lab.path('acme/certs'))) expect(name).not.toContain('left.example.org');
+    expect(await readdir(lab.path('acme/backup'))).toEqual([]);
+    expect(await lab.servedSerial('left.example.org')).toBeUndefined();
+    const audit = await readFile(lab.path('data/audit.jsonl'), 'utf8');
+    expect(audit).toContain('left.example.org');
+    // Nothing is in the way of the next try.
+    acme.release();
+    expect((await acme.issue({ domain: 'left.example.org' })).body).toMatchObject({ loaded: true });
+    expect((await lab.api('DELETE', '/certificates/left.example.org')).status).toBe(200);
+  });
+
   it('a HAProxy that goes away before it gets the certificate costs only the new one', async () => {
     const issued = await acme.issue({ domain: 'example.com' });
     expect(issued.body).toMatchObject({ loaded: true });

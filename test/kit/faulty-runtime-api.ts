@@ -1,10 +1,15 @@
 import { connect, createServer, type Socket } from 'node:net';
+import { Transform } from 'node:stream';
 
 /** What stands between the suite and HAProxy does with a connection. */
 export type RuntimeFault = 'none' | 'hang' | 'half' | 'garbage' | 'close';
 
 export interface FaultyRuntimeApi {
   fault: RuntimeFault;
+  /** HAProxy does not get commands with these words, nor what follows them, and the suite waits. */
+  hangAt: string | undefined;
+  /** Whether somebody waits so. */
+  readonly hangs: boolean;
   close(): Promise<void>;
 }
 
@@ -19,8 +24,13 @@ export function startFaultyRuntimeApi(path: string, haproxySocket: string): Prom
     socket.on('error', () => socket.destroy());
     return socket.on('close', () => sockets.delete(socket));
   };
+  let hanging = false;
   const api: FaultyRuntimeApi = {
     fault: 'none',
+    hangAt: undefined,
+    get hangs() {
+      return hanging;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -33,7 +43,16 @@ export function startFaultyRuntimeApi(path: string, haproxySocket: string): Prom
     else if (api.fault === 'close') client.destroy();
     else if (api.fault === 'garbage') client.end(Buffer.from([0, 255, 10, 62, 32, 7, 10, 91]));
     else if (api.fault === 'half') breakOff(client, hold(connect(haproxySocket)));
-    else client.pipe(hold(connect(haproxySocket))).pipe(client);
+    else {
+      const haproxy = hold(connect(haproxySocket));
+      const untilHung = new Transform({
+        transform: (chunk: Buffer, _, done) => {
+          hanging = api.hangAt !== undefined && chunk.includes(api.hangAt);
+          if (!hanging) done(null, chunk);
+        },
+      });
+      client.pipe(untilHung).pipe(haproxy).pipe(client);
+    }
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);

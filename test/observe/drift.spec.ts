@@ -20,8 +20,8 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
   let haproxy: RunningHaproxy;
   let suite: Observed;
 
-  const start = async (mode: string, logger: LoggerService | false = false) => {
-    suite = await observe(haproxy, { RECONCILE: mode }, logger);
+  const start = async (mode: string, logger: LoggerService | false = false, env = {}) => {
+    suite = await observe(haproxy, { RECONCILE: mode, ...env }, logger);
     await suite.untilReady();
     await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9001 });
     await suite.api('POST', '/domains/a.example/servers', { ip: '127.0.0.1', http_port: 9002 });
@@ -159,6 +159,24 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     await suite.tool('haproxy_restore_state');
     expect(await map()).not.toContain('hand.example');
     expect(await readFile(confFile(haproxy, 'servers.json'), 'utf8')).toBe('{ "version": 1, ');
+  });
+
+  it('looks at the journal too while there is one, and says where somebody has edited it', async () => {
+    await start('report', false, { STATE_JOURNAL_FROM_KB: '0' });
+    let weight = 0;
+    // A second after the last change everything is in servers.json, and the journal is gone.
+    const statusAfterAChange = async (meanwhile: () => Promise<void>) => {
+      weight = (weight + 1) % 256;
+      await suite.api('PUT', '/domains/a.example/servers/1/weight', { weight });
+      await meanwhile();
+      const { config_files } = await health();
+      return config_files.files.find(({ file }) => file.endsWith('servers.json.journal'))?.status;
+    };
+    await until(async () => (await statusAfterAChange(async () => undefined)) === 'ok');
+    await until(
+      async () =>
+        (await statusAfterAChange(() => appendFile(suite.settings.files.journal, 'by hand\n'))) === 'differs',
+    );
   });
 
   it('takes weights, states and addresses over when asked to, and writes the dump', async () => {

@@ -1,0 +1,77 @@
+import { appendFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { runtimeCommand } from '../src/haproxy/command.js';
+import { RuntimeTransport } from '../src/haproxy/runtime-transport.js';
+import { type Backend, startBackend } from './kit/backend.js';
+import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const READER = 'reader-token-0123456789';
+/** Half of the places, which is what one caller can have. */
+const SHARE = 128;
+const SECONDS = 2;
+
+let home: Home;
+let suite: Suite;
+let backend: Backend;
+let held: Promise<unknown>;
+
+beforeAll(async () => {
+  backend = await startBackend('one');
+  home = await makeHome(oldestHaproxy());
+  suite = await Suite.start(home);
+  await suite.stop();
+  await appendFile(home.file('mcp-token.env'), `MCP_READONLY_TOKEN=${READER}\n`);
+  suite = await Suite.start(home);
+  await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: backend.port });
+  held = get(home.httpPort, 'a.example', '/held');
+  await until(() => backend.count === 1);
+});
+
+afterAll(async () => {
+  backend.release('/held');
+  await held;
+  await suite.stop();
+  await backend.close();
+  await home.remove();
+});
+
+async function wait(token: string): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(`${suite.url}/api/v1/domains/a.example/servers/1/wait-drain`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ timeout: SECONDS }),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+/** Connections that HAProxy has had, those of the Runtime API among them. */
+async function connectionsSoFar(): Promise<number> {
+  const [reply] = await new RuntimeTransport({ path: home.env['HAPROXY_SOCKET']! }).run([
+    runtimeCommand`show info`,
+  ]);
+  return Number(/^CumConns: (\d+)/m.exec(reply?.text ?? '')?.[1]);
+}
+
+it('looks once for all who wait, and has only so many wait, of one caller only half', async () => {
+  const admin = await suite.token();
+  const before = await connectionsSoFar();
+  const all = await Promise.all([
+    ...Array.from({ length: SHARE + 20 }, () => wait(admin)),
+    ...Array.from({ length: 20 }, () => wait(READER)),
+  ]);
+  const looks = (await connectionsSoFar()) - before;
+  const statuses = all.map(({ status }) => status);
+  expect(statuses.slice(0, -20).filter((status) => status === 503)).toHaveLength(20);
+  expect(new Set(statuses.slice(-20))).toEqual(new Set([200]));
+  expect(all.find(({ status }) => status === 503)?.body).toMatchObject({
+    code: 'haproxy_unavailable',
+    detail: expect.stringContaining('Too many wait for servers') as string,
+  });
+  // Each by itself, they would make about ten a waiter. The suite's own looks and a slow machine are in the margin.
+  expect(looks).toBeLessThan(SECONDS * 100);
+  // Their places are free again.
+  expect((await wait(admin)).status).toBe(200);
+}, 60_000);
