@@ -17,16 +17,6 @@ export function webRequest({ method, url, headers }: IncomingMessage, signal: Ab
   });
 }
 
-/** Aborted when the client has gone before it had its answer. */
-export function goneSignal(response: ServerResponse): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished) gone.abort();
-  });
-  if (response.destroyed) gone.abort();
-  return gone.signal;
-}
-
 /** Writes a Fetch API response, as fast as the client reads it. */
 export async function sendWebResponse(
   answer: Response,
