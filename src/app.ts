@@ -3,16 +3,16 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { CallContextInterceptor } from './access/call-context.interceptor.js';
+import { installCallContext } from './access/call-context.hook.js';
 import { DoorService } from './access/door.service.js';
 import { installDoor } from './access/install-door.js';
 import { setSecurityHeaders } from './access/security-headers.js';
 import { AppModule } from './app.module.js';
 import { AuditedOperations } from './audit/audited-operations.js';
 import { ChangeRecorder } from './audit/change-recorder.js';
-import { givenTo, RefusalsInterceptor } from './audit/refusals.interceptor.js';
+import { givenTo, recordRefusal } from './audit/refusals.js';
 import { answerBrokenHttp } from './common/broken-http.js';
-import { DryRunInterceptor } from './common/dry-run.interceptor.js';
+import { installDryRun } from './common/dry-run.hook.js';
 import { readJsonBodies } from './common/json-body.js';
 import { InputPipe } from './common/input.pipe.js';
 import { SuiteLogger } from './common/logger.js';
@@ -51,7 +51,7 @@ export async function createApp(
   settings: Settings,
   options: AppOptions = {},
 ): Promise<NestFastifyApplication> {
-  const filter = new EdgeFilter();
+  const brokenRequests = new EdgeFilter();
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
@@ -67,7 +67,7 @@ export async function createApp(
     // A path that cannot be decoded is no route and reaches no hook, so there is no door to ask.
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       setSecurityHeaders(reply.raw, '');
-      filter.answer(error, request, reply);
+      brokenRequests.answer(error, request, reply);
     },
   });
   const app = await NestFactory.create<NestFastifyApplication>(
@@ -83,13 +83,11 @@ export async function createApp(
     recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
   );
   closeWhenStopping(fastify, app.get(Shutdown));
-  app.useGlobalFilters(filter);
+  // Hooks and no interceptors: with any of those, Nest makes a dozen promises and Observables of each request.
+  installCallContext(fastify);
+  installDryRun(fastify);
+  app.useGlobalFilters(new EdgeFilter((error, request) => recordRefusal(recorder, error, request)));
   app.useGlobalPipes(new InputPipe());
-  app.useGlobalInterceptors(
-    new CallContextInterceptor(),
-    new RefusalsInterceptor(recorder),
-    new DryRunInterceptor(),
-  );
   app.get(AuditedOperations).install();
   app.get(McpMethods).load(app);
   SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION), {
@@ -138,7 +136,8 @@ function loggerFor(settings: Settings): LoggerService {
 
 /** A connection that is kept open after its last answer would hold up the stop until it times out. */
 function closeWhenStopping(fastify: FastifyInstance, shutdown: Shutdown): void {
-  fastify.addHook('onSend', async (_request, reply) => {
-    if (shutdown.signal.aborted) reply.header('connection', 'close');
+  fastify.addHook('onSend', (_request, reply, payload, done) => {
+    if (shutdown.signal.aborted) void reply.header('connection', 'close');
+    done(null, payload);
   });
 }

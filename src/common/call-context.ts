@@ -5,8 +5,8 @@ export interface CallContext {
   /** Token name, or network and address; never a secret. */
   actor: string;
   via: 'rest' | 'mcp' | 'internal';
-  /** Aborted when the caller cancelled or went away. */
-  signal: AbortSignal;
+  /** Aborted when the caller cancelled or went away. Made when it is first asked for: most calls have no use for it. */
+  signal: () => AbortSignal;
   /** Tells the caller how far a long call is. `progress` grows; `total` where it is known. */
   progress: (progress: number, total: number | undefined, message: string) => void;
   /** A line for a caller who wants to follow the work; lost on callers who cannot be told. Never a secret. */
@@ -27,10 +27,12 @@ export interface RecordedChange {
 
 const storage = new AsyncLocalStorage<CallContext>();
 
+const never = new AbortController().signal;
+
 const INTERNAL: CallContext = {
   actor: 'suite',
   via: 'internal',
-  signal: new AbortController().signal,
+  signal: () => never,
   progress: () => undefined,
   log: () => undefined,
 };

@@ -1,6 +1,7 @@
 import type { Type as Class } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
-import { getMetadataStorage, ValidateBy, ValidateIf } from 'class-validator';
+import { ValidateBy, ValidateIf } from 'class-validator';
+import { rulesOf } from './validation-rules.js';
 
 /**
  * DTO fields. One call declares what a field is for Swagger (and so for the MCP schemas) and what is accepted at the
@@ -36,11 +37,16 @@ interface FieldContext {
   secret: boolean;
 }
 
+const fieldsByClass = new WeakMap<Class, ReadonlyMap<string, FieldContext>>();
+
 /** The fields of a DTO class, inherited ones included, and whether each is secret. */
-export function declaredFields(type: Class): Map<string, FieldContext> {
+export function declaredFields(type: Class): ReadonlyMap<string, FieldContext> {
+  const known = fieldsByClass.get(type);
+  if (known) return known;
   const fields = new Map<string, FieldContext>();
-  for (const rule of getMetadataStorage().getTargetValidationMetadatas(type, '', false, false))
+  for (const rule of rulesOf(type))
     if (rule.name === 'field') fields.set(rule.propertyName, rule.context as FieldContext);
+  fieldsByClass.set(type, fields);
   return fields;
 }
 

@@ -1,6 +1,6 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from '@nestjs/common';
 import { plainToInstance } from 'class-transformer';
-import { validate, type ValidationError } from 'class-validator';
+import { validateSync, type ValidationError } from 'class-validator';
 import { AppError, type FieldError } from './errors.js';
 import { declaredFields, TEXT, type TOOL } from './field.js';
 import { findUnsafe, joinPath } from './input-shape.js';
@@ -32,7 +32,7 @@ export class InputPipe implements PipeTransform {
     const unsafe = findUnsafe(given);
     if (unsafe) throw invalid([{ field: unsafe.path, message: unsafe.message }]);
     const instance = plainToInstance(type, given, { groups: [source] });
-    const errors = await validate(instance, {
+    const errors = validateSync(instance, {
       whitelist: true,
       forbidNonWhitelisted: true,
       forbidUnknownValues: false,

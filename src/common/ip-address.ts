@@ -3,7 +3,13 @@ import { BlockList, isIPv4, isIPv6, SocketAddress } from 'node:net';
 export const IP_RULE = 'a unicast IPv4 or IPv6 address (no host name, no zone, not 0.0.0.0 or ::)';
 
 /** Addresses no server can have: HAProxy reads 0.0.0.0 and :: as "where the client connected to". */
-const NOT_UNICAST = networks(['0.0.0.0/8', '224.0.0.0/4', '255.255.255.255/32', '::/128', 'ff00::/8']);
+const NOT_UNICAST = networks(['::/128', 'ff00::/8']);
+
+/** Not in 0.0.0.0/8, 224.0.0.0/4 or 255.255.255.255/32. A BlockList would make an object of each address it is asked about. */
+function isUnicast(ipv4: string): boolean {
+  const first = Number.parseInt(ipv4, 10);
+  return first !== 0 && (first < 224 || first > 239) && ipv4 !== '255.255.255.255';
+}
 
 /**
  * The canonical form (RFC 5952 for IPv6; IPv4-mapped IPv6 becomes IPv4, so that it cannot slip past a rule for
@@ -11,7 +17,7 @@ const NOT_UNICAST = networks(['0.0.0.0/8', '224.0.0.0/4', '255.255.255.255/32', 
  */
 export function canonicalIp(input: string): string | undefined {
   if (input.length > 45) return undefined;
-  if (isIPv4(input)) return NOT_UNICAST.check(input, 'ipv4') ? undefined : input;
+  if (isIPv4(input)) return isUnicast(input) ? input : undefined;
   if (!isIPv6(input) || input.includes('%')) return undefined;
   const address = new SocketAddress({ address: input, family: 'ipv6' }).address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)?.[1];

@@ -6,14 +6,23 @@ import { AppError, type ErrorCode, messageOf } from './errors.js';
 
 export const PROBLEM_JSON = 'application/problem+json';
 
+/** Writes down what was thrown before it is answered; what that fails with is answered instead. */
+type RecordError = (exception: unknown, request: FastifyRequest) => Promise<void> | undefined;
+
 /** Turns everything thrown at the edge into problem details (RFC 9457). What is not ours never shows its words. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   protected readonly logger = new Logger('http');
 
-  catch(exception: unknown, host: ArgumentsHost): void {
+  constructor(private readonly record: RecordError = () => undefined) {}
+
+  catch(exception: unknown, host: ArgumentsHost): void | Promise<void> {
     const http = host.switchToHttp();
-    this.answer(exception, http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>());
+    const request = http.getRequest<FastifyRequest>();
+    const answer = (error: unknown) => this.answer(error, request, http.getResponse<FastifyReply>());
+    const recording = this.record(exception, request);
+    if (!recording) return answer(exception);
+    return recording.then(() => answer(exception), answer);
   }
 
   /** Also for errors that Fastify meets outside Nest, such as a path that cannot be decoded. */

@@ -21,7 +21,8 @@ export type Native =
   | { era: '2026'; context: ServerContext };
 
 /** Who asks, and how to reach them while the answer is being made. */
-export interface Caller extends Pick<CallContext, 'signal' | 'progress' | 'log'> {
+export interface Caller extends Pick<CallContext, 'progress' | 'log'> {
+  signal: AbortSignal;
   principal: Principal;
   native: Native;
 }

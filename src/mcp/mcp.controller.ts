@@ -4,10 +4,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ChecksAccessItself } from '../access/access-rule.js';
 import { type Principal, principalOf } from '../access/principal.js';
 import { AppError } from '../common/errors.js';
+import { goneSignal } from '../common/gone-signal.js';
 import { ModernEndpoint } from './modern-endpoint.service.js';
 import { sendRpcError } from './rpc-error.js';
 import { type Session, SessionStore } from './session-store.js';
-import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
+import { sendWebResponse, webRequest } from './web-exchange.js';
 
 const METHODS = new Set(['GET', 'POST', 'DELETE']);
 

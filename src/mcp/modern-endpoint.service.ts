@@ -9,6 +9,7 @@ import type {
 } from '@modelcontextprotocol/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ownerOf, type Principal } from '../access/principal.js';
+import { goneSignal } from '../common/gone-signal.js';
 import { Places } from '../common/places.js';
 import type { Caller } from './catalogue.js';
 import { McpMethods } from './mcp-methods.js';
@@ -16,7 +17,7 @@ import { progressSender } from './progress.js';
 import { ResourceUpdates } from './resource-updates.js';
 import { INTERNAL_ERROR, rpcErrorAnswer } from './rpc-error.js';
 import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from './server-info.js';
-import { goneSignal, sendWebResponse, webRequest } from './web-exchange.js';
+import { sendWebResponse, webRequest } from './web-exchange.js';
 
 /** Streams of `subscriptions/listen` at the same time. */
 const MAX_LISTENERS = 256;

@@ -20,6 +20,6 @@ export async function runDeclared(
   if (!input) pipe.readNothing(given);
   const read = input && (await pipe.read(input as Type<object>, given, source));
   const { signal, progress, log, principal } = caller;
-  const context: CallContext = { actor: principal.actor, via: 'mcp', signal, progress, log };
+  const context: CallContext = { actor: principal.actor, via: 'mcp', signal: () => signal, progress, log };
   return runWithCallContext(context, () => call(...(read ? [read] : [])));
 }

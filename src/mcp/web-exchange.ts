@@ -22,16 +22,6 @@ export function webRequest({ method, url, headers }: IncomingMessage, signal: Ab
   });
 }
 
-/** Aborted when the client has gone before it had its answer. */
-export function goneSignal(response: ServerResponse): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished) gone.abort();
-  });
-  if (response.destroyed) gone.abort();
-  return gone.signal;
-}
-
 /**
  * Writes a Fetch API response. What the libraries have to tell waits nowhere but here, where it can be seen how much it
  * is: a stream whose client does not read is ended, and the client has to open another one.

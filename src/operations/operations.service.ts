@@ -54,7 +54,8 @@ export class RunningOperation<T extends object> {
 
   /** The result, for the caller of now, who is told the progress; the last caller to leave ends the work. */
   async wait(): Promise<T> {
-    const { signal, progress } = callContext();
+    const { signal: signalOf, progress } = callContext();
+    const signal = signalOf();
     const listener = (step: number, message: string) => progress(step, undefined, message);
     const leave = () => {
       this.#listeners.delete(listener);
@@ -174,7 +175,7 @@ export class OperationsService {
     this.#running.set(key, running);
     const { actor, via } = callContext();
     const quiet = { progress: () => undefined, log: () => undefined };
-    const context = { actor, via, signal: running.signal, ...quiet };
+    const context = { actor, via, signal: () => running.signal, ...quiet };
     running
       .begin((tools) =>
         runWithCallContext(context, () =>

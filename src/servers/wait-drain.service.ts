@@ -58,9 +58,9 @@ export class WaitDrainService {
   }
 
   async #wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
-    const { signal: caller, progress } = callContext();
+    const { signal: callerGone, progress } = callContext();
     // A suite that stops does not wait out an hour on behalf of a caller.
-    const signal = AbortSignal.any([caller, this.shutdown.signal]);
+    const signal = AbortSignal.any([callerGone(), this.shutdown.signal]);
     const started = performance.now();
     const elapsed = () => Math.round(performance.now() - started);
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {

@@ -132,7 +132,7 @@ export class ThingsService {
     if (input.all) {
       progress(0, undefined, 'waiting');
       this.cancelled = new Promise((resolve) => {
-        signal.addEventListener('abort', () => {
+        signal().addEventListener('abort', () => {
           resolve();
         });
       });

@@ -1,10 +1,8 @@
 import { Readable } from 'node:stream';
-import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
-import type { Observable } from 'rxjs';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from './errors.js';
 import { declaredFields, fromText } from './field.js';
-import { operationOf } from './operation.js';
+import { routeFactsOf } from './route-facts.js';
 
 type Bag = Record<string, unknown> | null | undefined;
 
@@ -12,17 +10,20 @@ type Bag = Record<string, unknown> | null | undefined;
  * Over REST, `dry_run` may stand in the query or in the body of any request that changes something: whoever asks for
  * a dry run where it is not looked for would otherwise get the real thing.
  */
-@Injectable()
-export class DryRunInterceptor implements NestInterceptor {
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const operation = operationOf(context.getHandler());
-    if (operation && !operation.readOnly) {
-      const request = context.switchToHttp().getRequest<FastifyRequest>();
-      const knows = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
-      place(request, knows);
+export function installDryRun(fastify: FastifyInstance): void {
+  fastify.addHook('preHandler', (request, _reply, done) => {
+    const { operation } = routeFactsOf(request);
+    try {
+      if (operation && !operation.readOnly) {
+        const knows = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
+        place(request, knows);
+      }
+    } catch (error) {
+      done(error as AppError);
+      return;
     }
-    return next.handle();
-  }
+    done();
+  });
 }
 
 /** @throws AppError validation_failed where the operation knows no dry run */

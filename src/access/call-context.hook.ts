@@ -1,0 +1,26 @@
+import type { FastifyInstance } from 'fastify';
+import { type CallContext, runWithCallContext } from '../common/call-context.js';
+import { goneSignal } from '../common/gone-signal.js';
+import { principalOf } from './principal.js';
+
+const UNHEARD = () => undefined;
+
+/** Tells services who calls over REST, and when the caller has gone. */
+export function installCallContext(fastify: FastifyInstance): void {
+  fastify.addHook('preHandler', (request, reply, done) => {
+    const principal = principalOf(request.raw);
+    if (!principal) {
+      done();
+      return;
+    }
+    let signal: AbortSignal | undefined;
+    const call: CallContext = {
+      actor: principal.actor,
+      via: 'rest',
+      signal: () => (signal ??= goneSignal(reply.raw)),
+      progress: UNHEARD,
+      log: UNHEARD,
+    };
+    runWithCallContext(call, done);
+  });
+}
