@@ -2,7 +2,6 @@ import { Injectable } from '@nestjs/common';
 import { McpResource } from '../common/resource.js';
 import type { ServerSpec } from '../common/routing.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolsInOrder } from '../persistence/pool-order.js';
 import type { Pool } from '../persistence/state.js';
 
 /** Pools in one answer, and domains and servers of one pool: a model reads all of it. */
@@ -46,7 +45,7 @@ export class RoutingOverviewService {
   })
   async overview(): Promise<RoutingOverview> {
     const { state } = this.persistence;
-    const names = poolsInOrder(state.pools.keys());
+    const names = state.sortedPools();
     const shown = names.slice(0, POOLS_SHOWN).flatMap((name) => {
       const pool = state.pool(name);
       return pool ? [describePool(name, pool)] : [];

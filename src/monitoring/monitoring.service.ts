@@ -43,7 +43,8 @@ export class MonitoringService {
   })
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
-    const names = poolsInOrder([...state.pools.keys(), ...(await this.runtime.pools())]);
+    const free = [...(await this.runtime.pools())].filter((name) => state.pool(name) === undefined);
+    const names = free.length === 0 ? state.sortedPools() : poolsInOrder([...state.pools.keys(), ...free]);
     const wanted =
       input.in_use === undefined
         ? names
@@ -104,7 +105,7 @@ export class MonitoringService {
   async connections(input: ConnectionsQueryDto): Promise<ConnectionsDto> {
     const { state } = this.persistence;
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
-    const page = paginate(only === undefined ? poolsInOrder(state.pools.keys()) : [only], poolKey, input);
+    const page = paginate(only === undefined ? state.sortedPools() : [only], poolKey, input);
     const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.statsOf(page.items)]);
     const shown = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
     for (const row of rows) shown.get(row.proxy)?.push(row);
