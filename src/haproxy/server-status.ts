@@ -10,7 +10,7 @@ export interface ServerStatusRow {
   /** Sessions it has now. */
   connections: number;
   /** What the last check found, for people: `Layer4 connection problem: Connection refused`. Empty before the first. */
-  lastCheck: string;
+  readonly lastCheck: string;
 }
 
 /**
@@ -47,7 +47,9 @@ export function statusRows(rows: readonly StatRow[], only?: ServerStatus): Serve
       slot,
       status,
       connections: row.number('scur'),
-      lastCheck: [row.text('check_desc'), row.text('last_chk')].filter((words) => words !== '').join(': '),
+      get lastCheck() {
+        return [row.text('check_desc'), row.text('last_chk')].filter((words) => words !== '').join(': ');
+      },
     });
   }
   return found;

@@ -3,8 +3,8 @@ import { DomainRefDto } from '../common/domain-ref.dto.js';
 import { messageOf } from '../common/errors.js';
 import { McpTool } from '../common/operation.js';
 import { McpResource } from '../common/resource.js';
-import { firstAfter, keyOfCursor, paginate } from '../common/page.js';
-import { serverName } from '../common/routing.js';
+import { firstAfter, keyOfCursor, type Page, paginate } from '../common/page.js';
+import { serverName, type ServerSpec } from '../common/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus, ServerStatusRow } from '../haproxy/server-status.js';
 import { requirePool } from '../persistence/lookup.js';
@@ -52,9 +52,9 @@ export class ServerHealthService {
     changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
-    const { name, pool } = requirePool(this.persistence.state, domain);
+    const { name } = requirePool(this.persistence.state, domain);
     const { seen, failure } = await this.#look([name]);
-    const servers = describe(name, pool, seen);
+    const servers = this.#found([name], seen).map((found) => describe(found));
     const { status, healthy_count, detail } = domainStatus(servers);
     return {
       status,
@@ -85,10 +85,10 @@ export class ServerHealthService {
     if (one || input.status !== undefined) {
       const wanted = input.status === 'unknown' ? undefined : input.status;
       const { seen } = await this.#look(one && [one.name], wanted);
-      const found = this.#describe(one ? [one.name] : state.sortedPools(), seen).filter(
-        ({ status }) => input.status === undefined || status === input.status,
+      const found = this.#found(one ? [one.name] : state.sortedPools(), seen).filter(
+        ({ live }) => input.status === undefined || (live?.status ?? 'unknown') === input.status,
       );
-      return paginate(found, sortKey, input);
+      return described(paginate(found, sortKey, input));
     }
     return this.#page(input);
   }
@@ -98,7 +98,8 @@ export class ServerHealthService {
     const { state } = this.persistence;
     const pools = state.sortedPools();
     const count = (name: string): number => state.pool(name)?.servers.size ?? 0;
-    const total = pools.reduce((sum, name) => sum + count(name), 0);
+    let total = 0;
+    for (const { servers } of state.pools.values()) total += servers.size;
     const cursor = keyOfCursor(input)?.slice(0, poolOrderKey('').length);
     let next = cursor === undefined ? 0 : firstAfter(pools, poolOrderKey, cursor);
     if (next > 0 && poolOrderKey(pools[next - 1] ?? '') === cursor) next -= 1;
@@ -111,19 +112,15 @@ export class ServerHealthService {
       if (shown.length > 1) room -= count(name);
     }
     const { seen } = await this.#look(shown);
-    return { ...paginate(this.#describe(shown, seen), sortKey, input), total };
+    return { ...described(paginate(this.#found(shown, seen), sortKey, input)), total };
   }
 
-  #describe(pools: readonly string[], seen: readonly ServerStatusRow[]): ServerHealthDto[] {
-    const byPool = new Map<string, ServerStatusRow[]>();
-    for (const row of seen) {
-      const rows = byPool.get(row.pool);
-      if (rows) rows.push(row);
-      else byPool.set(row.pool, [row]);
-    }
+  /** The servers of these pools, in order. */
+  #found(pools: readonly string[], seen: readonly ServerStatusRow[]): FoundServer[] {
+    const rows = new Map(seen.map((row) => [serverName(row.pool, row.slot), row]));
     return pools.flatMap((name) => {
       const pool = this.persistence.state.pool(name);
-      return pool ? describe(name, pool, byPool.get(name) ?? []) : [];
+      return pool ? serversOf(name, pool, rows) : [];
     });
   }
 
@@ -139,29 +136,42 @@ export class ServerHealthService {
   }
 }
 
-function describe(name: string, pool: Pool, seen: readonly ServerStatusRow[]): ServerHealthDto[] {
-  const domains = pool.domains.slice(0, DOMAINS_SHOWN);
-  const bySlot = new Map(seen.map((row) => [row.slot, row]));
-  return [...pool.servers]
-    .toSorted(([a], [b]) => a - b)
-    .map(([slot, server]) => {
-      const live = bySlot.get(slot);
-      return {
-        slot,
-        name: serverName(name, slot),
-        ip: server.ip,
-        http_port: server.http_port,
-        weight: server.weight,
-        state: server.state,
-        status: live?.status ?? 'unknown',
-        connections: live?.connections ?? 0,
-        pool: name,
-        domains,
-        last_check: live?.lastCheck ?? '',
-      };
-    });
+/** A server and what HAProxy sees of it. */
+interface FoundServer {
+  name: string;
+  pool: Pool;
+  slot: number;
+  server: ServerSpec;
+  live: ServerStatusRow | undefined;
 }
 
-function sortKey({ pool, slot }: ServerHealthDto): string {
-  return `${poolOrderKey(pool)}_${String(slot).padStart(4, '0')}`;
+function serversOf(name: string, pool: Pool, rows: ReadonlyMap<string, ServerStatusRow>): FoundServer[] {
+  return [...pool.servers]
+    .toSorted(([a], [b]) => a - b)
+    .map(([slot, server]) => ({ name, pool, slot, server, live: rows.get(serverName(name, slot)) }));
+}
+
+/** Only what is shown is described: a page of 10,000 servers. */
+function described({ items, ...page }: Page<FoundServer>): ServerHealthListDto {
+  return { items: items.map((found) => describe(found)), ...page };
+}
+
+function describe({ name, pool, slot, server, live }: FoundServer): ServerHealthDto {
+  return {
+    slot,
+    name: serverName(name, slot),
+    ip: server.ip,
+    http_port: server.http_port,
+    weight: server.weight,
+    state: server.state,
+    status: live?.status ?? 'unknown',
+    connections: live?.connections ?? 0,
+    pool: name,
+    domains: pool.domains.slice(0, DOMAINS_SHOWN),
+    last_check: live?.lastCheck ?? '',
+  };
+}
+
+function sortKey({ name, slot }: FoundServer): string {
+  return `${poolOrderKey(name)}_${String(slot).padStart(4, '0')}`;
 }

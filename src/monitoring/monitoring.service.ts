@@ -43,7 +43,8 @@ export class MonitoringService {
   })
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
-    const names = poolsInOrder([...state.pools.keys(), ...(await this.runtime.pools())]);
+    const free = [...(await this.runtime.pools())].filter((name) => state.pool(name) === undefined);
+    const names = free.length === 0 ? state.sortedPools() : poolsInOrder([...state.pools.keys(), ...free]);
     const wanted =
       input.in_use === undefined
         ? names

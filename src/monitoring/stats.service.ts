@@ -6,7 +6,7 @@ import { isPoolName, slotOf } from '../haproxy/runtime-routing.js';
 import { STAT, type StatRow } from '../haproxy/stat.parser.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { State } from '../persistence/state.js';
+import type { Pool, State } from '../persistence/state.js';
 import { byKey, poolKey } from './pool-order.js';
 import { processOf, scopeOf, statOf } from './stat-view.js';
 import { StatsDto, StatsQueryDto, type StatScope } from './stats.dto.js';
@@ -62,21 +62,15 @@ export class StatsService {
   async #used(input: StatsQueryDto): Promise<Page<Line>> {
     const { state } = this.persistence;
     const { scope, limit } = input;
-    const others = (await this.runtime.backends()).filter((name) => !isPoolName(name));
-    const [frontends, rest] = await Promise.all([
-      this.runtime.stats(STAT.frontends),
-      this.runtime.statsOf(others),
-    ]);
-    const around = linesOf([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));
-    // A copy: it is asked about more than once, and changes may come in between.
+    // A copy: the state may change while HAProxy is asked.
     const pools = [...state.sortedPools()];
-    const count = (name: string): number =>
-      (scope === undefined || scope === 'backend' ? 1 : 0) +
-      (scope === undefined || scope === 'server' ? (state.pool(name)?.servers.size ?? 0) : 0);
-    const total = pools.reduce((sum, name) => sum + count(name), around.length);
+    const count = (name: string): number => linesIn(state.pool(name), scope);
+    let total = 0;
+    for (const pool of state.pools.values()) total += linesIn(pool, scope);
 
-    const lines = [...around];
+    const lines: Line[] = [];
     let next = firstWith(pools, keyOfCursor(input));
+    const around = this.#around(scope);
     for (;;) {
       const asked: string[] = [];
       for (let room = limit + 1; room > 0 && next < pools.length; next += 1) {
@@ -86,24 +80,43 @@ export class StatsService {
         // Of the first pool, lines may have been shown before.
         if (asked.length > 1) room -= count(name);
       }
-      const found = linesOf(await this.runtime.statsOf(asked), scope);
+      const [rows, others] = await Promise.all([this.runtime.statsOf(asked), around]);
       lines.push(
-        ...found.filter(({ row, scope: kind }) =>
+        ...linesOf(rows, scope).filter(({ row, scope: kind }) =>
           isWanted(state, row.proxy, kind === 'server' ? row.service : undefined),
         ),
       );
-      const page = paginate(sorted(lines), keyOf, input);
+      const page = paginate(sorted([...others, ...lines]), keyOf, input);
       // A HAProxy that does not have all pools yet shows fewer lines than there should be.
       if (page.items.length === limit || next >= pools.length) {
         const more = page.next_cursor !== null || next < pools.length;
         return {
           ...page,
           next_cursor: more ? (page.next_cursor ?? cursorAfter(page.items, keyOf)) : null,
-          total,
+          total: total + others.length,
         };
       }
     }
   }
+
+  /** The lines of what is no pool: frontends, and backends of the operator's own. */
+  async #around(scope: StatScope | undefined): Promise<Line[]> {
+    const [frontends, rest] = await Promise.all([
+      this.runtime.stats(STAT.frontends),
+      this.runtime
+        .backends()
+        .then((names) => this.runtime.statsOf(names.filter((name) => !isPoolName(name)))),
+    ]);
+    return linesOf([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));
+  }
+}
+
+/** How many lines a pool has in an answer about what is in use. */
+function linesIn(pool: Pool | undefined, scope: StatScope | undefined): number {
+  return (
+    (scope === undefined || scope === 'backend' ? 1 : 0) +
+    (scope === undefined || scope === 'server' ? (pool?.servers.size ?? 0) : 0)
+  );
 }
 
 /** A line of `show stat` that an answer may show. */

@@ -33,8 +33,7 @@ const NO_SERVERS: PoolServers = new Map();
 
 /** `pool_7` → 7; undefined for anything else. */
 export function poolNumber(name: string): number | undefined {
-  const match = /^pool_([1-9]\d{0,5})$/.exec(name);
-  return match ? Number(match[1]) : undefined;
+  return /^pool_[1-9]\d{0,5}$/.test(name) ? Number(name.slice('pool_'.length)) : undefined;
 }
 
 function lowestGivenBack({ pools }: StateChange): number {
