@@ -11,8 +11,12 @@ const LEVELS: Readonly<Record<string, Level>> = {
   EMERG: 'error',
 };
 
-/** What every start and stop says, a hundred times with a hundred pools; it is of use to nobody but HAProxy's authors. */
-const CHATTER = /^(?:Proxy \S+ stopped \(|haproxy version is|path to executable is)/;
+/**
+ * What every start and stop says, a hundred times with a hundred pools, and what HAProxy says to each server that it is
+ * told to add; it is of use to nobody but HAProxy's authors.
+ */
+const CHATTER =
+  /^(?:Proxy \S+ stopped \(|haproxy version is|path to executable is|CLI : 'server \S+' : New server registered\.|Server \S+ is UP\/READY \(leaving forced maintenance\))/;
 
 /** `[WARNING]  (26503) : Server pool_9/pool_9_5 is DOWN…`, or a line of `log stdout format raw`, without a level. */
 export function parseLogLine(line: string): { level: Level; text: string } {

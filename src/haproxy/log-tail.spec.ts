@@ -45,6 +45,16 @@ describe('parseLogLine', () => {
     ['[NOTICE]   (1) : Loading success.', 'log', 'Loading success.'],
     ['[WARNING]  (26503) : Server a/b is DOWN', 'warn', 'Server a/b is DOWN'],
     [
+      "[NOTICE]   (7) : CLI : 'server pool_1/pool_1_1' : New server registered.",
+      'debug',
+      "CLI : 'server pool_1/pool_1_1' : New server registered.",
+    ],
+    [
+      '[WARNING]  (7) : Server pool_1/pool_1_1 is UP/READY (leaving forced maintenance).',
+      'debug',
+      'Server pool_1/pool_1_1 is UP/READY (leaving forced maintenance).',
+    ],
+    [
       "[ALERT]    (9) : backend 'pool_1' has no server available!",
       'error',
       "backend 'pool_1' has no server available!",

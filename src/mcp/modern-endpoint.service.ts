@@ -45,11 +45,23 @@ export class ModernEndpoint implements BeforeApplicationShutdown {
     return (await this.load()).handler;
   }
 
-  /** Whether the request is one of this era. What claims to be and is broken is this era's to refuse. */
-  async takes({ raw, body }: FastifyRequest): Promise<boolean> {
-    if (raw.method !== 'POST') return false;
+  /**
+   * Whether the request is one of this era. What claims to be and is broken is this era's to refuse. It is what
+   * `isLegacyRequest` decides by, without a Fetch API request to be made for it.
+   */
+  async takes({ method, headers, body }: FastifyRequest): Promise<boolean> {
+    if (method !== 'POST') return false;
     const { library } = await this.load();
-    return !(await library.isLegacyRequest(webRequest(raw, new AbortController().signal), body ?? null));
+    // Node joins what was sent more than once.
+    const { 'mcp-protocol-version': version, 'mcp-method': mcpMethod, 'mcp-name': name } = headers;
+    const { kind } = library.classifyInboundRequest({
+      httpMethod: method,
+      ...(typeof version === 'string' && { protocolVersionHeader: version }),
+      ...(typeof mcpMethod === 'string' && { mcpMethodHeader: mcpMethod }),
+      ...(typeof name === 'string' && { mcpNameHeader: name }),
+      body: body ?? null,
+    });
+    return kind !== 'legacy';
   }
 
   async handle({ raw, body }: FastifyRequest, reply: FastifyReply, principal: Principal): Promise<void> {

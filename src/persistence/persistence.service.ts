@@ -123,8 +123,12 @@ export class PersistenceService {
   }
 
   /** `commit`, or with `dry_run` only `preview`; `planned` is then what the answer says besides. */
-  async change<T>(change: Change<T>, { dry_run }: DryRunDto): Promise<{ value: T; planned: PlannedDto }> {
-    if (!dry_run) return { value: (await this.commit(change)).value, planned: {} };
+  async change<T>(
+    change: Change<T>,
+    { dry_run }: DryRunDto,
+    onStage?: OnStage,
+  ): Promise<{ value: T; planned: PlannedDto }> {
+    if (!dry_run) return { value: (await this.commit(change, onStage)).value, planned: {} };
     const { value, plan } = await this.preview(change);
     return { value, planned: { dry_run, plan } };
   }

@@ -6,6 +6,8 @@ import { serverName } from '../common/routing.js';
 import { ServerDto } from '../common/server.dto.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { ServerStatusRow } from '../haproxy/server-status.js';
+import { SharedLook } from '../haproxy/shared-look.js';
 import { requirePool } from '../persistence/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Change } from '../persistence/writer-queue.js';
@@ -37,12 +39,14 @@ import {
 @Injectable()
 export class ServersService {
   readonly #networks: ServerNetworks;
+  readonly #look: SharedLook;
 
   constructor(
     private readonly persistence: PersistenceService,
-    private readonly runtime: HaproxyRuntimeService,
+    runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
   ) {
+    this.#look = new SharedLook(runtime);
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
@@ -192,18 +196,27 @@ export class ServersService {
     return { ...server, ...planned };
   }
 
+  /** HAProxy is asked how the servers are as soon as it has the change, while the files are put in place. */
   async #change(change: Change<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
-    const { value, planned } = await this.persistence.change(change, input);
-    return { servers: await this.#describe(value), ...planned };
+    let placed: PlacedServer[] = [];
+    let seen: Promise<readonly ServerStatusRow[]> | undefined;
+    const { planned } = await this.persistence.change(
+      (draft) => {
+        placed = change(draft);
+      },
+      input,
+      (stage) => {
+        if (stage === 'applied') seen = this.#seen(placed);
+      },
+    );
+    return { servers: await this.#describe(placed, seen), ...planned };
   }
 
-  /** The saved servers with what HAProxy says of them now. */
-  async #describe(placed: readonly PlacedServer[]): Promise<ServerDto[]> {
-    const pool = placed[0]?.pool;
-    if (pool === undefined) return [];
-    const seen = await this.runtime.serverStatuses([pool]).catch(() => []);
-    return placed.map(({ slot, server }) => {
-      const live = seen.find((status) => status.slot === slot);
+  /** The saved servers, all of one pool, with what HAProxy says of them now. */
+  async #describe(placed: readonly PlacedServer[], seen = this.#seen(placed)): Promise<ServerDto[]> {
+    const statuses = await seen;
+    return placed.map(({ pool, slot, server }) => {
+      const live = statuses.find((status) => status.slot === slot);
       return {
         slot,
         name: serverName(pool, slot),
@@ -212,5 +225,10 @@ export class ServersService {
         connections: live?.connections ?? 0,
       };
     });
+  }
+
+  /** Nothing where HAProxy does not answer. */
+  async #seen([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
+    return first ? this.#look.statusesOf(first.pool).catch(() => []) : [];
   }
 }
