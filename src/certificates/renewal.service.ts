@@ -1,4 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { LazyModuleLoader } from '@nestjs/core';
+import type { SchedulerRegistry } from '@nestjs/schedule';
 import type { CronJob } from 'cron';
 import { AppError, messageOf } from '../common/errors.js';
 import { SettingsError } from '../settings/parse.js';
@@ -9,35 +11,46 @@ import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { OperationsService } from '../operations/operations.service.js';
 
+const JOB = 'renew-certificates';
+
 /** Renews what is due, one after another: at the minute of the day that was drawn for this installation, or when asked. */
 @Injectable()
 export class RenewalService {
   readonly #logger = new Logger('Certificates');
   #isRunning = false;
-  #job: CronJob | undefined;
+  #scheduler: SchedulerRegistry | undefined;
 
   constructor(
     private readonly settings: Settings,
     private readonly managed: ManagedCertificates,
     private readonly issuing: IssuingService,
     private readonly operations: OperationsService,
+    private readonly lazy: LazyModuleLoader,
   ) {}
 
   /** @throws SettingsError for a CERT_RENEW_CRON that is no cron line */
   async schedule(): Promise<void> {
     const cron = this.settings.renewCron ?? (await this.#daily());
     // Loaded only here: it takes its time, and HAProxy is starting meanwhile.
-    const { CronJob } = await import('cron');
+    const [{ CronJob: Job }, { ScheduleModule, SchedulerRegistry: Registry }] = await Promise.all([
+      import('cron'),
+      import('@nestjs/schedule'),
+    ]);
+    let job: CronJob;
     try {
-      this.#job = CronJob.from({ cronTime: cron, onTick: () => void this.#scheduled(), start: true });
+      job = new Job(cron, () => void this.#scheduled());
     } catch {
       throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron line such as "17 4 * * *"');
     }
-    this.#logger.log(`certificates are renewed by "${cron}", next at ${this.#job.nextDate().toISO()}`);
+    const scheduler = (await this.lazy.load(() => ScheduleModule.forRoot())).get(Registry);
+    this.#scheduler = scheduler;
+    scheduler.addCronJob(JOB, job);
+    job.start();
+    this.#logger.log(`certificates are renewed by "${cron}", next at ${job.nextDate().toISO()}`);
   }
 
   unschedule(): void {
-    void this.#job?.stop();
+    if (this.#scheduler?.doesExist('cron', JOB)) this.#scheduler.deleteCronJob(JOB);
   }
 
   /** All that are due. `patient` leaves those alone that failed a short while ago. */
