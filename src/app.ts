@@ -15,6 +15,7 @@ import { answerBrokenHttp } from './common/broken-http.js';
 import { installDryRun } from './common/dry-run.hook.js';
 import { readJsonBodies } from './common/json-body.js';
 import { InputPipe } from './common/input.pipe.js';
+import { lingerAfterEarlyAnswers } from './common/linger.js';
 import { SuiteLogger } from './common/logger.js';
 import { Shutdown } from './common/shutdown.js';
 import { openApiDocument } from './common/openapi.js';
@@ -83,6 +84,7 @@ export async function createApp(
     recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
   );
   closeWhenStopping(fastify, app.get(Shutdown));
+  lingerAfterEarlyAnswers(fastify, app.get(Shutdown));
   // Hooks and no interceptors: with any of those, Nest makes a dozen promises and Observables of each request.
   installCallContext(fastify);
   installDryRun(fastify);

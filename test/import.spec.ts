@@ -230,6 +230,13 @@ describe('an import', () => {
     await unchanged();
   });
 
+  it('tells whoever goes on sending what it was refused for, and is not only a broken connection', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const body = Array.from({ length: 40 }, () => ' '.repeat(MIB));
+      expect((await send(body, '', { 'content-type': 'application/json' })).status).toBe(413);
+    }
+  });
+
   it('never empties by mistake', async () => {
     const array = { 'content-type': 'application/json' };
     for (const [body, headers] of [

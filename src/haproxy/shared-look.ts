@@ -2,19 +2,22 @@ import type { HaproxyRuntimeService } from './haproxy-runtime.service.js';
 import type { ServerStatusRow } from './server-status.js';
 
 /**
- * What HAProxy says of the servers of a pool now. All who ask in the same turn of the event loop, as the changes of one
- * commit do, share one connection.
+ * What HAProxy says of the servers of a pool now. All who ask within a moment, which is the same turn of the event loop
+ * unless it is said to be longer, share one connection: changes of one commit do, and those who wait for a drain.
  */
 export class SharedLook {
   #pools = new Set<string>();
   #look: Promise<Map<string, ServerStatusRow[]>> | undefined;
 
-  constructor(private readonly runtime: Pick<HaproxyRuntimeService, 'serverStatuses'>) {}
+  constructor(
+    private readonly runtime: Pick<HaproxyRuntimeService, 'serverStatuses'>,
+    private readonly moment: () => Promise<void> = () => Promise.resolve(),
+  ) {}
 
   /** @throws AppError haproxy_unavailable, haproxy_rejected */
   async statusesOf(pool: string): Promise<readonly ServerStatusRow[]> {
     this.#pools.add(pool);
-    this.#look ??= Promise.resolve().then(() => this.#begin());
+    this.#look ??= this.moment().then(() => this.#begin());
     return (await this.#look).get(pool) ?? [];
   }
 

@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   closeSync,
+  constants,
   fstatSync,
   ftruncateSync,
   openSync,
@@ -12,6 +13,8 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncDescriptor, syncFolder } from '../common/atomic-file.js';
 import type { Settings } from '../settings/settings.js';
+
+const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
 
 /** No line is longer: arguments are cut long before. */
 const FIRST_LINE_BYTES = 64 * 1024;
@@ -116,9 +119,12 @@ export class AuditFile {
     }
   }
 
-  /** Opened each time, so that a file that an operator moved away is not written to for ever. */
+  /**
+   * Opened each time, so that a file that an operator moved away is not written to for ever. Something that is no file,
+   * such as a pipe that nobody reads, is an error and nothing to wait for.
+   */
   #open(): number {
-    return openSync(this.path, 'a', 0o600);
+    return openSync(this.path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
   }
 
   async #rotateFor(bytes: number): Promise<void> {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,6 +49,12 @@ describe('AuditLog', () => {
       '2 domain_exists',
     ]);
     expect((await log.page(10)).lines.map(({ seq }) => seq)).toEqual([2, 1]);
+  });
+
+  it('refuses a pipe in its place, and waits for nobody to read it', async () => {
+    await rm(settings.files.audit);
+    execFileSync('mkfifo', [settings.files.audit]);
+    await expect(log.prepare([entry(1)])).rejects.toMatchObject({ code: 'ENXIO' });
   });
 
   it('begins a new file when one is full, and keeps as many as it should', async () => {

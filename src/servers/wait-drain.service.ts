@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { callContext } from '../common/call-context.js';
 import { AppError } from '../common/errors.js';
@@ -5,14 +6,16 @@ import { McpTool } from '../common/operation.js';
 import { Places } from '../common/places.js';
 import { Shutdown } from '../common/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SharedLook } from '../haproxy/shared-look.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { GatheredLooks } from './gathered-looks.js';
 import { requireServer, serversOf } from './server-rules.js';
 import { WaitDrainDto, WaitDrainResultDto } from './servers.dto.js';
 
 /** Short at first, because most servers are idle within a moment; then a look a quarter of a second is enough. */
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 250;
+/** Short enough that nobody notices, and long enough that any number of waiters makes 50 looks a second at most. */
+const GATHER_MS = 20;
 /** Who waits holds a connection, and asks HAProxy, for up to an hour. */
 const MAX_WAITING = 256;
 
@@ -20,14 +23,14 @@ const MAX_WAITING = 256;
 @Injectable()
 export class WaitDrainService {
   readonly #places = new Places(MAX_WAITING);
-  readonly #looks: GatheredLooks;
+  readonly #looks: SharedLook;
 
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
     runtime: HaproxyRuntimeService,
   ) {
-    this.#looks = new GatheredLooks((pools) => runtime.serverStatuses(pools));
+    this.#looks = new SharedLook(runtime, () => delay(GATHER_MS));
   }
 
   @McpTool({
@@ -79,7 +82,7 @@ export class WaitDrainService {
     const wanted = slot === 0 ? serversOf(state, domain) : [requireServer(state, domain, slot)];
     const pool = wanted[0]?.pool;
     if (pool === undefined) return [];
-    const seen = await this.#looks.at(pool);
+    const seen = await this.#looks.statusesOf(pool);
     return wanted.map((placed) => ({
       slot: placed.slot,
       state: placed.server.state,
