@@ -58,6 +58,24 @@ export async function startConfig(binary, textOf) {
 }
 
 /** Where visitors come in. */
+/** An HAProxy that answers every request by itself: what visitors are sent to, and health checks go to, at little cost. */
+export function startOriginHaproxy(binary) {
+  return startConfig(
+    binary,
+    ({ httpPort }) => `global
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+frontend origin
+    bind 127.0.0.1:${httpPort}
+    http-request return status 200 content-type text/plain string ok
+`,
+  );
+}
+
 export function portOf(settings) {
   return Number(settings.httpBinds[0].split(':').at(-1));
 }

@@ -1,23 +1,41 @@
+import { join } from 'node:path';
 import { ensureTool } from '../../scripts/lib/install.mjs';
 import { capture } from '../../scripts/lib/process.mjs';
 
 const CONNECTIONS = 32;
+const ADD_DOMAINS = join(import.meta.dirname, 'add-domain.lua');
 
 /** Debian's load generator wrk: a thread of C, because a Node process would be what limits the figures. */
 export async function loadGenerator() {
   const wrk = await ensureTool('wrk');
+  const run = async (args) => {
+    const { code, output } = await capture(wrk, args);
+    if (code !== 0 || /Non-2xx|Socket errors/.test(output)) throw new Error(`wrk ${args.at(-1)}: ${output}`);
+    return output;
+  };
   return {
     /** Requests a second, and the p99 of their times in milliseconds. Any answer but 2xx is an error. */
     load: async (port, host, seconds) => {
       const args = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', `Host: ${host}`];
-      const { code, output } = await capture(wrk, [...args, `http://127.0.0.1:${port}/`]);
-      if (code !== 0 || /Non-2xx|Socket errors/.test(output)) throw new Error(`wrk on ${host}: ${output}`);
+      const output = await run([...args, `http://127.0.0.1:${port}/`]);
       const [, p99, unit] = /^\s+99%\s+([\d.]+)(us|ms|s)$/m.exec(output);
       return {
         requests: Number(/^\s+(\d+) requests in/m.exec(output)[1]),
-        rate: Number(/^Requests\/sec:\s+([\d.]+)$/m.exec(output)[1]),
+        rate: rateOf(output),
         p99: Number(p99) * { us: 0.001, ms: 1, s: 1000 }[unit],
       };
     },
+    /** Domains with a server at that port, added over REST: how many a second, and how long one took. */
+    addDomains: async ({ url, headers }, { connections, seconds, prefix, port }) => {
+      const fields = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
+      const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', ADD_DOMAINS, ...fields];
+      const output = await run([...args, `${url}/api/v1/domains`, '--', prefix, String(port)]);
+      const [value, p95, p99] = /^percentiles: (.+) ms$/m.exec(output)[1].split(' ').map(Number);
+      return { rate: rateOf(output), acknowledged: { value, p95, p99 } };
+    },
   };
+}
+
+function rateOf(output) {
+  return Number(/^Requests\/sec:\s+([\d.]+)$/m.exec(output)[1]);
 }

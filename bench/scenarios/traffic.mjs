@@ -1,5 +1,5 @@
 import { median } from '../lib/figures.mjs';
-import { cpuOf, haproxies, startConfig } from '../lib/haproxy.mjs';
+import { cpuOf, haproxies, startConfig, startOriginHaproxy } from '../lib/haproxy.mjs';
 import { withServices } from '../lib/services.mjs';
 import { startSuite } from '../lib/suite.mjs';
 import { loadGenerator } from '../lib/wrk.mjs';
@@ -20,7 +20,7 @@ export function run({ quick }) {
   return withServices(async (keep) => {
     const { path } = haproxies()[0];
     const wrk = await loadGenerator();
-    const origin = await keep(startConfig(path, originConfig));
+    const origin = await keep(startOriginHaproxy(path));
     const plain = await keep(startConfig(path, (given) => staticConfig(given, origin.httpPort)));
     const bare = await keep(startConfig(path, (given) => bareConfig(given, origin.httpPort)));
     const [rounds, seconds] = quick ? [2, 1] : [6, 2];
@@ -74,20 +74,6 @@ function figures(scenario, { suite, plain, bare }) {
     { ...common, scenario: `${scenario}: p99`, unit: 'ms', ...of('p99') },
     { ...common, scenario: `${scenario}: CPU of HAProxy`, unit: 'µs a request', ...of('cpu') },
   ];
-}
-
-function originConfig({ httpPort }) {
-  return `global
-    nbthread 1
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 1m
-    timeout server 1m
-frontend origin
-    bind 127.0.0.1:${httpPort}
-    http-request return status 200 content-type text/plain string ok
-`;
 }
 
 function bareConfig({ httpPort, template }, origin) {
