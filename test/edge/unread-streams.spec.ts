@@ -110,6 +110,8 @@ describe('a stream that its client does not read', () => {
 
 it('gives one caller half of the streams of subscriptions/listen', async () => {
   const gone = new AbortController();
+  // fetch ends the stream of a response that nobody has any more.
+  const held: Response[] = [];
   const listen = async (token: string) => {
     const response = await fetch(`${suite.url}/mcp`, {
       method: 'POST',
@@ -117,6 +119,7 @@ it('gives one caller half of the streams of subscriptions/listen', async () => {
       body: listenBody(['haproxy://state']),
       signal: gone.signal,
     });
+    held.push(response);
     return response.headers.get('content-type')?.startsWith('text/event-stream') ? 'listens' : response;
   };
   const opened = await Promise.all(Array.from({ length: SHARE }, () => listen(READER)));
@@ -127,6 +130,7 @@ it('gives one caller half of the streams of subscriptions/listen', async () => {
     error: { code: -32_603, message: expect.stringContaining('Too many streams') as string },
   });
   await expect(listen(ADMIN)).resolves.toBe('listens');
+  expect(held).toHaveLength(SHARE + 2);
   gone.abort();
   // Their places are free again.
   const again = new AbortController();
