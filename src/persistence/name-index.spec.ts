@@ -15,7 +15,19 @@ describe('NameIndex', () => {
     });
     const query = fc.record(
       {
-        needle: fc.constantFrom('', 'a', '1', '99', 'shop1', 'test', 'none', '.t', 'y1499.test'),
+        needle: fc.constantFrom(
+          '',
+          'a',
+          '1',
+          '99',
+          'shop1',
+          'test',
+          'none',
+          '.t',
+          'y1499.test',
+          'test\n',
+          't\nmany',
+        ),
         from: fc.constantFrom('*/', 'b', 'zz'),
         limit: fc.constantFrom(1, 7, 400, 1000),
       },

@@ -6,6 +6,8 @@ const BLOCK = 512;
 const FEW = 64;
 /** Searches whose total is kept: those that somebody is paging through. */
 const COUNTED = 16;
+/** From so many matches in a block on, a native search for each costs more than to look at every byte of the rest. */
+const MANY = 48;
 
 /** Names next to each other in the order, and what is needed to search them; made when first searched. */
 interface Block {
@@ -14,7 +16,8 @@ interface Block {
 }
 
 interface Searched {
-  /** Each name with a line end. */
+  /** Each name with a line end, and the same as bytes. */
+  text: string;
   bytes: Buffer;
   /** Where each name begins, and the end of the last. */
   starts: Uint32Array;
@@ -93,9 +96,11 @@ export class NameIndex {
 
   /** The blocks that may have a match, from that name on. */
   *#candidates(needle: string, from: string): Generator<Block, void> {
+    // It would be found between two names.
+    if (needle.includes('\n')) return;
     for (let at = this.#blockOf(from); at < this.#blocks.length; at += 1) {
       const block = this.#blocks[at];
-      if (block && (needle === '' || searchable(block).bytes.includes(needle))) yield block;
+      if (block && (needle === '' || searchable(block).text.includes(needle))) yield block;
     }
   }
 
@@ -113,7 +118,7 @@ export class NameIndex {
     let total = 0;
     for (const block of this.#candidates(needle, from)) {
       const first = firstAtLeast(block.names, from);
-      total += needle === '' ? block.names.length - first : countMatches(block, codes, first);
+      total += needle === '' ? block.names.length - first : countMatches(block, needle, codes, first);
     }
     return total;
   }
@@ -157,18 +162,21 @@ function matching({ needle, from }: Counted, names: readonly string[]): number {
   return names.filter((name) => name >= from && name.includes(needle)).length;
 }
 
-function countMatches(block: Block, codes: Uint16Array, first: number): number {
-  const { bytes, starts } = searchable(block);
-  let count = 0;
-  for (let index = first; index < block.names.length; index += 1)
+function countMatches(block: Block, needle: string, codes: Uint16Array, first: number): number {
+  const { text, bytes, starts } = searchable(block);
+  let at = starts[first] ?? 0;
+  for (let count = 0; count < MANY; count += 1) {
+    const found = text.indexOf(needle, at);
+    if (found < 0) return count;
+    at = text.indexOf('\n', found) + 1;
+  }
+  let count = MANY;
+  for (let index = starts.indexOf(at); index < block.names.length; index += 1)
     if (holds(bytes, starts[index] ?? 0, (starts[index + 1] ?? 0) - 1, codes)) count += 1;
   return count;
 }
 
-/**
- * Whether the bytes from `start` to `end` hold the text. Where many names match, a call of the native search for each
- * would cost more than to look at every byte. It is looked for from the end, because that is what many names share.
- */
+/** Whether the bytes from `start` to `end` hold the text. It is looked for from the end, which is what many names share. */
 function holds(bytes: Buffer, start: number, end: number, codes: Uint16Array): boolean {
   const { length } = codes;
   const code = codes[0];
@@ -194,5 +202,7 @@ function searchedOf(names: readonly string[]): Searched {
   const starts = new Uint32Array(names.length + 1);
   for (let index = 0; index < names.length; index += 1)
     starts[index + 1] = (starts[index] ?? 0) + (names[index]?.length ?? 0) + 1;
-  return { bytes: Buffer.from(`${names.join('\n')}\n`, 'latin1'), starts };
+  const bytes = Buffer.from(`${names.join('\n')}\n`, 'latin1');
+  // Read back, because a text that was put together of parts is made whole by each search anew.
+  return { text: bytes.toString('latin1'), bytes, starts };
 }
