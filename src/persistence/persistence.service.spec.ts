@@ -267,6 +267,17 @@ describe.each([
     ]);
   });
 
+  it('leaves a servers.json that was edited for the next start to read', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    // A journal has been folded in by then, and the next one begun.
+    await until(async () => (await read('servers')).includes('a.io'));
+    await service.exclusively(() => Promise.resolve());
+    const edited = (await read('servers')).replace('a.io', 'b.io');
+    await writeFile(settings.files.servers, edited);
+    await reopen();
+    expect(service.state.sortedDomains()).toEqual(['b.io']);
+  });
+
   it('goes on from a servers.json or a journal that somebody edited, with nothing lost', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await truncate(settings.files.servers, 10);
@@ -284,11 +295,7 @@ describe.each([
     await writeFile(join(home, 'conf/.servers.json.4711.3.tmp'), '{');
     await reopen();
     expect(await read('map')).toBe('a.io pool_1\n');
-    expect((await readdir(join(home, 'conf'))).toSorted()).toEqual([
-      'domains.map',
-      'pools.cfg',
-      'servers.json',
-    ]);
+    expect((await readdir(join(home, 'conf'))).toSorted()).toEqual(files);
   });
 
   it('never overwrites a servers.json that it cannot read', async () => {

@@ -73,8 +73,10 @@ export class PersistenceService {
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
       await this.#target?.prepare?.();
-      if (state) await this.store.checkpoint(state);
-      else await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
+      if (state) {
+        await this.store.checkpoint(state);
+        await this.store.beginAhead(state);
+      } else await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
@@ -89,7 +91,7 @@ export class PersistenceService {
   /** Finishes what is queued, refuses the rest and gives the lock back. */
   async close(): Promise<void> {
     this.#checkpoints.stop();
-    const last = this.#checkpoint().catch(() => undefined);
+    const last = this.#checkpoint(true).catch(() => undefined);
     await this.#queue.close();
     await last;
     await this.#lock.release();
@@ -253,7 +255,7 @@ export class PersistenceService {
     tell('written');
     const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
-    if (this.store.isBehind) this.#checkpoints.touch(this.store.behind);
+    if (this.store.behind > 0) this.#checkpoints.touch(this.store.behind);
     this.feed.tell({ topic: 'routing', revision, domains });
   }
 
@@ -269,11 +271,14 @@ export class PersistenceService {
       });
   }
 
-  /** Brings `servers.json` up to date where only the journal has what was committed. */
-  async #checkpoint(): Promise<void> {
+  /** Brings `servers.json` up to date where only the journal has what was committed; the last time, leaves no journal. */
+  async #checkpoint(isLast = false): Promise<void> {
     await this.#queue
       .exclusively(async () => {
-        if (this.store.isBehind) await this.store.checkpoint(this.#state);
+        const { store } = this;
+        if (store.behind > 0) await store.checkpoint(this.#state);
+        if (isLast) store.endEmptyJournal();
+        else await store.beginAhead(this.#state);
       })
       .catch((error: unknown) => {
         this.#logger.warn(

@@ -16,6 +16,13 @@ export function poolsWith(change: StateChange | undefined, before: State): [stri
   return pools;
 }
 
+/** The pools of which `pools.cfg` says something else afterwards. */
+export function poolsThatChange(change: StateChange, before: State): string[] {
+  const names: string[] = [];
+  for (const [name, pool] of change.pools) if (pool?.servers !== before.pool(name)?.servers) names.push(name);
+  return names;
+}
+
 /** What undoes a change that has been applied but not committed. */
 export function inverse(change: StateChange, before: State): StateChange {
   return {

@@ -24,6 +24,11 @@ export interface Wanted {
   holds: (text: string) => boolean;
 }
 
+/** A file that should hold just this text. */
+export function exactly(text: string): Wanted {
+  return { is: text, holds: (other) => other === text };
+}
+
 /** File times are as coarse as the kernel's clock: a file changed this short a time ago may change again unseen. */
 const COARSE_MS = 100;
 

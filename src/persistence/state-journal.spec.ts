@@ -99,6 +99,30 @@ describe('the journal of a suite that was killed', () => {
     await expect(open()).rejects.toThrow(`journal:${text.split('\n').length + 3}: not valid JSON`);
   });
 
+  it('is begun ahead of the next change, and nothing is lost by it', async () => {
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await expect(readFile(settings.files.journal)).rejects.toThrow('ENOENT');
+    await store.beginAhead(state!);
+    const base = await readFile(settings.files.journal, 'utf8');
+    expect(JSON.parse(base)).toMatchObject({ base: { revision: 3 } });
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+    await add(store, state!, 'd.io');
+    expect(await readFile(settings.files.journal, 'utf8')).toContain(base);
+    expect(await open()).toMatchObject({ revision: 4 });
+  });
+
+  it('does not go on from a servers.json that was edited after it was begun', async () => {
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    await writeFile(settings.files.servers, '{}');
+    await add(store, state!, 'd.io');
+    expect(await open()).toMatchObject({ revision: 4 });
+  });
+
   it('stops the start beside another servers.json, and says what to do', async () => {
     const text = await readFile(settings.files.servers, 'utf8');
     await writeFile(settings.files.servers, text.replace('a.io', 'z.io'));

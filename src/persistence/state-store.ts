@@ -9,8 +9,9 @@ import { describeFile, linesStep } from './plan-words.js';
 import { preparedTogether, putInPlace, type Prepared } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
 import { holdsSections, joined, laidOut, type Layout, type Section, SectionFile } from './section-file.js';
-import { poolsWith } from './state-changes.js';
+import { poolsThatChange, poolsWith } from './state-changes.js';
 import {
+  exactly,
   type FileCheck,
   type FileDifference,
   StateFiles,
@@ -65,12 +66,7 @@ export class StateStore {
     this.#target = target;
   }
 
-  /** Whether `servers.json` is older than the state. */
-  get isBehind(): boolean {
-    return this.#journal.records > 0;
-  }
-
-  /** Commits that only the journal has. */
+  /** Commits that only the journal has, so that `servers.json` is older than the state. */
   get behind(): number {
     return this.#journal.records;
   }
@@ -106,14 +102,10 @@ export class StateStore {
 
   /** What `commit` of it would write. */
   describe(change: StateChange, before: State): PlanStepDto[] {
-    const { servers, journal, map, pools } = this.#paths;
+    const { journal, map, pools } = this.#paths;
     if (!this.#appends(change, before)) {
       const { files } = this.#render(before, before.revision + 1, change);
-      const written = files.map(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text));
-      const order = [pools, map, servers];
-      return written
-        .filter((step) => step !== undefined)
-        .toSorted((one, other) => order.indexOf(one.name) - order.indexOf(other.name));
+      return files.flatMap(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text) ?? []);
     }
     const names = poolsThatChange(change, before);
     const textOf = (poolOf: (name: string) => Pool | undefined) =>
@@ -132,6 +124,18 @@ export class StateStore {
   /** Writes everything as a whole, and ends the journal. @throws the error of the file system */
   async checkpoint(state: State): Promise<void> {
     await putInPlace(await this.#whole(this.#render(state, state.revision)));
+  }
+
+  /** Begins the journal of a large state, for which the next change would have to wait. Where it fails, that tries again. */
+  async beginAhead(state: State): Promise<void> {
+    const text = this.#files.held(this.#paths.servers);
+    if (text === undefined || !this.#isLarge(text) || this.#journal.begun) return;
+    await this.#begin(state).catch(() => undefined);
+  }
+
+  /** Takes a journal away that was begun for nothing. */
+  endEmptyJournal(): void {
+    if (this.behind === 0) this.#journal.end();
   }
 
   /** The files that do not hold what the state says. */
@@ -179,6 +183,7 @@ export class StateStore {
 
   async #append(change: StateChange, before: State, revision: number): Promise<Prepared> {
     if (!this.#journal.begun) await this.#begin(before);
+    else if (this.behind === 0) await this.#mustBeAsLeft(this.#paths.servers);
     const { added, outdated } = mapLinesOf(change, before);
     const parts: (() => Prepared)[] = [];
     const pools = poolsThatChange(change, before).map((name): Section => [
@@ -215,13 +220,15 @@ export class StateStore {
   /** The journal goes on from the `servers.json` that is there, or from none. @throws UnexpectedContentError */
   async #begin(before: State): Promise<void> {
     const { servers } = this.#paths;
-    const text = this.#files.held(servers) ?? '';
-    const found = await this.#files.check(servers, exactly(text));
-    if (found !== 'ok') {
-      await this.#files.read(servers);
-      throw new UnexpectedContentError(`${servers} is not as it was left`);
-    }
-    await this.#journal.begin(baseOf(before.revision, text));
+    await this.#mustBeAsLeft(servers);
+    await this.#journal.begin(baseOf(before.revision, this.#files.held(servers) ?? ''));
+  }
+
+  /** @throws UnexpectedContentError where somebody has edited it */
+  async #mustBeAsLeft(path: string): Promise<void> {
+    if ((await this.#files.check(path, exactly(this.#files.held(path) ?? ''))) === 'ok') return;
+    await this.#files.read(path);
+    throw new UnexpectedContentError(`${path} is not as it was left`);
   }
 
   async #whole({ files, layout }: Rendering): Promise<Prepared> {
@@ -286,15 +293,4 @@ export class StateStore {
     if (!this.#target) throw new Error('StateStore does not know yet how pools are written');
     return this.#target;
   }
-}
-
-function exactly(text: string): Wanted {
-  return { is: text, holds: (other) => other === text };
-}
-
-/** The pools of which `pools.cfg` says something else afterwards. */
-function poolsThatChange(change: StateChange, before: State): string[] {
-  const names: string[] = [];
-  for (const [name, pool] of change.pools) if (pool?.servers !== before.pool(name)?.servers) names.push(name);
-  return names;
 }
