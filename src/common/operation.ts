@@ -64,7 +64,7 @@ export function operationOf(method: object): Operation | undefined {
   return Reflect.getMetadata(OPERATION, method) as Operation | undefined;
 }
 
-/** Marks a controller method as the REST face of a declared operation, so that interceptors and docs find it. */
+/** Marks a controller method as the REST face of a declared operation, so that hooks and docs find it. */
 export function linkOperation(route: object, operation: Operation): void {
   Reflect.defineMetadata(OPERATION, operation, route);
 }
