@@ -42,7 +42,7 @@ export class RenewalService {
     } catch {
       throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron line such as "17 4 * * *"');
     }
-    const scheduler = (await this.lazy.load(() => ScheduleModule.forRoot())).get(Registry);
+    const scheduler = (await this.lazy.load(() => ScheduleModule.forRoot(), { logger: false })).get(Registry);
     this.#scheduler = scheduler;
     scheduler.addCronJob(JOB, job);
     job.start();
