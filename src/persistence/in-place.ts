@@ -4,7 +4,7 @@ import type { Prepared } from './prepared.js';
 
 const syncData = promisify(fdatasync);
 
-/** Pages of the page cache: a write within one is there for a reader whole or not at all. */
+/** Pages of the page cache: after a kill, a write within one is there whole or not at all (docs/adr/0007). */
 export const PAGE = 4096;
 
 /** Where something else than expected was found: the file has to be written anew as a whole. */

@@ -36,7 +36,7 @@ export interface Layout {
 
 /**
  * Room for a section is a power of two at a multiple of itself, so that it never crosses a sector of the disk or a
- * page of the page cache that it fits into: it is there whole or not at all.
+ * page of the page cache that it fits into: after a kill it is there whole or not at all.
  */
 const LEAST_ROOM = 256;
 /** Bytes to grow by: a server more. */
