@@ -39,7 +39,8 @@ export type Step =
   | { op: 'set_state'; pool: string; slot: number; state: ServerState }
   /** Maintenance, then deletion once idle; while connections last it stays parked in maintenance. */
   | { op: 'remove_server'; pool: string; slot: number }
-  | { op: 'add_domain'; key: string; pool: string }
+  /** Names that HAProxy does not have, and the pool of each. One step in two lists: a restore may have 100,000. */
+  | { op: 'add_domains'; keys: readonly string[]; pools: readonly string[] }
   | { op: 'set_domain'; key: string; pool: string }
   | { op: 'del_domain'; key: string }
   /** Deleted once it has no server; while one is parked in it, it stays and can be taken again. */

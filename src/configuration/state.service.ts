@@ -6,7 +6,7 @@ import { McpTool } from '../common/operation.js';
 import { ServerNetworks } from '../common/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { describeRewrites, describeStep, fileStep } from '../persistence/plan-words.js';
+import { describeRewrites, describeSteps, fileStep } from '../persistence/plan-words.js';
 import { asStorageError } from '../common/storage-error.js';
 import type { Draft } from '../persistence/state.js';
 import { describeDifference } from '../reconciler/drift.js';
@@ -114,7 +114,7 @@ export class StateService {
       difference_count: words.length,
       duration_ms: Math.round(performance.now() - started),
       dry_run: true,
-      ...shownOf([...steps.map(describeStep), ...certificates.map(loading), ...describeRewrites(files)]),
+      ...shownOf([...describeSteps(steps), ...certificates.map(loading), ...describeRewrites(files)]),
     };
   }
 

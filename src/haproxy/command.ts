@@ -87,18 +87,20 @@ function checkTemplate(template: TemplateStringsArray): void {
   checkedTemplates.add(template);
 }
 
-/** Map entries for `add map F <<`: key and value are one word each. */
-export function mapPayload(entries: readonly (readonly [key: string, value: string])[]): Payload {
-  if (entries.length === 0) throw new TypeError('a payload has at least one line');
-  checkWords(entries.map(([key]) => key));
-  let text = '';
+/** Map entries for `add map F <<`, as many keys as values: each is one word. */
+export function mapPayload(keys: readonly string[], values: readonly string[]): Payload {
+  if (keys.length === 0 || keys.length !== values.length)
+    throw new TypeError('a payload has at least one line, and in each a key and a value');
+  checkWords(keys);
+  const parts: string[] = [];
   // Many names of one pool follow each other, and what is the same word again needs no second check.
-  let known: string | undefined;
-  for (const [key, value] of entries) {
-    if (value !== known) known = word(value);
-    text += `${key} ${known}\n`;
-  }
-  return new Payload(PRIVATE, text);
+  let known = '';
+  keys.forEach((key, index) => {
+    const value = values[index] ?? '';
+    if (value !== known || known === '') known = word(value);
+    parts.push(key, ' ', known, '\n');
+  });
+  return new Payload(PRIVATE, parts.join(''));
 }
 
 /** Any text as a payload, for PEM: blank lines, which would end it, are left out. */

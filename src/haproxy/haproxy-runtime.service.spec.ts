@@ -31,7 +31,7 @@ const put = (pool: string, slot: number, server: ServerSpec, exists = false): St
   server,
   exists,
 });
-const add = (key: string, pool: string): Step => ({ op: 'add_domain', key, pool });
+const add = (key: string, pool: string): Step => ({ op: 'add_domains', keys: [key], pools: [pool] });
 
 describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (binary) => {
   let haproxy: RunningHaproxy;
@@ -56,10 +56,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
 
   it('a new server and domain answer at once, and are gone at once', async () => {
     expect(
-      await runtime.apply([
-        put('pool_1', 1, spec(one, { weight: 7 })),
-        { op: 'add_domain', key: 'a.test', pool: 'pool_1' },
-      ]),
+      await runtime.apply([put('pool_1', 1, spec(one, { weight: 7 })), add('a.test', 'pool_1')]),
     ).toMatchObject({ parked: [], keptPools: [] });
     expect((await get(haproxy.httpPort, 'a.test')).body).toBe('one');
 
@@ -100,7 +97,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
   it('slots that exist are re-addressed before they serve, whatever they were declared as', async () => {
     await runtime.apply([
       ...[1, 2, 3, 4].map((slot) => put('pool_9', slot, spec(slot % 2 ? one : two, { weight: slot }), true)),
-      { op: 'add_domain', key: 's.test', pool: 'pool_9' },
+      add('s.test', 'pool_9'),
     ]);
     const answers = await Promise.all(Array.from({ length: 40 }, () => get(haproxy.httpPort, 's.test')));
     expect(new Set(answers.map(({ body }) => body))).toEqual(new Set(['one', 'two']));
@@ -117,7 +114,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
   });
 
   it('a server that serves moves to another address without a lost request', async () => {
-    await runtime.apply([put('pool_1', 1, spec(one)), { op: 'add_domain', key: 'm.test', pool: 'pool_1' }]);
+    await runtime.apply([put('pool_1', 1, spec(one)), add('m.test', 'pool_1')]);
     const moving = new AbortController();
     const failed: number[] = [];
     const client = (async () => {
@@ -137,7 +134,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
   });
 
   it('a server with connections stays parked until they end; nothing is cut', async () => {
-    await runtime.apply([put('pool_1', 1, spec(one)), { op: 'add_domain', key: 'p.test', pool: 'pool_1' }]);
+    await runtime.apply([put('pool_1', 1, spec(one)), add('p.test', 'pool_1')]);
     const slow = get(haproxy.httpPort, 'p.test', '/held');
     await until(() => one.count === 1);
     const result = await runtime.apply([{ op: 'remove_server', pool: 'pool_1', slot: 1 }]);
@@ -152,7 +149,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
   });
 
   it('a parked slot is taken again', async () => {
-    await runtime.apply([put('pool_1', 1, spec(one)), { op: 'add_domain', key: 'p.test', pool: 'pool_1' }]);
+    await runtime.apply([put('pool_1', 1, spec(one)), add('p.test', 'pool_1')]);
     const slow = get(haproxy.httpPort, 'p.test', '/held');
     await until(() => one.count === 1);
     await runtime.apply([{ op: 'remove_server', pool: 'pool_1', slot: 1 }]);
@@ -163,7 +160,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
   });
 
   it('idle connections to a server do not keep it', async () => {
-    await runtime.apply([put('pool_1', 1, spec(one)), { op: 'add_domain', key: 'i.test', pool: 'pool_1' }]);
+    await runtime.apply([put('pool_1', 1, spec(one)), add('i.test', 'pool_1')]);
     await Promise.all(Array.from({ length: 8 }, () => get(haproxy.httpPort, 'i.test')));
     const { parked } = await runtime.apply([{ op: 'remove_server', pool: 'pool_1', slot: 1 }]);
     // Other threads close them; where those got no time yet, they do it a moment later.
@@ -212,8 +209,8 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     const steps: Step[] = [];
     for (let index = 0; index < 500; index += 1)
       steps.push(put(`pool_${1 + (index % 5)}`, 1 + Math.floor(index / 5), spec(one)));
-    for (let index = 0; index < 10_000; index += 1)
-      steps.push({ op: 'add_domain', key: `name-${index}.example.test`, pool: 'pool_1' });
+    const keys = Array.from({ length: 10_000 }, (_, index) => `name-${index}.example.test`);
+    steps.push({ op: 'add_domains', keys, pools: keys.map(() => 'pool_1') });
     await runtime.apply(steps);
     const { domains, pools } = await runtime.readRouting();
     expect(domains.size).toBe(10_000);
@@ -238,7 +235,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
   });
 
   it('connections are counted', async () => {
-    await runtime.apply([put('pool_1', 1, spec(one)), { op: 'add_domain', key: 'c.test', pool: 'pool_1' }]);
+    await runtime.apply([put('pool_1', 1, spec(one)), add('c.test', 'pool_1')]);
     const call = request({
       host: '127.0.0.1',
       port: haproxy.httpPort,

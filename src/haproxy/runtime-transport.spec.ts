@@ -23,12 +23,10 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
       const transport = new RuntimeTransport({ path: haproxy.socket });
       const commands: Command[] = [];
       for (let index = 0; index < 300; index += 1) {
-        const entries = Array.from(
-          { length: 250 },
-          (_, line) => [`k${index}-${line}.example.test`, 'pool_1'] as const,
-        );
+        const keys = Array.from({ length: 250 }, (_, line) => `k${index}-${line}.example.test`);
+        const pools = keys.map(() => 'pool_1');
         commands.push(
-          runtimeCommand`add map ${haproxy.mapFile}`.with(mapPayload(entries)),
+          runtimeCommand`add map ${haproxy.mapFile}`.with(mapPayload(keys, pools)),
           runtimeCommand`get map ${haproxy.mapFile} ${`k${index}-0.example.test`}`,
           runtimeCommand`show info`,
           runtimeCommand`del map ${haproxy.mapFile} ${'nobody.test'}`,
@@ -54,13 +52,15 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
     try {
       const transport = new RuntimeTransport({ path: haproxy.socket });
       const line = runtimeCommand`add map ${haproxy.mapFile}`;
-      const entries: [string, string][] = [];
-      while (line.with(mapPayload([...entries, ['k'.repeat(50), 'v']])).size <= 15 * 1024)
-        entries.push(['k'.repeat(50), 'v']);
-      const [reply] = await transport.run([line.with(mapPayload(entries))]);
+      const keys: string[] = [];
+      const values = () => keys.map(() => 'v');
+      const fits = (key: string) =>
+        line.with(mapPayload([...keys, key], ['v', ...values()])).size <= 15 * 1024;
+      while (fits('k'.repeat(50))) keys.push('k'.repeat(50));
+      const [reply] = await transport.run([line.with(mapPayload(keys, values()))]);
       expect(reply).toEqual({ severity: undefined, text: '' });
-      entries.push(['k'.repeat(60), 'v']);
-      await expect(transport.run([line.with(mapPayload(entries))])).rejects.toMatchObject({
+      keys.push('k'.repeat(60));
+      await expect(transport.run([line.with(mapPayload(keys, values()))])).rejects.toMatchObject({
         code: 'payload_too_large',
       });
     } finally {

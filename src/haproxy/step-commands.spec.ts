@@ -51,7 +51,7 @@ describe('roundsOf', () => {
         put(1, false),
         { op: 'set_weight', pool: 'pool_2', slot: 1, weight: 0 },
         { op: 'set_state', pool: 'pool_2', slot: 1, state: 'drain' },
-        { op: 'add_domain', key: '.new.test', pool: 'pool_1' },
+        { op: 'add_domains', keys: ['.new.test'], pools: ['pool_1'] },
         { op: 'set_domain', key: 'a.test', pool: 'pool_1' },
         { op: 'remove_server', pool: 'pool_3', slot: 1 },
       ).flat(),
@@ -70,18 +70,15 @@ describe('roundsOf', () => {
   });
 
   it('adds many names in pieces that fit HAProxy’s buffer', () => {
-    const steps = Array.from({ length: 2_000 }, (_, index): Step => ({
-      op: 'add_domain',
-      key: `name-${index}.example.test`,
-      pool: 'pool_1',
-    }));
-    const [round, ...more] = [...roundsOf(steps, MAP)];
+    const keys = Array.from({ length: 2_000 }, (_, index) => `name-${index}.example.test`);
+    const pools = keys.map((_, index) => `pool_${Math.ceil((index + 1) / 1_000)}`);
+    const [round, ...more] = [...roundsOf([{ op: 'add_domains', keys, pools }], MAP)];
     expect(more).toEqual([]);
     const commands = [...(round?.commands ?? [])].map(({ command }) => command);
     expect(commands.length).toBeGreaterThan(2);
     expect(Math.max(...commands.map(({ size }) => size))).toBeLessThan(14_500);
     expect(commands.flatMap(({ payload }) => payload?.text.trimEnd().split('\n') ?? [])).toEqual(
-      steps.map((step) => ('key' in step && 'pool' in step ? `${step.key} ${step.pool}` : '')),
+      keys.map((key, index) => `${key} ${pools[index]}`),
     );
   });
 

@@ -47,7 +47,7 @@ const POOL_WAIT_MS = 50;
 const PIECE_BYTES = 14_000;
 
 type PutServer = Extract<Step, { op: 'put_server' }>;
-type AddDomain = Extract<Step, { op: 'add_domain' }>;
+type AddDomains = Extract<Step, { op: 'add_domains' }>;
 
 /** What HAProxy is told for a plan. Pure; the order of the steps is kept. */
 export function* roundsOf(steps: readonly Step[], mapFile: string): Generator<Round, void> {
@@ -80,7 +80,6 @@ function indexFrom(steps: readonly Step[], start: number, isMeant: (step: Step) 
   return index;
 }
 
-/** Names that are added one after the other share commands, which is what makes a restore of 100,000 names fast. */
 function* commandsOfRound(
   serving: readonly PutServer[],
   steps: readonly Step[],
@@ -88,26 +87,12 @@ function* commandsOfRound(
   mapFile: string,
 ): Generator<PlannedCommand, void> {
   for (const put of serving) yield* serviceCommands(put);
-  let names: AddDomain[] = [];
-  let bytes = 0;
-  for (const step of steps) {
-    const isName = step.op === 'add_domain';
-    const more = isName ? step.key.length + step.pool.length + 2 : 0;
-    if (names.length > 0 && (!isName || bytes + more > PIECE_BYTES)) {
-      yield addDomains(names, mapFile);
-      names = [];
-      bytes = 0;
-    }
-    if (isName) {
-      names.push(step);
-      bytes += more;
-    } else yield* commandsOf(step, mapFile);
-  }
-  if (names.length > 0) yield addDomains(names, mapFile);
+  for (const step of steps)
+    yield* step.op === 'add_domains' ? addDomains(step, mapFile) : commandsOf(step, mapFile);
   for (const put of readdressed) yield* addressCommands(put);
 }
 
-function commandsOf(step: Exclude<Step, AddDomain>, mapFile: string): PlannedCommand[] {
+function commandsOf(step: Exclude<Step, AddDomains>, mapFile: string): PlannedCommand[] {
   switch (step.op) {
     case 'add_pool':
       return addPool(step.pool);
@@ -205,9 +190,26 @@ export function deleteCommand({ pool, slot }: Slot): PlannedCommand {
   };
 }
 
-function addDomains(steps: readonly AddDomain[], mapFile: string): PlannedCommand {
-  const [only, second] = steps;
-  if (only && !second) return { command: runtimeCommand`add map ${mapFile} ${only.key} ${only.pool}` };
-  const entries = steps.map(({ key, pool }) => [key, pool] as const);
-  return { command: runtimeCommand`add map ${mapFile}`.with(mapPayload(entries)) };
+/** Names share commands, which is what makes a restore of 100,000 names fast. */
+function* addDomains({ keys, pools }: AddDomains, mapFile: string): Generator<PlannedCommand, void> {
+  let start = 0;
+  let bytes = 0;
+  for (const [index, key] of keys.entries()) {
+    const more = key.length + (pools[index]?.length ?? 0) + 2;
+    if (index > start && bytes + more > PIECE_BYTES) {
+      yield addNames(keys.slice(start, index), pools.slice(start, index), mapFile);
+      start = index;
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  yield addNames(keys.slice(start), pools.slice(start), mapFile);
+}
+
+function addNames(keys: readonly string[], pools: readonly string[], mapFile: string): PlannedCommand {
+  const [key, second] = keys;
+  const [pool] = pools;
+  if (key !== undefined && pool !== undefined && second === undefined)
+    return { command: runtimeCommand`add map ${mapFile} ${key} ${pool}` };
+  return { command: runtimeCommand`add map ${mapFile}`.with(mapPayload(keys, pools)) };
 }

@@ -31,7 +31,7 @@ class Target implements RoutingTarget {
   }
 
   async preview(): Promise<Step[]> {
-    return [{ op: 'add_domain', key: 'a.io', pool: 'pool_1' }];
+    return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
   }
 
   async apply(change: StateChange): Promise<void> {

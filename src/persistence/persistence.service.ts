@@ -8,7 +8,7 @@ import { AuditLog } from './audit-log.js';
 import { type ChangeGroup, groupOf } from './change-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from './owner-lock.js';
-import { describeStep } from './plan-words.js';
+import { describeSteps } from './plan-words.js';
 import { preparedTogether } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
 import { inverse, touchedDomains } from './state-changes.js';
@@ -121,7 +121,7 @@ export class PersistenceService {
     if (draft.isEmpty) return { value, plan: [] };
     const files = this.store.describe(draft, before);
     const steps = await this.#boundTarget().preview(draft, before);
-    return { value, plan: [...steps.map(describeStep), ...files] };
+    return { value, plan: [...describeSteps(steps), ...files] };
   }
 
   /** `commit`, or with `dry_run` only `preview`; `planned` is then what the answer says besides. */

@@ -2,18 +2,28 @@ import type { PlanStepDto } from '../common/dry-run.dto.js';
 import { domainOfMapKey, serverName, type Step } from '../common/routing.js';
 import type { FileDifference } from './state-files.js';
 
-/** A step in HAProxy as callers read it. */
-export function describeStep(step: Step): PlanStepDto {
-  const name = nameOf(step);
-  return { target: 'haproxy', action: step.op, name, text: `${name} ${wordsOf(step)}` };
+/** A step, and the one name of those that are added in one. */
+type SingleStep = Exclude<Step, { op: 'add_domains' }> | { op: 'add_domain'; key: string; pool: string };
+
+/** Steps in HAProxy as callers read them. */
+export function describeSteps(steps: readonly Step[]): PlanStepDto[] {
+  return steps.flatMap(singly).map((step) => {
+    const name = nameOf(step);
+    return { target: 'haproxy', action: step.op, name, text: `${name} ${wordsOf(step)}` };
+  });
 }
 
-function nameOf(step: Step): string {
+function singly(step: Step): SingleStep[] {
+  if (step.op !== 'add_domains') return [step];
+  return step.keys.map((key, index) => ({ op: 'add_domain', key, pool: step.pools[index] ?? '' }));
+}
+
+function nameOf(step: SingleStep): string {
   if ('key' in step) return domainOfMapKey(step.key);
   return 'slot' in step ? serverName(step.pool, step.slot) : step.pool;
 }
 
-function wordsOf(step: Step): string {
+function wordsOf(step: SingleStep): string {
   switch (step.op) {
     case 'add_pool':
       return 'is made';

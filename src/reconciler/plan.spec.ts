@@ -31,9 +31,12 @@ class Model {
 
   #step(step: Step, keepsConnections: (slot: number) => boolean): void {
     switch (step.op) {
-      case 'add_domain':
-        expect(this.domains.has(step.key)).toBe(false);
-        this.domains.set(step.key, step.pool);
+      case 'add_domains':
+        expect(step.pools).toHaveLength(step.keys.length);
+        for (const [index, key] of step.keys.entries()) {
+          expect(this.domains.has(key)).toBe(false);
+          this.domains.set(key, step.pools[index]!);
+        }
         return;
       case 'set_domain':
         expect(this.domains.has(step.key)).toBe(true);
@@ -175,6 +178,6 @@ describe('plan', () => {
       domains: new Map([['new.io', 'pool_1']]),
       pools: new Map([['pool_1', new Map([[1, { ...spec, ip: '10.0.0.2' }]])]]),
     };
-    expect(plan(before, after).map((step) => step.op)).toEqual(['del_domain', 'put_server', 'add_domain']);
+    expect(plan(before, after).map((step) => step.op)).toEqual(['del_domain', 'put_server', 'add_domains']);
   });
 });

@@ -42,11 +42,15 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
     );
   }
 
+  const added = { keys: [] as string[], pools: [] as string[] };
   to.domains.forEach((pool, key) => {
     const present = from.domains.get(key);
-    if (present === undefined) steps.push({ op: 'add_domain', key, pool });
-    else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
+    if (present === undefined) {
+      added.keys.push(key);
+      added.pools.push(pool);
+    } else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
   });
+  if (added.keys.length > 0) steps.push({ op: 'add_domains', ...added });
   // One at a time: a restore may have more of them than a call can have arguments.
   for (const removal of removals) steps.push(removal);
   for (const pool of facts?.backends ?? [])

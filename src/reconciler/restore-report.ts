@@ -11,12 +11,13 @@ export interface RestoreReport {
   duration_ms: number;
 }
 
-/** How many names and servers a plan touches. It has one step a name, and the steps of a server follow each other. */
+/** How many names and servers a plan touches. The steps of a server follow each other. */
 export function countTouched(steps: readonly Step[]): Pick<RestoreReport, 'domains' | 'servers'> {
   const touched = { domains: 0, servers: 0 };
   let last: Step | undefined;
   for (const step of steps) {
-    if ('key' in step) touched.domains += 1;
+    if (step.op === 'add_domains') touched.domains += step.keys.length;
+    else if ('key' in step) touched.domains += 1;
     else if ('slot' in step && !isOfSameServer(step, last)) touched.servers += 1;
     last = step;
   }

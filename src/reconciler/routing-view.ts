@@ -137,10 +137,11 @@ export class RoutingView {
       case 'remove_pool':
         this.#backends?.delete(step.pool);
         return;
-      case 'add_domain':
+      case 'add_domains':
+        for (const [index, key] of step.keys.entries()) this.#setDomain(key, step.pools[index]);
+        return;
       case 'set_domain':
-        this.#domains.set(step.key, step.pool);
-        this.#foreign.delete(step.key);
+        this.#setDomain(step.key, step.pool);
         return;
       case 'del_domain':
         this.#domains.delete(step.key);
@@ -158,6 +159,11 @@ export class RoutingView {
       case 'set_state':
         this.#adjust(step.pool, step.slot, { state: step.state });
     }
+  }
+
+  #setDomain(key: string, pool = ''): void {
+    this.#domains.set(key, pool);
+    this.#foreign.delete(key);
   }
 
   #adjust(pool: string, slot: number, change: Partial<ServerSpec>): void {
