@@ -15,7 +15,8 @@ const CHP_VERSION = '5.3.0';
 
 /**
  * What a user would pick instead. Each starts with that many routes to the origin, on this machine only and with its
- * files in a temporary folder; `add` is acknowledged when it resolves. One that cannot be had rejects.
+ * files in a temporary folder; `add` is acknowledged when it resolves. One whose code is compiled while it runs has a
+ * `remove` as well, to be warmed up with. One that cannot be had rejects.
  */
 export const PEERS = { Caddy: startCaddy, [CHP]: startConfigurableHttpProxy };
 
@@ -74,8 +75,9 @@ async function startConfigurableHttpProxy(origin, hosts) {
   const peer = await startPeer({}, start, admin, '/api/routes');
   const target = { target: `http://127.0.0.1:${origin}` };
   const add = (host) => peer.api('POST', `/api/routes/${host}`, target);
+  const remove = (host) => peer.api('DELETE', `/api/routes/${host}`);
   for (const host of hosts) await add(host);
-  return { ...peer, httpPort, version: CHP_VERSION, add };
+  return { ...peer, httpPort, version: CHP_VERSION, add, remove };
 }
 
 async function startPeer(config, start, admin, ready) {

@@ -5,28 +5,34 @@ import { haproxies } from '../lib/haproxy.mjs';
 import { startOrigin, visitUntilServed } from '../lib/http.mjs';
 import { withServices } from '../lib/services.mjs';
 import { startSuite } from '../lib/suite.mjs';
+import { warmUp } from '../lib/warm-up.mjs';
 
 const SEEDED_POOLS = 100;
-/** Changes before the ones that count: a process that has just started is slower. */
-const WARM_UP = 20;
+/** Changes before the first that count: those that load and open what there is one of. */
+const FIRST = 20;
 const ACKNOWLEDGED = { 1000: { ratio: 2 }, 100_000: { value: 10 } };
 
 /**
  * A domain with a server of its own, one at a time: until it is acknowledged (on disk, fsynced and in HAProxy), and
- * until the first request for it has been answered through HAProxy. The floor writes and fsyncs the bytes that the suite
+ * until the first request for it has been answered through HAProxy; by a suite that has just been started, and by one
+ * that has been in use. The floor writes and fsyncs the bytes that the suite
  * writes at that size, and gives a bare HAProxy the same commands; that of the time to live adds the request.
  */
 export async function run({ quick }) {
   const results = [];
-  const rounds = quick ? 30 : 300;
   const p50 = new Map();
   for (const domains of quick ? [10, 1000] : [10, 1000, 10_000, 100_000]) {
-    const measured = await measure(domains, rounds);
+    const { started, measured } = await measure(domains, quick);
     const scenario = `add a domain, ${domains} there`;
     const common = { haproxy: haproxies()[0].version, unit: 'ms' };
     const acknowledged = figureOf(measured.acknowledged, measured.floor);
     p50.set(domains, acknowledged.value);
     results.push(
+      {
+        ...common,
+        ...figureOf(started.acknowledged, started.floor),
+        scenario: `${scenario}: acknowledged, just started`,
+      },
       {
         ...common,
         ...acknowledged,
@@ -37,9 +43,9 @@ export async function run({ quick }) {
       { ...common, ...figureOf(measured.live, measured.floorLive), scenario: `${scenario}: live` },
       {
         ...common,
-        unit: `of ${rounds}`,
+        unit: `of ${started.live.length + measured.live.length}`,
         scenario: `${scenario}: first request missed`,
-        value: measured.misses,
+        value: started.misses + measured.misses,
         target: { value: 0 },
       },
     );
@@ -55,43 +61,63 @@ export async function run({ quick }) {
   return results;
 }
 
-function measure(domains, rounds) {
+function measure(domains, quick) {
   return withServices(async (keep) => {
     const { path } = haproxies()[0];
     const { port } = await keep(startOrigin());
+    const [few, many] = quick ? [10, 30] : [100, 300];
     const pools = Math.min(SEEDED_POOLS, domains);
-    const poolCount = pools + WARM_UP + rounds;
+    const poolCount = pools + FIRST + few + many;
     const env = { HAPROXY_POOL_COUNT: String(poolCount) };
     const suite = await keep(startSuite(path, { servers: pools, pools, domains }, env));
     const floor = await keep(startFloor(path, poolCount));
-    const { files, journalFromBytes } = suite.settings;
-    const isLarge = (await stat(files.servers)).size >= journalFromBytes;
-    const measured = { acknowledged: [], live: [], floor: [], floorLive: [], record: [], misses: 0 };
-    for (let round = 1; round <= WARM_UP + rounds; round += 1) {
-      const counts = round > WARM_UP;
-      const added = { domain: `new${round}.example.com`, ip: '127.0.0.1', http_port: port };
-      const started = performance.now();
-      await suite.api('POST', '/domains', added);
-      const answered = performance.now();
-      const { misses, at } = await visitUntilServed(suite.httpPort, added.domain);
-
-      const pool = `pool_${round}`;
-      const recorded = recordOf('haproxy_add_domain', added);
-      const record = await floor.record(recorded);
-      const disk = isLarge
-        ? await floor.inPlace(recorded, `${added.domain} ${pool}\n`)
-        : await floor.wholeFiles([files.pools, files.map, files.servers], recorded);
-      const text = commands.addServer(pool, 1, port) + commands.addDomain(floor.map, added.domain, pool);
-      const haproxy = await floor.send(text);
-      const visit = await timed(() => visitUntilServed(floor.httpPort, added.domain));
-      if (!counts) continue;
-      measured.misses += misses > 0 ? 1 : 0;
-      measured.acknowledged.push(answered - started);
-      measured.live.push(at - started);
-      measured.floor.push(disk + haproxy);
-      measured.floorLive.push(disk + haproxy + visit);
-      measured.record.push(record + haproxy);
-    }
-    return measured;
+    const bench = { suite, floor, port, isLarge: await isLarge(suite) };
+    await adds(bench, 1, FIRST);
+    const started = await adds(bench, 1 + FIRST, few);
+    await warmUp(quick, 2, async (number) => {
+      await add(bench, `warm${number}.example.com`);
+      await suite.api('DELETE', `/domains/warm${number}.example.com`);
+    });
+    return { started, measured: await adds(bench, 1 + FIRST + few, many) };
   });
+}
+
+async function isLarge({ settings: { files, journalFromBytes } }) {
+  return (await stat(files.servers)).size >= journalFromBytes;
+}
+
+function add({ suite, port }, domain) {
+  return suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: port });
+}
+
+/** So many rounds, each a change of the suite and one of the floor, in pools from that one on. */
+async function adds(bench, first, rounds) {
+  const measured = { acknowledged: [], live: [], floor: [], floorLive: [], record: [], misses: 0 };
+  for (let round = first; round < first + rounds; round += 1) {
+    const domain = `new${round}.example.com`;
+    const started = performance.now();
+    await add(bench, domain);
+    const answered = performance.now();
+    const { misses, at } = await visitUntilServed(bench.suite.httpPort, domain);
+    const bare = await bareAdd(bench, domain, `pool_${round}`);
+    measured.misses += misses > 0 ? 1 : 0;
+    measured.acknowledged.push(answered - started);
+    measured.live.push(at - started);
+    measured.floor.push(bare.disk + bare.haproxy);
+    measured.floorLive.push(bare.disk + bare.haproxy + bare.visit);
+    measured.record.push(bare.record + bare.haproxy);
+  }
+  return measured;
+}
+
+async function bareAdd({ suite, floor, port, isLarge: inPlace }, domain, pool) {
+  const { pools, map, servers } = suite.settings.files;
+  const recorded = recordOf('haproxy_add_domain', { domain, ip: '127.0.0.1', http_port: port });
+  const text = commands.addServer(pool, 1, port) + commands.addDomain(floor.map, domain, pool);
+  const record = await floor.record(recorded);
+  const disk = inPlace
+    ? await floor.inPlace(recorded, `${domain} ${pool}\n`)
+    : await floor.wholeFiles([pools, map, servers], recorded);
+  const haproxy = await floor.send(text);
+  return { record, disk, haproxy, visit: await timed(() => visitUntilServed(floor.httpPort, domain)) };
 }

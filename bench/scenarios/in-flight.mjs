@@ -11,7 +11,7 @@ const SEEDED_POOLS = 100;
 /** Domains added and removed again before those that count: V8 compiles what is run often, beside it. */
 const WARM_UP = 1500;
 /** Pools for each second of load. */
-const MOST_A_SECOND = 4000;
+const MOST_A_SECOND = 8000;
 
 /**
  * The same as add-domain with 50 requests in flight, sent by wrk, whose own share of the processors is small. A second

@@ -6,16 +6,17 @@ import { startOrigin } from '../lib/http.mjs';
 import { openSession } from '../lib/mcp.mjs';
 import { withServices } from '../lib/services.mjs';
 import { startSuite } from '../lib/suite.mjs';
+import { warmUp } from '../lib/warm-up.mjs';
 
 const POOLS = 100;
-const WARM_UP = 20;
 /** Each way in works on a domain of its own; slot 1 is there from the start. */
 const REST = { domain: 'd0.p0.example.com', pool: 'pool_1' };
 const MCP = { domain: 'd0.p1.example.com', pool: 'pool_2' };
 
 /**
- * A server added, its weight changed, and removed, one at a time with 1,000 domains there: over REST against the same
- * files and the same commands on a bare connection, and by an MCP tool call against the same change over REST.
+ * A server added, its weight changed, and removed, one at a time with 1,000 domains there, by a suite that has been in
+ * use: over REST against the same files and the same commands on a bare connection, and by an MCP tool call against the
+ * same change over REST.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
@@ -30,14 +31,18 @@ export function run({ quick }) {
       isLarge ? floor.inPlace(recorded) : floor.wholeFiles([files.pools, files.servers], recorded);
     const tool = await openSession(suite);
     const operations = operationsOf(suite, tool, port);
-    for (let round = -WARM_UP; round < (quick ? 30 : 300); round += 1) {
+    await warmUp(quick, 2 * operations.length, async (round) => {
+      for (const { rest } of operations) await rest(round);
+      for (const { mcp } of operations) await mcp(round);
+    });
+    for (let round = 0; round < (quick ? 30 : 300); round += 1) {
       for (const { rest, mcp, bare, samples } of operations) {
         const ms = {
           rest: await timed(() => rest(round)),
           mcp: await timed(() => mcp(round)),
           floor: (await disk()) + (await floor.send(bare(round))),
         };
-        if (round >= 0) for (const way of Object.keys(samples)) samples[way].push(ms[way]);
+        for (const way of Object.keys(samples)) samples[way].push(ms[way]);
       }
     }
     return operations.flatMap(({ name, samples }) => [
@@ -59,7 +64,7 @@ export function run({ quick }) {
   });
 }
 
-const weightOf = (round) => 2 + ((round + WARM_UP) % 200);
+const weightOf = (round) => 2 + (round % 200);
 const samples = () => ({ rest: [], mcp: [], floor: [] });
 
 /** In the order in which a round goes through them. */
