@@ -68,6 +68,25 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
     }
   });
 
+  it('takes nothing for silence that came while the event loop was held up', async () => {
+    const haproxy = await startHaproxy(binary);
+    try {
+      const address = { path: haproxy.socket };
+      const connecting = new RuntimeTransport(address, { ...LIMITS, connectMs: 50 }).run([INFO]);
+      holdUp(200);
+      await expect(connecting).resolves.toHaveLength(1);
+      function* commands() {
+        for (let n = 0; n < 2_000; n += 1) yield INFO;
+        // By now the first of them have been sent.
+        holdUp(500);
+        yield INFO;
+      }
+      await expect(new RuntimeTransport(address, IMPATIENT).run(commands())).resolves.toHaveLength(2_001);
+    } finally {
+      await haproxy.stop();
+    }
+  });
+
   it('answers 300 at once, and those that come while others have all connections', async () => {
     const haproxy = await startHaproxy(binary);
     // More than HAProxy serves at once and has waiting.
@@ -93,6 +112,11 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
     }
   });
 });
+
+/** Holds up the event loop, as a machine that is overloaded does. */
+function holdUp(milliseconds: number): void {
+  for (const end = performance.now() + milliseconds; performance.now() < end;);
+}
 
 const unavailable = (words: RegExp): object => ({
   code: 'haproxy_unavailable',

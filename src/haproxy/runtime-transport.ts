@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Deadline } from '../common/deadline.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { Turns } from '../common/turns.js';
 import type { SocketAddress } from '../settings/settings.js';
@@ -128,7 +129,7 @@ export class RuntimeTransport {
       const chunks: Buffer[] = [];
       let size = 0;
       const end = (error: Error) => {
-        clearTimeout(timer);
+        overall.clear();
         socket.destroy();
         reject(error);
       };
@@ -148,11 +149,16 @@ export class RuntimeTransport {
           end(error instanceof Error ? error : new Error(String(error)));
         }
       };
-      const timer = setTimeout(
-        () => fail(`the batch took more than ${limits.overallMs} ms`),
-        limits.overallMs,
+      const overall = new Deadline(limits.overallMs, () =>
+        fail(`the batch took more than ${limits.overallMs} ms`),
       );
-      socket.setTimeout(limits.idleMs, () => fail(`it said nothing for ${limits.idleMs} ms`));
+      socket.setTimeout(limits.idleMs, () => {
+        const before = size + socket.bytesWritten;
+        // What came while the event loop was held up is read first, as a Deadline has it.
+        setImmediate(() => {
+          if (size + socket.bytesWritten === before) fail(`it said nothing for ${limits.idleMs} ms`);
+        });
+      });
       socket.on('data', (chunk) => {
         size += chunk.length;
         chunks.push(chunk);
@@ -166,7 +172,7 @@ export class RuntimeTransport {
       socket.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)));
       // `quit` makes HAProxy close when it has answered everything.
       socket.on('close', () => {
-        clearTimeout(timer);
+        overall.clear();
         const answer = Buffer.concat(chunks).toString('utf8');
         if (size === 0) fail('it closed the connection without an answer');
         else resolve(answer);
@@ -199,7 +205,7 @@ function connectWithin(address: SocketAddress, ms: number): Promise<Socket | str
         ? connect({ path: address.path })
         : connect({ host: address.host, port: address.port, noDelay: true });
     const settle = (outcome: Socket | string) => {
-      clearTimeout(timer);
+      patience.clear();
       socket.off('connect', connected).off('error', failed);
       if (typeof outcome === 'string') socket.on('error', () => undefined).destroy();
       resolve(outcome);
@@ -207,7 +213,7 @@ function connectWithin(address: SocketAddress, ms: number): Promise<Socket | str
     const connected = () => settle(socket);
     const failed = (error: NodeJS.ErrnoException) =>
       settle(error.code === 'EAGAIN' ? QUEUE_FULL : reasonOf(error));
-    const timer = setTimeout(() => settle(`no connection within ${Math.round(ms)} ms`), Math.max(1, ms));
+    const patience = new Deadline(Math.max(1, ms), () => settle(`no connection within ${Math.round(ms)} ms`));
     socket.on('connect', connected).on('error', failed);
   });
 }
