@@ -77,8 +77,8 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
       await expect(connecting).resolves.toHaveLength(1);
       function* commands() {
         for (let n = 0; n < 2_000; n += 1) yield INFO;
-        // By now the first of them have been sent.
-        holdUp(500);
+        // By now the first of them have been sent; the rest is, before this is run.
+        setImmediate(() => holdUp(500));
         yield INFO;
       }
       await expect(new RuntimeTransport(address, IMPATIENT).run(commands())).resolves.toHaveLength(2_001);
