@@ -45,6 +45,7 @@ export function run({ minutes, quick }) {
       samples.push({
         minute: performance.now() / 60_000,
         mib: await suite.rssMiB(),
+        heap: (await suite.metric('nodejs_heap_size_used_bytes')) / 2 ** 20,
         files: await suite.openFiles(),
         // prom-client starts a new histogram with each look: this is the lag since the last one.
         lag: 1000 * (await suite.metric('nodejs_eventloop_lag_p99_seconds')),
@@ -55,6 +56,12 @@ export function run({ minutes, quick }) {
     const lags = samples.map(({ lag }) => lag);
     return [
       { ...common, scenario: `${scenario}: memory`, unit: 'MiB', ...flatness(samples, 'mib', 1.05) },
+      {
+        ...common,
+        scenario: `${scenario}: heap after a collection`,
+        unit: 'MiB',
+        ...flatness(samples, 'heap', 1.05, least),
+      },
       { ...common, scenario: `${scenario}: open files`, unit: '', ...flatness(samples, 'files', 1.05) },
       {
         ...common,
@@ -92,10 +99,15 @@ async function roundOf(suite, port, domain) {
   ];
 }
 
-function flatness(samples, name, ratio) {
+function flatness(samples, name, ratio, of = median) {
   const third = Math.floor(samples.length / 3);
-  const middle = (from) => median(samples.slice(from, from + third).map((sample) => sample[name]));
-  return { value: middle(2 * third), floor: middle(third), against: 'middle third', target: { ratio } };
+  const figure = (from) => of(samples.slice(from, from + third).map((sample) => sample[name]));
+  return { value: figure(2 * third), floor: figure(third), against: 'middle third', target: { ratio } };
+}
+
+/** Of a heap: what is in use, without the garbage that V8 collects when it sees fit. */
+function least(values) {
+  return Math.min(...values);
 }
 
 /** Least squares. */
