@@ -35,7 +35,8 @@ export interface Patch {
 
 /**
  * Writes into an open file of `size` bytes, which is closed at the end of it all. What is written is there for a
- * reader at once, and counts; to `discard` puts back what was there, which needs no space.
+ * reader at once, and counts; to `discard` puts back what was there, which needs no space. Both reject where somebody
+ * has put another file in its place meanwhile.
  *
  * @throws the error of the file system; then it is as before
  */
@@ -81,6 +82,7 @@ export function writeInPlace(
       try {
         undo();
         await syncData(descriptor);
+        mustStillBe(path, descriptor);
       } finally {
         closeSync(descriptor);
       }
@@ -95,10 +97,12 @@ function writeAt(descriptor: number, text: string, offset: number): void {
     done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done);
 }
 
-/** What was written into a file that nobody will open again is not kept. */
+/** What was written into a file that nobody will open again is not kept, and what came in its place is not ours. */
 function mustStillBe(path: string, descriptor: number): void {
   const there = statSync(path, { throwIfNoEntry: false });
   const { dev, ino } = fstatSync(descriptor);
   if (there?.dev === dev && there.ino === ino) return;
-  throw Object.assign(new Error(`${path} was replaced while it was written to`), { code: 'ESTALE' });
+  throw Object.assign(new UnexpectedContentError(`${path} was replaced while it was written to`), {
+    code: 'ESTALE',
+  });
 }

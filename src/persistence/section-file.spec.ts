@@ -97,6 +97,16 @@ describe('SectionFile', () => {
     expect(await text()).toBe('theirs\n');
   });
 
+  it('does not build upon a file that somebody puts in its place while a change is discarded', async () => {
+    const prepared = file.prepare([section('a', 2)]);
+    const theirs = (await text()).replaceAll('10.0.0.', '10.9.9.');
+    await writeFile(join(folder, 'other'), theirs);
+    await rename(join(folder, 'other'), file.path);
+    await expect(prepared.discard()).rejects.toThrow(UnexpectedContentError);
+    expect(() => file.prepare([section('a', 2)])).toThrow(UnexpectedContentError);
+    expect(await text()).toBe(theirs);
+  });
+
   it('lets no section cross a page, and none that fits a sector a sector', async () => {
     await write(...Array.from({ length: 60 }, (_, n) => section(`pool_${n}`, (n % 7) + 1)));
     await put(...Array.from({ length: 20 }, (_, n) => section(`new_${n}`, (n % 3) + 1)));

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -121,6 +121,23 @@ describe('the journal of a suite that was killed', () => {
     await writeFile(settings.files.servers, '{}');
     await add(store, state!, 'd.io');
     expect(await open()).toMatchObject({ revision: 4 });
+  });
+
+  it('is written anew where somebody put another in its place while a change was taken back', async () => {
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    const draft = new Draft(state!);
+    draft.addDomain('d.io', 'pool_1');
+    const prepared = await store.prepare(draft, state!, 4);
+    await writeFile(`${settings.files.journal}.new`, await readFile(settings.files.journal));
+    await rename(`${settings.files.journal}.new`, settings.files.journal);
+    await prepared.durable;
+    await prepared.discard();
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+    await add(store, state!, 'e.io');
+    expect(await open()).toEqual({ revision: 4, domains: ['a.io', 'b.io', 'c.io', 'e.io'] });
   });
 
   it('stops the start beside another servers.json, and says what to do', async () => {

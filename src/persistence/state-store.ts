@@ -195,15 +195,18 @@ export class StateStore {
     // The commit point comes last: what is derived from it is in place before it counts.
     parts.push(() => this.#journal.prepare(recordOf(change, before, revision)));
     const prepared = await preparedTogether(parts.map(async (part) => part()));
-    const orPutBack = (work: Promise<void>): Promise<void> =>
-      work.catch(async (error: unknown) => {
-        await this.#putBack(before);
-        throw error;
-      });
     return {
       durable: prepared.durable,
-      commit: () => orPutBack(prepared.commit()),
-      discard: () => orPutBack(prepared.discard()),
+      commit: () =>
+        prepared.commit().catch(async (error: unknown) => {
+          await this.#putBack(before);
+          throw error;
+        }),
+      discard: () =>
+        prepared.discard().catch(async (error: unknown) => {
+          await this.#putBack(before);
+          if (this.#mustBeWhole) throw error;
+        }),
     };
   }
 
