@@ -148,6 +148,32 @@ describe('the journal of a suite that was killed', () => {
     );
   });
 
+  it('has nothing to say about an older servers.json where it was only begun', async () => {
+    const former = await readFile(settings.files.servers, 'utf8');
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    await writeFile(settings.files.servers, former);
+    expect(await open()).toEqual({ revision: 1, domains: ['a.io'] });
+    expect(await asideFiles()).toEqual([]);
+  });
+
+  it('stays where somebody put it back beside its servers.json while the suite ran', async () => {
+    const [servers, journal] = [
+      await readFile(settings.files.servers),
+      await readFile(settings.files.journal),
+    ];
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    await writeFile(settings.files.servers, servers);
+    await writeFile(settings.files.journal, journal);
+    store.endEmptyJournal();
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+  });
+
   it('stops the start where servers.json is gone, and says what to do', async () => {
     await rm(settings.files.servers);
     await expect(open()).rejects.toThrow(/journal:1: it has 2 commit\(s\).*is gone.*Put that one back/);

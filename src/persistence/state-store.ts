@@ -133,9 +133,9 @@ export class StateStore {
     await this.#begin(state).catch(() => undefined);
   }
 
-  /** Takes a journal away that was begun for nothing. */
+  /** Takes a journal away that was begun for nothing; not one that somebody has put there to start from. */
   endEmptyJournal(): void {
-    if (this.behind === 0) this.#journal.end();
+    if (this.behind === 0 && this.#journal.check() === 'ok') this.#journal.end();
   }
 
   /** The files that do not hold what the state says. */
