@@ -12,10 +12,18 @@ export class UnexpectedContentError extends Error {}
 
 /**
  * Opens a file to write into it, anew for each change, so that one that somebody put in its place is what is changed.
+ * A backup made of hard links (`cp -al`) must not change along with it.
  *
  * @throws UnexpectedContentError where there is none to write to; the error of the file system
  */
 export function openInPlace(path: string): number {
+  const descriptor = openToWrite(path);
+  if (fstatSync(descriptor).nlink === 1) return descriptor;
+  closeSync(descriptor);
+  throw new UnexpectedContentError(`${path} is also somewhere else, as a hard link`);
+}
+
+function openToWrite(path: string): number {
   try {
     return openSync(path, 'r+');
   } catch (error) {
