@@ -6,7 +6,7 @@ import { mapHolds, mapLinesOf, renderMap } from './domains-map.js';
 import { UnexpectedContentError } from './in-place.js';
 import { MarkedLines } from './marked-lines.js';
 import { describeFile, linesStep } from './plan-words.js';
-import { preparedTogether, putInPlace, type Prepared } from './prepared.js';
+import { preparedInOrder, putInPlace, type Prepared } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
 import { holdsSections, joined, laidOut, type Layout, type Section, SectionFile } from './section-file.js';
 import { poolsThatChange, poolsWith } from './state-changes.js';
@@ -50,7 +50,7 @@ export class StateStore {
   readonly #pools: SectionFile;
   readonly #journal: StateJournal;
 
-  /** A commit failed half-way and could not be taken back from the disk. */
+  /** A file was not as it was left, or what a commit wrote could not be taken back from the disk. */
   #mustBeWhole = false;
   #target: PoolsRenderer | undefined;
 
@@ -96,6 +96,7 @@ export class StateStore {
       if (this.#appends(change, before)) return await this.#append(change, before, revision);
     } catch (error) {
       if (!(error instanceof UnexpectedContentError)) throw error;
+      this.#mustBeWhole = true;
     }
     return this.#whole(this.#render(before, revision, change));
   }
@@ -194,7 +195,7 @@ export class StateStore {
     if (added.length + outdated.length > 0) parts.push(() => this.#map.prepare(added, outdated));
     // The commit point comes last: what is derived from it is in place before it counts.
     parts.push(() => this.#journal.prepare(recordOf(change, before, revision)));
-    const prepared = await preparedTogether(parts.map(async (part) => part()));
+    const prepared = await preparedInOrder(parts);
     return {
       durable: prepared.durable,
       commit: () =>
