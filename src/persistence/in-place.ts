@@ -44,7 +44,7 @@ export interface Patch {
 /**
  * Writes into an open file of `size` bytes, which is closed at the end of it all. What is written is there for a
  * reader at once, and counts; to `discard` puts back what was there, which needs no space. Both reject where somebody
- * has put another file in its place meanwhile.
+ * has put another file in its place meanwhile, or made it shorter or longer.
  *
  * @throws the error of the file system; then it is as before
  */
@@ -54,9 +54,10 @@ export function writeInPlace(
   size: number,
   patches: readonly Patch[],
 ): Prepared {
+  const written = Math.max(size, ...patches.map(({ after, offset }) => offset + after.length));
   const undo = (): void => {
     for (const { before, offset } of patches) writeAt(descriptor, before, offset);
-    if (patches.some(({ before }) => before === '')) ftruncateSync(descriptor, size);
+    if (fstatSync(descriptor).size > size) ftruncateSync(descriptor, size);
   };
   const tryToUndo = (): void => {
     try {
@@ -78,7 +79,7 @@ export function writeInPlace(
     durable,
     commit: async () => {
       try {
-        mustStillBe(path, descriptor);
+        mustStillBe(path, descriptor, written);
       } catch (error) {
         tryToUndo();
         throw error;
@@ -88,9 +89,10 @@ export function writeInPlace(
     },
     discard: async () => {
       try {
+        mustStillBe(path, descriptor, written);
         undo();
         await syncData(descriptor);
-        mustStillBe(path, descriptor);
+        mustStillBe(path, descriptor, size);
       } finally {
         closeSync(descriptor);
       }
@@ -106,11 +108,11 @@ function writeAt(descriptor: number, text: string, offset: number): void {
 }
 
 /** What was written into a file that nobody will open again is not kept, and what came in its place is not ours. */
-function mustStillBe(path: string, descriptor: number): void {
+function mustStillBe(path: string, descriptor: number, size: number): void {
   const there = statSync(path, { throwIfNoEntry: false });
-  const { dev, ino } = fstatSync(descriptor);
-  if (there?.dev === dev && there.ino === ino) return;
-  throw Object.assign(new UnexpectedContentError(`${path} was replaced while it was written to`), {
+  const { dev, ino, size: own } = fstatSync(descriptor);
+  if (there?.dev === dev && there.ino === ino && own === size) return;
+  throw Object.assign(new UnexpectedContentError(`${path} was replaced or cut while it was written to`), {
     code: 'ESTALE',
   });
 }

@@ -1,4 +1,4 @@
-import { link, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -63,6 +63,16 @@ describe('MarkedLines', () => {
     expect(() => file.prepare(['c.io pool_3'])).toThrow(UnexpectedContentError);
     expect(await readFile(join(folder, 'backup'), 'utf8')).toBe(before);
   });
+
+  it.each(['commit', 'discard'] as const)(
+    'fails to %s in a file that somebody cut meanwhile',
+    async (how) => {
+      const prepared = file.prepare(['c.io pool_3'], ['b.io pool_2']);
+      await truncate(file.path, 5);
+      await prepared.durable;
+      await expect(prepared[how]()).rejects.toThrow(UnexpectedContentError);
+    },
+  );
 
   it('commits nothing into a file that somebody replaced meanwhile', async () => {
     const prepared = file.prepare(['c.io pool_3']);
