@@ -1,4 +1,12 @@
-import { appendFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tempHome } from '../../test/kit/temp-home.js';
@@ -37,6 +45,37 @@ describe('LogTail', () => {
     appendFileSync(path, 'after\n');
     tail.close();
     expect(lines.map((line) => line.length)).toEqual([2_000, 5]);
+  });
+
+  it('goes on behind the hole where the writer does not append, as often as it is cut', () => {
+    const writer = openSync(path, 'w');
+    const tail = new LogTail(path, (line) => lines.push(line), 10_000);
+    const written: string[] = [];
+    const write = (line: string) => {
+      written.push(line);
+      writeSync(writer, `${line}\n`);
+      tail.flush();
+      // There may be nothing to pass on when it looks next.
+      tail.flush();
+    };
+    for (let n = 0; n < 500; n += 1) write(`${n} ${'x'.repeat(1_000)}`);
+    tail.close();
+    closeSync(writer);
+    expect(lines).toEqual(written);
+    expect(statSync(path).blocks * 512).toBeLessThan(20_000);
+  });
+
+  it('passes on no zeros where somebody else cut it', () => {
+    const writer = openSync(path, 'w');
+    const tail = new LogTail(path, (line) => lines.push(line));
+    writeSync(writer, 'one\n');
+    tail.flush();
+    writeSync(writer, 'lost\n');
+    truncateSync(path, 0);
+    writeSync(writer, 'two\n');
+    tail.close();
+    closeSync(writer);
+    expect(lines).toEqual(['one', 'two']);
   });
 });
 

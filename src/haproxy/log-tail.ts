@@ -4,10 +4,16 @@ const INTERVAL_MS = 200;
 const CHUNK = 64 * 1024;
 const MAX_BYTES = 10 * 1024 * 1024;
 
+/** What `fstat` counts the room of a file in. */
+const BLOCK = 512;
+
 /**
- * Passes on the lines that are appended to a file. HAProxy writes to a file and not to a pipe, because a pipe would
- * break, or fill up and block HAProxy, once the suite is killed. The writer appends, so that the file can be cut to
- * nothing when it has grown too large: everything in it has been passed on by then.
+ * Passes on the lines that are added to a file. HAProxy writes to a file and not to a pipe, because a pipe would
+ * break, or fill up and block HAProxy, once the suite is killed. When it takes too much room it is cut to nothing:
+ * everything in it has been passed on by then.
+ *
+ * HAProxy does not append after that: with its first line to `log stdout` it sets O_NONBLOCK and so takes O_APPEND away
+ * (3.0 to 3.4), and writes on where it was. What lies before is a hole then, which takes no room and is not read.
  */
 export class LogTail {
   readonly #file: number;
@@ -28,22 +34,20 @@ export class LogTail {
 
   /** Passes on what is there now. */
   flush(): void {
-    const { size } = fstatSync(this.#file);
-    // Someone else (logrotate, say) cut it.
-    if (size < this.#position) this.#position = 0;
+    const { size, blocks } = fstatSync(this.#file);
+    // It was cut, here or by logrotate, and this writer appends. Of one that does not, nothing is known before its next line.
+    if (size > 0 && size < this.#position) this.#position = 0;
     const buffer = Buffer.alloc(CHUNK);
     for (;;) {
       const read = readSync(this.#file, buffer, 0, CHUNK, this.#position);
       if (read === 0) break;
       this.#position += read;
-      const lines = (this.#rest + buffer.toString('utf8', 0, read)).split('\n');
+      const text = buffer.toString('utf8', 0, read).replaceAll('\0', '');
+      const lines = (this.#rest + text).split('\n');
       this.#rest = lines.pop() ?? '';
       for (const line of lines) if (line !== '') this.onLine(line);
     }
-    if (this.#position > this.maxBytes) {
-      ftruncateSync(this.#file, 0);
-      this.#position = 0;
-    }
+    if (blocks * BLOCK > this.maxBytes) ftruncateSync(this.#file, 0);
   }
 
   close(): void {

@@ -84,7 +84,7 @@ export class AuditFile {
   /** Takes back what was appended since. Needs no space on the disk. */
   async cutTo(size: number): Promise<void> {
     await this.#appending(async (descriptor) => {
-      ftruncateSync(descriptor, size);
+      cutDown(descriptor, size);
       await syncDescriptor(descriptor);
     });
   }
@@ -147,8 +147,13 @@ function sizeOf(path: string): number {
 
 function takeBack(descriptor: number, size: number): void {
   try {
-    ftruncateSync(descriptor, size);
+    cutDown(descriptor, size);
   } catch {
     // The next start cuts off half a line; a whole one is told of by its revision.
   }
+}
+
+/** Never makes it longer: somebody may have rotated it meanwhile, and then what was to be cut off is not in it. */
+function cutDown(descriptor: number, size: number): void {
+  if (fstatSync(descriptor).size > size) ftruncateSync(descriptor, size);
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -49,6 +49,18 @@ describe('AuditLog', () => {
       '2 domain_exists',
     ]);
     expect((await log.page(10)).lines.map(({ seq }) => seq)).toEqual([2, 1]);
+  });
+
+  it.each([
+    ['moved it away', () => rename(settings.files.audit, join(home, 'audit.old'))],
+    ['emptied it', () => truncate(settings.files.audit)],
+  ])('goes on in what is there where somebody %s while a commit is discarded', async (_, rotate) => {
+    await (await log.prepare([entry(1)])).commit();
+    const prepared = await log.prepare([entry(2)]);
+    await rotate();
+    await prepared.discard();
+    await log.append(entry(2, 'domain_exists'));
+    expect((await lines()).map(({ seq, outcome }) => `${seq} ${outcome}`)).toEqual(['2 domain_exists']);
   });
 
   it('refuses a pipe in its place, and waits for nobody to read it', async () => {

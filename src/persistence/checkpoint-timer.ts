@@ -10,6 +10,8 @@ const RETRY_MS = 30_000;
 export class CheckpointTimer {
   #timer: NodeJS.Timeout | undefined;
   #since: number | undefined;
+  /** Not before then, whatever comes in: the last time it failed. */
+  #notBefore = 0;
   #stopped = false;
 
   /** `work` is repeated later where it fails. */
@@ -18,9 +20,10 @@ export class CheckpointTimer {
   /** A commit went into the journal, which holds so many now. */
   touch(commits: number): void {
     if (this.#stopped) return;
-    this.#since ??= performance.now();
-    const left = commits >= MOST_COMMITS ? 0 : LONGEST_MS - (performance.now() - this.#since);
-    this.#wait(Math.max(0, Math.min(IDLE_MS, left)));
+    const now = performance.now();
+    this.#since ??= now;
+    const left = commits >= MOST_COMMITS ? 0 : LONGEST_MS - (now - this.#since);
+    this.#wait(Math.max(0, Math.min(IDLE_MS, left), this.#notBefore - now));
   }
 
   stop(): void {
@@ -35,6 +38,9 @@ export class CheckpointTimer {
 
   async #run(): Promise<void> {
     this.#since = undefined;
-    await this.work().catch(() => this.#wait(RETRY_MS));
+    await this.work().catch(() => {
+      this.#notBefore = performance.now() + RETRY_MS;
+      this.#wait(RETRY_MS);
+    });
   }
 }

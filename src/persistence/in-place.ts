@@ -12,10 +12,18 @@ export class UnexpectedContentError extends Error {}
 
 /**
  * Opens a file to write into it, anew for each change, so that one that somebody put in its place is what is changed.
+ * A backup made of hard links (`cp -al`) must not change along with it.
  *
  * @throws UnexpectedContentError where there is none to write to; the error of the file system
  */
 export function openInPlace(path: string): number {
+  const descriptor = openToWrite(path);
+  if (fstatSync(descriptor).nlink === 1) return descriptor;
+  closeSync(descriptor);
+  throw new UnexpectedContentError(`${path} is also somewhere else, as a hard link`);
+}
+
+function openToWrite(path: string): number {
   try {
     return openSync(path, 'r+');
   } catch (error) {
@@ -35,7 +43,8 @@ export interface Patch {
 
 /**
  * Writes into an open file of `size` bytes, which is closed at the end of it all. What is written is there for a
- * reader at once, and counts; to `discard` puts back what was there, which needs no space.
+ * reader at once, and counts; to `discard` puts back what was there, which needs no space. Both reject where somebody
+ * has put another file in its place meanwhile, or made it shorter or longer.
  *
  * @throws the error of the file system; then it is as before
  */
@@ -45,9 +54,10 @@ export function writeInPlace(
   size: number,
   patches: readonly Patch[],
 ): Prepared {
+  const written = Math.max(size, ...patches.map(({ after, offset }) => offset + after.length));
   const undo = (): void => {
     for (const { before, offset } of patches) writeAt(descriptor, before, offset);
-    if (patches.some(({ before }) => before === '')) ftruncateSync(descriptor, size);
+    if (fstatSync(descriptor).size > size) ftruncateSync(descriptor, size);
   };
   const tryToUndo = (): void => {
     try {
@@ -69,7 +79,7 @@ export function writeInPlace(
     durable,
     commit: async () => {
       try {
-        mustStillBe(path, descriptor);
+        mustStillBe(path, descriptor, written);
       } catch (error) {
         tryToUndo();
         throw error;
@@ -79,8 +89,10 @@ export function writeInPlace(
     },
     discard: async () => {
       try {
+        mustStillBe(path, descriptor, written);
         undo();
         await syncData(descriptor);
+        mustStillBe(path, descriptor, size);
       } finally {
         closeSync(descriptor);
       }
@@ -95,10 +107,12 @@ function writeAt(descriptor: number, text: string, offset: number): void {
     done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done);
 }
 
-/** What was written into a file that nobody will open again is not kept. */
-function mustStillBe(path: string, descriptor: number): void {
+/** What was written into a file that nobody will open again is not kept, and what came in its place is not ours. */
+function mustStillBe(path: string, descriptor: number, size: number): void {
   const there = statSync(path, { throwIfNoEntry: false });
-  const { dev, ino } = fstatSync(descriptor);
-  if (there?.dev === dev && there.ino === ino) return;
-  throw Object.assign(new Error(`${path} was replaced while it was written to`), { code: 'ESTALE' });
+  const { dev, ino, size: own } = fstatSync(descriptor);
+  if (there?.dev === dev && there.ino === ino && own === size) return;
+  throw Object.assign(new UnexpectedContentError(`${path} was replaced or cut while it was written to`), {
+    code: 'ESTALE',
+  });
 }

@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { UnexpectedContentError } from './in-place.js';
 import { linesThatCount, MarkedLines } from './marked-lines.js';
 import { putInPlace } from './prepared.js';
 
@@ -55,6 +56,23 @@ describe('MarkedLines', () => {
     await put([], ['a.io pool_1']);
     expect(() => file.prepare([], ['a.io pool_1'])).toThrow('there is no line');
   });
+
+  it('does not change a backup that is a hard link', async () => {
+    const before = await text();
+    await link(file.path, join(folder, 'backup'));
+    expect(() => file.prepare(['c.io pool_3'])).toThrow(UnexpectedContentError);
+    expect(await readFile(join(folder, 'backup'), 'utf8')).toBe(before);
+  });
+
+  it.each(['commit', 'discard'] as const)(
+    'fails to %s in a file that somebody cut meanwhile',
+    async (how) => {
+      const prepared = file.prepare(['c.io pool_3'], ['b.io pool_2']);
+      await truncate(file.path, 5);
+      await prepared.durable;
+      await expect(prepared[how]()).rejects.toThrow(UnexpectedContentError);
+    },
+  );
 
   it('commits nothing into a file that somebody replaced meanwhile', async () => {
     const prepared = file.prepare(['c.io pool_3']);

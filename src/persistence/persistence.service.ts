@@ -239,7 +239,12 @@ export class PersistenceService {
     const [durable, applied] = await Promise.allSettled([prepared.durable, target.apply(draft, before)]);
     const broken = [applied, durable].find((one) => one.status === 'rejected');
     if (broken) {
-      await prepared.discard();
+      await prepared.discard().catch((failure: unknown) => {
+        this.#logger.error(
+          `The files of revision ${before.revision} are not all back: ${messageOf(failure)}`,
+        );
+      });
+      // Whatever became of the files: a disk that fails is no reason to leave HAProxy with a change that was refused.
       if (applied.status === 'fulfilled') await this.#takeBack(draft);
       throw applied.status === 'rejected'
         ? applied.reason

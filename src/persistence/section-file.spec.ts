@@ -73,6 +73,36 @@ describe('SectionFile', () => {
     expect(await holds(section('a', 2), section('b', 2))).toBe(true);
   });
 
+  it('takes none out in place that is too large to change', async () => {
+    await write(section('a', 1), section('large', 80));
+    const before = await text();
+    expect(() => file.prepare([section('large', 0)])).toThrow('no room for large');
+    expect(await text()).toBe(before);
+  });
+
+  it('has room for new ones, so that it never grows, and says when there is none', async () => {
+    const { length } = await text();
+    let count = 0;
+    for (; count < 1000; count += 1)
+      try {
+        await put(section(`new_${count}`, 1));
+      } catch (error) {
+        expect(error).toBeInstanceOf(UnexpectedContentError);
+        break;
+      }
+    expect(count).toBeGreaterThan(30);
+    const all = Array.from({ length: count }, (_, n) => section(`new_${n}`, 1));
+    expect(await holds(section('a', 1), section('b', 2), ...all)).toBe(true);
+    expect(await text()).toHaveLength(length);
+  });
+
+  it('does not take for its own what somebody put there before it was told', async () => {
+    const layout = laidOut({ head: HEAD, sections: [section('a', 1)] });
+    await writeFile(file.path, 'theirs\n');
+    file.wasWritten(layout);
+    expect(() => file.prepare([section('a', 2)])).toThrow(UnexpectedContentError);
+  });
+
   it.each([
     ['written over', () => writeFile(file.path, 'something else\n')],
     ['cut', () => truncate(file.path, 100)],
@@ -95,6 +125,16 @@ describe('SectionFile', () => {
     await rename(join(folder, 'other'), file.path);
     await expect(prepared.commit()).rejects.toThrow('was replaced');
     expect(await text()).toBe('theirs\n');
+  });
+
+  it('does not build upon a file that somebody puts in its place while a change is discarded', async () => {
+    const prepared = file.prepare([section('a', 2)]);
+    const theirs = (await text()).replaceAll('10.0.0.', '10.9.9.');
+    await writeFile(join(folder, 'other'), theirs);
+    await rename(join(folder, 'other'), file.path);
+    await expect(prepared.discard()).rejects.toThrow(UnexpectedContentError);
+    expect(() => file.prepare([section('a', 2)])).toThrow(UnexpectedContentError);
+    expect(await text()).toBe(theirs);
   });
 
   it('lets no section cross a page, and none that fits a sector a sector', async () => {

@@ -24,14 +24,15 @@ interface Changes {
   former: ReadonlyMap<string, Place>;
   changed: ReadonlyMap<string, Place>;
   patches: readonly Patch[];
-  /** How long it is then. */
-  size: number;
+  /** Where the room for new ones begins then. */
+  free: number;
 }
 
-/** A sectioned text with room in it, and where its sections are. */
+/** A sectioned text with room in it, where its sections are, and where there is room for new ones. */
 export interface Layout {
   text: string;
   places: ReadonlyMap<string, Place>;
+  free: number;
 }
 
 /**
@@ -41,8 +42,14 @@ export interface Layout {
 const LEAST_ROOM = 256;
 /** Bytes to grow by: a server more. */
 const SPARE = 96;
-/** A blank line; HAProxy takes lines of up to 2,047 bytes. */
-const BLANK = `${' '.repeat(1023)}\n`;
+/** A blank line, as long as the least room, so that wherever a room may begin there is the beginning of a line. */
+const BLANK = `${' '.repeat(LEAST_ROOM - 1)}\n`;
+/**
+ * Room at the end for new sections, and which part of the whole it is at least. The file is never made longer in place:
+ * of one that grew, a power loss may leave the length without what stands there, and with zeros HAProxy does not start.
+ */
+const LEAST_AT_END = 16 * 1024;
+const PART_AT_END = 8;
 
 /** The text as it is written where nothing is to change in place. */
 export function joined({ head, sections }: SectionedText): string {
@@ -65,7 +72,11 @@ export function laidOut({ head, sections }: SectionedText): Layout {
     places.set(name, { offset: length, room, text });
     add(filled(text, room));
   }
-  return { text: parts.join(''), places };
+  add(gap(length, LEAST_ROOM));
+  const free = length;
+  const most = Math.max(LEAST_AT_END, length / PART_AT_END);
+  add(blank(Math.ceil(most / LEAST_ROOM) * LEAST_ROOM));
+  return { text: parts.join(''), places, free };
 }
 
 /** Whether a text says what is wanted, whatever the order of the sections and the room between them. */
@@ -92,6 +103,7 @@ export function holdsSections(text: string, { head, sections }: SectionedText): 
 export class SectionFile {
   #places = new Map<string, Place>();
   #size = 0;
+  #free = 0;
   /** Which file it is, as it was left. */
   #left = '';
 
@@ -106,23 +118,24 @@ export class SectionFile {
   wasWritten(layout: Layout | undefined): void {
     this.#places = new Map(layout?.places);
     this.#size = layout?.text.length ?? 0;
+    this.#free = layout?.free ?? 0;
     this.#left = layout ? this.#facts() : '';
   }
 
   /**
-   * Puts sections in place of those of the same names; a new one comes to stand at the end.
+   * Puts sections in place of those of the same names; a new one comes to stand behind the last.
    *
    * @throws UnexpectedContentError where there is no room, or the file is not as it was left; the error of the file
    *   system. Then nothing was changed.
    */
   prepare(sections: readonly Section[]): Prepared {
     if (!this.isAsLeft) throw new UnexpectedContentError(`${this.path} is not as it was left`);
-    const { former, changed, size, patches } = this.#changesOf(sections);
+    const { former, changed, free, patches } = this.#changesOf(sections);
     // Until it is done: a file that a failure has left half-way is not written into again.
     this.#left = '';
-    const before = this.#size;
-    const prepared = writeInPlace(this.path, openInPlace(this.path), before, patches);
-    this.#remember(changed, size);
+    const before = this.#free;
+    const prepared = writeInPlace(this.path, openInPlace(this.path), this.#size, patches);
+    this.#remember(changed, free);
     return {
       ...prepared,
       discard: async () => {
@@ -138,34 +151,34 @@ export class SectionFile {
     const former = new Map<string, Place>();
     const changed = new Map<string, Place>();
     const patches: Patch[] = [];
-    let addition = '';
+    let free = this.#free;
     for (const [name, text] of sections) {
       const place = this.#places.get(name);
+      if (!place && text === '') continue;
       const room = place?.room ?? roomFor(text);
-      if (text.length > room) throw new UnexpectedContentError(`${this.path} has no room for ${name}`);
-      if (place) {
-        former.set(name, place);
-        changed.set(name, { ...place, text });
-        patches.push({ offset: place.offset, before: filled(place.text, room), after: filled(text, room) });
-      } else {
-        addition += gap(this.#size + addition.length, room);
-        changed.set(name, { offset: this.#size + addition.length, room, text });
-        addition += filled(text, room);
-      }
+      // The next place with so much room: what lies before it is blank already.
+      const offset = place?.offset ?? Math.ceil(free / room) * room;
+      if (room === 0 || text.length > room || offset + room > this.#size)
+        throw new UnexpectedContentError(`${this.path} has no room for ${name}`);
+      if (place) former.set(name, place);
+      else free = offset + room;
+      changed.set(name, { offset, room, text });
+      patches.push({ offset, before: filled(place?.text ?? '', room), after: filled(text, room) });
     }
-    if (addition !== '') patches.push({ offset: this.#size, before: '', after: addition });
-    return { former, changed, patches, size: this.#size + addition.length };
+    return { former, changed, patches, free };
   }
 
-  #remember(places: ReadonlyMap<string, Place>, size: number): void {
+  #remember(places: ReadonlyMap<string, Place>, free: number): void {
     for (const [name, place] of places) this.#places.set(name, place);
-    this.#size = size;
+    this.#free = free;
     this.#left = this.#facts();
   }
 
+  /** Empty where what is there cannot be what was left. */
   #facts(): string {
     const facts = statSync(this.path, { throwIfNoEntry: false });
-    return facts ? [facts.dev, facts.ino, facts.size, facts.mtimeMs].join(' ') : '';
+    if (facts?.size !== this.#size) return '';
+    return [facts.dev, facts.ino, facts.size, facts.mtimeMs].join(' ');
   }
 }
 

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -123,12 +123,55 @@ describe('the journal of a suite that was killed', () => {
     expect(await open()).toMatchObject({ revision: 4 });
   });
 
+  it('is written anew where somebody put another in its place while a change was taken back', async () => {
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    const draft = new Draft(state!);
+    draft.addDomain('d.io', 'pool_1');
+    const prepared = await store.prepare(draft, state!, 4);
+    await writeFile(`${settings.files.journal}.new`, await readFile(settings.files.journal));
+    await rename(`${settings.files.journal}.new`, settings.files.journal);
+    await prepared.durable;
+    await prepared.discard();
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
+    await add(store, state!, 'e.io');
+    expect(await open()).toEqual({ revision: 4, domains: ['a.io', 'b.io', 'c.io', 'e.io'] });
+  });
+
   it('stops the start beside another servers.json, and says what to do', async () => {
     const text = await readFile(settings.files.servers, 'utf8');
     await writeFile(settings.files.servers, text.replace('a.io', 'z.io'));
     await expect(open()).rejects.toThrow(
       /servers\.json\.journal:1: it has the changes from revision 1 to 3.*Put that one back.*delete this file/,
     );
+  });
+
+  it('has nothing to say about an older servers.json where it was only begun', async () => {
+    const former = await readFile(settings.files.servers, 'utf8');
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    await writeFile(settings.files.servers, former);
+    expect(await open()).toEqual({ revision: 1, domains: ['a.io'] });
+    expect(await asideFiles()).toEqual([]);
+  });
+
+  it('stays where somebody put it back beside its servers.json while the suite ran', async () => {
+    const [servers, journal] = [
+      await readFile(settings.files.servers),
+      await readFile(settings.files.journal),
+    ];
+    const store = storeOf(settings);
+    const state = await store.open();
+    await store.checkpoint(state!);
+    await store.beginAhead(state!);
+    await writeFile(settings.files.servers, servers);
+    await writeFile(settings.files.journal, journal);
+    store.endEmptyJournal();
+    expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
   });
 
   it('stops the start where servers.json is gone, and says what to do', async () => {

@@ -60,7 +60,16 @@ export class StateJournal {
     this.#left = this.#facts();
     const own = this.#at(first.number, () => readBase(JSON.parse(first.line)));
     const records = rest.map(({ number, line }) => this.#at(number, () => readRecord(JSON.parse(line))));
-    const last = records.at(-1)?.to ?? own.revision;
+    const last = records.at(-1)?.to;
+    if (last === undefined) {
+      // One that was only begun has nothing to lose, whatever servers.json was put beside it.
+      if (own.revision > state.revision)
+        this.#logger.warn(
+          `servers.json is of revision ${state.revision}, and was of ${own.revision} when ${this.path} was begun: somebody put ` +
+            'an older one there. It counts.',
+        );
+      return;
+    }
     if (last <= state.revision) {
       // One that has it all is what a kill leaves after `servers.json` was written and before this was taken away.
       if (!hasAlready(state, records)) this.#setAside(own.revision, last, state.revision);

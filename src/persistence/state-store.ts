@@ -6,7 +6,7 @@ import { mapHolds, mapLinesOf, renderMap } from './domains-map.js';
 import { UnexpectedContentError } from './in-place.js';
 import { MarkedLines } from './marked-lines.js';
 import { describeFile, linesStep } from './plan-words.js';
-import { preparedTogether, putInPlace, type Prepared } from './prepared.js';
+import { preparedInOrder, putInPlace, type Prepared } from './prepared.js';
 import type { RoutingTarget } from './routing-target.js';
 import { holdsSections, joined, laidOut, type Layout, type Section, SectionFile } from './section-file.js';
 import { poolsThatChange, poolsWith } from './state-changes.js';
@@ -50,7 +50,7 @@ export class StateStore {
   readonly #pools: SectionFile;
   readonly #journal: StateJournal;
 
-  /** A commit failed half-way and could not be taken back from the disk. */
+  /** A file was not as it was left, or what a commit wrote could not be taken back from the disk. */
   #mustBeWhole = false;
   #target: PoolsRenderer | undefined;
 
@@ -96,6 +96,7 @@ export class StateStore {
       if (this.#appends(change, before)) return await this.#append(change, before, revision);
     } catch (error) {
       if (!(error instanceof UnexpectedContentError)) throw error;
+      this.#mustBeWhole = true;
     }
     return this.#whole(this.#render(before, revision, change));
   }
@@ -133,9 +134,9 @@ export class StateStore {
     await this.#begin(state).catch(() => undefined);
   }
 
-  /** Takes a journal away that was begun for nothing. */
+  /** Takes a journal away that was begun for nothing; not one that somebody has put there to start from. */
   endEmptyJournal(): void {
-    if (this.behind === 0) this.#journal.end();
+    if (this.behind === 0 && this.#journal.check() === 'ok') this.#journal.end();
   }
 
   /** The files that do not hold what the state says. */
@@ -194,16 +195,19 @@ export class StateStore {
     if (added.length + outdated.length > 0) parts.push(() => this.#map.prepare(added, outdated));
     // The commit point comes last: what is derived from it is in place before it counts.
     parts.push(() => this.#journal.prepare(recordOf(change, before, revision)));
-    const prepared = await preparedTogether(parts.map(async (part) => part()));
-    const orPutBack = (work: Promise<void>): Promise<void> =>
-      work.catch(async (error: unknown) => {
-        await this.#putBack(before);
-        throw error;
-      });
+    const prepared = await preparedInOrder(parts);
     return {
       durable: prepared.durable,
-      commit: () => orPutBack(prepared.commit()),
-      discard: () => orPutBack(prepared.discard()),
+      commit: () =>
+        prepared.commit().catch(async (error: unknown) => {
+          await this.#putBack(before);
+          throw error;
+        }),
+      discard: () =>
+        prepared.discard().catch(async (error: unknown) => {
+          await this.#putBack(before);
+          if (this.#mustBeWhole) throw error;
+        }),
     };
   }
 
