@@ -16,9 +16,10 @@ const given = new Set<number>();
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(LOWEST / SHARES, HIGHEST / SHARES) * SHARES + SHARE;
-    if (given.has(port) || !(await canListen(port))) continue;
+    if (given.has(port)) continue;
+    // Before it is tried, so that nobody who asks at the same time gets it too.
     given.add(port);
-    return port;
+    if (await canListen(port)) return port;
   }
 }
 
