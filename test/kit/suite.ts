@@ -88,7 +88,8 @@ export class Suite {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...options,
     });
-    const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+    // Not `exit`, which may come before the last of what it said.
+    const exited = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
     return new Suite(home, child, exited);
   }
 
