@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { chmod, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
@@ -52,7 +51,8 @@ describe('taking over, letting go', () => {
     );
     await chmod(slow, 0o755);
     suite = Suite.spawn(home, { HAPROXY_BIN: slow });
-    await until(() => existsSync(join(home.path, 'run/haproxy.launched')), { what: 'the launch' });
+    const record = () => readFile(join(home.path, 'run/haproxy.launched'), 'utf8');
+    await until(async () => (await record()).endsWith('\n'), { what: 'the launch' });
     await suite.kill();
     suite = await Suite.start(home, { HAPROXY_BIN: slow });
     expect((await add('a.example')).status).toBe(201);
