@@ -4,6 +4,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 interface Line {
@@ -147,14 +148,21 @@ describe('the audit log', () => {
       await reader.callTool({ name: 'haproxy_add_domain', arguments: { domain: long, ip: long } });
     await reader.close();
     const headers = { authorization: `Bearer ${READER}` };
-    for (let count = 0; count < 100; count += 1)
-      await fetch(`${suite.url}/api/v1/domains/a.example`, { method: 'DELETE', headers });
-    const added = (await lines()).slice(before.length);
+    const tried = () => fetch(`${suite.url}/api/v1/domains/a.example`, { method: 'DELETE', headers });
+    await until(async () => {
+      await tried();
+      return suite.output.includes('keeps trying what it may not');
+    });
+    for (let count = 0; count < 50; count += 1) await tried();
+    const all = await lines();
+    const added = all.slice(before.length);
     expect(added.length).toBeGreaterThan(3);
-    expect(added.length).toBeLessThanOrEqual(60);
+    // 60 of each minute since the first; a busy machine may take more than one.
+    const first = all.find(({ outcome }) => outcome === 'forbidden');
+    const minutes = Math.ceil((Date.now() - Date.parse(first?.time ?? '')) / 60_000);
+    expect(added.length).toBeLessThanOrEqual(60 * minutes);
     expect(new Set(added.map(({ outcome }) => outcome))).toEqual(new Set(['forbidden']));
     for (const line of added) expect(JSON.stringify(line).length).toBeLessThan(10_000);
-    expect(suite.output).toContain('keeps trying what it may not');
     // Who may is told of all the same.
     await suite.api('DELETE', '/domains/none.example');
     expect(await lastLine()).toMatchObject({ outcome: 'domain_not_found', actor: 'admin' });

@@ -6,6 +6,8 @@ import { haproxyVersions } from './kit/haproxy-versions.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const HOST = 'mcp.example.com';
+/** For what is answered and hung up on, however busy the machine is. */
+const PATIENCE_MS = 60_000;
 const INITIALIZE = JSON.stringify({
   jsonrpc: '2.0',
   id: 1,
@@ -30,10 +32,15 @@ describe.each(haproxyVersions())('the suite under MCP_PUBLIC_HOST, through HAPro
     await home.remove();
   });
 
-  const send = (lines: readonly string[], body = '') =>
-    rawExchange({ port: home.httpPort, text: [...lines, '', body].join('\r\n') });
+  const send = (lines: readonly string[], body = '', quietMs?: number) =>
+    rawExchange({
+      port: home.httpPort,
+      text: [...lines, '', body].join('\r\n'),
+      ...(quietMs !== undefined && { quietMs }),
+    });
   const request = async (path: string, headers: readonly string[], method = 'GET', host = HOST) => {
-    const text = await send([`${method} ${path} HTTP/1.1`, `Host: ${host}`, 'Connection: close', ...headers]);
+    const lines = [`${method} ${path} HTTP/1.1`, `Host: ${host}`, 'Connection: close', ...headers];
+    const text = await send(lines, '', PATIENCE_MS);
     return Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1]);
   };
   const post = (headers: readonly string[], host = HOST) =>
@@ -48,6 +55,7 @@ describe.each(haproxyVersions())('the suite under MCP_PUBLIC_HOST, through HAPro
         ...headers,
       ],
       INITIALIZE,
+      PATIENCE_MS,
     );
 
   it.each([HOST, 'MCP.Example.com', `${HOST}:443`, `${HOST}.`])(

@@ -1,6 +1,8 @@
-import { existsSync } from 'node:fs';
+import { once } from 'node:events';
 import { chmod, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runtimeCommand } from '../src/haproxy/command.js';
 import { RuntimeTransport } from '../src/haproxy/runtime-transport.js';
@@ -49,7 +51,8 @@ describe('taking over, letting go', () => {
     );
     await chmod(slow, 0o755);
     suite = Suite.spawn(home, { HAPROXY_BIN: slow });
-    await until(() => existsSync(join(home.path, 'run/haproxy.launched')), { what: 'the launch' });
+    const record = () => readFile(join(home.path, 'run/haproxy.launched'), 'utf8');
+    await until(async () => (await record()).endsWith('\n'), { what: 'the launch' });
     await suite.kill();
     suite = await Suite.start(home, { HAPROXY_BIN: slow });
     expect((await add('a.example')).status).toBe(201);
@@ -73,10 +76,17 @@ describe('taking over, letting go', () => {
     await add('a.example');
     const slow = get(home.httpPort, 'a.example', '/held');
     await until(() => one.count === 1);
-    const waiting = suite.api('POST', '/domains/a.example/servers/1/wait-drain', { timeout: 600 });
-    await until(async () => (await suite.api('GET', '/domains/a.example/servers')).status === 200);
+    const headers = { authorization: `Bearer ${await suite.token()}`, 'content-type': 'application/json' };
+    const url = `${suite.url}/api/v1/domains/a.example/servers/1/wait-drain`;
+    const asked = request(url, { method: 'POST', agent: false, headers });
+    const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
+    // What is asked once this has left is answered after this has been taken: then somebody waits.
+    await new Promise<void>((resolve) => asked.end('{"timeout":600}', resolve));
+    expect((await suite.api('GET', '/domains/a.example/servers')).status).toBe(200);
     const stopped = suite.stop();
-    expect(await waiting).toMatchObject({ status: 200, body: { drained: false } });
+    const [response] = await answered;
+    expect(response.statusCode).toBe(200);
+    expect(await json(response)).toMatchObject({ drained: false });
     // HAProxy ends after the request under way.
     one.release('/held');
     expect(await stopped).toBe(0);

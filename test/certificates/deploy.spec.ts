@@ -146,7 +146,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
 
   it(
     '100 swaps under load: no failed handshake, and the new one for whoever connects after the answer',
-    { timeout: 300_000 },
+    { timeout: 600_000 },
     async () => {
       const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
       expect((await load('swap.test', { pem: pair[0].pem })).status).toBe(200);
@@ -180,7 +180,8 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
         }
       };
       const clients = [client(), client(), client()];
-      for (let swap = 1; swap <= 100; swap += 1) {
+      // A hundred, and as many more as it takes until enough handshakes were made beside them.
+      for (let swap = 1; swap <= 100 || requests <= 200; swap += 1) {
         const { body } = await load('swap.test', { pem: pair[swap % 2]?.pem });
         // Not after a second: at once. Whoever connects after the answer is shown the new one.
         expect(await lab.servedSerial('swap.test')).toBe(body['serial']);
@@ -188,7 +189,6 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
       over.abort();
       await Promise.all(clients);
       expect(failures).toEqual([]);
-      expect(requests).toBeGreaterThan(200);
     },
   );
 });

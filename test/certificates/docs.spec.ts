@@ -29,14 +29,17 @@ async function walkThrough(): Promise<string> {
   replace('npm ci && npm run build && npm run tools -- haproxy acme.sh pebble\n', '');
   replace('/tmp/try', folder.path);
   replace('MCP_HOST=127.0.0.1', 'MCP_HOST=127.0.0.1 MCP_PORT=8000');
-  for (const port of PORTS) replace(port, String(await freePort()));
+  for (const port of PORTS) expect(script).toContain(port);
+  const instead = new Map(await Promise.all(PORTS.map(async (port) => [port, await freePort()] as const)));
+  // All in one go: a port that was put in may end as another one begins.
+  script = script.replaceAll(/\b\d+\b/g, (number) => String(instead.get(number) ?? number));
   return `trap 'kill $(jobs -p); wait' EXIT\n${script}`;
 }
 
-it('the try-out with Pebble shows a certificate that HAProxy serves', { timeout: 120_000 }, async () => {
+it('the try-out with Pebble shows a certificate that HAProxy serves', { timeout: 300_000 }, async () => {
   const { stdout } = await run('bash', ['-c', await walkThrough()], {
     cwd: ROOT,
-    timeout: 100_000,
+    timeout: 280_000,
     // The machine's curl and openssl, or those that came with acme.sh.
     env: { ...process.env, PATH: `${process.env['PATH']}:${join(ROOT, '.tools/acme.sh/helpers')}` },
   });

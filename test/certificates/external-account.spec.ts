@@ -17,7 +17,7 @@ afterAll(() => acme?.stop());
 
 it(
   'a CA that wants an external account refuses without it, and issues with it',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const { lab } = acme;
     const refused = await acme.issue({ domain: 'example.com' });

@@ -16,7 +16,7 @@ interface Operation {
   error?: { code: string; detail: string };
 }
 
-const TIMEOUT = 180_000;
+const TIMEOUT = 300_000;
 let acme: AcmeLab;
 let lab: CertificateLab;
 

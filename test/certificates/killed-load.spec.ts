@@ -54,4 +54,4 @@ it('a load that was cut off leaves the certificate of the suite that it was to r
     await between.close();
     await lab.stop();
   }
-}, 120_000);
+}, 300_000);

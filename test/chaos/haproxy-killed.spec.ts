@@ -48,10 +48,10 @@ async function killOnce(haproxy: HaproxyBinary, backend: Backend, domains: numbe
     process.kill(pid, 'SIGKILL');
     // Its worker may serve on for a moment, which is not yet being back.
     const isAnother = async () => !isSameProcess(former, await runtime.info());
-    await until(isAnother, { interval: 5, timeout: 30_000, what: 'another HAProxy' });
-    await until(isServed, { interval: 5, timeout: 30_000, what: 'service' });
+    await until(isAnother, { interval: 5, timeout: 60_000, what: 'another HAProxy' });
+    await until(isServed, { interval: 5, timeout: 60_000, what: 'service' });
     const back = performance.now();
-    await until(() => restores() > before, { interval: 5, timeout: 30_000, what: 'the second restore' });
+    await until(() => restores() > before, { interval: 5, timeout: 60_000, what: 'the second restore' });
     await until(isServed, { interval: 5 });
     const full = performance.now();
     const sent = load.sent;

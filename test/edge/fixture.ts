@@ -1,5 +1,4 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Body, Controller, Delete, Get, Injectable, Module, Param, Post, Query } from '@nestjs/common';
@@ -21,6 +20,7 @@ import {
 import { McpTool } from '../../src/common/operation.js';
 import { joined, Serves } from '../../src/common/rest-operation.js';
 import { loadSettings } from '../../src/settings/settings.js';
+import { freePort } from '../kit/free-port.js';
 
 class ThingPath {
   @DomainField({ description: 'Name of the thing.' })
@@ -240,16 +240,4 @@ export async function startFixture(
     await tidy();
   };
   return { app, home, port, url: `http://127.0.0.1:${port}`, stop };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
-  return port;
 }

@@ -241,7 +241,7 @@ describe('the transport', () => {
     const newest = await post({ jsonrpc: '2.0', id: 2, method: 'ping' }, { 'mcp-session-id': id });
     expect(newest.status).toBe(200);
     await newest.text();
-  }, 120_000);
+  }, 300_000);
 
   it('stops with a client listening and a call under way', async () => {
     const other = await startFixture(withTokens);

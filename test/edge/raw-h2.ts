@@ -8,19 +8,22 @@ export interface RawH2 {
   /** Exactly the fields to send, pseudo-header fields included, as no HTTP library would let a test send them. */
   fields: readonly Field[];
   body?: string;
+  /** What has to come, for which there is patience. */
+  expected?: string;
 }
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const [DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7];
 const [END_STREAM, ACK, END_HEADERS] = [1, 1, 4];
-/** Longer than HAProxy and the suite need for an answer. */
+/** Longer than HAProxy and the suite need for an answer, and where there has to be one, longer than any machine. */
 const QUIET_MS = 1000;
+const PATIENCE_MS = 60_000;
 
 /**
  * One request over HTTP/2 (RFC 9113), byte for byte. Returns the text of its DATA frames, and of the last frame that
  * ended the connection, if one did.
  */
-export function rawH2({ port, servername, fields, body = '' }: RawH2): Promise<string> {
+export function rawH2({ port, servername, fields, body = '', expected }: RawH2): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       host: '127.0.0.1',
@@ -30,7 +33,7 @@ export function rawH2({ port, servername, fields, body = '' }: RawH2): Promise<s
       rejectUnauthorized: false,
     });
     let received = Buffer.alloc(0);
-    socket.setTimeout(QUIET_MS, () => socket.destroy());
+    socket.setTimeout(expected === undefined ? QUIET_MS : PATIENCE_MS, () => socket.destroy());
     socket.on('secureConnect', () => {
       if (socket.alpnProtocol !== 'h2') socket.destroy(new Error('HAProxy does not speak HTTP/2'));
       const header = Buffer.concat(fields.map((field) => literal(field)));
@@ -46,17 +49,20 @@ export function rawH2({ port, servername, fields, body = '' }: RawH2): Promise<s
         frames.some(({ type, flags }) => type === RST_STREAM || (type === DATA && (flags & END_STREAM) !== 0))
       )
         socket.end();
+      else if (expected !== undefined && textOf(received).includes(expected)) socket.destroy();
       else if (frames.some(({ type, flags }) => type === SETTINGS && (flags & ACK) === 0))
         socket.write(frame(SETTINGS, ACK, 0));
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error);
     });
-    socket.on('close', () => {
-      const told = framesOf(received).filter(({ type }) => type === DATA || type === GOAWAY);
-      resolve(told.map(({ payload }) => payload.toString('latin1')).join(''));
-    });
+    socket.on('close', () => resolve(textOf(received)));
   });
+}
+
+function textOf(received: Buffer): string {
+  const told = framesOf(received).filter(({ type }) => type === DATA || type === GOAWAY);
+  return told.map(({ payload }) => payload.toString('latin1')).join('');
 }
 
 /** A literal header field without indexing, with a new name and no Huffman code (RFC 7541, section 6.2.2). */

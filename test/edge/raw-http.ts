@@ -2,6 +2,8 @@ import { connect } from 'node:net';
 
 /** Longer than the slowest answer to a wrong token. */
 const QUIET_MS = 4000;
+/** For what has an end of its own, however long a busy machine takes to it. */
+const PATIENCE_MS = 60_000;
 
 export interface RawRequest {
   port: number;
@@ -29,6 +31,8 @@ export interface RawExchange {
   to?: string;
   /** How long nothing may come before it is taken for the end. */
   quietMs?: number;
+  /** What has to come, for which there is patience; it is hung up once it has come. */
+  expected?: RegExp;
 }
 
 /** What comes back for some bytes until the other side hangs up, or has had nothing more to say for a while. */
@@ -37,7 +41,8 @@ export function rawExchange({
   text,
   from = '127.0.0.1',
   to = '127.0.0.1',
-  quietMs = QUIET_MS,
+  expected,
+  quietMs = expected ? PATIENCE_MS : QUIET_MS,
 }: RawExchange): Promise<string> {
   return new Promise<string>((resolve, reject) => {
     const socket = connect({ host: to, port, localAddress: from });
@@ -46,6 +51,7 @@ export function rawExchange({
     socket.setTimeout(quietMs, () => socket.destroy());
     socket.on('data', (chunk: string) => {
       received += chunk;
+      if (expected?.test(received)) socket.destroy();
     });
     // Some break the connection off in the middle of what they refuse.
     socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -60,7 +66,7 @@ export function rawExchange({
 export async function rawRequest(request: RawRequest): Promise<RawAnswer> {
   const { method = 'GET', path = '/', headers, body = '', ...rest } = request;
   const lines = [`${method} ${path} HTTP/1.1`, ...headers, 'Connection: close', '', body];
-  const text = await rawExchange({ ...rest, text: lines.join('\r\n') });
+  const text = await rawExchange({ ...rest, text: lines.join('\r\n'), quietMs: PATIENCE_MS });
   const end = text.indexOf('\r\n\r\n');
   return {
     status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1]),

@@ -1,4 +1,5 @@
 import { appendFile, chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,12 +10,16 @@ import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture
 let folder: string;
 let suite: Running;
 let log = '';
+const go = () => join(folder, 'go');
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'readers-'));
-  // Stands for a check that takes its time, and counts how often it is asked for.
+  // Stands for a check that takes its time, as long as a test wants, and counts how often it is asked for.
   const program = join(folder, 'haproxy');
   await appendFile(join(folder, 'runs'), '');
-  await writeFile(program, `#!/bin/sh\necho run >> ${join(folder, 'runs')}\nsleep 0.3\n`);
+  await writeFile(
+    program,
+    `#!/bin/sh\necho run >> ${join(folder, 'runs')}\nuntil [ -e ${go()} ]; do sleep 0.05; done\n`,
+  );
   await chmod(program, 0o755);
   const keep = (...parts: unknown[]) => {
     log += `${parts.map(String).join(' ')}\n`;
@@ -29,12 +34,19 @@ afterAll(async () => {
 
 it('starts one check of the configuration at a time, however many ask for one', async () => {
   const headers = { authorization: `Bearer ${READER}` };
-  const answers = await Promise.all(
+  let asked = 0;
+  (suite.app.getHttpServer() as Server).on('request', () => {
+    asked += 1;
+  });
+  const checks = Promise.all(
     Array.from({ length: 50 }, async () => {
       const response = await fetch(`${suite.url}/api/v1/configuration/check`, { method: 'POST', headers });
       return [response.status, ((await response.json()) as { valid: boolean }).valid];
     }),
   );
+  await until(() => asked === 50, { what: 'all having asked' });
+  await writeFile(go(), '');
+  const answers = await checks;
   expect(new Set(answers.map(String))).toEqual(new Set(['200,true']));
   const runs = (await readFile(join(folder, 'runs'), 'utf8')).trim().split('\n');
   expect(runs.length).toBeLessThan(10);

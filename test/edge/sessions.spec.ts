@@ -51,7 +51,7 @@ it('answers after 10,000 sessions were opened and left, of which it keeps a few 
   expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
   expect((await send(suite, (await begin(suite)).id)).status).toBe(200);
   await suite.stop();
-}, 300_000);
+}, 600_000);
 
 it('takes room for one caller from that caller, not from the others', async () => {
   const suite = await startFixture(withTokens);
@@ -60,7 +60,7 @@ it('takes room for one caller from that caller, not from the others', async () =
     await Promise.all(Array.from({ length: 32 }, () => begin(suite, READER)));
   expect((await send(suite, id)).status).toBe(200);
   await suite.stop();
-}, 120_000);
+}, 600_000);
 
 it('closes sessions that nobody has used for half an hour, but none that somebody listens to', async () => {
   vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });

@@ -63,7 +63,7 @@ function namespaceCommand(): { command: readonly string[] } | { reason: string }
 }
 
 function run([file = '', ...args]: readonly string[], input: string) {
-  return spawnSync(file, args, { input, encoding: 'utf8', timeout: 60_000 });
+  return spawnSync(file, args, { input, encoding: 'utf8', timeout: 100_000 });
 }
 
 const namespace = namespaceCommand();

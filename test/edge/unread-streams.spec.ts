@@ -104,7 +104,7 @@ describe('a stream that its client does not read', () => {
       socket.resume();
       await closed;
     },
-    90_000,
+    180_000,
   );
 });
 
@@ -144,4 +144,4 @@ it('gives one caller half of the streams of subscriptions/listen', async () => {
     return response.headers.get('content-type') === 'text/event-stream';
   });
   again.abort();
-}, 60_000);
+}, 180_000);

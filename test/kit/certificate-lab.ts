@@ -15,6 +15,7 @@ import { type HaproxyBinary, oldestHaproxy } from './haproxy-versions.js';
 import { until } from './poll.js';
 import { servedSerial } from './served-serial.js';
 import { canConnect } from './start-haproxy.js';
+import { NO_RENEWAL } from './suite.js';
 import { tempHome } from './temp-home.js';
 
 export interface LabOptions {
@@ -68,6 +69,7 @@ export class CertificateLab {
       MCP_HOST: '127.0.0.1',
       MCP_PORT: String(await freePort()),
       TRUSTED_NETWORKS: '',
+      CERT_RENEW_CRON: NO_RENEWAL,
       ...options.env,
     };
     const lab = new CertificateLab(home.path, env, ports, binary, () => home.remove());

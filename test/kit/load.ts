@@ -21,16 +21,22 @@ export interface LoadTarget {
 }
 
 const KEPT = 12;
+/** Far more than are under way at once, unless this process cannot keep up. */
+const MOST_OPEN = 200;
+/** Longer than anything that is not a failure takes, on a busy machine too. */
+const TIMEOUT_MS = 30_000;
 
 /**
- * A constant load: requests start at their times whatever becomes of those before them. Every other request uses a
- * kept connection, the rest a new one. Anything but status 200 with one of the expected bodies is a failure.
+ * A constant load: requests start at their times whatever becomes of those before them, but no more than this process,
+ * which is client and server, can handle: those would wait for it and not for HAProxy. Every other request uses a kept
+ * connection, the rest a new one. Anything but status 200 with one of the expected bodies is a failure.
  */
 export class Load {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT });
   readonly #open = new Set<Promise<void>>();
   readonly #started = performance.now();
   readonly #timer: NodeJS.Timeout;
+  #due = 0;
   #sent = 0;
   readonly #spans: Span[] = [];
   readonly #failures: string[] = [];
@@ -62,7 +68,8 @@ export class Load {
 
   #catchUp(): void {
     const due = Math.floor(((performance.now() - this.#started) / 1000) * this.rate);
-    while (this.#sent < due) {
+    for (; this.#due < due; this.#due += 1) {
+      if (this.#open.size >= MOST_OPEN) continue;
       const target = this.targets[this.#sent % this.targets.length];
       if (target) this.#track(this.#one(target, this.#sent % 2 === 0));
       this.#sent += 1;
@@ -87,7 +94,7 @@ export class Load {
           port: this.port,
           headers: { host },
           agent: kept ? this.#agent : false,
-          timeout: 10_000,
+          timeout: TIMEOUT_MS,
         },
         (response) => {
           let body = '';
@@ -102,7 +109,7 @@ export class Load {
           });
         },
       );
-      call.on('timeout', () => call.destroy(new Error('no answer in 10 s')));
+      call.on('timeout', () => call.destroy(new Error(`no answer in ${TIMEOUT_MS} ms`)));
       call.on('error', (error) => fail(error.message));
       call.end();
     });

@@ -6,6 +6,9 @@ export interface Answer {
   headers: IncomingHttpHeaders;
 }
 
+/** Longer than a test holds a request. */
+const TIMEOUT_MS = 60_000;
+
 /** One GET on a connection of its own, with the Host (and other headers) that a test wants; fetch would not let it. */
 export function get(
   port: number,
@@ -15,7 +18,7 @@ export function get(
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = httpRequest(
-      { host: '127.0.0.1', port, path, headers: { ...headers, host }, agent: false, timeout: 10_000 },
+      { host: '127.0.0.1', port, path, headers: { ...headers, host }, agent: false, timeout: TIMEOUT_MS },
       (response) => {
         let body = '';
         response.setEncoding('utf8');
@@ -28,7 +31,7 @@ export function get(
         response.on('error', reject);
       },
     );
-    request.on('timeout', () => request.destroy(new Error(`no answer for ${host} in 10 s`)));
+    request.on('timeout', () => request.destroy(new Error(`no answer for ${host} in ${TIMEOUT_MS} ms`)));
     request.on('error', reject);
     request.end();
   });

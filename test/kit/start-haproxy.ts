@@ -97,9 +97,9 @@ function base(socket: string, mapFile: string, port: number): string {
   stats timeout 1m
 defaults pools
   mode http
-  timeout connect 2s
-  timeout client 10s
-  timeout server 10s
+  timeout connect 5s
+  timeout client 1m
+  timeout server 1m
   option redispatch
 frontend web from pools
   bind 127.0.0.1:${port}

@@ -20,6 +20,9 @@ export interface Home {
   remove(): Promise<void>;
 }
 
+/** Not while a test runs: the minute of the day that a suite draws for itself may be the one that it is now. */
+export const NO_RENEWAL = '0 0 29 2 *';
+
 /** A folder and ports for one suite with a HAProxy of its own (managed mode). */
 export async function makeHome(haproxy: HaproxyBinary, env: Record<string, string> = {}): Promise<Home> {
   const home = await tempHome();
@@ -38,6 +41,7 @@ export async function makeHome(haproxy: HaproxyBinary, env: Record<string, strin
       HAPROXY_METRICS_BIND: '',
       MCP_HOST: '127.0.0.1',
       MCP_PORT: String(apiPort),
+      CERT_RENEW_CRON: NO_RENEWAL,
       LOG_LEVEL: 'INFO',
       ...env,
     },
@@ -84,7 +88,8 @@ export class Suite {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...options,
     });
-    const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+    // Not `exit`, which may come before the last of what it said.
+    const exited = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
     return new Suite(home, child, exited);
   }
 

@@ -26,7 +26,7 @@ const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
 formats.default(ajv, ['date-time', 'password']);
 
 const DNS_TOKEN = `cf-token-${randomBytes(12).toString('hex')}`;
-const MINUTES = 180_000;
+const MINUTES = 600_000;
 
 let pebble: Pebble;
 let cloudflare: FakeCloudflare;

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { serveStdio, stdioTarget } from '../../src/mcp/stdio/stdio-command.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import { ADMIN, READER, type Running, startFixture, withTokens } from '../edge/fixture.js';
+import { until } from '../kit/poll.js';
 
 interface Reply {
   result?: Record<string, unknown>;
@@ -67,9 +68,17 @@ const CLIENTS: Record<string, (suite: Running, token: string) => Promise<Ask>> =
       const [input, output] = [new PassThrough(), new PassThrough()];
       const settings = loadSettings({ HAPROXY_HOME: home, MCP_PORT: String(port) });
       const done = serveStdio(stdioTarget(['--token-file', tokenFile], settings), input, output);
-      input.end(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } })}\n`);
+      let text = '';
+      output.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      input.write(
+        `${JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } })}\n`,
+      );
+      await until(() => /"id":1[,}].*\n$/.test(text), { what: 'the reply' });
+      input.end();
       await done;
-      return replyIn(String(output.read()));
+      return replyIn(text);
     };
   },
 };
