@@ -48,7 +48,7 @@ const BLANK = `${' '.repeat(LEAST_ROOM - 1)}\n`;
  * Room at the end for new sections, and which part of the whole it is at least. The file is never made longer in place:
  * of one that grew, a power loss may leave the length without what stands there, and with zeros HAProxy does not start.
  */
-const LEAST_AT_END = 16 * 1024;
+const LEAST_AT_END = 64 * 1024;
 const PART_AT_END = 8;
 
 /** The text as it is written where nothing is to change in place. */
