@@ -72,6 +72,18 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect((await get(haproxy.httpPort, 'a.test')).status).toBe(503);
   });
 
+  it('a name that somebody else has added a second time is gone when it is deleted', async () => {
+    await runtime.apply([
+      put('pool_1', 1, spec(one)),
+      add('twice.test', 'pool_1'),
+      add('twice.test', 'pool_1'),
+    ]);
+    expect((await get(haproxy.httpPort, 'twice.test')).body).toBe('one');
+    await runtime.apply([{ op: 'del_domain', key: 'twice.test' }]);
+    expect((await runtime.readRouting()).domains.has('twice.test')).toBe(false);
+    expect((await get(haproxy.httpPort, 'twice.test')).status).toBe(503);
+  });
+
   it('weights and states are taken as they are told, IPv6 as well', async () => {
     const servers: ServerSpec[] = [
       spec(one, { ip: '2001:db8::1', weight: 0 }),
@@ -179,7 +191,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     ).rejects.toMatchObject({
       code: 'haproxy_rejected',
       detail: expect.stringMatching(
-        /"No such backend\." to "add server pool_77\/pool_77_1 .* 3 more of 8/,
+        /"No such backend\." to "add server pool_77\/pool_77_1 .* 3 more of 9/,
       ) as string,
     });
     await expect(runtime.apply([{ op: 'set_domain', key: 'a.test', pool: 'pool_1' }])).rejects.toMatchObject({

@@ -57,6 +57,7 @@ describe('roundsOf', () => {
       ).flat(),
     ).toEqual([
       `del map ${MAP} old.test`,
+      `del map ${MAP} old.test`,
       'add server pool_1/pool_1_1 [2001:db8::1]:80 weight 3 check inter 2s fall 3 rise 2',
       'enable health pool_1/pool_1_1',
       'set server pool_1/pool_1_1 state ready',

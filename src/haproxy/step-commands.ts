@@ -109,8 +109,14 @@ function commandsOf(step: Exclude<Step, AddDomains>, mapFile: string): PlannedCo
     case 'set_domain':
       return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
     default:
-      return [{ command: runtimeCommand`del map ${mapFile} ${step.key}` }];
+      return deleteName(step.key, mapFile);
   }
+}
+
+/** Twice: of two entries of a key, which somebody else may have made, 3.4 deletes only the first, and the other counts then. */
+function deleteName(key: string, mapFile: string): PlannedCommand[] {
+  const command = runtimeCommand`del map ${mapFile} ${key}`;
+  return [{ command }, { command, goodRefusal: /Key not found/ }];
 }
 
 /**
