@@ -6,6 +6,9 @@ import { loadSettings, type Settings } from './settings/settings.js';
 
 /** How long a graceful stop may take before the process leaves anyway. */
 const STOP_MS = 30_000;
+const UNFINISHED =
+  `not all was ended within ${STOP_MS / 1000} s of being told to stop. What was acknowledged is kept; a HAProxy that the ` +
+  'suite runs may be running still, and the next start takes it over.';
 
 async function main(): Promise<void> {
   config({ quiet: true });
@@ -31,7 +34,7 @@ async function serve(settings: Settings): Promise<void> {
   const stop = () => {
     if (stopping) return;
     stopping = true;
-    setTimeout(() => process.exit(1), STOP_MS).unref();
+    setTimeout(() => fail(new Error(UNFINISHED)), STOP_MS).unref();
     app.close().then(
       () => process.exit(0),
       (error: unknown) => fail(error),

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { Deadline } from '../common/deadline.js';
+import { Patience } from '../common/patience.js';
 import { AppError } from '../common/errors.js';
 import type { SocketAddress } from '../settings/settings.js';
 import { notThis } from './parse-error.js';
@@ -48,20 +48,23 @@ export class MasterCli {
     return new Promise((resolve, reject) => {
       const socket = connect(this.address);
       const chunks: Buffer[] = [];
-      const patience = new Deadline(timeLimitMs, () => {
-        socket.destroy();
-        reject(this.#unavailable(`no whole answer within ${timeLimitMs} ms`));
-      });
+      const patience = new Patience(
+        () => timeLimitMs,
+        (limit) => {
+          socket.destroy();
+          reject(this.#unavailable(`no whole answer within ${limit} ms`));
+        },
+      );
       socket.on('connect', () => socket.write(text));
       socket.on('data', (chunk) => chunks.push(chunk));
       socket.on('error', (error: NodeJS.ErrnoException) => {
-        patience.clear();
+        patience.end();
         const { code } = error instanceof AggregateError ? (error.errors[0] as NodeJS.ErrnoException) : error;
         if (code === 'ENOENT' || code === 'ECONNREFUSED') resolve(undefined);
         else reject(this.#unavailable(error.message));
       });
       socket.on('close', () => {
-        patience.clear();
+        patience.end();
         resolve(Buffer.concat(chunks).toString('utf8'));
       });
     });

@@ -12,7 +12,7 @@ import { type Command, mapPayload, runtimeCommand } from './command.js';
 import { RuntimeTransport } from './runtime-transport.js';
 
 /** Only what a test is about is short, so that a busy machine does not run into another limit first. */
-const LIMITS = { connectMs: 20_000, idleMs: 20_000, overallMs: 20_000 };
+const LIMITS = { connectMs: 20_000, idleMs: 20_000, overallMs: 20_000, perCommandMs: 0 };
 const IMPATIENT = { ...LIMITS, idleMs: 200 };
 const INFO = runtimeCommand`show info`;
 
@@ -206,6 +206,20 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
   it('silence', async () => {
     const transport = await fake(() => undefined, IMPATIENT);
     await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 200 ms/));
+  });
+
+  it('silence while it works on many commands is none', async () => {
+    const PROMPTS = '\n> '.repeat(2 + 50);
+    const transport = await fake(
+      (socket, data) => {
+        if (data.endsWith('quit\n')) setTimeout(() => socket.end(PROMPTS), 2 * IMPATIENT.idleMs);
+      },
+      { ...IMPATIENT, perCommandMs: 100 },
+    );
+    const begun = performance.now();
+    await expect(transport.run(Array.from({ length: 50 }, () => INFO))).resolves.toHaveLength(50);
+    expect(performance.now() - begun).toBeGreaterThan(IMPATIENT.idleMs);
+    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 300 ms/));
   });
 
   it('answers that never end', async () => {

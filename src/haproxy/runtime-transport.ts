@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Deadline } from '../common/deadline.js';
+import { Patience } from '../common/patience.js';
 import { AppError, messageOf } from '../common/errors.js';
 import { Turns } from '../common/turns.js';
 import type { SocketAddress } from '../settings/settings.js';
@@ -13,6 +13,8 @@ export interface TransportLimits {
   idleMs: number;
   /** A whole batch. */
   overallMs: number;
+  /** More of both for each command: HAProxy 3.4 carries out a thousand before it says the first word. */
+  perCommandMs: number;
   /** All answers of a batch together; `show map` of 100,000 names is 5 MB. */
   replyBytes: number;
   /** One command with its payload: HAProxy's tune.bufsize (16,384 unless configured) less a reserve. */
@@ -23,6 +25,7 @@ export const TRANSPORT_LIMITS: Readonly<TransportLimits> = {
   connectMs: 2_000,
   idleMs: 5_000,
   overallMs: 60_000,
+  perCommandMs: 5,
   replyBytes: 256 * 1024 * 1024,
   commandBytes: 15 * 1024,
 };
@@ -70,7 +73,9 @@ export class RuntimeTransport {
     const pieces = this.#pieces(commands, sent);
     const first = pieces.next();
     if (sent.length === 0) return [];
-    const answer = await this.#turns.run(async () => this.#exchange(await this.#connected(), first, pieces));
+    const answer = await this.#turns.run(async () =>
+      this.#exchange(await this.#connected(), first, pieces, sent),
+    );
     const parts = answer.split('\n> ');
     if (parts.length !== PREAMBLE_REPLIES + sent.length + 1)
       throw this.#unavailable(
@@ -123,13 +128,26 @@ export class RuntimeTransport {
     socket: Socket,
     first: IteratorResult<string, void>,
     pieces: Generator<string, void>,
+    sent: readonly Command[],
   ): Promise<string> {
     const limits = this.#limits;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       let size = 0;
+      const overall = new Patience(
+        () => this.#grown(limits.overallMs, sent),
+        (ms) => fail(`the batch took more than ${ms} ms`),
+      );
+      const silence = new Patience(
+        () => this.#grown(limits.idleMs, sent),
+        (ms) => fail(`it said nothing for ${ms} ms`),
+      );
+      const stopWaiting = () => {
+        overall.end();
+        silence.end();
+      };
       const end = (error: Error) => {
-        overall.clear();
+        stopWaiting();
         socket.destroy();
         reject(error);
       };
@@ -140,6 +158,7 @@ export class RuntimeTransport {
         try {
           while (!piece.done) {
             const room = socket.write(piece.value, 'latin1');
+            silence.beginAnew();
             piece = pieces.next();
             if (room) continue;
             socket.once('drain', send);
@@ -149,17 +168,8 @@ export class RuntimeTransport {
           end(error instanceof Error ? error : new Error(String(error)));
         }
       };
-      const overall = new Deadline(limits.overallMs, () =>
-        fail(`the batch took more than ${limits.overallMs} ms`),
-      );
-      socket.setTimeout(limits.idleMs, () => {
-        const before = size + socket.bytesWritten;
-        // What came while the event loop was held up is read first, as a Deadline has it.
-        setImmediate(() => {
-          if (size + socket.bytesWritten === before) fail(`it said nothing for ${limits.idleMs} ms`);
-        });
-      });
       socket.on('data', (chunk) => {
+        silence.beginAnew();
         size += chunk.length;
         chunks.push(chunk);
         if (size > limits.replyBytes) fail(`it answered more than ${limits.replyBytes} bytes`);
@@ -172,13 +182,17 @@ export class RuntimeTransport {
       socket.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)));
       // `quit` makes HAProxy close when it has answered everything.
       socket.on('close', () => {
-        overall.clear();
+        stopWaiting();
         const answer = Buffer.concat(chunks).toString('utf8');
         if (size === 0) fail('it closed the connection without an answer');
         else resolve(answer);
       });
       send();
     });
+  }
+
+  #grown(milliseconds: number, { length }: readonly Command[]): number {
+    return milliseconds + length * this.#limits.perCommandMs;
   }
 
   #unavailable(reason: string): AppError {
@@ -205,7 +219,7 @@ function connectWithin(address: SocketAddress, ms: number): Promise<Socket | str
         ? connect({ path: address.path })
         : connect({ host: address.host, port: address.port, noDelay: true });
     const settle = (outcome: Socket | string) => {
-      patience.clear();
+      patience.end();
       socket.off('connect', connected).off('error', failed);
       if (typeof outcome === 'string') socket.on('error', () => undefined).destroy();
       resolve(outcome);
@@ -213,7 +227,10 @@ function connectWithin(address: SocketAddress, ms: number): Promise<Socket | str
     const connected = () => settle(socket);
     const failed = (error: NodeJS.ErrnoException) =>
       settle(error.code === 'EAGAIN' ? QUEUE_FULL : reasonOf(error));
-    const patience = new Deadline(Math.max(1, ms), () => settle(`no connection within ${Math.round(ms)} ms`));
+    const patience = new Patience(
+      () => ms,
+      (limit) => settle(`no connection within ${limit} ms`),
+    );
     socket.on('connect', connected).on('error', failed);
   });
 }
