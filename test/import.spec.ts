@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { makesPools, oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
@@ -124,24 +124,29 @@ describe('an import', () => {
     expect((await send([line], '?wait=true', { prefer: 'respond-async' })).status).toBe(200);
   });
 
-  it('that is left to go on is refused at once for a wrong line, and fails for what is there', async () => {
-    expect(await send(['{"domain":"x"}\n'], '?wait=false')).toMatchObject({
-      status: 422,
-      body: { code: 'validation_failed' },
-    });
-    const many = Array.from({ length: 21 }, (_, n) => `{"domain":"p${n}.test"}\n`);
-    const answer = await send(many, '?wait=false');
-    expect(answer.status).toBe(202);
-    const done = await finished(answer.headers.location);
-    expect(done).toMatchObject({ status: 'failed', error: { code: 'pools_exhausted' } });
-    expect(done.error?.['detail']).toMatch(/HAPROXY_POOL_COUNT .*reload/);
-    const audit = await suite.api<{ items: object[] }>('GET', '/audit?limit=2');
-    expect(audit.body.items).toMatchObject([
-      { operation: 'haproxy_import', outcome: 'pools_exhausted' },
-      { operation: 'haproxy_import', outcome: 'validation_failed' },
-    ]);
-    await unchanged();
-  });
+  // HAProxy 3.4 has a pool for each; `HAPROXY_VERSIONS=3.4` leaves no older one.
+  const hasTooFewPools = !makesPools(oldestHaproxy().version);
+  it.runIf(hasTooFewPools)(
+    'that is left to go on is refused at once for a wrong line, and fails for what is there',
+    async () => {
+      expect(await send(['{"domain":"x"}\n'], '?wait=false')).toMatchObject({
+        status: 422,
+        body: { code: 'validation_failed' },
+      });
+      const many = Array.from({ length: 21 }, (_, n) => `{"domain":"p${n}.test"}\n`);
+      const answer = await send(many, '?wait=false');
+      expect(answer.status).toBe(202);
+      const done = await finished(answer.headers.location);
+      expect(done).toMatchObject({ status: 'failed', error: { code: 'pools_exhausted' } });
+      expect(done.error?.['detail']).toMatch(/HAPROXY_POOL_COUNT .*reload/);
+      const audit = await suite.api<{ items: object[] }>('GET', '/audit?limit=2');
+      expect(audit.body.items).toMatchObject([
+        { operation: 'haproxy_import', outcome: 'pools_exhausted' },
+        { operation: 'haproxy_import', outcome: 'validation_failed' },
+      ]);
+      await unchanged();
+    },
+  );
 
   it('changes nothing for a line that is wrong, the last but one of 100,000 as well', async () => {
     function* lines(): Generator<string> {
