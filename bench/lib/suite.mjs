@@ -73,10 +73,10 @@ export async function startSuite(binary, size, env = {}) {
       const answer = await call(agent, apiPort, 'POST', '/api/v1/import', type, lines);
       if (answer.status >= 300) throw new Error(`import: ${answer.status} ${answer.text}`);
     },
-    /** A figure of `/metrics`. */
-    metric: async (name) => {
+    /** Figures of `/metrics`, as they are at one moment: some begin anew with each look. */
+    metrics: async (...names) => {
       const { text } = await call(agent, apiPort, 'GET', '/metrics', headers);
-      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)[1]);
+      return names.map((name) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)[1]));
     },
     rssMiB: () => residentMiB(child.pid),
     /** The most that it ever had. */
