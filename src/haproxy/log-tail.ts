@@ -17,6 +17,7 @@ const BLOCK = 512;
  */
 export class LogTail {
   readonly #file: number;
+  readonly #buffer = Buffer.alloc(CHUNK);
   #position: number;
   #rest = '';
   readonly #timer: NodeJS.Timeout;
@@ -37,12 +38,11 @@ export class LogTail {
     const { size, blocks } = fstatSync(this.#file);
     // It was cut, here or by logrotate, and this writer appends. Of one that does not, nothing is known before its next line.
     if (size > 0 && size < this.#position) this.#position = 0;
-    const buffer = Buffer.alloc(CHUNK);
     for (;;) {
-      const read = readSync(this.#file, buffer, 0, CHUNK, this.#position);
+      const read = readSync(this.#file, this.#buffer, 0, CHUNK, this.#position);
       if (read === 0) break;
       this.#position += read;
-      const text = buffer.toString('utf8', 0, read).replaceAll('\0', '');
+      const text = this.#buffer.toString('utf8', 0, read).replaceAll('\0', '');
       const lines = (this.#rest + text).split('\n');
       this.#rest = lines.pop() ?? '';
       for (const line of lines) if (line !== '') this.onLine(line);
