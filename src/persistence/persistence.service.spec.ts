@@ -2,45 +2,15 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { FakeTarget } from '../../test/kit/fake-target.js';
 import { until } from '../../test/kit/poll.js';
 import { AppError } from '../common/errors.js';
-import type { PoolServers, Step } from '../common/routing.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from './audit-log.js';
 import { linesThatCount } from './marked-lines.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from './state-store.js';
-import type { RoutingTarget } from './routing-target.js';
-import type { Section, SectionedText } from './section-file.js';
-import type { Draft, Pool, StateChange } from './state.js';
-
-/** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
-class Target implements RoutingTarget {
-  readonly applied: StateChange[] = [];
-  header = '# pools\n';
-  after: (change: StateChange) => Promise<void> = async () => undefined;
-  refuse: (change: StateChange) => AppError | undefined = () => undefined;
-
-  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
-    const sections = pools.map(([name, { servers }]): Section => [name, this.renderPool(name, servers)]);
-    return { head: this.header, sections };
-  }
-
-  renderPool(name: string, servers: PoolServers | undefined): string {
-    return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
-  }
-
-  async preview(): Promise<Step[]> {
-    return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
-  }
-
-  async apply(change: StateChange): Promise<void> {
-    const refusal = this.refuse(change);
-    if (refusal) throw refusal;
-    this.applied.push(change);
-    await this.after(change);
-  }
-}
+import type { Draft } from './state.js';
 
 const rejected = new AppError('haproxy_rejected', 'no');
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
@@ -56,7 +26,7 @@ describe.each([
 ])('PersistenceService, with $way', ({ kilobytes, files }) => {
   let home: string;
   let settings: Settings;
-  let target: Target;
+  let target: FakeTarget;
   let service: PersistenceService;
   let store: StateStore;
 
@@ -76,7 +46,7 @@ describe.each([
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
     settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: kilobytes });
-    target = new Target();
+    target = new FakeTarget();
     store = new StateStore(settings);
     service = new PersistenceService(settings, new AuditLog(settings), store);
     service.bindTarget(target);

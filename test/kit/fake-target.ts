@@ -1,0 +1,33 @@
+import type { AppError } from '../../src/common/errors.js';
+import type { PoolServers, Step } from '../../src/common/routing.js';
+import type { RoutingTarget } from '../../src/persistence/routing-target.js';
+import type { Section, SectionedText } from '../../src/persistence/section-file.js';
+import type { Pool, StateChange } from '../../src/persistence/state.js';
+
+/** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
+export class FakeTarget implements RoutingTarget {
+  readonly applied: StateChange[] = [];
+  header = '# pools\n';
+  after: (change: StateChange) => Promise<void> = async () => undefined;
+  refuse: (change: StateChange) => AppError | undefined = () => undefined;
+
+  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
+    const sections = pools.map(([name, { servers }]): Section => [name, this.renderPool(name, servers)]);
+    return { head: this.header, sections };
+  }
+
+  renderPool(name: string, servers: PoolServers | undefined): string {
+    return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
+  }
+
+  async preview(): Promise<Step[]> {
+    return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
+  }
+
+  async apply(change: StateChange): Promise<void> {
+    const refusal = this.refuse(change);
+    if (refusal) throw refusal;
+    this.applied.push(change);
+    await this.after(change);
+  }
+}
