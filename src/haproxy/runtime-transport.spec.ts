@@ -222,6 +222,12 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 300 ms/));
   });
 
+  it('silence is not borne longer for any number of commands', async () => {
+    const transport = await fake(() => undefined, { ...IMPATIENT, perCommandMs: 0.1 });
+    const many = Array.from({ length: 4_000 }, () => INFO);
+    await expect(transport.run(many)).rejects.toMatchObject(unavailable(/said nothing for 500 ms/));
+  });
+
   it('answers that never end', async () => {
     const transport = await fake(
       (socket) => {

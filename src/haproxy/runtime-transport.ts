@@ -13,7 +13,7 @@ export interface TransportLimits {
   idleMs: number;
   /** A whole batch. */
   overallMs: number;
-  /** More of both for each command: HAProxy 3.4 carries out a thousand before it says the first word. */
+  /** More of both for each command: HAProxy 3.4 carries out a thousand before it says the first word, and no more. */
   perCommandMs: number;
   /** All answers of a batch together; `show map` of 100,000 names is 5 MB. */
   replyBytes: number;
@@ -38,6 +38,9 @@ const PREAMBLE_REPLIES = 2;
 
 /** How much is made before it is written: enough for few system calls, and little enough that HAProxy begins soon. */
 const PIECE_BYTES = 16 * 1024;
+
+/** A silence may last as long as so many commands, however many there are: one that hangs is not waited for longer. */
+const MOST_IN_SILENCE = 3_000;
 
 /** HAProxy serves ten at once by default ("stats maxconn") and has no more than as many waiting; some are others'. */
 const CONNECTIONS = 5;
@@ -135,11 +138,11 @@ export class RuntimeTransport {
       const chunks: Buffer[] = [];
       let size = 0;
       const overall = new Patience(
-        () => this.#grown(limits.overallMs, sent),
+        () => limits.overallMs + sent.length * limits.perCommandMs,
         (ms) => fail(`the batch took more than ${ms} ms`),
       );
       const silence = new Patience(
-        () => this.#grown(limits.idleMs, sent),
+        () => limits.idleMs + Math.min(sent.length, MOST_IN_SILENCE) * limits.perCommandMs,
         (ms) => fail(`it said nothing for ${ms} ms`),
       );
       const stopWaiting = () => {
@@ -189,10 +192,6 @@ export class RuntimeTransport {
       });
       send();
     });
-  }
-
-  #grown(milliseconds: number, { length }: readonly Command[]): number {
-    return milliseconds + length * this.#limits.perCommandMs;
   }
 
   #unavailable(reason: string): AppError {
