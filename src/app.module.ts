@@ -2,7 +2,7 @@ import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common'
 import { AccessModule } from './access/access.module.js';
 import { AuditModule } from './audit/audit.module.js';
 import { CertificatesModule } from './certificates/certificates.module.js';
-import { CommonModule } from './common/common.module.js';
+import { SignalsModule } from './signals/signals.module.js';
 import { ConfigurationModule } from './configuration/configuration.module.js';
 import { DomainsModule } from './domains/domains.module.js';
 import { HaproxyModule } from './haproxy/haproxy.module.js';
@@ -10,7 +10,7 @@ import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
-import { OperationsModule } from './operations/operations.module.js';
+import { JobsModule } from './jobs/jobs.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
 import { ReconcilerModule } from './reconciler/reconciler.module.js';
 import { ServersModule } from './servers/servers.module.js';
@@ -27,7 +27,7 @@ export class AppModule {
       module: AppModule,
       imports: [
         SettingsModule.with(settings),
-        CommonModule,
+        SignalsModule,
         AccessModule,
         HaproxyModule,
         PersistenceModule,
@@ -39,7 +39,7 @@ export class AppModule {
         HealthModule,
         MonitoringModule,
         AuditModule,
-        OperationsModule,
+        JobsModule,
         ConfigurationModule,
         McpModule,
         ...extra,

@@ -4,27 +4,27 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { installCallContext } from './access/call-context.hook.js';
-import { DoorService } from './access/door.service.js';
-import { installDoor } from './access/install-door.js';
-import { setSecurityHeaders } from './access/security-headers.js';
+import { AccessGuard } from './access/access-guard.service.js';
+import { installAccessGuard } from './access/access-guard.hook.js';
+import { setSecurityHeaders } from './http/security-headers.js';
 import { AppModule } from './app.module.js';
 import { AuditedOperations } from './audit/audited-operations.js';
-import { ChangeRecorder } from './audit/change-recorder.js';
+import { AuditRecorder } from './audit/audit-recorder.js';
 import { givenTo, recordRefusal } from './audit/refusals.js';
-import { answerBrokenHttp } from './common/broken-http.js';
-import { installDryRun } from './common/dry-run.hook.js';
-import { readJsonBodies } from './common/json-body.js';
-import { InputPipe } from './common/input.pipe.js';
-import { lingerAfterEarlyAnswers } from './common/linger.js';
-import { SuiteLogger } from './common/logger.js';
-import { Shutdown } from './common/shutdown.js';
-import { openApiDocument } from './common/openapi.js';
-import { VERSION } from './common/product.js';
-import { recordedArguments } from './common/recorded-arguments.js';
-import { together } from './common/together.js';
+import { answerMalformedHttp } from './http/malformed-http.js';
+import { installDryRun } from './contract/dry-run/dry-run.hook.js';
+import { readJsonBodies } from './http/json-body.js';
+import { InputPipe } from './contract/input/input.pipe.js';
+import { lingerAfterEarlyAnswers } from './http/half-close.js';
+import { SuiteLogger } from './lib/logger.js';
+import { Shutdown } from './signals/shutdown.js';
+import { openApiDocument } from './contract/openapi.js';
+import { VERSION } from './lib/version.js';
+import { recordedArguments } from './contract/recorded-arguments.js';
+import { waitForAll } from './lib/wait-for-all.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { EdgeFilter } from './mcp/edge.filter.js';
-import { McpMethods } from './mcp/mcp-methods.js';
+import { McpMethods } from './mcp/catalogue/mcp-methods.js';
 import type { Settings } from './settings/settings.js';
 import { readImportBodies } from './transfer/import-body.js';
 
@@ -64,7 +64,7 @@ export async function createApp(
     schemaController: { compilersFactory: NO_SCHEMAS },
     // Longer than any name can be, so that a name that is too long is told what is wrong with it.
     routerOptions: { maxParamLength: 16_384 },
-    clientErrorHandler: answerBrokenHttp,
+    clientErrorHandler: answerMalformedHttp,
     // A path that cannot be decoded is no route and reaches no hook, so there is no door to ask.
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       setSecurityHeaders(reply.raw, '');
@@ -79,8 +79,8 @@ export async function createApp(
   const fastify = adapter.getInstance();
   readJsonBodies(fastify);
   readImportBodies(fastify);
-  const recorder = app.get(ChangeRecorder);
-  installDoor(fastify, app.get(DoorService), ({ name, input }, request, { actor }, error) =>
+  const recorder = app.get(AuditRecorder);
+  installAccessGuard(fastify, app.get(AccessGuard), ({ name, input }, request, { actor }, error) =>
     recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
   );
   closeWhenStopping(fastify, app.get(Shutdown));
@@ -109,7 +109,7 @@ export async function startApp(
   try {
     const lifecycle = app.get(LifecycleService);
     await lifecycle.prepare();
-    await together(lifecycle.check(), app.listen(settings.api.port, settings.api.host));
+    await waitForAll(lifecycle.check(), app.listen(settings.api.port, settings.api.host));
     new Logger('api').log(`Listening on ${await app.getUrl()}: /api/v1, /mcp, /docs.`);
     await lifecycle.start();
     return app;

@@ -2,15 +2,15 @@ import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown 
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { CertificatesService } from './certificates/certificates.service.js';
-import { Readiness } from './common/readiness.js';
-import { Shutdown } from './common/shutdown.js';
-import { together } from './common/together.js';
-import { ensureConfig } from './haproxy/config-file.js';
-import { HaproxyProcessService } from './haproxy/haproxy-process.service.js';
-import { OperationsService } from './operations/operations.service.js';
+import { Readiness } from './signals/readiness.js';
+import { Shutdown } from './signals/shutdown.js';
+import { waitForAll } from './lib/wait-for-all.js';
+import { ensureConfig } from './haproxy/config/config-file.js';
+import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
+import { JobsService } from './jobs/jobs.service.js';
 import { PersistenceService } from './persistence/persistence.service.js';
-import { DriftService } from './reconciler/drift.service.js';
-import { HaproxyWatchService } from './reconciler/haproxy-watch.service.js';
+import { DriftService } from './sync/drift.service.js';
+import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
 import { ReconcilerService } from './reconciler/reconciler.service.js';
 import { Settings } from './settings/settings.js';
 
@@ -28,7 +28,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
     private readonly certificates: CertificatesLifecycle,
-    private readonly operations: OperationsService,
+    private readonly operations: JobsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
     reconciler: ReconcilerService,
@@ -60,7 +60,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async start(): Promise<void> {
     // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
     this.haproxy.on('up', () => this.watch.lookNow());
-    await together(
+    await waitForAll(
       this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
       this.certificates.start(),
       this.#prepareSearch(),

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { config } from 'dotenv';
-import { messageOf } from './common/errors.js';
+import { messageOf } from './errors/app-error.js';
 import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
 import { loadSettings, type Settings } from './settings/settings.js';
 

@@ -1,7 +1,7 @@
 import { chmod, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { linesThatCount } from '../src/persistence/marked-lines.js';
+import { activeLines } from '../src/storage/files/marked-lines.js';
 import { startBackend } from './kit/backend.js';
 import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/fake-runtime-api.js';
 import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
@@ -108,7 +108,7 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
     );
     expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([201]));
     expect(new Set(answers.map((answer) => answer.body['pool'])).size).toBe(200);
-    expect(linesThatCount(await readFile(home.file('domains.map'), 'utf8'))).toHaveLength(200);
+    expect(activeLines(await readFile(home.file('domains.map'), 'utf8'))).toHaveLength(200);
     // A state of this size may be in servers.json a second later (docs/adr/0007-journal-for-large-states.md).
     await until(async () => (await savedState(home)).revision === 200, {
       what: 'revision 200 in servers.json',
@@ -128,8 +128,8 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
 
   it('heals a change that was made behind its back when that gets in the way', async () => {
     await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9 });
-    const { runtimeCommand } = await import('../src/haproxy/command.js');
-    const { RuntimeTransport } = await import('../src/haproxy/runtime-transport.js');
+    const { runtimeCommand } = await import('../src/haproxy/runtime/command.js');
+    const { RuntimeTransport } = await import('../src/haproxy/runtime/transport.js');
     const transport = new RuntimeTransport({ path: home.env['HAPROXY_SOCKET']! });
     await transport.run([runtimeCommand`del map ${home.file('domains.map')} a.example`]);
     const removed = await suite.api('DELETE', '/domains/a.example');

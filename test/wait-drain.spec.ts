@@ -1,8 +1,8 @@
 import { appendFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { runtimeCommand } from '../src/haproxy/command.js';
-import { RuntimeTransport } from '../src/haproxy/runtime-transport.js';
+import { runtimeCommand } from '../src/haproxy/runtime/command.js';
+import { RuntimeTransport } from '../src/haproxy/runtime/transport.js';
 import { type Backend, startBackend } from './kit/backend.js';
 import { oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';

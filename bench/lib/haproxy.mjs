@@ -35,8 +35,8 @@ export async function makeHome(env = {}) {
 
 /** Starts HAProxy on the files of the home, with an empty map and pools without servers. */
 export async function startEmpty(binary, settings, poolCount) {
-  const { ensureConfig } = await import('../../dist/haproxy/config-file.js');
-  const { renderPool } = await import('../../dist/haproxy/pools-cfg.js');
+  const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
+  const { renderPool } = await import('../../dist/storage/formats/pools-cfg.js');
   await ensureConfig(settings);
   await mkdir(dirname(settings.files.pools), { recursive: true });
   const pools = Array.from({ length: poolCount }, (_, index) => renderPool(`pool_${index + 1}`, new Map()));
@@ -47,7 +47,7 @@ export async function startEmpty(binary, settings, poolCount) {
 
 /** Starts HAProxy on one file, the text of which may depend on the suite's own template, and that binds `httpPort`. */
 export async function startConfig(binary, textOf) {
-  const { ensureConfig } = await import('../../dist/haproxy/config-file.js');
+  const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
   const { settings, remove } = await makeHome();
   const file = settings.files.config;
   const httpPort = portOf(settings);

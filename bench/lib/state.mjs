@@ -1,6 +1,6 @@
 /** A state of a size: its servers and domains spread evenly over its pools. */
 export async function makeState({ servers, pools, domains }) {
-  const { State } = await import('../../dist/persistence/state.js');
+  const { State } = await import('../../dist/model/state.js');
   const made = Array.from({ length: pools }, (_, p) => {
     const slots = Array.from({ length: servers / pools }, (__, s) => [
       s + 1,

@@ -43,13 +43,13 @@ async function inStep(settings) {
   const { Logger } = await import('@nestjs/common');
   Logger.overrideLogger(false);
   const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
-  const { AuditLog } = await import('../../dist/persistence/audit-log.js');
+  const { AuditLog } = await import('../../dist/storage/audit-log.js');
   const { PersistenceService } = await import('../../dist/persistence/persistence.service.js');
-  const { renderState } = await import('../../dist/persistence/state-json.js');
-  const { DriftService } = await import('../../dist/reconciler/drift.service.js');
+  const { renderState } = await import('../../dist/storage/formats/servers-json.js');
+  const { DriftService } = await import('../../dist/sync/drift.service.js');
   const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
   await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
-  const { StateStore } = await import('../../dist/persistence/state-store.js');
+  const { StateStore } = await import('../../dist/storage/state-store.js');
   const persistence = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
   const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
   await persistence.open();

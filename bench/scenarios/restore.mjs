@@ -59,7 +59,7 @@ async function suite(settings, state) {
 /** The commands are made before the clock runs; what is left is HAProxy and the socket. */
 async function bare(settings, state) {
   const { plan } = await import('../../dist/reconciler/plan.js');
-  const { roundsOf } = await import('../../dist/haproxy/step-commands.js');
+  const { roundsOf } = await import('../../dist/haproxy/runtime/step-commands.js');
   const nothing = { domains: new Map(), pools: new Map() };
   const rounds = [...roundsOf(plan(nothing, state.routing()), settings.files.map)];
   const looks = `prompt\nshow servers state\nshow map ${settings.files.map}\nshow backend\nquit\n`;

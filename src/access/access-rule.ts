@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
-import { AppError } from '../common/errors.js';
-import { HasRouteFacts, routeFactsOf } from '../common/route-facts.js';
+import { AppError } from '../errors/app-error.js';
+import { HasRouteFacts, routeFactsOf } from '../contract/route-facts.js';
 import type { Principal } from './principal.js';
 
 /** For a route that finds out only from the body what is asked for, and checks access itself. */

@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
-import { DoorService } from './door.service.js';
+import { AccessGuard } from './access-guard.service.js';
 import { TokenStore } from './token-store.js';
 
-@Module({ providers: [TokenStore, DoorService], exports: [TokenStore, DoorService] })
+@Module({ providers: [TokenStore, AccessGuard], exports: [TokenStore, AccessGuard] })
 export class AccessModule {}

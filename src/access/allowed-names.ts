@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { AppError } from '../common/errors.js';
-import { contains, networks } from '../common/ip-address.js';
+import { AppError } from '../errors/app-error.js';
+import { contains, networks } from '../model/ip-address.js';
 import type { Settings } from '../settings/settings.js';
 
 const LOOPBACK = networks(['127.0.0.0/8', '::1/128']);

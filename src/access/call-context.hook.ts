@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
-import { type CallContext, runWithCallContext } from '../common/call-context.js';
-import { goneSignal } from '../common/gone-signal.js';
+import { type CallContext, runWithCallContext } from '../contract/call-context.js';
+import { abortOnClose } from '../lib/abort-on-close.js';
 import { principalOf } from './principal.js';
 
 const UNHEARD = () => undefined;
@@ -17,7 +17,7 @@ export function installCallContext(fastify: FastifyInstance): void {
     const call: CallContext = {
       actor: principal.actor,
       via: 'rest',
-      signal: () => (signal ??= goneSignal(reply.raw)),
+      signal: () => (signal ??= abortOnClose(reply.raw)),
       progress: UNHEARD,
       log: UNHEARD,
     };

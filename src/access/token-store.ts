@@ -2,8 +2,8 @@ import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { Injectable, Logger } from '@nestjs/common';
 import { parse } from 'dotenv';
-import { writeFileAtomic } from '../common/atomic-file.js';
-import { messageOf } from '../common/errors.js';
+import { writeFileAtomic } from '../lib/atomic-file.js';
+import { messageOf } from '../errors/app-error.js';
 import { Settings } from '../settings/settings.js';
 
 export type TokenName = 'admin' | 'readonly';

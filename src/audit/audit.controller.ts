@@ -1,6 +1,6 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { PageQueryDto } from '../common/page.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { Serves } from '../contract/rest-operation.js';
 import type { AuditListDto } from './audit.dto.js';
 import { AuditService } from './audit.service.js';
 

@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { ArrayField, DateTimeField, EnumField, IntField, StringField } from '../common/fields.js';
-import { ERROR_CODES } from '../common/errors.js';
-import { PageDto } from '../common/page.dto.js';
+import { ArrayField, DateTimeField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
+import { ERROR_CODES } from '../errors/app-error.js';
+import { PageDto } from '../contract/pages/page.dto.js';
 
 export class AuditLineDto {
   @IntField({ description: 'Its number; one more than that of the line before.', min: 1, example: 17 })

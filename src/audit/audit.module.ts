@@ -3,13 +3,13 @@ import { DiscoveryModule } from '@nestjs/core';
 import { AuditController } from './audit.controller.js';
 import { AuditService } from './audit.service.js';
 import { AuditedOperations } from './audited-operations.js';
-import { ChangeRecorder } from './change-recorder.js';
+import { AuditRecorder } from './audit-recorder.js';
 
 @Global()
 @Module({
   imports: [DiscoveryModule],
   controllers: [AuditController],
-  providers: [AuditService, AuditedOperations, ChangeRecorder],
-  exports: [ChangeRecorder],
+  providers: [AuditService, AuditedOperations, AuditRecorder],
+  exports: [AuditRecorder],
 })
 export class AuditModule {}

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { AppError } from '../common/errors.js';
-import { McpTool } from '../common/operation.js';
-import { PageQueryDto } from '../common/page.dto.js';
-import { AuditLog } from '../persistence/audit-log.js';
+import { AppError } from '../errors/app-error.js';
+import { Operation } from '../contract/operation.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { AuditLog } from '../storage/audit-log.js';
 import { AuditListDto } from './audit.dto.js';
 
 /** Who changed what, for those who ask. */
@@ -10,7 +10,7 @@ import { AuditListDto } from './audit.dto.js';
 export class AuditService {
   constructor(private readonly log: AuditLog) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_audit',
     title: 'Read the audit log',
     description:

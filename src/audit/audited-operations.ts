@@ -1,22 +1,22 @@
 import { Injectable } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { linkOperation, type Operation, operationOf } from '../common/operation.js';
-import { recordedArguments } from '../common/recorded-arguments.js';
-import { ChangeRecorder } from './change-recorder.js';
+import { linkOperation, type DeclaredOperation, operationOf } from '../contract/operation.js';
+import { recordedArguments } from '../contract/recorded-arguments.js';
+import { AuditRecorder } from './audit-recorder.js';
 
 type Method = (input?: object) => Promise<unknown>;
 
 /**
  * Puts the audit log around every service method that is declared as an operation and changes something, so that
  * REST, MCP and a schedule go through the same recording whoever calls. Long work, which outlives the call, records
- * itself (OperationsService).
+ * itself (JobsService).
  */
 @Injectable()
 export class AuditedOperations {
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
-    private readonly recorder: ChangeRecorder,
+    private readonly recorder: AuditRecorder,
   ) {}
 
   /** Done once, when the application is built and before the tools are looked for. */
@@ -35,7 +35,7 @@ export class AuditedOperations {
     }
   }
 
-  #recorded(operation: Operation, method: Method): Method {
+  #recorded(operation: DeclaredOperation, method: Method): Method {
     const recorded: Method = (input) => {
       const isDryRun = input !== undefined && 'dry_run' in input && input.dry_run === true;
       if (isDryRun) return method(input);

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
-import { callContext } from '../common/call-context.js';
-import { recordedArguments } from '../common/recorded-arguments.js';
-import { routeFactsOf } from '../common/route-facts.js';
-import type { ChangeRecorder } from './change-recorder.js';
+import { callContext } from '../contract/call-context.js';
+import { recordedArguments } from '../contract/recorded-arguments.js';
+import { routeFactsOf } from '../contract/route-facts.js';
+import type { AuditRecorder } from './audit-recorder.js';
 
 /**
  * A line in the audit log for a change that REST refuses before its service is asked: its arguments are wrong.
@@ -12,7 +12,7 @@ import type { ChangeRecorder } from './change-recorder.js';
  * @throws AppError storage_failed
  */
 export function recordRefusal(
-  recorder: ChangeRecorder,
+  recorder: AuditRecorder,
   error: unknown,
   request: FastifyRequest,
 ): Promise<void> | undefined {

@@ -1,4 +1,4 @@
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 
 /** What is known of a run of acme.sh that failed. `output` has no secrets any more. */
 export interface FailedRun {

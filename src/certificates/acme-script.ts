@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 import type { AcmeSettings } from '../settings/acme-settings.js';
 
 /** Used where the environment has no PATH. */

@@ -1,6 +1,6 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../common/atomic-file.js';
+import { writeFileAtomic } from '../lib/atomic-file.js';
 
 /**
  * Keeps secrets out of argument lists, which every user of a machine can read (proc(5), cmdline), while acme.sh

@@ -1,15 +1,15 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { AppError, messageOf } from '../common/errors.js';
-import { storageError } from '../common/storage-error.js';
-import { SerialQueue } from '../common/serial-queue.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { storageError } from '../errors/storage-error.js';
+import { SerialQueue } from '../lib/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { explainFailure, timedOut } from './acme-errors.js';
 import { AcmeHome } from './acme-home.js';
 import { DEFAULT_PATH, findAcmeScript } from './acme-script.js';
 import { shimEnvironment, writeShim } from './acme-shim.js';
-import { covers } from './certificate-facts.js';
+import { covers } from '../haproxy/certificates/certificate-facts.js';
 import { checkCloudflare } from './cloudflare-check.js';
-import { type CertificateBundle, parseBundle } from './pem.js';
+import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 import { type GroupResult, runGroup } from './process-group.js';
 
 /** acme.sh: done; nothing to do because the certificate is not due. */

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { SerialQueue } from '../common/serial-queue.js';
+import { SerialQueue } from '../lib/serial-queue.js';
 
 /** One change at a time for a domain: a delete waits for the issue that is under way, and not for that of others. */
 @Injectable()

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import type { PlanStepDto } from '../common/dry-run.dto.js';
-import { AppError, messageOf } from '../common/errors.js';
-import { fileStep } from '../persistence/plan-words.js';
+import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { fileStep } from '../contract/dry-run/plan-words.js';
 import { Settings } from '../settings/settings.js';
 import { findAcmeScript } from './acme-script.js';
-import { factsOf } from './certificate-facts.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { factsOf } from '../haproxy/certificates/certificate-facts.js';
+import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateViews } from './certificate-views.service.js';
 import type {
   DeletedCertificateDto,
@@ -19,7 +19,7 @@ import type {
 import { DeployService, isServed } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { parseBundle } from './pem.js';
+import { parseBundle } from '../haproxy/certificates/pem.js';
 import { warningsOf } from './stored-certificates.service.js';
 
 /**

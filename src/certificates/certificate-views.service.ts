@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import type { HaproxyCertificate } from '../haproxy/ssl-cert.parser.js';
-import { factsOf } from './certificate-facts.js';
-import { CertificateFolder, type CertificateFile } from './certificate-folder.js';
+import type { HaproxyCertificate } from '../haproxy/parsers/ssl-cert.parser.js';
+import { factsOf } from '../haproxy/certificates/certificate-facts.js';
+import { CertificateFolder, type CertificateFile } from '../haproxy/certificates/certificate-folder.js';
 import type { CertificateDto } from './certificates.dto.js';
 import { DeployService, isServed } from './deploy.service.js';
 import { ManagedCertificates } from './managed-certificates.js';

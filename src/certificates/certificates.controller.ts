@@ -1,9 +1,9 @@
 import { Body, Controller, Delete, Get, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { DryRunDto } from '../common/dry-run.dto.js';
-import { PageQueryDto } from '../common/page.dto.js';
-import { joined, Serves } from '../common/rest-operation.js';
-import { answerLongWork, ServesLongWork } from '../operations/accepted.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { joined, Serves } from '../contract/rest-operation.js';
+import { answerJob, ServesJob } from '../jobs/long-work.js';
 import {
   CertificateDto,
   CertificateListDto,
@@ -17,14 +17,14 @@ import {
   RenewBodyDto,
 } from './certificates.dto.js';
 import { CertificatesService } from './certificates.service.js';
-import { LongWorkService } from './long-work.service.js';
-import { AcceptedDto, WaitQueryDto } from '../operations/operations.dto.js';
+import { CertificateJobs } from './certificate-jobs.service.js';
+import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
 
 @Controller('api/v1/certificates')
 export class CertificatesController {
   constructor(
     private readonly certificates: CertificatesService,
-    private readonly longWork: LongWorkService,
+    private readonly longWork: CertificateJobs,
   ) {}
 
   @Get()
@@ -34,25 +34,25 @@ export class CertificatesController {
   }
 
   @Post()
-  @ServesLongWork(CertificatesService, 'issue')
+  @ServesJob(CertificatesService, 'issue')
   issue(
     @Body() body: IssueCertificateDto,
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<IssuedCertificateDto | AcceptedDto> {
     if (body.dry_run) return this.certificates.issue(body);
-    return answerLongWork(this.longWork.issue(body), wait, reply);
+    return answerJob(this.longWork.issue(body), wait, reply);
   }
 
   @Post('renew')
-  @ServesLongWork(CertificatesService, 'renewAll')
+  @ServesJob(CertificatesService, 'renewAll')
   renewAll(
     @Body() body: DryRunDto,
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<RenewAllDto | AcceptedDto> {
     if (body.dry_run) return this.certificates.renewAll(body);
-    return answerLongWork(this.longWork.renewAll(), wait, reply);
+    return answerJob(this.longWork.renewAll(), wait, reply);
   }
 
   @Get(':domain')
@@ -62,7 +62,7 @@ export class CertificatesController {
   }
 
   @Post(':domain/renew')
-  @ServesLongWork(CertificatesService, 'renew')
+  @ServesJob(CertificatesService, 'renew')
   renew(
     @Param() { domain }: CertificateRefDto,
     @Body() body: RenewBodyDto,
@@ -71,7 +71,7 @@ export class CertificatesController {
   ): Promise<IssuedCertificateDto | AcceptedDto> {
     const input = { ...body, domain };
     if (input.dry_run) return this.certificates.renew(input);
-    return answerLongWork(this.longWork.renew(input), wait, reply);
+    return answerJob(this.longWork.renew(input), wait, reply);
   }
 
   @Post(':domain/load')

@@ -1,9 +1,9 @@
 import { IntersectionType, OmitType, PartialType, PickType } from '@nestjs/swagger';
-import { canonicalDomain, isWildcard } from '../common/domain-name.js';
-import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
-import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../common/fields.js';
-import { PageDto } from '../common/page.dto.js';
-import { MAX_PEM_BYTES } from './pem.js';
+import { canonicalDomain, isWildcard } from '../model/domain-name.js';
+import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../contract/fields/fields.js';
+import { PageDto } from '../contract/pages/page.dto.js';
+import { MAX_PEM_BYTES } from '../haproxy/certificates/pem.js';
 
 /** Its file is called after it, and a temporary one beside it has more in its name; file systems take 255. */
 const NAME_CHARACTERS = 230;

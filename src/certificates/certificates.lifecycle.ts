@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { AcmeService } from './acme.service.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';

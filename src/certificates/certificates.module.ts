@@ -1,10 +1,10 @@
 import { Global, Module } from '@nestjs/common';
 import { CertificateSummary } from '../common/certificate-summary.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
-import { OperationsModule } from '../operations/operations.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { AcmeService } from './acme.service.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
 import { CertificateStates } from './certificate-states.js';
 import { CertificatePlans } from './certificate-plans.service.js';
@@ -15,14 +15,14 @@ import { CertificatesService } from './certificates.service.js';
 import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
 import { LargeCertificates } from './large-certificates.service.js';
-import { LongWorkService } from './long-work.service.js';
+import { CertificateJobs } from './certificate-jobs.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
 @Global()
 @Module({
-  imports: [HaproxyModule, OperationsModule, ReconcilerModule],
+  imports: [HaproxyModule, JobsModule, ReconcilerModule],
   controllers: [CertificatesController],
   providers: [
     { provide: CertificateSummary, useClass: CertificateStates },
@@ -36,7 +36,7 @@ import { StoredCertificates } from './stored-certificates.service.js';
     DeployService,
     IssuingService,
     LargeCertificates,
-    LongWorkService,
+    CertificateJobs,
     ManagedCertificates,
     RenewalService,
     StoredCertificates,

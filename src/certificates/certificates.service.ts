@@ -1,13 +1,13 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { messageOf } from '../common/errors.js';
-import { DryRunDto } from '../common/dry-run.dto.js';
-import { McpTool } from '../common/operation.js';
-import { McpResource } from '../common/resource.js';
-import { PageQueryDto } from '../common/page.dto.js';
-import { paginate } from '../common/page.js';
+import { messageOf } from '../errors/app-error.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { Operation } from '../contract/operation.js';
+import { McpResource } from '../contract/resource.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { paginate } from '../contract/pages/page.js';
 import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
-import { type CertificateFile, CertificateFolder } from './certificate-folder.js';
+import { type CertificateFile, CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import {
   CertificateDto,
   CertificateListDto,
@@ -22,7 +22,7 @@ import {
   RenewCertificateDto,
 } from './certificates.dto.js';
 import { DeployService, isServed } from './deploy.service.js';
-import { LongWorkService } from './long-work.service.js';
+import { CertificateJobs } from './certificate-jobs.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
 /** The certificates HAProxy serves: what there is, and how to get, renew, replace and delete one. */
@@ -34,12 +34,12 @@ export class CertificatesService {
     private readonly views: CertificateViews,
     private readonly folder: CertificateFolder,
     private readonly deploy: DeployService,
-    private readonly longWork: LongWorkService,
+    private readonly longWork: CertificateJobs,
     private readonly stored: StoredCertificates,
     private readonly plans: CertificatePlans,
   ) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_list_certs',
     title: 'List certificates',
     description:
@@ -63,7 +63,7 @@ export class CertificatesService {
     return paginate(await this.views.all(), ({ domain, path }) => `${domain} ${path}`, input);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_cert_info',
     title: 'Look at a certificate',
     description:
@@ -79,7 +79,7 @@ export class CertificatesService {
     return this.views.one(input.domain);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_issue_cert',
     title: 'Issue a certificate',
     description:
@@ -97,7 +97,7 @@ export class CertificatesService {
     return input.dry_run ? this.plans.issue(input) : this.longWork.issue(input).wait();
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_renew_cert',
     title: 'Renew a certificate',
     description:
@@ -113,7 +113,7 @@ export class CertificatesService {
     return input.dry_run ? this.plans.renew(input) : this.longWork.renew(input).wait();
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_renew_all_certs',
     title: 'Renew all due certificates',
     description:
@@ -129,7 +129,7 @@ export class CertificatesService {
     return dry_run ? this.plans.renewAll() : this.longWork.renewAll().wait();
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_delete_cert',
     title: 'Delete a certificate',
     description:
@@ -144,7 +144,7 @@ export class CertificatesService {
     return input.dry_run ? this.plans.delete(input.domain) : this.stored.delete(input.domain);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_load_cert',
     title: 'Load a certificate',
     description:

@@ -1,4 +1,4 @@
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 import type { AcmeSettings } from '../settings/acme-settings.js';
 import { DEFAULT_PATH, findProgram } from './acme-script.js';
 import { runGroup } from './process-group.js';

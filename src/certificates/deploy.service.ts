@@ -1,11 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { ChangeFeed } from '../common/change-feed.js';
-import { AppError, messageOf } from '../common/errors.js';
-import { HaproxyCertificatesService } from '../haproxy/haproxy-certificates.service.js';
-import type { HaproxyCertificate } from '../haproxy/ssl-cert.parser.js';
-import { CertificateFolder, type CertificateFile } from './certificate-folder.js';
+import { EventFeed } from '../signals/event-feed.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { HaproxyCertificatesService } from '../haproxy/certificates/haproxy-certificates.service.js';
+import type { HaproxyCertificate } from '../haproxy/parsers/ssl-cert.parser.js';
+import { CertificateFolder, type CertificateFile } from '../haproxy/certificates/certificate-folder.js';
 import { LargeCertificates } from './large-certificates.service.js';
-import { type CertificateBundle, parseBundle } from './pem.js';
+import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 
 /**
  * Puts certificates where HAProxy serves them from: into the folder, for its next start, and into the process that
@@ -19,7 +19,7 @@ export class DeployService {
     private readonly folder: CertificateFolder,
     private readonly haproxy: HaproxyCertificatesService,
     private readonly large: LargeCertificates,
-    private readonly feed: ChangeFeed,
+    private readonly feed: EventFeed,
   ) {}
 
   /** Before work that costs something: whether a certificate could be deployed now. @throws as `put` */

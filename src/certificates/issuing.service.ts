@@ -1,10 +1,10 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { AppError } from '../common/errors.js';
-import { metrics } from '../common/metrics.js';
+import { AppError } from '../errors/app-error.js';
+import { metrics } from '../lib/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeService, type Work } from './acme.service.js';
-import { covers, factsOf } from './certificate-facts.js';
-import { type CertificateFile, CertificateFolder } from './certificate-folder.js';
+import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
+import { type CertificateFile, CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
 import { DeployService } from './deploy.service.js';
 import { type ManagedCertificate, ManagedCertificates, NEW_MANAGED } from './managed-certificates.js';

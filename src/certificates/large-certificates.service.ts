@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { HaproxyReloadService } from '../reconciler/haproxy-reload.service.js';
+import { HaproxyReloadService } from '../sync/haproxy-reload.service.js';
 
 /** How long the new worker of a reload may take until it is the one that answers. */
 const SWITCH_MS = 5_000;

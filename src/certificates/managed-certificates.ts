@@ -2,14 +2,14 @@ import { randomInt } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { prepareFile, syncFolder } from '../common/atomic-file.js';
-import { ChangeFeed } from '../common/change-feed.js';
-import { canonicalDomain, isWildcard } from '../common/domain-name.js';
-import { SerialQueue } from '../common/serial-queue.js';
-import { parseJson } from '../persistence/json-position.js';
-import { StateFileError } from '../persistence/state-json.js';
+import { prepareFile, syncFolder } from '../lib/atomic-file.js';
+import { EventFeed } from '../signals/event-feed.js';
+import { canonicalDomain, isWildcard } from '../model/domain-name.js';
+import { SerialQueue } from '../lib/serial-queue.js';
+import { parseJson } from '../storage/formats/json-position.js';
+import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';
-import { storageError } from '../common/storage-error.js';
+import { storageError } from '../errors/storage-error.js';
 
 /** What the suite has to know of a certificate that it renews; the rest is in the certificate. */
 export interface ManagedCertificate {
@@ -41,7 +41,7 @@ export class ManagedCertificates {
 
   constructor(
     settings: Settings,
-    private readonly feed: ChangeFeed,
+    private readonly feed: EventFeed,
   ) {
     this.#path = settings.files.certificates;
   }

@@ -2,14 +2,14 @@ import { Injectable, Logger } from '@nestjs/common';
 import { LazyModuleLoader } from '@nestjs/core';
 import type { SchedulerRegistry } from '@nestjs/schedule';
 import type { CronJob } from 'cron';
-import { AppError, messageOf } from '../common/errors.js';
+import { AppError, messageOf } from '../errors/app-error.js';
 import { SettingsError } from '../settings/parse.js';
 import { Settings } from '../settings/settings.js';
 import type { Work } from './acme.service.js';
 import type { RenewAllDto } from './certificates.dto.js';
 import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { OperationsService } from '../operations/operations.service.js';
+import { JobsService } from '../jobs/jobs.service.js';
 
 const JOB = 'renew-certificates';
 
@@ -24,7 +24,7 @@ export class RenewalService {
     private readonly settings: Settings,
     private readonly managed: ManagedCertificates,
     private readonly issuing: IssuingService,
-    private readonly operations: OperationsService,
+    private readonly operations: JobsService,
     private readonly lazy: LazyModuleLoader,
   ) {}
 

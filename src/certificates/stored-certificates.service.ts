@@ -1,14 +1,14 @@
 import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { AcmeService } from './acme.service.js';
-import { isAbout, namesOf } from './certificate-facts.js';
-import { CertificateFolder } from './certificate-folder.js';
+import { isAbout, namesOf } from '../haproxy/certificates/certificate-facts.js';
+import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
 import { CertificateViews } from './certificate-views.service.js';
 import type { DeletedCertificateDto, LoadCertificateDto, LoadedCertificateDto } from './certificates.dto.js';
 import { DeployService } from './deploy.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { type CertificateBundle, parseBundle } from './pem.js';
+import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 
 /** Certificates that are there, whoever got them: loading and deleting. */
 @Injectable()

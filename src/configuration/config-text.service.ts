@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
-import { McpResource } from '../common/resource.js';
-import { asStorageError } from '../common/storage-error.js';
+import { McpResource } from '../contract/resource.js';
+import { asStorageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../settings/settings.js';
-import { renderConfig } from '../haproxy/haproxy-cfg.template.js';
+import { renderConfig } from '../haproxy/config/haproxy-cfg.template.js';
 import { withoutSecrets } from './config-text.service.js';
 
 describe('withoutSecrets', () => {

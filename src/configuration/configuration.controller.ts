@@ -1,6 +1,6 @@
 import { Body, Controller, Post } from '@nestjs/common';
-import { DryRunDto } from '../common/dry-run.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { Serves } from '../contract/rest-operation.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 import { ReloadService } from './reload.service.js';
 

@@ -1,5 +1,5 @@
-import { PlannedDto } from '../common/dry-run.dto.js';
-import { ArrayField, BooleanField, IntField, NestedField, StringField } from '../common/fields.js';
+import { PlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import { ArrayField, BooleanField, IntField, NestedField, StringField } from '../contract/fields/fields.js';
 
 export class ConfigMessageDto {
   @StringField({

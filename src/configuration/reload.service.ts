@@ -1,12 +1,12 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { DryRunDto, type PlanStepDto } from '../common/dry-run.dto.js';
-import { McpTool } from '../common/operation.js';
-import { parseConfigMessages } from '../haproxy/config-messages.js';
-import { HaproxyControlService } from '../haproxy/haproxy-control.service.js';
+import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
+import { Operation } from '../contract/operation.js';
+import { parseConfigMessages } from '../haproxy/config/config-messages.js';
+import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { describeRewrites } from '../persistence/plan-words.js';
-import { HaproxyReloadService, refusedConfiguration } from '../reconciler/haproxy-reload.service.js';
+import { describeRewrites } from '../contract/dry-run/plan-words.js';
+import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
@@ -31,7 +31,7 @@ export class ReloadService {
     private readonly runtime: HaproxyRuntimeService,
   ) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
@@ -48,7 +48,7 @@ export class ReloadService {
     return { valid, errors, warnings };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_reload',
     title: 'Reload HAProxy',
     description:

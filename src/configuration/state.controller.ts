@@ -1,7 +1,7 @@
 import { Body, Controller, Post } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
-import { DryRunDto } from '../common/dry-run.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { Serves } from '../contract/rest-operation.js';
 import { RestoredStateDto, SavedStateDto } from './state.dto.js';
 import { StateService } from './state.service.js';
 

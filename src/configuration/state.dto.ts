@@ -1,5 +1,5 @@
-import { LongPlannedDto } from '../common/dry-run.dto.js';
-import { ArrayField, EnumField, IntField, NestedField, StringField } from '../common/fields.js';
+import { LongPlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import { ArrayField, EnumField, IntField, NestedField, StringField } from '../contract/fields/fields.js';
 
 export const TAKEN_FIELDS = ['address', 'weight', 'state'] as const;
 

@@ -1,20 +1,20 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { writeFileAtomic } from '../common/atomic-file.js';
-import { DryRunDto, type PlanStepDto, shownOf } from '../common/dry-run.dto.js';
-import { messageOf } from '../common/errors.js';
-import { McpTool } from '../common/operation.js';
-import { ServerNetworks } from '../common/server-networks.js';
+import { writeFileAtomic } from '../lib/atomic-file.js';
+import { DryRunDto, type PlanStepDto, shownOf } from '../contract/dry-run/dry-run.dto.js';
+import { messageOf } from '../errors/app-error.js';
+import { Operation } from '../contract/operation.js';
+import { ServerNetworks } from '../model/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { describeRewrites, describeSteps, fileStep } from '../persistence/plan-words.js';
-import { asStorageError } from '../common/storage-error.js';
-import type { Draft } from '../persistence/state.js';
+import { describeRewrites, describeSteps, fileStep } from '../contract/dry-run/plan-words.js';
+import { asStorageError } from '../errors/storage-error.js';
+import type { Draft } from '../model/state.js';
 import { describeDifference } from '../reconciler/drift.js';
-import { DriftService } from '../reconciler/drift.service.js';
+import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { RestoredStateDto, SavedStateDto, type TakenOverDto } from './state.dto.js';
-import { takeOver, type TakeOver } from './take-over.js';
+import { takeOver, type TakeOver } from './runtime-capture.js';
 
 const SHOWN = 100;
 
@@ -34,7 +34,7 @@ export class StateService {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_save_state',
     title: 'Take over what HAProxy has',
     description:
@@ -69,7 +69,7 @@ export class StateService {
     return this.#saved(revision, value);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_restore_state',
     title: 'Put the saved state into HAProxy',
     description:

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isWildcard } from '../common/domain-name.js';
-import { Draft, State } from '../persistence/state.js';
+import { isWildcard } from '../model/domain-name.js';
+import { Draft, State } from '../model/state.js';
 import { describeDomain } from './domain-rules.js';
 import { domainPage } from './domain-page.js';
 import { ListDomainsDto } from './domains.dto.js';

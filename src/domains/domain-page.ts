@@ -1,5 +1,5 @@
-import { cursorAfter, keyOfCursor, type Page } from '../common/page.js';
-import type { State } from '../persistence/state.js';
+import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
+import type { State } from '../model/state.js';
 import type { ListDomainsDto } from './domains.dto.js';
 
 /** All wildcards come before it, and all other domains after it: `*` sorts before letters and digits. */

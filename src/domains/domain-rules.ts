@@ -1,9 +1,9 @@
-import { isWildcard } from '../common/domain-name.js';
-import { AppError } from '../common/errors.js';
-import { DEFAULT_WEIGHT, type ServerSpec } from '../common/routing.js';
-import { requirePool } from '../persistence/lookup.js';
-import type { Draft, Pool, StateReader } from '../persistence/state.js';
-import { poolsExhausted, type PoolLimit } from '../reconciler/pool-limits.js';
+import { isWildcard } from '../model/domain-name.js';
+import { AppError } from '../errors/app-error.js';
+import { DEFAULT_WEIGHT, type ServerSpec } from '../model/routing.js';
+import { requirePool } from '../model/lookup.js';
+import type { Draft, Pool, StateReader } from '../model/state.js';
+import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { AddDomainDto, DomainDto, RemovedDomainDto } from './domains.dto.js';
 
 /** A pool may have thousands of names; an answer about one of them need not hold all the others. */

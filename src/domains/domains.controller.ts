@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
-import { DomainRefDto } from '../common/domain-ref.dto.js';
-import { DryRunDto } from '../common/dry-run.dto.js';
-import { joined, Serves } from '../common/rest-operation.js';
+import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { joined, Serves } from '../contract/rest-operation.js';
 import {
   AddDomainDto,
   ChangedDomainDto,

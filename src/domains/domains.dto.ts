@@ -1,10 +1,17 @@
 import { IntersectionType, OmitType } from '@nestjs/swagger';
-import { DomainRefDto } from '../common/domain-ref.dto.js';
-import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
-import { ArrayField, BooleanField, DomainField, IntField, IpField, StringField } from '../common/fields.js';
-import { HttpPortField } from '../common/haproxy.fields.js';
-import { DEFAULT_HTTP_PORT } from '../common/routing.js';
-import { PageDto, PageQueryDto } from '../common/page.dto.js';
+import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import {
+  ArrayField,
+  BooleanField,
+  DomainField,
+  IntField,
+  IpField,
+  StringField,
+} from '../contract/fields/fields.js';
+import { HttpPortField } from '../contract/fields/haproxy.fields.js';
+import { DEFAULT_HTTP_PORT } from '../model/routing.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
 export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
   @IpField({ description: 'Address of a first server. Not together with share_with.', optional: true })

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { McpTool } from '../common/operation.js';
-import { type Completion, COMPLETIONS, McpCompletes } from '../common/resource.js';
-import { ServerNetworks } from '../common/server-networks.js';
+import { Operation } from '../contract/operation.js';
+import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
+import { ServerNetworks } from '../model/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
@@ -36,7 +36,7 @@ export class DomainsService {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_list_domains',
     title: 'List domains',
     description:
@@ -56,7 +56,7 @@ export class DomainsService {
     };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_add_domain',
     title: 'Add a domain',
     description:
@@ -76,7 +76,7 @@ export class DomainsService {
     return { ...value, ...planned };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_put_domain',
     title: 'Make a domain be as given',
     description:
@@ -97,7 +97,7 @@ export class DomainsService {
     return { ...value, ...planned };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_remove_domain',
     title: 'Remove a domain',
     description:

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { McpResource } from '../common/resource.js';
-import type { ServerSpec } from '../common/routing.js';
+import { McpResource } from '../contract/resource.js';
+import type { ServerSpec } from '../model/routing.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Pool } from '../persistence/state.js';
+import type { Pool } from '../model/state.js';
 
 /** Pools in one answer, and domains and servers of one pool: a model reads all of it. */
 const POOLS_SHOWN = 100;

@@ -1,21 +1,21 @@
 import { Injectable } from '@nestjs/common';
-import { AppError } from '../common/errors.js';
-import { metrics } from '../common/metrics.js';
-import { canonicalIp } from '../common/ip-address.js';
-import { serverName, type Step } from '../common/routing.js';
+import { AppError } from '../errors/app-error.js';
+import { metrics } from '../lib/metrics.js';
+import { canonicalIp } from '../model/ip-address.js';
+import { serverName, type Step } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
-import { capabilitiesOf, type HaproxyCapabilities } from './capabilities.js';
-import { checkReplies } from './checked-replies.js';
-import { type Command, runtimeCommand } from './command.js';
-import { type HaproxyInfo, parseInfo } from './info.parser.js';
-import { type MapEntry, parseMap } from './map.parser.js';
-import type { ProcessIdentity } from './process-identity.js';
-import { isRefusal, type Reply } from './reply.js';
-import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime-routing.js';
-import { RuntimeTransport } from './runtime-transport.js';
-import { parseServersState, type ServerStateRow } from './server-state.parser.js';
-import { type ServerStatus, type ServerStatusRow, statusRows } from './server-status.js';
-import { parseStat, STAT, type StatRow, type StatTypes } from './stat.parser.js';
+import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
+import { checkReplies } from './runtime/checked-replies.js';
+import { type Command, runtimeCommand } from './runtime/command.js';
+import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
+import { type MapEntry, parseMap } from './parsers/map.parser.js';
+import type { ProcessIdentity } from './runtime/process-identity.js';
+import { isRefusal, type Reply } from './runtime/reply.js';
+import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
+import { RuntimeTransport } from './runtime/transport.js';
+import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
+import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
+import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
 import {
   deleteCommand,
   NO_SUCH_BACKEND,
@@ -25,7 +25,7 @@ import {
   removePool,
   roundsOf,
   type Slot,
-} from './step-commands.js';
+} from './runtime/step-commands.js';
 
 /** How long a new address may take to show; HAProxy needs under a millisecond. */
 const READDRESS_MS = 2_000;

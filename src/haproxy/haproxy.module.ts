@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
-import { HaproxyCertificatesService } from './haproxy-certificates.service.js';
-import { HaproxyControlService } from './haproxy-control.service.js';
-import { HaproxyProcessService } from './haproxy-process.service.js';
+import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
+import { HaproxyControlService } from './process/haproxy-control.service.js';
+import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
 
 const SERVICES = [

@@ -1,7 +1,7 @@
 import { access, constants, readFile } from 'node:fs/promises';
-import { messageOf } from '../common/errors.js';
+import { messageOf } from '../errors/app-error.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
-import { parseState } from '../persistence/state-json.js';
+import { parseState } from '../storage/formats/servers-json.js';
 import type { Settings } from '../settings/settings.js';
 import type { FileHealthDto, FilesComponentDto } from './health.dto.js';
 

@@ -1,5 +1,5 @@
 import type { CertificateState } from '../common/certificate-summary.js';
-import type { DriftReport } from '../reconciler/drift.service.js';
+import type { DriftReport } from '../sync/drift.service.js';
 import type {
   CertificatesComponentDto,
   DriftComponentDto,

@@ -1,7 +1,7 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
-import { DomainRefDto } from '../common/domain-ref.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { Serves } from '../contract/rest-operation.js';
 import { HealthDto } from './health.dto.js';
 import { HealthService } from './health.service.js';
 import { DomainHealthDto, ListServerHealthDto, ServerHealthListDto } from './server-health.dto.js';

@@ -6,7 +6,7 @@ import {
   IntField,
   NestedField,
   StringField,
-} from '../common/fields.js';
+} from '../contract/fields/fields.js';
 
 export const HEALTH_STATUSES = ['healthy', 'degraded', 'down'] as const;
 export type HealthStatus = (typeof HEALTH_STATUSES)[number];

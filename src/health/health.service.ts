@@ -1,12 +1,12 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { CertificateSummary } from '../common/certificate-summary.js';
-import { messageOf } from '../common/errors.js';
-import { McpTool } from '../common/operation.js';
-import { VERSION } from '../common/product.js';
-import { Readiness } from '../common/readiness.js';
+import { messageOf } from '../errors/app-error.js';
+import { Operation } from '../contract/operation.js';
+import { VERSION } from '../lib/version.js';
+import { Readiness } from '../signals/readiness.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { DriftService } from '../reconciler/drift.service.js';
+import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
@@ -33,7 +33,7 @@ export class HealthService {
     this.#files = new FilesHealth(persistence, settings);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_health',
     title: 'Health of everything',
     description:

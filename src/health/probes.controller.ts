@@ -1,8 +1,8 @@
 import { Controller, Get, HttpStatus, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { StringField } from '../common/fields.js';
-import { Readiness } from '../common/readiness.js';
+import { StringField } from '../contract/fields/fields.js';
+import { Readiness } from '../signals/readiness.js';
 
 class ProbeDto {
   @StringField({ description: '`alive`, `ready` or `not_ready`.', example: 'ready' })

@@ -1,6 +1,6 @@
-import { ArrayField, DomainField, EnumField, IntField, StringField } from '../common/fields.js';
-import { PageDto, PageQueryDto } from '../common/page.dto.js';
-import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../common/server.dto.js';
+import { ArrayField, DomainField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
+import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../contract/fields/server.dto.js';
 
 export const DOMAIN_HEALTH_STATUSES = ['healthy', 'degraded', 'down', 'no_servers'] as const;
 export type DomainHealthStatus = (typeof DOMAIN_HEALTH_STATUSES)[number];

@@ -1,16 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import { DomainRefDto } from '../common/domain-ref.dto.js';
-import { messageOf } from '../common/errors.js';
-import { McpTool } from '../common/operation.js';
-import { McpResource } from '../common/resource.js';
-import { firstAfter, keyOfCursor, type Page, paginate } from '../common/page.js';
-import { serverName, type ServerSpec } from '../common/routing.js';
+import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { messageOf } from '../errors/app-error.js';
+import { Operation } from '../contract/operation.js';
+import { McpResource } from '../contract/resource.js';
+import { firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
+import { serverName, type ServerSpec } from '../model/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { ServerStatus, ServerStatusRow } from '../haproxy/server-status.js';
-import { requirePool } from '../persistence/lookup.js';
+import type { ServerStatus, ServerStatusRow } from '../haproxy/runtime/server-status.js';
+import { requirePool } from '../model/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolOrderKey } from '../persistence/pool-order.js';
-import type { Pool } from '../persistence/state.js';
+import { poolOrderKey } from '../model/pool-order.js';
+import type { Pool } from '../model/state.js';
 import { domainStatus } from './health-rules.js';
 import {
   DomainHealthDto,
@@ -29,7 +29,7 @@ export class ServerHealthService {
     private readonly runtime: HaproxyRuntimeService,
   ) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_domain_health',
     title: 'Health of a domain',
     description:
@@ -67,7 +67,7 @@ export class ServerHealthService {
     };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_get_server_health',
     title: 'Health of servers',
     description:

@@ -1,7 +1,7 @@
 import { Catch } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { AppError, ErrorCode } from '../common/errors.js';
-import { ProblemFilter } from '../common/problem.filter.js';
+import type { AppError, ErrorCode } from '../errors/app-error.js';
+import { ProblemFilter } from '../contract/problems/problem.filter.js';
 import { sendRpcError } from './rpc-error.js';
 
 /** What Fastify finds wrong with a message before MCP sees it, as JSON-RPC has it (section 5.1 of JSON-RPC 2.0). */

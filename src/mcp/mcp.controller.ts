@@ -3,11 +3,11 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ChecksAccessItself } from '../access/access-rule.js';
 import { type Principal, principalOf } from '../access/principal.js';
-import { AppError } from '../common/errors.js';
-import { goneSignal } from '../common/gone-signal.js';
-import { ModernEndpoint } from './modern-endpoint.service.js';
+import { AppError } from '../errors/app-error.js';
+import { abortOnClose } from '../lib/abort-on-close.js';
+import { StatelessEndpoint } from './stateless/stateless-endpoint.service.js';
 import { sendRpcError } from './rpc-error.js';
-import { type Session, SessionStore } from './session-store.js';
+import { type Session, SessionStore } from './sessions/session-store.js';
 import { sendWebResponse, webRequest } from './web-exchange.js';
 
 const METHODS = new Set(['GET', 'POST', 'DELETE']);
@@ -21,7 +21,7 @@ const METHODS = new Set(['GET', 'POST', 'DELETE']);
 export class McpController {
   constructor(
     private readonly sessions: SessionStore,
-    private readonly modern: ModernEndpoint,
+    private readonly modern: StatelessEndpoint,
   ) {}
 
   @All()
@@ -42,7 +42,7 @@ export class McpController {
     if (!session) return;
     const { raw } = reply.hijack();
     this.sessions.use(session, raw, request.method === 'GET');
-    const gone = goneSignal(raw);
+    const gone = abortOnClose(raw);
     const answer = await session.transport.handleRequest(webRequest(request.raw, gone), {
       parsedBody: request.body ?? null,
     });

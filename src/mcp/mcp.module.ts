@@ -1,17 +1,17 @@
 import { Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { AccessModule } from '../access/access.module.js';
-import { Completer } from './completer.js';
-import { DeclaredMethods } from './declared-methods.js';
+import { Completer } from './catalogue/completer.js';
+import { DeclaredMethods } from './catalogue/declared-methods.js';
 import { McpController } from './mcp.controller.js';
-import { McpMethods } from './mcp-methods.js';
-import { ModernEndpoint } from './modern-endpoint.service.js';
-import { PromptRegistry } from './prompt-registry.js';
-import { ResourceRegistry } from './resource-registry.js';
-import { ResourceUpdates } from './resource-updates.js';
-import { SessionStore } from './session-store.js';
-import { ToolCaller } from './tool-caller.js';
-import { ToolRegistry } from './tool-registry.js';
+import { McpMethods } from './catalogue/mcp-methods.js';
+import { StatelessEndpoint } from './stateless/stateless-endpoint.service.js';
+import { PromptRegistry } from './catalogue/prompt-registry.js';
+import { ResourceRegistry } from './catalogue/resource-registry.js';
+import { ResourceUpdates } from './catalogue/resource-updates.js';
+import { SessionStore } from './sessions/session-store.js';
+import { ToolCaller } from './catalogue/tool-caller.js';
+import { ToolRegistry } from './catalogue/tool-registry.js';
 
 @Module({
   imports: [DiscoveryModule, AccessModule],
@@ -20,7 +20,7 @@ import { ToolRegistry } from './tool-registry.js';
     Completer,
     DeclaredMethods,
     McpMethods,
-    ModernEndpoint,
+    StatelessEndpoint,
     PromptRegistry,
     ResourceRegistry,
     ResourceUpdates,
@@ -28,6 +28,6 @@ import { ToolRegistry } from './tool-registry.js';
     ToolCaller,
     ToolRegistry,
   ],
-  exports: [McpMethods, ModernEndpoint],
+  exports: [McpMethods, StatelessEndpoint],
 })
 export class McpModule {}

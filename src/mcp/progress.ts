@@ -1,4 +1,4 @@
-import type { CallContext } from '../common/call-context.js';
+import type { CallContext } from '../contract/call-context.js';
 
 export interface ProgressNotification {
   method: 'notifications/progress';

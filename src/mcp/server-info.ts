@@ -1,4 +1,4 @@
-import { VERSION } from '../common/product.js';
+import { VERSION } from '../lib/version.js';
 
 export const SERVER_INFO = { name: 'haproxy-suite', title: 'HAProxy Suite', version: VERSION };
 

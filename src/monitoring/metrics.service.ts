@@ -1,11 +1,11 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { CertificateSummary } from '../common/certificate-summary.js';
-import { suiteMetrics } from '../common/metrics.js';
-import { VERSION } from '../common/product.js';
-import { Readiness } from '../common/readiness.js';
+import { suiteMetrics } from '../lib/metrics.js';
+import { VERSION } from '../lib/version.js';
+import { Readiness } from '../signals/readiness.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { DriftService } from '../reconciler/drift.service.js';
+import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
 
 /** What Prometheus is shown: what was counted (common/metrics), how things stand now, and the Node.js process. */

@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
-import { PageQueryDto } from '../common/page.dto.js';
-import { Serves } from '../common/rest-operation.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { Serves } from '../contract/rest-operation.js';
 import {
   BackendListDto,
   ConnectionsDto,

@@ -5,8 +5,8 @@ import {
   IntField,
   NestedField,
   StringField,
-} from '../common/fields.js';
-import { PageDto, PageQueryDto } from '../common/page.dto.js';
+} from '../contract/fields/fields.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { ProcessConnectionsDto, SessionsDto } from './stats.dto.js';
 
 export class ListBackendsDto extends PageQueryDto {

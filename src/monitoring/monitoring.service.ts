@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import { McpTool } from '../common/operation.js';
-import { paginate } from '../common/page.js';
-import { PageQueryDto } from '../common/page.dto.js';
+import { Operation } from '../contract/operation.js';
+import { paginate } from '../contract/pages/page.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { slotOf } from '../haproxy/runtime-routing.js';
-import { STAT, type StatRow } from '../haproxy/stat.parser.js';
-import { requirePool } from '../persistence/lookup.js';
+import { slotOf } from '../haproxy/runtime/runtime-routing.js';
+import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
+import { requirePool } from '../model/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolsInOrder } from '../persistence/pool-order.js';
+import { poolsInOrder } from '../model/pool-order.js';
 import { Settings } from '../settings/settings.js';
 import {
   type BackendDto,
@@ -31,7 +31,7 @@ export class MonitoringService {
     private readonly settings: Settings,
   ) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_backends',
     title: 'List pools',
     description:
@@ -60,7 +60,7 @@ export class MonitoringService {
     };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_list_frontends',
     title: 'List frontends',
     description:
@@ -90,7 +90,7 @@ export class MonitoringService {
     return { ...page, items };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_get_connections',
     title: 'Current connections',
     description:

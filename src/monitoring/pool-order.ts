@@ -1,4 +1,4 @@
-import { poolNumber } from '../persistence/state.js';
+import { poolNumber } from '../model/state.js';
 
 /** How many of the domains of a pool an answer about something else names. */
 export const DOMAINS_SHOWN = 10;

@@ -1,5 +1,5 @@
-import type { HaproxyInfo } from '../haproxy/info.parser.js';
-import type { StatRow } from '../haproxy/stat.parser.js';
+import type { HaproxyInfo } from '../haproxy/parsers/info.parser.js';
+import type { StatRow } from '../haproxy/parsers/stat.parser.js';
 import type { ProcessConnectionsDto, ProcessStatsDto, SessionsDto, StatDto, StatScope } from './stats.dto.js';
 
 /** What a line of `show stat` counts as; undefined for listeners, which only repeat their frontend in part. */

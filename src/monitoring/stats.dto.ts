@@ -7,8 +7,8 @@ import {
   NestedField,
   NumberField,
   StringField,
-} from '../common/fields.js';
-import { PageDto, PageQueryDto } from '../common/page.dto.js';
+} from '../contract/fields/fields.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
 export const STAT_SCOPES = ['frontend', 'backend', 'server'] as const;
 export type StatScope = (typeof STAT_SCOPES)[number];

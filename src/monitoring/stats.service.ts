@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { McpTool } from '../common/operation.js';
-import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../common/page.js';
+import { Operation } from '../contract/operation.js';
+import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isPoolName, slotOf } from '../haproxy/runtime-routing.js';
-import { STAT, type StatRow } from '../haproxy/stat.parser.js';
-import { requirePool } from '../persistence/lookup.js';
+import { isPoolName, slotOf } from '../haproxy/runtime/runtime-routing.js';
+import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
+import { requirePool } from '../model/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Pool, State } from '../persistence/state.js';
+import type { Pool, State } from '../model/state.js';
 import { byKey, poolKey } from './pool-order.js';
 import { processOf, scopeOf, statOf } from './stat-view.js';
 import { StatsDto, StatsQueryDto, type StatScope } from './stats.dto.js';
@@ -21,7 +21,7 @@ export class StatsService {
     private readonly runtime: HaproxyRuntimeService,
   ) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_stats',
     title: 'Traffic statistics',
     description:

@@ -1,7 +1,7 @@
 import { Global, Module } from '@nestjs/common';
-import { AuditLog } from './audit-log.js';
+import { AuditLog } from '../storage/audit-log.js';
 import { PersistenceService } from './persistence.service.js';
-import { StateStore } from './state-store.js';
+import { StateStore } from '../storage/state-store.js';
 
 @Global()
 @Module({

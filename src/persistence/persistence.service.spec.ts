@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FakeTarget } from '../../test/kit/fake-target.js';
 import { until } from '../../test/kit/poll.js';
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
-import { AuditLog } from './audit-log.js';
-import { linesThatCount } from './marked-lines.js';
+import { AuditLog } from '../storage/audit-log.js';
+import { activeLines } from '../storage/files/marked-lines.js';
 import { PersistenceService } from './persistence.service.js';
-import { StateStore } from './state-store.js';
-import type { Draft } from './state.js';
+import { StateStore } from '../storage/state-store.js';
+import type { Draft } from '../model/state.js';
 
 const rejected = new AppError('haproxy_rejected', 'no');
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
@@ -32,7 +32,7 @@ describe.each([
 
   const read = (file: keyof Settings['files']) => readFile(settings.files[file], 'utf8');
   const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
-  const mapLines = async () => linesThatCount(await read('map'));
+  const mapLines = async () => activeLines(await read('map'));
   const poolLines = async () => (await read('pools')).split('\n').filter((line) => line.trim() !== '');
   const reopen = async () => {
     await service.close();

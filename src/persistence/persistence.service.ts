@@ -1,28 +1,22 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { ChangeFeed } from '../common/change-feed.js';
-import type { DryRunDto, PlannedDto, PlanStepDto } from '../common/dry-run.dto.js';
-import { AppError, messageOf } from '../common/errors.js';
-import { metrics } from '../common/metrics.js';
+import { EventFeed } from '../signals/event-feed.js';
+import type { DryRunDto, PlannedDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { metrics } from '../lib/metrics.js';
 import { Settings } from '../settings/settings.js';
-import { AuditLog } from './audit-log.js';
-import { type ChangeGroup, groupOf } from './change-group.js';
+import { AuditLog } from '../storage/audit-log.js';
+import { type EditGroup, groupOf } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
-import { OwnerLock } from './owner-lock.js';
-import { describeSteps } from './plan-words.js';
-import { preparedTogether } from './prepared.js';
+import { OwnerLock } from '../storage/owner-lock.js';
+import { describeSteps } from '../contract/dry-run/plan-words.js';
+import { preparedTogether } from '../storage/files/prepared.js';
 import type { RoutingTarget } from './routing-target.js';
-import { inverse, touchedDomains } from './state-changes.js';
-import type { FileDifference } from './state-files.js';
-import { StateStore } from './state-store.js';
-import { asStorageError } from '../common/storage-error.js';
-import { Draft, State } from './state.js';
-import {
-  WriterQueue,
-  type Change,
-  type Committed,
-  type OnStage,
-  type PendingChange,
-} from './writer-queue.js';
+import { inverse, touchedDomains } from '../model/state-delta.js';
+import type { FileDifference } from '../storage/files/state-files.js';
+import { StateStore } from '../storage/state-store.js';
+import { asStorageError } from '../errors/storage-error.js';
+import { Draft, State } from '../model/state.js';
+import { WriterQueue, type Change, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
 /**
  * Owns the desired state: the file that is the source of truth, the files derived from it, and the order in which
@@ -43,7 +37,7 @@ export class PersistenceService {
     private readonly settings: Settings,
     private readonly audit: AuditLog,
     private readonly store: StateStore,
-    private readonly feed: ChangeFeed = new ChangeFeed(),
+    private readonly feed: EventFeed = new EventFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
     this.#queue = new WriterQueue((changes) => this.#commitTogether(changes));
@@ -200,7 +194,7 @@ export class PersistenceService {
     await this.store.rewrite(this.#state, missing);
   }
 
-  async #commitTogether(changes: readonly PendingChange[]): Promise<void> {
+  async #commitTogether(changes: readonly PendingEdit[]): Promise<void> {
     if (this.#unadopted) await this.#adopt();
     const group = groupOf(changes, this.#state);
     if (!group.draft.isEmpty) {
@@ -217,7 +211,7 @@ export class PersistenceService {
   }
 
   /** One refused change must not take those down that only waited beside it: each then goes alone. */
-  async #failed(changes: readonly PendingChange[], error: unknown): Promise<void> {
+  async #failed(changes: readonly PendingEdit[], error: unknown): Promise<void> {
     const refused = error instanceof AppError && error.code === 'haproxy_rejected';
     if (changes.length === 1 || !refused) {
       for (const pending of changes) pending.reject(error);
@@ -226,7 +220,7 @@ export class PersistenceService {
     for (const pending of changes) await this.#commitTogether([pending]);
   }
 
-  async #write({ draft, revision, entries }: ChangeGroup, tell: OnStage): Promise<void> {
+  async #write({ draft, revision, entries }: EditGroup, tell: OnStage): Promise<void> {
     const target = this.#boundTarget();
     const before = this.#state;
     const storage = (error: unknown): never => {

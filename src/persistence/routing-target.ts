@@ -1,6 +1,6 @@
-import type { PoolServers, Step } from '../common/routing.js';
-import type { SectionedText } from './section-file.js';
-import type { Pool, State, StateChange } from './state.js';
+import type { PoolServers, Step } from '../model/routing.js';
+import type { SectionedText } from '../storage/files/section-file.js';
+import type { Pool, State, StateDelta } from '../model/state.js';
 
 /** What the state is applied to: the reconciler, which knows HAProxy. */
 export interface RoutingTarget {
@@ -13,13 +13,13 @@ export interface RoutingTarget {
    *
    * @throws AppError haproxy_rejected or haproxy_unavailable
    */
-  apply(change: StateChange, before: State): Promise<void>;
+  apply(change: StateDelta, before: State): Promise<void>;
   /**
    * What `apply` would do now. Changes nothing.
    *
    * @throws AppError haproxy_rejected or haproxy_unavailable where it has to look first and cannot
    */
-  preview(change: StateChange, before: State): Promise<Step[]>;
+  preview(change: StateDelta, before: State): Promise<Step[]>;
   /** Called once, before anything is rendered. */
   prepare?(): Promise<void>;
   /**

@@ -1,6 +1,6 @@
-import { callContext, type CallContext } from '../common/call-context.js';
-import { AppError } from '../common/errors.js';
-import type { Draft } from './state.js';
+import { callContext, type CallContext } from '../contract/call-context.js';
+import { AppError } from '../errors/app-error.js';
+import type { Draft } from '../model/state.js';
 
 /** Decides on a draft what the state should be; throws to refuse. Synchronous, so that nothing comes in between. */
 export type Change<T> = (draft: Draft) => T;
@@ -15,7 +15,7 @@ export interface Committed<T> {
 export type CommitStage = 'prepared' | 'applied' | 'written';
 export type OnStage = (stage: CommitStage) => void;
 
-export interface PendingChange {
+export interface PendingEdit {
   change: Change<unknown>;
   /** Told how far it is; after a refusal of others in its group once more from the beginning. */
   onStage: OnStage | undefined;
@@ -25,7 +25,7 @@ export interface PendingChange {
   reject(error: unknown): void;
 }
 
-type Job = { kind: 'change'; pending: PendingChange } | { kind: 'exclusive'; run: () => Promise<void> };
+type Job = { kind: 'change'; pending: PendingEdit } | { kind: 'exclusive'; run: () => Promise<void> };
 
 /** More than this in one commit only makes the first of them wait for the last. */
 const GROUP_LIMIT = 500;
@@ -36,7 +36,7 @@ export class WriterQueue {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(private readonly commitTogether: (changes: readonly PendingChange[]) => Promise<void>) {}
+  constructor(private readonly commitTogether: (changes: readonly PendingEdit[]) => Promise<void>) {}
 
   push<T>(change: Change<T>, onStage?: OnStage): Promise<Committed<T>> {
     return new Promise<Committed<T>>((resolve, reject) => {
@@ -88,8 +88,8 @@ export class WriterQueue {
     this.#running = undefined;
   }
 
-  #takeGroup(): PendingChange[] {
-    const group: PendingChange[] = [];
+  #takeGroup(): PendingEdit[] {
+    const group: PendingEdit[] = [];
     for (const job of this.#jobs) {
       if (job.kind !== 'change' || group.length === GROUP_LIMIT) break;
       group.push(job.pending);

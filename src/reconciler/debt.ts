@@ -1,4 +1,4 @@
-import type { State, StateChange } from '../persistence/state.js';
+import type { State, StateDelta } from '../model/state.js';
 
 /** What changes touched that failed half-way: HAProxy may have a part of them still. */
 export class Debt {
@@ -9,7 +9,7 @@ export class Debt {
     return this.#pools.size + this.#domains.size === 0;
   }
 
-  owe(change: StateChange): void {
+  owe(change: StateDelta): void {
     for (const pool of change.pools.keys()) this.#pools.add(pool);
     for (const domain of change.domains.keys()) this.#domains.add(domain);
   }
@@ -20,7 +20,7 @@ export class Debt {
   }
 
   /** The change that makes all of it as the state has it. */
-  asChange(state: State): StateChange {
+  asChange(state: State): StateDelta {
     return {
       pools: new Map([...this.#pools].map((name) => [name, state.pool(name)])),
       domains: new Map([...this.#domains].map((domain) => [domain, state.poolOf(domain)])),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { PoolServers, Routing, ServerSpec } from '../common/routing.js';
+import type { PoolServers, Routing, ServerSpec } from '../model/routing.js';
 import { compareRouting, describeDifference, describeDifferences } from './drift.js';
 
 const spec = (ip: string, extra: Partial<ServerSpec> = {}): ServerSpec => ({

@@ -1,4 +1,4 @@
-import { domainOfMapKey, type Routing, type ServerSpec, serverName } from '../common/routing.js';
+import { domainOfMapKey, type Routing, type ServerSpec, serverName } from '../model/routing.js';
 
 /** One thing in which HAProxy, or a file derived from the state, is not as desired. */
 export type Difference =

@@ -1,6 +1,6 @@
-import { serverName, type Step } from '../common/routing.js';
+import { serverName, type Step } from '../model/routing.js';
 import type { Applied, HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { Slot } from '../haproxy/step-commands.js';
+import type { Slot } from '../haproxy/runtime/step-commands.js';
 import type { RoutingView } from './routing-view.js';
 
 /** What was removed while connections to it lasted: HAProxy keeps it, out of service, until it is deleted. */

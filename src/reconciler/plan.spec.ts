@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SERVER_STATES, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import { SERVER_STATES, type Routing, type ServerSpec, type Step } from '../model/routing.js';
 import { plan } from './plan.js';
 
 /** What HAProxy would hold, as a model: strict about everything the real one refuses. */

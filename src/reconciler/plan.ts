@@ -1,4 +1,4 @@
-import type { PoolServers, Routing, ServerSpec, Step } from '../common/routing.js';
+import type { PoolServers, Routing, ServerSpec, Step } from '../model/routing.js';
 
 /** Slots that HAProxy has but that serve nothing: in maintenance, free to be taken. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;

@@ -1,8 +1,8 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
-import { DriftService } from './drift.service.js';
-import { HaproxyReloadService } from './haproxy-reload.service.js';
-import { HaproxyWatchService } from './haproxy-watch.service.js';
+import { DriftService } from '../sync/drift.service.js';
+import { HaproxyReloadService } from '../sync/haproxy-reload.service.js';
+import { HaproxyWatchService } from '../sync/haproxy-watch.service.js';
 import { ReconcilerService } from './reconciler.service.js';
 
 @Module({

@@ -5,9 +5,9 @@ import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { AuditLog } from '../persistence/audit-log.js';
+import { AuditLog } from '../storage/audit-log.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { StateStore } from '../persistence/state-store.js';
+import { StateStore } from '../storage/state-store.js';
 import { loadSettings } from '../settings/settings.js';
 import { ReconcilerService } from './reconciler.service.js';
 
@@ -63,8 +63,8 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
   });
 
   it('restores what somebody took away, and finds nothing to do the second time', async () => {
-    const { runtimeCommand } = await import('../haproxy/command.js');
-    const { RuntimeTransport } = await import('../haproxy/runtime-transport.js');
+    const { runtimeCommand } = await import('../haproxy/runtime/command.js');
+    const { RuntimeTransport } = await import('../haproxy/runtime/transport.js');
     await new RuntimeTransport({ path: haproxy.socket }).run([
       runtimeCommand`del map ${haproxy.mapFile} a.example`,
       runtimeCommand`set server pool_1/pool_1_1 weight 7`,

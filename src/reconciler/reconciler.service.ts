@@ -1,21 +1,21 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { AppError, messageOf } from '../common/errors.js';
-import { metrics } from '../common/metrics.js';
-import type { PoolServers, Routing, Step } from '../common/routing.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { metrics } from '../lib/metrics.js';
+import type { PoolServers, Routing, Step } from '../model/routing.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isSameProcess, type ProcessIdentity } from '../haproxy/process-identity.js';
+import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { RoutingTarget } from '../persistence/routing-target.js';
-import type { SectionedText } from '../persistence/section-file.js';
-import { inverse } from '../persistence/state-changes.js';
-import type { Pool, State, StateChange } from '../persistence/state.js';
+import type { SectionedText } from '../storage/files/section-file.js';
+import { inverse } from '../model/state-delta.js';
+import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
-import { FirstStart } from './adoption.js';
+import { FirstStart } from './adoption/adoption.js';
 import { Debt } from './debt.js';
 import { compareRouting, type Difference } from './drift.js';
-import type { PoolLimit } from './pool-limits.js';
+import type { PoolLimit } from './pools/pool-limits.js';
 import { Leftovers } from './leftovers.js';
-import { PoolPolicy } from './pool-policy.js';
+import { PoolPolicy } from './pools/pool-policy.js';
 import { countTouched, type RestoreReport } from './restore-report.js';
 import { RoutingView } from './routing-view.js';
 
@@ -101,16 +101,16 @@ export class ReconcilerService implements RoutingTarget {
     return this.#first.take(mapText);
   }
 
-  apply(change: StateChange, before: State): Promise<void> {
+  apply(change: StateDelta, before: State): Promise<void> {
     return metrics.apply(this.#apply(change, before));
   }
 
-  async preview(change: StateChange, before: State): Promise<Step[]> {
+  async preview(change: StateDelta, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.#look(before.routing()));
     return this.#pools.planChange(view.sidesOf(change), view);
   }
 
-  async #apply(change: StateChange, before: State): Promise<void> {
+  async #apply(change: StateDelta, before: State): Promise<void> {
     try {
       await this.#advanceTo(change, before, this.#view ?? (await this.#look(before.routing())));
     } catch (error) {
@@ -124,7 +124,7 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   /** What went to a HAProxy that was replaced meanwhile is done again on the one that serves now. */
-  async #advanceTo(change: StateChange, before: State, known: RoutingView): Promise<void> {
+  async #advanceTo(change: StateDelta, before: State, known: RoutingView): Promise<void> {
     let view = known;
     for (let attempt = 1; ; attempt += 1) {
       if (await this.#advance(change, view)) return;
@@ -239,7 +239,7 @@ export class ReconcilerService implements RoutingTarget {
   }
 
   /** HAProxy refused: someone else may have changed it. Look, try once more, and if that fails put it back. */
-  async #applyAfterLook(change: StateChange, before: State): Promise<void> {
+  async #applyAfterLook(change: StateDelta, before: State): Promise<void> {
     try {
       await this.#advanceTo(change, before, await this.#look(before.routing()));
     } catch (error) {
@@ -253,11 +253,11 @@ export class ReconcilerService implements RoutingTarget {
     }
   }
 
-  #advance(change: StateChange, view: RoutingView): Promise<boolean> {
+  #advance(change: StateDelta, view: RoutingView): Promise<boolean> {
     return this.#take(this.#pools.planChange(view.sidesOf(change), view), view);
   }
 
-  async #revert(change: StateChange, before: State): Promise<void> {
+  async #revert(change: StateDelta, before: State): Promise<void> {
     await this.#advanceTo(inverse(change, before), before, await this.#look(before.routing()));
   }
 

@@ -1,4 +1,4 @@
-import type { Step } from '../common/routing.js';
+import type { Step } from '../model/routing.js';
 
 /** What a restore found different and put right. */
 export interface RestoreReport {

@@ -1,10 +1,10 @@
-import { canonicalIp } from '../common/ip-address.js';
-import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../common/routing.js';
+import { canonicalIp } from '../model/ip-address.js';
+import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../model/routing.js';
 import type { Applied } from '../haproxy/haproxy-runtime.service.js';
-import type { ProcessIdentity } from '../haproxy/process-identity.js';
-import { isPoolName } from '../haproxy/runtime-routing.js';
-import type { StateChange } from '../persistence/state.js';
-import { domainOfKey } from './map-key.js';
+import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
+import { isPoolName } from '../haproxy/runtime/runtime-routing.js';
+import type { StateDelta } from '../model/state.js';
+import { domainOfKey } from '../model/map-key.js';
 import type { ParkedSlots } from './plan.js';
 
 /** What was read from HAProxy; the pools that it has are not always asked for. */
@@ -92,7 +92,7 @@ export class RoutingView {
   }
 
   /** The two sides of a change, restricted to what it touches, ready to be planned. */
-  sidesOf(change: StateChange): Sides {
+  sidesOf(change: StateDelta): Sides {
     this.#catchUp();
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };

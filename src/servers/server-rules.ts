@@ -1,7 +1,7 @@
-import { AppError } from '../common/errors.js';
-import { serverName, type ServerSpec, type ServerState } from '../common/routing.js';
-import { requirePool } from '../persistence/lookup.js';
-import type { Draft, Pool, StateReader } from '../persistence/state.js';
+import { AppError } from '../errors/app-error.js';
+import { serverName, type ServerSpec, type ServerState } from '../model/routing.js';
+import { requirePool } from '../model/lookup.js';
+import type { Draft, Pool, StateReader } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
 
 /** A server and where it stands. */

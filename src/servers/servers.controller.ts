@@ -1,8 +1,8 @@
 import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
-import { DomainRefDto } from '../common/domain-ref.dto.js';
-import { DryRunDto } from '../common/dry-run.dto.js';
-import { PageQueryDto } from '../common/page.dto.js';
-import { joined, Serves } from '../common/rest-operation.js';
+import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { joined, Serves } from '../contract/rest-operation.js';
 import {
   AddServerBodyDto,
   AddServersBodyDto,

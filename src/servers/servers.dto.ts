@@ -1,5 +1,5 @@
 import { IntersectionType, OmitType, PickType } from '@nestjs/swagger';
-import { DryRunDto, PlannedDto } from '../common/dry-run.dto.js';
+import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -8,11 +8,11 @@ import {
   IntField,
   IpField,
   StringField,
-} from '../common/fields.js';
-import { HttpPortField, SlotField, WeightField } from '../common/haproxy.fields.js';
-import { PageDto, PageQueryDto } from '../common/page.dto.js';
-import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../common/routing.js';
-import { ServerDto } from '../common/server.dto.js';
+} from '../contract/fields/fields.js';
+import { HttpPortField, SlotField, WeightField } from '../contract/fields/haproxy.fields.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
+import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../model/routing.js';
+import { ServerDto } from '../contract/fields/server.dto.js';
 
 /** Bytes of JSON that one bulk request may take. */
 const BULK_BYTES = 10 * 1024;

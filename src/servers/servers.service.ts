@@ -1,14 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import type { DryRunDto } from '../common/dry-run.dto.js';
-import { McpTool } from '../common/operation.js';
-import { paginate } from '../common/page.js';
-import { serverName } from '../common/routing.js';
-import { ServerDto } from '../common/server.dto.js';
-import { ServerNetworks } from '../common/server-networks.js';
+import type { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { Operation } from '../contract/operation.js';
+import { paginate } from '../contract/pages/page.js';
+import { serverName } from '../model/routing.js';
+import { ServerDto } from '../contract/fields/server.dto.js';
+import { ServerNetworks } from '../model/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { ServerStatusRow } from '../haproxy/server-status.js';
-import { SharedLook } from '../haproxy/shared-look.js';
-import { requirePool } from '../persistence/lookup.js';
+import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
+import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
+import { requirePool } from '../model/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Change } from '../persistence/writer-queue.js';
 import { Settings } from '../settings/settings.js';
@@ -39,18 +39,18 @@ import {
 @Injectable()
 export class ServersService {
   readonly #networks: ServerNetworks;
-  readonly #look: SharedLook;
+  readonly #look: ServerStatusBatcher;
 
   constructor(
     private readonly persistence: PersistenceService,
     runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
   ) {
-    this.#look = new SharedLook(runtime);
+    this.#look = new ServerStatusBatcher(runtime);
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_list_servers',
     title: 'List the servers of a domain',
     description:
@@ -68,7 +68,7 @@ export class ServersService {
     return { ...page, items: await this.#describe(page.items) };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_add_server',
     title: 'Add a server',
     description:
@@ -83,7 +83,7 @@ export class ServersService {
     return this.#one((draft) => addServers(draft, input.domain, [input], this.settings.maxSlots), input);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_add_servers',
     title: 'Add several servers',
     description:
@@ -101,7 +101,7 @@ export class ServersService {
     );
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_remove_server',
     title: 'Remove a server',
     description:
@@ -125,7 +125,7 @@ export class ServersService {
     };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_set_server_state',
     title: 'Set the state of a server',
     description:
@@ -142,7 +142,7 @@ export class ServersService {
     );
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_set_server_weight',
     title: 'Set the weight of a server',
     description:
@@ -160,7 +160,7 @@ export class ServersService {
     );
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_set_domain_state',
     title: 'Set the state of all servers of a domain',
     description:

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
-import { callContext } from '../common/call-context.js';
-import { AppError } from '../common/errors.js';
-import { McpTool } from '../common/operation.js';
-import { Places } from '../common/places.js';
-import { Shutdown } from '../common/shutdown.js';
+import { callContext } from '../contract/call-context.js';
+import { AppError } from '../errors/app-error.js';
+import { Operation } from '../contract/operation.js';
+import { CallerQuota } from '../lib/caller-quota.js';
+import { Shutdown } from '../signals/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { SharedLook } from '../haproxy/shared-look.js';
+import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { requireServer, serversOf } from './server-rules.js';
 import { WaitDrainDto, WaitDrainResultDto } from './servers.dto.js';
@@ -22,18 +22,18 @@ const MAX_WAITING = 256;
 /** Waits until servers have no connections left. */
 @Injectable()
 export class WaitDrainService {
-  readonly #places = new Places(MAX_WAITING);
-  readonly #looks: SharedLook;
+  readonly #places = new CallerQuota(MAX_WAITING);
+  readonly #looks: ServerStatusBatcher;
 
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
     runtime: HaproxyRuntimeService,
   ) {
-    this.#looks = new SharedLook(runtime, () => delay(GATHER_MS));
+    this.#looks = new ServerStatusBatcher(runtime, () => delay(GATHER_MS));
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_wait_drain',
     title: 'Wait until a server is idle',
     description:

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { canonicalDomain, isWildcard } from '../common/domain-name.js';
-import { TOOLSETS, type Toolset } from '../common/toolsets.js';
+import { canonicalDomain, isWildcard } from '../model/domain-name.js';
+import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
   cidrList,

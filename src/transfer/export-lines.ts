@@ -1,4 +1,4 @@
-import { poolNumber, type Pool, type State } from '../persistence/state.js';
+import { poolNumber, type Pool, type State } from '../model/state.js';
 import type { EXPORT_FORMATS } from './transfer.dto.js';
 
 /** About as much as a socket takes at once. */

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { Injectable, StreamableFile } from '@nestjs/common';
-import { McpTool } from '../common/operation.js';
+import { Operation } from '../contract/operation.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { exportText } from './export-lines.js';
 import { DomainRecordDto, ExportQueryDto } from './transfer.dto.js';
@@ -10,7 +10,7 @@ import { DomainRecordDto, ExportQueryDto } from './transfer.dto.js';
 export class ExportService {
   constructor(private readonly persistence: PersistenceService) {}
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_export',
     title: 'Export domains and servers',
     description:

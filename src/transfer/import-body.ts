@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 
 const IMPORT_ROUTE = '/api/v1/import';
 

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { FastifyRequest } from 'fastify';
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 
 /** The bytes of NDJSON as they come, or the elements of a JSON array. */
 export type ImportContent = AsyncIterable<Buffer> | readonly unknown[];

@@ -1,5 +1,5 @@
 import { TextDecoder } from 'node:util';
-import { AppError } from '../common/errors.js';
+import { AppError } from '../errors/app-error.js';
 
 /** The most bytes that the lines of an import may have, unpacked: some 400,000 domains. */
 export const LINES_LIMIT = 64 * 1024 * 1024;

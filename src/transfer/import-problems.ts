@@ -1,4 +1,4 @@
-import { AppError, type ErrorCode } from '../common/errors.js';
+import { AppError, type ErrorCode } from '../errors/app-error.js';
 import type { SkippedLineDto } from './transfer.dto.js';
 
 /** What an error names; whoever has more wrong lines than that has the same mistake in all of them. */

@@ -1,5 +1,5 @@
-import { AppError } from '../common/errors.js';
-import type { ServerNetworks } from '../common/server-networks.js';
+import { AppError } from '../errors/app-error.js';
+import type { ServerNetworks } from '../model/server-networks.js';
 import type { ImportContent } from './import-content.js';
 import { type ImportLine, linesOf } from './import-lines.js';
 import type { ImportProblems } from './import-problems.js';

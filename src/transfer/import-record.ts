@@ -1,8 +1,8 @@
-import { canonicalDomain, DOMAIN_RULE } from '../common/domain-name.js';
-import { declaredFields } from '../common/field.js';
-import { canonicalIp, IP_RULE } from '../common/ip-address.js';
-import { DEFAULT_HTTP_PORT, SERVER_STATES, type ServerState } from '../common/routing.js';
-import { poolNumber } from '../persistence/state.js';
+import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
+import { declaredFields } from '../contract/fields/field.js';
+import { canonicalIp, IP_RULE } from '../model/ip-address.js';
+import { DEFAULT_HTTP_PORT, SERVER_STATES, type ServerState } from '../model/routing.js';
+import { poolNumber } from '../model/state.js';
 import { DomainRecordDto, TransferServerDto } from './transfer.dto.js';
 
 /** A server as a line gives it; what is not given stays as it is, or takes its default. */

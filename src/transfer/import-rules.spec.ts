@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SERVER_STATES } from '../common/routing.js';
-import { Draft, State, type Pool } from '../persistence/state.js';
+import { SERVER_STATES } from '../model/routing.js';
+import { Draft, State, type Pool } from '../model/state.js';
 import { exportText } from './export-lines.js';
 import { ImportProblems } from './import-problems.js';
 import { readRecord } from './import-record.js';

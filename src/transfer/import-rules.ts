@@ -1,7 +1,7 @@
-import { AppError, type ErrorCode } from '../common/errors.js';
-import type { ServerSpec } from '../common/routing.js';
-import type { Draft, Pool } from '../persistence/state.js';
-import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pool-limits.js';
+import { AppError, type ErrorCode } from '../errors/app-error.js';
+import type { ServerSpec } from '../model/routing.js';
+import type { Draft, Pool } from '../model/state.js';
+import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { DomainRecord } from './import-record.js';
 import { putServers } from './import-servers.js';
 

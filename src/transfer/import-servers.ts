@@ -1,5 +1,5 @@
-import { AppError } from '../common/errors.js';
-import { DEFAULT_WEIGHT, type PoolServers, type ServerSpec } from '../common/routing.js';
+import { AppError } from '../errors/app-error.js';
+import { DEFAULT_WEIGHT, type PoolServers, type ServerSpec } from '../model/routing.js';
 import type { DomainRecord, RecordServer } from './import-record.js';
 
 /**

@@ -1,4 +1,4 @@
-import type { Draft, Pool, StateReader } from '../persistence/state.js';
+import type { Draft, Pool, StateReader } from '../model/state.js';
 import { isSameServer } from './import-rules.js';
 import type { ImportResultDto } from './transfer.dto.js';
 

@@ -1,11 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { shownOf } from '../common/dry-run.dto.js';
-import { AppError } from '../common/errors.js';
-import { McpTool } from '../common/operation.js';
-import { ServerNetworks } from '../common/server-networks.js';
-import { OperationsService, type RunningOperation } from '../operations/operations.service.js';
+import { shownOf } from '../contract/dry-run/dry-run.dto.js';
+import { AppError } from '../errors/app-error.js';
+import { Operation } from '../contract/operation.js';
+import { ServerNetworks } from '../model/server-networks.js';
+import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Draft } from '../persistence/state.js';
+import type { Draft } from '../model/state.js';
 import type { CommitStage } from '../persistence/writer-queue.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
@@ -33,13 +33,13 @@ export class ImportService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
-    private readonly operations: OperationsService,
+    private readonly operations: JobsService,
     private readonly settings: Settings,
   ) {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_import',
     title: 'Import domains and servers',
     description:
@@ -69,7 +69,7 @@ export class ImportService {
    *
    * @throws AppError payload_too_large, malformed_request, or what is wrong with the lines
    */
-  async begin(input: ImportRequest): Promise<RunningOperation<ImportResultDto>> {
+  async begin(input: ImportRequest): Promise<RunningJob<ImportResultDto>> {
     const { change, lines } = await this.#read(input);
     const { mode, on_error, dry_run } = input;
     return this.operations.start(

@@ -1,9 +1,9 @@
 import { Controller, Get, Post, Query, Req, Res, type StreamableFile } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiHeader, ApiProduces } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Serves } from '../common/rest-operation.js';
-import { answerLongWork, prefersAsync, ServesLongWork } from '../operations/accepted.js';
-import type { AcceptedDto } from '../operations/operations.dto.js';
+import { Serves } from '../contract/rest-operation.js';
+import { answerJob, prefersAsync, ServesJob } from '../jobs/long-work.js';
+import type { AcceptedDto } from '../jobs/jobs.dto.js';
 import { ExportService } from './export.service.js';
 import { contentOf } from './import-content.js';
 import { ImportService } from './import.service.js';
@@ -26,7 +26,7 @@ export class TransferController {
   @ApiConsumes('application/x-ndjson', 'application/json')
   @ApiBody({ type: [DomainRecordDto], description: 'A domain a line, or one array of them.' })
   @ApiHeader({ name: 'Prefer', required: false, description: 'respond-async: as wait=false.' })
-  @ServesLongWork(ImportService, 'import')
+  @ServesJob(ImportService, 'import')
   async import(
     @Query() query: ImportQueryDto,
     @Req() request: FastifyRequest,
@@ -34,7 +34,7 @@ export class TransferController {
   ): Promise<ImportResultDto | AcceptedDto> {
     const input = new ImportRequest(query, contentOf(request));
     if (query.dry_run) return this.imports.import(input);
-    return answerLongWork(await this.imports.begin(input), query.wait ?? !prefersAsync(request), reply);
+    return answerJob(await this.imports.begin(input), query.wait ?? !prefersAsync(request), reply);
   }
 
   @Get('export')

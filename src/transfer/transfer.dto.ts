@@ -1,4 +1,4 @@
-import { DryRunDto, LongPlannedDto } from '../common/dry-run.dto.js';
+import { DryRunDto, LongPlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -7,9 +7,9 @@ import {
   IntField,
   IpField,
   StringField,
-} from '../common/fields.js';
-import { HttpPortField, SlotField } from '../common/haproxy.fields.js';
-import { SERVER_STATES, type ServerState } from '../common/routing.js';
+} from '../contract/fields/fields.js';
+import { HttpPortField, SlotField } from '../contract/fields/haproxy.fields.js';
+import { SERVER_STATES, type ServerState } from '../model/routing.js';
 import type { ImportContent } from './import-content.js';
 
 export const IMPORT_MODES = ['merge', 'replace'] as const;

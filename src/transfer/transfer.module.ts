@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { OperationsModule } from '../operations/operations.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { ExportService } from './export.service.js';
 import { ImportService } from './import.service.js';
@@ -7,7 +7,7 @@ import { TransferController } from './transfer.controller.js';
 
 /** Everything in, everything out. */
 @Module({
-  imports: [OperationsModule, ReconcilerModule],
+  imports: [JobsModule, ReconcilerModule],
   controllers: [TransferController],
   providers: [ExportService, ImportService],
 })

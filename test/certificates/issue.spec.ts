@@ -7,7 +7,7 @@ import type { CertificateLab } from '../kit/certificate-lab.js';
 import { until } from '../kit/poll.js';
 import { filesBelow, leaks, privateKeyLines, watchArguments } from '../kit/secrets.js';
 
-interface Operation {
+interface DeclaredOperation {
   id: string;
   kind: string;
   status: string;
@@ -120,8 +120,10 @@ describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
 describe('long work', { timeout: TIMEOUT }, () => {
   it('is accepted, can be asked about, and is joined by the same request', async () => {
     await lab.api('DELETE', '/certificates/example.org');
-    const first = await lab.api<{ operation: Operation }>('POST', '/certificates', { domain: 'example.org' });
-    const second = await lab.api<{ operation: Operation }>('POST', '/certificates', {
+    const first = await lab.api<{ operation: DeclaredOperation }>('POST', '/certificates', {
+      domain: 'example.org',
+    });
+    const second = await lab.api<{ operation: DeclaredOperation }>('POST', '/certificates', {
       domain: 'example.org',
     });
     expect(first.status).toBe(202);
@@ -131,7 +133,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
     expect(second.body.operation.id).toBe(operation.id);
     const done = await until(
       async () => {
-        const { body } = await lab.api<Operation>('GET', `/operations/${operation.id}`);
+        const { body } = await lab.api<DeclaredOperation>('GET', `/operations/${operation.id}`);
         return body.status !== 'running' && body;
       },
       { timeout: 60_000, what: 'the operation' },
@@ -206,13 +208,13 @@ describe('long work', { timeout: TIMEOUT }, () => {
 
   it('is interrupted by a stop, told so afterwards, and can be repeated', async () => {
     const { work } = await acme.hold(() =>
-      lab.api<{ operation: Operation }>('POST', '/certificates', { domain: 'stop.example.org' }),
+      lab.api<{ operation: DeclaredOperation }>('POST', '/certificates', { domain: 'stop.example.org' }),
     );
     const { body } = await work;
     await lab.stopSuite();
     expect(await lab.exists('acme/running.pid')).toBe(false);
     await lab.startSuite();
-    const after = await lab.api<Operation>('GET', `/operations/${body.operation.id}`);
+    const after = await lab.api<DeclaredOperation>('GET', `/operations/${body.operation.id}`);
     expect(after.body).toMatchObject({ status: 'interrupted', error: { code: 'shutting_down' } });
     expect((await acme.issue({ domain: 'stop.example.org' })).status).toBe(200);
   });

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { linesThatCount } from '../../src/persistence/marked-lines.js';
+import { activeLines } from '../../src/storage/files/marked-lines.js';
 import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { disagreements, savedState } from '../kit/saved-state.js';
@@ -86,7 +86,7 @@ class Client {
 
 /** What a HAProxy that reads the file would route. */
 async function namesInMap(home: Home): Promise<Set<string>> {
-  const lines = linesThatCount(await readFile(home.file('domains.map'), 'utf8'));
+  const lines = activeLines(await readFile(home.file('domains.map'), 'utf8'));
   return new Set(lines.map((line) => line.split(' ')[0] ?? ''));
 }
 

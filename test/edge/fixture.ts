@@ -5,8 +5,8 @@ import { Body, Controller, Delete, Get, Injectable, Module, Param, Post, Query }
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiTags, IntersectionType } from '@nestjs/swagger';
 import { type AppOptions, startApp } from '../../src/app.js';
-import { callContext } from '../../src/common/call-context.js';
-import { AppError } from '../../src/common/errors.js';
+import { callContext } from '../../src/contract/call-context.js';
+import { AppError } from '../../src/errors/app-error.js';
 import {
   ArrayField,
   BooleanField,
@@ -16,9 +16,9 @@ import {
   IpField,
   NestedField,
   StringField,
-} from '../../src/common/fields.js';
-import { McpTool } from '../../src/common/operation.js';
-import { joined, Serves } from '../../src/common/rest-operation.js';
+} from '../../src/contract/fields/fields.js';
+import { Operation } from '../../src/contract/operation.js';
+import { joined, Serves } from '../../src/contract/rest-operation.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
 
@@ -78,7 +78,7 @@ export class ThingsService {
   cancelled: Promise<void> = Promise.resolve();
   private things: ThingDto[] = [];
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_list_things',
     title: 'List things',
     description: 'Lists things.',
@@ -89,7 +89,7 @@ export class ThingsService {
     return { items: this.things.slice(0, input.limit), limit: input.limit };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_add_thing',
     title: 'Add a thing',
     description: 'Adds a thing.',
@@ -107,7 +107,7 @@ export class ThingsService {
     return thing;
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_clear_things',
     title: 'Remove all things',
     description: 'Removes everything.',
@@ -120,7 +120,7 @@ export class ThingsService {
     return { items: [], limit: 0 };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_wait_things',
     title: 'Wait',
     description: 'Waits until it is cancelled, or as many steps as told.',
@@ -143,7 +143,7 @@ export class ThingsService {
     return { items: [], limit: input.limit };
   }
 
-  @McpTool({
+  @Operation({
     name: 'haproxy_break',
     title: 'Break',
     description: 'Throws.',

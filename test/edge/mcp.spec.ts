@@ -3,8 +3,8 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_SESSIONS, SessionStore } from '../../src/mcp/session-store.js';
-import { McpMethods } from '../../src/mcp/mcp-methods.js';
+import { MAX_SESSIONS, SessionStore } from '../../src/mcp/sessions/session-store.js';
+import { McpMethods } from '../../src/mcp/catalogue/mcp-methods.js';
 import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from './fixture.js';
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, formats: { 'date-time': true } });

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it, vi } from 'vitest';
-import { MAX_SESSIONS, SessionStore } from '../../src/mcp/session-store.js';
+import { MAX_SESSIONS, SessionStore } from '../../src/mcp/sessions/session-store.js';
 import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
 
 const HEADERS = {

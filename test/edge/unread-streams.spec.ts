@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { LoggerService } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ChangeFeed } from '../../src/common/change-feed.js';
+import { EventFeed } from '../../src/signals/event-feed.js';
 import { until } from '../kit/poll.js';
 import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
 
@@ -90,7 +90,7 @@ describe('a stream that its client does not read', () => {
     async (_, open) => {
       warnings.length = 0;
       const socket = await open();
-      const feed = suite.app.get(ChangeFeed);
+      const feed = suite.app.get(EventFeed);
       let revision = 0;
       await until(
         () => {

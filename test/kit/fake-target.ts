@@ -1,15 +1,15 @@
-import type { AppError } from '../../src/common/errors.js';
-import type { PoolServers, Step } from '../../src/common/routing.js';
+import type { AppError } from '../../src/errors/app-error.js';
+import type { PoolServers, Step } from '../../src/model/routing.js';
 import type { RoutingTarget } from '../../src/persistence/routing-target.js';
-import type { Section, SectionedText } from '../../src/persistence/section-file.js';
-import type { Pool, StateChange } from '../../src/persistence/state.js';
+import type { Section, SectionedText } from '../../src/storage/files/section-file.js';
+import type { Pool, StateDelta } from '../../src/model/state.js';
 
 /** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
 export class FakeTarget implements RoutingTarget {
-  readonly applied: StateChange[] = [];
+  readonly applied: StateDelta[] = [];
   header = '# pools\n';
-  after: (change: StateChange) => Promise<void> = async () => undefined;
-  refuse: (change: StateChange) => AppError | undefined = () => undefined;
+  after: (change: StateDelta) => Promise<void> = async () => undefined;
+  refuse: (change: StateDelta) => AppError | undefined = () => undefined;
 
   renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
     const sections = pools.map(([name, { servers }]): Section => [name, this.renderPool(name, servers)]);
@@ -24,7 +24,7 @@ export class FakeTarget implements RoutingTarget {
     return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
   }
 
-  async apply(change: StateChange): Promise<void> {
+  async apply(change: StateDelta): Promise<void> {
     const refusal = this.refuse(change);
     if (refusal) throw refusal;
     this.applied.push(change);

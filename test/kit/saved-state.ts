@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
-import type { State } from '../../src/persistence/state.js';
-import { parseState } from '../../src/persistence/state-json.js';
-import { renderMap } from '../../src/persistence/domains-map.js';
+import type { State } from '../../src/model/state.js';
+import { parseState } from '../../src/storage/formats/servers-json.js';
+import { renderMap } from '../../src/storage/formats/domains-map.js';
 import { compareRouting } from '../../src/reconciler/drift.js';
 import { RoutingView } from '../../src/reconciler/routing-view.js';
 import { loadSettings } from '../../src/settings/settings.js';

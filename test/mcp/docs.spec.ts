@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { McpMethods } from '../../src/mcp/mcp-methods.js';
+import { McpMethods } from '../../src/mcp/catalogue/mcp-methods.js';
 import { ADMIN, type Running, startFixture, withTokens } from '../edge/fixture.js';
 
 const run = promisify(execFile);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ChangeFeed } from '../../src/common/change-feed.js';
+import { EventFeed } from '../../src/signals/event-feed.js';
 import { eventData } from '../../src/mcp/stdio/event-stream.js';
 import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from '../edge/fixture.js';
 import { until } from '../kit/poll.js';
@@ -139,7 +139,7 @@ describe('the 2026-07-28 revision on the same path', () => {
     await expect(stream.next()).resolves.toMatchObject({
       value: { method: 'notifications/subscriptions/acknowledged' },
     });
-    const feed = suite.app.get(ChangeFeed);
+    const feed = suite.app.get(EventFeed);
     feed.tell({ topic: 'routing', revision: 1, domains: ['b.example', 'a.example'] });
     await expect(stream.next()).resolves.toMatchObject({
       value: { method: 'notifications/resources/updated', params: { uri: 'haproxy://domains/a.example' } },

@@ -7,8 +7,8 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { type JSONRPCMessage, ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ChangeFeed } from '../../src/common/change-feed.js';
-import { SessionStore } from '../../src/mcp/session-store.js';
+import { EventFeed } from '../../src/signals/event-feed.js';
+import { SessionStore } from '../../src/mcp/sessions/session-store.js';
 import { serveStdio, stdioTarget } from '../../src/mcp/stdio/stdio-command.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from '../edge/fixture.js';
@@ -166,7 +166,7 @@ describe('haproxy-suite mcp', () => {
     });
     await client.subscribeResource({ uri: 'haproxy://state' });
     const change = () =>
-      suite.app.get(ChangeFeed).tell({ topic: 'routing', revision: 1, domains: ['a.example'] });
+      suite.app.get(EventFeed).tell({ topic: 'routing', revision: 1, domains: ['a.example'] });
     await until(() => {
       change();
       return told.length > 0;

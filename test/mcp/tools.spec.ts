@@ -3,8 +3,8 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.js';
-import { McpMethods } from '../../src/mcp/mcp-methods.js';
-import { PROMPTS } from '../../src/mcp/prompts.js';
+import { McpMethods } from '../../src/mcp/catalogue/mcp-methods.js';
+import { PROMPTS } from '../../src/mcp/catalogue/prompts.js';
 import { loadSettings } from '../../src/settings/settings.js';
 
 /** SPEC section 5, in its order. */

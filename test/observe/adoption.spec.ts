@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import type { LoggerService } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PersistenceService } from '../../src/persistence/persistence.service.js';
-import { DriftService } from '../../src/reconciler/drift.service.js';
+import { DriftService } from '../../src/sync/drift.service.js';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
 import { get } from '../kit/request.js';

@@ -1,7 +1,7 @@
 import { appendFile, readFile, unlink, writeFile } from 'node:fs/promises';
 import type { LoggerService } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DriftService } from '../../src/reconciler/drift.service.js';
+import { DriftService } from '../../src/sync/drift.service.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';

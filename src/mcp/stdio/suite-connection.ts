@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parse } from 'dotenv';
-import { messageOf } from '../../common/errors.js';
+import { messageOf } from '../../errors/app-error.js';
 import { eventData } from './event-stream.js';
 import { failure, isRequest, type Message, mirroredHeaders, revisionOf } from './messages.js';
 

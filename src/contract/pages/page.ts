@@ -1,0 +1,60 @@
+import { AppError } from '../../errors/app-error.js';
+
+/** A part of a sorted list of names, and where the next part begins. */
+export interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+  total: number;
+}
+
+/**
+ * One page of a list sorted by `keyOf`. The cursor is the key of the last item shown, so a list that changes between
+ * two pages neither repeats nor skips what stayed.
+ *
+ * @throws AppError validation_failed for a cursor that no list gave
+ */
+export function paginate<T>(
+  sorted: readonly T[],
+  keyOf: (item: T) => string,
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+): Page<T> {
+  const start = cursor === undefined ? 0 : firstAfter(sorted, keyOf, decodeCursor(cursor));
+  const items = sorted.slice(start, start + limit);
+  const last = items.at(-1);
+  const more = last !== undefined && start + limit < sorted.length;
+  return { items, next_cursor: more ? encodeCursor(keyOf(last)) : null, total: sorted.length };
+}
+
+/** The cursor for what comes after these items; null where there are none. */
+export function cursorAfter<T>(items: readonly T[], keyOf: (item: T) => string): string | null {
+  const last = items.at(-1);
+  return last === undefined ? null : encodeCursor(keyOf(last));
+}
+
+/** The key of the last item shown, or undefined for the first page. @throws AppError validation_failed */
+export function keyOfCursor({ cursor }: { cursor?: string | undefined }): string | undefined {
+  return cursor === undefined ? undefined : decodeCursor(cursor);
+}
+
+export function firstAfter<T>(sorted: readonly T[], keyOf: (item: T) => string, key: string): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const item = sorted[middle];
+    if (item !== undefined && keyOf(item) <= key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function encodeCursor(key: string): string {
+  return Buffer.from(key, 'utf8').toString('base64url');
+}
+
+function decodeCursor(cursor: string): string {
+  const key = Buffer.from(cursor, 'base64url').toString('utf8');
+  if (key !== '' && encodeCursor(key) === cursor) return key;
+  const message = 'cursor must be the next_cursor of an earlier answer, as it was';
+  throw new AppError('validation_failed', message, { errors: [{ field: 'cursor', message }] });
+}

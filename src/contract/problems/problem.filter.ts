@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto';
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { isDocsPath } from '../docs-path.js';
+import { AppError, type ErrorCode, messageOf } from '../../errors/app-error.js';
+
+export const PROBLEM_JSON = 'application/problem+json';
+
+/** Writes down what was thrown before it is answered; what that fails with is answered instead. */
+type RecordError = (exception: unknown, request: FastifyRequest) => Promise<void> | undefined;
+
+/** Turns everything thrown at the edge into problem details (RFC 9457). What is not ours never shows its words. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  protected readonly logger = new Logger('http');
+
+  constructor(private readonly record: RecordError = () => undefined) {}
+
+  catch(exception: unknown, host: ArgumentsHost): void | Promise<void> {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const answer = (error: unknown) => this.answer(error, request, http.getResponse<FastifyReply>());
+    const recording = this.record(exception, request);
+    if (!recording) return answer(exception);
+    return recording.then(() => answer(exception), answer);
+  }
+
+  /** Also for errors that Fastify meets outside Nest, such as a path that cannot be decoded. */
+  answer(exception: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const error = toAppError(exception, `${request.method} ${pathOf(request.url)}`);
+    if (error.code === 'internal_error') this.logger.error(error.detail, stackOf(exception));
+    if (reply.sent || reply.raw.headersSent) return;
+    this.render(error, request, reply);
+  }
+
+  protected render(error: AppError, request: FastifyRequest, reply: FastifyReply): void {
+    if (error.status === 401) void reply.header('www-authenticate', challenges(request.url));
+    void reply.status(error.status).type(PROBLEM_JSON).send(JSON.stringify(error.toProblem()));
+  }
+}
+
+/** A browser asks its user for a password only where it is told to, and only the docs are for browsers. */
+function challenges(url: string): string[] {
+  const docs = isDocsPath(url.split('?', 1)[0] ?? '');
+  return docs ? ['Bearer', 'Basic realm="haproxy-suite (password: a token)", charset="UTF-8"'] : ['Bearer'];
+}
+
+/** `route` (method and path) is named where there is no such route. */
+export function toAppError(exception: unknown, route: string): AppError {
+  if (exception instanceof AppError) return exception;
+  const status = exception instanceof HttpException ? exception.getStatus() : statusOf(exception);
+  const code = status !== undefined && status < 500 ? codeOf(status) : undefined;
+  if (code === undefined) return internalError(exception);
+  return new AppError(code, detailOf(code, route, exception), { cause: exception });
+}
+
+/** What the caller is told when the suite itself is at fault: an id to find the log line by, nothing else. */
+export function internalError(cause: unknown): AppError {
+  const id = randomUUID();
+  return new AppError(
+    'internal_error',
+    `This is a fault of the suite, not of the request. Its log has the reason under ${id}.`,
+    { cause },
+  );
+}
+
+function statusOf(exception: unknown): number | undefined {
+  const status: unknown =
+    typeof exception === 'object' && exception !== null ? Reflect.get(exception, 'statusCode') : undefined;
+  return typeof status === 'number' && status >= 400 ? status : undefined;
+}
+
+function codeOf(status: number): ErrorCode {
+  if (status === 401) return 'unauthorized';
+  if (status === 403) return 'forbidden';
+  if (status === 404 || status === 405) return 'not_found';
+  if (status === 413) return 'payload_too_large';
+  if (status === 415) return 'unsupported_media_type';
+  return 'malformed_request';
+}
+
+function detailOf(code: ErrorCode, route: string, exception: unknown): string {
+  if (code === 'not_found') return `${route} does not exist. The routes are listed in /openapi.json.`;
+  if (code === 'payload_too_large')
+    return (
+      'Send a smaller body: at most 1 MiB is read, and of an import more as lines (application/x-ndjson) than as ' +
+      'one JSON array.'
+    );
+  if (code === 'unsupported_media_type') return 'Send the body as JSON, with Content-Type: application/json.';
+  if (code === 'malformed_request') return `The request cannot be read: ${messageOf(exception)}`;
+  return messageOf(exception);
+}
+
+function pathOf(url: string): string {
+  const path = url.split('?', 1)[0] ?? '';
+  return path.length > 200 ? `${path.slice(0, 200)}…` : path;
+}
+
+function stackOf(exception: unknown): string {
+  return exception instanceof Error ? (exception.stack ?? exception.message) : String(exception);
+}

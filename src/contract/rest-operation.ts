@@ -1,0 +1,97 @@
+import { applyDecorators, HttpCode, type Type } from '@nestjs/common';
+import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { ERROR_CATALOGUE, type ErrorCode } from '../errors/app-error.js';
+import { linkOperation, type DeclaredOperation, operationOf } from './operation.js';
+import { ProblemDto } from './problems/problem.dto.js';
+import { PROBLEM_JSON } from './problems/problem.filter.js';
+import { HasRouteFacts } from './route-facts.js';
+
+export interface ServesOptions {
+  /** The status of success; default 200. */
+  status?: number;
+  /** The OpenAPI operationId where two routes serve one operation; default the tool's name without `haproxy_`. */
+  id?: string;
+}
+
+/** What any caller may meet. */
+const GENERAL: readonly ErrorCode[] = [
+  'malformed_request',
+  'validation_failed',
+  'unauthorized',
+  'forbidden',
+  'origin_not_allowed',
+  'haproxy_unavailable',
+  'internal_error',
+];
+
+/** What a caller that changes something may meet besides. */
+const CHANGING: readonly ErrorCode[] = [
+  'payload_too_large',
+  'unsupported_media_type',
+  'haproxy_rejected',
+  'storage_failed',
+  'shutting_down',
+];
+
+/**
+ * The REST face of a declared operation: `@Serves(DomainsService, 'add', { status: 201 })`. Words, schemas, errors
+ * and who may call it come from the declaration on the service method.
+ */
+export function Serves<T extends object>(
+  service: Type<T>,
+  method: keyof T & string,
+  options: ServesOptions = {},
+): MethodDecorator {
+  const declared: unknown = Reflect.get(service.prototype as object, method);
+  const operation = typeof declared === 'function' ? operationOf(declared) : undefined;
+  if (!operation) throw new Error(`${service.name}.${method} is not declared with @Operation.`);
+  const { status = 200, id = operation.name.replace(/^haproxy_/, '') } = options;
+  return applyDecorators(
+    HttpCode(status),
+    HasRouteFacts({ operation }),
+    ApiBearerAuth(),
+    ApiOperation({ operationId: id, summary: operation.title, description: operation.description }),
+    ApiExtraModels(ProblemDto),
+    ApiResponse({ status, description: operation.title, type: operation.output }),
+    ...problemResponses(codesOf(operation)),
+    (_target, _property, descriptor) => {
+      linkOperation(descriptor.value as object, operation);
+    },
+  );
+}
+
+/** The one argument of an operation, from the path and the query or body: `this.domains.add(joined(path, body))`. */
+export function joined<A extends object, B extends object>(first: A, second: B): A & B {
+  return Object.assign({}, first, second);
+}
+
+/** Every code a caller of the operation may meet. */
+export function codesOf(operation: DeclaredOperation): ErrorCode[] {
+  return [...new Set([...GENERAL, ...(operation.readOnly ? [] : CHANGING), ...operation.errors])];
+}
+
+function problemResponses(codes: readonly ErrorCode[]): MethodDecorator[] {
+  return [...groupByStatus(codes)].map(([status, group]) =>
+    ApiResponse({
+      status,
+      description: group.map((code) => `\`${code}\`: ${ERROR_CATALOGUE[code].title}.`).join(' '),
+      content: {
+        [PROBLEM_JSON]: {
+          schema: {
+            allOf: [{ $ref: getSchemaPath(ProblemDto) }],
+            properties: { code: { type: 'string', enum: group } },
+          },
+        },
+      },
+    }),
+  );
+}
+
+function groupByStatus(codes: readonly ErrorCode[]): Map<number, ErrorCode[]> {
+  const groups = new Map<number, ErrorCode[]>();
+  for (const code of codes) {
+    const { status } = ERROR_CATALOGUE[code];
+    groups.set(status, [...(groups.get(status) ?? []), code]);
+  }
+  return groups;
+}

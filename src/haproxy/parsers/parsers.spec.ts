@@ -1,0 +1,197 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parseInfo } from './info.parser.js';
+import { parseMap } from './map.parser.js';
+import { isRefusal, parseReply } from '../runtime/reply.js';
+import { parseBackends, routingOf } from '../runtime/runtime-routing.js';
+import { parseServersState } from './server-state.parser.js';
+import { statusOf, statusRows } from '../runtime/server-status.js';
+import { parseStat } from './stat.parser.js';
+import { isAtLeast, parseVersion } from './version.parser.js';
+
+const VERSIONS = ['3.0', '3.2', '3.4'];
+
+/** Captured by fixtures/capture.mjs. */
+function fixture(version: string, name: string): string {
+  return readFileSync(join(import.meta.dirname, 'fixtures', version, `${name}.txt`), 'utf8');
+}
+
+describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
+  it('show servers state', () => {
+    const rows = parseServersState(fixture(version, 'servers-state'));
+    expect(rows).toEqual([
+      { backend: 'pool_1', server: 'pool_1_1', address: '127.0.0.1', port: 1, weight: 5, state: 'ready' },
+      { backend: 'pool_1', server: 'pool_1_2', address: '::1', port: 80, weight: 0, state: 'drain' },
+      { backend: 'pool_1', server: 'pool_1_3', address: '192.0.2.3', port: 80, weight: 1, state: 'maint' },
+      { backend: 'pool_1', server: 'pool_1_4', address: '192.0.2.4', port: 80, weight: 1, state: 'maint' },
+      {
+        backend: 'pool_2',
+        server: 'pool_2_7',
+        address: '2001:db8::7',
+        port: 8080,
+        weight: 9,
+        state: 'maint',
+      },
+      { backend: 'other', server: 'one', address: '192.0.2.9', port: 9, weight: 1, state: 'ready' },
+    ]);
+  });
+
+  it('show map, with a hidden duplicate', () => {
+    const entries = parseMap(fixture(version, 'map'));
+    expect(entries.map(({ key, value }) => [key, value])).toEqual([
+      ['example.com', 'pool_1'],
+      ['.example.com', 'pool_2'],
+      ['example.com', 'pool_9'],
+    ]);
+    expect(entries.every(({ ref }) => /^0x[0-9a-f]+$/.test(ref))).toBe(true);
+  });
+
+  it('show info', () => {
+    const info = parseInfo(fixture(version, 'info'));
+    expect(info).toMatchObject({ stopping: false, currentConnections: 0 });
+    expect(info.version.startsWith(`${version}.`)).toBe(true);
+    expect(info.pid).toBeGreaterThan(1);
+    expect(info.maxConnections).toBeGreaterThan(100);
+    expect(info.fields.get('Name')).toBe('HAProxy');
+  });
+
+  it('show stat', () => {
+    const rows = parseStat(fixture(version, 'stat'));
+    expect(rows.map((row) => `${row.kind} ${row.proxy}/${row.service}`)).toEqual([
+      'frontend web/FRONTEND',
+      ...[1, 2, 3, 4].map((slot) => `server pool_1/pool_1_${slot}`),
+      'backend pool_1/BACKEND',
+      'server pool_2/pool_2_7',
+      'backend pool_2/BACKEND',
+      'server other/one',
+      'backend other/BACKEND',
+    ]);
+    expect(rows[1]?.get('weight')).toBe(5);
+    expect(rows[1]?.get('check_status')).toBe('L4CON');
+    expect(rows[1]?.get('tracked')).toBeUndefined();
+    expect(statusRows(rows).map(({ pool, slot, status }) => [pool, slot, status])).toEqual([
+      ['pool_1', 1, 'DOWN'],
+      ['pool_1', 2, 'DRAIN'],
+      ['pool_1', 3, 'MAINT'],
+      ['pool_1', 4, 'MAINT'],
+      ['pool_2', 7, 'MAINT'],
+    ]);
+    expect(statusRows(rows)[0]?.lastCheck).toContain('Connection refused');
+  });
+
+  it('show version', () => {
+    const read = parseVersion(parseReply(fixture(version, 'version')).text);
+    expect(`${read.major}.${read.minor}`).toBe(version);
+  });
+
+  it('as routing: only what is ours, and the first of equal names', () => {
+    const routing = routingOf(
+      parseServersState(fixture(version, 'servers-state')),
+      parseMap(fixture(version, 'map')),
+      parseBackends(fixture(version, 'backends')),
+    );
+    expect([...routing.domains]).toEqual([
+      ['example.com', 'pool_1'],
+      ['.example.com', 'pool_2'],
+    ]);
+    expect(routing.duplicates.map(({ value }) => value)).toEqual(['pool_9']);
+    expect([...routing.backends]).toEqual(['pool_1', 'pool_2']);
+    expect([...routing.pools.keys()]).toEqual(['pool_1', 'pool_2']);
+    expect(routing.pools.get('pool_2')?.get(7)).toEqual({
+      ip: '2001:db8::7',
+      http_port: 8080,
+      weight: 9,
+      state: 'maint',
+    });
+  });
+});
+
+describe('answers that are not what was asked for', () => {
+  const garbage = [
+    '',
+    '\n',
+    'HTTP/1.1 400 Bad request',
+    'Unknown command',
+    '1\n# a b\n',
+    '# pxname,svname\nx,y',
+    'x y z',
+  ];
+
+  it.each(garbage)('%j', (text) => {
+    const unavailable = expect.objectContaining({ code: 'haproxy_unavailable' }) as Error;
+    expect(() => parseServersState(text)).toThrow(unavailable);
+    expect(() => parseInfo(text)).toThrow(unavailable);
+    expect(() => parseStat(text)).toThrow(unavailable);
+    expect(() => parseVersion(text)).toThrow(unavailable);
+  });
+
+  it('a map line that is none', () => {
+    expect(parseMap('\n')).toEqual([]);
+    expect(() => parseMap('0x1 a b\nUnknown map')).toThrow('not a line of "show map"');
+  });
+
+  it('a truncated server line', () => {
+    const text = fixture('3.4', 'servers-state');
+    expect(() => parseServersState(text.slice(0, -30))).toThrow('not a line of');
+  });
+});
+
+describe('parseStat', () => {
+  it('reads quoted fields and new columns', () => {
+    const [row] = parseStat(
+      '# pxname,svname,status,type,brand_new\npool_1,pool_1_1,"UP, ""so to say""",2,7\n',
+    );
+    expect(row?.get('status')).toBe('UP, "so to say"');
+    expect(row?.get('brand_new')).toBe(7);
+  });
+});
+
+describe('statusOf', () => {
+  it.each([
+    ['UP', 'UP'],
+    ['UP 1/3', 'UP'],
+    ['DOWN', 'DOWN'],
+    ['DOWN 1/2', 'DOWN'],
+    ['DOWN (agent)', 'DOWN'],
+    ['MAINT', 'MAINT'],
+    ['MAINT (via pool_1/x)', 'MAINT'],
+    ['MAINT (resolution)', 'MAINT'],
+    ['DRAIN', 'DRAIN'],
+    ['DRAIN 1/3', 'DRAIN'],
+    ['NOLB', 'DRAIN'],
+    ['NOLB 1/2', 'DRAIN'],
+    ['no check', 'no check'],
+  ])('%s is %s', (words, status) => {
+    expect(statusOf(words)).toBe(status);
+  });
+});
+
+describe('replies', () => {
+  it.each([
+    ['[3]: No such backend.\n', true],
+    ['[6]: New server registered.\n', false],
+    ["[6]: Unknown command: 'bogus'\n  help\n", true],
+    ['', false],
+    ['0x7f a.com pool_1\n', false],
+    ["[4]: Invalid addr '10.1.1.1x'\n", true],
+  ])('%j refused: %s', (text, refused) => {
+    expect(isRefusal(parseReply(text), /changed from/)).toBe(refused);
+  });
+
+  it('a warning of the good form, and the prompts of a payload up to 3.0', () => {
+    expect(isRefusal(parseReply("[4]: IP changed from 'a' to 'b'"), /changed from/)).toBe(false);
+    expect(parseReply('+ + [3]: No.\n', true)).toEqual({ severity: 3, text: 'No.' });
+    expect(parseReply('+ + ', true)).toEqual({ severity: undefined, text: '' });
+  });
+});
+
+describe('versions', () => {
+  it('of the binary, and their order', () => {
+    const version = parseVersion('HAProxy version 3.0.11-1+deb13u4 2026/10/15 - https://haproxy.org/');
+    expect(version).toEqual({ major: 3, minor: 0, text: '3.0.11-1+deb13u4' });
+    expect(isAtLeast(version, 3, 0)).toBe(true);
+    expect(isAtLeast(version, 3, 1)).toBe(false);
+    expect(isAtLeast({ ...version, major: 4 }, 3, 4)).toBe(true);
+  });
+});

@@ -1,0 +1,15 @@
+import { Controller, Get, Param } from '@nestjs/common';
+import { Serves } from '../contract/rest-operation.js';
+import { OperationDto, OperationRefDto } from './jobs.dto.js';
+import { JobsService } from './jobs.service.js';
+
+@Controller('api/v1/operations')
+export class JobsController {
+  constructor(private readonly operations: JobsService) {}
+
+  @Get(':id')
+  @Serves(JobsService, 'get')
+  get(@Param() path: OperationRefDto): Promise<OperationDto> {
+    return this.operations.get(path);
+  }
+}

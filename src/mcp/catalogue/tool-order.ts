@@ -1,0 +1,45 @@
+import type { Toolset } from '../../contract/toolsets.js';
+
+/** What is in each toolset. */
+const MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
+  domains: ['haproxy_list_domains', 'haproxy_add_domain', 'haproxy_remove_domain'],
+  servers: [
+    'haproxy_list_servers',
+    'haproxy_add_server',
+    'haproxy_add_servers',
+    'haproxy_remove_server',
+    'haproxy_set_server_state',
+    'haproxy_set_server_weight',
+    'haproxy_set_domain_state',
+    'haproxy_wait_drain',
+  ],
+  health: ['haproxy_health', 'haproxy_domain_health', 'haproxy_get_server_health'],
+  monitoring: ['haproxy_stats', 'haproxy_backends', 'haproxy_list_frontends', 'haproxy_get_connections'],
+  configuration: ['haproxy_check_config', 'haproxy_reload', 'haproxy_save_state', 'haproxy_restore_state'],
+  certificates: [
+    'haproxy_list_certs',
+    'haproxy_cert_info',
+    'haproxy_issue_cert',
+    'haproxy_renew_cert',
+    'haproxy_renew_all_certs',
+    'haproxy_delete_cert',
+    'haproxy_load_cert',
+  ],
+};
+
+const ORDER = Object.values(MEMBERS).flat();
+
+/** The order in which tools are listed: first what a day begins with. Others follow alphabetically. */
+export function compareTools(a: string, b: string): number {
+  return rank(a) - rank(b) || (a < b ? -1 : Number(a > b));
+}
+
+/** A tool that is in no toolset is always there: nobody could switch it on. */
+export function isInToolsets(name: string, wanted: readonly Toolset[]): boolean {
+  return !ORDER.includes(name) || wanted.some((toolset) => MEMBERS[toolset].includes(name));
+}
+
+function rank(name: string): number {
+  const index = ORDER.indexOf(name);
+  return index === -1 ? ORDER.length : index;
+}

@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest';
+import type { ServerSpec } from '../../model/routing.js';
+import { routingOf } from '../../haproxy/runtime/runtime-routing.js';
+import type { ServerStateRow } from '../../haproxy/parsers/server-state.parser.js';
+import { adopt, parseMapFile } from './adopt.js';
+import { plan } from '../plan.js';
+import { RoutingView } from '../routing-view.js';
+
+const row = (server: string, address: string, extra: Partial<ServerStateRow> = {}): ServerStateRow => ({
+  backend: server.replace(/_\d+$/, ''),
+  server,
+  address,
+  port: 80,
+  weight: 1,
+  state: 'ready',
+  ...extra,
+});
+const entries = (text: string) =>
+  parseMapFile(text).map(([key, value], n) => ({ ref: `0x${n}`, key, value }));
+const found = (rows: ServerStateRow[], map: string) =>
+  routingOf(rows, entries(map), ['pool_1', 'pool_2', 'pool_3', 'mcp', ...rows.map((one) => one.backend)]);
+const spec = (ip: string, extra: Partial<ServerSpec> = {}): ServerSpec => ({
+  ip,
+  http_port: 80,
+  weight: 1,
+  state: 'ready',
+  ...extra,
+});
+
+describe('adopt', () => {
+  it('takes names, wildcards, shared pools, addresses, weights and states as they are', () => {
+    const { state, left, ...counts } = adopt(
+      found(
+        [
+          row('pool_1_1', '10.0.0.1', { weight: 7 }),
+          row('pool_1_3', '2001:db8:0::1', { port: 8080, state: 'drain' }),
+          row('pool_2_1', '10.0.0.9', { state: 'maint' }),
+        ],
+        'a.example pool_1\n.a.example pool_1\nb.example pool_2\n',
+      ),
+    );
+    expect(state.revision).toBe(1);
+    expect(state.pool('pool_1')).toEqual({
+      domains: ['a.example', '*.a.example'],
+      servers: new Map([
+        [1, spec('10.0.0.1', { weight: 7 })],
+        [3, spec('2001:db8::1', { http_port: 8080, state: 'drain' })],
+      ]),
+    });
+    expect(state.pool('pool_2')?.servers.get(1)).toEqual(spec('10.0.0.9', { state: 'maint' }));
+    expect(left).toEqual([]);
+    expect(counts).toMatchObject({ domains: 3, servers: 3, freeSlots: 0 });
+  });
+
+  it('takes slots without an address for free, whether they are disabled or not', () => {
+    const { state, freeSlots, left } = adopt(
+      found([row('pool_1_1', '0.0.0.0', { state: 'maint' }), row('pool_1_2', '0.0.0.0')], 'a.example pool_1'),
+    );
+    expect(state.pool('pool_1')).toEqual({ domains: ['a.example'], servers: new Map() });
+    expect(freeSlots).toBe(2);
+    expect(left).toEqual([]);
+  });
+
+  it('says what it leaves out, and why', () => {
+    const { state, left, leftPools } = adopt(
+      found(
+        [
+          row('pool_1_1', '10.0.0.1', { hostName: 'app.internal' }),
+          row('pool_1_2', '-', { hostName: 'gone.internal', state: 'maint' }),
+          row('web', '10.0.0.2', { backend: 'pool_1' }),
+          row('pool_3_1', '10.0.0.3'),
+        ],
+        'a.example pool_1\nA.example pool_1\n*.b.example pool_1\nmcp.example mcp\na.example pool_2\n',
+      ),
+      'a.example pool_1\nold.example pool_2\n# a comment\n',
+    );
+    expect(left).toEqual([
+      'A.example pool_1: A.example is not a domain or .domain (wildcard)',
+      '*.b.example pool_1: *.b.example is not a domain or .domain (wildcard)',
+      'mcp.example mcp: mcp is not a pool (pool_N)',
+      'a.example pool_2: an earlier entry of the same name wins',
+      'old.example pool_2: in the map file, but not in HAProxy',
+      'pool_1/web: not named pool_N_S',
+      'pool_1_1: taken at its address 10.0.0.1, but its host name app.internal is not followed',
+      'pool_1_2: its host name gone.internal has no address now',
+      'pool_3: has 1 server(s) in service, and no domain points at it',
+    ]);
+    expect([...state.pools.keys()]).toEqual(['pool_1']);
+    expect(leftPools).toEqual(new Set(['pool_3']));
+  });
+
+  it('changes nothing when what it took is put into the HAProxy it took it from', () => {
+    const actual = found(
+      [
+        row('pool_1_1', '10.0.0.1', { weight: 0 }),
+        row('pool_1_2', '0.0.0.0'),
+        row('pool_2_1', '10.0.0.2', { state: 'maint' }),
+        row('pool_3_1', '10.0.0.3'),
+      ],
+      'a.example pool_1\nmcp.example mcp\nUPPER.example pool_1\n.b.example pool_2\n',
+    );
+    const { state, leftPools } = adopt(actual);
+    const view = new RoutingView(actual, state.routing(), leftPools);
+    expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
+  });
+
+  it('begins with nothing at revision 0 where there is nothing', () => {
+    expect(adopt(found([row('pool_1_1', '0.0.0.0', { state: 'maint' })], '')).state.revision).toBe(0);
+  });
+});
+
+describe('a view of a HAProxy with things of an operator’s own', () => {
+  it('re-points a foreign name that is asked for, and clears a left pool that is given to someone', () => {
+    const actual = found([row('pool_3_1', '10.0.0.3')], 'mcp.example mcp\n');
+    const view = new RoutingView(actual, adopt(actual).state.routing(), new Set(['pool_3']));
+    const pool = { domains: ['mcp.example'], servers: new Map([[1, spec('10.0.0.9')]]) };
+    const { from, to } = view.sidesOf({
+      pools: new Map([['pool_3', pool]]),
+      domains: new Map([['mcp.example', 'pool_3']]),
+    });
+    expect(plan(from, to, view.parked)).toEqual([
+      { op: 'put_server', pool: 'pool_3', slot: 1, server: spec('10.0.0.9'), exists: true },
+      { op: 'set_domain', key: 'mcp.example', pool: 'pool_3' },
+    ]);
+  });
+});

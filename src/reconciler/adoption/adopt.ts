@@ -1,0 +1,112 @@
+import { canonicalIp } from '../../model/ip-address.js';
+import { serverName, type ServerSpec } from '../../model/routing.js';
+import { isPoolName, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
+import { State, type Pool } from '../../model/state.js';
+import { domainOfKey } from '../../model/map-key.js';
+
+/** The most that `servers.json` may hold in a pool. */
+const SLOT_CEILING = 1000;
+
+export interface Adoption {
+  state: State;
+  domains: number;
+  servers: number;
+  /** Slots with no address, in maintenance or not: nothing is lost by calling them free. */
+  freeSlots: number;
+  /** What was not taken over, each with its reason. */
+  left: readonly string[];
+  /** Pools with servers that no domain points at: not the suite's until a domain is given to them. */
+  leftPools: ReadonlySet<string>;
+}
+
+/**
+ * The state to begin with beside a HAProxy that has been in use: its names, and the servers of the pools that names
+ * point at, exactly as they are, so that putting the state into HAProxy changes nothing. Pure. `mapText` is the map
+ * file, which may hold names that HAProxy does not have.
+ */
+export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
+  const left: string[] = [];
+  const names = adoptNames(found, left);
+  left.push(...onlyInFile(found, mapText), ...found.strangers.map((name) => `${name}: not named pool_N_S`));
+
+  const pools = new Map<string, Pool>();
+  const leftPools = new Set<string>();
+  let servers = 0;
+  let freeSlots = 0;
+  for (const [name, slots] of found.pools) {
+    const taken = adoptServers(name, slots, found.hostNames, left);
+    freeSlots += taken.free;
+    const domains = names.get(name);
+    if (domains) {
+      pools.set(name, { domains, servers: taken.servers });
+      servers += taken.servers.size;
+      continue;
+    }
+    const active = [...taken.servers.values()].filter((server) => server.state !== 'maint').length;
+    freeSlots += taken.servers.size - active;
+    if (active === 0) continue;
+    leftPools.add(name);
+    left.push(`${name}: has ${active} server(s) in service, and no domain points at it`);
+  }
+  for (const [name, domains] of names) if (!pools.has(name)) pools.set(name, { domains, servers: new Map() });
+
+  const state = new State(pools.size === 0 ? 0 : 1, pools);
+  return { state, domains: state.domainCount, servers, freeSlots, left, leftPools };
+}
+
+function adoptNames(found: RuntimeRouting, left: string[]): Map<string, string[]> {
+  const names = new Map<string, string[]>();
+  for (const [key, pool] of found.domains) {
+    const domain = domainOfKey(key);
+    if (!isPoolName(pool)) left.push(`${key} ${pool}: ${pool || 'nothing'} is not a pool (pool_N)`);
+    else if (domain === undefined) left.push(`${key} ${pool}: ${key} is not a domain or .domain (wildcard)`);
+    else names.set(pool, [...(names.get(pool) ?? []), domain]);
+  }
+  for (const { key, value } of found.duplicates)
+    left.push(`${key} ${value}: an earlier entry of the same name wins`);
+  return names;
+}
+
+function onlyInFile(found: RuntimeRouting, mapText: string): string[] {
+  return parseMapFile(mapText)
+    .filter(([key]) => !found.domains.has(key))
+    .map(([key, value]) => `${key} ${value}: in the map file, but not in HAProxy`);
+}
+
+function adoptServers(
+  pool: string,
+  slots: ReadonlyMap<number, ServerSpec>,
+  hostNames: ReadonlyMap<string, string>,
+  left: string[],
+): { servers: Map<number, ServerSpec>; free: number } {
+  const servers = new Map<number, ServerSpec>();
+  let free = 0;
+  for (const [slot, server] of slots) {
+    const name = serverName(pool, slot);
+    const hostName = hostNames.get(name);
+    const ip = canonicalIp(server.ip);
+    if (ip === undefined && hostName !== undefined)
+      left.push(`${name}: its host name ${hostName} has no address now`);
+    else if (ip === undefined) free += 1;
+    else if (slot > SLOT_CEILING || server.http_port < 1 || server.http_port > 65_535)
+      left.push(`${name}: slot or port ${server.http_port} is out of range`);
+    else {
+      servers.set(slot, { ...server, ip });
+      if (hostName !== undefined)
+        left.push(`${name}: taken at its address ${ip}, but its host name ${hostName} is not followed`);
+    }
+  }
+  return { servers, free };
+}
+
+/** The lines of a map file: key, blanks, value; `#` begins a comment line (configuration manual, "map"). */
+export function parseMapFile(text: string): [key: string, value: string][] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const match = /^(?<key>\S+)(?:\s+(?<value>.*))?$/.exec(line);
+      return [match?.groups?.['key'] ?? line, match?.groups?.['value'] ?? ''];
+    });
+}

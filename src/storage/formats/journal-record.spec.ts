@@ -1,0 +1,101 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { PoolServers } from '../../model/routing.js';
+import {
+  hasAlready,
+  readRecord,
+  recordOf,
+  renderRecord,
+  replay,
+  type StateRecord,
+} from './journal-record.js';
+import { Draft, State } from '../../model/state.js';
+
+const POOLS = 4;
+const NAMES = ['a.io', 'b.io', 'c.io', '*.a.io', 'd.example.com', 'e.example.com'];
+
+/** One thing that a change may do to a draft; what is not possible there is left out. */
+type Action =
+  | { do: 'add'; domain: string; pool: number }
+  | { do: 'remove'; domain: string }
+  | { do: 'serve'; pool: number; slot: number; weight: number };
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  fc.record({
+    do: fc.constant('add' as const),
+    domain: fc.constantFrom(...NAMES),
+    pool: fc.integer({ min: 1, max: POOLS }),
+  }),
+  fc.record({ do: fc.constant('remove' as const), domain: fc.constantFrom(...NAMES) }),
+  fc.record({
+    do: fc.constant('serve' as const),
+    pool: fc.integer({ min: 1, max: POOLS }),
+    slot: fc.integer({ min: 1, max: 3 }),
+    weight: fc.integer({ min: 0, max: 256 }),
+  }),
+);
+
+function act(draft: Draft, one: Action): void {
+  if (one.do === 'add') {
+    if (draft.poolOf(one.domain) === undefined) draft.addDomain(one.domain, `pool_${one.pool}`);
+  } else if (one.do === 'remove') {
+    if (draft.poolOf(one.domain) !== undefined) draft.removeDomain(one.domain);
+  } else if (draft.pool(`pool_${one.pool}`)) {
+    draft.putServer(`pool_${one.pool}`, one.slot, {
+      ip: '10.0.0.1',
+      http_port: 80,
+      weight: one.weight,
+      state: 'ready',
+    });
+  }
+}
+
+/** What a state says, without the order of the domains in a pool. */
+function contentOf(state: State): object {
+  const pools = [...state.pools].map(([name, { domains, servers }]): [string, object] => [
+    name,
+    { domains: domains.toSorted(), servers: asObject(servers) },
+  ]);
+  return { revision: state.revision, pools: Object.fromEntries(pools) };
+}
+
+function asObject(servers: PoolServers): object {
+  return Object.fromEntries(servers);
+}
+
+describe('records of the journal', () => {
+  it('do the same to a state again that the change did', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(action, { maxLength: 6 }), { maxLength: 8 }), (changes) => {
+        const [live, replayed] = [new State(1), new State(1)];
+        const records: StateRecord[] = [];
+        for (const [index, actions] of changes.entries()) {
+          const draft = new Draft(live);
+          for (const one of actions) act(draft, one);
+          const line = renderRecord(recordOf(draft, live, index + 2));
+          live.fold(draft, index + 2);
+          const record = readRecord(JSON.parse(line));
+          records.push(record);
+          replay(record, replayed);
+          expect(contentOf(replayed)).toEqual(contentOf(live));
+          expect(hasAlready(replayed, records)).toBe(true);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it.each([
+    [{ from: 1, to: 2, domains: [['a', 'pool_1']], servers: [] }, /is not a domain/],
+    [{ from: 1, to: 2, domains: [['a.io', 'pool_x']], servers: [] }, /is not pool_1/],
+    [
+      { from: 1, to: 2, domains: [['a.io', 'pool_1']], servers: [['pool_1', { 1: { ip: 'x' } }]] },
+      /has no key|is not/,
+    ],
+    [{ from: 1, to: 2, domains: [], servers: [], more: 1 }, /unknown key/],
+    [{ from: 1, to: 2, domains: 'a.io' }, /has no key/],
+    [{ from: -1, to: 2, domains: [], servers: [] }, /from/],
+  ])('are refused where they break a rule: %j', (record, reason) => {
+    expect(() => readRecord(record)).toThrow(reason);
+  });
+});

@@ -1,0 +1,40 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { loadSettings } from '../settings/settings.js';
+import type { PersistenceService } from '../persistence/persistence.service.js';
+import { DriftService } from './drift.service.js';
+import type { ReconcilerService } from '../reconciler/reconciler.service.js';
+
+describe('DriftService', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('compares every 30 seconds, and not after it was stopped', async () => {
+    let looks = 0;
+    const persistence = {
+      exclusively: (work: () => Promise<unknown>) => work(),
+      differingFiles: async () => [],
+    } as unknown as PersistenceService;
+    const reconciler = {
+      inStep: true,
+      prepare: async () => undefined,
+      differences: async () => {
+        looks += 1;
+        return [];
+      },
+    } as unknown as ReconcilerService;
+    const drift = new DriftService(persistence, reconciler, loadSettings({}));
+    drift.start();
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect(looks).toBe(0);
+    await vi.advanceTimersByTimeAsync(61_000);
+    expect(looks).toBe(3);
+    await drift.stop();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(looks).toBe(3);
+  });
+});

@@ -1,0 +1,83 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Readiness } from '../signals/readiness.js';
+import type { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
+import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { PersistenceService } from '../persistence/persistence.service.js';
+import { loadSettings } from '../settings/settings.js';
+import { HaproxyWatchService } from './haproxy-watch.service.js';
+import type { ReconcilerService } from '../reconciler/reconciler.service.js';
+
+/** When it looks. What it does then is tested against the real HAProxy in test/restart.spec.ts; there a clock would lie. */
+describe('HaproxyWatchService', () => {
+  let pid: number | undefined;
+  let restored: number | undefined;
+  let restores: number;
+  let readiness: Readiness;
+  let watch: HaproxyWatchService;
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    [pid, restored, restores] = [1, undefined, 0];
+    const runtime = {
+      info: async () => {
+        if (pid === undefined) throw new Error('nobody answers');
+        return { pid };
+      },
+    } as unknown as HaproxyRuntimeService;
+    const reconciler = {
+      inStep: true,
+      hasRestored: () => (restored === undefined ? undefined : restored === pid),
+      poolsToReload: async () => [],
+      settle: async () => {
+        restored = pid;
+        restores += 1;
+      },
+    } as unknown as ReconcilerService;
+    const persistence = {
+      exclusively: (work: () => Promise<unknown>) => work(),
+    } as unknown as PersistenceService;
+    readiness = new Readiness();
+    watch = new HaproxyWatchService(
+      runtime,
+      persistence,
+      reconciler,
+      readiness,
+      {} as HaproxyControlService,
+      loadSettings({}),
+    );
+  });
+
+  afterEach(async () => {
+    await watch.stop();
+    vi.useRealTimers();
+  });
+
+  it('is ready after the first restore, which begins at once', async () => {
+    expect(readiness.get().ready).toBe(false);
+    watch.start();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([restores, readiness.get().ready]).toEqual([1, true]);
+  });
+
+  it('notices another process within a second, whoever started it, and restores it once', async () => {
+    watch.start();
+    await vi.advanceTimersByTimeAsync(10_100);
+    expect(restores).toBe(1);
+    pid = 2;
+    await vi.advanceTimersByTimeAsync(999);
+    expect(restores).toBe(2);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(restores).toBe(2);
+  });
+
+  it('is not ready within a second of HAProxy being gone, and ready again within one of its return', async () => {
+    watch.start();
+    await vi.advanceTimersByTimeAsync(100);
+    pid = undefined;
+    await vi.advanceTimersByTimeAsync(999);
+    expect(readiness.get().ready).toBe(false);
+    pid = 1;
+    await vi.advanceTimersByTimeAsync(999);
+    expect([restores, readiness.get().ready]).toEqual([1, true]);
+  });
+});
