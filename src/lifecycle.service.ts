@@ -1,7 +1,6 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
-import { CertificatesService } from './certificates/certificates.service.js';
 import { Readiness } from './signals/readiness.js';
 import { Shutdown } from './signals/shutdown.js';
 import { waitForAll } from './lib/wait-for-all.js';
@@ -11,7 +10,6 @@ import { JobsService } from './jobs/jobs.service.js';
 import { PersistenceService } from './persistence/persistence.service.js';
 import { DriftService } from './sync/drift.service.js';
 import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
-import { ReconcilerService } from './reconciler/reconciler.service.js';
 import { Settings } from './settings/settings.js';
 
 /** The one place that says in which order the suite starts and stops. Building the application does none of this. */
@@ -31,14 +29,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly operations: JobsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
-    reconciler: ReconcilerService,
-    certificatesService: CertificatesService,
-  ) {
-    reconciler.bindCertificates(
-      () => certificatesService.restore(),
-      () => certificatesService.unserved(),
-    );
-  }
+  ) {}
 
   /** Before the port is opened: the lock, so that a second suite touches nothing, the state, the tokens, and HAProxy's files. */
   async prepare(): Promise<void> {
@@ -59,7 +50,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
   async start(): Promise<void> {
     // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
-    this.haproxy.on('up', () => this.watch.lookNow());
+    this.haproxy.on('up', () => this.watch.checkNow());
     await waitForAll(
       this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
       this.certificates.start(),

@@ -36,8 +36,12 @@ describe.each([
   const poolLines = async () => (await read('pools')).split('\n').filter((line) => line.trim() !== '');
   const reopen = async () => {
     await service.close();
-    service = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
-    service.bindTarget(target);
+    service = new PersistenceService(
+      settings,
+      new AuditLog(settings),
+      new StateStore(settings, target),
+      target,
+    );
     await service.open();
   };
 
@@ -47,9 +51,8 @@ describe.each([
     home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
     settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: kilobytes });
     target = new FakeTarget();
-    store = new StateStore(settings);
-    service = new PersistenceService(settings, new AuditLog(settings), store);
-    service.bindTarget(target);
+    store = new StateStore(settings, target);
+    service = new PersistenceService(settings, new AuditLog(settings), store, target);
     await service.open();
   });
 
@@ -258,7 +261,7 @@ describe.each([
     if (files.includes('servers.json.journal')) await truncate(settings.files.journal, 5);
     await service.commit(add('b.io', 'pool_2'));
     await service.exclusively(() => service.rewriteDerived());
-    const killed = new StateStore(settings);
+    const killed = new StateStore(settings, target);
     expect((await killed.open())?.sortedDomains()).toEqual(['a.io', 'b.io']);
   });
 
@@ -275,15 +278,23 @@ describe.each([
   it('never overwrites a servers.json that it cannot read', async () => {
     await service.close();
     await writeFile(settings.files.servers, '{ "version": 9 }');
-    service = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
-    service.bindTarget(target);
+    service = new PersistenceService(
+      settings,
+      new AuditLog(settings),
+      new StateStore(settings, target),
+      target,
+    );
     await expect(service.open()).rejects.toThrow(/servers.json:1: version is 9/);
     expect(await read('servers')).toBe('{ "version": 9 }');
   });
 
   it('lets no second owner in, and names the first', async () => {
-    const second = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
-    second.bindTarget(target);
+    const second = new PersistenceService(
+      settings,
+      new AuditLog(settings),
+      new StateStore(settings, target),
+      target,
+    );
     await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);
   });
 

@@ -1,4 +1,4 @@
-import { Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { EventFeed } from '../signals/event-feed.js';
 import type { DryRunDto, PlannedDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { AppError, messageOf } from '../errors/app-error.js';
@@ -10,7 +10,7 @@ import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps } from '../contract/dry-run/plan-words.js';
 import { preparedTogether } from '../storage/files/prepared.js';
-import type { RoutingTarget } from './routing-target.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
@@ -18,9 +18,12 @@ import { asStorageError } from '../errors/storage-error.js';
 import { Draft, State } from '../model/state.js';
 import { WriterQueue, type Change, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
+/** What a commit needs of the reconciler. */
+type Reconciler = Pick<ReconcilerService, 'loadAdoptionRecord' | 'adopt' | 'apply' | 'preview'>;
+
 /**
- * Owns the desired state: the file that is the source of truth, the files derived from it, and the order in which
- * changes happen. One writer; changes that wait together are written together (group commit).
+ * Owns the desired state: `servers.json`, which is the source of truth, the files derived from it, and the order of
+ * changes. There is one writer; edits that wait at the same time are committed together (group commit).
  */
 @Injectable()
 export class PersistenceService {
@@ -29,14 +32,14 @@ export class PersistenceService {
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
   #state = new State(0);
-  /** There is no `servers.json`, and it is not known yet what HAProxy has. */
-  #unadopted = false;
-  #target: RoutingTarget | undefined;
+  /** There is no `servers.json`, and HAProxy has not answered yet, so that nothing is adopted. */
+  #adoptionPending = false;
 
   constructor(
     private readonly settings: Settings,
     private readonly audit: AuditLog,
     private readonly store: StateStore,
+    @Inject(ReconcilerService) private readonly reconciler: Reconciler,
     private readonly feed: EventFeed = new EventFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
@@ -49,14 +52,9 @@ export class PersistenceService {
     return this.#state;
   }
 
-  bindTarget(target: RoutingTarget): void {
-    this.#target = target;
-    this.store.bindTarget(target);
-  }
-
   /**
-   * Takes the lock, reads `servers.json` and rewrites the files derived from it where they differ. Where there is no
-   * `servers.json`, what HAProxy has becomes the state (RoutingTarget.adopt).
+   * Takes the lock, reads `servers.json` and rewrites the derived files that differ. Without a `servers.json` the
+   * state of HAProxy is adopted.
    *
    * @throws OwnedByAnotherError, StateFileError, or AppError storage_failed
    */
@@ -66,7 +64,7 @@ export class PersistenceService {
       const state = await this.store.open();
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
-      await this.#target?.prepare?.();
+      await this.reconciler.loadAdoptionRecord();
       if (state) {
         await this.store.checkpoint(state);
         await this.store.beginAhead(state);
@@ -74,7 +72,7 @@ export class PersistenceService {
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
-    // Sorted now, so that nobody waits for it with the first list.
+    // Sort now, so that the first list does not wait for it.
     this.#state.sortedDomains();
     this.#state.sortedPools();
     this.#logger.log(
@@ -108,13 +106,13 @@ export class PersistenceService {
    * @throws what `change` throws; AppError haproxy_unavailable, haproxy_rejected
    */
   async preview<T>(change: Change<T>): Promise<{ value: T; plan: PlanStepDto[] }> {
-    if (this.#unadopted) await this.exclusively(() => Promise.resolve());
+    if (this.#adoptionPending) await this.exclusively(() => Promise.resolve());
     const before = this.#state;
     const draft = new Draft(before);
     const value = change(draft);
     if (draft.isEmpty) return { value, plan: [] };
     const files = this.store.describe(draft, before);
-    const steps = await this.#boundTarget().preview(draft, before);
+    const steps = await this.reconciler.preview(draft, before);
     return { value, plan: [...describeSteps(steps), ...files] };
   }
 
@@ -132,7 +130,7 @@ export class PersistenceService {
   /** Runs work while no change is under way: a restore or a reload must not meet a commit half-way. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     return this.#queue.exclusively(async () => {
-      if (this.#unadopted) await this.#adopt();
+      if (this.#adoptionPending) await this.#adopt();
       return work();
     });
   }
@@ -171,11 +169,11 @@ export class PersistenceService {
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const state = (await this.#target?.adopt?.(this.store.mapText)) ?? new State(0);
+    const state = await this.reconciler.adopt(this.store.mapText);
     await this.store.keepOthers(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;
-    this.#unadopted = false;
+    this.#adoptionPending = false;
   }
 
   /**
@@ -184,7 +182,7 @@ export class PersistenceService {
    */
   async #adoptLater(error: unknown): Promise<void> {
     if (!(error instanceof AppError) || !error.code.startsWith('haproxy_')) throw error;
-    this.#unadopted = true;
+    this.#adoptionPending = true;
     this.#logger.warn(
       `There is no ${this.settings.files.servers}, and what HAProxy has cannot be read yet; nothing is changed until it can: ${error.detail}`,
     );
@@ -195,7 +193,7 @@ export class PersistenceService {
   }
 
   async #commitTogether(changes: readonly PendingEdit[]): Promise<void> {
-    if (this.#unadopted) await this.#adopt();
+    if (this.#adoptionPending) await this.#adopt();
     const group = groupOf(changes, this.#state);
     if (!group.draft.isEmpty) {
       try {
@@ -221,7 +219,6 @@ export class PersistenceService {
   }
 
   async #write({ draft, revision, entries }: EditGroup, tell: OnStage): Promise<void> {
-    const target = this.#boundTarget();
     const before = this.#state;
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
@@ -230,7 +227,10 @@ export class PersistenceService {
     const prepared = await preparedTogether(parts).catch(storage);
     tell('prepared');
     // What waits for the disk and what waits for HAProxy, at the same time.
-    const [durable, applied] = await Promise.allSettled([prepared.durable, target.apply(draft, before)]);
+    const [durable, applied] = await Promise.allSettled([
+      prepared.durable,
+      this.reconciler.apply(draft, before),
+    ]);
     const broken = [applied, durable].find((one) => one.status === 'rejected');
     if (broken) {
       await prepared.discard().catch((failure: unknown) => {
@@ -261,13 +261,11 @@ export class PersistenceService {
   /** Takes a change back out of HAProxy that is not committed after all. */
   async #takeBack(draft: Draft): Promise<void> {
     const before = this.#state;
-    await this.#boundTarget()
-      .apply(inverse(draft, before), before)
-      .catch((failure: unknown) => {
-        this.#logger.error(
-          `HAProxy could not be put back to revision ${before.revision}: ${messageOf(failure)}`,
-        );
-      });
+    await this.reconciler.apply(inverse(draft, before), before).catch((failure: unknown) => {
+      this.#logger.error(
+        `HAProxy could not be put back to revision ${before.revision}: ${messageOf(failure)}`,
+      );
+    });
   }
 
   /** Brings `servers.json` up to date where only the journal has what was committed; the last time, leaves no journal. */
@@ -285,10 +283,5 @@ export class PersistenceService {
         );
         throw error;
       });
-  }
-
-  #boundTarget(): RoutingTarget {
-    if (!this.#target) throw new Error('PersistenceService has no target yet');
-    return this.#target;
   }
 }

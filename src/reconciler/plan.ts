@@ -84,3 +84,20 @@ function adjustments(pool: string, slot: number, from: ServerSpec, to: ServerSpe
   // A server taken out stops getting requests before its weight changes; one put in has its weight first.
   return to.state === 'ready' ? [...weight, ...state] : [...state, ...weight];
 }
+
+/** How many names and servers a plan touches. The steps of one server follow each other. */
+export function countTouched(steps: readonly Step[]): { domains: number; servers: number } {
+  const touched = { domains: 0, servers: 0 };
+  let last: Step | undefined;
+  for (const step of steps) {
+    if (step.op === 'add_domains') touched.domains += step.keys.length;
+    else if ('key' in step) touched.domains += 1;
+    else if ('slot' in step && !isOfSameServer(step, last)) touched.servers += 1;
+    last = step;
+  }
+  return touched;
+}
+
+function isOfSameServer(step: Extract<Step, { slot: number }>, last: Step | undefined): boolean {
+  return last !== undefined && 'slot' in last && last.slot === step.slot && last.pool === step.pool;
+}

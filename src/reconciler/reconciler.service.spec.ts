@@ -1,21 +1,22 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../../test/kit/backend.js';
+import { coreServices } from '../../test/kit/core-services.js';
 import { type HaproxyBinary, haproxyVersions, makesPools } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
-import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { AuditLog } from '../storage/audit-log.js';
-import { PersistenceService } from '../persistence/persistence.service.js';
-import { StateStore } from '../storage/state-store.js';
+import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { PersistenceService } from '../persistence/persistence.service.js';
+import type { HaproxyRestoreService } from '../sync/haproxy-restore.service.js';
 import { loadSettings } from '../settings/settings.js';
-import { ReconcilerService } from './reconciler.service.js';
+import type { ReconcilerService } from './reconciler.service.js';
 
 let haproxy: RunningHaproxy;
 let backend: Backend;
 let persistence: PersistenceService;
 let runtime: HaproxyRuntimeService;
 let reconciler: ReconcilerService;
+let restores: HaproxyRestoreService;
 
 function withHaproxy(binary: HaproxyBinary): void {
   beforeEach(async () => {
@@ -25,9 +26,7 @@ function withHaproxy(binary: HaproxyBinary): void {
       HAPROXY_SOCKET: haproxy.socket,
       HAPROXY_POOL_COUNT: '5',
     });
-    runtime = new HaproxyRuntimeService(settings);
-    persistence = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
-    reconciler = new ReconcilerService(runtime, persistence, settings);
+    ({ runtime, persistence, reconciler, restores } = coreServices(settings));
     await persistence.open();
     await persistence.commit((draft) => {
       draft.addDomain('a.example', 'pool_1');
@@ -52,12 +51,12 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
       what: 'the slow request',
     });
     await persistence.commit((draft) => draft.removeServer('pool_1', 1));
-    await persistence.exclusively(() => reconciler.sweep());
+    await persistence.exclusively(() => reconciler.deletePending(persistence.state));
     expect(await slots()).toEqual([1]);
     backend.release('/held');
     expect((await slow).body).toBe('one');
     await until(async () => {
-      await persistence.exclusively(() => reconciler.sweep());
+      await persistence.exclusively(() => reconciler.deletePending(persistence.state));
       return (await slots()).length === 0;
     });
   });
@@ -69,7 +68,7 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
       runtimeCommand`del map ${haproxy.mapFile} a.example`,
       runtimeCommand`set server pool_1/pool_1_1 weight 7`,
     ]);
-    const restore = () => persistence.exclusively(() => reconciler.restore());
+    const restore = () => persistence.exclusively(() => restores.restore());
     expect(await restore()).toMatchObject({ domains: 1, servers: 1, certificates: 0 });
     expect(await restore()).toMatchObject({ domains: 0, servers: 0, certificates: 0 });
     expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
@@ -101,12 +100,12 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
         what: 'the slow request',
       });
       await persistence.commit((draft) => draft.removeDomain('b.example'));
-      await persistence.exclusively(() => reconciler.sweep());
+      await persistence.exclusively(() => reconciler.deletePending(persistence.state));
       expect(await runtime.pools()).toContain('pool_6');
       backend.release('/held');
       expect((await slow).body).toBe('one');
       await until(async () => {
-        await persistence.exclusively(() => reconciler.sweep());
+        await persistence.exclusively(() => reconciler.deletePending(persistence.state));
         return !(await runtime.pools()).has('pool_6');
       });
     });

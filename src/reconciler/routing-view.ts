@@ -113,7 +113,7 @@ export class RoutingView {
   }
 
   /** Takes over what HAProxy has carried out. */
-  note(done: Done): void {
+  add(done: Done): void {
     this.#done.push(done);
   }
 

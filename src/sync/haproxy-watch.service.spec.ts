@@ -4,6 +4,7 @@ import type { HaproxyControlService } from '../haproxy/process/haproxy-control.s
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import { loadSettings } from '../settings/settings.js';
+import type { HaproxyRestoreService } from './haproxy-restore.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 
@@ -25,14 +26,16 @@ describe('HaproxyWatchService', () => {
       },
     } as unknown as HaproxyRuntimeService;
     const reconciler = {
-      inStep: true,
-      hasRestored: () => (restored === undefined ? undefined : restored === pid),
+      inSync: true,
       poolsToReload: async () => [],
-      settle: async () => {
+    } as unknown as ReconcilerService;
+    const restoreService = {
+      hasRestored: () => (restored === undefined ? undefined : restored === pid),
+      repair: async () => {
         restored = pid;
         restores += 1;
       },
-    } as unknown as ReconcilerService;
+    } as unknown as HaproxyRestoreService;
     const persistence = {
       exclusively: (work: () => Promise<unknown>) => work(),
     } as unknown as PersistenceService;
@@ -41,6 +44,7 @@ describe('HaproxyWatchService', () => {
       runtime,
       persistence,
       reconciler,
+      restoreService,
       readiness,
       {} as HaproxyControlService,
       loadSettings({}),

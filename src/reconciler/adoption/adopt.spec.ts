@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { ServerSpec } from '../../model/routing.js';
 import { routingOf } from '../../haproxy/runtime/runtime-routing.js';
 import type { ServerStateRow } from '../../haproxy/parsers/server-state.parser.js';
-import { adopt, parseMapFile } from './adopt.js';
+import { parseMapFile } from '../../storage/formats/domains-map.js';
+import { adopt } from './adopt.js';
 import { plan } from '../plan.js';
 import { RoutingView } from '../routing-view.js';
 

@@ -3,7 +3,10 @@ import { serverName, type ServerSpec } from '../../model/routing.js';
 import { isPoolName, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { State, type Pool } from '../../model/state.js';
 import { domainOfKey } from '../../model/map-key.js';
+import { parseMapFile } from '../../storage/formats/domains-map.js';
 
+/** How many entries a log line names; `data/adoption.json` has all. */
+const SHOWN = 20;
 /** The most that `servers.json` may hold in a pool. */
 const SLOT_CEILING = 1000;
 
@@ -99,14 +102,21 @@ function adoptServers(
   return { servers, free };
 }
 
-/** The lines of a map file: key, blanks, value; `#` begins a comment line (configuration manual, "map"). */
-export function parseMapFile(text: string): [key: string, value: string][] {
-  return text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('#'))
-    .map((line) => {
-      const match = /^(?<key>\S+)(?:\s+(?<value>.*))?$/.exec(line);
-      return [match?.groups?.['key'] ?? line, match?.groups?.['value'] ?? ''];
-    });
+/** The log line about an adoption; undefined if there was nothing to adopt. */
+export function describeAdoption(
+  { state, domains, servers, freeSlots, left }: Adoption,
+  source: string,
+  files: { servers: string; adoption: string },
+): string | undefined {
+  if (domains === 0 && left.length === 0) return undefined;
+  const more = left.length > SHOWN ? `; and ${left.length - SHOWN} more` : '';
+  const leftOut =
+    left.length === 0
+      ? 'Nothing was left out.'
+      : `Not adopted as it is: ${left.slice(0, SHOWN).join('; ')}${more}. ${files.adoption} lists all of it, and ` +
+        '"Adopting an existing HAProxy" in docs/operations.md says what to do about it.';
+  return (
+    `There is no ${files.servers}; the suite adopts ${source}: ${domains} domains in ${state.pools.size} pools with ` +
+    `${servers} servers (and ${freeSlots} free slots). Nothing was changed in HAProxy. ${leftOut}`
+  );
 }

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { AppError } from '../../errors/app-error.js';
 import { configServers } from '../../haproxy/config/config-servers.js';
 import { declaredPools } from '../../haproxy/config/declared-pools.js';
@@ -6,7 +5,8 @@ import type { HaproxyRuntimeService } from '../../haproxy/haproxy-runtime.servic
 import { routingOf, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { parseServersState } from '../../haproxy/parsers/server-state.parser.js';
 import type { Settings } from '../../settings/settings.js';
-import { parseMapFile } from './adopt.js';
+import { parseMapFile } from '../../storage/formats/domains-map.js';
+import { readTextIfPresent } from '../../haproxy/config/operator-config.js';
 
 /**
  * What there is to adopt. A running HAProxy knows best. Where it does not run because the suite is to start it, the
@@ -30,9 +30,9 @@ export async function findRouting(
 
 async function routingOfFiles(settings: Settings, mapText: string): Promise<RuntimeRouting> {
   const { config, pools, state } = settings.files;
-  const configs = [await textOf(config), await textOf(pools)];
+  const configs = [await readTextIfPresent(config), await readTextIfPresent(pools)];
   const rows = new Map(configs.flatMap((text) => configServers(text)).map((row) => [row.server, row]));
-  const dump = await textOf(state);
+  const dump = await readTextIfPresent(state);
   // The dump was taken from what ran; a slot that it shows without an address was empty then.
   if (dump !== '') for (const row of parseServersState(dump)) rows.set(row.server, row);
   const backends = new Set<string>();
@@ -40,14 +40,4 @@ async function routingOfFiles(settings: Settings, mapText: string): Promise<Runt
   for (const row of rows.values()) backends.add(row.backend);
   const entries = parseMapFile(mapText).map(([key, value]) => ({ ref: '', key, value }));
   return routingOf([...rows.values()], entries, [...backends]);
-}
-
-/** The text of a file, empty where there is none. */
-export async function textOf(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  }
 }
