@@ -27,7 +27,7 @@ describe('CheckpointTimer', () => {
     vi.useRealTimers();
   });
 
-  it('runs after a second without commits, after a minute, or with 5,000 commits', async () => {
+  it('onCommit > runs after a second without commits, after a minute, or with 5,000 commits', async () => {
     await change(50);
     expect(runs).toBe(0);
     await vi.advanceTimersByTimeAsync(500);
@@ -39,18 +39,21 @@ describe('CheckpointTimer', () => {
     expect(runs).toBe(3);
   });
 
-  it.each([1, 5_000])('waits 30 s after a failure, with %i commits in the journal', async (commits) => {
-    fails = true;
-    timer.onCommit(commits);
-    await vi.advanceTimersByTimeAsync(1_000);
-    expect(runs).toBe(1);
-    await change(28, commits);
-    await vi.advanceTimersByTimeAsync(500);
-    expect(runs).toBe(1);
-    fails = false;
-    await vi.advanceTimersByTimeAsync(3_000);
-    expect(runs).toBe(2);
-    await vi.advanceTimersByTimeAsync(120_000);
-    expect(runs).toBe(2);
-  });
+  it.each([1, 5_000])(
+    'onCommit > waits 30 s after a failure, with %i commits in the journal',
+    async (commits) => {
+      fails = true;
+      timer.onCommit(commits);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(runs).toBe(1);
+      await change(28, commits);
+      await vi.advanceTimersByTimeAsync(500);
+      expect(runs).toBe(1);
+      fails = false;
+      await vi.advanceTimersByTimeAsync(3_000);
+      expect(runs).toBe(2);
+      await vi.advanceTimersByTimeAsync(120_000);
+      expect(runs).toBe(2);
+    },
+  );
 });
