@@ -2,6 +2,7 @@ import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown 
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { CertificatesService } from './certificates/certificates.service.js';
+import { EventFeed } from './signals/event-feed.js';
 import { Readiness } from './signals/readiness.js';
 import { Shutdown } from './signals/shutdown.js';
 import { waitForAll } from './lib/wait-for-all.js';
@@ -31,6 +32,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly operations: JobsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
+    private readonly feed: EventFeed,
     reconciler: ReconcilerService,
     certificatesService: CertificatesService,
   ) {
@@ -48,18 +50,20 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.certificates.open();
     await this.operations.open();
     await ensureConfig(this.settings);
-    if (this.#runsHaproxy) await this.haproxy.find();
+    if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 
   /** While the port is opened: whether HAProxy can be started. It needs as long to read its files as the port does. */
   async check(): Promise<void> {
-    if (this.#runsHaproxy) await this.haproxy.check();
+    if (this.#runsHaproxy) await this.haproxy.checkStartable();
   }
 
   /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
   async start(): Promise<void> {
-    // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
-    this.haproxy.on('up', () => this.watch.lookNow());
+    // A HAProxy that has just started lacks the state that its files cannot hold, so it is restored at once.
+    this.feed.listen((event) => {
+      if (event.topic === 'haproxy_started') this.watch.lookNow();
+    });
     await waitForAll(
       this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
       this.certificates.start(),
@@ -94,7 +98,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.drift.stop();
     await this.watch.stop();
     // A start that failed must not end a HAProxy that was serving before it.
-    await (this.#started ? this.haproxy.stop() : this.haproxy.abandon());
+    await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());
     await this.persistence.close();
   }
 }

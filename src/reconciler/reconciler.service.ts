@@ -76,7 +76,7 @@ export class ReconcilerService implements RoutingTarget {
    */
   async poolsToReload(all: boolean): Promise<string[]> {
     if ((await this.runtime.capabilities()).dynamicBackends) return [];
-    return this.#pools.missing(this.persistence.state.pools, await this.runtime.pools(), all);
+    return this.#pools.missing(this.persistence.state.pools, await this.runtime.poolNames(), all);
   }
 
   /** HAProxy may have become another process or been changed by someone: look before the next step. */
