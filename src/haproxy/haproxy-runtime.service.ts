@@ -93,7 +93,11 @@ export class HaproxyRuntimeService {
     return parseBackends(text ?? '');
   }
 
-  /** @throws AppError haproxy_rejected (HAProxy has not loaded the map file from the settings), haproxy_unavailable */
+  /**
+   * Reads the whole routing. HAProxy rejects this if it has not loaded the map file from the settings.
+   *
+   * @throws AppError haproxy_rejected, haproxy_unavailable
+   */
   async readRouting(): Promise<LiveRouting> {
     const [info, servers, map, backends] = await this.#query([
       runtimeCommand`show info`,
@@ -155,7 +159,7 @@ export class HaproxyRuntimeService {
     return replies.flatMap((reply) => (isRejected(reply) ? [] : parseStat(reply.text)));
   }
 
-  /** The present status of the suite's servers: of these pools if given, with this status if given. */
+  /** The current status of the suite's servers: of these pools if given, with this status if given. */
   async serverStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ServerStatusRow[]> {
     return statusRows(await (pools ? this.statsOf(pools, STAT.servers) : this.stats(STAT.servers)), status);
   }

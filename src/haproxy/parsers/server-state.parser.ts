@@ -8,7 +8,7 @@ export interface ServerStateRow {
   /** As HAProxy prints it; `-` if the host name of the server is not resolved. */
   address: string;
   port: number;
-  /** The present weight, 0 to 256. */
+  /** The current weight, 0 to 256. */
   weight: number;
   state: ServerState;
   /** Only if the server is configured with a host name. */

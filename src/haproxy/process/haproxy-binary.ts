@@ -13,7 +13,11 @@ const CHECK_LIMIT_MS = 60_000;
 const INSTALL_HINT =
   'Install HAProxy 3.0 or newer (apt install haproxy on Debian 13), or get one with "npm run tools haproxy", and set HAPROXY_BIN to its path.';
 
-/** @throws AppError haproxy_unavailable (the binary is missing, does not run, or is too old) */
+/**
+ * The version of the binary. It is an error if the binary is missing, does not run, or is too old.
+ *
+ * @throws AppError haproxy_unavailable
+ */
 export async function requireVersion(binary: string): Promise<HaproxyVersion> {
   const { output, error } = await run(binary, ['-v']);
   if (error?.code === 'ENOENT')
@@ -33,16 +37,17 @@ export async function requireVersion(binary: string): Promise<HaproxyVersion> {
 }
 
 /**
- * Runs `haproxy -c`, which reads the files as a start does, but serves nothing.
+ * Runs `haproxy -c`, which reads the files as a start does, but serves nothing. An invalid configuration is a result; a
+ * missing binary is an error.
  *
- * @throws AppError haproxy_unavailable (the binary is missing)
+ * @throws AppError haproxy_unavailable
  */
 export async function checkConfiguration(binary: string, files: readonly string[]): Promise<CheckResult> {
   const { output, error } = await run(binary, ['-c', ...files.flatMap((file) => ['-f', file])]);
   if (error?.code === 'ENOENT')
     throw new AppError(
       'haproxy_unavailable',
-      `The HAProxy binary ${binary}, which checks the configuration, does not exist. ${INSTALL_HINT}`,
+      `The suite cannot check the configuration: the HAProxy binary ${binary} does not exist. ${INSTALL_HINT}`,
     );
   return { valid: !error, output: output.trim() };
 }

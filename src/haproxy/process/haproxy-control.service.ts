@@ -21,7 +21,7 @@ interface Control {
 @Injectable()
 export class HaproxyControlService implements Control {
   readonly #control: Control;
-  /** A check starts a process that reads every certificate. Callers share it, so that readers cannot start a hundred. */
+  /** Concurrent callers share one check, because each check starts a process that reads every certificate. */
   readonly #check = new SingleFlight(() => this.#control.check());
 
   constructor(settings: Settings) {
@@ -61,7 +61,12 @@ export class HaproxyControlService implements Control {
   }
 }
 
-/** @throws AppError haproxy_unavailable (the program does not run) */
+/**
+ * Runs a program and returns its output. A failure of the program is a result; a program that is missing or cannot run
+ * is an error.
+ *
+ * @throws AppError haproxy_unavailable
+ */
 function runProgram(program: string, args: readonly string[]): Promise<ReloadResult> {
   return new Promise((resolve, reject) => {
     execFile(

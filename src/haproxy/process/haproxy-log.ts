@@ -62,7 +62,7 @@ export class LogTail {
   #partialLine = '';
   readonly #timer: NodeJS.Timeout;
 
-  /** Starts at the present end of the file. */
+  /** Starts at the current end of the file. */
   constructor(
     path: string,
     private readonly onLine: (line: string) => void,

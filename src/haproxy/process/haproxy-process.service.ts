@@ -68,9 +68,9 @@ export class HaproxyProcessService {
   }
 
   /**
-   * Finds the HAProxy of this installation if it already runs.
+   * Finds the HAProxy of this installation if it already runs. Another HAProxy on the Runtime API address is an error.
    *
-   * @throws AppError haproxy_unavailable (another HAProxy uses the Runtime API address)
+   * @throws AppError haproxy_unavailable
    */
   async findRunning(): Promise<void> {
     const processes = await this.#masterCli.processes();

@@ -26,9 +26,10 @@ export class MasterCli {
   constructor(private readonly address: SocketAddress) {}
 
   /**
-   * The processes of HAProxy; undefined if nothing listens on the address (no socket, or that of a killed HAProxy).
+   * The processes of HAProxy; undefined if nothing listens on the address (no socket, or that of a killed HAProxy). It
+   * is an error if the program that answers is not a master, or answers too late.
    *
-   * @throws AppError haproxy_unavailable (the program that answers is not a master, or the answer is late)
+   * @throws AppError haproxy_unavailable
    */
   async processes(timeLimitMs = 2_000): Promise<HaproxyProcesses | undefined> {
     // The master keeps the connection open until `quit`.
@@ -36,7 +37,11 @@ export class MasterCli {
     return text === undefined ? undefined : parseProcesses(text);
   }
 
-  /** @throws AppError haproxy_unavailable (no master answers) */
+  /**
+   * Reloads HAProxy. A rejected configuration is a result, with `success` false.
+   *
+   * @throws AppError haproxy_unavailable
+   */
   async reload(): Promise<ReloadResult> {
     const text = await this.#send('reload\n', RELOAD_LIMIT_MS);
     if (text === undefined) throw this.#unavailable('nothing listens there');

@@ -17,7 +17,7 @@ export class ServerStatusBatcher {
   ) {}
 
   /**
-   * The present status of the servers of a pool; empty if HAProxy does not have the pool.
+   * The current status of the servers of a pool; empty if HAProxy does not have the pool.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */

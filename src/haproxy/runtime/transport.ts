@@ -75,9 +75,9 @@ export class RuntimeTransport {
   /**
    * Returns one reply for each command, in order. HAProxy runs all commands, also after a command that it rejects. If
    * `commands` throws, the batch ends with that error. The first `CHUNK_BYTES` of commands are generated before
-   * anything is sent.
+   * anything is sent. After an error, HAProxy may have run some of the commands.
    *
-   * @throws AppError haproxy_unavailable (HAProxy may have run some of the commands), payload_too_large
+   * @throws AppError haproxy_unavailable, payload_too_large
    */
   async run(commands: Iterable<Command>): Promise<Reply[]> {
     const sent: Command[] = [];
