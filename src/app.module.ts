@@ -15,6 +15,8 @@ import { PersistenceModule } from './persistence/persistence.module.js';
 import { ReconcilerModule } from './reconciler/reconciler.module.js';
 import { ServersModule } from './servers/servers.module.js';
 import type { Settings } from './settings/settings.js';
+import { StorageModule } from './storage/storage.module.js';
+import { SyncModule } from './sync/sync.module.js';
 import { SettingsModule } from './settings/settings.module.js';
 import { TransferModule } from './transfer/transfer.module.js';
 
@@ -30,8 +32,10 @@ export class AppModule {
         SignalsModule,
         AccessModule,
         HaproxyModule,
-        PersistenceModule,
+        StorageModule,
         ReconcilerModule,
+        PersistenceModule,
+        SyncModule,
         DomainsModule,
         ServersModule,
         TransferModule,

@@ -108,8 +108,8 @@ export async function startApp(
   const app = await createApp(settings, options);
   try {
     const lifecycle = app.get(LifecycleService);
-    await lifecycle.prepare();
-    await waitForAll(lifecycle.check(), app.listen(settings.api.port, settings.api.host));
+    await lifecycle.open();
+    await waitForAll(lifecycle.checkConfiguration(), app.listen(settings.api.port, settings.api.host));
     new Logger('api').log(`Listening on ${await app.getUrl()}: /api/v1, /mcp, /docs.`);
     await lifecycle.start();
     return app;

@@ -50,11 +50,18 @@ async function inStep(settings) {
   const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
   await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
   const { StateStore } = await import('../../dist/storage/state-store.js');
-  const persistence = new PersistenceService(settings, new AuditLog(settings), new StateStore(settings));
-  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
+  const { OperatorConfig } = await import('../../dist/haproxy/config/operator-config.js');
+  const { PoolsFile } = await import('../../dist/storage/formats/pools-cfg.js');
+  const { HaproxyRestoreService } = await import('../../dist/sync/haproxy-restore.service.js');
+  const operatorConfig = new OperatorConfig(settings);
+  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), settings, operatorConfig);
+  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig));
+  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
+  const noCertificates = { restore: async () => 0 };
+  const restores = new HaproxyRestoreService(persistence, reconciler, noCertificates, settings);
   await persistence.open();
-  await persistence.exclusively(() => reconciler.restore());
-  const drift = new DriftService(persistence, reconciler, settings);
+  await persistence.exclusively(() => restores.restore());
+  const drift = new DriftService(persistence, reconciler, restores, settings);
   const check = async () => {
     const report = await drift.check();
     if (!report || report.count > 0 || report.healed || report.failure !== undefined)

@@ -49,10 +49,11 @@ async function suite(settings, state) {
   Logger.overrideLogger(false);
   const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
   const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
-  const persistence = { state, bindTarget: () => undefined };
-  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), persistence, settings);
+  const { OperatorConfig } = await import('../../dist/haproxy/config/operator-config.js');
+  const operatorConfig = new OperatorConfig(settings);
+  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), settings, operatorConfig);
   const started = performance.now();
-  await reconciler.restore();
+  await reconciler.restore(state, await reconciler.read(state));
   return performance.now() - started;
 }
 

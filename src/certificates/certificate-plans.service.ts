@@ -16,7 +16,8 @@ import type {
   RenewAllDto,
   RenewCertificateDto,
 } from './certificates.dto.js';
-import { DeployService, isServed } from './deploy.service.js';
+import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
+import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { parseBundle } from '../haproxy/certificates/pem.js';
@@ -32,6 +33,7 @@ export class CertificatePlans {
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
     private readonly deploy: DeployService,
+    private readonly loader: CertificateLoader,
     private readonly issuing: IssuingService,
     private readonly views: CertificateViews,
     private readonly settings: Settings,
@@ -40,7 +42,7 @@ export class CertificatePlans {
   /** @throws AppError certificate_not_found, haproxy_unavailable */
   async delete(domain: string): Promise<DeletedCertificateDto> {
     const { path } = await this.folder.require(domain);
-    const isKnown = (await this.deploy.loaded()).has(path);
+    const isKnown = (await this.loader.loaded()).has(path);
     const plan: PlanStepDto[] = [
       ...(isKnown ? [step('haproxy', 'delete_certificate', path, 'is served no more')] : []),
       step('file', 'delete_certificate', path, 'is deleted'),
@@ -56,12 +58,12 @@ export class CertificatePlans {
     const before = await this.folder.read(path);
     const bundle = given ?? parseBundle(before ?? '');
     await this.deploy.check();
-    const served = (await this.deploy.loaded()).get(path);
+    const served = (await this.loader.loaded()).get(path);
     const isLoaded = isServed(served, bundle.leaf);
     const plan: PlanStepDto[] = [];
     if (given && before !== given.pem)
       plan.push(fileStep(path, before === undefined ? 'is made' : 'is written anew'));
-    if (!isLoaded && !(await this.deploy.isTaken(bundle)))
+    if (!isLoaded && !(await this.loader.isTaken(bundle)))
       plan.push(
         step('haproxy', 'reload', 'haproxy', 'is reloaded: the certificate is too large to go in otherwise'),
       );
@@ -87,7 +89,7 @@ export class CertificatePlans {
       return this.#issued(domain, await this.#obtaining(domain, isWide));
     }
     await this.deploy.check();
-    const served = (await this.deploy.loaded()).get(good.path);
+    const served = (await this.loader.loaded()).get(good.path);
     const isLoaded = isServed(served, good.leaf);
     return this.#issued(domain, isLoaded ? [] : [this.#loading(good.path, served !== undefined)]);
   }
@@ -122,7 +124,7 @@ export class CertificatePlans {
     await findAcmeScript(this.settings.acme);
     const names = wildcard ? [domain, `*.${domain}`] : [domain];
     const path = this.folder.pathOf(domain);
-    const isKnown = (await this.deploy.loaded()).has(path);
+    const isKnown = (await this.loader.loaded()).has(path);
     const { server } = this.settings.acme;
     return [
       step('ca', 'issue_certificate', domain, `: ${server} issues a certificate for ${names.join(' and ')}`),

@@ -1,17 +1,25 @@
 import { Injectable } from '@nestjs/common';
-import { type CertificateState, CertificateSummary } from '../common/certificate-summary.js';
 import { CertificateViews } from './certificate-views.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 
+/** One certificate, as far as health and metrics need to know it. */
+export interface CertificateState {
+  domain: string;
+  /** Whole days until it expires; negative once it has. */
+  days_left: number;
+  /** Whether HAProxy has it. */
+  loaded: boolean;
+  /** What is wrong with it, in words for an operator; a failed renewal, say. */
+  problem?: string;
+}
+
 /** The certificates as health and metrics see them. */
 @Injectable()
-export class CertificateStates extends CertificateSummary {
+export class CertificateStates {
   constructor(
     private readonly views: CertificateViews,
     private readonly managed: ManagedCertificates,
-  ) {
-    super();
-  }
+  ) {}
 
   async certificates(): Promise<readonly CertificateState[]> {
     const states: CertificateState[] = [];

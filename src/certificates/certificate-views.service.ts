@@ -3,7 +3,7 @@ import type { HaproxyCertificate } from '../haproxy/parsers/ssl-cert.parser.js';
 import { factsOf } from '../haproxy/certificates/certificate-facts.js';
 import { CertificateFolder, type CertificateFile } from '../haproxy/certificates/certificate-folder.js';
 import type { CertificateDto } from './certificates.dto.js';
-import { DeployService, isServed } from './deploy.service.js';
+import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 
 /** Certificates as callers see them: what the file says, whether HAProxy serves it, whether it renews. */
@@ -12,7 +12,7 @@ export class CertificateViews {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
-    private readonly deploy: DeployService,
+    private readonly loader: CertificateLoader,
   ) {}
 
   async all(): Promise<CertificateDto[]> {
@@ -41,6 +41,6 @@ export class CertificateViews {
 
   /** Undefined where HAProxy does not answer: what is on disk can be shown all the same. */
   #loaded(): Promise<Map<string, HaproxyCertificate> | undefined> {
-    return this.deploy.loaded().catch(() => undefined);
+    return this.loader.loaded().catch(() => undefined);
   }
 }

@@ -1,10 +1,8 @@
-import { Global, Module } from '@nestjs/common';
-import { CertificateSummary } from '../common/certificate-summary.js';
+import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
-import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { SyncModule } from '../sync/sync.module.js';
 import { AcmeService } from './acme.service.js';
-import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateLocks } from './certificate-locks.js';
 import { CertificateStates } from './certificate-states.js';
 import { CertificatePlans } from './certificate-plans.service.js';
@@ -14,20 +12,17 @@ import { CertificatesLifecycle } from './certificates.lifecycle.js';
 import { CertificatesService } from './certificates.service.js';
 import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
-import { LargeCertificates } from './large-certificates.service.js';
 import { CertificateJobs } from './certificate-jobs.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
-@Global()
 @Module({
-  imports: [HaproxyModule, JobsModule, ReconcilerModule],
+  imports: [HaproxyModule, JobsModule, SyncModule],
   controllers: [CertificatesController],
   providers: [
-    { provide: CertificateSummary, useClass: CertificateStates },
+    CertificateStates,
     AcmeService,
-    CertificateFolder,
     CertificateLocks,
     CertificatePlans,
     CertificateViews,
@@ -35,12 +30,11 @@ import { StoredCertificates } from './stored-certificates.service.js';
     CertificatesService,
     DeployService,
     IssuingService,
-    LargeCertificates,
     CertificateJobs,
     ManagedCertificates,
     RenewalService,
     StoredCertificates,
   ],
-  exports: [CertificateSummary, CertificatesService, CertificatesLifecycle, RenewalService],
+  exports: [CertificateStates, CertificatesService, CertificatesLifecycle, RenewalService],
 })
 export class CertificatesModule {}

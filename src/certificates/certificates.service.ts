@@ -1,5 +1,4 @@
-import { Injectable, Logger } from '@nestjs/common';
-import { messageOf } from '../errors/app-error.js';
+import { Injectable } from '@nestjs/common';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { McpResource } from '../contract/resource.js';
@@ -7,7 +6,6 @@ import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { paginate } from '../contract/pages/page.js';
 import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
-import { type CertificateFile, CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import {
   CertificateDto,
   CertificateListDto,
@@ -21,19 +19,14 @@ import {
   RenewAllDto,
   RenewCertificateDto,
 } from './certificates.dto.js';
-import { DeployService, isServed } from './deploy.service.js';
 import { CertificateJobs } from './certificate-jobs.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
 /** The certificates HAProxy serves: what there is, and how to get, renew, replace and delete one. */
 @Injectable()
 export class CertificatesService {
-  readonly #logger = new Logger('Certificates');
-
   constructor(
     private readonly views: CertificateViews,
-    private readonly folder: CertificateFolder,
-    private readonly deploy: DeployService,
     private readonly longWork: CertificateJobs,
     private readonly stored: StoredCertificates,
     private readonly plans: CertificatePlans,
@@ -158,39 +151,5 @@ export class CertificatesService {
   })
   load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
     return input.dry_run ? this.plans.load(input) : this.stored.load(input);
-  }
-
-  /**
-   * Loads into HAProxy what lies in the folder and is not served as it lies there; tells how many. What cannot be
-   * loaded is logged and left: it must not keep the rest from being served.
-   *
-   * @throws AppError haproxy_unavailable
-   */
-  async restore(): Promise<number> {
-    const { files, broken } = await this.folder.list();
-    for (const { path, reason } of broken)
-      this.#logger.error(`${path} would keep HAProxy from starting: ${reason}. Mend or delete it.`);
-    let restored = 0;
-    for (const path of await this.#unservedOf(files)) {
-      try {
-        await this.deploy.load(path, false);
-        restored += 1;
-      } catch (error) {
-        this.#logger.error(`${path} could not be loaded: ${messageOf(error)}`);
-      }
-    }
-    if (restored > 0) this.#logger.log(`${restored} certificates loaded that HAProxy did not have`);
-    return restored;
-  }
-
-  /** The files that `restore` would load. @throws AppError haproxy_unavailable */
-  async unserved(): Promise<string[]> {
-    return this.#unservedOf((await this.folder.list()).files);
-  }
-
-  async #unservedOf(files: readonly CertificateFile[]): Promise<string[]> {
-    if (files.length === 0) return [];
-    const loaded = await this.deploy.loaded();
-    return files.filter(({ path, leaf }) => !isServed(loaded.get(path), leaf)).map(({ path }) => path);
   }
 }

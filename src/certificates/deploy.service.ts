@@ -1,11 +1,17 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { EventFeed } from '../signals/event-feed.js';
 import { AppError, messageOf } from '../errors/app-error.js';
+import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from '../haproxy/certificates/haproxy-certificates.service.js';
-import type { HaproxyCertificate } from '../haproxy/parsers/ssl-cert.parser.js';
-import { CertificateFolder, type CertificateFile } from '../haproxy/certificates/certificate-folder.js';
-import { LargeCertificates } from './large-certificates.service.js';
+import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { HaproxyReloadService } from '../sync/haproxy-reload.service.js';
+
+/** How long the new worker of a reload may take until it is the one that answers. */
+const NEW_WORKER_MS = 5_000;
+const POLL_MS = 20;
 
 /**
  * Puts certificates where HAProxy serves them from: into the folder, for its next start, and into the process that
@@ -18,18 +24,15 @@ export class DeployService {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly haproxy: HaproxyCertificatesService,
-    private readonly large: LargeCertificates,
+    private readonly loader: CertificateLoader,
+    private readonly reloads: HaproxyReloadService,
+    private readonly persistence: PersistenceService,
     private readonly feed: EventFeed,
   ) {}
 
-  /** Before work that costs something: whether a certificate could be deployed now. @throws as `put` */
+  /** Whether a certificate could be deployed now; call it before work that has a cost. @throws as `put` */
   async check(): Promise<void> {
     await this.haproxy.check();
-  }
-
-  /** Whether HAProxy takes it at run time; what is larger costs a reload. */
-  async isTaken({ pem }: CertificateBundle): Promise<boolean> {
-    return pem.length <= (await this.haproxy.payloadLimit());
   }
 
   /**
@@ -38,12 +41,12 @@ export class DeployService {
    * @throws AppError storage_failed, haproxy_rejected, haproxy_unavailable, payload_too_large
    */
   async put(path: string, bundle: CertificateBundle): Promise<void> {
-    const isLarge = !(await this.isTaken(bundle));
+    const isLarge = !(await this.loader.isTaken(bundle));
     const before = await this.folder.read(path);
     if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
     try {
       if (isLarge) await this.#reload(path, bundle);
-      else await this.#put(path, bundle);
+      else await this.loader.put(path, bundle);
     } catch (error) {
       await this.#putBack(path, before);
       throw error;
@@ -52,27 +55,13 @@ export class DeployService {
   }
 
   /**
-   * Makes HAProxy serve what lies in the folder already. `mayReload` allows a reload for what is too large for
-   * anything else.
+   * Makes HAProxy serve a file that is in the folder already. A certificate that is too large for run time costs a
+   * reload.
    *
    * @throws AppError validation_failed where it is no certificate with its key; as `put`
    */
-  async load(path: string, mayReload: boolean): Promise<CertificateBundle> {
-    for (;;) {
-      const text = await this.folder.read(path);
-      if (text === undefined) throw new AppError('certificate_not_found', `${path} does not exist any more.`);
-      const bundle = parseBundle(text);
-      if (await this.isTaken(bundle)) await this.#put(path, bundle);
-      else if (!isServed((await this.loaded()).get(path), bundle.leaf)) {
-        if (!mayReload) throw this.large.needsReload(path);
-        await this.#reload(path, bundle);
-      }
-      this.feed.tell({ topic: 'certificates' });
-      const now = await this.folder.read(path);
-      if (now === text) return bundle;
-      // Replaced or deleted meanwhile: what lies in the folder is what counts.
-      if (now === undefined) await this.haproxy.remove(path);
-    }
+  load(path: string): Promise<CertificateBundle> {
+    return this.loader.load(path, (file, bundle) => this.#reload(file, bundle));
   }
 
   /** HAProxy first: a file that is gone while it is still served could not be listed any more. */
@@ -94,22 +83,19 @@ export class DeployService {
     this.feed.tell({ topic: 'certificates' });
   }
 
-  /** HAProxy's view of every certificate, by path. */
-  loaded(): Promise<Map<string, HaproxyCertificate>> {
-    return this.haproxy.loaded();
-  }
-
-  async #put(path: string, { pem, leaf }: CertificateBundle): Promise<void> {
-    const served = await this.haproxy.put(path, pem);
-    if (!isServed(served, leaf))
-      throw new AppError(
-        'haproxy_rejected',
-        `HAProxy took ${path} but shows serial ${served.serial ?? 'none'} (${served.status}) instead of ${leaf.serialNumber}. See its log.`,
-      );
-  }
-
+  /**
+   * HAProxy reads the file with a reload, which costs no request.
+   *
+   * @throws AppError haproxy_rejected (HAProxy serves as before), haproxy_unavailable
+   */
   async #reload(path: string, { leaf }: CertificateBundle): Promise<void> {
-    await this.large.reloadUntil(path, async () => isServed((await this.loaded()).get(path), leaf));
+    await this.persistence.exclusively(() => this.reloads.reload());
+    const end = performance.now() + NEW_WORKER_MS;
+    while (!isServed((await this.loader.loaded()).get(path), leaf)) {
+      if (performance.now() > end)
+        throw new AppError('haproxy_rejected', `HAProxy reloaded but does not serve ${path}. See its log.`);
+      await delay(POLL_MS);
+    }
   }
 
   async #putBack(path: string, before: string | undefined): Promise<void> {
@@ -118,20 +104,13 @@ export class DeployService {
       else {
         await this.folder.write(path, before);
         // Where HAProxy took the new one and something failed after it. While it is away, its start reads the file.
-        const served = (await this.loaded()).get(path);
+        const served = (await this.loader.loaded()).get(path);
         const bundle = parseBundle(before);
-        if (!isServed(served, bundle.leaf) && (await this.isTaken(bundle))) await this.#put(path, bundle);
+        if (!isServed(served, bundle.leaf) && (await this.loader.isTaken(bundle)))
+          await this.loader.put(path, bundle);
       }
     } catch (error) {
       this.#logger.error(`${path} could not be put back as it was: ${messageOf(error)}`);
     }
   }
-}
-
-/** Whether HAProxy serves this very certificate. A serial alone could be that of another CA. */
-export function isServed(
-  served: HaproxyCertificate | undefined,
-  leaf: Pick<CertificateFile['leaf'], 'fingerprint'>,
-): boolean {
-  return served?.status === 'Used' && served.fingerprint === leaf.fingerprint.replaceAll(':', '');
 }

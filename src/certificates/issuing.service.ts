@@ -39,7 +39,7 @@ export class IssuingService {
       const known = this.managed.get(domain);
       const file = await this.good(domain, wildcard);
       if (file) {
-        await this.deploy.load(file.path, true);
+        await this.deploy.load(file.path);
         return false;
       }
       await metrics.certificate(

@@ -78,7 +78,7 @@ export class StoredCertificates {
 
   async #loadFile(domain: string): Promise<CertificateBundle> {
     const { path } = await this.folder.require(domain);
-    return this.deploy.load(path, true);
+    return this.deploy.load(path);
   }
 }
 

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { SyncModule } from '../sync/sync.module.js';
 import { ConfigTextService } from './config-text.service.js';
 import { ConfigurationController } from './configuration.controller.js';
 import { ReloadService } from './reload.service.js';
@@ -8,7 +9,7 @@ import { StateController } from './state.controller.js';
 import { StateService } from './state.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule],
+  imports: [HaproxyModule, ReconcilerModule, SyncModule],
   controllers: [ConfigurationController, StateController],
   providers: [ConfigTextService, ReloadService, StateService],
 })

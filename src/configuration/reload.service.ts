@@ -7,7 +7,6 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/plan-words.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
-import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 const REFUSED = 'The configuration is refused; HAProxy goes on with the one it has.';
@@ -27,7 +26,6 @@ export class ReloadService {
     private readonly control: HaproxyControlService,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
-    private readonly reconciler: ReconcilerService,
     private readonly runtime: HaproxyRuntimeService,
   ) {}
 
@@ -66,10 +64,10 @@ export class ReloadService {
 
   async #reload(): Promise<ReloadResultDto> {
     const started = performance.now();
-    await this.reloads.prepareFiles();
+    await this.persistence.rewriteDerived();
     const check = await this.check();
     if (!check.valid) throw refusedConfiguration(REFUSED, check.errors);
-    const { domains, servers, certificates } = await this.reloads.reload();
+    const { domains, servers, certificates } = await this.reloads.reloadFiles();
     const duration_ms = Math.round(performance.now() - started);
     this.#logger.log(`HAProxy was reloaded in ${duration_ms} ms`);
     return {
@@ -82,7 +80,6 @@ export class ReloadService {
 
   async #preview(): Promise<ReloadResultDto> {
     const started = performance.now();
-    await this.reconciler.prepare();
     const rewritten = await this.persistence.filesToRewrite();
     const check = await this.check();
     // What is wrong in a file that is written anew first would keep nothing from working.

@@ -3,7 +3,7 @@ import { serverName, type ServerSpec, type Routing } from '../model/routing.js';
 import type { Draft, Pool } from '../model/state.js';
 import type { TakenOverDto } from './state.dto.js';
 
-export interface TakeOver {
+export interface RuntimeCapture {
   taken: TakenOverDto[];
   /** Servers that stay as they were, each with the reason. */
   refused: string[];
@@ -14,13 +14,13 @@ export interface TakeOver {
  * as they were when HAProxy was asked; one that was changed since is left alone, because what HAProxy said of it is
  * older than what a caller has asked for.
  */
-export function takeOver(
+export function captureRuntime(
   draft: Draft,
   seen: ReadonlyMap<string, Pool>,
   actual: Routing,
   refusal: (ip: string) => string | undefined,
-): TakeOver {
-  const result: TakeOver = { taken: [], refused: [] };
+): RuntimeCapture {
+  const result: RuntimeCapture = { taken: [], refused: [] };
   for (const [name, pool] of seen) {
     if (draft.pool(name) !== pool) {
       result.refused.push(`${name}: was changed at the same moment; save again`);

@@ -12,9 +12,11 @@ import type { Draft } from '../model/state.js';
 import { describeDifference } from '../reconciler/drift.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
+import { CertificateLoader } from '../haproxy/certificates/certificate-loader.service.js';
+import { HaproxyRestoreService } from '../sync/haproxy-restore.service.js';
 import { Settings } from '../settings/settings.js';
 import { RestoredStateDto, SavedStateDto, type TakenOverDto } from './state.dto.js';
-import { takeOver, type TakeOver } from './runtime-capture.js';
+import { captureRuntime, type RuntimeCapture } from './runtime-capture.js';
 
 const SHOWN = 100;
 
@@ -28,6 +30,8 @@ export class StateService {
     private readonly persistence: PersistenceService,
     private readonly runtime: HaproxyRuntimeService,
     private readonly reconciler: ReconcilerService,
+    private readonly restores: HaproxyRestoreService,
+    private readonly certificates: CertificateLoader,
     private readonly drift: DriftService,
     private readonly settings: Settings,
   ) {
@@ -50,7 +54,8 @@ export class StateService {
       actual: await this.runtime.readRouting(),
       seen: new Map(this.persistence.state.pools),
     }));
-    const change = (draft: Draft): TakeOver => takeOver(draft, seen, actual, (ip) => this.#refusal(ip));
+    const change = (draft: Draft): RuntimeCapture =>
+      captureRuntime(draft, seen, actual, (ip) => this.#refusal(ip));
     if (dry_run) {
       const { value, plan } = await this.persistence.preview(change);
       // HAProxy has these values already; what is told to it is what it says itself.
@@ -83,9 +88,8 @@ export class StateService {
   async restore({ dry_run }: DryRunDto): Promise<RestoredStateDto> {
     if (dry_run) return this.persistence.exclusively(() => this.#previewRestore());
     const restored = await this.persistence.exclusively(async () => {
-      await this.reconciler.prepare();
       const words = await this.#differences();
-      const { domains, servers, duration_ms } = await this.reconciler.restore();
+      const { domains, servers, duration_ms } = await this.restores.restore();
       const rewritten = await this.persistence.rewriteDerived();
       return {
         revision: this.persistence.state.revision,
@@ -102,10 +106,9 @@ export class StateService {
 
   async #previewRestore(): Promise<RestoredStateDto> {
     const started = performance.now();
-    await this.reconciler.prepare();
     const words = await this.#differences();
-    const steps = await this.reconciler.previewRestore();
-    const certificates = await this.reconciler.unservedCertificates();
+    const steps = await this.reconciler.previewRestore(this.persistence.state);
+    const certificates = await this.certificates.unserved();
     const files = await this.persistence.filesToRewrite();
     return {
       revision: this.persistence.state.revision,
@@ -121,14 +124,14 @@ export class StateService {
   /** What differs now, in words. */
   async #differences(): Promise<string[]> {
     const files = await this.persistence.differingFiles();
-    const differences = await this.reconciler.differences();
+    const differences = await this.restores.differences();
     return [
       ...differences.map((difference) => describeDifference(difference)),
       ...files.map(({ path, missing }) => `file ${path} ${missing ? 'was missing' : 'was not as written'}`),
     ];
   }
 
-  #saved(revision: number, { taken, refused }: TakeOver): SavedStateDto {
+  #saved(revision: number, { taken, refused }: RuntimeCapture): SavedStateDto {
     return {
       revision,
       taken_over: taken.slice(0, SHOWN),

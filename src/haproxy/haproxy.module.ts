@@ -1,5 +1,8 @@
 import { Module } from '@nestjs/common';
+import { CertificateFolder } from './certificates/certificate-folder.js';
+import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
+import { OperatorConfig } from './config/operator-config.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
@@ -9,6 +12,9 @@ const SERVICES = [
   HaproxyControlService,
   HaproxyProcessService,
   HaproxyCertificatesService,
+  CertificateFolder,
+  CertificateLoader,
+  OperatorConfig,
 ];
 
 /** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */

@@ -1,4 +1,4 @@
-import type { CertificateState } from '../common/certificate-summary.js';
+import type { CertificateState } from '../certificates/certificate-states.js';
 import type { DriftReport } from '../sync/drift.service.js';
 import type {
   CertificatesComponentDto,
@@ -65,11 +65,8 @@ export function suiteHealth(
   return { status, detail, ...facts };
 }
 
-export function certificatesHealth(
-  certificates: readonly CertificateState[] | undefined,
-): CertificatesComponentDto {
-  if (!certificates || certificates.length === 0)
-    return { status: 'healthy', detail: 'No certificates.', total: 0 };
+export function certificatesHealth(certificates: readonly CertificateState[]): CertificatesComponentDto {
+  if (certificates.length === 0) return { status: 'healthy', detail: 'No certificates.', total: 0 };
   const ends = Math.min(...certificates.map((certificate) => certificate.days_left));
   const words = certificates.flatMap((certificate) => certificateWords(certificate));
   const status = ends < CERTIFICATE_FAILURE_DAYS ? 'down' : words.length > 0 ? 'degraded' : 'healthy';

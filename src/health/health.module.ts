@@ -1,13 +1,15 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { CertificatesModule } from '../certificates/certificates.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { SyncModule } from '../sync/sync.module.js';
 import { HealthController } from './health.controller.js';
 import { HealthService } from './health.service.js';
 import { ProbesController } from './probes.controller.js';
 import { ServerHealthService } from './server-health.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule],
+  imports: [HaproxyModule, ReconcilerModule, SyncModule, CertificatesModule],
   controllers: [ProbesController, HealthController],
   providers: [HealthService, ServerHealthService],
 })

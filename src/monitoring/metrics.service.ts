@@ -1,6 +1,6 @@
-import { Inject, Injectable, Optional } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { CertificateSummary } from '../common/certificate-summary.js';
+import { CertificateStates } from '../certificates/certificate-states.js';
 import { suiteMetrics } from '../lib/metrics.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
@@ -18,7 +18,7 @@ export class MetricsService {
     private readonly drift: DriftService,
     private readonly readiness: Readiness,
     private readonly settings: Settings,
-    @Optional() @Inject(CertificateSummary) private readonly certificates?: CertificateSummary,
+    private readonly certificates: CertificateStates,
   ) {
     const now = new Registry();
     // Event-loop lag is among these (nodejs_eventloop_lag_seconds and its percentiles).
@@ -69,7 +69,6 @@ export class MetricsService {
 
   #certificateGauge(register: Registry): void {
     const summary = this.certificates;
-    if (!summary) return;
     const gauge = new Gauge({
       name: 'haproxy_suite_certificate_days_left',
       help: 'Days until a certificate expires.',

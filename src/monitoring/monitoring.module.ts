@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
-import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { CertificatesModule } from '../certificates/certificates.module.js';
+import { SyncModule } from '../sync/sync.module.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsService } from './metrics.service.js';
 import { MonitoringController } from './monitoring.controller.js';
@@ -8,7 +9,7 @@ import { MonitoringService } from './monitoring.service.js';
 import { StatsService } from './stats.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule],
+  imports: [HaproxyModule, SyncModule, CertificatesModule],
   controllers: [MonitoringController, MetricsController],
   providers: [StatsService, MonitoringService, MetricsService],
 })

@@ -1,11 +1,13 @@
 import { Global, Module } from '@nestjs/common';
-import { AuditLog } from '../storage/audit-log.js';
+import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { StorageModule } from '../storage/storage.module.js';
 import { PersistenceService } from './persistence.service.js';
-import { StateStore } from '../storage/state-store.js';
 
+/** The desired state and its commits. Global: every feature reads or changes the state. */
 @Global()
 @Module({
-  providers: [AuditLog, StateStore, PersistenceService],
-  exports: [AuditLog, PersistenceService],
+  imports: [StorageModule, ReconcilerModule],
+  providers: [PersistenceService],
+  exports: [PersistenceService],
 })
 export class PersistenceModule {}

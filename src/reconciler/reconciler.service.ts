@@ -1,268 +1,227 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
-import { metrics } from '../lib/metrics.js';
-import type { PoolServers, Routing, Step } from '../model/routing.js';
+import { OperatorConfig } from '../haproxy/config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
-import { PersistenceService } from '../persistence/persistence.service.js';
-import type { RoutingTarget } from '../persistence/routing-target.js';
-import type { SectionedText } from '../storage/files/section-file.js';
+import { isSameProcess } from '../haproxy/runtime/process-identity.js';
+import { metrics } from '../lib/metrics.js';
+import type { Step } from '../model/routing.js';
 import { inverse } from '../model/state-delta.js';
-import type { Pool, State, StateDelta } from '../model/state.js';
+import type { State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
-import { FirstStart } from './adoption/adoption.js';
-import { Debt } from './debt.js';
+import { AdoptionRecord } from './adoption/adoption-record.js';
+import { findRouting } from './adoption/adoption-sources.js';
+import { adopt, describeAdoption } from './adoption/adopt.js';
 import { compareRouting, type Difference } from './drift.js';
+import { PendingDeletions } from './pending-deletions.js';
+import { countTouched } from './plan.js';
 import type { PoolLimit } from './pools/pool-limits.js';
-import { Leftovers } from './leftovers.js';
 import { PoolPolicy } from './pools/pool-policy.js';
-import { countTouched, type RestoreReport } from './restore-report.js';
 import { RoutingView } from './routing-view.js';
 
+/** How often a change is sent again because HAProxy was replaced while it was applied. */
+const ATTEMPTS = 3;
+
 /**
- * Keeps HAProxy equal to the desired state. It holds a view of what HAProxy has, so that a change costs no look;
- * whenever that view may be wrong it is dropped, and the next step begins with a look.
+ * Makes HAProxy equal to a desired state that the caller gives. It keeps a view of what HAProxy has, so that a change
+ * reads nothing from HAProxy. When the view may be wrong, the reconciler drops it and reads HAProxy before the next
+ * step.
  */
 @Injectable()
-export class ReconcilerService implements RoutingTarget {
+export class ReconcilerService {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
-  /** The process that the view is of. */
-  #process: ProcessIdentity | undefined;
-  /** The process that last had the whole desired state. */
-  #restored: ProcessIdentity | undefined;
-  readonly #debt = new Debt();
-  #restoreCertificates: () => Promise<number> = async () => 0;
-  #unservedCertificates: () => Promise<string[]> = async () => [];
-  readonly #first: FirstStart;
+  readonly #uncertain = new UncertainChanges();
+  readonly #adoption: AdoptionRecord;
   readonly #pools: PoolPolicy;
-  readonly #leftovers: Leftovers;
+  readonly #deletions: PendingDeletions;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
-    private readonly persistence: PersistenceService,
     private readonly settings: Settings,
+    operatorConfig: OperatorConfig,
   ) {
-    this.#first = new FirstStart(runtime, settings);
-    this.#pools = new PoolPolicy(settings, this.#first);
-    this.#leftovers = new Leftovers(runtime);
-    persistence.bindTarget(this);
+    this.#adoption = new AdoptionRecord(settings.files.adoption);
+    this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
+    this.#deletions = new PendingDeletions(runtime);
   }
 
-  /** Certificates are put back with the routing; their keeper says how and how many they were, and which it would be. */
-  bindCertificates(restore: () => Promise<number>, unserved: () => Promise<string[]>): void {
-    this.#restoreCertificates = restore;
-    this.#unservedCertificates = unserved;
+  /** Whether HAProxy is known to have the desired state. False asks for `repair`. */
+  get inSync(): boolean {
+    return this.#view !== undefined && this.#uncertain.isEmpty;
   }
 
-  /** Whether HAProxy is known to have the desired state; false asks for a restore. */
-  get inStep(): boolean {
-    return this.#view !== undefined && this.#debt.isPaid;
-  }
-
-  /** Whether it was this process that last had the whole desired state. Undefined before the first restore. */
-  hasRestored(process: ProcessIdentity): boolean | undefined {
-    return this.#restored && isSameProcess(this.#restored, process);
-  }
-
-  /** How many pools there can be: as many as are declared, or with HAProxy 3.4 as many as anyone needs. */
+  /** How many pools there can be. */
   get poolLimit(): PoolLimit {
     return this.#pools.limit;
   }
 
-  /**
-   * Pools that HAProxy can get only by reading its files again: those whose servers it should have, and with `all`
-   * those that pools.cfg declares besides. Empty where it can make them itself.
-   */
-  async poolsToReload(all: boolean): Promise<string[]> {
-    if ((await this.runtime.capabilities()).dynamicBackends) return [];
-    return this.#pools.missing(this.persistence.state.pools, await this.runtime.poolNames(), all);
+  /** Reads the record of an adoption by an earlier start. Call it once, before anything else. */
+  loadAdoptionRecord(): Promise<void> {
+    return this.#adoption.load();
   }
 
-  /** HAProxy may have become another process or been changed by someone: look before the next step. */
+  /**
+   * The state to begin with if there is no `servers.json`: what HAProxy has now. Changes nothing in HAProxy. `mapText`
+   * is the text of `domains.map`; empty if there is none.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async adopt(mapText = ''): Promise<State> {
+    const { source, routing } = await findRouting(this.runtime, this.settings, mapText);
+    const adoption = adopt(routing, mapText);
+    await this.#adoption.save(source, adoption);
+    const message = describeAdoption(adoption, source, this.settings.files);
+    if (message !== undefined) this.#logger.warn(message);
+    return adoption.state;
+  }
+
+  /**
+   * The pools that HAProxy lacks and that only a reload can create: pools with servers, and with `all` every pool of
+   * `pools.cfg`. Empty if HAProxy can create pools at run time.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async poolsToReload(state: State, all: boolean): Promise<string[]> {
+    if ((await this.runtime.capabilities()).dynamicBackends) return [];
+    return this.#pools.missing(state.pools, await this.runtime.poolNames(), all);
+  }
+
+  /** Drops the view: HAProxy may be another process, or another program may have changed it. */
   forget(): void {
     this.#view = undefined;
   }
 
-  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
-    return this.#pools.render(pools);
-  }
-
-  renderPool(name: string, servers: PoolServers | undefined): string {
-    return this.#pools.renderPool(name, servers);
-  }
-
-  prepare(): Promise<void> {
-    return this.#pools.prepare();
-  }
-
-  /** @throws AppError haproxy_unavailable or haproxy_rejected while it cannot be known what HAProxy has */
-  adopt(mapText = ''): Promise<State> {
-    return this.#first.take(mapText);
-  }
-
-  apply(change: StateDelta, before: State): Promise<void> {
-    return metrics.apply(this.#apply(change, before));
-  }
-
-  async preview(change: StateDelta, before: State): Promise<Step[]> {
-    const view = this.#view ?? (await this.#look(before.routing()));
-    return this.#pools.planChange(view.sidesOf(change), view);
-  }
-
-  async #apply(change: StateDelta, before: State): Promise<void> {
-    try {
-      await this.#advanceTo(change, before, this.#view ?? (await this.#look(before.routing())));
-    } catch (error) {
-      this.forget();
-      if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') {
-        this.#debt.owe(change);
-        throw error;
-      }
-      await this.#applyAfterLook(change, before);
-    }
-  }
-
-  /** What went to a HAProxy that was replaced meanwhile is done again on the one that serves now. */
-  async #advanceTo(change: StateDelta, before: State, known: RoutingView): Promise<void> {
-    let view = known;
-    for (let attempt = 1; ; attempt += 1) {
-      if (await this.#advance(change, view)) return;
-      if (attempt === ATTEMPTS)
-        throw new AppError(
-          'haproxy_unavailable',
-          'HAProxy is being replaced again and again while it is changed; see its log, then repeat the request.',
-        );
-      view = await this.#look(before.routing());
-    }
-  }
-
   /**
-   * Puts the whole desired state into HAProxy, whatever it has now. Call it with no change under way
-   * (`PersistenceService.exclusively`).
+   * Makes a change live. After an error HAProxy has the state `before`, or `inSync` is false until `repair` succeeds.
    *
-   * @throws AppError haproxy_unavailable or haproxy_rejected
+   * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  restore(): Promise<RestoreReport> {
-    return metrics.reconcile(this.#restore());
+  apply(delta: StateDelta, before: State): Promise<void> {
+    return metrics.apply(this.#apply(delta, before));
   }
 
-  /** What `restore` would do, without certificates; nothing is done. @throws as `restore` */
-  async previewRestore(): Promise<Step[]> {
-    const desired = this.persistence.state.routing();
-    return this.#pools.planRestore(await this.#look(desired), desired);
+  /** The steps that `apply` would take now. @throws AppError haproxy_rejected, haproxy_unavailable */
+  async preview(delta: StateDelta, before: State): Promise<Step[]> {
+    const view = this.#view ?? (await this.read(before));
+    return this.#pools.planDelta(view.sidesOf(delta), view);
   }
 
-  /** Certificates that `restore` would load, by path. */
-  unservedCertificates(): Promise<string[]> {
-    return this.#unservedCertificates();
+  /** Reads what HAProxy has now, to compare it with `state`. @throws AppError haproxy_unavailable, haproxy_rejected */
+  async read(state: State): Promise<RoutingView> {
+    const live = await this.runtime.readRouting();
+    this.#pools.setCapabilities(live.capabilities);
+    return new RoutingView(live, state.routing(), this.#adoption.leftPools, live.process);
   }
 
-  /**
-   * What HAProxy has that is not as desired, from a fresh look. Call it with no change under way
-   * (`PersistenceService.exclusively`).
-   *
-   * @throws AppError haproxy_unavailable or haproxy_rejected
-   */
-  async differences(): Promise<Difference[]> {
-    const desired = this.persistence.state.routing();
-    const view = await this.#look(desired);
-    // A new process is restored by the watch; what it lacks until then is nobody's drift.
-    if (this.#process && !this.hasRestored(this.#process)) {
-      this.forget();
-      return [];
-    }
+  /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */
+  differences(state: State, view: RoutingView): Difference[] {
     this.#view = view;
-    return compareRouting(view.routing, desired);
+    return compareRouting(view.routing, state.routing());
   }
 
   /**
-   * After HAProxy was out of reach or a change failed half-way: the whole desired state for a new process, or where
-   * drift is healed; otherwise (RECONCILE=report) only what the failed changes touched. Call it with no change under
-   * way (`PersistenceService.exclusively`).
+   * Puts the whole state into HAProxy, whatever HAProxy has now, and counts the names and servers that it changed. Call
+   * it while no change is under way (`PersistenceService.exclusively`), with a view that is fresh from `read`.
    *
-   * @throws AppError haproxy_unavailable or haproxy_rejected
+   * @throws AppError haproxy_unavailable, haproxy_rejected
    */
-  async settle(): Promise<void> {
-    const { state } = this.persistence;
-    const view = await this.#look(state.routing());
-    const known = this.#process && this.hasRestored(this.#process) === true;
-    if (this.settings.reconcile === 'heal' || !known) {
-      await metrics.reconcile(this.#restore(view));
-      return;
-    }
-    if (await this.#advance(this.#debt.asChange(state), view)) this.#debt.pay();
+  async restore(state: State, view: RoutingView): Promise<{ domains: number; servers: number }> {
+    this.forget();
+    const steps = this.#pools.planRestore(view, state.routing());
+    if (!(await this.#execute(steps, view)))
+      throw new AppError(
+        'haproxy_unavailable',
+        'HAProxy was replaced while the suite restored the saved state. The suite tries again within a second.',
+      );
+    this.#uncertain.clear();
+    return countTouched(steps);
+  }
+
+  /** The steps that `restore` would take now. @throws AppError haproxy_unavailable, haproxy_rejected */
+  async previewRestore(state: State): Promise<Step[]> {
+    return this.#pools.planRestore(await this.read(state), state.routing());
   }
 
   /**
-   * Deletes removed servers whose last connection has ended meanwhile. Slots that an operator's configuration has
-   * standing by are not touched. Call it with no change under way (`PersistenceService.exclusively`).
+   * Repeats what failed changes touched, so that HAProxy has it as in `state`. Call it as `restore`.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async repairUncertain(state: State, view: RoutingView): Promise<void> {
+    if (await this.#advance(this.#uncertain.asDelta(state), view)) this.#uncertain.clear();
+  }
+
+  /**
+   * Deletes removed servers and pools whose last connection has ended. It does not touch slots that haproxy.cfg
+   * declares. Call it while no change is under way (`PersistenceService.exclusively`).
    *
    * @throws AppError haproxy_unavailable
    */
-  async sweep(): Promise<void> {
+  async deletePending(state: State): Promise<void> {
     const view = this.#view;
-    await this.#leftovers.deleteSlots(view);
+    await this.#deletions.deleteSlots(view);
     if (!view) return;
-    const { state } = this.persistence;
-    await this.#take(
-      this.#leftovers.takePools(view, (pool) => state.pool(pool) !== undefined),
+    await this.#execute(
+      this.#deletions.takePoolSteps(view, (pool) => state.pool(pool) !== undefined),
       view,
     );
   }
 
-  /** From a fresh look, where the caller has just had one. */
-  async #restore(fresh?: RoutingView): Promise<RestoreReport> {
-    const started = performance.now();
-    const { state } = this.persistence;
-    this.forget();
-    const desired = state.routing();
-    const view = fresh ?? (await this.#look(desired));
-    const steps = this.#pools.planRestore(view, desired);
-    if (!(await this.#take(steps, view)))
-      throw new AppError(
-        'haproxy_unavailable',
-        'HAProxy was replaced while the saved state was put into it.',
-      );
-    const certificates = await this.#restoreCertificates();
-    this.#restored = view.process;
-    this.#debt.pay();
-    const report = {
-      ...countTouched(steps),
-      certificates,
-      duration_ms: Math.round(performance.now() - started),
-    };
-    this.#logger.log(
-      `HAProxy has revision ${state.revision}: ${report.domains} names, ${report.servers} servers and ${report.certificates} certificates put right in ${report.duration_ms} ms`,
-    );
-    return report;
-  }
-
-  /** HAProxy refused: someone else may have changed it. Look, try once more, and if that fails put it back. */
-  async #applyAfterLook(change: StateDelta, before: State): Promise<void> {
+  async #apply(delta: StateDelta, before: State): Promise<void> {
     try {
-      await this.#advanceTo(change, before, await this.#look(before.routing()));
+      await this.#advanceUntilDone(delta, before, this.#view ?? (await this.read(before)));
     } catch (error) {
       this.forget();
-      await this.#revert(change, before).catch((failure: unknown) => {
+      if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') {
+        this.#uncertain.add(delta);
+        throw error;
+      }
+      await this.#applyToFreshView(delta, before);
+    }
+  }
+
+  /** HAProxy refused. Another program may have changed it, so try once more on a fresh view; if that fails, undo. */
+  async #applyToFreshView(delta: StateDelta, before: State): Promise<void> {
+    try {
+      await this.#advanceUntilDone(delta, before, await this.read(before));
+    } catch (error) {
+      this.forget();
+      await this.#undo(delta, before).catch((failure: unknown) => {
         this.forget();
-        this.#debt.owe(change);
-        this.#logger.error(`HAProxy was not put back after a refused change: ${messageOf(failure)}`);
+        this.#uncertain.add(delta);
+        this.#logger.error(
+          `HAProxy refused a change, and undoing the part of it that was done failed: ${messageOf(failure)}`,
+        );
       });
       throw error;
     }
   }
 
-  #advance(change: StateDelta, view: RoutingView): Promise<boolean> {
-    return this.#take(this.#pools.planChange(view.sidesOf(change), view), view);
+  async #undo(delta: StateDelta, before: State): Promise<void> {
+    await this.#advanceUntilDone(inverse(delta, before), before, await this.read(before));
   }
 
-  async #revert(change: StateDelta, before: State): Promise<void> {
-    await this.#advanceTo(inverse(change, before), before, await this.#look(before.routing()));
+  /** If HAProxy is replaced meanwhile, repeats the change on the process that serves now. */
+  async #advanceUntilDone(delta: StateDelta, before: State, known: RoutingView): Promise<void> {
+    let view = known;
+    for (let attempt = 1; ; attempt += 1) {
+      if (await this.#advance(delta, view)) return;
+      if (attempt === ATTEMPTS)
+        throw new AppError(
+          'haproxy_unavailable',
+          `HAProxy was replaced ${ATTEMPTS} times while a change was applied. Find the reason in the log of HAProxy, then ` +
+            'repeat the request.',
+        );
+      view = await this.read(before);
+    }
   }
 
-  /** False where the steps went, in whole or in part, to another process than the view is of. */
-  async #take(steps: readonly Step[], view: RoutingView): Promise<boolean> {
+  #advance(delta: StateDelta, view: RoutingView): Promise<boolean> {
+    return this.#execute(this.#pools.planDelta(view.sidesOf(delta), view), view);
+  }
+
+  /** Returns false if another process than the one of `view` received some of the steps. */
+  async #execute(steps: readonly Step[], view: RoutingView): Promise<boolean> {
     if (steps.length > 0 && !(await this.#send(steps, view))) {
       this.forget();
       return false;
@@ -277,22 +236,40 @@ export class ReconcilerService implements RoutingTarget {
       const applied = await this.runtime.apply(sent);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
-      view.note({ steps, keptPools: applied.keptPools, parked: [...applied.parked, ...kept] });
-      this.#leftovers.note(applied);
+      view.add({ steps, keptPools: applied.keptPools, parked: [...applied.parked, ...kept] });
+      this.#deletions.add(applied);
       return true;
     } catch (error) {
       this.forget();
       throw error;
     }
   }
-
-  async #look(desired: Routing): Promise<RoutingView> {
-    const live = await this.runtime.readRouting();
-    this.#pools.learn(live.capabilities);
-    this.#process = live.process;
-    return new RoutingView(live, desired, this.#first.leftPools, live.process);
-  }
 }
 
-/** How often a change follows a HAProxy that is replaced while it is made. */
-const ATTEMPTS = 3;
+/** The pools and names that failed changes touched. HAProxy may still have a part of each change. */
+class UncertainChanges {
+  readonly #pools = new Set<string>();
+  readonly #domains = new Set<string>();
+
+  get isEmpty(): boolean {
+    return this.#pools.size + this.#domains.size === 0;
+  }
+
+  add(delta: StateDelta): void {
+    for (const pool of delta.pools.keys()) this.#pools.add(pool);
+    for (const domain of delta.domains.keys()) this.#domains.add(domain);
+  }
+
+  clear(): void {
+    this.#pools.clear();
+    this.#domains.clear();
+  }
+
+  /** The delta that makes all of them as they are in `state`. */
+  asDelta(state: State): StateDelta {
+    return {
+      pools: new Map([...this.#pools].map((name) => [name, state.pool(name)])),
+      domains: new Map([...this.#domains].map((domain) => [domain, state.poolOf(domain)])),
+    };
+  }
+}

@@ -13,11 +13,12 @@ describe('the journal of a suite that was killed', () => {
   let settings: Settings;
 
   const at = (folder: string) => loadSettings({ HAPROXY_HOME: folder, STATE_JOURNAL_FROM_KB: '0' });
-  const storeOf = (own: Settings) => {
-    const store = new StateStore(own);
-    store.bindTarget({ renderPools: () => ({ head: '', sections: [] }), renderPool: () => '' });
-    return store;
-  };
+  const storeOf = (own: Settings) =>
+    new StateStore(own, {
+      refresh: async () => undefined,
+      renderPools: () => ({ head: '', sections: [] }),
+      renderPool: () => '',
+    });
   const open = async () => {
     const state = await storeOf(settings).open();
     return { revision: state?.revision, domains: state?.sortedDomains() };

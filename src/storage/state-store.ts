@@ -1,13 +1,13 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { Settings } from '../settings/settings.js';
 import { mapHolds, mapLinesOf, renderMap } from './formats/domains-map.js';
+import { PoolsFile } from './formats/pools-cfg.js';
 import { UnexpectedContentError } from './files/in-place.js';
 import { MarkedLines } from './files/marked-lines.js';
 import { describeFile, linesStep } from '../contract/dry-run/plan-words.js';
 import { preparedInOrder, putInPlace, type Prepared } from './files/prepared.js';
-import type { RoutingTarget } from '../persistence/routing-target.js';
 import {
   holdsSections,
   joined,
@@ -34,8 +34,6 @@ import { type Pool, State, type StateDelta } from '../model/state.js';
 const MOST_NAMES = 100;
 const MOST_OUTDATED = 32;
 
-type PoolsRenderer = Pick<RoutingTarget, 'renderPools' | 'renderPool'>;
-
 /** Everything as a whole. Of a large state, `pools.cfg` has room in it for what comes next. */
 interface Rendering {
   files: readonly FileText[];
@@ -59,18 +57,16 @@ export class StateStore {
 
   /** A file was not as it was left, or what a commit wrote could not be taken back from the disk. */
   #mustBeWhole = false;
-  #target: PoolsRenderer | undefined;
 
-  constructor({ files, journalFromBytes }: Settings) {
+  constructor(
+    { files, journalFromBytes }: Settings,
+    @Inject(PoolsFile) private readonly poolsFile: Pick<PoolsFile, 'refresh' | 'renderPools' | 'renderPool'>,
+  ) {
     this.#paths = files;
     this.#journalFromBytes = journalFromBytes;
     this.#map = new MarkedLines(files.map);
     this.#pools = new SectionFile(files.pools);
     this.#journal = new StateJournal(files.journal);
-  }
-
-  bindTarget(target: PoolsRenderer): void {
-    this.#target = target;
   }
 
   /** Commits that only the journal has, so that `servers.json` is older than the state. */
@@ -85,6 +81,7 @@ export class StateStore {
    */
   async open(): Promise<State | undefined> {
     const { servers, journal, map, pools } = this.#paths;
+    await this.poolsFile.refresh();
     await this.#files.prepareFolders([servers, journal, map, pools]);
     const text = await this.#files.read(servers);
     for (const path of [map, pools]) await this.#files.read(path);
@@ -117,7 +114,7 @@ export class StateStore {
     }
     const names = poolsThatChange(change, before);
     const textOf = (poolOf: (name: string) => Pool | undefined) =>
-      names.map((name) => this.#renderer.renderPool(name, poolOf(name)?.servers)).join('');
+      names.map((name) => this.poolsFile.renderPool(name, poolOf(name)?.servers)).join('');
     const ofPools = describeFile(
       pools,
       textOf((name) => before.pool(name)),
@@ -146,8 +143,9 @@ export class StateStore {
     if (this.behind === 0 && this.#journal.check() === 'ok') this.#journal.end();
   }
 
-  /** The files that do not hold what the state says. */
+  /** The files that do not hold what the state says. Reads again which pools haproxy.cfg declares. */
   async differences(state: State): Promise<FileDifference[]> {
+    await this.poolsFile.refresh();
     const different: FileDifference[] = [];
     const add = (path: string, found: FileCheck) => {
       if (found !== 'ok') different.push({ path, missing: found === 'missing' });
@@ -196,7 +194,7 @@ export class StateStore {
     const parts: (() => Prepared)[] = [];
     const pools = poolsThatChange(change, before).map((name): Section => [
       name,
-      this.#renderer.renderPool(name, change.pools.get(name)?.servers),
+      this.poolsFile.renderPool(name, change.pools.get(name)?.servers),
     ]);
     if (pools.length > 0) parts.push(() => this.#pools.prepare(pools));
     if (added.length + outdated.length > 0) parts.push(() => this.#map.prepare(added, outdated));
@@ -267,7 +265,7 @@ export class StateStore {
     const ordered = poolsWith(undefined, state);
     const { begun } = this.#journal;
     const is = state.revision;
-    const sectioned = this.#renderer.renderPools(ordered);
+    const sectioned = this.poolsFile.renderPools(ordered);
     const holdsPools = (text: string) => holdsSections(text, sectioned);
     const holdsMap = (text: string) => (begun ? mapHolds(text, state) : text === renderMap(ordered));
     const snapshot = exactly(this.#files.held(servers) ?? '');
@@ -283,7 +281,7 @@ export class StateStore {
     const { servers, map, pools } = this.#paths;
     const ordered = poolsWith(change, before);
     const text = renderState(revision, ordered);
-    const sectioned = this.#renderer.renderPools(ordered);
+    const sectioned = this.poolsFile.renderPools(ordered);
     const layout = this.#isLarge(text) ? laidOut(sectioned) : undefined;
     return {
       files: [
@@ -298,10 +296,5 @@ export class StateStore {
   /** Whether a `servers.json` with this text is changed by way of the journal. */
   #isLarge(text: string): boolean {
     return text.length >= this.#journalFromBytes;
-  }
-
-  get #renderer(): PoolsRenderer {
-    if (!this.#target) throw new Error('StateStore does not know yet how pools are written');
-    return this.#target;
   }
 }

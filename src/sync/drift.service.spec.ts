@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { loadSettings } from '../settings/settings.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from './drift.service.js';
+import type { HaproxyRestoreService } from './haproxy-restore.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 
 describe('DriftService', () => {
@@ -13,21 +14,23 @@ describe('DriftService', () => {
     vi.useRealTimers();
   });
 
-  it('compares every 30 seconds, and not after it was stopped', async () => {
+  it('start > compares every 30 seconds until stop', async () => {
     let looks = 0;
     const persistence = {
       exclusively: (work: () => Promise<unknown>) => work(),
       differingFiles: async () => [],
     } as unknown as PersistenceService;
     const reconciler = {
-      inStep: true,
-      prepare: async () => undefined,
+      inSync: true,
+      deletePending: async () => undefined,
+    } as unknown as ReconcilerService;
+    const restores = {
       differences: async () => {
         looks += 1;
         return [];
       },
-    } as unknown as ReconcilerService;
-    const drift = new DriftService(persistence, reconciler, loadSettings({}));
+    } as unknown as HaproxyRestoreService;
+    const drift = new DriftService(persistence, reconciler, restores, loadSettings({}));
     drift.start();
     await vi.advanceTimersByTimeAsync(29_000);
     expect(looks).toBe(0);

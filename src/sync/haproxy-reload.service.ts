@@ -7,68 +7,63 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
-import { ReconcilerService } from '../reconciler/reconciler.service.js';
-import type { RestoreReport } from '../reconciler/restore-report.js';
+import type { RestoreReport } from './haproxy-restore.service.js';
 
 /** A new worker reads every certificate before it answers. */
 const NEW_WORKER_MS = 30_000;
-const LOOK_MS = 20;
+const POLL_MS = 20;
 
-/** The one way in which the suite reloads HAProxy: files in order, reload, new worker, desired state. */
+/** Reloads HAProxy: repairs the derived files, reloads, waits for the new worker, restores the saved state. */
 @Injectable()
 export class HaproxyReloadService {
   constructor(
     private readonly control: HaproxyControlService,
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
-    private readonly reconciler: ReconcilerService,
     private readonly watch: HaproxyWatchService,
   ) {}
 
   /**
-   * Puts derived files right that somebody edited: the new worker would serve them, however short. Call it, as
-   * `reload`, with no change under way (`PersistenceService.exclusively`).
-   */
-  async prepareFiles(): Promise<void> {
-    await this.reconciler.prepare();
-    await this.persistence.rewriteDerived();
-  }
-
-  /**
-   * No change may fall between the moment the new worker reads the files and the moment it takes over, hence
-   * `exclusively`.
+   * Repairs the derived files, which the new worker reads, and reloads. Call it while no change is under way
+   * (`PersistenceService.exclusively`): a change between the read of the files by the new worker and its start would
+   * be lost.
    *
-   * @throws AppError haproxy_rejected where HAProxy refuses, and then goes on as before; haproxy_unavailable
+   * @throws AppError haproxy_rejected (the running worker serves as before), haproxy_unavailable, storage_failed
    */
   async reload(): Promise<RestoreReport> {
-    await this.prepareFiles();
+    await this.persistence.rewriteDerived();
+    return this.reloadFiles();
+  }
+
+  /** Reloads with the files as they are. Call it and throws as `reload`. */
+  async reloadFiles(): Promise<RestoreReport> {
     const before = await this.runtime.info();
     const { success, log } = await this.control.reload();
     if (!success)
       throw refusedConfiguration(
-        `The reload failed; HAProxy goes on with what it has: ${log.slice(-500)}`,
+        `The reload failed; HAProxy serves with its former configuration: ${log.slice(-500)}`,
         parseConfigMessages(log).errors,
       );
-    await this.#newWorker(before);
-    return this.watch.adoptProcess();
+    await this.#waitForNewWorker(before);
+    return this.watch.restoreNewProcess();
   }
 
-  async #newWorker(former: ProcessIdentity): Promise<void> {
+  async #waitForNewWorker(former: ProcessIdentity): Promise<void> {
     const end = performance.now() + NEW_WORKER_MS;
     while (performance.now() < end) {
       const info = await this.runtime.info().catch(() => undefined);
       if (info && !isSameProcess(former, info)) return;
-      await delay(LOOK_MS);
+      await delay(POLL_MS);
     }
     throw new AppError(
       'haproxy_unavailable',
-      `HAProxy was told to reload, but no new worker answered within ${NEW_WORKER_MS / 1000} s; the former one may ` +
-        'serve on. See the log of HAProxy, and haproxy_health.',
+      `HAProxy was reloaded, but no new worker answered within ${NEW_WORKER_MS / 1000} s; the former worker may still ` +
+        'serve. Read the log of HAProxy, and call haproxy_health.',
     );
   }
 }
 
-/** haproxy_rejected with what HAProxy says of its configuration, by file and line. */
+/** A haproxy_rejected error with the messages of HAProxy about its configuration, by file and line. */
 export function refusedConfiguration(detail: string, messages: readonly ConfigMessage[]): AppError {
   const shown = messages
     .slice(0, 3)

@@ -1,103 +1,127 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
-import { Readiness } from '../signals/readiness.js';
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { Settings } from '../settings/settings.js';
-import { PoolReload } from './pool-reload.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
-import type { RestoreReport } from '../reconciler/restore-report.js';
+import { Settings } from '../settings/settings.js';
+import { Readiness } from '../signals/readiness.js';
+import { HaproxyRestoreService, type RestoreReport } from './haproxy-restore.service.js';
 
-/** A restarted HAProxy is to be noticed within a second. One look costs one connection and under a millisecond. */
+/** The suite must notice a restarted HAProxy within a second. A check costs one connection and under a millisecond. */
 const INTERVAL_MS = 500;
 
 /**
- * Notices that HAProxy is another process than before (restarted or reloaded, by anyone), or that the last change
- * left it in doubt, and has the desired state restored.
+ * Watches for a HAProxy process that lacks the saved state, because HAProxy was restarted or reloaded (by the suite or
+ * by anything else) or because a change failed half-way. Restores the saved state and sets the readiness.
  */
 @Injectable()
 export class HaproxyWatchService {
   readonly #logger = new Logger('HaproxyWatch');
   #timer: NodeJS.Timeout | undefined;
-  #look: Promise<void> | undefined;
-  #complaint = '';
-  readonly #pools: PoolReload;
+  #check: Promise<void> | undefined;
+  /** The error that was logged last and is not over. */
+  #loggedError = '';
+  /** The pools that the last reload was for. A reload that does not bring them is not repeated. */
+  #reloadedFor = '';
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
+    private readonly restores: HaproxyRestoreService,
     private readonly readiness: Readiness,
-    control: HaproxyControlService,
-    settings: Settings,
-  ) {
-    this.#pools = new PoolReload(reconciler, control, settings);
-  }
+    private readonly control: HaproxyControlService,
+    private readonly settings: Settings,
+  ) {}
 
-  /** The first look is made at once; `ready` follows its success. */
+  /** Checks at once and then twice a second. The suite is ready after the first check that succeeds. */
   start(): void {
-    this.#timer = setInterval(() => this.lookNow(), INTERVAL_MS).unref();
-    this.lookNow();
+    this.#timer = setInterval(() => this.checkNow(), INTERVAL_MS).unref();
+    this.checkNow();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#look;
+    await this.#check;
   }
 
-  /** For those who know that something happened. */
-  lookNow(): void {
-    this.#look ??= this.#check()
-      .catch((error: unknown) => this.#complain(error))
+  /** Checks now instead of at the next interval. */
+  checkNow(): void {
+    this.#check ??= this.#checkProcess()
+      .catch((error: unknown) => this.#setUnready(error))
       .finally(() => {
-        this.#look = undefined;
+        this.#check = undefined;
       });
   }
 
-  async #check(): Promise<void> {
-    const info = await this.runtime.info();
-    const known = this.reconciler.hasRestored(info);
-    if (known === false)
-      this.#logger.warn(`HAProxy is a new process (pid ${info.pid}); the saved state is put into it`);
-    if (known === true && this.reconciler.inStep) {
-      if (this.#complaint !== '') this.#ready();
-      return;
-    }
-    await this.persistence.exclusively(async () => {
-      await this.#pools.reloadIfNeeded();
-      await this.reconciler.settle();
-    });
-    this.#ready();
-  }
-
   /**
-   * Puts the desired state into a HAProxy that is known to be a new process. Call it with no change under way
+   * Restores the saved state into a process that is known to be new. Call it while no change is under way
    * (`PersistenceService.exclusively`).
    *
-   * @throws AppError haproxy_unavailable or haproxy_rejected
+   * @throws AppError haproxy_unavailable, haproxy_rejected
    */
-  async adoptProcess(): Promise<RestoreReport> {
-    const report = await this.reconciler.restore();
-    this.#ready();
+  async restoreNewProcess(): Promise<RestoreReport> {
+    const report = await this.restores.restore();
+    this.#setReady();
     return report;
   }
 
-  #ready(): void {
-    this.#complaint = '';
+  async #checkProcess(): Promise<void> {
+    const info = await this.runtime.info();
+    const isRestored = this.restores.hasRestored(info);
+    if (isRestored === false)
+      this.#logger.warn(
+        `HAProxy is a new process (pid ${info.pid}); the suite restores the saved state into it`,
+      );
+    if (isRestored === true && this.reconciler.inSync) {
+      if (this.#loggedError !== '') this.#setReady();
+      return;
+    }
+    await this.persistence.exclusively(async () => {
+      await this.#reloadForMissingPools();
+      await this.restores.repair();
+    });
+    this.#setReady();
+  }
+
+  /**
+   * A HAProxy that started before HAPROXY_POOL_COUNT was raised lacks the new pools. Before 3.4 only a reload creates
+   * them. A HAProxy that the suite did not start is reloaded only for pools with servers, because an adopted HAProxy
+   * may not need the others.
+   */
+  async #reloadForMissingPools(): Promise<void> {
+    const all = this.settings.control === 'managed';
+    const missing = await this.reconciler.poolsToReload(this.persistence.state, all);
+    const wanted = missing.join(' ');
+    if (wanted === '' || wanted === this.#reloadedFor) return;
+    this.#reloadedFor = wanted;
+    this.#logger.warn(
+      `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …); the suite reloads HAProxy`,
+    );
+    try {
+      const { success, log } = await this.control.reload();
+      if (!success) this.#logger.error(`The reload of HAProxy failed: ${log.slice(-500)}`);
+    } catch (error) {
+      this.#logger.error(`The suite cannot reload HAProxy: ${messageOf(error)}`);
+    }
+  }
+
+  #setReady(): void {
+    this.#loggedError = '';
     this.readiness.set(true, 'HAProxy has the desired state.');
   }
 
-  /** HAProxy away is one line, not two a second. */
-  #complain(error: unknown): void {
-    const words = messageOf(error);
-    this.readiness.set(false, words);
-    if (words === this.#complaint) return;
-    this.#complaint = words;
-    const rejected = error instanceof AppError && error.code === 'haproxy_rejected';
-    const what = rejected
+  /** Logs an error once, not twice a second. */
+  #setUnready(error: unknown): void {
+    const message = messageOf(error);
+    this.readiness.set(false, message);
+    if (message === this.#loggedError) return;
+    this.#loggedError = message;
+    const isRejected = error instanceof AppError && error.code === 'haproxy_rejected';
+    const what = isRejected
       ? 'HAProxy refuses the saved state'
-      : 'HAProxy is out of reach, changes are refused until it answers';
-    this.#logger.error(`${what}: ${words}`);
+      : 'HAProxy does not answer, and the suite refuses changes until it does';
+    this.#logger.error(`${what}: ${message}`);
   }
 }

@@ -33,7 +33,7 @@ async function killOnce(haproxy: HaproxyBinary, backend: Backend, domains: numbe
   const home = await makeHome(haproxy);
   await writeFile(home.file('servers.json'), largeState(backend.port, domains));
   const suite = await Suite.start(home);
-  const restores = () => suite.output.split('put right').length;
+  const restores = () => suite.output.split('HAProxy has revision').length;
   try {
     const host = 'd7.p42.example';
     const isServed = async () => (await get(home.httpPort, host)).status === 200;

@@ -1,11 +1,10 @@
 import type { AppError } from '../../src/errors/app-error.js';
 import type { PoolServers, Step } from '../../src/model/routing.js';
-import type { RoutingTarget } from '../../src/persistence/routing-target.js';
 import type { Section, SectionedText } from '../../src/storage/files/section-file.js';
-import type { Pool, StateDelta } from '../../src/model/state.js';
+import { type Pool, State, type StateDelta } from '../../src/model/state.js';
 
 /** Stands in for HAProxy where it must refuse on command, which the real one cannot be made to do. */
-export class FakeTarget implements RoutingTarget {
+export class FakeTarget {
   readonly applied: StateDelta[] = [];
   header = '# pools\n';
   after: (change: StateDelta) => Promise<void> = async () => undefined;
@@ -18,6 +17,14 @@ export class FakeTarget implements RoutingTarget {
 
   renderPool(name: string, servers: PoolServers | undefined): string {
     return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
+  }
+
+  async refresh(): Promise<void> {}
+
+  async loadAdoptionRecord(): Promise<void> {}
+
+  async adopt(): Promise<State> {
+    return new State(0);
   }
 
   async preview(): Promise<Step[]> {

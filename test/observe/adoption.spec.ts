@@ -121,7 +121,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
       items: [{ state: 'maint', http_port: two.port }],
     });
 
-    const told = lines.filter((line) => String(line).includes('taken over from'));
+    const told = lines.filter((line) => String(line).includes('the suite adopts'));
     expect(told).toHaveLength(1);
     for (const words of [
       '4 domains in 3 pools with 3 servers (and 996 free slots)',

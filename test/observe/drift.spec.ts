@@ -126,8 +126,8 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     await check();
     const told = lines.filter((line) => line.startsWith('Drift, '));
     expect(told).toEqual([
-      `Drift, ${EXPECTED.length} difference(s) from the saved state: ${EXPECTED.join('; ')}. It is left as it is (RECONCILE=report).`,
-      'Drift, 1 difference(s) from the saved state: server pool_1_2 has weight 9 instead of 1. It is left as it is (RECONCILE=report).',
+      `Drift, ${EXPECTED.length} difference(s) from the saved state: ${EXPECTED.join('; ')}. The suite leaves it as it is (RECONCILE=report).`,
+      'Drift, 1 difference(s) from the saved state: server pool_1_2 has weight 9 instead of 1. The suite leaves it as it is (RECONCILE=report).',
     ]);
   });
 

@@ -3,7 +3,10 @@ import { serverName, type ServerSpec } from '../../model/routing.js';
 import { isPoolName, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { State, type Pool } from '../../model/state.js';
 import { domainOfKey } from '../../model/map-key.js';
+import { parseMapFile } from '../../storage/formats/domains-map.js';
 
+/** How many entries a log line names; `data/adoption.json` has all. */
+const SHOWN = 20;
 /** The most that `servers.json` may hold in a pool. */
 const SLOT_CEILING = 1000;
 
@@ -11,18 +14,18 @@ export interface Adoption {
   state: State;
   domains: number;
   servers: number;
-  /** Slots with no address, in maintenance or not: nothing is lost by calling them free. */
+  /** Slots without an address, in maintenance or not. They are free, because they serve nothing. */
   freeSlots: number;
-  /** What was not taken over, each with its reason. */
+  /** What was not adopted, each with the reason. */
   left: readonly string[];
-  /** Pools with servers that no domain points at: not the suite's until a domain is given to them. */
+  /** Pools with servers but without a domain. The suite leaves them alone until it gives a domain to them. */
   leftPools: ReadonlySet<string>;
 }
 
 /**
- * The state to begin with beside a HAProxy that has been in use: its names, and the servers of the pools that names
- * point at, exactly as they are, so that putting the state into HAProxy changes nothing. Pure. `mapText` is the map
- * file, which may hold names that HAProxy does not have.
+ * The first state of a suite beside a HAProxy in use: the names of HAProxy, and the servers of the pools that the names
+ * point to, exactly as they are, so that a restore of this state changes nothing. Pure. `mapText` is the text of the
+ * map file, which may hold names that HAProxy does not have.
  */
 export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
   const left: string[] = [];
@@ -99,14 +102,21 @@ function adoptServers(
   return { servers, free };
 }
 
-/** The lines of a map file: key, blanks, value; `#` begins a comment line (configuration manual, "map"). */
-export function parseMapFile(text: string): [key: string, value: string][] {
-  return text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('#'))
-    .map((line) => {
-      const match = /^(?<key>\S+)(?:\s+(?<value>.*))?$/.exec(line);
-      return [match?.groups?.['key'] ?? line, match?.groups?.['value'] ?? ''];
-    });
+/** The log line about an adoption; undefined if there was nothing to adopt. */
+export function describeAdoption(
+  { state, domains, servers, freeSlots, left }: Adoption,
+  source: string,
+  files: { servers: string; adoption: string },
+): string | undefined {
+  if (domains === 0 && left.length === 0) return undefined;
+  const more = left.length > SHOWN ? `; and ${left.length - SHOWN} more` : '';
+  const leftOut =
+    left.length === 0
+      ? 'Nothing was left out.'
+      : `Not adopted as it is: ${left.slice(0, SHOWN).join('; ')}${more}. ${files.adoption} lists all of it, and ` +
+        '"Adopting an existing HAProxy" in docs/operations.md says what to do about it.';
+  return (
+    `There is no ${files.servers}; the suite adopts ${source}: ${domains} domains in ${state.pools.size} pools with ` +
+    `${servers} servers (and ${freeSlots} free slots). Nothing was changed in HAProxy. ${leftOut}`
+  );
 }

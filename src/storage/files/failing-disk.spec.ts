@@ -24,10 +24,9 @@ describe('a disk that fails while HAProxy is changed, and again when the files a
   beforeEach(async () => {
     home = await mkdtemp(join(tmpdir(), 'suite-failing-'));
     const settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: '0' });
-    store = new StateStore(settings);
-    service = new PersistenceService(settings, new AuditLog(settings), store);
     target = new FakeTarget();
-    service.bindTarget(target);
+    store = new StateStore(settings, target);
+    service = new PersistenceService(settings, new AuditLog(settings), store, target);
     await service.open();
     await service.commit(add('a.io', 'pool_1'));
     const prepare = store.prepare.bind(store);

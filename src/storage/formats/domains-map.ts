@@ -46,3 +46,15 @@ function renderPoolLines(name: string, pool: Pool): string {
   }
   return lines;
 }
+
+/** The entries of a map file: a key, blanks, a value. `#` begins a comment line (configuration manual, "map"). */
+export function parseMapFile(text: string): [key: string, value: string][] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const match = /^(?<key>\S+)(?:\s+(?<value>.*))?$/.exec(line);
+      return [match?.groups?.['key'] ?? line, match?.groups?.['value'] ?? ''];
+    });
+}

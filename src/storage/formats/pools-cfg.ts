@@ -1,12 +1,63 @@
-import { type PoolServers, serverName } from '../../model/routing.js';
+import { Injectable } from '@nestjs/common';
+import { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import { SERVER_KEYWORDS, serverAddress } from '../../haproxy/config/server-keywords.js';
+import { type PoolServers, serverName } from '../../model/routing.js';
+import { poolNumber, type Pool } from '../../model/state.js';
+import { Settings } from '../../settings/settings.js';
+import type { Section, SectionedText } from '../files/section-file.js';
 
-/** Servers of a pool are replaced, never changed, so that each commit makes anew only what it touched. */
+const HEADER = `# Written by haproxy-suite from servers.json; changes made here are lost. See haproxy.cfg for the rest.\n`;
+const NO_SERVERS: PoolServers = new Map();
+
+/**
+ * Renders `pools.cfg`: the pools in use, and the unused pools up to HAPROXY_POOL_COUNT. It leaves out the pools that
+ * haproxy.cfg declares.
+ */
+@Injectable()
+export class PoolsFile {
+  constructor(
+    private readonly settings: Settings,
+    private readonly operatorConfig: OperatorConfig,
+  ) {}
+
+  /** Reads again which pools haproxy.cfg declares. @throws the error of the file system */
+  refresh(): Promise<void> {
+    return this.operatorConfig.read();
+  }
+
+  /** The whole file, one section for each pool. `pools` are the pools in use, in the order of their numbers. */
+  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
+    const sections: Section[] = [];
+    let next = 1;
+    const addUnusedBefore = (end: number) => {
+      for (; next < end && next <= this.settings.poolCount; next += 1)
+        sections.push([`pool_${next}`, this.renderPool(`pool_${next}`, NO_SERVERS)]);
+    };
+    for (const [name, { servers }] of pools) {
+      const number = poolNumber(name) ?? 0;
+      addUnusedBefore(number);
+      sections.push([name, this.renderPool(name, servers)]);
+      next = number + 1;
+    }
+    addUnusedBefore(Number.POSITIVE_INFINITY);
+    return { head: HEADER, sections };
+  }
+
+  /** The section of one pool; `servers` is undefined for an unused pool. Empty for a pool that the file leaves out. */
+  renderPool(name: string, servers: PoolServers | undefined): string {
+    if (this.operatorConfig.pools.has(name)) return '';
+    if (servers) return renderPool(name, servers);
+    return (poolNumber(name) ?? 0) <= this.settings.poolCount ? renderPool(name, NO_SERVERS) : '';
+  }
+}
+
+/** A server map is immutable, so a commit renders only the pools that it changes. */
 const rendered = new WeakMap<PoolServers, { pool: string; text: string }>();
 
 /**
- * One pool of pools.cfg. `balance` is always written, because 3.3 changed the default. A drained server gets weight
- * 0, which gives it no new requests either when HAProxy starts by itself; the suite then puts the real weight back.
+ * The backend section of one pool. `balance` is always written, because HAProxy 3.3 changed its default. A drained
+ * server has weight 0, so that a HAProxy that starts without the suite sends it no new requests; the suite restores
+ * the real weight.
  */
 export function renderPool(pool: string, servers: PoolServers): string {
   if (servers.size === 0) return headOf(pool);

@@ -1,22 +1,22 @@
-import { serverName, type Step } from '../model/routing.js';
 import type { ApplyResult, HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
+import { serverName, type Step } from '../model/routing.js';
 import type { RoutingView } from './routing-view.js';
 
-/** What was removed while connections to it lasted: HAProxy keeps it, out of service, until it is deleted. */
-export class Leftovers {
-  /** In maintenance. */
+/** Removed servers and pools that HAProxy cannot delete yet, because a server still has connections. */
+export class PendingDeletions {
+  /** Servers in maintenance, by name. */
   readonly #slots = new Map<string, Slot>();
   readonly #pools = new Set<string>();
 
   constructor(private readonly runtime: HaproxyRuntimeService) {}
 
-  note({ parked, keptPools }: ApplyResult): void {
+  add({ parked, keptPools }: ApplyResult): void {
     for (const { pool, slot } of parked) this.#slots.set(serverName(pool, slot), { pool, slot });
     for (const pool of keptPools) this.#pools.add(pool);
   }
 
-  /** Deletes the slots whose last connection has ended meanwhile, and that nobody has taken again. */
+  /** Deletes the servers whose last connection has ended, unless their slot is in use again. */
   async deleteSlots(view: RoutingView | undefined): Promise<void> {
     for (const [name, { pool, slot }] of this.#slots) {
       const stillParked = view?.parked.get(pool)?.has(slot) === true;
@@ -26,9 +26,9 @@ export class Leftovers {
     }
   }
 
-  /** The steps that try once more to delete the pools. Those that stay again are to be noted again. */
-  takePools(view: RoutingView, isWanted: (pool: string) => boolean): Step[] {
-    const unused = [...this.#pools].filter((pool) => view.backends?.has(pool) === true && !isWanted(pool));
+  /** Returns the steps that delete the pools, and forgets the pools. A pool that HAProxy keeps again is added again. */
+  takePoolSteps(view: RoutingView, isInUse: (pool: string) => boolean): Step[] {
+    const unused = [...this.#pools].filter((pool) => view.backends?.has(pool) === true && !isInUse(pool));
     this.#pools.clear();
     return unused.map((pool) => ({ op: 'remove_pool', pool }));
   }

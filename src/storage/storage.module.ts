@@ -1,0 +1,14 @@
+import { Global, Module } from '@nestjs/common';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { AuditLog } from './audit-log.js';
+import { PoolsFile } from './formats/pools-cfg.js';
+import { StateStore } from './state-store.js';
+
+/** The state and the audit log on disk. Global: the audit log is written with each commit and by the audit feature. */
+@Global()
+@Module({
+  imports: [HaproxyModule],
+  providers: [AuditLog, PoolsFile, StateStore],
+  exports: [AuditLog, StateStore],
+})
+export class StorageModule {}

@@ -1,0 +1,99 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { CertificateLoader } from '../haproxy/certificates/certificate-loader.service.js';
+import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
+import { metrics } from '../lib/metrics.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import type { Difference } from '../reconciler/drift.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
+import type { RoutingView } from '../reconciler/routing-view.js';
+import { Settings } from '../settings/settings.js';
+
+/** What a restore changed in HAProxy. */
+export interface RestoreReport {
+  /** Names added, moved to another pool, or removed. */
+  domains: number;
+  /** Servers created, changed or removed. */
+  servers: number;
+  /** Certificates loaded that HAProxy did not have. */
+  certificates: number;
+  duration_ms: number;
+}
+
+/**
+ * Puts the saved state into HAProxy: domains, pools, servers and certificates. Call each method while no change is
+ * under way (`PersistenceService.exclusively`).
+ */
+@Injectable()
+export class HaproxyRestoreService {
+  readonly #logger = new Logger('Restore');
+  /** The process that last got the whole saved state. */
+  #restored: ProcessIdentity | undefined;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly reconciler: ReconcilerService,
+    private readonly certificates: CertificateLoader,
+    private readonly settings: Settings,
+  ) {}
+
+  /** Whether this process is the one that last got the whole saved state. Undefined before the first restore. */
+  hasRestored(process: ProcessIdentity): boolean | undefined {
+    return this.#restored && isSameProcess(this.#restored, process);
+  }
+
+  /**
+   * Puts everything into HAProxy, whatever HAProxy has now.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  restore(): Promise<RestoreReport> {
+    return metrics.reconcile(this.#restore());
+  }
+
+  /**
+   * After HAProxy was unreachable or a change failed half-way. Restores everything into a new process, and with
+   * RECONCILE=heal; otherwise (RECONCILE=report) repairs only what the failed changes touched.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async repair(): Promise<void> {
+    const { state } = this.persistence;
+    const view = await this.reconciler.read(state);
+    if (this.settings.reconcile === 'heal' || !this.#isRestored(view))
+      await metrics.reconcile(this.#restore(view));
+    else await this.reconciler.repairUncertain(state, view);
+  }
+
+  /**
+   * What HAProxy has that differs from the saved state. Empty for a process that has not been restored yet: the watch
+   * restores that one, and what it lacks until then is not drift.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async differences(): Promise<Difference[]> {
+    const { state } = this.persistence;
+    const view = await this.reconciler.read(state);
+    if (this.#isRestored(view)) return this.reconciler.differences(state, view);
+    this.reconciler.forget();
+    return [];
+  }
+
+  async #restore(fresh?: RoutingView): Promise<RestoreReport> {
+    const started = performance.now();
+    const { state } = this.persistence;
+    this.reconciler.forget();
+    const view = fresh ?? (await this.reconciler.read(state));
+    const { domains, servers } = await this.reconciler.restore(state, view);
+    const certificates = await this.certificates.restore();
+    this.#restored = view.process;
+    const duration_ms = Math.round(performance.now() - started);
+    this.#logger.log(
+      `HAProxy has revision ${state.revision}: restored ${domains} names, ${servers} servers and ${certificates} certificates in ${duration_ms} ms`,
+    );
+    return { domains, servers, certificates, duration_ms };
+  }
+
+  #isRestored({ process }: RoutingView): boolean {
+    return process !== undefined && this.hasRestored(process) === true;
+  }
+}

@@ -1,0 +1,37 @@
+import { OperatorConfig } from '../../src/haproxy/config/operator-config.js';
+import { CertificateFolder } from '../../src/haproxy/certificates/certificate-folder.js';
+import { CertificateLoader } from '../../src/haproxy/certificates/certificate-loader.service.js';
+import { HaproxyCertificatesService } from '../../src/haproxy/certificates/haproxy-certificates.service.js';
+import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
+import { PersistenceService } from '../../src/persistence/persistence.service.js';
+import { ReconcilerService } from '../../src/reconciler/reconciler.service.js';
+import type { Settings } from '../../src/settings/settings.js';
+import { EventFeed } from '../../src/signals/event-feed.js';
+import { AuditLog } from '../../src/storage/audit-log.js';
+import { PoolsFile } from '../../src/storage/formats/pools-cfg.js';
+import { StateStore } from '../../src/storage/state-store.js';
+import { HaproxyRestoreService } from '../../src/sync/haproxy-restore.service.js';
+
+/** The services between the state on disk and a running HAProxy, without Nest, HTTP and features. */
+export interface CoreServices {
+  runtime: HaproxyRuntimeService;
+  reconciler: ReconcilerService;
+  persistence: PersistenceService;
+  restores: HaproxyRestoreService;
+}
+
+/** Builds them and starts nothing; call `persistence.open()` next. */
+export function coreServices(settings: Settings): CoreServices {
+  const runtime = new HaproxyRuntimeService(settings);
+  const operatorConfig = new OperatorConfig(settings);
+  const reconciler = new ReconcilerService(runtime, settings, operatorConfig);
+  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig));
+  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
+  const certificates = new CertificateLoader(
+    new CertificateFolder(settings),
+    new HaproxyCertificatesService(settings, runtime),
+    new EventFeed(),
+  );
+  const restores = new HaproxyRestoreService(persistence, reconciler, certificates, settings);
+  return { runtime, reconciler, persistence, restores };
+}
