@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EventFeed } from '../../src/signals/event-feed.js';
-import { eventData } from '../../src/mcp/stdio/event-stream.js';
+import { readEventData } from '../../src/mcp/stdio/server-sent-events.js';
 import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from '../edge/fixture.js';
 import { until } from '../kit/poll.js';
+import { statelessHeaders, statelessMessage } from './stateless-request.js';
 
 interface Message {
   method?: string;
@@ -17,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => suite.stop());
 
-interface Sent {
+interface SendOptions {
   params?: Record<string, unknown>;
   meta?: Record<string, unknown>;
   token?: string;
@@ -26,59 +27,40 @@ interface Sent {
   url?: string;
 }
 
-/** One request of the 2026-07-28 revision, with nothing before it. */
-function send(method: string, { params = {}, meta = {}, token = ADMIN, headers = {}, ...rest }: Sent = {}) {
-  const { name } = params;
-  return fetch(`${rest.url ?? suite.url}/mcp`, {
+function send(
+  method: string,
+  { params = {}, meta = {}, token = ADMIN, headers = {}, signal, url = suite.url }: SendOptions = {},
+) {
+  return fetch(`${url}/mcp`, {
     method: 'POST',
-    headers: {
-      authorization: `Bearer ${token}`,
-      'content-type': 'application/json',
-      accept: 'application/json, text/event-stream',
-      'mcp-protocol-version': '2026-07-28',
-      'mcp-method': method,
-      ...(typeof name === 'string' && { 'mcp-name': name }),
-      ...headers,
-    },
-    body: JSON.stringify({
-      jsonrpc: '2.0',
-      id: 1,
-      method,
-      params: {
-        ...params,
-        _meta: {
-          'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-          'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
-          'io.modelcontextprotocol/clientCapabilities': {},
-          ...meta,
-        },
-      },
-    }),
-    ...(rest.signal && { signal: rest.signal }),
+    headers: { ...statelessHeaders(token, method, params), ...headers },
+    body: JSON.stringify(statelessMessage(method, params, { meta })),
+    ...(signal && { signal }),
   });
 }
 
-async function* messages(response: Response): AsyncGenerator<Message> {
+async function* readMessages(response: Response): AsyncGenerator<Message> {
   if (response.headers.get('content-type')?.startsWith('text/event-stream'))
-    for await (const text of eventData(response.body!)) yield JSON.parse(text) as Message;
+    for await (const text of readEventData(response.body!)) yield JSON.parse(text) as Message;
   else yield (await response.json()) as Message;
 }
 
-async function all(response: Promise<Response>): Promise<Message[]> {
-  const found: Message[] = [];
-  for await (const message of messages(await response)) found.push(message);
-  return found;
+async function allMessages(response: Promise<Response>): Promise<Message[]> {
+  const messages: Message[] = [];
+  for await (const message of readMessages(await response)) messages.push(message);
+  return messages;
 }
 
 async function toolsOf(token: string): Promise<{ name: string; annotations: { readOnlyHint: boolean } }[]> {
-  const [answer] = await all(send('tools/list', { token }));
+  const [answer] = await allMessages(send('tools/list', { token }));
   return answer?.result?.['tools'] as never;
 }
 
-const waiting = { name: 'haproxy_wait_things', arguments: { all: true } };
+/** A call that does not end by itself. */
+const endlessCall = { name: 'haproxy_wait_things', arguments: { all: true } };
 
-describe('the 2026-07-28 revision on the same path', () => {
-  it('tells what it can without a session', async () => {
+describe('revision 2026-07-28', () => {
+  it('answers server/discover without a session', async () => {
     const response = await send('server/discover');
     expect(response.headers.get('mcp-session-id')).toBeNull();
     await expect(response.json()).resolves.toMatchObject({
@@ -90,52 +72,57 @@ describe('the 2026-07-28 revision on the same path', () => {
     });
   });
 
-  it('shows and allows the read-only token only what reads', async () => {
-    const every = await toolsOf(ADMIN);
-    const reading = await toolsOf(READER);
-    expect(reading).toEqual(every.filter(({ annotations }) => annotations.readOnlyHint));
+  it('lists and allows only reading tools for the read-only token', async () => {
+    const adminTools = await toolsOf(ADMIN);
+    const readerTools = await toolsOf(READER);
+    expect(readerTools).toEqual(adminTools.filter(({ annotations }) => annotations.readOnlyHint));
     const params = { name: 'haproxy_clear_things', arguments: {} };
-    const [refused] = await all(send('tools/call', { params, token: READER }));
+    const [refused] = await allMessages(send('tools/call', { params, token: READER }));
     expect(refused?.result).toMatchObject({ isError: true, structuredContent: { code: 'forbidden' } });
     expect((await send('tools/list', { token: 'wrong-token-0123456789' })).status).toBe(401);
   });
 
-  it('sends progress to those who ask, and log lines from the level that a request names', async () => {
+  it('sends progress if the request has a token for it, and log lines from the level in the request', async () => {
     const steps = { name: 'haproxy_wait_things', arguments: { limit: 2 } };
-    await expect(all(send('tools/call', { params: steps }))).resolves.toHaveLength(1);
-    const told = await all(send('tools/call', { params: steps, meta: { progressToken: 'p' } }));
-    expect(told.map(({ params }) => params?.['progress'])).toEqual([1, 2, undefined]);
+    await expect(allMessages(send('tools/call', { params: steps }))).resolves.toHaveLength(1);
+    const messages = await allMessages(send('tools/call', { params: steps, meta: { progressToken: 'p' } }));
+    expect(messages.map(({ params }) => params?.['progress'])).toEqual([1, 2, undefined]);
     const broken = { name: 'haproxy_break', arguments: {} };
-    const logged = (level: string) =>
-      all(send('tools/call', { params: broken, meta: { 'io.modelcontextprotocol/logLevel': level } }));
-    const [line] = await logged('warning');
+    const callWithLogLevel = (level: string) =>
+      allMessages(
+        send('tools/call', { params: broken, meta: { 'io.modelcontextprotocol/logLevel': level } }),
+      );
+    const [line] = await callWithLogLevel('warning');
     expect(line).toMatchObject({ method: 'notifications/message', params: { level: 'error' } });
     expect(JSON.stringify(line)).not.toContain('secret');
-    await expect(logged('critical')).resolves.toHaveLength(1);
+    await expect(callWithLogLevel('critical')).resolves.toHaveLength(1);
   });
 
-  it('stops a call when its caller hangs up', async () => {
+  it('cancels a call when its client disconnects', async () => {
     const things = suite.app.get(ThingsService, { strict: false });
     const before = things.cancelled;
-    const gone = new AbortController();
+    const disconnect = new AbortController();
     const response = await send('tools/call', {
-      params: waiting,
+      params: endlessCall,
       meta: { progressToken: 1 },
-      signal: gone.signal,
+      signal: disconnect.signal,
     });
     expect(response.status).toBe(200);
     expect(things.cancelled).not.toBe(before);
-    gone.abort();
+    disconnect.abort();
     await expect(things.cancelled).resolves.toBeUndefined();
   });
 
-  it('tells listeners of the resources they named', async () => {
-    const gone = new AbortController();
+  it('notifies a listen stream only about the resources that it named', async () => {
+    const disconnect = new AbortController();
     const notifications = {
       resourceSubscriptions: ['haproxy://domains/a.example', 'haproxy://certificates'],
     };
-    const response = await send('subscriptions/listen', { params: { notifications }, signal: gone.signal });
-    const stream = messages(response);
+    const response = await send('subscriptions/listen', {
+      params: { notifications },
+      signal: disconnect.signal,
+    });
+    const stream = readMessages(response);
     await expect(stream.next()).resolves.toMatchObject({
       value: { method: 'notifications/subscriptions/acknowledged' },
     });
@@ -148,7 +135,7 @@ describe('the 2026-07-28 revision on the same path', () => {
     await expect(stream.next()).resolves.toMatchObject({
       value: { params: { uri: 'haproxy://certificates' } },
     });
-    gone.abort();
+    disconnect.abort();
   });
 
   it.each([
@@ -162,16 +149,16 @@ describe('the 2026-07-28 revision on the same path', () => {
     await expect(response.json()).resolves.toMatchObject({ error: { code: expect.any(Number) as number } });
   });
 
-  it('ends with a listener and a call under way', async () => {
+  it('shuts down with an open listen stream and a running call', async () => {
     const other = await startFixture(withTokens);
     const notifications = { resourceSubscriptions: ['haproxy://state'] };
     await send('subscriptions/listen', { params: { notifications }, url: other.url });
     const meta = { progressToken: 1 };
-    await send('tools/call', { params: waiting, meta, url: other.url });
+    await send('tools/call', { params: endlessCall, meta, url: other.url });
     const { cancelled } = other.app.get(ThingsService, { strict: false });
     const started = performance.now();
     await other.stop();
-    // Well before the process would end itself (STOP_MS in main.ts), on a busy machine too.
+    // Below the shutdown limit of 30 s in main.ts, even on a busy machine.
     expect(performance.now() - started).toBeLessThan(20_000);
     await until(() => cancelled.then(() => true));
   });

@@ -2,21 +2,21 @@ import { type INestApplication, Injectable } from '@nestjs/common';
 import { Completer } from './completer.js';
 import { PromptRegistry } from './prompt-registry.js';
 import { ResourceRegistry } from './resource-registry.js';
-import { ToolCaller } from './tool-caller.js';
+import { ToolExecutor } from './tool-executor.js';
 import { ToolRegistry } from './tool-registry.js';
 
-/** Everything MCP offers, whichever era asks: each era's protocol side only carries it. */
+/** Everything that the MCP server offers. All protocol revisions serve this one catalogue. */
 @Injectable()
-export class McpMethods {
+export class McpCatalogue {
   constructor(
     readonly tools: ToolRegistry,
-    readonly caller: ToolCaller,
+    readonly executor: ToolExecutor,
     readonly resources: ResourceRegistry,
     readonly prompts: PromptRegistry,
     readonly completer: Completer,
   ) {}
 
-  /** Finds what services declare; done once, when the application is built. */
+  /** Collects what the services declare. Called once, after the application is built. */
   load(app: INestApplication): void {
     this.tools.load(app);
     this.resources.load();

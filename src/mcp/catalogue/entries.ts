@@ -15,41 +15,42 @@ import type { CallContext } from '../../contract/call-context.js';
 import type { Change } from '../../signals/event-feed.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
 
-/** What the protocol library of each era gives with a request; only what speaks the protocol itself looks at it. */
-export type Native =
-  | { era: '2025'; extra: RequestHandlerExtra<ServerRequest, ServerNotification> }
-  | { era: '2026'; context: ServerContext };
+/** The request as the library of its protocol revision describes it. Only code about the protocol itself reads it. */
+export type ProtocolRequest =
+  /** 2024-11-05 to 2025-11-25 */
+  | { protocol: 'sessions'; extra: RequestHandlerExtra<ServerRequest, ServerNotification> }
+  /** 2026-07-28 */
+  | { protocol: 'stateless'; context: ServerContext };
 
-/** Who asks, and how to reach them while the answer is being made. */
+/** The client that sent a request, and how to reach the client while the request runs. */
 export interface Caller extends Pick<CallContext, 'progress' | 'log'> {
   signal: AbortSignal;
   principal: Principal;
-  native: Native;
+  request: ProtocolRequest;
 }
 
-/** Entries of the one catalogue that both eras of MCP are served from. */
 export interface CatalogueTool {
   definition: Tool;
   readOnly: boolean;
-  /** The operation it is, where it is one: its changes are audited. */
+  /** Set for tools that are operations. Their changes are audited. */
   operation?: DeclaredOperation;
-  /** Throws what it fails with; the caller of it makes that a result. */
-  call: (given: unknown, caller: Caller) => Promise<CallToolResult>;
+  /** Throws AppError if the call fails. ToolExecutor converts it to a result. */
+  call: (args: unknown, caller: Caller) => Promise<CallToolResult>;
 }
 
 export type ResourceContent = { mimeType?: string; text: string } | { mimeType?: string; blob: string };
 
 export interface CatalogueResource {
-  /** What `resources/list` or, where the URI has variables, `resources/templates/list` shows. */
+  /** A ResourceTemplate if the URI has variables. */
   definition: Resource | ResourceTemplate;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
-  /** The URIs, of those that this resource has, whose content is another one after the change. */
+  /** Returns those URIs of this resource whose content the change affects. */
   changedBy: (change: Change) => readonly string[];
 }
 
 export interface CataloguePrompt {
   definition: Prompt;
-  /** The tools that it tells to call: without one of them it is of no use. */
-  needs?: readonly string[];
-  render: (given: Record<string, string>, caller: Caller) => Promise<GetPromptResult>;
+  /** Names of the tools that the prompt mentions. Without one of these tools the prompt is not offered. */
+  requiredTools?: readonly string[];
+  render: (args: Record<string, string>, caller: Caller) => Promise<GetPromptResult>;
 }

@@ -2,19 +2,22 @@ import { Catch } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AppError, ErrorCode } from '../errors/app-error.js';
 import { ProblemFilter } from '../contract/problems/problem.filter.js';
-import { sendRpcError } from './rpc-error.js';
+import { INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, sendRpcError } from './protocol/json-rpc.js';
 
-/** What Fastify finds wrong with a message before MCP sees it, as JSON-RPC has it (section 5.1 of JSON-RPC 2.0). */
+/** Errors that occur before an MCP library sees the message → their JSON-RPC codes. */
 const RPC_CODES: Partial<Record<ErrorCode, number>> = {
-  malformed_request: -32700,
-  payload_too_large: -32600,
-  unsupported_media_type: -32700,
-  internal_error: -32603,
+  malformed_request: PARSE_ERROR,
+  payload_too_large: INVALID_REQUEST,
+  unsupported_media_type: PARSE_ERROR,
+  internal_error: INTERNAL_ERROR,
 };
 
-/** Problem details everywhere, except on /mcp for errors in the message itself: clients there read JSON-RPC. */
+/**
+ * Renders every error as problem details (RFC 9457). On /mcp, errors in the message itself are rendered as JSON-RPC
+ * errors, because MCP clients expect these.
+ */
 @Catch()
-export class EdgeFilter extends ProblemFilter {
+export class AllExceptionsFilter extends ProblemFilter {
   protected override render(error: AppError, request: FastifyRequest, reply: FastifyReply): void {
     const code = request.url.split('?', 1)[0] === '/mcp' ? RPC_CODES[error.code] : undefined;
     if (code === undefined) super.render(error, request, reply);
