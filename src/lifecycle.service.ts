@@ -7,6 +7,7 @@ import { JobsService } from './jobs/jobs.service.js';
 import { waitForAll } from './lib/wait-for-all.js';
 import { PersistenceService } from './persistence/persistence.service.js';
 import { Settings } from './settings/settings.js';
+import { EventFeed } from './signals/event-feed.js';
 import { Readiness } from './signals/readiness.js';
 import { Shutdown } from './signals/shutdown.js';
 import { DriftService } from './sync/drift.service.js';
@@ -29,6 +30,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly jobs: JobsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
+    private readonly feed: EventFeed,
   ) {}
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
@@ -39,18 +41,20 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.certificates.open();
     await this.jobs.open();
     await ensureConfig(this.settings);
-    if (this.#runsHaproxy) await this.haproxy.find();
+    if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 
   /** While the port opens: checks that HAProxy accepts its configuration. */
   async checkConfiguration(): Promise<void> {
-    if (this.#runsHaproxy) await this.haproxy.check();
+    if (this.#runsHaproxy) await this.haproxy.checkStartable();
   }
 
   /** With the port open and `/readyz` still 503. `/readyz` is 200 once HAProxy has the saved state. */
   async start(): Promise<void> {
     // A HAProxy that has just started has read the files, which do not hold everything: restore the rest at once.
-    this.haproxy.on('up', () => this.watch.checkNow());
+    this.feed.listen((event) => {
+      if (event.topic === 'haproxy_started') this.watch.checkNow();
+    });
     await waitForAll(
       this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
       this.certificates.start(),
@@ -85,7 +89,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.drift.stop();
     await this.watch.stop();
     // After a failed start, a HAProxy that served before must go on serving.
-    await (this.#started ? this.haproxy.stop() : this.haproxy.abandon());
+    await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());
     await this.persistence.close();
   }
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../../test/kit/backend.js';
 import { coreServices } from '../../test/kit/core-services.js';
-import { type HaproxyBinary, haproxyVersions, makesPools } from '../../test/kit/haproxy-versions.js';
+import { type HaproxyBinary, haproxyVersions, hasDynamicBackends } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
@@ -81,14 +81,14 @@ const inPool6 = (http_port: number) =>
     draft.putServer('pool_6', 1, { ip: '127.0.0.1', http_port, weight: 1, state: 'ready' });
   });
 
-describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
+describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(version)))(
   'ReconcilerService with HAProxy $version, which creates pools at run time',
   (binary) => {
     withHaproxy(binary);
 
     it('apply > deletes a new pool when HAProxy refuses a later step', async () => {
       await expect(inPool6(99_999)).rejects.toMatchObject({ code: 'haproxy_rejected' });
-      expect(await runtime.pools()).not.toContain('pool_6');
+      expect(await runtime.poolNames()).not.toContain('pool_6');
       await inPool6(backend.port);
       expect((await get(haproxy.httpPort, 'b.example')).body).toBe('one');
     });
@@ -101,18 +101,18 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
       });
       await persistence.commit((draft) => draft.removeDomain('b.example'));
       await persistence.exclusively(() => reconciler.deletePending(persistence.state));
-      expect(await runtime.pools()).toContain('pool_6');
+      expect(await runtime.poolNames()).toContain('pool_6');
       backend.release('/held');
       expect((await slow).body).toBe('one');
       await until(async () => {
         await persistence.exclusively(() => reconciler.deletePending(persistence.state));
-        return !(await runtime.pools()).has('pool_6');
+        return !(await runtime.poolNames()).has('pool_6');
       });
     });
   },
 );
 
-describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
+describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(version)))(
   'ReconcilerService with HAProxy $version, which cannot create pools',
   (binary) => {
     withHaproxy(binary);

@@ -1,6 +1,6 @@
 import { canonicalIp } from '../model/ip-address.js';
 import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../model/routing.js';
-import type { Applied } from '../haproxy/haproxy-runtime.service.js';
+import type { ApplyResult } from '../haproxy/haproxy-runtime.service.js';
 import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import { isPoolName } from '../haproxy/runtime/runtime-routing.js';
 import type { StateDelta } from '../model/state.js';
@@ -11,7 +11,7 @@ import type { ParkedSlots } from './plan.js';
 type ActualRouting = Routing & { readonly backends?: ReadonlySet<string> };
 
 /** Steps that HAProxy executed, and the servers and pools that it kept although a step removed them. */
-interface ExecutedSteps extends Pick<Applied, 'parked' | 'keptPools'> {
+interface ExecutedSteps extends Pick<ApplyResult, 'parked' | 'keptPools'> {
   steps: readonly Step[];
 }
 

@@ -229,6 +229,6 @@ export class ServersService {
 
   /** Nothing where HAProxy does not answer. */
   async #seen([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
-    return first ? this.#look.statusesOf(first.pool).catch(() => []) : [];
+    return first ? this.#look.load(first.pool).catch(() => []) : [];
   }
 }

@@ -14,8 +14,9 @@ export class ResourceUpdates implements OnApplicationShutdown {
   private readonly stop: () => void;
 
   constructor(feed: EventFeed, resources: ResourceRegistry) {
-    this.stop = feed.listen((change) => {
-      if (this.#subscribers.size > 0) this.#schedule(resources.changedBy(change));
+    this.stop = feed.listen((event) => {
+      if (event.topic === 'haproxy_started') return;
+      if (this.#subscribers.size > 0) this.#schedule(resources.changedBy(event));
     });
   }
 

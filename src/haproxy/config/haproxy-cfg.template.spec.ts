@@ -9,17 +9,18 @@ import { get } from '../../../test/kit/request.js';
 import { tempHome } from '../../../test/kit/temp-home.js';
 import type { ServerSpec } from '../../model/routing.js';
 import { loadSettings, type Settings } from '../../settings/settings.js';
+import { EventFeed } from '../../signals/event-feed.js';
 import { ensureConfig } from './config-file.js';
 import { checkConfiguration } from '../process/haproxy-binary.js';
 import { HaproxyProcessService } from '../process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { renderPool } from '../../storage/formats/pools-cfg.js';
 
-/** Not a complaint: as long as there is no certificate, TLS cannot work. */
+/** An expected warning: TLS cannot work before there is a certificate. */
 const NO_CERTIFICATE_YET = /no SSL certificate specified for bind/;
 
 describe('renderPool', () => {
-  it('writes the slots in order, with the states that HAProxy is to start with', () => {
+  it('writes the slots in order, with the states for the start of HAProxy', () => {
     const server: ServerSpec = { ip: '10.0.0.1', http_port: 80, weight: 5, state: 'ready' };
     const servers = new Map<number, ServerSpec>([
       [10, { ...server, state: 'maint' }],
@@ -81,11 +82,11 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
   });
 
   async function start(): Promise<void> {
-    haproxy = new HaproxyProcessService(settings, new HaproxyRuntimeService(settings));
+    haproxy = new HaproxyProcessService(settings, new HaproxyRuntimeService(settings), new EventFeed());
     await haproxy.start();
   }
 
-  it('is checked without a warning, with and without TLS, and over a unix socket', async () => {
+  it('has no warnings with TLS, without TLS, and with a unix socket', async () => {
     const files = [settings.files.config, settings.files.pools];
     const warnings = async () => {
       const { valid, output } = await checkConfiguration(binary.path, files);
@@ -93,7 +94,7 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
       return output.split('\n').filter((line) => /^\[(?:WARNING|ALERT)\]/.test(line));
     };
     expect((await warnings()).filter((line) => !NO_CERTIFICATE_YET.test(line))).toEqual([]);
-    certificate(settings.folders.certs);
+    addCertificate(settings.folders.certs);
     expect(await warnings()).toEqual([]);
     const bare = loadSettings({
       HAPROXY_HOME: home.path,
@@ -107,13 +108,13 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
     expect(await warnings()).toEqual([]);
   });
 
-  it('belongs to the operator once it is written', async () => {
+  it('is not overwritten by the suite', async () => {
     writeFileSync(settings.files.config, '# mine\n');
     expect(await ensureConfig(settings)).toBe(false);
     expect(readFileSync(settings.files.config, 'utf8')).toBe('# mine\n');
   });
 
-  it('routes by the Host: exact, one-label wildcard, unknown, and without a server', async () => {
+  it('routes exact names, one-label wildcards, unknown hosts and pools without servers by the Host', async () => {
     await start();
     const answer = async (host: string) => {
       const { status, body } = await get(port, host);
@@ -142,15 +143,15 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
     expect((await get(port, 'empty.test')).body).toContain('No server of this site');
   });
 
-  it('says who asked, whatever the client claims', async () => {
+  it('replaces the forwarding headers that the client sends', async () => {
     await start();
     await get(port, 'example.test', '/', { 'X-Forwarded-For': '6.6.6.6', 'X-Forwarded-Proto': 'https' });
     expect(one.lastHeaders['x-forwarded-for']).toBe('127.0.0.1');
     expect(one.lastHeaders['x-forwarded-proto']).toBe('http');
   });
 
-  it('serves HTTPS with HTTP/2 and names HTTP/3, and its metrics', async () => {
-    certificate(settings.folders.certs);
+  it('serves HTTPS with HTTP/2, announces HTTP/3, and serves metrics', async () => {
+    addCertificate(settings.folders.certs);
     await start();
     const tls = Number(settings.httpsBinds[0]?.split(':').at(-1));
     const { headers, body, alpn } = await overHttp2(tls);
@@ -162,12 +163,12 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
     expect(metrics.body).toContain('haproxy_process_uptime_seconds');
   });
 
-  it('shows the suite under its public name: the path /mcp, over TLS, and nothing else', async () => {
+  it('serves only the path /mcp of the suite under its public name, and only over TLS', async () => {
     const env = { MCP_PUBLIC_HOST: 'example.test', MCP_HOST: '127.0.0.1', MCP_PORT: String(one.port) };
     settings = await settingsFor(binary, home.path, port, env);
     unlinkSync(settings.files.config);
     await ensureConfig(settings);
-    certificate(settings.folders.certs);
+    addCertificate(settings.folders.certs);
     const { output } = await checkConfiguration(binary.path, [settings.files.config, settings.files.pools]);
     expect(output).not.toMatch(/WARNING|ALERT/);
     await start();
@@ -178,7 +179,7 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
     expect((await get(port, 'sub.example.test')).body).toBe('two');
   });
 
-  it('a server that closes without an answer is no failure while another serves', async () => {
+  it('retries another server if a server closes the connection without a response', async () => {
     const half = await freePort();
     writeFileSync(
       settings.files.pools,
@@ -194,7 +195,7 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
     for (let count = 0; count < 6; count += 1) expect((await get(port, 'example.test')).body).toBe('one');
   });
 
-  it('answers on the Runtime API through every name of the loopback', async () => {
+  it('binds the Runtime API so that localhost and 127.0.0.1 connect', async () => {
     await start();
     const runtime = 'port' in settings.runtime ? settings.runtime.port : 0;
     for (const host of ['localhost', '127.0.0.1'])
@@ -227,8 +228,8 @@ async function settingsFor(
   });
 }
 
-/** Self-signed, for tests only, as one file with its key: HAProxy's format. */
-function certificate(folder: string): void {
+/** Copies a self-signed test certificate with its key into the folder, as one file. */
+function addCertificate(folder: string): void {
   copyFileSync(
     join(import.meta.dirname, '../parsers/fixtures/example.test.pem'),
     join(folder, 'example.test.pem'),

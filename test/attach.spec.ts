@@ -12,19 +12,19 @@ import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
-/** The HAProxies (masters and workers) that run from the files of this home. */
-async function processesOf(home: Home): Promise<number> {
-  let found = 0;
+/** Counts the HAProxy processes (masters and workers) that use the files of this home. */
+async function countProcesses(home: Home): Promise<number> {
+  let count = 0;
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (line.includes(home.file('haproxy.cfg')) && line.includes('-W')) found += 1;
+    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (commandLine.includes(home.file('haproxy.cfg')) && commandLine.includes('-W')) count += 1;
   }
-  return found;
+  return count;
 }
 
-/** Each of these was found by attacking the suite. */
-describe('taking over, letting go', () => {
+/** Each test covers a fault that an attack on the suite has found. */
+describe('Attach to and stop HAProxy', () => {
   let home: Home;
   let one: Backend;
   let suite: Suite;
@@ -43,7 +43,7 @@ describe('taking over, letting go', () => {
     await home.remove();
   });
 
-  it('finds a HAProxy that was still loading when the suite was killed, and starts no second', async () => {
+  it('attaches to a HAProxy that was loading when the suite was killed, and starts no second one', async () => {
     const slow = join(home.path, 'slow-haproxy');
     await writeFile(
       slow,
@@ -51,16 +51,16 @@ describe('taking over, letting go', () => {
     );
     await chmod(slow, 0o755);
     suite = Suite.spawn(home, { HAPROXY_BIN: slow });
-    const record = () => readFile(join(home.path, 'run/haproxy.launched'), 'utf8');
-    await until(async () => (await record()).endsWith('\n'), { what: 'the launch' });
+    const pidFile = () => readFile(join(home.path, 'run/haproxy.launched'), 'utf8');
+    await until(async () => (await pidFile()).endsWith('\n'), { what: 'the launch' });
     await suite.kill();
     suite = await Suite.start(home, { HAPROXY_BIN: slow });
     expect((await add('a.example')).status).toBe(201);
     for (let n = 0; n < 20; n += 1) expect((await get(home.httpPort, 'a.example')).body).toBe('one');
-    expect(await processesOf(home)).toBe(2);
+    expect(await countProcesses(home)).toBe(2);
   });
 
-  it('leaves a HAProxy that serves alone when the start of the suite fails', async () => {
+  it('does not stop a running HAProxy when the start of the suite fails', async () => {
     suite = await Suite.start(home);
     await add('a.example');
     await suite.kill();
@@ -71,38 +71,38 @@ describe('taking over, letting go', () => {
     expect((await get(home.httpPort, 'a.example')).body).toBe('one');
   });
 
-  it('stops at once on SIGTERM although somebody waits for a drain', async () => {
+  it('stops at once on SIGTERM while a client waits for a drain', async () => {
     suite = await Suite.start(home);
     await add('a.example');
     const slow = get(home.httpPort, 'a.example', '/held');
     await until(() => one.count === 1);
     const headers = { authorization: `Bearer ${await suite.token()}`, 'content-type': 'application/json' };
     const url = `${suite.url}/api/v1/domains/a.example/servers/1/wait-drain`;
-    const asked = request(url, { method: 'POST', agent: false, headers });
-    const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
-    // What is asked once this has left is answered after this has been taken: then somebody waits.
-    await new Promise<void>((resolve) => asked.end('{"timeout":600}', resolve));
+    const waiting = request(url, { method: 'POST', agent: false, headers });
+    const answered = once(waiting, 'response') as Promise<[IncomingMessage]>;
+    // The suite answers the next request after it has received this one, so by then the wait has begun.
+    await new Promise<void>((resolve) => waiting.end('{"timeout":600}', resolve));
     expect((await suite.api('GET', '/domains/a.example/servers')).status).toBe(200);
     const stopped = suite.stop();
     const [response] = await answered;
     expect(response.statusCode).toBe(200);
     expect(await json(response)).toMatchObject({ drained: false });
-    // HAProxy ends after the request under way.
+    // HAProxy exits after the request in progress.
     one.release('/held');
     expect(await stopped).toBe(0);
     expect((await slow).body).toBe('one');
   });
 
-  it('with RECONCILE=report puts nothing back after a moment out of reach', async () => {
+  it('restores nothing with RECONCILE=report after HAProxy was unreachable', async () => {
     suite = await Suite.start(home, { RECONCILE: 'report' });
     await add('a.example');
     const socket = home.env['HAPROXY_SOCKET']!;
     const ready = async () => (await fetch(`${suite.url}/readyz`)).status;
     await new RuntimeTransport({ path: socket }).run([runtimeCommand`set server pool_1/pool_1_1 weight 7`]);
     await rename(socket, `${socket}.away`);
-    await until(async () => (await ready()) === 503, { what: 'the suite missing HAProxy' });
+    await until(async () => (await ready()) === 503, { what: 'the suite not being ready' });
     await rename(`${socket}.away`, socket);
-    await until(async () => (await ready()) === 200, { what: 'the suite finding it again' });
+    await until(async () => (await ready()) === 200, { what: 'the suite being ready again' });
     const [reply] = await new RuntimeTransport({ path: socket }).run([
       runtimeCommand`get weight pool_1/pool_1_1`,
     ]);

@@ -10,8 +10,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tempHome } from '../../../test/kit/temp-home.js';
-import { parseLogLine } from './haproxy-log.js';
-import { LogTail } from './log-tail.js';
+import { LogTail, parseLogLine } from './haproxy-log.js';
 
 describe('LogTail', () => {
   let home: Awaited<ReturnType<typeof tempHome>>;
@@ -26,7 +25,7 @@ describe('LogTail', () => {
 
   afterEach(() => home.remove());
 
-  it('passes on whole lines that come after it, and no old ones', () => {
+  it('passes on complete new lines, but no lines from before its start', () => {
     writeFileSync(path, 'old\n');
     const tail = new LogTail(path, (line) => lines.push(line));
     appendFileSync(path, 'one\ntw');
@@ -37,7 +36,7 @@ describe('LogTail', () => {
     expect(lines).toEqual(['one', 'two']);
   });
 
-  it('cuts the file when it is too large, and goes on', () => {
+  it('truncates a file that is too large and continues', () => {
     const tail = new LogTail(path, (line) => lines.push(line), 1_000);
     appendFileSync(path, `${'x'.repeat(2_000)}\n`);
     tail.flush();
@@ -47,7 +46,7 @@ describe('LogTail', () => {
     expect(lines.map((line) => line.length)).toEqual([2_000, 5]);
   });
 
-  it('goes on behind the hole where the writer does not append, as often as it is cut', () => {
+  it('continues after the hole of each truncation if the writer does not append', () => {
     const writer = openSync(path, 'w');
     const tail = new LogTail(path, (line) => lines.push(line), 10_000);
     const written: string[] = [];
@@ -55,7 +54,7 @@ describe('LogTail', () => {
       written.push(line);
       writeSync(writer, `${line}\n`);
       tail.flush();
-      // There may be nothing to pass on when it looks next.
+      // A second flush finds no new line.
       tail.flush();
     };
     for (let n = 0; n < 500; n += 1) write(`${n} ${'x'.repeat(1_000)}`);
@@ -65,7 +64,7 @@ describe('LogTail', () => {
     expect(statSync(path).blocks * 512).toBeLessThan(20_000);
   });
 
-  it('passes on no zeros where somebody else cut it', () => {
+  it('passes on no zero bytes after another program truncates the file', () => {
     const writer = openSync(path, 'w');
     const tail = new LogTail(path, (line) => lines.push(line));
     writeSync(writer, 'one\n');
@@ -99,7 +98,7 @@ describe('parseLogLine', () => {
       "backend 'pool_1' has no server available!",
     ],
     ['Proxy web started.', 'log', 'Proxy web started.'],
-  ])('%s', (line, level, text) => {
+  ])('parses %j', (line, level, text) => {
     expect(parseLogLine(line)).toEqual({ level, text });
   });
 });
