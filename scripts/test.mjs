@@ -12,7 +12,7 @@ import { build, ensureDependencies, ROOT } from './lib/project.mjs';
 const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 
 /** Tools beside HAProxy that the tests run. */
-const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3'];
+const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector'];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';
