@@ -22,7 +22,7 @@ const LAYERS = [
     about: 'Plans and applies the difference between HAProxy and the desired state.',
   },
   { folders: ['persistence'], about: 'PersistenceService, the only writer of the desired state.' },
-  { folders: ['sync'], about: 'Watches HAProxy for restarts and drift, and reloads it.' },
+  { folders: ['sync'], about: 'Watches HAProxy: restores it after a restart, repairs drift, reloads it.' },
   { folders: ['http', 'access'], about: 'The HTTP server, and who may call it.' },
   { folders: ['audit'], about: 'Records who changed what.' },
   { folders: ['jobs'], about: 'Long work that outlives its request.' },
