@@ -1,10 +1,5 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-
-const COMMAND = join(
-  import.meta.dirname,
-  '../../node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
-);
+import { toolPath } from '../kit/tool-path.js';
 
 interface InspectorRun {
   exitCode: number;
@@ -19,10 +14,10 @@ export function runInspector(
   home: string,
   options: readonly string[],
 ): Promise<InspectorRun> {
-  const args = [COMMAND, '--cli', url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`];
+  const args = ['--cli', url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`];
   return new Promise((resolve) => {
     execFile(
-      process.execPath,
+      toolPath('mcp-inspector'),
       [...args, ...options],
       { env: { PATH: process.env['PATH'] ?? '', HOME: home }, timeout: 60_000, maxBuffer: 16 * 1024 * 1024 },
       (error, stdout, stderr) => {
