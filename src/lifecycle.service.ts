@@ -63,7 +63,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
 
   /** Now, with HAProxy starting, so that nobody waits for it with the first search. */
   async #prepareSearch(): Promise<void> {
-    this.persistence.state.names().prepare();
+    this.persistence.state.domainIndex().buildSearchTexts();
   }
 
   get #runsHaproxy(): boolean {

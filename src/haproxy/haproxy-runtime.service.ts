@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
 import { canonicalIp } from '../model/ip-address.js';
-import { serverName, type Step } from '../model/routing.js';
+import type { Step } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { checkReplies } from './runtime/checked-replies.js';
@@ -11,7 +11,7 @@ import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
 import { type MapEntry, parseMap } from './parsers/map.parser.js';
 import type { ProcessIdentity } from './runtime/process-identity.js';
 import { isRefusal, type Reply } from './runtime/reply.js';
-import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
+import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
 import { RuntimeTransport } from './runtime/transport.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
@@ -26,6 +26,7 @@ import {
   roundsOf,
   type Slot,
 } from './runtime/step-commands.js';
+import { serverName, isPoolName } from '../model/pool-name.js';
 
 /** How long a new address may take to show; HAProxy needs under a millisecond. */
 const READDRESS_MS = 2_000;

@@ -1,4 +1,7 @@
-import { domainOfMapKey, type Routing, type ServerSpec, serverName } from '../model/routing.js';
+import type { Routing } from '../model/routing.js';
+import { domainOfMapKey } from '../model/domain-name.js';
+import { serverName } from '../model/pool-name.js';
+import { serverAddress, type ServerSpec } from '../model/server.js';
 
 /** One thing in which HAProxy, or a file derived from the state, is not as desired. */
 export type Difference =
@@ -51,7 +54,7 @@ export function compareRouting(actual: Routing, desired: Routing): Difference[] 
 function compareServer(server: string, found: ServerSpec | undefined, wanted: ServerSpec): Difference[] {
   if (!found) return [{ kind: 'server_missing', server, wanted: words(wanted) }];
   const differences: Difference[] = [];
-  const [foundAt, wantedAt] = [addressOf(found), addressOf(wanted)];
+  const [foundAt, wantedAt] = [serverAddress(found), serverAddress(wanted)];
   if (foundAt !== wantedAt)
     differences.push({ kind: 'server_address', server, wanted: wantedAt, found: foundAt });
   if (found.weight !== wanted.weight)
@@ -100,9 +103,5 @@ export function describeDifferences(differences: readonly Difference[], limit: n
 }
 
 function words(server: ServerSpec): string {
-  return `${addressOf(server)} weight ${server.weight} ${server.state}`;
-}
-
-function addressOf({ ip, http_port: port }: ServerSpec): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+  return `${serverAddress(server)} weight ${server.weight} ${server.state}`;
 }

@@ -1,4 +1,5 @@
-import type { PoolServers, Routing, ServerSpec, Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
 /** Slots that HAProxy has but that serve nothing: in maintenance, free to be taken. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;

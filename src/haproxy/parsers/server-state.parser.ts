@@ -1,4 +1,4 @@
-import type { ServerState } from '../../model/routing.js';
+import type { ServerState } from '../../model/server.js';
 import { notThis } from './parse-error.js';
 
 /** One server of `show servers state`, with the columns the suite uses. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerSpec, Step } from '../../model/routing.js';
+import type { Step } from '../../model/routing.js';
 import { roundsOf } from './step-commands.js';
+import type { ServerSpec } from '../../model/server.js';
 
 const MAP = '/home/conf/domains.map';
 const SERVER: ServerSpec = { ip: '2001:db8::1', http_port: 80, weight: 3, state: 'ready' };

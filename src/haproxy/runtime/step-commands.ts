@@ -1,6 +1,8 @@
-import { type ServerSpec, serverName, type ServerState, type Step } from '../../model/routing.js';
+import type { Step } from '../../model/routing.js';
 import { type Command, mapPayload, runtimeCommand } from './command.js';
-import { SERVER_KEYWORDS, serverAddress } from '../config/server-keywords.js';
+import { SERVER_KEYWORDS } from '../config/server-keywords.js';
+import { serverName } from '../../model/pool-name.js';
+import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 
 /** A command of a plan, and what its reply may be. */
 export interface PlannedCommand {
@@ -146,7 +148,7 @@ export function publishPool(pool: string): PlannedCommand {
 /** A server made at run time is in maintenance with its checks off until it is told otherwise. */
 function newServer(step: PutServer): PlannedCommand[] {
   const { server } = step;
-  const address = serverAddress(server.ip, server.http_port);
+  const address = serverAddress(server);
   const [pool, name] = [step.pool, serverName(step.pool, step.slot)];
   const made = addServer(pool, name, address, server.weight);
   return [{ command: made }, healthCommand(step), stateCommand(step, server.state)];

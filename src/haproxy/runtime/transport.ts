@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { formatHostPort } from '../../model/ip-address.js';
 import { setTimeout as delay } from 'node:timers/promises';
 import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError, messageOf } from '../../errors/app-error.js';
@@ -205,7 +206,7 @@ export class RuntimeTransport {
 
 export function nameOf(address: SocketAddress): string {
   if ('path' in address) return address.path;
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return formatHostPort(address.host, address.port);
 }
 
 const QUEUE_FULL = 'its queue is full';

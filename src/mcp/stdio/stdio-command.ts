@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline';
+import { formatHostPort } from '../../model/ip-address.js';
 import type { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import type { Settings } from '../../settings/settings.js';
@@ -57,5 +58,5 @@ function parseLine(line: string): Message | false | undefined {
 /** A suite that listens everywhere is asked on loopback. */
 function ownUrl({ host, port }: Settings['api']): string {
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}/mcp`;
+  return `http://${formatHostPort(name, port)}/mcp`;
 }

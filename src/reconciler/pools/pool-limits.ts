@@ -1,9 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
 import type { Step } from '../../model/routing.js';
-import { poolNumber } from '../../model/state.js';
-
-/** More pools than this are not made at run time; HAPROXY_POOL_COUNT has the same bound. */
-export const MOST_POOLS = 100_000;
+import { poolName, sortPoolNames } from '../../model/pool-name.js';
 
 /** How many pools there can be, and whether HAProxy makes those that it does not have. */
 export interface PoolLimit {
@@ -30,9 +27,8 @@ export function poolBeyond(pool: string, { count, dynamic }: PoolLimit): string 
 
 /** The pools of pools.cfg, in order: those that are always there, and beyond them those that are in use. */
 export function poolsToDeclare(poolCount: number, used: Iterable<string>): string[] {
-  const beyond = [...used].map((name) => poolNumber(name) ?? 0).filter((number) => number > poolCount);
-  const fixed = Array.from({ length: poolCount }, (_, index) => index + 1);
-  return [...fixed, ...beyond.toSorted((one, other) => one - other)].map((number) => `pool_${number}`);
+  const declared = Array.from({ length: poolCount }, (_, index) => poolName(index + 1));
+  return sortPoolNames([...declared, ...used]);
 }
 
 /**
