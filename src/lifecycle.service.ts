@@ -67,7 +67,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
 
   /** Builds the index while HAProxy starts, so that the first search does not wait for it. */
   async #buildSearchIndex(): Promise<void> {
-    this.persistence.state.names().prepare();
+    this.persistence.state.domainIndex().buildSearchTexts();
   }
 
   get #runsHaproxy(): boolean {

@@ -7,7 +7,7 @@ const AFTER_WILDCARDS = '*/';
 
 /** One page of the domains that are asked for; of 100,000 as fast as of a few. */
 export function domainPage(state: State, input: ListDomainsDto): Page<string> {
-  const { items, more, total } = state.names(input.pool).page({
+  const { items, more, total } = state.domainIndex(input.pool).page({
     needle: input.search?.toLowerCase(),
     from: input.include_wildcards ? undefined : AFTER_WILDCARDS,
     after: keyOfCursor(input),

@@ -1,8 +1,8 @@
 import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
-import { DEFAULT_WEIGHT, type ServerSpec } from '../model/routing.js';
-import { requirePool } from '../model/lookup.js';
-import type { Draft, Pool, StateReader } from '../model/state.js';
+import { poolName } from '../model/pool-name.js';
+import { DEFAULT_WEIGHT, type ServerSpec } from '../model/server.js';
+import { type Draft, type Pool, type StateReader, requirePool } from '../model/state.js';
 import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { AddDomainDto, DomainDto, RemovedDomainDto } from './domains.dto.js';
 
@@ -97,8 +97,8 @@ function hasAddress(pool: Pool, ip: string, port: number): boolean {
 }
 
 function lowestFreePool(state: StateReader, limit: PoolLimit): string {
-  for (let number = state.freeFrom(); number <= limit.count; number += 1) {
-    const name = `pool_${number}`;
+  for (let number = state.firstFreeCandidate(); number <= limit.count; number += 1) {
+    const name = poolName(number);
     if (!state.pool(name)) return name;
   }
   const why = poolsExhausted(limit);

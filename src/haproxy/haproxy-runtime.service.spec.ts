@@ -5,9 +5,10 @@ import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { startHaproxy, type RunningHaproxy } from '../../test/kit/start-haproxy.js';
-import type { ServerSpec, Step } from '../model/routing.js';
+import type { Step } from '../model/routing.js';
 import { loadSettings } from '../settings/settings.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import type { ServerSpec } from '../model/server.js';
 
 const STATIC = `backend pool_9 from pools
   balance roundrobin

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
 import { canonicalIp } from '../model/ip-address.js';
-import { serverName, type Step } from '../model/routing.js';
+import type { Step } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { type Command, runtimeCommand } from './runtime/command.js';
@@ -10,7 +10,7 @@ import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
 import { type MapEntry, parseMap } from './parsers/map.parser.js';
 import type { ProcessIdentity } from './runtime/process-identity.js';
 import { checkReplies, isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
-import { isPoolName, type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
+import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
 import { RuntimeTransport } from './runtime/transport.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
@@ -25,6 +25,7 @@ import {
   type Slot,
   type StepCommand,
 } from './runtime/step-commands.js';
+import { serverName, isPoolName } from '../model/pool-name.js';
 
 /** The longest time until HAProxy shows a new address. It needs less than a millisecond. */
 const ADDRESS_CHANGE_LIMIT_MS = 2_000;

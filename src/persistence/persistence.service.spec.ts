@@ -2,12 +2,12 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { FakeTarget } from '../../test/kit/fake-target.js';
+import { FakePoolsFile, FakeReconciler } from '../../test/kit/fake-reconciler.js';
 import { until } from '../../test/kit/poll.js';
 import { AppError } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
-import { activeLines } from '../storage/files/marked-lines.js';
+import { activeLines } from '../storage/files/line-file.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from '../storage/state-store.js';
 import type { Draft } from '../model/state.js';
@@ -26,7 +26,8 @@ describe.each([
 ])('PersistenceService with $way', ({ kilobytes, files }) => {
   let home: string;
   let settings: Settings;
-  let target: FakeTarget;
+  let target: FakeReconciler;
+  let poolsFile: FakePoolsFile;
   let service: PersistenceService;
   let store: StateStore;
 
@@ -39,7 +40,7 @@ describe.each([
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
-      new StateStore(settings, target),
+      new StateStore(settings, poolsFile),
       target,
     );
     await service.open();
@@ -50,8 +51,9 @@ describe.each([
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
     settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: kilobytes });
-    target = new FakeTarget();
-    store = new StateStore(settings, target);
+    target = new FakeReconciler();
+    poolsFile = new FakePoolsFile();
+    store = new StateStore(settings, poolsFile);
     service = new PersistenceService(settings, new AuditLog(settings), store, target);
     await service.open();
   });
@@ -195,15 +197,15 @@ describe.each([
   it('commit > removes the change from HAProxy when fsync fails', async () => {
     await service.commit(add('a.io', 'pool_1'));
     const before = await allFiles();
-    const prepare = store.prepare.bind(store);
+    const stage = store.stageCommit.bind(store);
     // A test cannot make fsync fail on a real disk.
-    store.prepare = async (...change) => {
-      const prepared = await prepare(...change);
-      await prepared.durable;
+    store.stageCommit = async (...change) => {
+      const staged = await stage(...change);
+      await staged.durable;
       return {
         durable: Promise.reject(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' })),
-        commit: () => prepared.commit(),
-        discard: () => prepared.discard(),
+        commit: () => staged.commit(),
+        discard: () => staged.discard(),
       };
     };
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
@@ -214,7 +216,7 @@ describe.each([
     ]);
     expect(await allFiles()).toEqual(before);
     expect(await read('audit')).not.toContain('b.io');
-    store.prepare = prepare;
+    store.stageCommit = stage;
     await service.commit(add('c.io', 'pool_3'));
     expect(await mapLines()).toEqual(['a.io pool_1', 'c.io pool_3']);
   });
@@ -224,7 +226,7 @@ describe.each([
     // Longer than the resolution of file times, so that the store trusts the time of the file.
     await until(async () => Date.now() - (await stat(settings.files.pools)).mtimeMs > 200);
     expect(await service.exclusively(() => service.differingFiles())).toEqual([]);
-    target.header = '# another\n';
+    poolsFile.header = '# another\n';
     const different = await service.exclusively(() => service.differingFiles());
     expect(different).toEqual([{ path: settings.files.pools, missing: false }]);
     await service.exclusively(() => service.rewriteDerived());
@@ -261,7 +263,7 @@ describe.each([
     if (files.includes('servers.json.journal')) await truncate(settings.files.journal, 5);
     await service.commit(add('b.io', 'pool_2'));
     await service.exclusively(() => service.rewriteDerived());
-    const killed = new StateStore(settings, target);
+    const killed = new StateStore(settings, poolsFile);
     expect((await killed.open())?.sortedDomains()).toEqual(['a.io', 'b.io']);
   });
 
@@ -281,7 +283,7 @@ describe.each([
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
-      new StateStore(settings, target),
+      new StateStore(settings, poolsFile),
       target,
     );
     await expect(service.open()).rejects.toThrow(/servers.json:1: version is 9/);
@@ -292,7 +294,7 @@ describe.each([
     const second = new PersistenceService(
       settings,
       new AuditLog(settings),
-      new StateStore(settings, target),
+      new StateStore(settings, poolsFile),
       target,
     );
     await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);

@@ -9,7 +9,7 @@ import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps } from '../contract/dry-run/plan-words.js';
-import { preparedTogether } from '../storage/files/prepared.js';
+import { stageAll } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
@@ -67,7 +67,7 @@ export class PersistenceService {
       await this.reconciler.loadAdoptionRecord();
       if (state) {
         await this.store.checkpoint(state);
-        await this.store.beginAhead(state);
+        await this.store.startJournalEarly(state);
       } else await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
     } catch (error) {
       throw asStorageError(error, this.settings.home);
@@ -111,7 +111,7 @@ export class PersistenceService {
     const draft = new Draft(before);
     const value = edit(draft);
     if (draft.isEmpty) return { value, plan: [] };
-    const files = this.store.describe(draft, before);
+    const files = this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
     return { value, plan: [...describeSteps(steps), ...files] };
   }
@@ -137,7 +137,7 @@ export class PersistenceService {
 
   /** The files whose content differs from the state. Call it within `exclusively`. */
   async differingFiles(): Promise<FileDifference[]> {
-    return this.store.differences(this.#state);
+    return this.store.findDifferences(this.#state);
   }
 
   /** The files that `rewriteDerived` would write. Call it within `exclusively`. */
@@ -170,7 +170,7 @@ export class PersistenceService {
       throw asStorageError(error, this.settings.home);
     };
     const state = await this.reconciler.adopt(this.store.mapText);
-    await this.store.keepOthers(state, '.before-adoption').catch(storage);
+    await this.store.backUpDifferingFiles(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;
     this.#adoptionPending = false;
@@ -223,17 +223,17 @@ export class PersistenceService {
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const parts = [this.store.prepare(draft, before, revision), this.audit.prepare(entries)];
-    const prepared = await preparedTogether(parts).catch(storage);
+    const parts = [this.store.stageCommit(draft, before, revision), this.audit.stageLines(entries)];
+    const staged = await stageAll(parts).catch(storage);
     onStage('prepared');
     // Wait for the disk and for HAProxy at the same time.
     const [durable, applied] = await Promise.allSettled([
-      prepared.durable,
+      staged.durable,
       this.reconciler.apply(draft, before),
     ]);
     const failed = [applied, durable].find((one) => one.status === 'rejected');
     if (failed) {
-      await prepared.discard().catch((failure: unknown) => {
+      await staged.discard().catch((failure: unknown) => {
         this.#logger.error(
           `Not all files could be restored to revision ${before.revision}: ${messageOf(failure)}`,
         );
@@ -246,15 +246,15 @@ export class PersistenceService {
     }
     onStage('applied');
     try {
-      await prepared.commit();
+      await staged.commit();
     } catch (error) {
       await this.#undoInHaproxy(draft);
       storage(error);
     }
     onStage('written');
     const domains = touchedDomains(draft, before);
-    before.fold(draft, revision);
-    if (this.store.behind > 0) this.#checkpoints.onCommit(this.store.behind);
+    before.apply(draft, revision);
+    if (this.store.pendingRecords > 0) this.#checkpoints.onCommit(this.store.pendingRecords);
     this.feed.tell({ topic: 'routing', revision, domains });
   }
 
@@ -273,9 +273,9 @@ export class PersistenceService {
     await this.#queue
       .exclusively(async () => {
         const { store } = this;
-        if (store.behind > 0) await store.checkpoint(this.#state);
-        if (isLast) store.endEmptyJournal();
-        else await store.beginAhead(this.#state);
+        if (store.pendingRecords > 0) await store.checkpoint(this.#state);
+        if (isLast) store.removeEmptyJournal();
+        else await store.startJournalEarly(this.#state);
       })
       .catch((error: unknown) => {
         this.#logger.warn(

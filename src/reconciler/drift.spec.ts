@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { PoolServers, Routing, ServerSpec } from '../model/routing.js';
+import type { Routing } from '../model/routing.js';
 import { compareRouting, describeDifference, describeDifferences } from './drift.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
 const spec = (ip: string, extra: Partial<ServerSpec> = {}): ServerSpec => ({
   ip,

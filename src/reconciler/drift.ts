@@ -1,4 +1,7 @@
-import { domainOfMapKey, type Routing, type ServerSpec, serverName } from '../model/routing.js';
+import type { Routing } from '../model/routing.js';
+import { domainOfMapKey } from '../model/domain-name.js';
+import { serverName } from '../model/pool-name.js';
+import { serverAddress, type ServerSpec } from '../model/server.js';
 
 /** One difference between the desired state and HAProxy or a derived file. */
 export type Difference =
@@ -55,7 +58,7 @@ export function compareRouting(actual: Routing, desired: Routing): Difference[] 
 function compareServer(server: string, found: ServerSpec | undefined, wanted: ServerSpec): Difference[] {
   if (!found) return [{ kind: 'server_missing', server, wanted: describeServer(wanted) }];
   const differences: Difference[] = [];
-  const [foundAt, wantedAt] = [addressOf(found), addressOf(wanted)];
+  const [foundAt, wantedAt] = [serverAddress(found), serverAddress(wanted)];
   if (foundAt !== wantedAt)
     differences.push({ kind: 'server_address', server, wanted: wantedAt, found: foundAt });
   if (found.weight !== wanted.weight)
@@ -104,9 +107,5 @@ export function describeDifferences(differences: readonly Difference[], limit: n
 }
 
 function describeServer(server: ServerSpec): string {
-  return `${addressOf(server)} weight ${server.weight} ${server.state}`;
-}
-
-function addressOf({ ip, http_port: port }: ServerSpec): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+  return `${serverAddress(server)} weight ${server.weight} ${server.state}`;
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SERVER_STATES, type Routing, type ServerSpec, type Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
 import { plan } from './plan.js';
+import { SERVER_STATES, type ServerSpec } from '../model/server.js';
 
 /** A model of HAProxy. It refuses every step that the real HAProxy refuses. */
 class Model {

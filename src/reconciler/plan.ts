@@ -1,4 +1,5 @@
-import type { PoolServers, Routing, ServerSpec, Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
 /** Parked slots: servers in maintenance that exist in HAProxy, belong to no domain and can be used again. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;

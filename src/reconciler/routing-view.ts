@@ -1,11 +1,12 @@
 import { canonicalIp } from '../model/ip-address.js';
-import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
 import type { ApplyResult } from '../haproxy/haproxy-runtime.service.js';
 import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
-import { isPoolName } from '../haproxy/runtime/runtime-routing.js';
+import { mapKeyOf, parseMapKey } from '../model/domain-name.js';
 import type { StateDelta } from '../model/state.js';
-import { domainOfKey } from '../model/map-key.js';
+import { isPoolName } from '../model/pool-name.js';
 import type { ParkedSlots } from './plan.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
 /** What was read from HAProxy. `backends` is missing if the reader did not ask for the pools. */
 type ActualRouting = Routing & { readonly backends?: ReadonlySet<string> };
@@ -51,7 +52,7 @@ export class RoutingView {
     this.#domains = new Map(actual.domains);
     this.#backends = actual.backends && new Set(actual.backends);
     for (const [key, value] of actual.domains)
-      if (!desired.domains.has(key) && (!isPoolName(value) || domainOfKey(key) === undefined))
+      if (!desired.domains.has(key) && (!isPoolName(value) || parseMapKey(key) === undefined))
         this.#foreign.add(key);
     for (const [pool, servers] of actual.pools) {
       const wanted = desired.pools.get(pool);

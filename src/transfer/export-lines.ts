@@ -1,4 +1,5 @@
-import { poolNumber, type Pool, type State } from '../model/state.js';
+import { orderedPools } from '../model/state-delta.js';
+import type { Pool, State } from '../model/state.js';
 import type { EXPORT_FORMATS } from './transfer.dto.js';
 
 /** About as much as a socket takes at once. */
@@ -9,7 +10,7 @@ const CHUNK = 64 * 1024;
  * of one revision however long the reader takes.
  */
 export function exportText(state: State, format: (typeof EXPORT_FORMATS)[number]): Generator<string> {
-  const pools = [...state.pools].toSorted(([a], [b]) => (poolNumber(a) ?? 0) - (poolNumber(b) ?? 0));
+  const pools = orderedPools(state);
   return inChunks(format === 'json' ? arrayOf(pools) : ndjsonOf(pools));
 }
 

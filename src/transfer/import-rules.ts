@@ -1,5 +1,6 @@
 import { AppError, type ErrorCode } from '../errors/app-error.js';
-import type { ServerSpec } from '../model/routing.js';
+import { poolName, poolNumber } from '../model/pool-name.js';
+import type { ServerSpec } from '../model/server.js';
 import type { Draft, Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { DomainRecord } from './import-record.js';
@@ -121,7 +122,7 @@ abstract class PoolsInMaking {
   /** @throws AppError pools_exhausted */
   protected lowestFree(isFree: (name: string) => boolean): string {
     for (; this.#lowest <= this.limits.pools.count; this.#lowest += 1) {
-      const name = `pool_${this.#lowest}`;
+      const name = poolName(this.#lowest);
       if (isFree(name)) return name;
     }
     throw new AppError('pools_exhausted', poolsExhausted(this.limits.pools));
@@ -140,7 +141,7 @@ abstract class PoolsInMaking {
       if (!before || !isSame(before, { domains, servers })) changed.set(name, { domains, servers });
     }
     for (const name of this.given()) changed.set(name, undefined);
-    this.draft.putPools(changed);
+    this.draft.replacePools(changed);
   }
 
   /** The pools that nobody has any more. */
@@ -210,7 +211,7 @@ class Replacing extends PoolsInMaking {
 }
 
 function isWithin(pool: string, { pools }: ImportLimits): boolean {
-  return Number(pool.slice('pool_'.length)) <= pools.count;
+  return (poolNumber(pool) ?? 0) <= pools.count;
 }
 
 function isSame(one: Pool, other: Pool): boolean {

@@ -1,5 +1,5 @@
 import { AppError } from '../errors/app-error.js';
-import { DEFAULT_WEIGHT, type PoolServers, type ServerSpec } from '../model/routing.js';
+import { DEFAULT_WEIGHT, type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
 import type { DomainRecord, RecordServer } from './import-record.js';
 
 /**
@@ -33,7 +33,7 @@ function put(
   if (present && !hasAddress(present, given))
     throw new AppError(
       'slot_taken',
-      `slot ${slot} of ${pool} holds ${present.ip}:${present.http_port}; leave slot out for the lowest free one`,
+      `slot ${slot} of ${pool} holds ${serverAddress(present)}; leave slot out for the lowest free one`,
     );
   // A slot that is in use stays usable when HAPROXY_MAX_SLOTS is lowered.
   if (!present && slot > maxSlots)

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { isPoolName } from '../runtime/runtime-routing.js';
+import { isPoolName } from '../../model/pool-name.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
 
 /** The keywords that start a section (configuration manual, chapter 2). */

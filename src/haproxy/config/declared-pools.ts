@@ -1,4 +1,4 @@
-import { isPoolName } from '../runtime/runtime-routing.js';
+import { isPoolName } from '../../model/pool-name.js';
 
 const SECTION = /^[ \t]*(?:backend|listen)[ \t]+(?<name>[^ \t\r\n#]+)/gm;
 

@@ -7,7 +7,7 @@ import { freePort } from '../../../test/kit/free-port.js';
 import { type HaproxyBinary, haproxyVersions } from '../../../test/kit/haproxy-versions.js';
 import { get } from '../../../test/kit/request.js';
 import { tempHome } from '../../../test/kit/temp-home.js';
-import type { ServerSpec } from '../../model/routing.js';
+import type { ServerSpec } from '../../model/server.js';
 import { loadSettings, type Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { ensureConfig } from './config-file.js';

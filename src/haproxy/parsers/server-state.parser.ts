@@ -1,4 +1,4 @@
-import type { ServerState } from '../../model/routing.js';
+import type { ServerState } from '../../model/server.js';
 import { unexpectedOutput } from './parse-error.js';
 
 /** One server of `show servers state`, with the columns that the suite uses. */

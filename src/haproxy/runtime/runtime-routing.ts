@@ -1,9 +1,11 @@
-import { type Routing, type ServerSpec } from '../../model/routing.js';
+import type { Routing } from '../../model/routing.js';
 import { canonicalIp } from '../../model/ip-address.js';
+import { isPoolName, slotOf } from '../../model/pool-name.js';
 import type { HaproxyCapabilities } from './capabilities.js';
 import type { MapEntry } from '../parsers/map.parser.js';
 import type { ProcessIdentity } from './process-identity.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
+import type { ServerSpec } from '../../model/server.js';
 
 /** The routing of a running HAProxy, in the shape of the desired state, with facts that have no place in that shape. */
 export interface RuntimeRouting extends Routing {
@@ -23,19 +25,6 @@ export interface RuntimeRouting extends Routing {
 export interface LiveRouting extends RuntimeRouting {
   readonly process: ProcessIdentity;
   readonly capabilities: HaproxyCapabilities;
-}
-
-const POOL = /^pool_[1-9]\d{0,6}$/;
-
-export function isPoolName(name: string): boolean {
-  return POOL.test(name);
-}
-
-/** `pool_5`, `pool_5_3` → 3; undefined if the server is not named pool_N_S. */
-export function slotOf(pool: string, server: string): number | undefined {
-  if (!server.startsWith(`${pool}_`)) return undefined;
-  const slot = server.slice(pool.length + 1);
-  return /^[1-9]\d{0,5}$/.test(slot) ? Number(slot) : undefined;
 }
 
 /** Pure. Ignores backends that are not named pool_N, and their servers. */

@@ -1,4 +1,4 @@
-import { isPoolName, slotOf } from './runtime-routing.js';
+import { isPoolName, slotOf } from '../../model/pool-name.js';
 import type { StatRow } from '../parsers/stat.parser.js';
 
 export type ServerStatus = 'UP' | 'DOWN' | 'DRAIN' | 'MAINT' | 'no check';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerSpec, Step } from '../../model/routing.js';
+import type { Step } from '../../model/routing.js';
+import type { ServerSpec } from '../../model/server.js';
 import { commandBatches } from './step-commands.js';
 
 const MAP = '/home/conf/domains.map';

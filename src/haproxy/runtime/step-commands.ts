@@ -1,5 +1,7 @@
-import { type ServerSpec, serverName, type ServerState, type Step } from '../../model/routing.js';
-import { SERVER_KEYWORDS, serverAddress } from '../config/server-keywords.js';
+import { serverName } from '../../model/pool-name.js';
+import type { Step } from '../../model/routing.js';
+import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
+import { SERVER_KEYWORDS } from '../config/server-keywords.js';
 import { mapPayload, runtimeCommand } from './command.js';
 import type { PlannedCommand } from './reply.js';
 
@@ -142,8 +144,8 @@ export function publishPool(pool: string): PlannedCommand {
 
 /** HAProxy adds a server in maintenance and with its health check disabled. */
 function addServer(step: PutServer): PlannedCommand[] {
-  const { ip, http_port: port, weight, state } = step.server;
-  const [pool, name, address] = [step.pool, serverName(step.pool, step.slot), serverAddress(ip, port)];
+  const { weight, state } = step.server;
+  const [pool, name, address] = [step.pool, serverName(step.pool, step.slot), serverAddress(step.server)];
   const command = runtimeCommand`add server ${pool}/${name} ${address} weight ${weight} ${SERVER_KEYWORDS}`;
   return [{ command }, enableHealthCheck(step), setState(step, state)];
 }

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { formatHostPort } from '../../model/ip-address.js';
 import { setTimeout as delay } from 'node:timers/promises';
 import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError, messageOf } from '../../errors/app-error.js';
@@ -210,7 +211,7 @@ export class RuntimeTransport {
 /** The path of a unix socket, or host:port with an IPv6 host in brackets. */
 export function formatAddress(address: SocketAddress): string {
   if ('path' in address) return address.path;
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return formatHostPort(address.host, address.port);
 }
 
 const QUEUE_FULL = 'its queue is full';

@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline';
+import { formatHostPort } from '../../model/ip-address.js';
 import type { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import type { Settings } from '../../settings/settings.js';
@@ -60,5 +61,5 @@ function parseMessage(line: string): Message | undefined {
 /** Replaces the address for all interfaces with loopback, because a client cannot connect to `0.0.0.0` or `::`. */
 function localUrl({ host, port }: Settings['api']): string {
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}/mcp`;
+  return `http://${formatHostPort(name, port)}/mcp`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerSpec } from '../../model/routing.js';
+import type { ServerSpec } from '../../model/server.js';
 import { routingOf } from '../../haproxy/runtime/runtime-routing.js';
 import type { ServerStateRow } from '../../haproxy/parsers/server-state.parser.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
@@ -88,6 +88,24 @@ describe('adopt', () => {
     ]);
     expect([...state.pools.keys()]).toEqual(['pool_1']);
     expect(leftPools).toEqual(new Set(['pool_3']));
+  });
+
+  it('leaves out a server whose slot or port is out of range', () => {
+    const { state, left } = adopt(
+      found(
+        [
+          row('pool_1_1001', '10.0.0.1'),
+          row('pool_1_2', '10.0.0.2', { port: 0 }),
+          row('pool_1_3', '10.0.0.3'),
+        ],
+        'a.example pool_1\n',
+      ),
+    );
+    expect([...(state.pool('pool_1')?.servers.keys() ?? [])]).toEqual([3]);
+    expect(left).toEqual([
+      'pool_1_1001: slot 1001 is not a whole number from 1 to 1000',
+      'pool_1_2: http_port 0 is not a whole number from 1 to 65535',
+    ]);
   });
 
   it('gives a state whose restore changes nothing in the adopted HAProxy', () => {

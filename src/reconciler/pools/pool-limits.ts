@@ -1,9 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
 import type { Step } from '../../model/routing.js';
-import { poolNumber } from '../../model/state.js';
-
-/** The most pools that the suite creates at run time. HAPROXY_POOL_COUNT has the same limit. */
-export const MOST_POOLS = 100_000;
+import { poolName, sortPoolNames } from '../../model/pool-name.js';
 
 /** The highest number of pools, and whether HAProxy can create pools at run time (3.4 and newer). */
 export interface PoolLimit {
@@ -30,9 +27,8 @@ export function poolBeyond(pool: string, { count, dynamic }: PoolLimit): string 
 
 /** The pools of pools.cfg, in order: all pools up to `poolCount`, and the used pools above it. */
 export function poolsToDeclare(poolCount: number, used: Iterable<string>): string[] {
-  const beyond = [...used].map((name) => poolNumber(name) ?? 0).filter((number) => number > poolCount);
-  const fixed = Array.from({ length: poolCount }, (_, index) => index + 1);
-  return [...fixed, ...beyond.toSorted((one, other) => one - other)].map((number) => `pool_${number}`);
+  const declared = Array.from({ length: poolCount }, (_, index) => poolName(index + 1));
+  return sortPoolNames([...declared, ...used]);
 }
 
 /**

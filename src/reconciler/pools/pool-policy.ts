@@ -1,13 +1,13 @@
 import type { Routing, Step } from '../../model/routing.js';
-import { serverName } from '../../model/routing.js';
+import { MAX_POOL_COUNT, poolNumber, serverName } from '../../model/pool-name.js';
 import type { HaproxyCapabilities } from '../../haproxy/runtime/capabilities.js';
 import type { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import type { Slot } from '../../haproxy/runtime/step-commands.js';
-import { poolNumber, type Pool } from '../../model/state.js';
+import type { Pool } from '../../model/state.js';
 import type { Settings } from '../../settings/settings.js';
 import type { AdoptionRecord } from '../adoption/adoption-record.js';
 import { plan } from '../plan.js';
-import { MOST_POOLS, type PoolLimit, poolsToDeclare, refuseNewPools } from './pool-limits.js';
+import { type PoolLimit, poolsToDeclare, refuseNewPools } from './pool-limits.js';
 import type { RoutingView, Sides } from '../routing-view.js';
 
 /**
@@ -31,7 +31,7 @@ export class PoolPolicy {
 
   /** The highest number of pools, and whether HAProxy can create pools at run time. */
   get limit(): PoolLimit {
-    return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
+    return { count: this.#dynamic ? MAX_POOL_COUNT : this.settings.poolCount, dynamic: this.#dynamic };
   }
 
   /** The pools with servers, or with `all` the pools that pools.cfg declares, that are not `present`. */
