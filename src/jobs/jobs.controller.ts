@@ -5,11 +5,11 @@ import { JobsService } from './jobs.service.js';
 
 @Controller('api/v1/operations')
 export class JobsController {
-  constructor(private readonly operations: JobsService) {}
+  constructor(private readonly jobs: JobsService) {}
 
   @Get(':id')
   @Serves(JobsService, 'get')
   get(@Param() path: OperationRefDto): Promise<OperationDto> {
-    return this.operations.get(path);
+    return this.jobs.get(path);
   }
 }
