@@ -48,7 +48,7 @@ export class DeployService {
       await this.#putBack(path, before);
       throw error;
     }
-    this.feed.tell({ topic: 'certificates' });
+    this.feed.publish({ topic: 'certificates' });
   }
 
   /**
@@ -67,7 +67,7 @@ export class DeployService {
         if (!mayReload) throw this.large.needsReload(path);
         await this.#reload(path, bundle);
       }
-      this.feed.tell({ topic: 'certificates' });
+      this.feed.publish({ topic: 'certificates' });
       const now = await this.folder.read(path);
       if (now === text) return bundle;
       // Replaced or deleted meanwhile: what lies in the folder is what counts.
@@ -79,7 +79,7 @@ export class DeployService {
   async remove(path: string): Promise<void> {
     await this.haproxy.remove(path);
     await this.folder.remove(path);
-    this.feed.tell({ topic: 'certificates' });
+    this.feed.publish({ topic: 'certificates' });
   }
 
   /** As `remove`, with the file put aside: the caller deletes it (`CertificateFolder.removeHidden`). */
@@ -91,7 +91,7 @@ export class DeployService {
       await this.folder.unhide(path);
       throw error;
     }
-    this.feed.tell({ topic: 'certificates' });
+    this.feed.publish({ topic: 'certificates' });
   }
 
   /** HAProxy's view of every certificate, by path. */

@@ -92,7 +92,7 @@ export class ManagedCertificates {
       }
       await this.#write(entries, change);
       this.#entries = entries;
-      this.feed.tell({ topic: 'certificates' });
+      this.feed.publish({ topic: 'certificates' });
     });
   }
 

@@ -255,7 +255,7 @@ export class PersistenceService {
     const domains = touchedDomains(draft, before);
     before.fold(draft, revision);
     if (this.store.behind > 0) this.#checkpoints.touch(this.store.behind);
-    this.feed.tell({ topic: 'routing', revision, domains });
+    this.feed.publish({ topic: 'routing', revision, domains });
   }
 
   /** Takes a change back out of HAProxy that is not committed after all. */

@@ -94,7 +94,7 @@ describe('a stream that its client does not read', () => {
       let revision = 0;
       await until(
         () => {
-          feed.tell({ topic: 'routing', revision: (revision += 1), domains: DOMAINS });
+          feed.publish({ topic: 'routing', revision: (revision += 1), domains: DOMAINS });
           return warnings.length > 0;
         },
         { timeout: 60_000, what: 'the stream being ended' },

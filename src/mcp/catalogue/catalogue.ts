@@ -12,7 +12,7 @@ import type {
 import type { ServerContext } from '@modelcontextprotocol/server';
 import type { Principal } from '../../access/principal.js';
 import type { CallContext } from '../../contract/call-context.js';
-import type { Change } from '../../signals/event-feed.js';
+import type { FeedEvent } from '../../signals/event-feed.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
 
 /** What the protocol library of each era gives with a request; only what speaks the protocol itself looks at it. */
@@ -44,7 +44,7 @@ export interface CatalogueResource {
   definition: Resource | ResourceTemplate;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
   /** The URIs, of those that this resource has, whose content is another one after the change. */
-  changedBy: (change: Change) => readonly string[];
+  changedBy: (change: FeedEvent) => readonly string[];
 }
 
 export interface CataloguePrompt {

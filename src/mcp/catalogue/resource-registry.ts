@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types.js';
-import type { Change } from '../../signals/event-feed.js';
+import type { FeedEvent } from '../../signals/event-feed.js';
 import { canonicalDomain } from '../../model/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
 import { internalError } from '../../contract/problems/problem.filter.js';
@@ -92,7 +92,7 @@ export class ResourceRegistry {
   }
 
   /** The URIs whose content is another one after the change. */
-  changedBy(change: Change): string[] {
+  changedBy(change: FeedEvent): string[] {
     return this.entries.flatMap(({ resource }) => resource.changedBy(change));
   }
 
@@ -119,7 +119,7 @@ function define(
   return variables.length === 0 ? { uri, ...shared } : { uriTemplate: uri, ...shared };
 }
 
-function changedUris({ changesWith }: DeclaredResource, pattern: UriPattern, change: Change): string[] {
+function changedUris({ changesWith }: DeclaredResource, pattern: UriPattern, change: FeedEvent): string[] {
   if (!changesWith.includes(change.topic)) return [];
   if (pattern.variables.length === 0) return [pattern.template];
   return change.topic === 'routing' ? change.domains.map((domain) => pattern.expand({ domain })) : [];

@@ -14,7 +14,7 @@ export class ResourceUpdates implements OnApplicationShutdown {
   private readonly stop: () => void;
 
   constructor(feed: EventFeed, resources: ResourceRegistry) {
-    this.stop = feed.listen((change) => {
+    this.stop = feed.subscribe((change) => {
       if (this.listeners.size > 0) this.gather(resources.changedBy(change));
     });
   }
