@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { storageError } from '../errors/storage-error.js';
-import { SerialQueue } from '../lib/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { explainFailure, timedOut } from './acme-errors.js';
 import { AcmeHome } from './acme-home.js';
@@ -32,7 +32,7 @@ export interface Work {
 @Injectable()
 export class AcmeService {
   readonly #logger = new Logger('acme.sh');
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
   readonly #home: AcmeHome;
   readonly #secrets: readonly string[];
 
@@ -52,7 +52,7 @@ export class AcmeService {
    * @throws AppError acme_failed or acme_timeout; what `deploy` throws
    */
   issue<T>(request: IssueRequest, work: Work, deploy: (bundle: CertificateBundle) => Promise<T>): Promise<T> {
-    return this.#queue.run(async () => {
+    return this.#queue(async () => {
       const script = await findAcmeScript(this.settings.acme);
       if (work.signal.aborted) throw cancelled();
       await this.#prepare(request.domain);

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { callContext, type CallContext } from '../contract/call-context.js';
 import { messageOf, type ErrorCode } from '../errors/app-error.js';
-import { SerialQueue } from '../lib/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { AuditFile } from './audit-file.js';
 import type { Prepared } from './files/prepared.js';
@@ -44,7 +44,7 @@ const UNSAVED_KEPT = 1000;
 @Injectable()
 export class AuditLog {
   readonly #logger = new Logger('Audit');
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
   readonly #file: AuditFile;
   readonly #home: string;
   /** The last line that counts; those of a commit under way come after it. */
@@ -84,7 +84,7 @@ export class AuditLog {
    */
   prepare(entries: readonly AuditEntry[]): Promise<Prepared> {
     return new Promise((resolve, reject) => {
-      const turn = this.#queue.run(async () => {
+      const turn = this.#queue(async () => {
         await this.#saveUnsaved();
         const { size, durable } = await this.#file.begin(this.#textOf(entries));
         await new Promise<void>((settled) => {
@@ -116,7 +116,7 @@ export class AuditLog {
    */
   async append(entry: AuditEntry): Promise<void> {
     this.#waiting.push(entry);
-    this.#flush ??= this.#queue.run(async () => {
+    this.#flush ??= this.#queue(async () => {
       this.#flush = undefined;
       this.#unsaved.push(...this.#waiting.splice(0));
       await this.#saveUnsaved().catch((error: unknown) => {
@@ -133,11 +133,9 @@ export class AuditLog {
   /** @throws AppError storage_failed while earlier lines cannot be written */
   async checkWritable(): Promise<void> {
     if (this.#unsaved.length === 0) return;
-    await this.#queue
-      .run(() => this.#saveUnsaved())
-      .catch((error: unknown) => {
-        throw asStorageError(error, this.#home);
-      });
+    await this.#queue(() => this.#saveUnsaved()).catch((error: unknown) => {
+      throw asStorageError(error, this.#home);
+    });
   }
 
   /** Up to `limit` lines older than `before`, newest first. */

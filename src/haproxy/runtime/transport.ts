@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import pLimit from 'p-limit';
 import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError, messageOf } from '../../errors/app-error.js';
-import { Turns } from '../../lib/semaphore.js';
 import type { SocketAddress } from '../../settings/settings.js';
 import type { Command } from './command.js';
 import { parseReply, type Reply } from './reply.js';
@@ -56,7 +56,7 @@ const RETRY_MS = 5;
  */
 export class RuntimeTransport {
   readonly #limits: TransportLimits;
-  readonly #turns = new Turns(CONNECTIONS);
+  readonly #limitConnections = pLimit(CONNECTIONS);
 
   constructor(
     private readonly address: SocketAddress,
@@ -76,7 +76,7 @@ export class RuntimeTransport {
     const pieces = this.#pieces(commands, sent);
     const first = pieces.next();
     if (sent.length === 0) return [];
-    const answer = await this.#turns.run(async () =>
+    const answer = await this.#limitConnections(async () =>
       this.#exchange(await this.#connected(), first, pieces, sent),
     );
     const parts = answer.split('\n> ');
