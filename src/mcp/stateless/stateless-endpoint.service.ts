@@ -70,8 +70,8 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
     const send = (answer: Response) => sendWebResponse(answer, response, { gone, actor: principal.actor });
     const release = this.begin(body, principal);
     if (!release) {
-      const { size, share } = this.listeners;
-      const message = `Too many streams of subscriptions/listen are open: ${size} at once, ${share} of one caller. Close some.`;
+      const { limit, perCaller } = this.listeners;
+      const message = `Too many streams of subscriptions/listen are open: ${limit} at once, ${perCaller} of one caller. Close some.`;
       await send(rpcErrorAnswer(idOf(body), INTERNAL_ERROR, message));
       return;
     }
@@ -87,7 +87,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
   /** Returns what to do at the end of the request; undefined where the caller has too many streams already. */
   private begin(body: unknown, principal: Principal): (() => void) | undefined {
     const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
-    if (listens) return this.listeners.take(ownerOf(principal));
+    if (listens) return this.listeners.acquire(ownerOf(principal));
     this.busy += 1;
     return () => {
       this.busy -= 1;
