@@ -28,7 +28,7 @@ export class RenewalService {
     private readonly lazy: LazyModuleLoader,
   ) {}
 
-  /** @throws SettingsError for a CERT_RENEW_CRON that is no cron line */
+  /** @throws SettingsError for a CERT_RENEW_CRON that is no cron expression */
   async schedule(): Promise<void> {
     const cron = this.settings.renewCron ?? (await this.#daily());
     // Loaded only here: it takes its time, and HAProxy is starting meanwhile.
@@ -40,7 +40,7 @@ export class RenewalService {
     try {
       job = new Job(cron, () => void this.#scheduled());
     } catch {
-      throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron line such as "17 4 * * *"');
+      throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron expression such as "17 4 * * *"');
     }
     const scheduler = (await this.lazy.load(() => ScheduleModule.forRoot(), { logger: false })).get(Registry);
     this.#scheduler = scheduler;
