@@ -18,10 +18,10 @@ import type { Settings } from './settings/settings.js';
 import { SettingsModule } from './settings/settings.module.js';
 import { TransferModule } from './transfer/transfer.module.js';
 
-/** The whole suite. */
+/** All modules of the suite. */
 @Module({})
 export class AppModule {
-  /** `extra` is for tests, which bring operations of their own. */
+  /** `extra` has the modules of tests, with operations of their own. */
   static with(settings: Settings, extra: NonNullable<ModuleMetadata['imports']> = []): DynamicModule {
     return {
       module: AppModule,

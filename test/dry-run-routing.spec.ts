@@ -109,8 +109,8 @@ describe('a dry run of a change of domains or servers', () => {
     const planned = result.structuredContent as Planned;
     expect(planned).toMatchObject({ domain: 'a.example', pool_freed: true, dry_run: true });
     expect(planned.plan?.map(({ text }) => text).slice(0, 2)).toEqual([
-      'a.example is not routed any more',
-      'pool_1_1 is removed; requests under way finish',
+      'a.example is no longer routed',
+      'pool_1_1 is removed; its running requests finish',
     ]);
     expect(await files()).toEqual(before);
   });

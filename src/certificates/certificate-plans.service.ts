@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { AppError, messageOf } from '../errors/app-error.js';
-import { fileStep } from '../contract/dry-run/plan-words.js';
+import { fileStep } from '../contract/dry-run/describe-plan.js';
 import { Settings } from '../settings/settings.js';
 import { findAcmeScript } from './acme-script.js';
 import { factsOf } from '../haproxy/certificates/certificate-facts.js';

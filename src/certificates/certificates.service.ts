@@ -90,7 +90,7 @@ export class CertificatesService {
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
-    longWork: true,
+    runsAsJob: true,
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
@@ -106,7 +106,7 @@ export class CertificatesService {
       'certificates are renewed by themselves.',
     output: IssuedCertificateDto,
     openWorld: true,
-    longWork: true,
+    runsAsJob: true,
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
@@ -123,7 +123,7 @@ export class CertificatesService {
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
-    longWork: true,
+    runsAsJob: true,
   })
   renewAll({ dry_run }: DryRunDto): Promise<RenewAllDto> {
     return dry_run ? this.plans.renewAll() : this.longWork.renewAll().wait();

@@ -2,18 +2,18 @@ import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import type { DeclaredOperation } from './operation.js';
 
-/** What is known of a route before a body is read. */
-export interface RouteFacts {
-  /** The operation that the route is the REST face of. */
+/** What hooks know of a route before the body of a request is read. */
+export interface RouteMetadata {
+  /** The operation that the route serves. */
   operation?: DeclaredOperation;
-  /** Only the body says what is asked for, so the route itself looks at what its caller may do. */
+  /** The handler checks access, because only the body says which operation the caller wants. */
   checksAccessItself?: boolean;
 }
 
-export function HasRouteFacts(facts: RouteFacts): MethodDecorator {
-  return RouteConfig(facts);
+export function SetRouteMetadata(metadata: RouteMetadata): MethodDecorator {
+  return RouteConfig(metadata);
 }
 
-export function routeFactsOf({ routeOptions }: FastifyRequest): RouteFacts {
-  return routeOptions.config as RouteFacts;
+export function routeMetadataOf({ routeOptions }: FastifyRequest): RouteMetadata {
+  return routeOptions.config as RouteMetadata;
 }

@@ -2,15 +2,15 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { Shutdown } from '../signals/shutdown.js';
 
-/** How long a client that has its answer may go on sending. */
+/** How long a client may still send after its response. */
 const LINGER_MS = 30_000;
 
 /**
- * A client that is answered before all of its body has come would lose the answer if it were hung up on at once: the
- * kernel resets the connection for what still arrives, and a reset drops what the client has not read yet. So only the
- * suite's own side is closed, and the rest is read and dropped (RFC 9112, section 9.6).
+ * Lingering close (RFC 9112, section 9.6). If the server closes a connection while the client still sends its body, the
+ * kernel answers further data with a reset, and the client loses the part of the response that it has not read. So
+ * after an early response the server closes only its own side, and reads and drops the rest of the body.
  */
-export function lingerAfterEarlyAnswers(fastify: FastifyInstance, { signal }: Shutdown): void {
+export function installLingeringClose(fastify: FastifyInstance, { signal }: Shutdown): void {
   fastify.addHook('onSend', ({ raw }, _reply, payload, done) => {
     if (!raw.complete) linger(raw, signal);
     done(null, payload);
@@ -19,19 +19,19 @@ export function lingerAfterEarlyAnswers(fastify: FastifyInstance, { signal }: Sh
 
 function linger(request: IncomingMessage, stopping: AbortSignal): void {
   const { socket } = request;
-  const hangUp = socket.destroySoon.bind(socket);
-  // What Node calls once the last answer of a connection has been written.
+  const closeNow = socket.destroySoon.bind(socket);
+  // Node calls destroySoon after the last response of a connection.
   socket.destroySoon = () => {
     if (request.complete) {
-      hangUp();
+      closeNow();
       return;
     }
-    const end = () => void socket.destroy();
-    const timer = setTimeout(end, LINGER_MS).unref();
-    stopping.addEventListener('abort', end);
+    const destroy = () => void socket.destroy();
+    const timer = setTimeout(destroy, LINGER_MS).unref();
+    stopping.addEventListener('abort', destroy);
     socket.once('close', () => {
       clearTimeout(timer);
-      stopping.removeEventListener('abort', end);
+      stopping.removeEventListener('abort', destroy);
     });
     socket.end();
     request.resume();

@@ -182,7 +182,7 @@ export class JobsService {
           this.#finish(record, key, running, async () => {
             await this.#save();
             const name = `haproxy_${spec.kind}`;
-            return this.changes.run(name, spec.given ?? {}, () => work(tools));
+            return this.changes.record(name, spec.given ?? {}, () => work(tools));
           }),
         ),
       )

@@ -14,7 +14,7 @@ export function webRequest({ method, url, headers }: IncomingMessage, signal: Ab
   const copied = new Headers();
   for (const [name, value] of Object.entries(headers))
     for (const item of Array.isArray(value) ? value : [value ?? '']) copied.append(name, item);
-  // Host has been checked by the door; the handlers look at the path of the URL at most.
+  // The access guard has checked the Host header. The handlers use at most the path of the URL.
   return new Request(new URL(url ?? '/', 'http://localhost'), {
     method: method ?? 'GET',
     headers: copied,

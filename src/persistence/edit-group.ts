@@ -25,9 +25,9 @@ export function groupOf(changes: readonly PendingEdit[], state: State): EditGrou
       const value = pending.change(own);
       if (!own.isEmpty) {
         const { caller } = pending;
-        const operation = caller.change?.operation ?? 'internal';
+        const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));
-        settle.push(() => void (caller.change && (caller.change.saved = true)));
+        settle.push(() => void (caller.audited && (caller.audited.saved = true)));
         revision += 1;
       }
       draft.merge(own);

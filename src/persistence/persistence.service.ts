@@ -8,7 +8,7 @@ import { AuditLog } from '../storage/audit-log.js';
 import { type EditGroup, groupOf } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
-import { describeSteps } from '../contract/dry-run/plan-words.js';
+import { describeSteps } from '../contract/dry-run/describe-plan.js';
 import { preparedTogether } from '../storage/files/prepared.js';
 import type { RoutingTarget } from './routing-target.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';

@@ -190,7 +190,7 @@ export function entryOf(
     actor: caller.actor,
     via: caller.via,
     operation,
-    arguments: caller.change?.arguments ?? {},
+    arguments: caller.audited?.arguments ?? {},
     revision_before: before,
     revision_after: after,
     outcome,

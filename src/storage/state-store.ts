@@ -5,7 +5,7 @@ import { Settings } from '../settings/settings.js';
 import { mapHolds, mapLinesOf, renderMap } from './formats/domains-map.js';
 import { UnexpectedContentError } from './files/in-place.js';
 import { MarkedLines } from './files/marked-lines.js';
-import { describeFile, linesStep } from '../contract/dry-run/plan-words.js';
+import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
 import { preparedInOrder, putInPlace, type Prepared } from './files/prepared.js';
 import type { RoutingTarget } from '../persistence/routing-target.js';
 import {

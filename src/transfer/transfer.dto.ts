@@ -8,7 +8,7 @@ import {
   IpField,
   StringField,
 } from '../contract/fields/fields.js';
-import { HttpPortField, SlotField } from '../contract/fields/haproxy.fields.js';
+import { HttpPortField, SlotField } from '../contract/fields/server.dto.js';
 import { SERVER_STATES, type ServerState } from '../model/routing.js';
 import type { ImportContent } from './import-content.js';
 

@@ -269,7 +269,7 @@ describe('the token file', () => {
     await until(
       async () => {
         await expect(answers('renewed-token-0123456789')).resolves.toBe(200);
-        return said.some((line) => /stay in force.*MCP_TOKEN in .* must be at least 16/.test(line));
+        return said.some((line) => /old tokens stay valid.*MCP_TOKEN in .* must be at least 16/.test(line));
       },
       { what: 'the file being read again' },
     );

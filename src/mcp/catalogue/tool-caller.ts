@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
-import { requireRight } from '../../access/access-rule.js';
+import { requireAccess } from '../../access/access-rule.js';
 import { AuditRecorder } from '../../audit/audit-recorder.js';
 import { AppError } from '../../errors/app-error.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
@@ -29,7 +29,7 @@ export class ToolCaller {
         `There is no tool ${name.slice(0, 100)}; tools/list shows those there are.`,
       );
     try {
-      requireRight(caller.principal, tool.readOnly);
+      requireAccess(caller.principal, tool.readOnly);
       return await tool.call(given, caller);
     } catch (error) {
       // What carries a JSON-RPC code was meant for the protocol, not for the model.
@@ -49,7 +49,7 @@ export class ToolCaller {
     error: unknown,
   ): Promise<void> {
     if (!readOnly)
-      await this.changes.refused(name, recordedArguments(input, given), { actor, via: 'mcp' }, error);
+      await this.changes.recordRefusal(name, recordedArguments(input, given), { actor, via: 'mcp' }, error);
   }
 
   private unexpected(name: string, cause: unknown): AppError {
