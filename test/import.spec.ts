@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { makesPools, oldestHaproxy } from './kit/haproxy-versions.js';
+import { hasDynamicBackends, oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
@@ -125,7 +125,7 @@ describe('an import', () => {
   });
 
   // HAProxy 3.4 has a pool for each; `HAPROXY_VERSIONS=3.4` leaves no older one.
-  const hasTooFewPools = !makesPools(oldestHaproxy().version);
+  const hasTooFewPools = !hasDynamicBackends(oldestHaproxy().version);
   it.runIf(hasTooFewPools)(
     'that is left to go on is refused at once for a wrong line, and fails for what is there',
     async () => {

@@ -44,7 +44,7 @@ export class MonitoringService {
   })
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
-    const free = [...(await this.runtime.pools())].filter((name) => state.pool(name) === undefined);
+    const free = [...(await this.runtime.poolNames())].filter((name) => state.pool(name) === undefined);
     const names = free.length === 0 ? state.sortedPools() : sortPoolNames([...state.pools.keys(), ...free]);
     const wanted =
       input.in_use === undefined

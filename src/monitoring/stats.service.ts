@@ -102,7 +102,7 @@ export class StatsService {
     const [frontends, rest] = await Promise.all([
       this.runtime.stats(STAT.frontends),
       this.runtime
-        .backends()
+        .backendNames()
         .then((names) => this.runtime.statsOf(names.filter((name) => !isPoolName(name)))),
     ]);
     return linesOf([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));

@@ -10,7 +10,7 @@ import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
 import { requirePool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Change } from '../persistence/writer-queue.js';
+import type { Edit } from '../persistence/writer-queue.js';
 import { Settings } from '../settings/settings.js';
 import {
   addServers,
@@ -187,7 +187,7 @@ export class ServersService {
     return { domain: input.domain, pool: name, shared_with, state: input.state, ...changed };
   }
 
-  async #one(change: Change<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
+  async #one(change: Edit<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
     const {
       servers: [server],
       ...planned
@@ -197,7 +197,7 @@ export class ServersService {
   }
 
   /** HAProxy is asked how the servers are as soon as it has the change, while the files are put in place. */
-  async #change(change: Change<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
+  async #change(change: Edit<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
     let placed: PlacedServer[] = [];
     let seen: Promise<readonly ServerStatusRow[]> | undefined;
     const { planned } = await this.persistence.change(
@@ -229,6 +229,6 @@ export class ServersService {
 
   /** Nothing where HAProxy does not answer. */
   async #seen([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
-    return first ? this.#look.statusesOf(first.pool).catch(() => []) : [];
+    return first ? this.#look.load(first.pool).catch(() => []) : [];
   }
 }

@@ -29,7 +29,7 @@ const spec = (ip: string, extra: Partial<ServerSpec> = {}): ServerSpec => ({
 });
 
 describe('adopt', () => {
-  it('takes names, wildcards, shared pools, addresses, weights and states as they are', () => {
+  it('adopts names, wildcards, shared pools, addresses, weights and states unchanged', () => {
     const { state, left, ...counts } = adopt(
       found(
         [
@@ -53,7 +53,7 @@ describe('adopt', () => {
     expect(counts).toMatchObject({ domains: 3, servers: 3, freeSlots: 0 });
   });
 
-  it('takes slots without an address for free, whether they are disabled or not', () => {
+  it('counts slots without an address as free, disabled or not', () => {
     const { state, freeSlots, left } = adopt(
       found([row('pool_1_1', '0.0.0.0', { state: 'maint' }), row('pool_1_2', '0.0.0.0')], 'a.example pool_1'),
     );
@@ -62,7 +62,7 @@ describe('adopt', () => {
     expect(left).toEqual([]);
   });
 
-  it('says what it leaves out, and why', () => {
+  it('lists what it leaves out, with the reason', () => {
     const { state, left, leftPools } = adopt(
       found(
         [
@@ -108,7 +108,7 @@ describe('adopt', () => {
     ]);
   });
 
-  it('changes nothing when what it took is put into the HAProxy it took it from', () => {
+  it('gives a state whose restore changes nothing in the adopted HAProxy', () => {
     const actual = found(
       [
         row('pool_1_1', '10.0.0.1', { weight: 0 }),
@@ -123,13 +123,13 @@ describe('adopt', () => {
     expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
   });
 
-  it('begins with nothing at revision 0 where there is nothing', () => {
+  it('gives revision 0 when there is nothing to adopt', () => {
     expect(adopt(found([row('pool_1_1', '0.0.0.0', { state: 'maint' })], '')).state.revision).toBe(0);
   });
 });
 
-describe('a view of a HAProxy with things of an operator’s own', () => {
-  it('re-points a foreign name that is asked for, and clears a left pool that is given to someone', () => {
+describe('RoutingView of a HAProxy with entries of the operator', () => {
+  it('sidesOf > moves a foreign name that the change uses, and clears a pool that was left alone', () => {
     const actual = found([row('pool_3_1', '10.0.0.3')], 'mcp.example mcp\n');
     const view = new RoutingView(actual, adopt(actual).state.routing(), new Set(['pool_3']));
     const pool = { domains: ['mcp.example'], servers: new Map([[1, spec('10.0.0.9')]]) };

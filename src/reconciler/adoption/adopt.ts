@@ -13,18 +13,18 @@ export interface Adoption {
   state: State;
   domains: number;
   servers: number;
-  /** Slots with no address, in maintenance or not: nothing is lost by calling them free. */
+  /** Slots without an address, in maintenance or not. They are free, because they serve nothing. */
   freeSlots: number;
-  /** What was not taken over, each with its reason. */
+  /** What was not adopted, each with the reason. */
   left: readonly string[];
-  /** Pools with servers that no domain points at: not the suite's until a domain is given to them. */
+  /** Pools with servers but without a domain. The suite leaves them alone until it gives a domain to them. */
   leftPools: ReadonlySet<string>;
 }
 
 /**
- * The state to begin with beside a HAProxy that has been in use: its names, and the servers of the pools that names
- * point at, exactly as they are, so that putting the state into HAProxy changes nothing. Pure. `mapText` is the map
- * file, which may hold names that HAProxy does not have.
+ * The first state of a suite beside a HAProxy in use: the names of HAProxy, and the servers of the pools that the names
+ * point to, exactly as they are, so that a restore of this state changes nothing. Pure. `mapText` is the text of the
+ * map file, which may hold names that HAProxy does not have.
  */
 export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
   const left: string[] = [];
