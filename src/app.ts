@@ -29,7 +29,7 @@ import { Shutdown } from './signals/shutdown.js';
 import { readImportBodies } from './transfer/import-body.js';
 
 /** Largest request body in bytes, except for an import. The largest real bodies are certificates of a few kilobytes. */
-export const BODY_LIMIT = 1024 * 1024;
+const BODY_LIMIT = 1024 * 1024;
 /** Headers and body must arrive within this time, so that slow clients do not hold connections forever. */
 const REQUEST_TIMEOUT_MS = 60_000;
 

@@ -10,7 +10,7 @@ import { type Principal, setPrincipal } from './principal.js';
 import { setCrossOriginHeaders, setPreflightHeaders, setSecurityHeaders } from '../http/security-headers.js';
 
 /** Called when a caller may not use an operation that changes something. */
-export type OnForbidden = (
+type OnForbidden = (
   operation: DeclaredOperation,
   request: FastifyRequest,
   principal: Principal,

@@ -6,7 +6,7 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 import { messageOf } from '../errors/app-error.js';
 import { Settings } from '../settings/settings.js';
 
-export type TokenName = 'admin' | 'readonly';
+type TokenName = 'admin' | 'readonly';
 
 /** Characters of a token. */
 const MIN_LENGTH = 16;

@@ -3,7 +3,7 @@ import { ArrayField, DateTimeField, EnumField, IntField, StringField } from '../
 import { ERROR_CODES } from '../errors/app-error.js';
 import { PageDto } from '../contract/pages/page.dto.js';
 
-export class AuditLineDto {
+class AuditLineDto {
   @IntField({ description: 'Number of the line; one more than the previous line.', min: 1, example: 17 })
   seq: number;
 

@@ -3,7 +3,7 @@ import type { Type } from '@nestjs/common';
 import type { ErrorCode } from '../errors/app-error.js';
 
 /** The declaration of an operation. The MCP tool, the REST route's documentation and the access rule use it. */
-export interface OperationOptions {
+interface OperationOptions {
   /** The name of the MCP tool. */
   name: `haproxy_${string}`;
   title: string;

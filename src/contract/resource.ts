@@ -3,7 +3,7 @@ import type { Type } from '@nestjs/common';
 import type { EventTopic } from '../signals/event-feed.js';
 
 /** An MCP resource that a service method serves. */
-export interface ResourceOptions {
+interface ResourceOptions {
   /** A URI with variables in braces (`haproxy://domains/{domain}`) is a template; the variables are fields of the DTO. */
   uri: `haproxy://${string}`;
   name: string;

@@ -6,7 +6,7 @@ import { ProblemDto } from './problems/problem.dto.js';
 import { PROBLEM_JSON } from './problems/problem.filter.js';
 import { SetRouteMetadata } from './route-metadata.js';
 
-export interface ServesOptions {
+interface ServesOptions {
   /** The status code of success. Default 200. */
   status?: number;
   /** The OpenAPI operationId, if two routes serve one operation. Default: the tool's name without `haproxy_`. */

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { DeclaredOperation } from './operation.js';
 
 /** What hooks know of a route before the body of a request is read. */
-export interface RouteMetadata {
+interface RouteMetadata {
   /** The operation that the route serves. */
   operation?: DeclaredOperation;
   /** The handler checks access, because only the body says which operation the caller wants. */

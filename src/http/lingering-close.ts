@@ -6,9 +6,10 @@ import type { Shutdown } from '../signals/shutdown.js';
 const LINGER_MS = 30_000;
 
 /**
- * Lingering close (RFC 9112, section 9.6). If the server closes a connection while the client still sends its body, the
- * kernel answers further data with a reset, and the client loses the part of the response that it has not read. So
- * after an early response the server closes only its own side, and reads and drops the rest of the body.
+ * Lingering close, as nginx calls it (described in RFC 9112, section 9.6). If the server closes a connection while the
+ * client still sends its body, the kernel answers further data with a reset, and the client loses the part of the
+ * response that it has not read. So after an early response the server closes only its own side, and reads and drops the
+ * rest of the body.
  */
 export function installLingeringClose(fastify: FastifyInstance, { signal }: Shutdown): void {
   fastify.addHook('onSend', ({ raw }, _reply, payload, done) => {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { integer, list, oneOf, path, SettingsError, text, trimmed, type Environment } from './parse.js';
 
 const KEY_LENGTHS = ['ec-256', 'ec-384', '2048', '3072', '4096'] as const;
-export type AcmeKeyLength = (typeof KEY_LENGTHS)[number];
+type AcmeKeyLength = (typeof KEY_LENGTHS)[number];
 
 /** Variables that acme.sh, curl and openssl need, for programs, certificates and proxies. */
 const MACHINE = ['PATH', 'HOME', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'CURL_CA_BUNDLE'];

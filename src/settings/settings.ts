@@ -18,7 +18,7 @@ import {
   type Environment,
 } from './parse.js';
 
-export type HaproxyControl = 'managed' | 'master' | 'systemd' | 'podman';
+type HaproxyControl = 'managed' | 'master' | 'systemd' | 'podman';
 export type LogLevel = 'DEBUG' | 'INFO' | 'WARNING' | 'ERROR';
 
 /** The address of a Runtime API or master CLI: a unix socket, or a TCP host and port. */

@@ -1,7 +1,7 @@
 import { ArrayField, BooleanField, EnumField, IntField, StringField } from '../fields/fields.js';
 
 /** The actions of a plan. `adopt_value` copies a value of HAProxy into the saved state. */
-export const PLAN_ACTIONS = [
+const PLAN_ACTIONS = [
   'add_pool',
   'put_server',
   'set_weight',
@@ -18,8 +18,8 @@ export const PLAN_ACTIONS = [
   'delete_certificate',
   'issue_certificate',
 ] as const;
-export const PLAN_TARGETS = ['haproxy', 'file', 'ca'] as const;
-export type PlanAction = (typeof PLAN_ACTIONS)[number];
+const PLAN_TARGETS = ['haproxy', 'file', 'ca'] as const;
+type PlanAction = (typeof PLAN_ACTIONS)[number];
 
 export class PlanStepDto {
   @EnumField(PLAN_TARGETS, {

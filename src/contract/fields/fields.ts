@@ -7,7 +7,7 @@ import { field, type FieldKind, type FieldOptions, fromText, TEXT, TOOL } from '
 import { findUnsafe } from '../input/input-shape.js';
 import { canonicalIp, IP_RULE } from '../../model/ip-address.js';
 
-export interface StringOptions extends FieldOptions<string> {
+interface StringOptions extends FieldOptions<string> {
   minLength?: number;
   maxLength?: number;
   pattern?: RegExp;
@@ -174,7 +174,7 @@ export function NestedField(type: Class, options: FieldOptions<object>): Propert
   );
 }
 
-export interface ArrayOptions extends FieldOptions<unknown[]> {
+interface ArrayOptions extends FieldOptions<unknown[]> {
   minItems?: number;
   maxItems?: number;
   /** The largest size of the list as JSON, in bytes. A larger list is refused with payload_too_large. */

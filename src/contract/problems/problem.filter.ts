@@ -46,7 +46,7 @@ function challenges(url: string): string[] {
 }
 
 /** `route` is method and path; the message of a missing route names it. */
-export function toAppError(exception: unknown, route: string): AppError {
+function toAppError(exception: unknown, route: string): AppError {
   if (exception instanceof AppError) return exception;
   const status = exception instanceof HttpException ? exception.getStatus() : statusOf(exception);
   const code = status !== undefined && status < 500 ? codeOf(status) : undefined;
