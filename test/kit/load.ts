@@ -1,38 +1,40 @@
 import { Agent, request } from 'node:http';
 
-export interface LoadReport {
+interface LoadReport {
   requests: number;
   failed: number;
-  /** The first few failures, in words, with milliseconds since the start. */
+  /** The first 10 failures as text, with milliseconds since the start. */
   failures: string[];
-  /** Of each failure when its request began and when it failed, as `performance.now()` says. */
+  /** Start and end of each failed request, in milliseconds of `performance.now()`. */
   spans: Span[];
 }
 
-export interface Span {
+interface Span {
   from: number;
   to: number;
 }
 
 export interface LoadTarget {
   host: string;
-  /** What the back ends of this host may answer. */
+  /** The bodies that the servers of this host answer. */
   bodies: readonly string[];
 }
 
-const KEPT = 12;
-/** Far more than are under way at once, unless this process cannot keep up. */
-const MOST_OPEN = 200;
-/** Longer than anything that is not a failure takes, on a busy machine too. */
+/** The most connections that the load keeps open. */
+const KEPT_CONNECTIONS = 12;
+/** The most requests at the same time. Reached only if this process is too slow. */
+const MAX_OPEN = 200;
+/** A successful request takes less time, on a busy machine too. */
 const TIMEOUT_MS = 30_000;
 
 /**
- * A constant load: requests start at their times whatever becomes of those before them, but no more than this process,
- * which is client and server, can handle: those would wait for it and not for HAProxy. Every other request uses a kept
- * connection, the rest a new one. Anything but status 200 with one of the expected bodies is a failure.
+ * A constant load of `rate` requests a second. A request starts at its time, even if earlier requests have no answer.
+ * Above MAX_OPEN open requests new ones are left out, because they would wait for this process, which is also the
+ * server, and not for HAProxy. Half of the requests use a kept connection, the others a new one. A request fails unless
+ * its status is 200 and its body is one of the expected bodies.
  */
 export class Load {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT });
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT_CONNECTIONS });
   readonly #open = new Set<Promise<void>>();
   readonly #started = performance.now();
   readonly #timer: NodeJS.Timeout;
@@ -46,10 +48,10 @@ export class Load {
     private readonly targets: readonly LoadTarget[],
     private readonly rate = 250,
   ) {
-    this.#timer = setInterval(() => this.#catchUp(), 4);
+    this.#timer = setInterval(() => this.#startDue(), 4);
   }
 
-  /** Stops sending, waits for what is under way and says how it went. */
+  /** Stops sending, waits for the open requests, and returns the result. */
   async stop(): Promise<LoadReport> {
     clearInterval(this.#timer);
     await Promise.all(this.#open);
@@ -66,12 +68,13 @@ export class Load {
     return this.#sent;
   }
 
-  #catchUp(): void {
+  /** Starts all requests whose time has come. */
+  #startDue(): void {
     const due = Math.floor(((performance.now() - this.#started) / 1000) * this.rate);
     for (; this.#due < due; this.#due += 1) {
-      if (this.#open.size >= MOST_OPEN) continue;
+      if (this.#open.size >= MAX_OPEN) continue;
       const target = this.targets[this.#sent % this.targets.length];
-      if (target) this.#track(this.#one(target, this.#sent % 2 === 0));
+      if (target) this.#track(this.#send(target, this.#sent % 2 === 0));
       this.#sent += 1;
     }
   }
@@ -81,11 +84,11 @@ export class Load {
     this.#open.add(tracked);
   }
 
-  #one({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
+  #send({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
     const from = performance.now();
     return new Promise((resolve) => {
-      const fail = (words: string) => {
-        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${words}`);
+      const fail = (reason: string) => {
+        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${reason}`);
         resolve();
       };
       const call = request(
@@ -115,9 +118,9 @@ export class Load {
     });
   }
 
-  #fail(from: number, words: string): void {
+  #fail(from: number, reason: string): void {
     const to = performance.now();
     this.#spans.push({ from, to });
-    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${words}`);
+    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${reason}`);
   }
 }
