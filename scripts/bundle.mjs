@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The last step of `npm run build`: puts what `node dist/main.js` loads, packages included, into a few files in
-// dist/bundle, because reading a thousand is most of what a start costs. What `nest build` made stays beside it.
+// The last step of `npm run build`: bundles dist/main.js with its packages into a few files in dist/bundle. Without the
+// bundle a start reads about a thousand files, which takes most of its time. The output of `nest build` stays in dist/.
 import { writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
@@ -11,15 +11,15 @@ import { ROOT } from './lib/project.mjs';
 const DIST = join(ROOT, 'dist');
 const modules = (path) => join(ROOT, 'node_modules', path);
 
-/** Optional peers of NestJS that the suite has no use for; NestJS asks for them and does without. */
+/** Optional peer dependencies of NestJS that the suite does not use. NestJS tries to load them and continues without. */
 const ABSENT = [
   /^@nestjs\/(microservices|websockets|platform-express)(\/|$)/,
   /^@fastify\/(multipart|view)$/,
   'class-transformer/storage',
 ];
-/** Fastify's compilers for schemas, which src/app.ts sees to that it does not ask for. */
+/** The schema compilers of Fastify. src/app.ts sets others, so Fastify never loads these. */
 const UNUSED = [/^@fastify\/(ajv|fast-json-stringify)-compiler$/];
-/** The builds of these packages that say what of them is used, so that the rest is left out. */
+/** The ES module builds of these packages. Rolldown removes the unused code of ES modules. */
 const alias = {
   'class-validator': modules('class-validator/esm2015/index.js'),
   'jsonc-parser': modules('jsonc-parser/lib/esm/main.js'),
@@ -27,7 +27,7 @@ const alias = {
   'rxjs/operators': modules('rxjs/dist/esm/operators/index.js'),
 };
 
-/** NestJS's own pipes and interceptors for these packages are not used, and would keep all of them in the bundle. */
+/** Only pipes and interceptors of NestJS that the suite does not use load these packages dynamically. */
 const unusedPipes = {
   name: 'unused-pipes',
   resolveId: {
@@ -37,14 +37,16 @@ const unusedPipes = {
 };
 
 const OWN_REQUIRE = 'const require = createRequire(import.meta.url);';
-/** It requires these by a function of its own, which would load them a second time, from node_modules. */
+/** mapped-types loads these packages with its own `require`, which would load a second copy from node_modules. */
 const mappedTypes = {
   name: 'mapped-types',
   transform: {
     filter: { id: /@nestjs[\\/]mapped-types[\\/]dist[\\/]type-helpers\.utils\.js$/ },
     handler(code) {
       if (!code.includes(OWN_REQUIRE))
-        throw new ToolError('@nestjs/mapped-types requires in another way now.');
+        throw new ToolError(
+          '@nestjs/mapped-types no longer creates its `require` as expected. Change mappedTypes in scripts/bundle.mjs.',
+        );
       return code.replace(
         OWN_REQUIRE,
         `import { getMetadataStorage, IsOptional, ValidateIf } from 'class-validator';
@@ -72,7 +74,7 @@ await main(async () => {
       if (log.code === 'UNRESOLVED_IMPORT') throw new ToolError(log.message);
     },
   });
-  // Classes keep their names: NestJS, the OpenAPI document and the log show them.
+  // keepNames: NestJS, the OpenAPI document and the log show the names of classes.
   const { output } = await bundle.write({
     dir: join(DIST, 'bundle'),
     format: 'esm',
@@ -84,6 +86,7 @@ await main(async () => {
     .flatMap((file) => (file.type === 'chunk' ? file.imports : []))
     .filter((name) => !name.startsWith('node:') && !builtinModules.includes(name))
     .filter((name) => !output.some(({ fileName }) => fileName === name));
-  if (foreign.length > 0) throw new ToolError(`These are not in the bundle: ${foreign.join(', ')}`);
+  if (foreign.length > 0)
+    throw new ToolError(`The bundle imports packages that it does not contain: ${foreign.join(', ')}`);
   await writeFile(join(DIST, 'main.js'), "#!/usr/bin/env node\nimport './bundle/main.js';\n");
 });

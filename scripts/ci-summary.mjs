@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Prints `N passed, N failed` from vitest's JSON report, for .ci/run, and exits with 1 when anything failed or
- * nothing ran. Usage: node scripts/ci-summary.mjs <report.json> <exit code of the run>
+ * Prints `N passed, N failed` from the JSON report of vitest, for .ci/run. Exits with 1 if a test failed or no test ran.
+ * Usage: node scripts/ci-summary.mjs <report.json> <exit code of the run>
  */
 import { readFileSync } from 'node:fs';
 
@@ -12,13 +12,13 @@ process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 
 function count() {
   const { numPassedTests = 0, numFailedTests = 0, testResults = [] } = readReport();
-  // A file that could not be loaded has failed, but holds no test that could be counted.
+  // A test file that does not load has failed, but the report has no failed test for it.
   const broken = testResults.filter(
     ({ status, assertionResults }) =>
       status === 'failed' && !assertionResults.some((result) => result.status === 'failed'),
   ).length;
   const failed = numFailedTests + broken;
-  // The build, or an error outside of any test, can fail a run whose tests all passed.
+  // A run can fail although all tests passed: the build failed, or an error happened outside a test.
   return { passed: numPassedTests, failed: failed === 0 && exitCode !== '0' ? 1 : failed };
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Writes openapi/openapi.json from the built code (npm run build first), or with --check fails where the committed
-// file is stale. Builds the application without starting it: no HAProxy is asked and nothing else is written.
+// Writes openapi/openapi.json from the compiled code in dist/. With --check it writes nothing and fails if the file is out
+// of date. It creates the application without starting it, so HAProxy is not needed.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
 import process from 'node:process';
@@ -13,11 +13,13 @@ const load = (file) => import(new URL(`../dist/${file}`, import.meta.url).href);
 
 async function render() {
   const [{ createApp }, { openApiDocument }, { VERSION }, { loadSettings }] = await Promise.all(
-    ['app.js', 'common/openapi.js', 'common/product.js', 'settings/settings.js'].map(load),
+    ['app.js', 'contract/openapi.js', 'lib/version.js', 'settings/settings.js'].map(load),
   ).catch((error) => {
-    throw new Error(`The build in dist/ cannot be loaded; run "npm run build" first. (${error.message})`);
+    throw new Error(
+      `The compiled code in dist/ does not load (${error.message}). Run "npm run build" first.`,
+    );
   });
-  // The document must not depend on whose machine writes it, so nothing of the environment is read.
+  // The settings of the environment must not change the document.
   const app = await createApp(loadSettings({}), { logger: false });
   const document = openApiDocument(app, VERSION);
   await app.close();
@@ -31,8 +33,10 @@ async function main() {
     console.log(`${name} is up to date.`);
   } else if (process.argv.includes('--check')) {
     const difference =
-      committed === undefined ? 'is missing' : `is stale from line ${firstDifference(committed, fresh)}`;
-    throw new Error(`${name} ${difference}. Run "npm run build && npm run openapi" and commit it.`);
+      committed === undefined
+        ? 'is missing'
+        : `is out of date from line ${firstDifference(committed, fresh)} on`;
+    throw new Error(`${name} ${difference}. Run "npm run build && npm run openapi" and commit the file.`);
   } else {
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, fresh);

@@ -1,64 +1,31 @@
 #!/usr/bin/env node
 /**
- * `npm run quickstart`: from a fresh clone to a running suite with a HAProxy of its own, a demo domain added over
- * REST and fetched through HAProxy. Everything it makes is in .quickstart/, .tools/, node_modules/ and dist/, all
- * ignored by git; it listens on this machine only and can be run again. See --help.
+ * `npm run quickstart`: from a fresh clone to a running suite. It starts the suite with its own HAProxy, adds a demo
+ * domain over REST and fetches it through HAProxy. It listens on 127.0.0.1 only, writes only to the git-ignored folders
+ * .quickstart/, .tools/, node_modules/ and dist/, and can run again. See --help.
  */
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { get, startDemo } from './lib/demo.mjs';
-import { findHaproxy } from './lib/haproxy.mjs';
-import { readNotes, usableRoot, writeNotes } from './lib/place.mjs';
-import { checkPorts, parsePorts } from './lib/ports.mjs';
+import { prepareHome } from './lib/home.mjs';
+import { parsePorts } from './lib/ports.mjs';
 import { main, say, ToolError } from './lib/process.mjs';
-import { build, ensureDependencies, ROOT } from './lib/project.mjs';
-import { Suite } from './lib/suite.mjs';
+import { build } from './lib/project.mjs';
 
 const DOMAIN = 'demo.localhost';
 
 const HELP = `Usage: npm run quickstart -- [--api-port 8000] [--http-port 8080] [--https-port 8443]
 
-Installs the dependencies, gets a HAProxy, builds and starts the suite on 127.0.0.1, adds ${DOMAIN} and fetches it
-through HAProxy. Ctrl-C stops everything; what was added is there again at the next run.
+Installs the dependencies and HAProxy, builds the suite and starts it on 127.0.0.1. Then adds ${DOMAIN} and fetches it
+through HAProxy. Ctrl-C stops everything. The next run starts with the same domains.
 
   --api-port    REST, MCP and docs
-  --http-port   HAProxy, HTTP
-  --https-port  HAProxy, HTTPS and HTTP/3 (once there is a certificate)
+  --http-port   HTTP of HAProxy
+  --https-port  HTTPS and HTTP/3 of HAProxy, once there is a certificate
 
-State is kept in .quickstart/; delete that folder to start afresh.
+The state is in .quickstart/. Delete that folder to start with an empty state.
 `;
 
-/** haproxy.cfg belongs to the operator and is written once only, so other ports or another HAProxy need a new one. */
-function renewConfig(home, notes, current) {
-  const file = join(home, 'conf/haproxy.cfg');
-  const same = ['ports', 'haproxy', 'home'].every(
-    (key) => JSON.stringify(notes[key]) === JSON.stringify(current[key]),
-  );
-  if (same || !existsSync(file)) return;
-  renameSync(file, `${file}.old`);
-  say('The ports or the HAProxy changed: haproxy.cfg is written anew, the old one is haproxy.cfg.old.');
-}
-
-function environment(home, haproxy, ports) {
-  // Settings of another installation in this shell must not reach the quickstart.
-  const foreign = /^(?:HAPROXY_|MCP_|ALLOWED_|TRUSTED_NETWORKS$|RECONCILE$)/;
-  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
-  return {
-    ...own,
-    HAPROXY_HOME: home,
-    HAPROXY_CONTROL: 'managed',
-    HAPROXY_SOCKET: join(home, 'run/haproxy.sock'),
-    HAPROXY_BIN: haproxy,
-    HAPROXY_HTTP_BIND: `127.0.0.1:${ports['http-port']}`,
-    HAPROXY_HTTPS_BIND: `127.0.0.1:${ports['https-port']}`,
-    HAPROXY_METRICS_BIND: '',
-    MCP_HOST: '127.0.0.1',
-    MCP_PORT: String(ports['api-port']),
-  };
-}
-
-/** PUT is the whole of it unless the demo service had to move: then its server is replaced. */
+/** Adds the domain with PUT. If the port of the demo service has changed, PUT answers 409, and the server is replaced. */
 async function addDomain(suite, port) {
   const address = { ip: '127.0.0.1', http_port: port };
   const path = `/domains/${DOMAIN}`;
@@ -68,7 +35,7 @@ async function addDomain(suite, port) {
     answer = await suite.call('POST', `${path}/servers`, { slot: 1, ...address });
   }
   if (answer.status >= 300)
-    throw new ToolError(`${DOMAIN} could not be added: ${answer.status} ${JSON.stringify(answer.body)}`);
+    throw new ToolError(`The suite did not add ${DOMAIN}: ${answer.status} ${JSON.stringify(answer.body)}`);
 }
 
 async function fetchDemo(port) {
@@ -78,15 +45,15 @@ async function fetchDemo(port) {
     if (last.status === 200) return last.body;
     await delay(100);
   }
-  throw new ToolError(`http://${DOMAIN}:${port} does not answer: ${last.status} ${last.body}`);
+  throw new ToolError(`http://${DOMAIN}:${port} did not answer with 200: ${last.status} ${last.body}`);
 }
 
-function farewell(suite, ports) {
+function nextSteps(suite, ports) {
   return `
-Serving. Ctrl-C stops everything.
+The suite is running. Ctrl-C stops everything.
 
   Docs        ${suite.url}/docs
-  The demo    curl -H 'Host: ${DOMAIN}' http://127.0.0.1:${ports['http-port']}/
+  Demo        curl -H 'Host: ${DOMAIN}' http://127.0.0.1:${ports['http-port']}/
   REST        curl -H 'Authorization: Bearer ${suite.token}' ${suite.url}/api/v1/domains
   MCP         claude mcp add --transport http haproxy-suite ${suite.url}/mcp --header "Authorization: Bearer ${suite.token}"
 `;
@@ -98,8 +65,8 @@ async function serve(suite, demo, ports) {
   say(`Adding ${DOMAIN} (PUT /api/v1/domains/${DOMAIN}) → 127.0.0.1:${demo.port} …`);
   await addDomain(suite, demo.port);
   say(`Fetching http://${DOMAIN}:${ports['http-port']} through HAProxy …`);
-  process.stdout.write(`\n    ${(await fetchDemo(ports['http-port'])).trim()}\n${farewell(suite, ports)}\n`);
-  throw new ToolError(`the suite ended by itself (${await suite.exited}); its last lines say why`);
+  process.stdout.write(`\n    ${(await fetchDemo(ports['http-port'])).trim()}\n${nextSteps(suite, ports)}\n`);
+  throw new ToolError(`The suite ended unexpectedly (${await suite.exited}). Its last log lines say why.`);
 }
 
 await main(async (args) => {
@@ -108,35 +75,11 @@ await main(async (args) => {
     process.stdout.write(HELP);
     return 0;
   }
-  const root = usableRoot();
-  const home = join(root, '.quickstart');
-  const notesFile = join(home, 'quickstart.json');
-  mkdirSync(home, { recursive: true });
-  const notes = readNotes(notesFile);
-  const socket = join(home, 'run/haproxy.sock');
-  await checkPorts(ports, notes, socket);
-
-  await ensureDependencies();
-  const { path, version } = await findHaproxy();
-  say(`HAProxy ${version}: ${path}`);
+  const { home, lastRun, start } = await prepareHome('.quickstart', ports);
   await build();
-
-  const haproxy = path.startsWith(ROOT) ? root + path.slice(ROOT.length) : path;
-  const demo = await startDemo(notes.demoPort);
-  const current = { ports, haproxy: [haproxy, version], home, demoPort: demo.port };
-  renewConfig(home, notes, current);
-  writeNotes(notesFile, current);
-
-  say(`Starting the suite on 127.0.0.1:${ports['api-port']}, its state in ${home} …`);
-  const suite = new Suite({
-    script: join(ROOT, 'dist/main.js'),
-    env: environment(home, haproxy, ports),
-    // Not the checkout, whose .env may hold the settings of another installation.
-    cwd: home,
-    apiPort: ports['api-port'],
-    tokenFile: join(home, 'conf/mcp-token.env'),
-    onLine: (line) => say(`  | ${line}`),
-  });
+  const demo = await startDemo(lastRun.demoPort);
+  say(`Starting the suite on 127.0.0.1:${ports['api-port']}. Its state is in ${home} …`);
+  const suite = start({ demoPort: demo.port });
   const stop = (signal) => {
     say(suite.stopping ? 'Still stopping …' : 'Stopping …');
     void suite.stop(signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM');

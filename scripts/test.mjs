@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm test`: everything from a clean clone with only Node and npm. Installs the dependencies if needed, gets the
- * HAProxy versions of the matrix, builds, and runs vitest; arguments are passed on to it
- * (`npm test -- src/settings`). HAPROXY_VERSIONS=3.0,3.2 limits the matrix.
+ * `npm test`: runs all tests. Needs only Node and npm: it installs missing dependencies and tools, and builds. Arguments
+ * go to vitest (`npm test -- src/settings`). HAPROXY_VERSIONS=3.0,3.2 selects the HAProxy versions to test with.
  */
 import { join } from 'node:path';
 import { ensureTool } from './lib/install.mjs';
@@ -11,8 +10,8 @@ import { build, ensureDependencies, ROOT } from './lib/project.mjs';
 
 const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 
-/** Tools beside HAProxy that the tests run. */
-const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3'];
+/** The tools that the tests run besides HAProxy. */
+const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector'];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';
@@ -22,7 +21,9 @@ function chosenVersions() {
     .filter((version) => version !== '');
   const unknown = chosen.find((version) => !HAPROXY_VERSIONS.includes(version));
   if (unknown)
-    throw new ToolError(`HAPROXY_VERSIONS=${value}: ${unknown} is none of ${HAPROXY_VERSIONS.join(', ')}.`);
+    throw new ToolError(
+      `HAPROXY_VERSIONS=${value}: there is no version ${unknown}. The versions are: ${HAPROXY_VERSIONS.join(', ')}.`,
+    );
   return chosen.length > 0 ? chosen : HAPROXY_VERSIONS;
 }
 

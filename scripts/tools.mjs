@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * Gets the tools that the tests and the quickstart run into the git-ignored folder .tools/ of this checkout. They
- * are Debian's packages with their own libraries, their signatures checked by apt; nothing is installed on the
- * machine and no root is needed. After the first run everything works offline. See --help.
+ * Installs the tools that the tests, the quickstart and the benchmarks run into the git-ignored folder .tools/ of this
+ * checkout. Most are Debian packages with their own libraries; apt checks their signatures. Nothing is installed on
+ * the machine, and no root is needed. After the first run the tools work offline. See --help.
  */
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -16,16 +16,16 @@ export { ensureTool } from './lib/install.mjs';
 
 const HELP = `Usage: node scripts/tools.mjs [--list] [--help] <tool>…
 
-Gets each tool into .tools/ unless it is there, and prints the path of its executable, one line each.
-Progress is written to stderr.
+Installs each tool into .tools/ unless it is there, and prints the path of each executable on a line of its own.
+Progress goes to stderr.
 
-  haproxy       a HAProxy that the suite can run: the machine's own where it is 3.0 or newer, else haproxy-3.0
+  haproxy       a HAProxy for the suite: the one of this machine if it is 3.0 or newer, otherwise haproxy-3.0
 ${Object.entries(RECIPES)
   .map(([name, { about }]) => `  ${name.padEnd(13)} ${about}`)
   .join('\n')}
 
-The packages come from the Debian mirror in this machine's apt settings; DEBIAN_MIRROR=<url> names another one.
-To start afresh, delete .tools/.
+Debian packages come from the mirror in the apt settings of this machine; DEBIAN_MIRROR=<url> names another one.
+To install everything again, delete .tools/.
 `;
 
 async function run(args) {

@@ -23,8 +23,8 @@ import { VERSION } from './lib/version.js';
 import { recordedArguments } from './contract/recorded-arguments.js';
 import { waitForAll } from './lib/wait-for-all.js';
 import { LifecycleService } from './lifecycle.service.js';
-import { EdgeFilter } from './mcp/edge.filter.js';
-import { McpMethods } from './mcp/catalogue/mcp-methods.js';
+import { AllExceptionsFilter } from './mcp/all-exceptions.filter.js';
+import { McpCatalogue } from './mcp/catalogue/mcp-catalogue.js';
 import type { Settings } from './settings/settings.js';
 import { readImportBodies } from './transfer/import-body.js';
 
@@ -52,7 +52,7 @@ export async function createApp(
   settings: Settings,
   options: AppOptions = {},
 ): Promise<NestFastifyApplication> {
-  const brokenRequests = new EdgeFilter();
+  const brokenRequests = new AllExceptionsFilter();
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
@@ -88,10 +88,10 @@ export async function createApp(
   // Hooks and no interceptors: with any of those, Nest makes a dozen promises and Observables of each request.
   installCallContext(fastify);
   installDryRun(fastify);
-  app.useGlobalFilters(new EdgeFilter((error, request) => recordRefusal(recorder, error, request)));
+  app.useGlobalFilters(new AllExceptionsFilter((error, request) => recordRefusal(recorder, error, request)));
   app.useGlobalPipes(new InputPipe());
   app.get(AuditedOperations).install();
-  app.get(McpMethods).load(app);
+  app.get(McpCatalogue).load(app);
   SwaggerModule.setup('docs', app, () => openApiDocument(app, VERSION), {
     jsonDocumentUrl: 'openapi.json',
     raw: ['json'],
@@ -108,8 +108,8 @@ export async function startApp(
   const app = await createApp(settings, options);
   try {
     const lifecycle = app.get(LifecycleService);
-    await lifecycle.prepare();
-    await waitForAll(lifecycle.check(), app.listen(settings.api.port, settings.api.host));
+    await lifecycle.open();
+    await waitForAll(lifecycle.checkConfiguration(), app.listen(settings.api.port, settings.api.host));
     new Logger('api').log(`Listening on ${await app.getUrl()}: /api/v1, /mcp, /docs.`);
     await lifecycle.start();
     return app;

@@ -1,21 +1,22 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
-import { Readiness } from './signals/readiness.js';
-import { Shutdown } from './signals/shutdown.js';
-import { waitForAll } from './lib/wait-for-all.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
 import { JobsService } from './jobs/jobs.service.js';
+import { waitForAll } from './lib/wait-for-all.js';
 import { PersistenceService } from './persistence/persistence.service.js';
+import { Settings } from './settings/settings.js';
+import { EventFeed } from './signals/event-feed.js';
+import { Readiness } from './signals/readiness.js';
+import { Shutdown } from './signals/shutdown.js';
 import { DriftService } from './sync/drift.service.js';
 import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
-import { Settings } from './settings/settings.js';
 
-/** The one place that says in which order the suite starts and stops. Building the application does none of this. */
+/** Defines the order in which the suite starts and stops. Building the application does none of it. */
 @Injectable()
 export class LifecycleService implements BeforeApplicationShutdown, OnApplicationShutdown {
-  #prepared = false;
+  #opened = false;
   #started = false;
 
   constructor(
@@ -26,66 +27,69 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
     private readonly certificates: CertificatesLifecycle,
-    private readonly operations: JobsService,
+    private readonly jobs: JobsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
+    private readonly feed: EventFeed,
   ) {}
 
-  /** Before the port is opened: the lock, so that a second suite touches nothing, the state, the tokens, and HAProxy's files. */
-  async prepare(): Promise<void> {
+  /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
+  async open(): Promise<void> {
     await this.persistence.open();
-    this.#prepared = true;
+    this.#opened = true;
     await this.tokens.open();
     await this.certificates.open();
-    await this.operations.open();
+    await this.jobs.open();
     await ensureConfig(this.settings);
-    if (this.#runsHaproxy) await this.haproxy.find();
+    if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 
-  /** While the port is opened: whether HAProxy can be started. It needs as long to read its files as the port does. */
-  async check(): Promise<void> {
-    if (this.#runsHaproxy) await this.haproxy.check();
+  /** While the port opens: checks that HAProxy accepts its configuration. */
+  async checkConfiguration(): Promise<void> {
+    if (this.#runsHaproxy) await this.haproxy.checkStartable();
   }
 
-  /** With the port open and `/readyz` still saying no; it says yes once HAProxy has the desired state. */
+  /** With the port open and `/readyz` still 503. `/readyz` is 200 once HAProxy has the saved state. */
   async start(): Promise<void> {
-    // A HAProxy that just came up has the files, but not what they cannot say: look at it at once.
-    this.haproxy.on('up', () => this.watch.checkNow());
+    // A HAProxy that has just started has read the files, which do not hold everything: restore the rest at once.
+    this.feed.listen((event) => {
+      if (event.topic === 'haproxy_started') this.watch.checkNow();
+    });
     await waitForAll(
       this.#runsHaproxy ? this.haproxy.start() : Promise.resolve(),
       this.certificates.start(),
-      this.#prepareSearch(),
+      this.#buildSearchIndex(),
     );
     this.watch.start();
     this.drift.start();
     this.#started = true;
   }
 
-  /** Now, with HAProxy starting, so that nobody waits for it with the first search. */
-  async #prepareSearch(): Promise<void> {
-    this.persistence.state.names().prepare();
+  /** Builds the index while HAProxy starts, so that the first search does not wait for it. */
+  async #buildSearchIndex(): Promise<void> {
+    this.persistence.state.domainIndex().buildSearchTexts();
   }
 
   get #runsHaproxy(): boolean {
     return this.settings.control === 'managed';
   }
 
-  /** Callers still connected get their answers; new ones are sent elsewhere by `/readyz`. */
+  /** The port is still open: callers get their answers, and `/readyz` is 503, so that balancers send no new ones. */
   async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
     this.shutdown.begin();
     this.certificates.stop();
-    // A CA may take minutes, and the port is not closed before those who wait for it have their answer.
-    await this.operations.stop();
+    // Callers that wait for a job get its answer before the port closes.
+    await this.jobs.stop();
   }
 
-  /** The port is closed and nobody waits for an answer any more. */
+  /** The port is closed, and no caller waits for an answer. */
   async onApplicationShutdown(): Promise<void> {
-    if (!this.#prepared) return;
+    if (!this.#opened) return;
     await this.drift.stop();
     await this.watch.stop();
-    // A start that failed must not end a HAProxy that was serving before it.
-    await (this.#started ? this.haproxy.stop() : this.haproxy.abandon());
+    // After a failed start, a HAProxy that served before must go on serving.
+    await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());
     await this.persistence.close();
   }
 }

@@ -1,7 +1,7 @@
 import { chmod, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { activeLines } from '../src/storage/files/marked-lines.js';
+import { activeLines } from '../src/storage/files/line-file.js';
 import { startBackend } from './kit/backend.js';
 import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/fake-runtime-api.js';
 import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { makesPools, oldestHaproxy } from './kit/haproxy-versions.js';
+import { hasDynamicBackends, oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
@@ -125,7 +125,7 @@ describe('POST /api/v1/import', () => {
   });
 
   // HAProxy 3.4 creates pools as needed. With HAPROXY_VERSIONS=3.4 there is no older HAProxy to test.
-  const hasTooFewPools = !makesPools(oldestHaproxy().version);
+  const hasTooFewPools = !hasDynamicBackends(oldestHaproxy().version);
   it.runIf(hasTooFewPools)(
     'with wait=false refuses an invalid line at once, and fails later if there are too few pools',
     async () => {

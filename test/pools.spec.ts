@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from './kit/backend.js';
-import { haproxyVersions, makesPools } from './kit/haproxy-versions.js';
+import { haproxyVersions, hasDynamicBackends } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
@@ -37,7 +37,7 @@ function importOf(suite: Suite, lines: readonly object[], query = '') {
   return suite.api('POST', `/import${query}`, lines);
 }
 
-describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
+describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(version)))(
   'pools without end, on HAProxy $version',
   (haproxy) => {
     let home: Home;
@@ -199,7 +199,7 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
   },
 );
 
-describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
+describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(version)))(
   'pools that come to an end, on HAProxy $version',
   (haproxy) => {
     let home: Home;

@@ -46,8 +46,8 @@ describe('a refused request changes nothing', () => {
     home = await makeHome(oldestHaproxy(), { HAPROXY_POOL_COUNT: '3', HAPROXY_MAX_SLOTS: '3' });
     suite = await Suite.start(home);
     await suite.api('POST', '/domains', { domain: 'full.example', ip: '127.0.0.1', http_port: 9 });
-    for (const port of [10, 11])
-      await suite.api('POST', '/domains/full.example/servers', { ip: '127.0.0.1', http_port: port });
+    await suite.api('POST', '/domains/full.example/servers', { ip: '127.0.0.1', http_port: 10 });
+    await suite.api('POST', '/domains/full.example/servers', { ip: '2001:db8::1', http_port: 80 });
     await suite.api('POST', '/domains', { domain: 'one.example', ip: '127.0.0.1', http_port: 9 });
     await suite.api('POST', '/domains', { domain: 'two.example' });
     client = new Client({ name: 'test', version: '1' });
@@ -167,6 +167,14 @@ describe('a refused request changes nothing', () => {
 
     it('refuses taken slots, full pools, and invalid states, weights, slots and timeouts', async () => {
       await refused('POST', '/domains/one.example/servers', { slot: 1, ip: '10.0.0.9' }, 409, 'slot_taken');
+      const taken = await refused(
+        'POST',
+        '/domains/full.example/servers',
+        { slot: 3, ip: '10.0.0.9' },
+        409,
+        'slot_taken',
+      );
+      expect(taken.detail).toContain('[2001:db8::1]:80');
       await refused('POST', '/domains/full.example/servers', { ip: '10.0.0.9' }, 409, 'pool_full');
       await refused(
         'PUT',

@@ -14,13 +14,13 @@ interface ServerBody {
   connections: number;
 }
 
-describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) => {
+describe.each(haproxyVersions())('Traffic through HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
   let one: Backend;
   let two: Backend;
 
-  const ask = (host: string, path = '/') => get(home.httpPort, host, path);
+  const request = (host: string, path = '/') => get(home.httpPort, host, path);
   const add = (domain: string, to?: Backend) =>
     suite.api('POST', '/domains', { domain, ...(to && { ip: '127.0.0.1', http_port: to.port }) });
 
@@ -36,8 +36,8 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
     await home.remove();
   });
 
-  it('answers for a domain with the first request after the domain was added', async () => {
-    expect((await ask('first.example')).status).toBe(404);
+  it('reaches a domain with the first request after the domain was added', async () => {
+    expect((await request('first.example')).status).toBe(404);
     const { status, body } = await add('first.example', one);
     expect([status, body['domain'], body['pool'], body['server_count']]).toEqual([
       201,
@@ -45,48 +45,48 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
       'pool_1',
       1,
     ]);
-    expect(await ask('first.example')).toMatchObject({ status: 200, body: 'one' });
-    expect(await ask('FIRST.example:8080')).toMatchObject({ status: 200, body: 'one' });
+    expect(await request('first.example')).toMatchObject({ status: 200, body: 'one' });
+    expect(await request('FIRST.example:8080')).toMatchObject({ status: 200, body: 'one' });
     expect(one.lastHeaders).toMatchObject({ 'x-forwarded-for': '127.0.0.1', 'x-forwarded-proto': 'http' });
-    expect((await ask('other.first.example')).status).toBe(404);
+    expect((await request('other.first.example')).status).toBe(404);
   });
 
-  it('stops answering with the first request after the domain was removed', async () => {
+  it('gets 404 with the first request after the domain was removed', async () => {
     await add('gone.example', one);
-    expect((await ask('gone.example')).body).toBe('one');
+    expect((await request('gone.example')).body).toBe('one');
     const { status, body } = await suite.api('DELETE', '/domains/gone.example');
     expect([status, body]).toEqual([
       200,
       { domain: 'gone.example', pool: 'pool_2', pool_freed: true, servers_removed: 1 },
     ]);
-    expect((await ask('gone.example')).status).toBe(404);
+    expect((await request('gone.example')).status).toBe(404);
     expect((await suite.api('DELETE', '/domains/gone.example')).status).toBe(404);
   });
 
-  it('gives a freed pool to the next domain, whose requests never reach the old server', async () => {
+  it('never reaches the old server when the next domain reuses a pool', async () => {
     await add('before.example', one);
     await suite.api('DELETE', '/domains/before.example');
     const { body } = await add('after.example', two);
     expect(body['pool']).toBe('pool_2');
-    for (let n = 0; n < 10; n += 1) expect((await ask('after.example')).body).toBe('two');
+    for (let n = 0; n < 10; n += 1) expect((await request('after.example')).body).toBe('two');
     await suite.api('DELETE', '/domains/after.example');
   });
 
-  it('matches a wildcard for one label, and an exact name before it', async () => {
+  it('matches a wildcard for one label and prefers an exact name', async () => {
     await add('*.wild.example', one);
     await add('exact.wild.example', two);
-    expect((await ask('a.wild.example')).body).toBe('one');
-    expect((await ask('exact.wild.example')).body).toBe('two');
-    expect((await ask('wild.example')).status).toBe(404);
-    expect((await ask('a.b.wild.example')).status).toBe(404);
-    expect((await ask('.wild.example')).status).not.toBe(200);
+    expect((await request('a.wild.example')).body).toBe('one');
+    expect((await request('exact.wild.example')).body).toBe('two');
+    expect((await request('wild.example')).status).toBe(404);
+    expect((await request('a.b.wild.example')).status).toBe(404);
+    expect((await request('.wild.example')).status).not.toBe(200);
     await suite.api('DELETE', '/domains/exact.wild.example');
-    expect((await ask('exact.wild.example')).body).toBe('one');
+    expect((await request('exact.wild.example')).body).toBe('one');
     await suite.api('DELETE', '/domains/*.wild.example');
-    expect((await ask('a.wild.example')).status).toBe(404);
+    expect((await request('a.wild.example')).status).toBe(404);
   });
 
-  it('lets domains share a pool, whose servers stay until the last of them goes', async () => {
+  it('reaches the servers of a shared pool until the last of its domains is removed', async () => {
     const { body } = await add('shared.example', one);
     const joined = await suite.api('POST', '/domains', {
       domain: 'www.shared.example',
@@ -98,29 +98,29 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
       server_count: 1,
     });
     await suite.api('DELETE', '/domains/shared.example');
-    expect((await ask('www.shared.example')).body).toBe('one');
+    expect((await request('www.shared.example')).body).toBe('one');
     await suite.api('DELETE', '/domains/www.shared.example');
   });
 
-  it('adds, weighs, drains and removes servers', async () => {
+  it('follows changes of servers, weights and states', async () => {
     await add('pool.example', one);
     const added = await suite.api<ServerBody>('POST', '/domains/pool.example/servers', {
       ip: '127.0.0.1',
       http_port: two.port,
     });
     expect(added).toMatchObject({ status: 201, body: { slot: 2, weight: 1, state: 'ready', status: 'UP' } });
-    const names = async () =>
-      new Set(await Promise.all(Array.from({ length: 8 }, async () => (await ask('pool.example')).body)));
-    expect(await names()).toEqual(new Set(['one', 'two']));
+    const responders = async () =>
+      new Set(await Promise.all(Array.from({ length: 8 }, async () => (await request('pool.example')).body)));
+    expect(await responders()).toEqual(new Set(['one', 'two']));
 
     await suite.api('PUT', '/domains/pool.example/servers/1/weight', { weight: 0 });
-    expect(await names()).toEqual(new Set(['two']));
+    expect(await responders()).toEqual(new Set(['two']));
     await suite.api('PUT', '/domains/pool.example/servers/1/weight', { weight: 5 });
     const drained = await suite.api<ServerBody>('PUT', '/domains/pool.example/servers/2/state', {
       state: 'drain',
     });
     expect(drained.body).toMatchObject({ state: 'drain', status: 'DRAIN' });
-    expect(await names()).toEqual(new Set(['one']));
+    expect(await responders()).toEqual(new Set(['one']));
     const { body } = await suite.api('PUT', '/domains/pool.example/state', { state: 'maint' });
     expect(body).toMatchObject({
       servers: [
@@ -128,12 +128,12 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
         { slot: 2, status: 'MAINT' },
       ],
     });
-    expect((await ask('pool.example')).status).toBe(503);
+    expect((await request('pool.example')).status).toBe(503);
     await suite.api('PUT', '/domains/pool.example/state', { state: 'ready' });
-    expect((await ask('pool.example')).status).toBe(200);
+    expect((await request('pool.example')).status).toBe(200);
 
     await suite.api('DELETE', '/domains/pool.example/servers/1');
-    expect(await names()).toEqual(new Set(['two']));
+    expect(await responders()).toEqual(new Set(['two']));
     const list = await suite.api<{ items: ServerBody[]; total: number }>(
       'GET',
       '/domains/pool.example/servers',
@@ -145,9 +145,9 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
     await suite.api('DELETE', '/domains/pool.example');
   });
 
-  it('lets a request under way finish when its server is removed, and takes the slot again meanwhile', async () => {
+  it('finishes a request in progress when its server is removed and the slot is reused', async () => {
     await add('slow.example', one);
-    const slow = ask('slow.example', '/held/slot');
+    const slow = request('slow.example', '/held/slot');
     await until(
       async () => {
         const { body } = await suite.api<{ items: ServerBody[] }>('GET', '/domains/slow.example/servers');
@@ -164,15 +164,15 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
       http_port: two.port,
     });
     expect(again).toMatchObject({ status: 201, body: { slot: 1 } });
-    expect((await ask('slow.example')).body).toBe('two');
+    expect((await request('slow.example')).body).toBe('two');
     one.release('/held/slot');
     expect(await slow).toMatchObject({ status: 200, body: 'one' });
     await suite.api('DELETE', '/domains/slow.example');
   });
 
-  it('waits until the last connection is gone, and says so when the time is over first', async () => {
+  it('is drained when wait-drain returns, unless the timeout comes first', async () => {
     await add('wait.example', one);
-    const slow = ask('wait.example', '/held/drain');
+    const slow = request('wait.example', '/held/drain');
     await until(
       () =>
         one.count > 0 &&
@@ -194,20 +194,20 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
     await suite.api('DELETE', '/domains/wait.example');
   });
 
-  it('puts a domain where it is asked to be, as often as it is asked', async () => {
+  it('follows a PUT of a domain, and a repeated PUT changes nothing', async () => {
     const put = (to: Backend) =>
       suite.api('PUT', '/domains/put.example', { ip: '127.0.0.1', http_port: to.port });
     expect(await put(one)).toMatchObject({ status: 200, body: { server_count: 1 } });
     const { body } = await suite.api('GET', '/health/../domains?search=put.example');
     expect(await put(one)).toMatchObject({ status: 200, body: (body['items'] as object[])[0] as object });
     await put(two);
-    expect((await ask('put.example')).body).toBe('two');
+    expect((await request('put.example')).body).toBe('two');
     await suite.api('DELETE', '/domains/put.example');
   });
 
-  it('adds several servers in one change', async () => {
+  it('reaches servers that were added in one bulk change', async () => {
     await add('bulk.example');
-    expect((await ask('bulk.example')).status).toBe(503);
+    expect((await request('bulk.example')).status).toBe(503);
     const { status, body } = await suite.api<{ servers: ServerBody[] }>(
       'POST',
       '/domains/bulk.example/servers/bulk',
@@ -220,11 +220,11 @@ describe.each(haproxyVersions())('traffic through HAProxy $version', (haproxy) =
       },
     );
     expect([status, body.servers.map((server) => server.slot)]).toEqual([201, [2, 1, 5]]);
-    expect((await ask('bulk.example')).status).toBe(200);
+    expect((await request('bulk.example')).status).toBe(200);
     await suite.api('DELETE', '/domains/bulk.example');
   });
 
-  it('lists with search, pool, wildcards and pages', async () => {
+  it('has domains that can be listed with search, wildcards and pages', async () => {
     for (const name of ['c', 'a', 'b']) await add(`${name}.list.example`);
     await add('*.list.example');
     interface List {

@@ -1,4 +1,4 @@
--- Requests that add one domain after the other, each with a server of its own; arguments: prefix of the names, port.
+-- wrk script: each request adds a domain with a server. Arguments: prefix of the domain names, port of the servers.
 local count, prefix, port = 0, nil, nil
 
 function init(arguments)

@@ -1,6 +1,6 @@
 /**
- * Clients that do rounds of changes, `round(client, number)`, until they are stopped. A failure ends them all; `check`
- * throws it.
+ * Starts clients that call `round(client, number)` again and again until `stop`. If a round fails, all clients end and
+ * `check` throws the error.
  */
 export function startClients(clients, round) {
   const ending = new AbortController();

@@ -1,4 +1,4 @@
-/** Milliseconds that `work` takes. */
+/** Runs `work` and resolves to its duration in milliseconds. */
 export async function timed(work) {
   const started = performance.now();
   await work();
@@ -18,7 +18,7 @@ function percentiles(values) {
   return [0.5, 0.95, 0.99].map((share) => percentile(values, share));
 }
 
-/** The figure of many samples is their median, beside that of the samples of the floor, taken in the same rounds. */
+/** The median and percentiles of the samples, with those of the floor samples from the same rounds. */
 export function figureOf(samples, floor) {
   const [value, p95, p99] = percentiles(samples);
   if (floor === undefined) return { value, p95, p99 };

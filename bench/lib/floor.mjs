@@ -6,10 +6,10 @@ import { timed } from './figures.mjs';
 import { bareExchange, makeHome, portOf, startEmpty } from './haproxy.mjs';
 
 const syncData = promisify(fdatasync);
-/** A pool of one server, with the room that it has in `pools.cfg`. */
+/** As many bytes as a pool of one server takes in `pools.cfg`, reserved space included. */
 const POOL = 'x'.repeat(256);
 
-/** What a change leaves on disk at the least: itself and who made it, in one append. */
+/** The least that a change writes to disk: one appended record of the change and its author. */
 export function recordOf(operation, args) {
   const entry = {
     seq: 1000,
@@ -22,7 +22,7 @@ export function recordOf(operation, args) {
   return `${JSON.stringify(record)}\n`;
 }
 
-/** Runtime API commands for the operations that are measured, as the suite sends them. */
+/** The Runtime API commands of the measured operations, as the suite sends them. */
 export const commands = {
   addServer: (pool, slot, port) => {
     const server = `${pool}/${pool}_${slot}`;
@@ -37,7 +37,7 @@ export const commands = {
   },
   setWeight: (pool, slot, weight) => `set server ${pool}/${pool}_${slot} weight ${weight}\n`,
   addDomain: (map, domain, pool) => `add map ${map} ${domain} ${pool}\n`,
-  /** In pieces that fit HAProxy's buffer. */
+  /** Split into payloads that fit the HAProxy buffer. */
   addDomains: (map, pairs) => {
     const texts = [];
     for (let start = 0; start < pairs.length; start += 300) {
@@ -49,8 +49,9 @@ export const commands = {
 };
 
 /**
- * The bare cost of changes: files on the disk that the suite uses, and a HAProxy with empty pools, with nothing of the
- * suite around them. `record`, `wholeFiles` and `inPlace` are three ways to make a change durable; `send` makes it live.
+ * The floor: the cost of a change without the suite. It has files on the same disk as the suite, and a HAProxy with
+ * empty pools. `record`, `wholeFiles` and `inPlace` write a change to disk in three ways; `send` applies it to HAProxy.
+ * Each resolves to its duration in milliseconds.
  */
 export async function startFloor(binary, poolCount) {
   const home = await makeHome();
@@ -71,29 +72,26 @@ export async function startFloor(binary, poolCount) {
     httpPort: portOf(home.settings),
     record,
     send,
-    /** Milliseconds of a change at its least. */
+    /** The least cost of a change: one record and its commands. */
     change: async (recorded, text) => (await record(recorded)) + (await send(text)),
-    /**
-     * Milliseconds to replace files by copies of these, safely (fsync, rename, fsync of the folder), and to append a
-     * record to the audit log beside it.
-     */
+    /** Replaces files by copies of `paths` with fsync, rename and fsync of the folder, and appends an audit record. */
     wholeFiles: async (paths, recorded) => {
       const texts = await Promise.all(paths.map((path) => readFile(path)));
       return timed(() =>
-        Promise.all([replaceFiles(dirname(files.map), texts), written(own.audit, recorded)]),
+        Promise.all([replaceFiles(dirname(files.map), texts), writeAt(own.audit, recorded)]),
       );
     },
     /**
-     * Milliseconds of what a change of a large state writes: two records (of the journal and of the audit log) and,
-     * where there is one, a line of `domains.map`, all appended, and a pool written over in `pools.cfg`.
+     * Writes what a change of a large state writes: appends a journal record, an audit record and optionally a line of
+     * `domains.map`, and overwrites a pool in `pools.cfg`.
      */
     inPlace: (recorded, line = '') =>
       timed(() =>
         Promise.all([
-          written(own.journal, recorded),
-          written(own.audit, recorded),
-          written(own.pools, POOL, 0),
-          line === '' ? undefined : written(own.map, line),
+          writeAt(own.journal, recorded),
+          writeAt(own.audit, recorded),
+          writeAt(own.pools, POOL, 0),
+          line === '' ? undefined : writeAt(own.map, line),
         ]),
       ),
     stop: async () => {
@@ -105,16 +103,16 @@ export async function startFloor(binary, poolCount) {
   };
 }
 
-/** A refused command costs less than one that is carried out, so a floor must not have any. */
+/** Throws if HAProxy refuses a command, because a refused command costs less than an applied one. */
 async function exchange(path, text) {
   const pieces = await bareExchange(path, `prompt\nset severity-output number\n${text}quit\n`);
   const answer = Buffer.concat(pieces).toString('latin1');
   const refusal = /^.*(?:\[[0-3]\]:|Unknown command).*$/m.exec(answer);
-  if (refusal) throw new Error(`the floor's HAProxy refused: ${refusal[0]}`);
+  if (refusal) throw new Error(`the HAProxy of the floor refused a command: ${refusal[0]}`);
 }
 
-/** At the end of the file, or at a place of it. */
-async function written(descriptor, text, at = fstatSync(descriptor).size) {
+/** Writes and syncs a text at an offset, by default the end of the file. */
+async function writeAt(descriptor, text, at = fstatSync(descriptor).size) {
   writeSync(descriptor, text, at);
   await syncData(descriptor);
 }

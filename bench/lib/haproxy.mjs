@@ -6,18 +6,16 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startProcess } from './process.mjs';
 
-export { median } from './figures.mjs';
-
 const ROOT = join(import.meta.dirname, '../..');
 
-/** The HAProxies that are there: name and path. */
+/** The HAProxy versions installed in .tools/, oldest first. */
 export function haproxies() {
   return ['3.0', '3.2', '3.4']
     .map((version) => ({ version, path: join(ROOT, '.tools/bin', `haproxy-${version}`) }))
     .filter(({ path }) => existsSync(path));
 }
 
-/** A home with the template's configuration and empty pools, and settings that point at it. */
+/** A temporary home folder, and the settings of a suite in it. */
 export async function makeHome(env = {}) {
   const { loadSettings } = await import('../../dist/settings/settings.js');
   const home = await mkdtemp(join(tmpdir(), 'suite-bench-'));
@@ -33,7 +31,7 @@ export async function makeHome(env = {}) {
   return { home, settings, remove: () => rm(home, { recursive: true, force: true }) };
 }
 
-/** Starts HAProxy on the files of the home, with an empty map and pools without servers. */
+/** Starts HAProxy with the configuration template, an empty domains.map and `poolCount` pools without servers. */
 export async function startEmpty(binary, settings, poolCount) {
   const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
   const { renderPool } = await import('../../dist/storage/formats/pools-cfg.js');
@@ -45,7 +43,7 @@ export async function startEmpty(binary, settings, poolCount) {
   return startHaproxy(binary, [settings.files.config, settings.files.pools], settings.runtime);
 }
 
-/** Starts HAProxy on one file, the text of which may depend on the suite's own template, and that binds `httpPort`. */
+/** Starts HAProxy with one configuration file, which must bind `httpPort`. `template` is the haproxy.cfg of the suite. */
 export async function startConfig(binary, textOf) {
   const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
   const { settings, remove } = await makeHome();
@@ -57,8 +55,7 @@ export async function startConfig(binary, textOf) {
   return { httpPort, runtime: settings.runtime, stop: () => haproxy.stop().then(remove) };
 }
 
-/** Where visitors come in. */
-/** An HAProxy that answers every request by itself: what visitors are sent to, and health checks go to, at little cost. */
+/** An origin server that costs little: a HAProxy that answers every request and health check itself. */
 export function startOriginHaproxy(binary) {
   return startConfig(
     binary,
@@ -76,11 +73,12 @@ frontend origin
   );
 }
 
+/** The HTTP port of the HAProxy with these settings. */
 export function portOf(settings) {
   return Number(settings.httpBinds[0].split(':').at(-1));
 }
 
-/** Milliseconds of CPU that the HAProxy behind this Runtime API has used so far (proc(5): ticks of 10 ms). */
+/** CPU time of the HAProxy behind this Runtime API since its start, in milliseconds (proc(5): ticks of 10 ms). */
 export async function cpuOf(runtime) {
   const info = Buffer.concat(await bareExchange(runtime.path, 'show info\n')).toString();
   const pid = /^Pid: (\d+)$/m.exec(info)[1];
@@ -88,7 +86,7 @@ export async function cpuOf(runtime) {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-/** Until it takes connections on that address. */
+/** Starts HAProxy and waits until it accepts connections on the address. */
 async function startHaproxy(binary, files, address) {
   const haproxy = startProcess(binary, ['-db', ...files.flatMap((file) => ['-f', file])]);
   while (!(await canConnect(address))) {
@@ -98,15 +96,15 @@ async function startHaproxy(binary, files, address) {
   return haproxy;
 }
 
-/** Sends a text and reads until HAProxy closes: the bare cost of a batch. Resolves to what came, piece by piece. */
+/** Sends a text and reads until HAProxy closes the connection. Resolves to the received chunks. */
 export function bareExchange(path, text) {
   return new Promise((resolve, reject) => {
     const socket = connect({ path });
-    const pieces = [];
+    const chunks = [];
     socket.on('connect', () => socket.write(text, 'latin1'));
-    socket.on('data', (piece) => pieces.push(piece));
+    socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', reject);
-    socket.on('close', () => resolve(pieces));
+    socket.on('close', () => resolve(chunks));
   });
 }
 

@@ -1,6 +1,6 @@
 import { createServer, request } from 'node:http';
 
-/** One request to this machine; a body that is no text is sent as JSON. `agent` false is a connection of its own. */
+/** Sends one request to 127.0.0.1. A body that is not a string is sent as JSON. `agent` false opens a new connection. */
 export function call(agent, port, method, path, headers = {}, body) {
   return new Promise((resolve, reject) => {
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
@@ -23,21 +23,21 @@ export function call(agent, port, method, path, headers = {}, body) {
   });
 }
 
-/** Status of one request to a proxy, on a connection of its own. */
+/** The status of one request to a proxy, on a new connection. */
 export async function visit(port, host) {
   return (await call(false, port, 'GET', '/', { host })).status;
 }
 
-/** Requests until one is answered with 200: how many were not, and when that was. */
+/** Repeats a request until the answer is 200. Resolves to the number of other answers and the time of the 200. */
 export async function visitUntilServed(port, host) {
-  const patience = performance.now() + 10_000;
+  const deadline = performance.now() + 10_000;
   for (let misses = 0; ; misses += 1) {
     if ((await visit(port, host).catch(() => 0)) === 200) return { misses, at: performance.now() };
-    if (performance.now() > patience) throw new Error(`${host} is not served after 10 s`);
+    if (performance.now() > deadline) throw new Error(`${host} was not served within 10 s`);
   }
 }
 
-/** What the proxies of a scenario send their visitors to. */
+/** The origin server behind the proxies of a scenario. */
 export async function startOrigin() {
   const server = createServer((_, response) => response.end('ok'));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

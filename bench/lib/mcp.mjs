@@ -1,6 +1,6 @@
 const ACCEPT = { accept: 'application/json, text/event-stream' };
 
-/** An MCP session of the suite, and what calls its tools: anything but success is an error. */
+/** Opens an MCP session. Resolves to a function that calls a tool, and rejects if the call does not succeed. */
 export async function openSession(suite) {
   const initialize = {
     jsonrpc: '2.0',

@@ -14,9 +14,9 @@ const CHP = 'configurable-http-proxy';
 const CHP_VERSION = '5.3.0';
 
 /**
- * What a user would pick instead. Each starts with that many routes to the origin, on this machine only and with its
- * files in a temporary folder; `add` is acknowledged when it resolves. One whose code is compiled while it runs has a
- * `remove` as well, to be warmed up with. One that cannot be had rejects.
+ * Alternatives to the suite. Each starts with routes for `hosts` to the origin, on 127.0.0.1, with its files in a
+ * temporary folder. `add` resolves when the route is acknowledged. A peer that runs on V8 also has `remove`, for the
+ * warm-up. A peer that cannot be installed rejects.
  */
 export const PEERS = { Caddy: startCaddy, [CHP]: startConfigurableHttpProxy };
 

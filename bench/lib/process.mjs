@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 
 /**
- * A process with a session of its own, as the suite gives HAProxy: Linux shares the processors between sessions first
- * (sched_autogroup), so that one that shares ours would not compare. It ends with this one.
+ * Starts a process in its own session, as the suite starts HAProxy. Linux divides CPU time between sessions first
+ * (sched_autogroup, sched(7)), so processes in one session would not be comparable. The process ends with this one.
  */
 export function startProcess(
   command,

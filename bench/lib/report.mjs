@@ -1,24 +1,26 @@
 import { cpus, release, totalmem } from 'node:os';
 
 /**
- * A result is `{ scenario, haproxy, unit, value }`, with `p95` and `p99` where `value` is a median; `floor`, what it is
- * measured against in the same run (`against` names it where it is not the bare cost); `also`, further references by
- * name; and a `target`. Instead of a value it may have `skipped`: why there is none.
+ * Adds `ratio` (value : floor) and `met` (whether the target is met) to a result.
+ *
+ * A result is `{ scenario, haproxy, unit, value }`. Optional fields: `p95` and `p99`, if `value` is a median; `floor`,
+ * the reference from the same run, and `against`, its name if it is not the floor; `also`, further references by name;
+ * `target`. Without a value, `skipped` says why.
  */
-export function judged(result) {
+export function judge(result) {
   if (result.skipped !== undefined || result.value === undefined) return result;
   const ratio = result.ratio ?? (result.floor === undefined ? undefined : result.value / result.floor);
   return { ...result, ratio, met: result.target === undefined ? undefined : isMet(result, ratio) };
 }
 
-/** A target is a limit for the ratio, or for the figure itself; those that say `least` are limits from below. */
+/** A target is an upper limit of the ratio or of the value, or a lower limit if its name has `least`. */
 function isMet({ target, value }, ratio) {
   if (target.ratio !== undefined) return ratio <= target.ratio;
   if (target.least_ratio !== undefined) return ratio >= target.least_ratio;
   return target.least === undefined ? value <= target.value : value >= target.least;
 }
 
-function targetWords({ target, against }) {
+function targetText({ target, against }) {
   if (target === undefined) return '';
   const other = against ?? 'floor';
   if (target.ratio !== undefined) return `≤ ${target.ratio} × ${other}`;
@@ -26,7 +28,7 @@ function targetWords({ target, against }) {
   return target.least === undefined ? `≤ ${number(target.value)}` : `≥ ${number(target.least)}`;
 }
 
-/** One line of the table. */
+/** The cells of one line of the table. */
 export function lineOf(result) {
   const { scenario, haproxy, unit, value, p95, p99, floor, against, also = {}, ratio, met } = result;
   const name = haproxy === undefined ? scenario : `${scenario} (${haproxy})`;
@@ -38,7 +40,7 @@ export function lineOf(result) {
     p95 === undefined ? '' : `${number(p95)}, ${number(p99)}`,
     references.map(([of, figure]) => `${of} ${number(figure)}`).join(', '),
     ratio === undefined ? '' : number(ratio),
-    targetWords(result),
+    targetText(result),
     met === undefined ? '' : met ? 'yes' : 'NO',
   ];
 }
@@ -49,7 +51,7 @@ export function textTable(results) {
   return table([HEADINGS, ...results.map(lineOf)], '  ', '─');
 }
 
-/** For docs/benchmarks.md. */
+/** The table for docs/benchmarks.md. */
 export function markdown({ date, machine, results }) {
   const about =
     `${date.slice(0, 10)}: ${machine.cores} cores (${machine.cpu}), ${machine.memory_gib} GiB, ` +
@@ -64,7 +66,7 @@ function table([head, ...lines], gap, dash) {
   return [text(head), text(widths.map((width) => dash.repeat(width))), ...lines.map(text)].join('\n');
 }
 
-/** Three digits that count, and thousands with a comma. */
+/** Three significant digits; numbers from 100 on as integers with a comma after the thousands. */
 function number(value) {
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en');
   return String(Number(value.toPrecision(3)));

@@ -1,4 +1,4 @@
-/** Runs work with what it starts through `keep`, and stops all of that in the end, the last first. */
+/** Runs `work(keep)`, then stops the services that were started through `keep`, in reverse order. */
 export async function withServices(work) {
   const started = [];
   const keep = async (starting) => {
@@ -9,7 +9,7 @@ export async function withServices(work) {
   try {
     return await work(keep);
   } finally {
-    // One that cannot be stopped must not keep the others running, nor hide what went wrong before.
+    // A failed stop must not leave other services running, and must not hide an error of `work`.
     for (const service of started.toReversed()) {
       try {
         await service.stop();

@@ -1,4 +1,4 @@
-/** A state of a size: its servers and domains spread evenly over its pools. */
+/** A state of the given size, with servers and domains distributed evenly over the pools. */
 export async function makeState({ servers, pools, domains }) {
   const { State } = await import('../../dist/model/state.js');
   const made = Array.from({ length: pools }, (_, p) => {
@@ -9,7 +9,7 @@ export async function makeState({ servers, pools, domains }) {
     const names = Array.from({ length: domains / pools }, (__, d) => `d${d}.p${p}.example.com`);
     return [`pool_${p + 1}`, { domains: names, servers: new Map(slots) }];
   });
-  // Texts as they come out of a file: one that was put together of parts is only made when it is first looked into.
+  // JSON gives flat strings, as if read from a file. V8 joins the parts of a concatenated string only on first use.
   const names = JSON.parse(JSON.stringify(made.map(([, { domains }]) => domains)));
   return new State(
     1,

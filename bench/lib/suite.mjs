@@ -10,7 +10,7 @@ import { makeState } from './state.mjs';
 
 const MAIN = join(import.meta.dirname, '../../dist/main.js');
 
-/** The suite as a process of its own, with a HAProxy of its own, on a state of that size. */
+/** Starts the suite as a process, with its own HAProxy and a state of the given size. Resolves when it is ready. */
 export async function startSuite(binary, size, env = {}) {
   const [apiPort, httpPort] = [await freePort(), await freePort()];
   const all = {
@@ -45,9 +45,9 @@ export async function startSuite(binary, size, env = {}) {
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
   while ((await call(agent, apiPort, 'GET', '/readyz').catch(() => ({ status: 0 }))).status !== 200) {
     if (child.hasExited()) {
-      const words = await readFile(log, 'utf8');
+      const text = await readFile(log, 'utf8');
       await remove();
-      throw new Error(`the suite did not start: ${words.trim()}`);
+      throw new Error(`the suite did not start: ${text.trim()}`);
     }
     await delay(5);
   }
@@ -60,26 +60,26 @@ export async function startSuite(binary, size, env = {}) {
     httpPort,
     headers,
     url: `http://127.0.0.1:${apiPort}`,
-    /** One REST call; anything but 2xx is an error. */
+    /** One REST call. Rejects if the status is 300 or more. */
     api: async (method, path, body) => {
       const answer = await call(agent, apiPort, method, `/api/v1${path}`, headers, body);
       if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
       return answer;
     },
     post: (path, body, more = {}) => call(agent, apiPort, 'POST', path, { ...headers, ...more }, body),
-    /** Domains in bulk, as lines of JSON. */
+    /** Imports domains from lines of JSON. */
     import: async (lines) => {
       const type = { ...headers, 'content-type': 'application/x-ndjson' };
       const answer = await call(agent, apiPort, 'POST', '/api/v1/import', type, lines);
       if (answer.status >= 300) throw new Error(`import: ${answer.status} ${answer.text}`);
     },
-    /** Figures of `/metrics`, as they are at one moment: some begin anew with each look. */
+    /** Values of `/metrics` from one request, because some metrics restart with each request. */
     metrics: async (...names) => {
       const { text } = await call(agent, apiPort, 'GET', '/metrics', headers);
       return names.map((name) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)[1]));
     },
     rssMiB: () => residentMiB(child.pid),
-    /** The most that it ever had. */
+    /** The highest resident memory since the start. */
     peakMiB: () => residentMiB(child.pid, 'VmHWM'),
     openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
     stop: async () => {
@@ -90,7 +90,7 @@ export async function startSuite(binary, size, env = {}) {
   };
 }
 
-/** Resident memory of a process: now, or (`VmHWM`) at its most. */
+/** Resident memory of a process in MiB: now, or the peak with `VmHWM` (proc(5)). */
 export async function residentMiB(pid, field = 'VmRSS') {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)[1]) / 1024;

@@ -1,12 +1,11 @@
-/** Changes after which a process is one that has been in use. */
 const CHANGES = 1500;
-const FEW = 30;
+const QUICK_CHANGES = 30;
 
 /**
- * Rounds of so many changes, which do not count, one round after the other: V8 compiles what is run often, beside it,
- * and until it has, a change takes twice as long. What a process costs that has just been started is measured before.
+ * Runs rounds that are not measured, each of `changesPerRound` changes. V8 optimizes functions that run often; before
+ * that a change takes twice as long. Measure a suite that has just started before the warm-up.
  */
-export async function warmUp(quick, changes, round) {
-  const rounds = Math.ceil((quick ? FEW : CHANGES) / changes);
+export async function warmUp(quick, changesPerRound, round) {
+  const rounds = Math.ceil((quick ? QUICK_CHANGES : CHANGES) / changesPerRound);
   for (let number = 0; number < rounds; number += 1) await round(number);
 }

@@ -5,7 +5,7 @@ import { capture } from '../../scripts/lib/process.mjs';
 const CONNECTIONS = 32;
 const ADD_DOMAINS = join(import.meta.dirname, 'add-domain.lua');
 
-/** Debian's load generator wrk: a thread of C, because a Node process would be what limits the figures. */
+/** The load generator wrk from Debian. It is written in C, because a Node.js client would limit the figures. */
 export async function loadGenerator() {
   const wrk = await ensureTool('wrk');
   const run = async (args) => {
@@ -14,7 +14,7 @@ export async function loadGenerator() {
     return output;
   };
   return {
-    /** Requests a second, and the p99 of their times in milliseconds. Any answer but 2xx is an error. */
+    /** Loads a proxy. `rate` is in requests a second, `p99` in milliseconds. An answer without 2xx is an error. */
     load: async (port, host, seconds) => {
       const args = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', `Host: ${host}`];
       const output = await run([...args, `http://127.0.0.1:${port}/`]);
@@ -25,7 +25,7 @@ export async function loadGenerator() {
         p99: Number(p99) * { us: 0.001, ms: 1, s: 1000 }[unit],
       };
     },
-    /** Domains with a server at that port, added over REST: how many a second, and how long one took. */
+    /** Adds domains over REST, each with a server at `port`. `rate` is a second, `acknowledged` in milliseconds. */
     addDomains: async ({ url, headers }, { connections, seconds, prefix, port }) => {
       const fields = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
       const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', ADD_DOMAINS, ...fields];

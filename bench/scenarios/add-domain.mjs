@@ -8,15 +8,15 @@ import { startSuite } from '../lib/suite.mjs';
 import { warmUp } from '../lib/warm-up.mjs';
 
 const SEEDED_POOLS = 100;
-/** Changes before the first that count: those that load and open what there is one of. */
+/** Changes that are not measured, because the first changes load modules and open files. */
 const FIRST = 20;
 const ACKNOWLEDGED = { 1000: { ratio: 2 }, 100_000: { value: 10 } };
 
 /**
- * A domain with a server of its own, one at a time: until it is acknowledged (on disk, fsynced and in HAProxy), and
- * until the first request for it has been answered through HAProxy; by a suite that has just been started, and by one
- * that has been in use. The floor writes and fsyncs the bytes that the suite
- * writes at that size, and gives a bare HAProxy the same commands; that of the time to live adds the request.
+ * Adds domains one at a time, each with a server. Measures the time until the change is acknowledged (fsynced and in
+ * HAProxy), and until the first request for the domain is answered through HAProxy ("live"). Measures a suite that has
+ * just started, and a suite after the warm-up. The floor writes and fsyncs as many bytes as the suite and sends the same
+ * commands to HAProxy; the floor of "live" adds the request.
  */
 export async function run({ quick }) {
   const results = [];
@@ -90,7 +90,7 @@ function add({ suite, port }, domain) {
   return suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: port });
 }
 
-/** So many rounds, each a change of the suite and one of the floor, in pools from that one on. */
+/** Measures `rounds` changes of the suite, each followed by the same change of the floor, from pool `first` on. */
 async function adds(bench, first, rounds) {
   const measured = { acknowledged: [], live: [], floor: [], floorLive: [], record: [], misses: 0 };
   for (let round = first; round < first + rounds; round += 1) {

@@ -8,8 +8,8 @@ import { startSuite } from '../lib/suite.mjs';
 const POOLS = 100;
 
 /**
- * Domains in bulk through `POST /api/v1/import`, as lines of JSON, into a suite that has none: 100 pools with a server
- * each. The floor writes and fsyncs the files that come of it once, and gives a bare HAProxy the same commands.
+ * Imports domains with `POST /api/v1/import`, as lines of JSON, into an empty suite: 100 pools with a server each. The
+ * floor writes and fsyncs the resulting files once and sends the same commands to HAProxy.
  */
 export async function run({ quick }) {
   const results = [];

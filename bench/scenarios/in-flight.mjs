@@ -8,15 +8,15 @@ import { loadGenerator } from '../lib/wrk.mjs';
 
 const IN_FLIGHT = 50;
 const SEEDED_POOLS = 100;
-/** Domains added and removed again before those that count: V8 compiles what is run often, beside it. */
+/** Domains added and removed for the warm-up, see warm-up.mjs. */
 const WARM_UP = 1500;
-/** Pools for each second of load. */
-const MOST_A_SECOND = 8000;
+/** More pools than the suite can fill in a second of load. */
+const POOLS_PER_SECOND = 8000;
 
 /**
- * The same as add-domain with 50 requests in flight, sent by wrk, whose own share of the processors is small. A second
- * pass visits each domain once it is acknowledged, for the time until it is live. The floor makes 50 changes durable in
- * one append and sends HAProxy the commands of 50 changes on one connection, as a group commit does at its best.
+ * Like add-domain with 50 requests in flight. wrk sends them, because it needs little CPU time. A second pass requests
+ * each domain when it is acknowledged, for the time until it is live. The floor is the best possible group commit: it
+ * appends the records of 50 changes with one fsync, and sends the commands of 50 changes on one connection.
  */
 export async function run({ quick }) {
   const results = [];
@@ -54,7 +54,7 @@ function measure(domains, seconds, visited) {
     const wrk = await loadGenerator();
     const { httpPort: port } = await keep(startOriginHaproxy(path));
     const pools = Math.min(SEEDED_POOLS, domains);
-    const poolCount = pools + seconds * MOST_A_SECOND + visited;
+    const poolCount = pools + seconds * POOLS_PER_SECOND + visited;
     const env = { HAPROXY_POOL_COUNT: String(poolCount) };
     const suite = await keep(startSuite(path, { servers: pools, pools, domains }, env));
     const add = (domain) => suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: port });

@@ -7,8 +7,8 @@ const WARM_UP = 20;
 const LIMIT = 100;
 
 /**
- * Pages of 100 from the list of domains, by cursor and by search, one request after the other: a needle that nobody has
- * asked for yet (found often, or hardly at all), and one that was just asked for. The floor is a page of one.
+ * Requests pages of 100 domains one after the other: by cursor, by a new search text that matches many domains or one
+ * domain, and by the search text of the previous request. The floor is a page of one domain.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
@@ -21,7 +21,7 @@ export function run({ quick }) {
     const lists = {
       'first page': () => `limit=${LIMIT}`,
       'next page': () => `limit=${LIMIT}&cursor=${cursor}`,
-      // All names with this number anywhere in them: thousands, with one digit tens of thousands.
+      // Matches thousands of names that contain the number; tens of thousands if it has one digit.
       'search, new, found often': (round) => `limit=${LIMIT}&search=${round}`,
       'search, new, found once': (round) => `limit=${LIMIT}&search=d${round % 10}.p${round % 100}.`,
       'search, again': () => `limit=${LIMIT}&search=example`,
@@ -36,7 +36,7 @@ export function run({ quick }) {
         const ms = await timed(async () => {
           page = await get(query);
         });
-        if (page.items.length === 0) throw new Error(`nothing was found by ${query}`);
+        if (page.items.length === 0) throw new Error(`the query ${query} found no domain`);
         if (name === 'first page' || name === 'next page') cursor = page.next_cursor ?? cursor;
         if (round < 0) continue;
         samples[name].push(ms);

@@ -7,26 +7,26 @@ import { startSuite } from '../lib/suite.mjs';
 import { warmUp } from '../lib/warm-up.mjs';
 
 const ROUTES = 300;
-/** Of each block, before those that count. */
+/** Rounds at the start of each block that are not measured. */
 const FIRST = 5;
-/** They take turns in blocks, because Caddy goes on working for a while after it has answered. */
+/** The peers take turns in blocks of rounds, because Caddy continues to work for a while after its answer. */
 const BLOCKS = 4;
-/** What issue 6 asks for: of which figure, against whom. */
+/** The targets of issue 6: peer → figure → target. */
 const TARGETS = {
   Caddy: { acknowledged: { ratio: 0.25 }, live: { ratio: 0.25 } },
   'configurable-http-proxy': { live: { ratio: 1 } },
 };
 
 /**
- * A host added with 300 there, one at a time: until it is acknowledged, and until it is served. Like for like; those
- * that run on V8 have been in use before.
+ * Adds hosts one at a time to 300 existing hosts. Measures the time until a host is acknowledged, and until it is served.
+ * The suite and the peers get the same work. Contenders that run on V8 are warmed up first.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
     const { version, path } = haproxies()[0];
     const { port } = await keep(startOrigin());
-    const a_block = quick ? 5 : 25;
-    const contenders = { suite: await keep(startContender(path, port, BLOCKS * (a_block + FIRST))) };
+    const roundsPerBlock = quick ? 5 : 25;
+    const contenders = { suite: await keep(startContender(path, port, BLOCKS * (roundsPerBlock + FIRST))) };
     const results = [];
     const hosts = Array.from({ length: ROUTES }, (_, n) => `d${n}.example.com`);
     for (const [name, start] of Object.entries(PEERS)) {
@@ -47,7 +47,7 @@ export function run({ quick }) {
         });
     for (let block = 0; block < BLOCKS; block += 1) {
       for (const [name, contender] of Object.entries(contenders)) {
-        for (let round = -FIRST; round < a_block; round += 1) {
+        for (let round = -FIRST; round < roundsPerBlock; round += 1) {
           const host = `new${block}-${round + FIRST}.example.com`;
           const { acknowledged, live } = await addOne(contender, host);
           if (round < 0) continue;

@@ -8,8 +8,8 @@ import { startSuite } from '../lib/suite.mjs';
 const OTHERS = 100;
 
 /**
- * How long after the answer to "add a domain" the first request for it succeeds, while 100 other changes are in flight
- * all the time. The floor is a request for a domain that has been there from the start, at that same moment.
+ * Measures the time from the answer to "add a domain" until the first successful request for the domain, while 100 other
+ * changes are always in flight. The reference is a request at the same moment for a domain that already existed.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
@@ -28,7 +28,7 @@ export function run({ quick }) {
       refused += done ? 0 : 1;
       return done !== undefined;
     };
-    // Each changes a weight, adds a domain of its own and removes it, again and again.
+    // Each client changes a weight, adds its own domain and removes it, in a loop.
     const others = await keep(
       startClients(OTHERS, async (n, number) => {
         const path = `/domains/other${n}.example.com`;
@@ -48,8 +48,8 @@ export function run({ quick }) {
       measured.misses += misses > 0 ? 1 : 0;
       measured.acknowledged.push(answered - started);
       measured.first.push(at - answered);
-      const asked = performance.now();
-      measured.old.push((await visitUntilServed(suite.httpPort, 'old.example.com')).at - asked);
+      const requested = performance.now();
+      measured.old.push((await visitUntilServed(suite.httpPort, 'old.example.com')).at - requested);
     }
     others.check();
     const scenario = `propagation while ${OTHERS} others change`;

@@ -9,14 +9,14 @@ import { startSuite } from '../lib/suite.mjs';
 import { warmUp } from '../lib/warm-up.mjs';
 
 const POOLS = 100;
-/** Each way in works on a domain of its own; slot 1 is there from the start. */
+/** REST and MCP change different domains. Slot 1 of each is taken. */
 const REST = { domain: 'd0.p0.example.com', pool: 'pool_1' };
 const MCP = { domain: 'd0.p1.example.com', pool: 'pool_2' };
 
 /**
- * A server added, its weight changed, and removed, one at a time with 1,000 domains there, by a suite that has been in
- * use: over REST against the same files and the same commands on a bare connection, and by an MCP tool call against the
- * same change over REST.
+ * Adds a server, changes its weight and removes it, one change at a time, with 1,000 domains, after the warm-up. Over REST
+ * the floor writes the same files and sends the same commands. The reference of an MCP tool call is the same change over
+ * REST.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
@@ -67,7 +67,7 @@ export function run({ quick }) {
 const weightOf = (round) => 2 + (round % 200);
 const samples = () => ({ rest: [], mcp: [], floor: [] });
 
-/** In the order in which a round goes through them. */
+/** The operations of a round, in their order. */
 function operationsOf(suite, tool, port) {
   const server = { slot: 2, ip: '127.0.0.1', http_port: port };
   const path = `/domains/${REST.domain}/servers`;

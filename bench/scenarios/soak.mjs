@@ -8,16 +8,15 @@ import { withServices } from '../lib/services.mjs';
 import { startSuite } from '../lib/suite.mjs';
 
 const WORKERS = 4;
-/** Between two changes of a worker, so that the suite is busy but has a rest now and then. */
+/** Pause of a worker between two changes, so that the suite is busy but not overloaded. */
 const PAUSE_MS = 20;
-/** As many sessions as the suite keeps; those left behind after that have to make room for each other. */
+/** As many MCP sessions as the suite keeps. Each further session replaces an abandoned one. */
 const SESSIONS = 256;
 const SAMPLES = 120;
 
 /**
- * Domains, servers and weights changed all along, and MCP sessions opened and left, with a look at the suite's memory,
- * open files and event loop now and then. The first third is for warming up; flat means that the last third is as the
- * middle third.
+ * Changes domains, servers and weights, and opens and abandons MCP sessions, for `minutes`. Samples memory, open files and
+ * event-loop lag of the suite. The first third is the warm-up. A figure is flat if the last third equals the middle third.
  */
 export function run({ minutes, quick }) {
   return withServices(async (keep) => {
@@ -42,7 +41,7 @@ export function run({ minutes, quick }) {
     while (performance.now() < end) {
       await delay(duration / SAMPLES);
       clients.check();
-      // prom-client starts a new histogram with each look: this is the lag since the last one.
+      // prom-client resets the histogram with each request, so this is the lag since the previous sample.
       const [lag, heap] = await suite.metrics(
         'nodejs_eventloop_lag_p99_seconds',
         'nodejs_heap_size_used_bytes',
@@ -89,7 +88,7 @@ export function run({ minutes, quick }) {
   });
 }
 
-/** The life of a domain, in part through a session that is left behind. */
+/** The changes of one domain from its creation to its removal. The MCP session of the tool calls is abandoned. */
 async function roundOf(suite, port, domain) {
   const tool = await openSession(suite);
   const server = { ip: '127.0.0.1', http_port: port };
@@ -109,12 +108,12 @@ function flatness(samples, name, ratio, of = median) {
   return { value: figure(2 * third), floor: figure(third), against: 'middle third', target: { ratio } };
 }
 
-/** Of a heap: what is in use, without the garbage that V8 collects when it sees fit. */
+/** The lowest sample of a heap is closest to the memory in use, because V8 collects garbage only now and then. */
 function least(values) {
   return Math.min(...values);
 }
 
-/** Least squares. */
+/** Slope of the memory over time, by least squares. */
 function slope(samples) {
   const mean = (name) => samples.reduce((sum, sample) => sum + sample[name], 0) / samples.length;
   const [minute, mib] = [mean('minute'), mean('mib')];

@@ -11,8 +11,9 @@ const POOLS = 100;
 const SETTLE_MS = 3000;
 
 /**
- * From the start of the process, HAProxy included, until `/readyz` says yes, and the memory that it takes once at rest.
- * The floors are a Node.js that starts and ends and a HAProxy with as many pools, and a Node.js that does nothing.
+ * Measures the time from the start of the process, HAProxy included, until `/readyz` answers 200, and the memory at rest.
+ * The floor of the time is a Node.js that starts and exits, with a HAProxy of as many pools beside it. The reference of
+ * the memory is an idle Node.js.
  */
 export async function run({ quick }) {
   const { version, path } = haproxies()[0];

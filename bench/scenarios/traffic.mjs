@@ -11,10 +11,10 @@ const KINDS = [
 const HOST = 'www.load.example.com';
 
 /**
- * Requests through HAProxy with 1 and with 100,000 domains, by exact name and by wildcard, against two that know one
- * host: `static` has the suite's haproxy.cfg with one static `use_backend` in place of the look-ups, `bare` has nothing
- * but that rule: no X-Forwarded-For, no retries, no checks. They are loaded in turn, and a ratio is the median of those
- * of neighbours, so that a machine that slows down slows all. The origin is a HAProxy that answers by itself.
+ * Requests through HAProxy with 1 and with 100,000 domains, by exact name and by wildcard. The references route one host:
+ * `static` is the haproxy.cfg of the suite with one static `use_backend` instead of the map look-ups; `bare` has only that
+ * rule, without X-Forwarded-For, retries and health checks. The three are loaded in turn. The ratio is the median of the
+ * ratios of neighbouring runs, so a machine that slows down affects all three. The origin is a HAProxy that answers itself.
  */
 export function run({ quick }) {
   return withServices(async (keep) => {
@@ -46,7 +46,7 @@ export function run({ quick }) {
   });
 }
 
-/** A B C, C B A, A B C, …: none of them is always the first. */
+/** Runs A B C, C B A, A B C and so on, so that no proxy is always the first. */
 async function inTurn(rounds, load, proxies) {
   const runs = Object.fromEntries(Object.keys(proxies).map((name) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
@@ -92,10 +92,11 @@ backend one
 `;
 }
 
-/** The suite's own haproxy.cfg, without the look-ups. */
+/** The haproxy.cfg of the suite without the map look-ups. */
 function staticConfig({ template }, origin) {
   const lookUps = /^ +(?:http-request set-var\(txn\.|use_backend %\[).*\n/gm;
-  if ((template.match(lookUps) ?? []).length < 2) throw new Error('haproxy.cfg does not route as it did');
+  if ((template.match(lookUps) ?? []).length < 2)
+    throw new Error('the map look-ups of haproxy.cfg were not found; change staticConfig');
   const rule = `    use_backend one if { req.hdr(host) ${HOST} }\n    default_backend`;
   const text = template.replace(lookUps, '').replace(/^ +default_backend/m, rule);
   return `${text}\nbackend one from pools\n    server one_1 127.0.0.1:${origin} weight 1 check inter 2s fall 3 rise 2\n`;

@@ -7,13 +7,13 @@ const KEYRINGS = ['debian-archive-keyring.pgp', 'debian-archive-keyring.gpg'].ma
   join('/usr/share/keyrings', name),
 );
 
-const INSTEAD =
-  'Install HAProxy 3.0 or newer so that `haproxy` is found in PATH; the quickstart then uses that one ' +
-  '(the test matrix needs Debian, its mirror and its keyring).';
+const ALTERNATIVE =
+  'install HAProxy 3.0 or newer into a folder of PATH, and the quickstart uses it. The tests need all three versions, ' +
+  'from a Debian mirror, with the Debian keyring.';
 
 /**
- * An apt of our own below `folder`: its lists, cache and settings live there and the system's are not written.
- * Proxies and credentials still come from the machine's apt.conf.d.
+ * apt with its lists, cache and settings in `folder`. It writes nothing to the folders of the machine's apt, but uses
+ * the proxies and credentials of the machine's apt.conf.d.
  */
 export class PrivateApt {
   constructor(folder, suites) {
@@ -22,18 +22,18 @@ export class PrivateApt {
     this.config = join(folder, 'apt.conf');
   }
 
-  /** Fetches the package lists; apt checks their signatures against Debian's keyring. */
+  /** Downloads the package lists. apt checks their signatures against the Debian keyring. */
   async update() {
     const keyring = KEYRINGS.find((file) => existsSync(file));
     if (!keyring)
       throw new ToolError(
-        'Debian packages cannot be checked here: no debian-archive-keyring in /usr/share/keyrings. ' +
-          `Install the package debian-archive-keyring, or: ${INSTEAD}`,
+        'The signatures of Debian packages cannot be checked, because /usr/share/keyrings has no debian-archive-keyring. ' +
+          `Install the package debian-archive-keyring. Or ${ALTERNATIVE}`,
       );
-    const mirror = await findMirror(INSTEAD);
+    const mirror = await findMirror(ALTERNATIVE);
     mkdirSync(join(this.folder, 'state/lists/partial'), { recursive: true });
     mkdirSync(join(this.folder, 'cache/archives/partial'), { recursive: true });
-    // With an empty status file nothing counts as installed, so a package comes with all of its libraries.
+    // With an empty status file, no package counts as installed. So apt downloads all libraries of a package.
     writeFileSync(join(this.folder, 'status'), '');
     const source = (suite) => `deb [target=Packages signed-by=${keyring}] ${mirror} ${suite} main\n`;
     writeFileSync(join(this.folder, 'sources.list'), this.suites.map(source).join(''));
@@ -42,7 +42,7 @@ export class PrivateApt {
     if (code !== 0) throw new ToolError(this.#explain(output, keyring, mirror));
   }
 
-  /** The versions of a package in these suites, the newest first. */
+  /** The versions of a package in these suites, newest first. */
   async versions(name) {
     const { stdout } = await this.#run('apt-cache', ['madison', name]);
     return stdout
@@ -51,7 +51,7 @@ export class PrivateApt {
       .filter((version) => version);
   }
 
-  /** Downloads packages (`name` or `name=version`) with everything they depend on; resolves to the files' paths. */
+  /** Downloads packages (`name` or `name=version`) with their dependencies. Resolves to the paths of the .deb files. */
   async download(packages) {
     const args = ['-qq', '-y', '--download-only', '--no-install-recommends', 'install', ...packages];
     const { code, output } = await this.#run('apt-get', args);
@@ -69,13 +69,13 @@ export class PrivateApt {
       return await capture(command, ['-c', this.config, ...args], { env });
     } catch (error) {
       if (error.code !== 'ENOENT') throw error;
-      throw new ToolError(`${command} is not on this machine. ${INSTEAD}`);
+      throw new ToolError(`${command} is not installed on this machine. Install it, or ${ALTERNATIVE}`);
     }
   }
 
   #settings() {
-    // The hooks of the machine (command-not-found, appstream, Docker's clean-up) would act on the system.
-    // _apt, apt's own unprivileged user, cannot be relied on to reach a checkout under somebody's home.
+    // The hooks of the machine (command-not-found, appstream, Docker) would change the system, so they are cleared.
+    // Sandbox::User: the user _apt often has no access to a checkout in a home folder.
     return `#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -103,10 +103,10 @@ Debug::NoLocking "true";
     const suites = this.suites.join(' and ');
     if (/NO_PUBKEY|not signed|couldn't be verified|EXPKEYSIG|Missing key/i.test(output))
       return (
-        `${keyring} does not hold the key that signs Debian ${suites}. Install a newer debian-archive-keyring ` +
-        `(Debian 11 and 12 have one in their point releases).\n${indent(output)}`
+        `${keyring} does not have the key that signs Debian ${suites}. Install a newer debian-archive-keyring; ` +
+        `Debian 11 and 12 have one in their point releases.\n${indent(output)}`
       );
-    return `The package lists of Debian ${suites} could not be read from ${mirror}.\n${indent(output)}`;
+    return `apt could not read the package lists of Debian ${suites} from ${mirror}:\n${indent(output)}`;
   }
 }
 

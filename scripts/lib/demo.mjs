@@ -1,16 +1,16 @@
 import { createServer, request } from 'node:http';
 
 /**
- * Starts the demo service on 127.0.0.1, on the port of the last run where that is still free: the domain then
- * already leads there, and adding it again is no change.
+ * Starts the demo service on 127.0.0.1. It uses the port of the last run if that port is free, because the domain
+ * already routes to it.
  */
 export async function startDemo(lastPort = 0) {
   const server = createServer((incoming, response) => {
     response.setHeader('content-type', 'text/plain; charset=utf-8');
-    response.end(`Hello from the demo service! http://${incoming.headers.host} led here through HAProxy.\n`);
+    response.end(`Hello from the demo service! HAProxy routed http://${incoming.headers.host} to it.\n`);
   });
   const port = await listen(server, lastPort).catch(() => listen(server, 0));
-  // The suite keeps this process alive; the demo alone should not.
+  // Only the suite keeps this process running.
   server.unref();
   return { server, port };
 }
@@ -25,7 +25,7 @@ function listen(server, port) {
   });
 }
 
-/** GET / of a virtual host; fetch would not let the Host header be chosen. */
+/** GET / of a virtual host. `fetch` does not allow setting the Host header. */
 export function get(port, host) {
   return new Promise((resolve, reject) => {
     const options = { host: '127.0.0.1', port, path: '/', headers: { host }, agent: false, timeout: 5000 };

@@ -6,31 +6,36 @@ import { ensureTool } from './install.mjs';
 const OLDEST = [3, 0];
 
 /**
- * A HAProxy that the suite can run: the machine's own where it is 3.0 or newer, else 3.0 from Debian's packages.
- * @returns {Promise<{path: string, version: string}>} an absolute path, and what `haproxy -v` says.
+ * The HAProxy of this machine if it is 3.0 or newer, otherwise HAProxy 3.0 in .tools/.
+ * @returns {Promise<{path: string, version: string}>} the absolute path, and the version that `haproxy -v` prints.
  */
 export async function findHaproxy() {
-  const own = await machineHaproxy();
-  if (own) return own;
-  const path = await ensureTool('haproxy-3.0');
+  return (await machineHaproxy()) ?? toolHaproxy('3.0');
+}
+
+/** HAProxy of a version such as `3.2` in .tools/; installs it if it is missing. */
+export async function toolHaproxy(version) {
+  const path = await ensureTool(`haproxy-${version}`);
   return { path, version: (await haproxyVersion(path)) ?? 'unknown' };
 }
 
 async function machineHaproxy() {
-  // A user who is not root often has no sbin in PATH, which is where distributions put it.
+  // Distributions install haproxy into sbin, which is often not in the PATH of a user who is not root.
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
   for (const folder of new Set(folders.filter((name) => name.startsWith('/')))) {
     const path = join(folder, 'haproxy');
     if (!isExecutable(path)) continue;
     const version = await haproxyVersion(path);
     if (version && isNewEnough(version)) return { path, version };
-    say(`${path} is ${version ?? 'of unknown version'}; 3.0 or newer is needed, so another one is used.`);
+    say(
+      `${path} is not used, because its version is ${version ?? 'unknown'}. The suite needs HAProxy 3.0 or newer.`,
+    );
     return undefined;
   }
   return undefined;
 }
 
-/** `HAProxy version 3.0.11-1+deb13u4 2026/03/31 - https://haproxy.org/` is version 3.0.11. */
+/** Reads `3.0.11` from `HAProxy version 3.0.11-1+deb13u4 2026/03/31 - https://haproxy.org/`. */
 async function haproxyVersion(path) {
   const answer = await capture(path, ['-v']).catch(() => undefined);
   return /version (\d+\.\d+[.\d]*)/.exec(answer?.stdout ?? '')?.[1];

@@ -1,30 +1,37 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { PrivateApt } from './apt.mjs';
 import { say, ToolError } from './process.mjs';
-import { ROOT } from './project.mjs';
+import { npmCi, ROOT } from './project.mjs';
 import { recipeFor, RECIPES } from './recipes.mjs';
 import { programKind, unpack } from './unpack.mjs';
 import { wrapperText, writeWrapper } from './wrapper.mjs';
 
 export const TOOLS = join(ROOT, '.tools');
 
-// Grows when what is unpacked, or how, changes; tools unpacked by an older recipe are then fetched anew.
+// Increase this number when the layout of an installed tool changes. Tools with another number are installed again.
 const FORMAT = 1;
 
 /**
- * Makes sure that a program is in `.tools/bin` and returns the path of its wrapper. Fetches it from Debian's
- * packages the first time, and needs no network after that.
- * @param {string} program a wrapper's name: haproxy-3.0, haproxy-3.2, haproxy-3.4, acme.sh, pebble,
- *   pebble-challtestsrv, curl-http3, caddy or wrk.
- * @returns {Promise<string>} an absolute path.
+ * Installs a program into `.tools/` unless it is there. Only the first call needs the network.
+ * @param {string} program a name from `programs` in recipes.mjs, such as `haproxy-3.2`.
+ * @returns {Promise<string>} the absolute path of its wrapper in `.tools/bin`.
  * @throws {ToolError} with a message for the user.
  */
 export async function ensureTool(program) {
   const recipe = recipeFor(program);
   if (!recipe) {
     const known = Object.values(RECIPES).flatMap(({ programs }) => Object.keys(programs));
-    throw new ToolError(`There is no tool ${program}. Known are: ${known.join(', ')}.`);
+    throw new ToolError(`There is no tool ${program}. The tools are: ${known.join(', ')}.`);
   }
   const folder = join(TOOLS, recipe.tool);
   const stamp = readStamp(folder) ?? (await install(recipe, folder));
@@ -32,7 +39,7 @@ export async function ensureTool(program) {
   return join(TOOLS, 'bin', program);
 }
 
-/** Version of an installed tool; undefined where it is missing or was not completed. */
+/** The version of an installed tool, or undefined if the tool is missing or incomplete. */
 export function installedVersion(tool) {
   return readStamp(join(TOOLS, tool))?.version;
 }
@@ -40,16 +47,25 @@ export function installedVersion(tool) {
 function readStamp(folder) {
   try {
     const stamp = JSON.parse(readFileSync(join(folder, 'stamp.json'), 'utf8'));
-    const whole = stamp.files.every((file) => existsSync(join(folder, 'root', file)));
-    return stamp.format === FORMAT && stamp.arch === process.arch && whole ? stamp : undefined;
+    const isCurrent = stamp.format === FORMAT && stamp.arch === process.arch;
+    const isComplete = stamp.files.every((file) => existsSync(join(folder, 'root', file)));
+    return isCurrent && isComplete && hasSameLockFile(stamp, folder) ? stamp : undefined;
   } catch {
     return undefined;
   }
 }
 
+function hasSameLockFile({ npm }, folder) {
+  if (npm === undefined) return true;
+  const [wanted, installed] = [join(ROOT, npm), join(folder, 'root')].map((place) =>
+    readFileSync(join(place, 'package-lock.json'), 'utf8'),
+  );
+  return wanted === installed;
+}
+
 /**
- * Everything happens in a folder of this process and becomes visible by one rename, so that a run that is killed
- * leaves nothing that looks complete and two runs at once cannot mix their files.
+ * Builds the tool in a temporary folder of this process and moves it into place with one rename. A killed run leaves
+ * no incomplete tool, and two runs at the same time do not mix their files.
  */
 async function install(recipe, folder) {
   removeAbandoned();
@@ -58,9 +74,11 @@ async function install(recipe, folder) {
   mkdirSync(temporary, { recursive: true });
   try {
     const built = join(temporary, 'tool');
-    const stamp = await build(recipe, join(temporary, 'apt'), built);
+    const stamp = recipe.npm
+      ? await buildFromNpm(recipe, built)
+      : await buildFromDebian(recipe, join(temporary, 'apt'), built);
     writeFileSync(join(built, 'stamp.json'), `${JSON.stringify(stamp, null, 2)}\n`);
-    put(built, folder, join(temporary, 'old'));
+    moveIntoPlace(built, folder, join(temporary, 'old'));
     say(`${recipe.tool}: ready, ${stamp.version}`);
     return readStamp(folder) ?? stamp;
   } finally {
@@ -68,7 +86,25 @@ async function install(recipe, folder) {
   }
 }
 
-async function build(recipe, aptFolder, built) {
+async function buildFromNpm({ tool, npm, programs }, built) {
+  const root = join(built, 'root');
+  cpSync(join(ROOT, npm), root, { recursive: true });
+  say(`${tool}: installing with npm ci into .tools/${tool}`);
+  await npmCi(root, []);
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const wrappers = {};
+  for (const [name, path] of Object.entries(programs))
+    wrappers[name] = wrapperText({ root: `${wrapperHome(tool)}/root`, path, kind: 'script' });
+  const version = Object.values(dependencies).join(', ');
+  return { format: FORMAT, arch: process.arch, tool, version, npm, files: Object.values(programs), wrappers };
+}
+
+/** The folder of a tool, as a wrapper in .tools/bin names it: relative to itself. */
+function wrapperHome(tool) {
+  return `\${self%/bin/*}/${tool}`;
+}
+
+async function buildFromDebian(recipe, aptFolder, built) {
   const { apt, version } = await findVersion(recipe, aptFolder);
   say(`${recipe.tool}: downloading ${recipe.package} ${version} and its libraries`);
   const files = await apt.download([`${recipe.package}=${version}`, ...(recipe.also ?? [])]);
@@ -80,7 +116,7 @@ async function build(recipe, aptFolder, built) {
 
   const wrapper = async (path, place) =>
     wrapperText({ path, kind: await programKind(root, loader, path), loader, libraries, ...place });
-  const home = `\${self%/bin/*}/${recipe.tool}`;
+  const home = wrapperHome(recipe.tool);
   const place = { root: `${home}/root`, fallbackPath: recipe.helpers && `${home}/helpers` };
   const wrappers = {};
   for (const [name, path] of Object.entries(recipe.programs)) wrappers[name] = await wrapper(path, place);
@@ -100,11 +136,14 @@ async function findVersion(recipe, folder) {
     if (version) return { apt, version };
     seen.push(`${suites.join(' and ')}: ${versions.join(', ') || 'none'}`);
   }
-  throw new ToolError(`Debian no longer carries ${recipe.tool} (${recipe.package} in ${seen.join('; ')}).`);
+  throw new ToolError(
+    `Debian has no fitting version of ${recipe.tool} (versions of ${recipe.package} in ${seen.join('; ')}). ` +
+      'Change its recipe in scripts/lib/recipes.mjs.',
+  );
 }
 
-/** Puts a finished folder in its place; what stands there is replaced unless another run completed it meanwhile. */
-function put(built, folder, old) {
+/** Replaces `folder` by `built`, unless another run has completed `folder` in the meantime. */
+function moveIntoPlace(built, folder, old) {
   for (let attempt = 1; ; attempt += 1) {
     if (readStamp(folder)) return;
     try {
@@ -112,12 +151,13 @@ function put(built, folder, old) {
       renameSync(built, folder);
       return;
     } catch (error) {
-      // Another run moved the folder away or put its own there between our look and our rename.
+      // Another run moved or replaced the folder between the check and the rename.
       if (attempt === 3 || !['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(error.code)) throw error;
     }
   }
 }
 
+/** Removes the temporary folders of processes that no longer run. */
 function removeAbandoned() {
   if (!existsSync(TOOLS)) return;
   for (const name of readdirSync(TOOLS)) {

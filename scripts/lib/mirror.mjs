@@ -2,22 +2,23 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { capture, ToolError } from './process.mjs';
 
-// Only a release itself: the archives of -security, -updates and -backports hold a few packages each.
+// Release suites only. The -security, -updates and -backports suites hold few packages.
 const RELEASES = /^(?:bullseye|bookworm|trixie|forky|duke|sid|stable|oldstable|testing|unstable)$/;
 
 /**
- * The Debian mirror of this machine, from its own apt settings, because no mirror's address belongs in the
- * repository. `DEBIAN_MIRROR` overrides it, for machines that are not Debian or whose mirror carries one release.
+ * The Debian mirror in the apt settings of this machine. `DEBIAN_MIRROR` overrides it, for a machine without Debian or
+ * with a mirror that holds only one release.
+ * @param {string} alternative what the user can do instead, for the error message.
  */
-export async function findMirror(instead) {
+export async function findMirror(alternative) {
   const mirror = process.env['DEBIAN_MIRROR'] ?? (await fromLists()) ?? fromSources();
   if (mirror) return mirror;
   throw new ToolError(
-    `The apt settings of this machine name no Debian mirror. Set DEBIAN_MIRROR to the URL of one, or: ${instead}`,
+    `The apt settings of this machine name no Debian mirror. Set DEBIAN_MIRROR to the URL of a mirror, or ${alternative}`,
   );
 }
 
-/** apt knows origin and label of the lists that it has fetched already, but nothing of those it has not. */
+/** apt knows the origin and label only of lists that it has downloaded. */
 async function fromLists() {
   const format = '$(ORIGIN)|$(LABEL)|$(RELEASE)|$(REPO_URI)';
   const listed = await capture('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']).catch(

@@ -1,11 +1,11 @@
-import { createServer } from 'node:net';
+import { existsSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
 import { parseArgs } from 'node:util';
-import { answers } from './place.mjs';
 import { ToolError } from './process.mjs';
 
 const PORTS = { 'api-port': 8000, 'http-port': 8080, 'https-port': 8443 };
 
-/** Whether a TCP port of 127.0.0.1 can be listened on; the error code when it cannot. */
+/** The error code if a TCP port of 127.0.0.1 cannot be listened on, otherwise undefined. */
 function portProblem(port) {
   return new Promise((resolve) => {
     const server = createServer();
@@ -14,7 +14,7 @@ function portProblem(port) {
   });
 }
 
-/** The ports to use, or undefined where help is asked for. */
+/** The ports from the command line, or undefined if it has `--help`. */
 export function parsePorts(args, help) {
   const options = Object.fromEntries(Object.keys(PORTS).map((name) => [name, { type: 'string' }]));
   let values;
@@ -37,23 +37,43 @@ export function parsePorts(args, help) {
   return ports;
 }
 
-/** HAProxy may have outlived a suite that was killed; its ports are then taken by our own, which is taken over. */
-export async function checkPorts(ports, notes, socket) {
-  const survivor = await answers(socket);
-  const moved = ['http-port', 'https-port'].find((name) => notes.ports?.[name] !== ports[name]);
-  if (survivor && moved)
+/**
+ * Refuses ports that another program uses. HAProxy keeps running when its suite is killed, and the next suite takes it
+ * over. So the ports of a HAProxy that answers on `socket` are free for us, if they are the ports of the last run.
+ * @throws {ToolError}
+ */
+export async function checkPorts(ports, lastPorts, socket) {
+  const hasHaproxy = await answers(socket);
+  const changed = ['http-port', 'https-port'].find((name) => lastPorts?.[name] !== ports[name]);
+  if (hasHaproxy && changed)
     throw new ToolError(
-      `HAProxy of an earlier run still serves on port ${notes.ports?.[moved]}: run again with --${moved} ` +
-        `${notes.ports?.[moved]} and stop it with Ctrl-C before changing ports.`,
+      `HAProxy of an earlier run still uses port ${lastPorts?.[changed]}. Run again with --${changed} ` +
+        `${lastPorts?.[changed]} and stop with Ctrl-C. Then change the ports.`,
     );
   for (const [name, port] of Object.entries(ports)) {
-    if (survivor && name !== 'api-port') continue;
+    if (hasHaproxy && name !== 'api-port') continue;
     const problem = await portProblem(port);
     if (problem === 'EADDRINUSE')
-      throw new ToolError(
-        `Port ${port} is taken by another program; choose another one with --${name} <port>.`,
-      );
+      throw new ToolError(`Another program uses port ${port}. Choose another port with --${name} <port>.`);
     if (problem)
-      throw new ToolError(`Port ${port} cannot be used (${problem}); choose one with --${name} <port>.`);
+      throw new ToolError(
+        `Port ${port} is not usable (${problem}). Choose another port with --${name} <port>.`,
+      );
   }
+}
+
+/** Whether a process accepts connections on a Unix socket. */
+function answers(path) {
+  return new Promise((resolve) => {
+    if (!existsSync(path)) return resolve(false);
+    const socket = createConnection(path);
+    const end = (result) => {
+      socket.destroy();
+      resolve(result);
+    };
+    socket.setTimeout(2000, () => end(false));
+    socket.once('connect', () => end(true));
+    socket.once('error', () => end(false));
+    return undefined;
+  });
 }

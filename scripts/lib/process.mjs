@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process';
 
-/** A failure that is told to the user in its own words, without a stack. */
+/** An error whose message is shown to the user without a stack trace. */
 export class ToolError extends Error {}
 
-/** Progress goes to stderr, because stdout carries results that other programs read. */
+/** Prints progress to stderr. stdout is for results that other programs read. */
 export function say(message) {
   process.stderr.write(`${message}\n`);
 }
 
 /**
- * Runs a command without stdin and resolves to `{ code, stdout, output }`; `output` holds stdout and stderr as
- * they came. A command that cannot be started at all rejects with the error of spawn (ENOENT and the like).
+ * Runs a command without stdin. Resolves to `{ code, signal, stdout, output }`; `output` is stdout and stderr in the
+ * order of arrival. Rejects with the error of `spawn`, such as ENOENT, if the command does not start.
  */
 export function capture(command, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -31,21 +31,22 @@ export function capture(command, args, options = {}) {
   });
 }
 
-const outlive = () => undefined;
+const ignore = () => undefined;
 
 /**
- * Runs a command in the foreground, its output being ours, and resolves to its exit code. Ctrl-C reaches it from
- * the terminal, so that we only have to outlive it; SIGTERM comes to us alone and is passed on.
+ * Runs a command with the stdout and stderr of this process. Resolves to its exit code. The terminal sends Ctrl-C to
+ * both processes, so this process ignores it and waits for the command. SIGTERM reaches only this process, which sends
+ * it on to the command.
  */
 export function foreground(command, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { ...options, stdio: ['ignore', 'inherit', 'inherit'] });
-    const passOn = (signal) => child.kill(signal);
-    process.on('SIGINT', outlive);
-    process.on('SIGTERM', passOn);
+    const forward = (signal) => child.kill(signal);
+    process.on('SIGINT', ignore);
+    process.on('SIGTERM', forward);
     const restore = () => {
-      process.off('SIGINT', outlive);
-      process.off('SIGTERM', passOn);
+      process.off('SIGINT', ignore);
+      process.off('SIGTERM', forward);
     };
     child.on('error', (error) => {
       restore();
@@ -58,7 +59,7 @@ export function foreground(command, args, options = {}) {
   });
 }
 
-/** Runs the main function of a script; a ToolError becomes one readable message and exit code 1. */
+/** Runs the main function of a script. Prints the message of a ToolError and exits with code 1. */
 export async function main(run) {
   try {
     process.exitCode = await run(process.argv.slice(2));

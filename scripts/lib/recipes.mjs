@@ -1,9 +1,13 @@
 /**
- * What scripts/tools.mjs can get, and from which Debian suites.
+ * The tools that scripts/tools.mjs can install. A tool comes from Debian packages or, with `npm`, from npm.
  *
- * `suites` lists alternatives, tried in order until one carries a version that `version` accepts; suites that
- * are named together are read together. `programs` are paths inside the packages, by the name of their wrapper.
- * `data` are folders that the programs read, `also` further packages. `helpers` are programs that a script needs and that serve only where the machine has none of its own.
+ * - `programs`: wrapper name → path of the program inside the packages.
+ * - `package`, `version`: the Debian package, and the versions that fit.
+ * - `suites`: lists of Debian suites. The first list with a fitting version is used. The suites of one list are read
+ *   together.
+ * - `also`: further Debian packages. `data`: folders that the programs read.
+ * - `helpers`: programs that a script calls. They are used only if the machine does not have them.
+ * - `npm`: folder in this repository with a package.json and its lock file.
  */
 export const RECIPES = {
   'haproxy-3.0': {
@@ -32,7 +36,7 @@ export const RECIPES = {
     package: 'acme.sh',
     version: /^3\./,
     suites: [['trixie']],
-    // Started from its own folder it finds its DNS hooks without being installed.
+    // acme.sh finds its DNS hooks in the folder that it starts from.
     programs: { 'acme.sh': 'usr/share/acme.sh/acme.sh' },
     data: ['usr/share/acme.sh'],
     also: ['curl', 'openssl'],
@@ -52,6 +56,14 @@ export const RECIPES = {
     suites: [['sid'], ['forky']],
     programs: { 'curl-http3': 'usr/bin/curl' },
   },
+  // Not a devDependency: it declares Node 22.19, and npm would warn about it on Node 20. Its command line runs there.
+  'mcp-inspector': {
+    about: 'the MCP inspector, which calls every MCP tool in the tests',
+    npm: 'scripts/mcp-inspector',
+    programs: {
+      'mcp-inspector': 'node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
+    },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',
@@ -68,7 +80,7 @@ export const RECIPES = {
   },
 };
 
-/** The recipe that provides a program: `pebble-challtestsrv` comes with `pebble`. */
+/** The recipe that provides a program. One recipe may provide several: `pebble` provides `pebble-challtestsrv` too. */
 export function recipeFor(program) {
   const found = Object.entries(RECIPES).find(([, recipe]) => Object.hasOwn(recipe.programs, program));
   return found && { tool: found[0], ...found[1] };

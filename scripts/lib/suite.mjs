@@ -6,7 +6,7 @@ import { ToolError } from './process.mjs';
 
 const READY_MS = 60_000;
 
-/** The suite as a child process, and its REST API. */
+/** The suite as a child process, with a client for its REST API. */
 export class Suite {
   #child;
   #exit;
@@ -16,7 +16,7 @@ export class Suite {
   constructor({ script, env, cwd, apiPort, tokenFile, onLine }) {
     this.url = `http://127.0.0.1:${apiPort}`;
     this.tokenFile = tokenFile;
-    // In a group of its own, so that Ctrl-C in the terminal reaches it once, through stop().
+    // Its own process group: Ctrl-C in the terminal must not reach it directly, only through stop().
     const options = { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] };
     this.#child = spawn(process.execPath, [script], options);
     for (const stream of [this.#child.stdout, this.#child.stderr])
@@ -27,7 +27,7 @@ export class Suite {
     });
   }
 
-  /** Resolves to how the suite ended, once it has. */
+  /** Resolves when the suite has ended, with `exit code N`, `signal NAME` or the reason why it did not start. */
   get exited() {
     return this.#exit;
   }
@@ -36,7 +36,7 @@ export class Suite {
     return this.#stopping;
   }
 
-  /** Passes the signal on, once, and waits for the end. */
+  /** Sends the signal, only on the first call, and resolves when the suite has ended. */
   async stop(signal) {
     if (!this.#stopping) {
       this.#stopping = true;
@@ -53,10 +53,12 @@ export class Suite {
       if ((await this.#readyStatus()) === 200) return;
       const outcome = await Promise.race([ended, delay(100)]);
       if (outcome)
-        throw new ToolError(`the suite ended before it was ready (${outcome.how}); its last lines say why`);
+        throw new ToolError(
+          `The suite ended before it was ready (${outcome.how}). Its last log lines say why.`,
+        );
       if (Date.now() > end)
         throw new ToolError(
-          `the suite was not ready after ${READY_MS / 1000} s; /readyz says: ${this.#readyAnswer}`,
+          `The suite was not ready after ${READY_MS / 1000} s. Its last answer from /readyz: ${this.#readyAnswer}`,
         );
     }
   }
@@ -71,14 +73,14 @@ export class Suite {
     }
   }
 
-  /** The admin token, which the suite makes on its first start. */
+  /** The admin token, which the suite creates on its first start. */
   get token() {
     const found = /^MCP_TOKEN=["']?([^"'\s]+)/m.exec(readFileSync(this.tokenFile, 'utf8'));
-    if (!found) throw new ToolError(`${this.tokenFile} holds no line MCP_TOKEN=…`);
+    if (!found) throw new ToolError(`${this.tokenFile} has no line MCP_TOKEN=…`);
     return found[1];
   }
 
-  /** A call of the REST API; resolves to `{ status, body }` and never rejects because of the status. */
+  /** Calls the REST API. Resolves to `{ status, body }` for every status. */
   async call(method, path, body) {
     const response = await fetch(`${this.url}/api/v1${path}`, {
       method,
@@ -90,7 +92,7 @@ export class Suite {
       signal: AbortSignal.timeout(30_000),
     }).catch((error) => {
       throw new ToolError(
-        `${method} ${this.url}/api/v1${path} got no answer: ${error.cause?.message ?? error.message}`,
+        `${method} ${this.url}/api/v1${path} did not answer: ${error.cause?.message ?? error.message}`,
       );
     });
     const text = await response.text();
@@ -106,7 +108,7 @@ function parsed(text) {
   }
 }
 
-/** The suite logs JSON lines where it has no terminal; a person wants the level, the source and the message. */
+/** Without a terminal the suite logs JSON. Formats such a line as level, context and message. */
 function readable(line) {
   const entry = line.startsWith('{') ? parsed(line) : undefined;
   if (typeof entry !== 'object' || entry === null) return line;

@@ -12,8 +12,9 @@ import { dirname, join } from 'node:path';
 import { capture, ToolError } from './process.mjs';
 
 /**
- * Unpacks packages and keeps from them only the shared libraries and the named paths, under `root`. The rest
- * (set-uid programs of `passwd`, documentation, maintainer files) has no business in a checkout.
+ * Unpacks Debian packages and keeps only their shared libraries and the `wanted` paths, below `root`. Other files, such
+ * as the set-uid programs of `passwd`, do not belong in a checkout.
+ * @returns `libraries`, the library folder, and `loader`, the dynamic loader, both relative to `root`.
  */
 export async function unpack(files, root, wanted) {
   const all = `${root}.all`;
@@ -27,7 +28,10 @@ export async function unpack(files, root, wanted) {
     .map((name) => `usr/lib/${name}`);
   for (const path of [...libraries, ...wanted]) {
     if (existsSync(join(root, path))) continue;
-    if (!existsSync(join(all, path))) throw new ToolError(`The Debian packages no longer hold ${path}.`);
+    if (!existsSync(join(all, path)))
+      throw new ToolError(
+        `The Debian packages do not contain ${path}. Change the recipe in scripts/lib/recipes.mjs.`,
+      );
     mkdirSync(dirname(join(root, path)), { recursive: true });
     move(join(all, path), join(root, path));
   }
@@ -36,25 +40,25 @@ export async function unpack(files, root, wanted) {
 }
 
 function move(from, to) {
-  // A program may be a link to another path, which would dangle once moved.
+  // A moved symbolic link would lose its target, so its target is copied.
   if (lstatSync(from).isSymbolicLink()) cpSync(from, to, { dereference: true });
   else renameSync(from, to);
 }
 
 const LOADER = /^(?:ld-linux.*|ld64)\.so\.\d$/;
 
-/** The packages' own dynamic loader: ld-linux-x86-64.so.2, ld-linux-aarch64.so.1 and so on. */
+/** The dynamic loader of the packages, such as ld-linux-x86-64.so.2 or ld-linux-aarch64.so.1. */
 function findLoader(root, libraries) {
   const name = libraries && readdirSync(join(root, libraries)).find((file) => LOADER.test(file));
   return name && `${libraries}/${name}`;
 }
 
-/** How a program has to be started: through the loader, by itself (static), or by the machine's shell. */
+/** How to start a program: `dynamic` with the loader of the packages, `static` and `script` directly. */
 export async function programKind(root, loader, path) {
   const file = join(root, path);
   if (readFileSync(file).subarray(0, 2).toString() === '#!') return 'script';
   if (!loader) return 'static';
-  // ld.so(8): --verify tells whether the program is dynamically linked and this loader can handle it.
+  // ld.so(8): --verify checks that the program is dynamically linked and that this loader can handle it.
   const { code } = await capture(join(root, loader), ['--verify', file]);
   return code === 0 || code === 2 ? 'dynamic' : 'static';
 }

@@ -2,9 +2,9 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { dirname, join } from 'node:path';
 
 /**
- * The text of `.tools/bin/<name>`. Paths are found from the wrapper's own place, so that a checkout can be
- * moved. `--argv0` names the wrapper by its absolute path, because HAProxy's master re-executes argv[0] on reload;
- * without it that would be the bare program, which cannot run with this machine's older C library.
+ * The text of the shell script `.tools/bin/<name>`. Its paths are relative to the script, so a checkout can be moved.
+ * `--argv0` is the absolute path of the script, because the HAProxy master executes argv[0] on a reload. Without it the
+ * master would execute the program itself, which cannot run with the older C library of the machine.
  */
 export function wrapperText({ root, path, kind, loader, libraries, fallbackPath }) {
   const lines = [
@@ -13,7 +13,7 @@ export function wrapperText({ root, path, kind, loader, libraries, fallbackPath 
     'self=$(readlink -f -- "$0")',
     `root=${root}`,
   ];
-  // The machine's own helpers come first: they are set up for its certificates and proxies.
+  // The helpers of the machine come first, because they know its certificates and proxies.
   if (fallbackPath) lines.push(`PATH=$PATH:${fallbackPath}`, 'export PATH');
   const loaded = `--inhibit-cache --library-path "$root/${libraries}" "$root/${path}"`;
   if (kind === 'dynamic') lines.push(`exec "$root/${loader}" --argv0 "$self" ${loaded} "$@"`);
@@ -21,7 +21,7 @@ export function wrapperText({ root, path, kind, loader, libraries, fallbackPath 
   return `${lines.join('\n')}\n`;
 }
 
-/** Writes a wrapper unless it stands there already; two processes writing it at once leave one whole file. */
+/** Writes a wrapper if its text has changed. The rename keeps the file complete if two processes write it. */
 export function writeWrapper(file, text) {
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
   mkdirSync(dirname(file), { recursive: true });

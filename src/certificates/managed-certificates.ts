@@ -6,7 +6,7 @@ import { prepareFile, syncFolder } from '../lib/atomic-file.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 import { SerialQueue } from '../lib/serial-queue.js';
-import { parseJson } from '../storage/formats/json-position.js';
+import { parseJson } from '../storage/formats/json-document.js';
 import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';
 import { storageError } from '../errors/storage-error.js';

@@ -1,7 +1,9 @@
 import { canonicalIp } from '../model/ip-address.js';
-import { serverName, type ServerSpec, type Routing } from '../model/routing.js';
+import type { Routing } from '../model/routing.js';
 import type { Draft, Pool } from '../model/state.js';
 import type { TakenOverDto } from './state.dto.js';
+import { serverName } from '../model/pool-name.js';
+import { serverAddress, type ServerSpec } from '../model/server.js';
 
 export interface RuntimeCapture {
   /** The values of HAProxy that are in the draft now. */
@@ -50,13 +52,9 @@ export function captureRuntime(
 
 function changesOf(server: string, before: ServerSpec, after: ServerSpec): TakenOverDto[] {
   const values = [
-    { server, field: 'address' as const, before: addressOf(before), after: addressOf(after) },
+    { server, field: 'address' as const, before: serverAddress(before), after: serverAddress(after) },
     { server, field: 'weight' as const, before: String(before.weight), after: String(after.weight) },
     { server, field: 'state' as const, before: before.state, after: after.state },
   ];
   return values.filter((value) => value.before !== value.after);
-}
-
-function addressOf({ ip, http_port: port }: ServerSpec): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }

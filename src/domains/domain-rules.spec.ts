@@ -56,11 +56,11 @@ describe('domainPage', () => {
     draft.addDomain('a.test', 'pool_1');
     draft.removeDomain('b.test');
     draft.addDomain('c.test', 'pool_2');
-    state.fold(draft, 2);
+    state.apply(draft, 2);
     const moved = new Draft(state);
     moved.removeDomain('c.test');
     moved.addDomain('c.test', 'pool_1');
-    state.fold(moved, 3);
+    state.apply(moved, 3);
     expect(domainPage(state, query({})).items).toEqual(['a.test', 'c.test']);
   });
 
@@ -89,7 +89,7 @@ describe('domainPage', () => {
         draft.addDomain(`more-${count}-${n}.test`, 'pool_1');
       }
       for (let n = 0; n < count; n += 1) draft.removeDomain(`more-${count}-${n}.test`);
-      state.fold(draft, state.revision + 1);
+      state.apply(draft, state.revision + 1);
       expect(totals()).toEqual(expected);
     }
   });

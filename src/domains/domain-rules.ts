@@ -1,9 +1,9 @@
 import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
 import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
-import { DEFAULT_WEIGHT, type ServerSpec } from '../model/routing.js';
-import { requirePool } from '../model/lookup.js';
-import type { Draft, Pool, State, StateReader } from '../model/state.js';
+import { poolName } from '../model/pool-name.js';
+import { DEFAULT_WEIGHT, type ServerSpec } from '../model/server.js';
+import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
 import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { AddDomainDto, DomainDto, ListDomainsDto, RemovedDomainDto } from './domains.dto.js';
 
@@ -17,7 +17,7 @@ const AFTER_WILDCARDS = '*/';
 
 /** One page of the domains that match the query, sorted by name. Reads the search index of the state, so it is fast. */
 export function domainPage(state: State, input: ListDomainsDto): Page<string> {
-  const { items, more, total } = state.names(input.pool).page({
+  const { items, more, total } = state.domainIndex(input.pool).page({
     needle: input.search?.toLowerCase(),
     from: input.include_wildcards ? undefined : AFTER_WILDCARDS,
     after: keyOfCursor(input),
@@ -112,8 +112,8 @@ function hasAddress(pool: Pool, ip: string, port: number): boolean {
 }
 
 function lowestFreePool(state: StateReader, limit: PoolLimit): string {
-  for (let number = state.freeFrom(); number <= limit.count; number += 1) {
-    const name = `pool_${number}`;
+  for (let number = state.firstFreeCandidate(); number <= limit.count; number += 1) {
+    const name = poolName(number);
     if (!state.pool(name)) return name;
   }
   const why = poolsExhausted(limit);

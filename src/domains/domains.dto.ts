@@ -10,7 +10,8 @@ import {
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField } from '../contract/fields/haproxy.fields.js';
-import { DEFAULT_HTTP_PORT } from '../model/routing.js';
+import { POOL_NAME } from '../model/pool-name.js';
+import { DEFAULT_HTTP_PORT } from '../model/server.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
 export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
@@ -48,7 +49,7 @@ export class ListDomainsDto extends PageQueryDto {
   @StringField({
     description: 'Only domains of this pool.',
     example: 'pool_5',
-    pattern: /^pool_[1-9]\d{0,5}$/,
+    pattern: POOL_NAME,
     rule: 'the name of a pool, such as pool_5',
     optional: true,
   })

@@ -119,7 +119,7 @@ export class DomainsService {
   @McpCompletes('domain')
   async complete(typed: string): Promise<Completion> {
     const needle = typed.toLowerCase();
-    const names = this.persistence.state.names();
+    const names = this.persistence.state.domainIndex();
     const matchingStart = names
       .page({ from: needle, limit: COMPLETIONS })
       .items.filter((domain) => domain.startsWith(needle));

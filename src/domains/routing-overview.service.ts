@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { McpResource } from '../contract/resource.js';
-import type { ServerSpec } from '../model/routing.js';
+import type { ServerSpec } from '../model/server.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Pool } from '../model/state.js';
 

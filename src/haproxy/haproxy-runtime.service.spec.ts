@@ -5,9 +5,10 @@ import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { startHaproxy, type RunningHaproxy } from '../../test/kit/start-haproxy.js';
-import type { ServerSpec, Step } from '../model/routing.js';
+import type { Step } from '../model/routing.js';
 import { loadSettings } from '../settings/settings.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import type { ServerSpec } from '../model/server.js';
 
 const STATIC = `backend pool_9 from pools
   balance roundrobin
@@ -54,7 +55,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     await Promise.all([haproxy.stop(), one.close(), two.close()]);
   });
 
-  it('a new server and domain answer at once, and are gone at once', async () => {
+  it('apply adds a server and a domain for the next request, and removes them for the next request', async () => {
     expect(
       await runtime.apply([put('pool_1', 1, spec(one, { weight: 7 })), add('a.test', 'pool_1')]),
     ).toMatchObject({ parked: [], keptPools: [] });
@@ -72,7 +73,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect((await get(haproxy.httpPort, 'a.test')).status).toBe(503);
   });
 
-  it('a name that somebody else has added a second time is gone when it is deleted', async () => {
+  it('apply deletes both entries of a key that was added twice', async () => {
     await runtime.apply([
       put('pool_1', 1, spec(one)),
       add('twice.test', 'pool_1'),
@@ -84,7 +85,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect((await get(haproxy.httpPort, 'twice.test')).status).toBe(503);
   });
 
-  it('weights and states are taken as they are told, IPv6 as well', async () => {
+  it('apply sets weights, states and IPv6 addresses', async () => {
     const servers: ServerSpec[] = [
       spec(one, { ip: '2001:db8::1', weight: 0 }),
       spec(one, { ip: '::1', weight: 256, state: 'drain' }),
@@ -106,7 +107,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     ]);
   });
 
-  it('slots that exist are re-addressed before they serve, whatever they were declared as', async () => {
+  it('apply changes the address of declared servers before they get requests', async () => {
     await runtime.apply([
       ...[1, 2, 3, 4].map((slot) => put('pool_9', slot, spec(slot % 2 ? one : two, { weight: slot }), true)),
       add('s.test', 'pool_9'),
@@ -117,7 +118,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect([...(routing.pools.get('pool_9')?.values() ?? [])]).toEqual(
       [1, 2, 3, 4].map((slot) => spec(slot % 2 ? one : two, { weight: slot })),
     );
-    // The check follows the address: nothing listens on port 1.
+    // The health check uses the new address: nothing listens on the previous port 1.
     await until(async () =>
       (await runtime.serverStatuses(['pool_9'])).every(
         ({ status }) => status === 'UP' || status === 'no check',
@@ -125,7 +126,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     );
   });
 
-  it('a server that serves moves to another address without a lost request', async () => {
+  it('apply changes the address of a serving server without a failed request', async () => {
     await runtime.apply([put('pool_1', 1, spec(one)), add('m.test', 'pool_1')]);
     const moving = new AbortController();
     const failed: number[] = [];
@@ -145,7 +146,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect(failed).toEqual([]);
   });
 
-  it('a server with connections stays parked until they end; nothing is cut', async () => {
+  it('apply parks a server with connections until they end', async () => {
     await runtime.apply([put('pool_1', 1, spec(one)), add('p.test', 'pool_1')]);
     const slow = get(haproxy.httpPort, 'p.test', '/held');
     await until(() => one.count === 1);
@@ -160,7 +161,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect(await runtime.deleteParked('pool_1', 1)).toBe(true);
   });
 
-  it('a parked slot is taken again', async () => {
+  it('apply reuses a parked slot', async () => {
     await runtime.apply([put('pool_1', 1, spec(one)), add('p.test', 'pool_1')]);
     const slow = get(haproxy.httpPort, 'p.test', '/held');
     await until(() => one.count === 1);
@@ -171,17 +172,17 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect((await slow).body).toBe('one');
   });
 
-  it('idle connections to a server do not keep it', async () => {
+  it('apply deletes a server with idle connections', async () => {
     await runtime.apply([put('pool_1', 1, spec(one)), add('i.test', 'pool_1')]);
     await Promise.all(Array.from({ length: 8 }, () => get(haproxy.httpPort, 'i.test')));
     const { parked } = await runtime.apply([{ op: 'remove_server', pool: 'pool_1', slot: 1 }]);
-    // Other threads close them; where those got no time yet, they do it a moment later.
+    // Other threads close the idle connections, possibly after the second attempt.
     await until(() => parked.length === 0 || runtime.deleteParked('pool_1', 1), {
-      what: 'the server being gone',
+      what: 'the server being deleted',
     });
   });
 
-  it('names the first refusal in HAProxy’s words, and how many', async () => {
+  it('apply throws the first rejection of HAProxy and the number of rejections', async () => {
     await expect(
       runtime.apply([
         put('pool_1', 1, spec(one)),
@@ -205,19 +206,19 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     });
   });
 
-  it('duplicates of a name are seen, and deleted one by one', async () => {
+  it('readRouting finds duplicates, and deleteEntries deletes only them', async () => {
     await runtime.apply([add('d.test', 'pool_1')]);
     await runtime.apply([add('d.test', 'pool_2'), add('d.test', 'pool_3')]);
     const { domains, duplicates } = await runtime.readRouting();
     expect(domains.get('d.test')).toBe('pool_1');
     expect(duplicates.map(({ value }) => value)).toEqual(['pool_2', 'pool_3']);
     await runtime.deleteEntries(duplicates);
-    const healed = await runtime.readRouting();
-    expect(healed.duplicates).toEqual([]);
-    expect(healed.domains.get('d.test')).toBe('pool_1');
+    const cleaned = await runtime.readRouting();
+    expect(cleaned.duplicates).toEqual([]);
+    expect(cleaned.domains.get('d.test')).toBe('pool_1');
   });
 
-  it('10,000 names and 500 servers are put in and read back', async () => {
+  it('apply adds 10,000 names and 500 servers', async () => {
     const steps: Step[] = [];
     for (let index = 0; index < 500; index += 1)
       steps.push(put(`pool_${1 + (index % 5)}`, 1 + Math.floor(index / 5), spec(one)));
@@ -229,7 +230,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect([...pools.values()].reduce((sum, slots) => sum + slots.size, 0)).toBe(504);
   });
 
-  it('info, statistics, statuses and capabilities', async () => {
+  it('info, stats, serverStatuses and capabilities return the facts of the process', async () => {
     await runtime.apply([put('pool_1', 3, spec(one))]);
     const info = await runtime.info();
     expect(info.pid).toBe(haproxy.process.pid);
@@ -246,7 +247,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect(await runtime.capabilities()).toMatchObject({ dynamicBackends: binary.version === '3.4' });
   });
 
-  it('connections are counted', async () => {
+  it('serverStatuses counts connections', async () => {
     await runtime.apply([put('pool_1', 1, spec(one)), add('c.test', 'pool_1')]);
     const call = request({
       host: '127.0.0.1',

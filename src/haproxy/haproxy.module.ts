@@ -17,6 +17,6 @@ const SERVICES = [
   OperatorConfig,
 ];
 
-/** All that speaks to HAProxy. Needs the global SettingsModule. */
+/** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */
 @Module({ providers: SERVICES, exports: SERVICES })
 export class HaproxyModule {}

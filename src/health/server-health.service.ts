@@ -4,13 +4,12 @@ import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { McpResource } from '../contract/resource.js';
 import { firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
-import { serverName, type ServerSpec } from '../model/routing.js';
+import { poolSortKey, serverName } from '../model/pool-name.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus, ServerStatusRow } from '../haproxy/runtime/server-status.js';
-import { requirePool } from '../model/lookup.js';
+import type { ServerSpec } from '../model/server.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolOrderKey } from '../model/pool-order.js';
-import type { Pool } from '../model/state.js';
+import { type Pool, requirePool } from '../model/state.js';
 import { domainStatus } from './health-rules.js';
 import {
   DomainHealthDto,
@@ -101,9 +100,9 @@ export class ServerHealthService {
     const count = (name: string): number => state.pool(name)?.servers.size ?? 0;
     let total = 0;
     for (const { servers } of state.pools.values()) total += servers.size;
-    const cursor = keyOfCursor(input)?.slice(0, poolOrderKey('').length);
-    let next = cursor === undefined ? 0 : firstAfter(pools, poolOrderKey, cursor);
-    if (next > 0 && poolOrderKey(pools[next - 1] ?? '') === cursor) next -= 1;
+    const cursor = keyOfCursor(input)?.split('_', 1)[0];
+    let next = cursor === undefined ? 0 : firstAfter(pools, poolSortKey, cursor);
+    if (next > 0 && poolSortKey(pools[next - 1] ?? '') === cursor) next -= 1;
     const shown: string[] = [];
     // The first pool does not count, because the previous page can contain its servers.
     for (let missing = input.limit + 1; missing > 0 && next < pools.length; next += 1) {
@@ -174,5 +173,5 @@ function describe({ name, pool, slot, server, live }: LiveServer): ServerHealthD
 }
 
 function sortKey({ name, slot }: LiveServer): string {
-  return `${poolOrderKey(name)}_${String(slot).padStart(4, '0')}`;
+  return `${poolSortKey(name)}_${String(slot).padStart(4, '0')}`;
 }

@@ -5,52 +5,58 @@ import { ChecksAccessItself } from '../access/access-rule.js';
 import { type Principal, principalOf } from '../access/principal.js';
 import { AppError } from '../errors/app-error.js';
 import { abortOnClose } from '../lib/abort-on-close.js';
-import { StatelessEndpoint } from './stateless/stateless-endpoint.service.js';
-import { sendRpcError } from './rpc-error.js';
+import { toFetchRequest, writeFetchResponse } from './protocol/fetch-exchange.js';
+import { sendRpcError, SERVER_ERROR } from './protocol/json-rpc.js';
 import { type Session, SessionStore } from './sessions/session-store.js';
-import { sendWebResponse, webRequest } from './web-exchange.js';
+import { StatelessEndpoint } from './stateless/stateless-endpoint.js';
 
 const METHODS = new Set(['GET', 'POST', 'DELETE']);
+/** The MCP SDK uses this code for an unknown session. */
+const SESSION_NOT_FOUND = -32_001;
 
 /**
- * Streamable HTTP, one path for both eras: up to 2025-11-25 (basic/transports) one session per client, since 2026-07-28
- * no sessions. Each request says by itself which it is.
+ * Streamable HTTP (MCP, basic/transports) for all revisions on one path. Each request shows which revision it belongs
+ * to: 2024-11-05 to 2025-11-25 use sessions, 2026-07-28 is stateless.
  */
 @ApiExcludeController()
 @Controller('mcp')
 export class McpController {
   constructor(
     private readonly sessions: SessionStore,
-    private readonly modern: StatelessEndpoint,
+    private readonly stateless: StatelessEndpoint,
   ) {}
 
   @All()
   @ChecksAccessItself()
   async handle(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const principal = principalOf(request.raw);
-    if (!principal) throw new AppError('unauthorized', 'MCP needs a token.');
+    if (!principal)
+      throw new AppError(
+        'unauthorized',
+        'MCP needs a token. Send it in the header Authorization: Bearer TOKEN.',
+      );
     if (!METHODS.has(request.method)) {
       void reply.header('allow', 'GET, POST, DELETE');
-      sendRpcError(reply, 405, -32000, 'Method not allowed: use POST, GET or DELETE.');
+      sendRpcError(reply, 405, SERVER_ERROR, 'Method not allowed. Use POST, GET or DELETE.');
       return;
     }
-    if (await this.modern.takes(request)) {
-      await this.modern.handle(request, reply, principal);
+    if (await this.stateless.accepts(request)) {
+      await this.stateless.handle(request, reply, principal);
       return;
     }
-    const session = await this.sessionFor(request, reply, principal);
+    const session = await this.#findOrOpenSession(request, reply, principal);
     if (!session) return;
     const { raw } = reply.hijack();
-    this.sessions.use(session, raw, request.method === 'GET');
-    const gone = abortOnClose(raw);
-    const answer = await session.transport.handleRequest(webRequest(request.raw, gone), {
+    this.sessions.track(session, raw, request.method === 'GET');
+    const disconnected = abortOnClose(raw);
+    const response = await session.transport.handleRequest(toFetchRequest(request.raw, disconnected), {
       parsedBody: request.body ?? null,
     });
-    await sendWebResponse(answer, raw, { gone, actor: principal.actor });
+    await writeFetchResponse(response, raw, { disconnected, actor: principal.actor });
   }
 
-  /** Undefined where the reply has been sent already. */
-  private async sessionFor(
+  /** Returns undefined if there is no session for the request. In that case it has sent the error. */
+  async #findOrOpenSession(
     request: FastifyRequest,
     reply: FastifyReply,
     principal: Principal,
@@ -58,20 +64,28 @@ export class McpController {
     const id = request.headers['mcp-session-id'];
     if (typeof id === 'string') {
       const session = this.sessions.find(id, principal);
-      if (!session) sendRpcError(reply, 404, -32001, 'Session not found: send initialize again.');
+      if (!session)
+        sendRpcError(
+          reply,
+          404,
+          SESSION_NOT_FOUND,
+          'Session not found. Send initialize to begin a new session.',
+        );
       return session;
     }
-    if (!(await this.sessions.isStart(request.body))) {
+    if (!(await this.sessions.isInitialize(request.body))) {
       sendRpcError(
         reply,
         400,
-        -32000,
-        'Send initialize first, then its Mcp-Session-Id header with every request.',
+        SERVER_ERROR,
+        'The request has no Mcp-Session-Id header. Send initialize first, then send the id of that session with ' +
+          'every request.',
       );
       return undefined;
     }
     const session = await this.sessions.open(principal);
-    if (!session) sendRpcError(reply, 503, -32000, 'All sessions are busy: try again in a moment.');
+    if (!session)
+      sendRpcError(reply, 503, SERVER_ERROR, 'All sessions are busy. Try again in a few seconds.');
     return session;
   }
 }

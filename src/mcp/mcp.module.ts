@@ -2,32 +2,32 @@ import { Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { AccessModule } from '../access/access.module.js';
 import { Completer } from './catalogue/completer.js';
-import { DeclaredMethods } from './catalogue/declared-methods.js';
-import { McpController } from './mcp.controller.js';
-import { McpMethods } from './catalogue/mcp-methods.js';
-import { StatelessEndpoint } from './stateless/stateless-endpoint.service.js';
+import { McpCatalogue } from './catalogue/mcp-catalogue.js';
 import { PromptRegistry } from './catalogue/prompt-registry.js';
 import { ResourceRegistry } from './catalogue/resource-registry.js';
 import { ResourceUpdates } from './catalogue/resource-updates.js';
-import { SessionStore } from './sessions/session-store.js';
-import { ToolCaller } from './catalogue/tool-caller.js';
+import { ServiceMethodFinder } from './catalogue/service-methods.js';
+import { ToolExecutor } from './catalogue/tool-executor.js';
 import { ToolRegistry } from './catalogue/tool-registry.js';
+import { McpController } from './mcp.controller.js';
+import { SessionStore } from './sessions/session-store.js';
+import { StatelessEndpoint } from './stateless/stateless-endpoint.js';
 
 @Module({
   imports: [DiscoveryModule, AccessModule],
   controllers: [McpController],
   providers: [
     Completer,
-    DeclaredMethods,
-    McpMethods,
-    StatelessEndpoint,
+    McpCatalogue,
     PromptRegistry,
     ResourceRegistry,
     ResourceUpdates,
+    ServiceMethodFinder,
     SessionStore,
-    ToolCaller,
+    StatelessEndpoint,
+    ToolExecutor,
     ToolRegistry,
   ],
-  exports: [McpMethods, StatelessEndpoint],
+  exports: [McpCatalogue, StatelessEndpoint],
 })
 export class McpModule {}

@@ -12,7 +12,7 @@ describe('canonicalDomain', () => {
     ['*.straße.example', '*.xn--strae-oqa.example'],
     ['a.b', 'a.b'],
     [`${'a'.repeat(63)}.example`, `${'a'.repeat(63)}.example`],
-  ])('%s becomes %s', (input, canonical) => {
+  ])('turns %s into %s', (input, canonical) => {
     expect(canonicalDomain(input)).toBe(canonical);
   });
 
@@ -49,11 +49,11 @@ describe('canonicalDomain', () => {
     `${'a.'.repeat(126)}example`,
     'a'.repeat(10_000),
     '[::1]',
-  ])('%j is refused', (input) => {
+  ])('refuses %j', (input) => {
     expect(canonicalDomain(input)).toBeUndefined();
   });
 
-  it('gives nothing but names that are safe as one word, and the same again for what it gave', () => {
+  it('returns only one-word names of [a-z0-9.-], each of which is its own canonical form', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.domain(), fc.webAuthority()), (input) => {
         const canonical = canonicalDomain(input);

@@ -8,8 +8,8 @@ const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
 const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})+$`);
 
 /**
- * The canonical form of a domain or one-label wildcard: lower case, no trailing dot, A-labels (RFC 5890).
- * Undefined where it is not one. Idempotent: a canonical name is its own canonical form.
+ * The canonical form of a domain or one-label wildcard: lower case, no trailing dot, A-labels (RFC 5890). Undefined for
+ * anything else. A canonical name is its own canonical form.
  */
 export function canonicalDomain(input: string): string | undefined {
   // A name that could still become valid is at most 253 characters; IDN labels only get longer as A-labels.
@@ -25,9 +25,25 @@ export function isWildcard(domain: string): boolean {
   return domain.startsWith('*.');
 }
 
+/** The key of a domain in `domains.map`: `example.com` → itself; `*.example.com` → `.example.com`. */
+export function mapKeyOf(domain: string): string {
+  return isWildcard(domain) ? domain.slice(1) : domain;
+}
+
+/** The reverse of `mapKeyOf`, for a key that the suite wrote. */
+export function domainOfMapKey(key: string): string {
+  return key.startsWith('.') ? `*${key}` : key;
+}
+
+/** The domain of any key in a map; undefined for a key that the suite would not write. */
+export function parseMapKey(key: string): string | undefined {
+  const domain = domainOfMapKey(key);
+  return canonicalDomain(domain) === domain && mapKeyOf(domain) === key ? domain : undefined;
+}
+
 function toAscii(name: string): string | undefined {
-  // domainToASCII follows the URL standard, which also percent-decodes and reads 127.1 as an address: names that
-  // are plain ASCII must not go through it.
+  // domainToASCII follows the URL standard: it also decodes percent signs and reads 127.1 as an address. A name of plain
+  // ASCII must not go through it.
   const ascii = /^[!-~]*$/.test(name) ? name.toLowerCase() : name.includes('%') ? '' : domainToASCII(name);
   const trimmed = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;
   return trimmed === '' ? undefined : trimmed;

@@ -7,8 +7,8 @@ const state = () =>
     ['pool_2', { domains: ['b.example'], servers: new Map() }],
   ]);
 
-describe('the domains of State.routing', () => {
-  it('are those of a map, under its keys', () => {
+describe('State.routing().domains', () => {
+  it('has the entries that domains.map would have', () => {
     const { domains } = state().routing();
     const asMap = new Map([
       ['a.example', 'pool_1'],
@@ -24,7 +24,7 @@ describe('the domains of State.routing', () => {
     expect(visited).toEqual([...asMap]);
   });
 
-  it('a wildcard is found by its key, not by its name', () => {
+  it('finds a wildcard by its key, not by its domain', () => {
     const { domains } = state().routing();
     expect(domains.get('.a.example')).toBe('pool_1');
     expect(domains.get('*.a.example')).toBeUndefined();
@@ -32,13 +32,13 @@ describe('the domains of State.routing', () => {
     expect(domains.has('c.example')).toBe(false);
   });
 
-  it('follow the state', () => {
-    const one = state();
-    const { domains } = one.routing();
-    const draft = new Draft(one);
+  it('shows later changes of the state', () => {
+    const live = state();
+    const { domains } = live.routing();
+    const draft = new Draft(live);
     draft.addDomain('c.example', 'pool_2');
     draft.removeDomain('a.example');
-    one.fold(draft, 2);
+    live.apply(draft, 2);
     expect([...domains.keys()]).toEqual(['.a.example', 'b.example', 'c.example']);
   });
 });

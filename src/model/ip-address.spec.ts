@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalIp, contains, networks } from './ip-address.js';
+import { canonicalIp, contains, formatHostPort, networks } from './ip-address.js';
 
 describe('canonicalIp', () => {
   it.each([
@@ -12,7 +12,7 @@ describe('canonicalIp', () => {
     ['::1', '::1'],
     ['::ffff:10.0.0.1', '10.0.0.1'],
     ['::ffff:a00:1', '10.0.0.1'],
-  ])('%s becomes %s', (input, canonical) => {
+  ])('turns %s into %s', (input, canonical) => {
     expect(canonicalIp(input)).toBe(canonical);
   });
 
@@ -36,13 +36,23 @@ describe('canonicalIp', () => {
     'ff02::1',
     '10.0.0.1;',
     '10.0.0.0/8',
-  ])('%j is refused', (input) => {
+  ])('refuses %j', (input) => {
     expect(canonicalIp(input)).toBeUndefined();
   });
 });
 
+describe('formatHostPort', () => {
+  it.each([
+    ['10.0.0.1', '10.0.0.1:80'],
+    ['2001:db8::1', '[2001:db8::1]:80'],
+    ['example.com', 'example.com:80'],
+  ])('formats %s and port 80 as %s', (host, formatted) => {
+    expect(formatHostPort(host, 80)).toBe(formatted);
+  });
+});
+
 describe('networks', () => {
-  it('holds subnets and single addresses of both families, and sees through mapped IPv6', () => {
+  it('contains subnets and single addresses of both families, and IPv4-mapped addresses', () => {
     const set = networks(['10.0.0.0/8', '192.0.2.1', 'fd00::/8']);
     for (const inside of ['10.1.2.3', '192.0.2.1', 'fd00::1', '::ffff:10.0.0.1'])
       expect(contains(set, inside)).toBe(true);

@@ -2,18 +2,21 @@ import { BlockList, isIPv4, isIPv6, SocketAddress } from 'node:net';
 
 export const IP_RULE = 'a unicast IPv4 or IPv6 address (no host name, no zone, not 0.0.0.0 or ::)';
 
-/** Addresses no server can have: HAProxy reads 0.0.0.0 and :: as "where the client connected to". */
+/** HAProxy reads 0.0.0.0 and :: as "the address that the client connected to", so no server can have them. */
 const NOT_UNICAST = networks(['::/128', 'ff00::/8']);
 
-/** Not in 0.0.0.0/8, 224.0.0.0/4 or 255.255.255.255/32. A BlockList would make an object of each address it is asked about. */
+/**
+ * Not in 0.0.0.0/8, 224.0.0.0/4 or 255.255.255.255/32. Does not use a BlockList, which creates an object for each
+ * address that it checks.
+ */
 function isUnicast(ipv4: string): boolean {
   const first = Number.parseInt(ipv4, 10);
   return first !== 0 && (first < 224 || first > 239) && ipv4 !== '255.255.255.255';
 }
 
 /**
- * The canonical form (RFC 5952 for IPv6; IPv4-mapped IPv6 becomes IPv4, so that it cannot slip past a rule for
- * IPv4). Undefined where it is not an address a server can have.
+ * The canonical form (RFC 5952 for IPv6), or undefined for anything that is not the address of a server. An IPv4-mapped
+ * IPv6 address becomes IPv4, so that rules for IPv4 networks apply to it.
  */
 export function canonicalIp(input: string): string | undefined {
   if (input.length > 45) return undefined;
@@ -25,7 +28,12 @@ export function canonicalIp(input: string): string | undefined {
   return NOT_UNICAST.check(address, 'ipv6') ? undefined : address;
 }
 
-/** CIDRs (or single addresses) as one set to test addresses against. The CIDRs must be valid. */
+/** `10.0.0.1`, 80 → `10.0.0.1:80`; `2001:db8::1`, 80 → `[2001:db8::1]:80`. A host name is taken as it is. */
+export function formatHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** A set of networks to test addresses against. The CIDRs (or single addresses) must be valid. */
 export function networks(cidrs: readonly string[]): BlockList {
   const set = new BlockList();
   for (const cidr of cidrs) {
@@ -36,7 +44,7 @@ export function networks(cidrs: readonly string[]): BlockList {
   return set;
 }
 
-/** Whether the address (canonical, or as a socket reports it) lies in the set. */
+/** Whether the set contains the address, which may be IPv4-mapped as sockets report it. */
 export function contains(set: BlockList, address: string): boolean {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return set.check(mapped, 'ipv4');

@@ -7,13 +7,13 @@ const name = fc
   .map(([word, number]) => `${word}${number}.test`);
 
 describe('NameIndex', () => {
-  it('gives the names that a filter would give, page by page, through changes', () => {
+  it('returns the names that a filter would, page by page, after any changes', () => {
     const many = Array.from({ length: 1500 }, (_, n) => `many${n}.test`);
     const change = fc.record({
       added: fc.array(name, { maxLength: 30 }),
       removed: fc.array(name, { maxLength: 30 }),
     });
-    const query = fc.record(
+    const queries = fc.record(
       {
         needle: fc.constantFrom(
           '',
@@ -34,37 +34,37 @@ describe('NameIndex', () => {
       { requiredKeys: ['limit'] },
     );
     fc.assert(
-      fc.property(fc.array(change, { maxLength: 5 }), query, (changes, asked) => {
+      fc.property(fc.array(change, { maxLength: 5 }), queries, (changes, query) => {
         const names = new Set(many);
         const index = new NameIndex(many.toSorted());
         const found = (needle?: string, from = '') =>
           [...names].filter((one) => one.includes(needle ?? '') && one >= from).toSorted();
         for (const { added, removed } of changes) {
-          const gone = [...new Set(removed)].filter((one) => names.has(one));
-          const fresh = [...new Set(added)].filter((one) => gone.includes(one) || !names.has(one));
-          // Known from the page before, and counted anew.
-          for (const needle of [asked.needle, 'any', 'b1'])
-            expect(index.page({ ...asked, needle, limit: 1 }).total).toBe(found(needle, asked.from).length);
-          expect(index.change(fresh, gone)).toBe(true);
-          for (const one of gone) names.delete(one);
+          const absent = [...new Set(removed)].filter((one) => names.has(one));
+          const fresh = [...new Set(added)].filter((one) => absent.includes(one) || !names.has(one));
+          // The first total is cached from the page before; the others are counted.
+          for (const needle of [query.needle, 'any', 'b1'])
+            expect(index.page({ ...query, needle, limit: 1 }).total).toBe(found(needle, query.from).length);
+          expect(index.change(fresh, absent)).toBe(true);
+          for (const one of absent) names.delete(one);
           for (const one of fresh) names.add(one);
         }
-        const wanted = found(asked.needle, asked.from);
+        const expected = found(query.needle, query.from);
         const paged: string[] = [];
         for (let more = true; more;) {
-          const page = index.page({ ...asked, after: paged.at(-1) });
-          expect(page.total).toBe(wanted.length);
-          expect(page.items.length).toBeLessThanOrEqual(asked.limit);
+          const page = index.page({ ...query, after: paged.at(-1) });
+          expect(page.total).toBe(expected.length);
+          expect(page.items.length).toBeLessThanOrEqual(query.limit);
           paged.push(...page.items);
           ({ more } = page);
         }
-        expect(paged).toEqual(wanted);
+        expect(paged).toEqual(expected);
       }),
       { numRuns: 60 },
     );
   });
 
-  it('says when it is to be made anew', () => {
+  it('refuses more changes than a new index would cost', () => {
     const names = Array.from({ length: 100 }, (_, n) => `n${n}.test`);
     expect(new NameIndex([]).change(names, [])).toBe(false);
   });

@@ -1,30 +1,35 @@
 import { firstAtLeast } from './sorted-names.js';
 
-/** Names that are searched as one text. A change makes one such text anew. */
-const BLOCK = 512;
-/** Above this many names changed at once it is less work to make the whole anew. */
-const FEW = 64;
-/** Searches whose total is kept: those that somebody is paging through. */
-const COUNTED = 16;
-/** From so many matches in a block on, a native search for each costs more than to look at every byte of the rest. */
-const MANY = 48;
+/** Names in a block. A change rebuilds the search text of one block. */
+const BLOCK_SIZE = 512;
+/** Above this many names changed at once, a new index is less work. */
+const MAX_IN_PLACE_CHANGES = 64;
+/** Searches whose total is kept, so that the next page of a search does not count again. */
+const MAX_CACHED_TOTALS = 16;
+/** After this many matches in a block, comparing bytes is faster than another native search for each match. */
+const MAX_NATIVE_SEARCHES = 48;
+/** The names of a pool up to this size are sorted for each answer; an index is kept for a larger pool. */
+const MAX_UNINDEXED_POOL = 1000;
+/** Pools whose index is kept. The oldest index is dropped first. */
+const MAX_POOL_INDEXES = 8;
 
-/** Names next to each other in the order, and what is needed to search them; made when first searched. */
+/** Consecutive names. The search text is built by the first search. */
 interface Block {
   names: string[];
-  searched?: Searched | undefined;
+  search?: SearchText | undefined;
 }
 
-interface Searched {
-  /** Each name with a line end, and the same as bytes. */
+interface SearchText {
+  /** Each name with a line feed behind it. */
   text: string;
+  /** The same as bytes. */
   bytes: Buffer;
-  /** Where each name begins, and the end of the last. */
-  starts: Uint32Array;
+  /** The offset of each name, and the length of the text. */
+  offsets: Uint32Array;
 }
 
-/** A search, and how many names it finds in all. */
-interface Counted {
+/** A search and the number of names that it finds. */
+interface CachedTotal {
   needle: string;
   from: string;
   total: number;
@@ -33,46 +38,45 @@ interface Counted {
 export interface NamePage {
   items: string[];
   more: boolean;
-  /** How many match in all. */
+  /** Matches on all pages together. */
   total: number;
 }
 
 export interface NameQuery {
-  /** Only names that hold this text. */
+  /** Only names that contain this text. */
   needle?: string | undefined;
-  /** Only names that are not before this one. */
+  /** Only names that do not sort before this one. */
   from?: string | undefined;
-  /** Go on behind this name; it does not count for `total`. */
+  /** Only names behind this one are shown. Does not change `total`. */
   after?: string | undefined;
   limit: number;
 }
 
 /**
- * Sorted names that can be searched for any text. Each block of names is one text, in which what is not there is ruled
- * out by one native search; to count all matches of 100,000 names takes some 3 ms however many they are, and is done
- * once for a search and not for each page of it. Names are ASCII.
+ * Sorted ASCII names that can be searched for any text. Each block of names is one text, so that one native search rules
+ * out a block without a match. Counting the matches of 100,000 names takes about 3 ms and is done once for a search, not
+ * for each of its pages.
  */
 export class NameIndex {
   readonly #blocks: Block[] = [];
-  #counted: Counted[] = [];
+  #totals: CachedTotal[] = [];
 
   constructor(sorted: readonly string[]) {
-    for (let start = 0; start < sorted.length; start += BLOCK)
-      this.#blocks.push({ names: sorted.slice(start, start + BLOCK) });
+    for (let start = 0; start < sorted.length; start += BLOCK_SIZE)
+      this.#blocks.push({ names: sorted.slice(start, start + BLOCK_SIZE) });
   }
 
-  /** Makes now what the first search needs, so that nobody waits for it. */
-  prepare(): void {
-    for (const block of this.#blocks) searchable(block);
+  /** Builds the search text of every block, so that the first search does not have to. */
+  buildSearchTexts(): void {
+    for (const block of this.#blocks) searchTextOf(block);
   }
 
-  /** False where so much changed that a new index is less work; this one must not be used any more then. */
+  /** Returns false, and changes nothing, if there are so many changes that a new index is less work. */
   change(added: readonly string[], removed: readonly string[]): boolean {
-    if (added.length + removed.length > FEW) return false;
+    if (added.length + removed.length > MAX_IN_PLACE_CHANGES) return false;
     for (const name of removed) this.#remove(name);
     for (const name of added) this.#add(name);
-    for (const counted of this.#counted)
-      counted.total += matching(counted, added) - matching(counted, removed);
+    for (const cached of this.#totals) cached.total += matches(cached, added) - matches(cached, removed);
     return true;
   }
 
@@ -94,22 +98,22 @@ export class NameIndex {
       }
   }
 
-  /** The blocks that may have a match, from that name on. */
+  /** The blocks that may have a match at or behind the name `from`. */
   *#candidates(needle: string, from: string): Generator<Block, void> {
-    // It would be found between two names.
+    // A line feed would match between two names.
     if (needle.includes('\n')) return;
     for (let at = this.#blockOf(from); at < this.#blocks.length; at += 1) {
       const block = this.#blocks[at];
-      if (block && (needle === '' || searchable(block).text.includes(needle))) yield block;
+      if (block && (needle === '' || searchTextOf(block).text.includes(needle))) yield block;
     }
   }
 
   #total(needle: string, from: string): number {
-    const known = this.#counted.find((counted) => counted.needle === needle && counted.from === from);
+    const known = this.#totals.find((cached) => cached.needle === needle && cached.from === from);
     const total = known?.total ?? this.#count(needle, from);
-    // The one that was asked for last is kept longest.
-    const others = this.#counted.filter((counted) => counted !== known);
-    this.#counted = [{ needle, from, total }, ...others].slice(0, COUNTED);
+    // Least recently used: the front of the list is kept longest.
+    const others = this.#totals.filter((cached) => cached !== known);
+    this.#totals = [{ needle, from, total }, ...others].slice(0, MAX_CACHED_TOTALS);
     return total;
   }
 
@@ -131,8 +135,9 @@ export class NameIndex {
       return;
     }
     block.names.splice(firstAtLeast(block.names, name), 0, name);
-    block.searched = undefined;
-    if (block.names.length > 2 * BLOCK) this.#blocks.splice(at + 1, 0, { names: block.names.splice(BLOCK) });
+    block.search = undefined;
+    if (block.names.length > 2 * BLOCK_SIZE)
+      this.#blocks.splice(at + 1, 0, { names: block.names.splice(BLOCK_SIZE) });
   }
 
   #remove(name: string): void {
@@ -141,11 +146,11 @@ export class NameIndex {
     const index = block ? firstAtLeast(block.names, name) : -1;
     if (!block || block.names[index] !== name) return;
     block.names.splice(index, 1);
-    block.searched = undefined;
+    block.search = undefined;
     if (block.names.length === 0) this.#blocks.splice(at, 1);
   }
 
-  /** The block that has the name, or would: the first that does not end before it, else the last. */
+  /** The index of the block that the name belongs to: the first that does not end before the name, else the last. */
   #blockOf(name: string): number {
     let low = 0;
     let high = this.#blocks.length - 1;
@@ -158,26 +163,87 @@ export class NameIndex {
   }
 }
 
-function matching({ needle, from }: Counted, names: readonly string[]): number {
+/** A domain that was added (`from` is undefined), removed (`to` is undefined) or moved to another pool. */
+export interface DomainMove {
+  domain: string;
+  from: string | undefined;
+  to: string | undefined;
+}
+
+/** The part of a state that is indexed. */
+interface IndexedState {
+  sortedDomains(): readonly string[];
+  poolOf(domain: string): string | undefined;
+  pool(name: string): { readonly domains: readonly string[] } | undefined;
+}
+
+/** Indexes of all domains of a state and of the domains of its large pools. Each is built by its first use. */
+export class DomainIndexes {
+  #all: NameIndex | undefined;
+  readonly #byPool = new Map<string, NameIndex>();
+
+  constructor(private readonly state: IndexedState) {}
+
+  all(): NameIndex {
+    this.#all ??= new NameIndex(this.state.sortedDomains());
+    return this.#all;
+  }
+
+  ofPool(name: string): NameIndex {
+    const domains = this.state.pool(name)?.domains ?? [];
+    if (domains.length <= MAX_UNINDEXED_POOL) return new NameIndex(domains.toSorted());
+    let index = this.#byPool.get(name);
+    if (!index) {
+      // Selecting from the sorted list of all domains is faster than sorting those of the pool.
+      index = new NameIndex(
+        this.state.sortedDomains().filter((domain) => this.state.poolOf(domain) === name),
+      );
+      const [oldest] = this.#byPool.keys();
+      if (oldest !== undefined && this.#byPool.size >= MAX_POOL_INDEXES) this.#byPool.delete(oldest);
+      this.#byPool.set(name, index);
+    }
+    return index;
+  }
+
+  change(moves: readonly DomainMove[]): void {
+    const update = (index: NameIndex, contains: (pool: string) => boolean): boolean => {
+      const isIn = (pool: string | undefined): boolean => pool !== undefined && contains(pool);
+      const added = moves.filter(({ from, to }) => isIn(to) && !isIn(from));
+      const removed = moves.filter(({ from, to }) => isIn(from) && !isIn(to));
+      return index.change(
+        added.map(({ domain }) => domain),
+        removed.map(({ domain }) => domain),
+      );
+    };
+    if (this.#all && !update(this.#all, () => true)) this.#all = undefined;
+    for (const [name, index] of this.#byPool)
+      if (!update(index, (pool) => pool === name)) this.#byPool.delete(name);
+  }
+}
+
+function matches({ needle, from }: CachedTotal, names: readonly string[]): number {
   return names.filter((name) => name >= from && name.includes(needle)).length;
 }
 
 function countMatches(block: Block, needle: string, codes: Uint16Array, first: number): number {
-  const { text, bytes, starts } = searchable(block);
-  let at = starts[first] ?? 0;
-  for (let count = 0; count < MANY; count += 1) {
+  const { text, bytes, offsets } = searchTextOf(block);
+  let at = offsets[first] ?? 0;
+  for (let count = 0; count < MAX_NATIVE_SEARCHES; count += 1) {
     const found = text.indexOf(needle, at);
     if (found < 0) return count;
     at = text.indexOf('\n', found) + 1;
   }
-  let count = MANY;
-  for (let index = starts.indexOf(at); index < block.names.length; index += 1)
-    if (holds(bytes, starts[index] ?? 0, (starts[index + 1] ?? 0) - 1, codes)) count += 1;
+  let count = MAX_NATIVE_SEARCHES;
+  for (let index = offsets.indexOf(at); index < block.names.length; index += 1)
+    if (containsCodes(bytes, offsets[index] ?? 0, (offsets[index + 1] ?? 0) - 1, codes)) count += 1;
   return count;
 }
 
-/** Whether the bytes from `start` to `end` hold the text. It is looked for from the end, which is what many names share. */
-function holds(bytes: Buffer, start: number, end: number, codes: Uint16Array): boolean {
+/**
+ * Whether the bytes from `start` to `end` contain the text. Searches backwards: with many matches, the text is most
+ * often in the part that the names have in common, which is their end.
+ */
+function containsCodes(bytes: Buffer, start: number, end: number, codes: Uint16Array): boolean {
   const { length } = codes;
   const code = codes[0];
   for (let at = end - length; at >= start; at -= 1) {
@@ -193,16 +259,16 @@ function codesOf(text: string): Uint16Array {
   return Uint16Array.from(text, (_, index) => text.charCodeAt(index));
 }
 
-function searchable(block: Block): Searched {
-  block.searched ??= searchedOf(block.names);
-  return block.searched;
+function searchTextOf(block: Block): SearchText {
+  block.search ??= buildSearchText(block.names);
+  return block.search;
 }
 
-function searchedOf(names: readonly string[]): Searched {
-  const starts = new Uint32Array(names.length + 1);
+function buildSearchText(names: readonly string[]): SearchText {
+  const offsets = new Uint32Array(names.length + 1);
   for (let index = 0; index < names.length; index += 1)
-    starts[index + 1] = (starts[index] ?? 0) + (names[index]?.length ?? 0) + 1;
+    offsets[index + 1] = (offsets[index] ?? 0) + (names[index]?.length ?? 0) + 1;
   const bytes = Buffer.from(`${names.join('\n')}\n`, 'latin1');
-  // Read back, because a text that was put together of parts is made whole by each search anew.
-  return { text: bytes.toString('latin1'), bytes, starts };
+  // Decoded from the bytes, because V8 would flatten a concatenated string again for each search.
+  return { text: bytes.toString('latin1'), bytes, offsets };
 }

@@ -2,7 +2,7 @@ import type { BlockList } from 'node:net';
 import { AppError } from '../errors/app-error.js';
 import { contains, networks } from './ip-address.js';
 
-/** The networks that server addresses must lie in (`ALLOWED_SERVER_NETWORKS`); an empty list allows any. */
+/** The networks that server addresses must be in (`ALLOWED_SERVER_NETWORKS`). An empty list allows every address. */
 export class ServerNetworks {
   readonly #set: BlockList;
 
@@ -10,12 +10,13 @@ export class ServerNetworks {
     this.#set = networks(cidrs);
   }
 
-  /** @throws AppError forbidden, with the rule in its words */
+  /** @throws AppError forbidden */
   check(ip: string): void {
     if (this.cidrs.length === 0 || contains(this.#set, ip)) return;
     throw new AppError(
       'forbidden',
-      `Servers may only be in ${this.cidrs.join(', ')} (ALLOWED_SERVER_NETWORKS), and ${ip} is not.`,
+      `${ip} is not in ${this.cidrs.join(', ')}, the networks that servers may be in (ALLOWED_SERVER_NETWORKS). Use an ` +
+        'address in one of them, or change that setting and restart the suite.',
     );
   }
 }

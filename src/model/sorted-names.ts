@@ -1,34 +1,32 @@
-/** Above this share of the names changed at once, one pass over all is less work than a place for each. */
-const FEW = 64;
+/** Above this many changed names, rebuild the list in one pass instead of inserting each. */
+const MAX_IN_PLACE_CHANGES = 64;
 
-/** Negative where the first comes first. Names are different from each other. */
+/** A comparison function for `Array.sort`. Two names are never equal. */
 export type Order = (one: string, other: string) => number;
 
-/** By code units, as people look for domains. */
+/** The order of `Array.sort` without a comparison function. */
 export const BY_CODE_UNITS: Order = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
-/** `pool_9` before `pool_10`: the shorter number is the smaller one, as none begins with 0. */
-export const BY_NUMBER: Order = (one, other) => one.length - other.length || BY_CODE_UNITS(one, other);
 
-/** Names in an order, kept so through changes: a list of 100,000 is not sorted again for one new name. */
+/** A list of names that stays sorted through changes, so that one new name does not sort 100,000 names again. */
 export class SortedNames {
   #names: string[] | undefined;
 
   constructor(
-    private readonly all: () => Iterable<string>,
+    private readonly unsorted: () => Iterable<string>,
     private readonly order: Order = BY_CODE_UNITS,
   ) {}
 
-  /** Sorted when first asked for. Read it within one tick: the next change moves what is in it. */
+  /** Sorts at the first call. The caller must not keep the list beyond one tick: the next change modifies it. */
   get(): readonly string[] {
-    this.#names ??= [...this.all()].toSorted(this.order);
+    this.#names ??= [...this.unsorted()].toSorted(this.order);
     return this.#names;
   }
 
-  /** Each name is in the list before and not in the other list, or the other way round. */
+  /** `added` are names that the list does not have yet, `removed` are names that it has. */
   change(added: readonly string[], removed: readonly string[]): void {
     if (!this.#names) return;
-    if (added.length + removed.length > FEW) {
-      this.#names = withChange(this.#names, added, removed, this.order);
+    if (added.length + removed.length > MAX_IN_PLACE_CHANGES) {
+      this.#names = mergeSorted(this.#names, added, removed, this.order);
       return;
     }
     for (const name of removed) this.#names.splice(firstAtLeast(this.#names, name, this.order), 1);
@@ -36,7 +34,7 @@ export class SortedNames {
   }
 }
 
-/** The index of the first name that is not before this one. */
+/** The index of the first name that does not sort before `name`; the length of the list if there is none. */
 export function firstAtLeast(sorted: readonly string[], name: string, order = BY_CODE_UNITS): number {
   let low = 0;
   let high = sorted.length;
@@ -48,25 +46,29 @@ export function firstAtLeast(sorted: readonly string[], name: string, order = BY
   return low;
 }
 
-/** A sorted list with some names more and some fewer; the list itself stays as it is. */
-export function withChange(
+/** A copy of a sorted list with names added and removed. */
+export function mergeSorted(
   sorted: readonly string[],
   added: readonly string[],
   removed: readonly string[],
   order: Order,
 ): string[] {
   const result: string[] = [];
-  const gone = new Set(removed);
-  const fresh = added.toSorted(order);
+  const skipped = new Set(removed);
+  const additions = added.toSorted(order);
   let next = 0;
   for (const name of sorted) {
-    if (gone.has(name)) continue;
-    for (let other = fresh[next]; other !== undefined && order(other, name) < 0; other = fresh[next]) {
+    if (skipped.has(name)) continue;
+    for (
+      let other = additions[next];
+      other !== undefined && order(other, name) < 0;
+      other = additions[next]
+    ) {
       result.push(other);
       next += 1;
     }
     result.push(name);
   }
-  for (; next < fresh.length; next += 1) result.push(fresh[next] ?? '');
+  for (; next < additions.length; next += 1) result.push(additions[next] ?? '');
   return result;
 }

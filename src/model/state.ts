@@ -1,55 +1,46 @@
-import type { PoolServers, Routing, ServerSpec } from './routing.js';
+import { AppError } from '../errors/app-error.js';
 import { DomainsByKey } from './domains-by-key.js';
-import type { NameIndex } from './name-index.js';
-import { type Move, NameIndexes } from './name-indexes.js';
-import { BY_NUMBER, SortedNames } from './sorted-names.js';
+import { type DomainMove, DomainIndexes, type NameIndex } from './name-index.js';
+import { comparePoolNames, poolName, poolNumber } from './pool-name.js';
+import type { Routing } from './routing.js';
+import type { PoolServers, ServerSpec } from './server.js';
+import { SortedNames } from './sorted-names.js';
 
-/** One pool as it is wanted. Immutable: a change makes a new one, so that what is rendered from it can be kept. */
+/** One pool of the desired state. Immutable, so that text rendered from it can be cached. */
 export interface Pool {
-  /** Canonical domains and wildcards, in the order they came; never empty. */
+  /** Canonical domains and wildcards, in the order in which they were added; never empty. */
   readonly domains: readonly string[];
   readonly servers: PoolServers;
 }
 
-/** What can be asked of a committed state and of a draft alike. */
+/** What both a committed state and a draft can be asked. */
 export interface StateReader {
   pool(name: string): Pool | undefined;
   poolOf(domain: string): string | undefined;
   /** All pools with a domain, in no particular order. */
   poolNames(): Iterable<string>;
-  /** No pool with a lower number is free: where to begin to look for one that is. */
-  freeFrom(): number;
+  /** The pool number at which to start the search for a free pool: no pool with a lower number is free. */
+  firstFreeCandidate(): number;
 }
 
-/** What a draft changed: enough to plan with, without a look at what it left alone. */
+/** What a draft changed. The writer plans and stores this part only. */
 export interface StateDelta {
-  /** Pool → as it is to be, or undefined where it is given back. */
+  /** Pool name → the new pool, or undefined for a pool that becomes free. */
   readonly pools: ReadonlyMap<string, Pool | undefined>;
-  /** Domain → its pool, or undefined where it is removed. */
+  /** Domain → its new pool, or undefined for a domain that is removed. */
   readonly domains: ReadonlyMap<string, string | undefined>;
 }
 
 const NO_SERVERS: PoolServers = new Map();
 
-/** `pool_7` → 7; undefined for anything else. */
-export function poolNumber(name: string): number | undefined {
-  return /^pool_[1-9]\d{0,5}$/.test(name) ? Number(name.slice('pool_'.length)) : undefined;
-}
-
-function lowestGivenBack({ pools }: StateDelta): number {
-  let lowest = Number.POSITIVE_INFINITY;
-  for (const [name, pool] of pools) if (!pool) lowest = Math.min(lowest, poolNumber(name) ?? lowest);
-  return lowest;
-}
-
-/** The desired state: every domain, pool and server. Held in memory whole; changed only by folding a draft into it. */
+/** The desired state: every domain, pool and server, in memory. It changes by `apply` only. */
 export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
-  readonly #sorted = new SortedNames(() => this.#poolOf.keys());
-  readonly #sortedPools = new SortedNames(() => this.#pools.keys(), BY_NUMBER);
-  readonly #names = new NameIndexes(this);
-  #freeFrom = 1;
+  readonly #sortedDomains = new SortedNames(() => this.#poolOf.keys());
+  readonly #sortedPools = new SortedNames(() => this.#pools.keys(), comparePoolNames);
+  readonly #indexes = new DomainIndexes(this);
+  #firstFreeCandidate = 1;
 
   constructor(
     public revision: number,
@@ -81,51 +72,52 @@ export class State implements StateReader {
     return this.#pools.keys();
   }
 
-  freeFrom(): number {
-    while (this.#pools.has(`pool_${this.#freeFrom}`)) this.#freeFrom += 1;
-    return this.#freeFrom;
+  firstFreeCandidate(): number {
+    while (this.#pools.has(poolName(this.#firstFreeCandidate))) this.#firstFreeCandidate += 1;
+    return this.#firstFreeCandidate;
   }
 
-  /** All domains in code-unit order. Read it within one tick. */
+  /** All domains in code-unit order. The caller must not keep the list beyond one tick. */
   sortedDomains(): readonly string[] {
-    return this.#sorted.get();
+    return this.#sortedDomains.get();
   }
 
-  /** All pools by number. Read it within one tick. */
+  /** All pools by number. The caller must not keep the list beyond one tick. */
   sortedPools(): readonly string[] {
     return this.#sortedPools.get();
   }
 
-  /** The domains, all or of a pool, to be paged and searched. Read it within one tick. */
-  names(pool?: string): NameIndex {
-    return pool === undefined ? this.#names.all() : this.#names.ofPool(pool);
+  /** An index to page and search all domains, or those of one pool. The caller must not keep it beyond one tick. */
+  domainIndex(pool?: string): NameIndex {
+    return pool === undefined ? this.#indexes.all() : this.#indexes.ofPool(pool);
   }
 
-  fold(change: StateDelta, revision: number): void {
-    const pools = poolsThatComeAndGo(change, this);
+  /** Makes the delta part of the state, which then has this revision. */
+  apply(delta: StateDelta, revision: number): void {
+    const pools = addedAndRemovedPools(delta, this);
     this.#sortedPools.change(pools.added, pools.removed);
-    for (const [name, pool] of change.pools) {
+    for (const [name, pool] of delta.pools) {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
     }
-    this.#freeFrom = Math.min(this.#freeFrom, lowestGivenBack(change));
-    const moves: Move[] = [];
-    for (const [domain, pool] of change.domains) {
+    this.#firstFreeCandidate = Math.min(this.#firstFreeCandidate, lowestFreed(delta));
+    const moves: DomainMove[] = [];
+    for (const [domain, pool] of delta.domains) {
       moves.push({ domain, from: this.#poolOf.get(domain), to: pool });
       if (pool === undefined) this.#poolOf.delete(domain);
       else this.#poolOf.set(domain, pool);
     }
     const added = moves.filter(({ from, to }) => from === undefined && to !== undefined);
     const removed = moves.filter(({ from, to }) => from !== undefined && to === undefined);
-    this.#sorted.change(
+    this.#sortedDomains.change(
       added.map(({ domain }) => domain),
       removed.map(({ domain }) => domain),
     );
-    this.#names.change(moves);
+    this.#indexes.change(moves);
     this.revision = revision;
   }
 
-  /** The state as HAProxy should have it; read it before the state changes. */
+  /** The state in the shape that HAProxy is compared with. `domains` is a live view: read it before the state changes. */
   routing(): Routing {
     const pools = new Map<string, PoolServers>();
     for (const [name, pool] of this.#pools) pools.set(name, pool.servers);
@@ -133,22 +125,7 @@ export class State implements StateReader {
   }
 }
 
-/** The pools that a change takes into use, and those that it gives back. */
-export function poolsThatComeAndGo(
-  change: StateDelta,
-  before: StateReader,
-): { added: string[]; removed: string[] } {
-  const added: string[] = [];
-  const removed: string[] = [];
-  for (const [name, pool] of change.pools) {
-    const isThere = before.pool(name) !== undefined;
-    if (pool && !isThere) added.push(name);
-    if (!pool && isThere) removed.push(name);
-  }
-  return { added, removed };
-}
-
-/** Changes on top of a state, kept apart until they are committed; drafts stack, so that one of a group can fail alone. */
+/** Changes on top of a state or of another draft, kept apart until they are committed. */
 export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
   readonly domains = new Map<string, string | undefined>();
@@ -172,26 +149,26 @@ export class Draft implements StateReader, StateDelta {
     for (const [name, pool] of this.pools) if (pool) yield name;
   }
 
-  freeFrom(): number {
-    return Math.min(this.base.freeFrom(), lowestGivenBack(this));
+  firstFreeCandidate(): number {
+    return Math.min(this.base.firstFreeCandidate(), lowestFreed(this));
   }
 
   /** The domain must not exist yet; the pool may be new. */
-  addDomain(domain: string, poolName: string): void {
+  addDomain(domain: string, pool: string): void {
     const present = this.poolOf(domain);
-    if (present !== undefined) throw new Error(`invariant: ${domain} is in ${present} already`);
-    const pool = this.pool(poolName) ?? { domains: [], servers: NO_SERVERS };
-    this.pools.set(poolName, { ...pool, domains: [...pool.domains, domain] });
-    this.domains.set(domain, poolName);
+    if (present !== undefined) throw new Error(`invariant: ${domain} is already in ${present}`);
+    const former = this.pool(pool) ?? { domains: [], servers: NO_SERVERS };
+    this.pools.set(pool, { ...former, domains: [...former.domains, domain] });
+    this.domains.set(domain, pool);
   }
 
-  /** Removing the last domain of a pool gives the pool back, its servers with it. */
+  /** Removing the last domain of a pool frees the pool and removes its servers. */
   removeDomain(domain: string): void {
-    const poolName = this.poolOf(domain);
-    const pool = poolName === undefined ? undefined : this.pool(poolName);
-    if (poolName === undefined || !pool) throw new Error(`invariant: ${domain} is in no pool`);
+    const name = this.poolOf(domain);
+    const pool = name === undefined ? undefined : this.pool(name);
+    if (name === undefined || !pool) throw new Error(`invariant: ${domain} is in no pool`);
     const domains = pool.domains.filter((other) => other !== domain);
-    this.pools.set(poolName, domains.length === 0 ? undefined : { ...pool, domains });
+    this.pools.set(name, domains.length === 0 ? undefined : { ...pool, domains });
     this.domains.set(domain, undefined);
   }
 
@@ -209,10 +186,10 @@ export class Draft implements StateReader, StateDelta {
   }
 
   /**
-   * Replaces whole pools at once, or gives them back: for many domains, where one at a time would copy the list of
-   * its pool for each. A domain that these pools have now must be in one of them afterwards, or in none.
+   * Replaces or frees whole pools. For many domains: `addDomain` would copy the list of a pool for each domain. A domain
+   * that these pools have now must afterwards be in one of them or in no pool.
    */
-  putPools(pools: ReadonlyMap<string, Pool | undefined>): void {
+  replacePools(pools: ReadonlyMap<string, Pool | undefined>): void {
     for (const name of pools.keys())
       for (const domain of this.pool(name)?.domains ?? []) this.domains.set(domain, undefined);
     for (const [name, pool] of pools) {
@@ -224,15 +201,50 @@ export class Draft implements StateReader, StateDelta {
     }
   }
 
-  /** Takes over what another draft, made on top of this one, changed. */
-  merge(change: StateDelta): void {
-    for (const [name, pool] of change.pools) this.pools.set(name, pool);
-    for (const [domain, pool] of change.domains) this.domains.set(domain, pool);
+  /** Adds the changes of another draft that was made on top of this one. */
+  merge(delta: StateDelta): void {
+    for (const [name, pool] of delta.pools) this.pools.set(name, pool);
+    for (const [domain, pool] of delta.domains) this.domains.set(domain, pool);
   }
 
-  #existing(poolName: string): Pool {
-    const pool = this.pool(poolName);
-    if (!pool) throw new Error(`invariant: there is no ${poolName}`);
+  #existing(name: string): Pool {
+    const pool = this.pool(name);
+    if (!pool) throw new Error(`invariant: there is no ${name}`);
     return pool;
   }
+}
+
+/** The pool of a domain that must exist. @throws AppError domain_not_found */
+export function requirePool(state: StateReader, domain: string): { name: string; pool: Pool } {
+  const name = state.poolOf(domain);
+  const pool = name === undefined ? undefined : state.pool(name);
+  if (name === undefined || !pool)
+    throw new AppError(
+      'domain_not_found',
+      `There is no domain ${domain}. haproxy_list_domains (GET /api/v1/domains) lists the domains; ` +
+        'haproxy_add_domain (POST /api/v1/domains) adds one.',
+    );
+  return { name, pool };
+}
+
+/** The pools that a delta takes into use, and the pools that it frees. */
+export function addedAndRemovedPools(
+  delta: StateDelta,
+  before: StateReader,
+): { added: string[]; removed: string[] } {
+  const added: string[] = [];
+  const removed: string[] = [];
+  for (const [name, pool] of delta.pools) {
+    const existed = before.pool(name) !== undefined;
+    if (pool && !existed) added.push(name);
+    if (!pool && existed) removed.push(name);
+  }
+  return { added, removed };
+}
+
+/** The lowest number of a pool that the delta frees; infinity if it frees none. */
+function lowestFreed({ pools }: StateDelta): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const [name, pool] of pools) if (!pool) lowest = Math.min(lowest, poolNumber(name) ?? lowest);
+  return lowest;
 }

@@ -74,14 +74,14 @@ export class MetricsService {
   }
 
   #addCertificateGauge(register: Registry): void {
-    const states = this.certificates;
+    const views = this.certificates;
     const gauge = new Gauge({
       name: 'haproxy_suite_certificate_days_left',
       help: 'Days until a certificate expires.',
       labelNames: ['domain'],
       registers: [],
       async collect() {
-        const certificates = await states.certificates();
+        const certificates = await views.certificates();
         this.reset();
         for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
       },

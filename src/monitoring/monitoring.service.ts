@@ -3,11 +3,10 @@ import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { slotOf } from '../haproxy/runtime/runtime-routing.js';
+import { poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
-import { requirePool } from '../model/lookup.js';
+import { requirePool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { poolsInOrder } from '../model/pool-order.js';
 import { Settings } from '../settings/settings.js';
 import {
   type BackendDto,
@@ -19,8 +18,10 @@ import {
   type PoolConnectionsDto,
   type ServerConnectionsDto,
 } from './monitoring.dto.js';
-import { byKey, DOMAINS_SHOWN, poolKey } from './pool-order.js';
-import { NO_SESSIONS, processConnections, sessionsOf } from './stat-view.js';
+import { NO_SESSIONS, processConnections, sessionsOf, sortByKey } from './stat-view.js';
+
+/** How many domains of a pool an answer names. */
+const DOMAINS_SHOWN = 10;
 
 /** The pools, frontends and connections of HAProxy. */
 @Injectable()
@@ -44,13 +45,13 @@ export class MonitoringService {
   })
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
-    const free = [...(await this.runtime.pools())].filter((name) => state.pool(name) === undefined);
-    const names = free.length === 0 ? state.sortedPools() : poolsInOrder([...state.pools.keys(), ...free]);
+    const free = [...(await this.runtime.poolNames())].filter((name) => state.pool(name) === undefined);
+    const names = free.length === 0 ? state.sortedPools() : sortPoolNames([...state.pools.keys(), ...free]);
     const matching =
       input.in_use === undefined
         ? names
         : names.filter((name) => input.in_use === (state.pool(name) !== undefined));
-    const page = paginate(matching, poolKey, input);
+    const page = paginate(matching, poolSortKey, input);
     const rows = await this.runtime.statsOf(page.items, STAT.backends);
     const rowOf = new Map(rows.map((row) => [row.proxy, row]));
     return {
@@ -74,7 +75,7 @@ export class MonitoringService {
   async frontends(input: PageQueryDto): Promise<FrontendListDto> {
     const rows = await this.runtime.stats(STAT.frontends);
     const page = paginate(
-      byKey(rows, (row) => row.proxy),
+      sortByKey(rows, (row) => row.proxy),
       (row) => row.proxy,
       input,
     );
@@ -106,7 +107,7 @@ export class MonitoringService {
   async connections(input: ConnectionsQueryDto): Promise<ConnectionsDto> {
     const { state } = this.persistence;
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
-    const page = paginate(only === undefined ? state.sortedPools() : [only], poolKey, input);
+    const page = paginate(only === undefined ? state.sortedPools() : [only], poolSortKey, input);
     const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.statsOf(page.items)]);
     const rowsOf = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
     for (const row of rows) rowsOf.get(row.proxy)?.push(row);

@@ -91,6 +91,13 @@ export function processConnections(info: HaproxyInfo): ProcessConnectionsDto {
   };
 }
 
+export function sortByKey<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  return items
+    .map((item): [string, T] => [keyOf(item), item])
+    .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, item]) => item);
+}
+
 function optional<K extends string>(row: StatRow, columns: Record<K, string>): Partial<Record<K, number>> {
   const found: Partial<Record<K, number>> = {};
   for (const name of Object.keys(columns) as K[]) {

@@ -2,13 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isPoolName, slotOf } from '../haproxy/runtime/runtime-routing.js';
+import { isPoolName, poolSortKey, slotOf } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
-import { requirePool } from '../model/lookup.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Pool, State } from '../model/state.js';
-import { byKey, poolKey } from './pool-order.js';
-import { processOf, scopeOf, statOf } from './stat-view.js';
+import { type Pool, type State, requirePool } from '../model/state.js';
+import { processOf, scopeOf, sortByKey, statOf } from './stat-view.js';
 import { StatsDto, StatsQueryDto, type StatScope } from './stats.dto.js';
 
 const ORDER = { frontend: 'a', backend: 'b', server: 'b' } as const;
@@ -104,7 +102,7 @@ export class StatsService {
     const [frontends, rest] = await Promise.all([
       this.runtime.stats(STAT.frontends),
       this.runtime
-        .backends()
+        .backendNames()
         .then((names) => this.runtime.statsOf(names.filter((name) => !isPoolName(name)))),
     ]);
     return scopedRows([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));
@@ -133,15 +131,15 @@ function scopedRows(rows: readonly StatRow[], only: StatScope | undefined): Scop
 }
 
 function sorted(rows: readonly ScopedRow[]): ScopedRow[] {
-  return byKey(rows, keyOf);
+  return sortByKey(rows, keyOf);
 }
 
 /** The index of the first pool that can have rows after this key. */
 function firstPoolAfter(pools: readonly string[], key: string | undefined): number {
   const pool = key?.startsWith(`${ORDER.backend} `) === true ? key.slice(2).split(' ', 1)[0] : undefined;
   if (pool === undefined) return 0;
-  const after = firstAfter(pools, poolKey, pool);
-  return after > 0 && poolKey(pools[after - 1] ?? '') === pool ? after - 1 : after;
+  const after = firstAfter(pools, poolSortKey, pool);
+  return after > 0 && poolSortKey(pools[after - 1] ?? '') === pool ? after - 1 : after;
 }
 
 /** Whether a row belongs to a pool and slot in use. True for a backend that the operator declares. */
@@ -155,7 +153,7 @@ function isInUse(state: State, proxy: string, server: string | undefined): boole
 
 /** The sort key: frontends by name, then each backend followed by its servers. */
 function keyOf({ row, scope }: ScopedRow): string {
-  const proxy = poolKey(row.proxy);
+  const proxy = poolSortKey(row.proxy);
   if (scope !== 'server') return `${ORDER[scope]} ${proxy}`;
   const slot = slotOf(row.proxy, row.service);
   return `${ORDER[scope]} ${proxy} ${slot === undefined ? row.service : String(slot).padStart(6, '0')}`;

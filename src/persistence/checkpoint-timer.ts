@@ -1,29 +1,31 @@
-/** A large `servers.json` is brought up to date once nothing has changed for this long … */
+/** A checkpoint runs when no commit has arrived for this time. */
 const IDLE_MS = 1_000;
-/** … or, while changes go on, after so long, or with so many commits in the journal. */
-const LONGEST_MS = 60_000;
-const MOST_COMMITS = 5_000;
-/** After a failure: a full disk is not filled again every second. */
+/** While commits keep arriving, a checkpoint runs after this time … */
+const MAX_DELAY_MS = 60_000;
+/** … or with this many commits in the journal. */
+const MAX_COMMITS = 5_000;
+/** The pause after a checkpoint that failed, for example because the disk is full. */
 const RETRY_MS = 30_000;
 
-/** Says when the journal is to be folded into `servers.json`: soon, but not between two changes of a burst. */
+/** Decides when a checkpoint folds the journal into `servers.json`: soon, but not in the middle of a burst of commits. */
 export class CheckpointTimer {
   #timer: NodeJS.Timeout | undefined;
+  /** When the first commit since the last checkpoint arrived. */
   #since: number | undefined;
-  /** Not before then, whatever comes in: the last time it failed. */
+  /** No checkpoint runs before this time, because the last one failed. */
   #notBefore = 0;
   #stopped = false;
 
-  /** `work` is repeated later where it fails. */
-  constructor(private readonly work: () => Promise<void>) {}
+  /** A checkpoint that rejects is repeated later. */
+  constructor(private readonly checkpoint: () => Promise<void>) {}
 
-  /** A commit went into the journal, which holds so many now. */
-  touch(commits: number): void {
+  /** Call it after each commit to the journal. `commits` is how many the journal holds now. */
+  onCommit(commits: number): void {
     if (this.#stopped) return;
     const now = performance.now();
     this.#since ??= now;
-    const left = commits >= MOST_COMMITS ? 0 : LONGEST_MS - (now - this.#since);
-    this.#wait(Math.max(0, Math.min(IDLE_MS, left), this.#notBefore - now));
+    const left = commits >= MAX_COMMITS ? 0 : MAX_DELAY_MS - (now - this.#since);
+    this.#schedule(Math.max(0, Math.min(IDLE_MS, left), this.#notBefore - now));
   }
 
   stop(): void {
@@ -31,16 +33,16 @@ export class CheckpointTimer {
     clearTimeout(this.#timer);
   }
 
-  #wait(milliseconds: number): void {
+  #schedule(milliseconds: number): void {
     clearTimeout(this.#timer);
     if (!this.#stopped) this.#timer = setTimeout(() => void this.#run(), milliseconds).unref();
   }
 
   async #run(): Promise<void> {
     this.#since = undefined;
-    await this.work().catch(() => {
+    await this.checkpoint().catch(() => {
       this.#notBefore = performance.now() + RETRY_MS;
-      this.#wait(RETRY_MS);
+      this.#schedule(RETRY_MS);
     });
   }
 }

@@ -1,44 +1,44 @@
-import { type AuditEntry, entryOf } from '../storage/audit-log.js';
 import { Draft, type State } from '../model/state.js';
+import { type AuditEntry, entryOf } from '../storage/audit-log.js';
 import type { PendingEdit } from './writer-queue.js';
 
-/** What changes that are written together come to. */
+/** The result of running a group of edits, to be committed at once. */
 export interface EditGroup {
   draft: Draft;
-  /** The revision that the last of them makes. */
+  /** The revision of the last edit. */
   revision: number;
-  /** A line for each that changes something. */
+  /** One audit entry for each edit that changes something. */
   entries: readonly AuditEntry[];
-  /** Tells each caller, once it is durable and live. */
+  /** Answers each caller. Call it once the group is durable and live. */
   settle(): void;
 }
 
-/** Runs changes one on top of the other. One that refuses leaves the others alone; nothing is committed here. */
-export function groupOf(changes: readonly PendingEdit[], state: State): EditGroup {
+/** Runs each edit on top of the one before. An edit that refuses does not affect the others. Commits nothing. */
+export function runEdits(edits: readonly PendingEdit[], state: State): EditGroup {
   const draft = new Draft(state);
   const entries: AuditEntry[] = [];
-  const settle: (() => void)[] = [];
+  const answers: (() => void)[] = [];
   let { revision } = state;
-  for (const pending of changes) {
+  for (const pending of edits) {
     const own = new Draft(draft);
     try {
-      const value = pending.change(own);
+      const value = pending.edit(own);
       if (!own.isEmpty) {
         const { caller } = pending;
         const operation = caller.change?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));
-        settle.push(() => void (caller.change && (caller.change.saved = true)));
+        answers.push(() => void (caller.change && (caller.change.saved = true)));
         revision += 1;
       }
       draft.merge(own);
       const committed = { value, revision };
-      settle.push(() => pending.resolve(committed));
+      answers.push(() => pending.resolve(committed));
     } catch (error) {
-      settle.push(() => pending.reject(error));
+      answers.push(() => pending.reject(error));
     }
   }
-  const settleAll = () => {
-    for (const done of settle) done();
+  const settle = () => {
+    for (const answer of answers) answer();
   };
-  return { draft, revision, entries, settle: settleAll };
+  return { draft, revision, entries, settle };
 }

@@ -2,12 +2,12 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { FakeTarget } from '../../test/kit/fake-target.js';
+import { FakePoolsFile, FakeReconciler } from '../../test/kit/fake-reconciler.js';
 import { until } from '../../test/kit/poll.js';
 import { AppError } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
-import { activeLines } from '../storage/files/marked-lines.js';
+import { activeLines } from '../storage/files/line-file.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from '../storage/state-store.js';
 import type { Draft } from '../model/state.js';
@@ -15,7 +15,7 @@ import type { Draft } from '../model/state.js';
 const rejected = new AppError('haproxy_rejected', 'no');
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
 
-// A large state is written in another way, and everything that is promised holds for it too.
+// A large state is written through the journal. All guarantees hold for both ways.
 describe.each([
   { way: 'whole files', kilobytes: '32', files: ['domains.map', 'pools.cfg', 'servers.json'] },
   {
@@ -23,10 +23,11 @@ describe.each([
     kilobytes: '0',
     files: ['domains.map', 'pools.cfg', 'servers.json', 'servers.json.journal'],
   },
-])('PersistenceService, with $way', ({ kilobytes, files }) => {
+])('PersistenceService with $way', ({ kilobytes, files }) => {
   let home: string;
   let settings: Settings;
-  let target: FakeTarget;
+  let target: FakeReconciler;
+  let poolsFile: FakePoolsFile;
   let service: PersistenceService;
   let store: StateStore;
 
@@ -39,19 +40,20 @@ describe.each([
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
-      new StateStore(settings, target),
+      new StateStore(settings, poolsFile),
       target,
     );
     await service.open();
   };
 
   beforeEach(async () => {
-    // On a busy machine the second after which a journal is folded in may be over in the middle of a test.
+    // Otherwise a checkpoint, due one second after a commit, could run in the middle of a test on a busy machine.
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     home = await mkdtemp(join(tmpdir(), 'suite-persistence-'));
     settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: kilobytes });
-    target = new FakeTarget();
-    store = new StateStore(settings, target);
+    target = new FakeReconciler();
+    poolsFile = new FakePoolsFile();
+    store = new StateStore(settings, poolsFile);
     service = new PersistenceService(settings, new AuditLog(settings), store, target);
     await service.open();
   });
@@ -62,12 +64,12 @@ describe.each([
     vi.useRealTimers();
   });
 
-  it('begins with an empty state whose files are all there', async () => {
+  it('open > creates all files for an empty state', async () => {
     const nothing = '{ "version": 1, "revision": 0,\n  "pools": {} }\n';
     expect([await read('servers'), await read('map'), await poolLines()]).toEqual([nothing, '', ['# pools']]);
   });
 
-  it('has a change in all files and in the target when it answers, and remembers it', async () => {
+  it('commit > answers when all files and HAProxy have the change, and keeps it over a restart', async () => {
     const { revision } = await service.commit((draft) => {
       draft.addDomain('a.io', 'pool_1');
       draft.addDomain('*.a.io', 'pool_1');
@@ -82,14 +84,14 @@ describe.each([
     expect(service.state.revision).toBe(1);
   });
 
-  it('gives the pool back with its last domain', async () => {
+  it('commit > frees the pool with its last domain', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await service.commit((draft) => draft.removeDomain('a.io'));
     expect(service.state.pools.size).toBe(0);
     expect(await mapLines()).toEqual([]);
   });
 
-  it('leaves every byte as it was when the target refuses', async () => {
+  it('commit > leaves every byte of the files unchanged when HAProxy refuses', async () => {
     await service.commit(add('a.io', 'pool_1'));
     const before = await allFiles();
     target.refuse = () => rejected;
@@ -100,7 +102,7 @@ describe.each([
     expect(service.state.revision).toBe(1);
   });
 
-  it('commits 200 changes together, each with its own revision', async () => {
+  it('commit > commits 200 edits in groups, each with its own revision', async () => {
     const names = Array.from({ length: 200 }, (_, n) => `d${n}.io`);
     const results = await Promise.all(names.map((name, n) => service.commit(add(name, `pool_${n + 1}`))));
     expect(results.map((result) => result.revision)).toEqual(names.map((_, n) => n + 1));
@@ -109,7 +111,7 @@ describe.each([
     expect(service.state.domainCount).toBe(200);
   });
 
-  it('has the lines of what was committed in the audit log, and no others', async () => {
+  it('commit > writes audit lines for committed edits only', async () => {
     target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
     const names = ['a.io', 'bad.io', 'c.io'];
     await Promise.allSettled(names.map((name, n) => service.commit(add(name, `pool_${n + 1}`))));
@@ -120,7 +122,7 @@ describe.each([
     ]);
   });
 
-  it('says what a change would do, and does nothing', async () => {
+  it('preview > returns the plan and changes nothing', async () => {
     await service.commit(add('b.io', 'pool_1'));
     const before = await allFiles();
     const { value, plan } = await service.preview((draft) => {
@@ -138,7 +140,7 @@ describe.each([
     expect(target.applied).toHaveLength(1);
   });
 
-  it('refuses the one of a group that HAProxy refuses, and commits the others', async () => {
+  it('commit > commits the other edits of a group when HAProxy refuses one', async () => {
     target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
     const results = await Promise.allSettled(
       ['a.io', 'bad.io', 'c.io'].map((name, n) => service.commit(add(name, `pool_${n + 1}`))),
@@ -148,7 +150,7 @@ describe.each([
     expect(service.state.revision).toBe(2);
   });
 
-  it('refuses one change by its rule and commits those beside it', async () => {
+  it('commit > commits the other edits of a group when one edit throws', async () => {
     const refusal = new AppError('domain_exists', 'there already');
     const results = await Promise.allSettled([
       service.commit(add('a.io', 'pool_1')),
@@ -160,14 +162,14 @@ describe.each([
     expect(results[1]).toEqual({ status: 'rejected', reason: refusal });
   });
 
-  it('costs no revision and no write when nothing changes', async () => {
+  it('commit > makes no revision and no write when the edit changes nothing', async () => {
     const { revision, value } = await service.commit(() => 'same');
     expect([revision, value, target.applied.length]).toEqual([0, 'same', 0]);
   });
 
-  it('answers storage_failed and changes nothing where it cannot write', async () => {
+  it('commit > throws storage_failed and changes nothing when a file cannot be written', async () => {
     await service.commit(add('a.io', 'pool_1'));
-    // A folder that is gone fails the same way for root, who may write to any folder that is there.
+    // root may write to any existing folder, so remove the folder.
     await rm(join(home, 'conf'), { recursive: true });
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
     expect(target.applied).toHaveLength(1);
@@ -176,7 +178,7 @@ describe.each([
     expect(await mapLines()).toEqual(['a.io pool_1', 'c.io pool_3']);
   });
 
-  it('takes the change back out of HAProxy when the files cannot be put in place', async () => {
+  it('commit > removes the change from HAProxy when the files cannot be renamed into place', async () => {
     await service.commit(add('a.io', 'pool_1'));
     target.after = async (change) => {
       if (!change.domains.has('b.io') || target.applied.length > 2) return;
@@ -192,18 +194,18 @@ describe.each([
     expect([service.state.revision, await mapLines()]).toEqual([1, ['a.io pool_1']]);
   });
 
-  it('takes the change back out of HAProxy when the disk fails while HAProxy is changed', async () => {
+  it('commit > removes the change from HAProxy when fsync fails', async () => {
     await service.commit(add('a.io', 'pool_1'));
     const before = await allFiles();
-    const prepare = store.prepare.bind(store);
-    // No disk can be made to fail in the fsync of a file that it took.
-    store.prepare = async (...change) => {
-      const prepared = await prepare(...change);
-      await prepared.durable;
+    const stage = store.stageCommit.bind(store);
+    // A test cannot make fsync fail on a real disk.
+    store.stageCommit = async (...change) => {
+      const staged = await stage(...change);
+      await staged.durable;
       return {
         durable: Promise.reject(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' })),
-        commit: () => prepared.commit(),
-        discard: () => prepared.discard(),
+        commit: () => staged.commit(),
+        discard: () => staged.discard(),
       };
     };
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
@@ -214,24 +216,24 @@ describe.each([
     ]);
     expect(await allFiles()).toEqual(before);
     expect(await read('audit')).not.toContain('b.io');
-    store.prepare = prepare;
+    store.stageCommit = stage;
     await service.commit(add('c.io', 'pool_3'));
     expect(await mapLines()).toEqual(['a.io pool_1', 'c.io pool_3']);
   });
 
-  it('sees that a file should hold something else, though nobody touched it', async () => {
+  it('differingFiles > returns a file whose expected content changed', async () => {
     await service.commit(add('a.io', 'pool_1'));
-    // Longer than file times are coarse, so that it is known not to have been touched since.
+    // Longer than the resolution of file times, so that the store trusts the time of the file.
     await until(async () => Date.now() - (await stat(settings.files.pools)).mtimeMs > 200);
     expect(await service.exclusively(() => service.differingFiles())).toEqual([]);
-    target.header = '# another\n';
+    poolsFile.header = '# another\n';
     const different = await service.exclusively(() => service.differingFiles());
     expect(different).toEqual([{ path: settings.files.pools, missing: false }]);
     await service.exclusively(() => service.rewriteDerived());
     expect(await poolLines()).toEqual(['# another', '# pool_1 ']);
   });
 
-  it('has everything in servers.json when it has been closed, the last change too', async () => {
+  it('close > leaves every commit in servers.json, and no journal', async () => {
     const last = service.commit(add('a.io', 'pool_1'));
     await service.close();
     await last;
@@ -243,10 +245,10 @@ describe.each([
     ]);
   });
 
-  it('leaves a servers.json that was edited for the next start to read', async () => {
+  it('open > reads a servers.json that was edited while the suite ran', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await vi.advanceTimersByTimeAsync(1_000);
-    // A journal has been folded in by then, and the next one begun.
+    // By then a checkpoint has run and the next journal exists.
     await until(async () => (await read('servers')).includes('a.io'));
     await service.exclusively(() => Promise.resolve());
     const edited = (await read('servers')).replace('a.io', 'b.io');
@@ -255,17 +257,17 @@ describe.each([
     expect(service.state.sortedDomains()).toEqual(['b.io']);
   });
 
-  it('goes on from a servers.json or a journal that somebody edited, with nothing lost', async () => {
+  it('commit > loses nothing when servers.json and the journal were truncated meanwhile', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await truncate(settings.files.servers, 10);
     if (files.includes('servers.json.journal')) await truncate(settings.files.journal, 5);
     await service.commit(add('b.io', 'pool_2'));
     await service.exclusively(() => service.rewriteDerived());
-    const killed = new StateStore(settings, target);
+    const killed = new StateStore(settings, poolsFile);
     expect((await killed.open())?.sortedDomains()).toEqual(['a.io', 'b.io']);
   });
 
-  it('rewrites derived files that someone changed, and clears what a killed suite left', async () => {
+  it('open > rewrites changed derived files and removes temporary files of a killed suite', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await service.close();
     await writeFile(settings.files.map, 'evil.io pool_9\n');
@@ -275,30 +277,30 @@ describe.each([
     expect((await readdir(join(home, 'conf'))).toSorted()).toEqual(files);
   });
 
-  it('never overwrites a servers.json that it cannot read', async () => {
+  it('open > does not overwrite a servers.json that it cannot parse', async () => {
     await service.close();
     await writeFile(settings.files.servers, '{ "version": 9 }');
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
-      new StateStore(settings, target),
+      new StateStore(settings, poolsFile),
       target,
     );
     await expect(service.open()).rejects.toThrow(/servers.json:1: version is 9/);
     expect(await read('servers')).toBe('{ "version": 9 }');
   });
 
-  it('lets no second owner in, and names the first', async () => {
+  it('open > refuses a second owner and names the first', async () => {
     const second = new PersistenceService(
       settings,
       new AuditLog(settings),
-      new StateStore(settings, target),
+      new StateStore(settings, poolsFile),
       target,
     );
     await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);
   });
 
-  it('refuses changes once it is closing, after those that were queued', async () => {
+  it('close > finishes queued commits and refuses new ones', async () => {
     const queued = service.commit(add('a.io', 'pool_1'));
     const closed = service.close();
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'shutting_down' });

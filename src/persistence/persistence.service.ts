@@ -5,18 +5,18 @@ import { AppError, messageOf } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
-import { type EditGroup, groupOf } from './edit-group.js';
+import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps } from '../contract/dry-run/plan-words.js';
-import { preparedTogether } from '../storage/files/prepared.js';
+import { stageAll } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { Draft, State } from '../model/state.js';
-import { WriterQueue, type Change, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
+import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
 /** What a commit needs of the reconciler. */
 type Reconciler = Pick<ReconcilerService, 'loadAdoptionRecord' | 'adopt' | 'apply' | 'preview'>;
@@ -43,7 +43,7 @@ export class PersistenceService {
     private readonly feed: EventFeed = new EventFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
-    this.#queue = new WriterQueue((changes) => this.#commitTogether(changes));
+    this.#queue = new WriterQueue((edits) => this.#commitGroup(edits));
     this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
   }
 
@@ -67,7 +67,7 @@ export class PersistenceService {
       await this.reconciler.loadAdoptionRecord();
       if (state) {
         await this.store.checkpoint(state);
-        await this.store.beginAhead(state);
+        await this.store.startJournalEarly(state);
       } else await this.#adopt().catch((error: unknown) => this.#adoptLater(error));
     } catch (error) {
       throw asStorageError(error, this.settings.home);
@@ -80,7 +80,7 @@ export class PersistenceService {
     );
   }
 
-  /** Finishes what is queued, refuses the rest and gives the lock back. */
+  /** Finishes the queued work, refuses new work, and releases the lock. */
   async close(): Promise<void> {
     this.#checkpoints.stop();
     const last = this.#checkpoint(true).catch(() => undefined);
@@ -90,44 +90,44 @@ export class PersistenceService {
   }
 
   /**
-   * Runs `change` on a draft of the latest state and makes what it did durable and live. `change` throws to refuse;
-   * then, and after any failure, files and HAProxy are as before. A change that changes nothing costs nothing.
+   * Runs `edit` on a draft of the latest state, and makes the result durable and live. After an error, also one that
+   * `edit` throws, files and HAProxy are as before. An edit that changes nothing makes no revision and no write.
    *
-   * @throws what `change` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
+   * @throws what `edit` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
    */
-  commit<T>(change: Change<T>, onStage?: OnStage): Promise<Committed<T>> {
-    return metrics.change(this.#queue.push(change, onStage));
+  commit<T>(edit: Edit<T>, onStage?: OnStage): Promise<Committed<T>> {
+    return metrics.change(this.#queue.push(edit, onStage));
   }
 
   /**
-   * What `commit` would give and do now, doing nothing: no file, no command to HAProxy, no revision. It waits for no
-   * change under way; what is not committed yet does not count.
+   * What `commit` would return and do now. Changes no file, no revision and nothing in HAProxy. It uses the committed
+   * state and does not wait for a commit under way.
    *
-   * @throws what `change` throws; AppError haproxy_unavailable, haproxy_rejected
+   * @throws what `edit` throws; AppError haproxy_unavailable, haproxy_rejected
    */
-  async preview<T>(change: Change<T>): Promise<{ value: T; plan: PlanStepDto[] }> {
+  async preview<T>(edit: Edit<T>): Promise<{ value: T; plan: PlanStepDto[] }> {
     if (this.#adoptionPending) await this.exclusively(() => Promise.resolve());
     const before = this.#state;
     const draft = new Draft(before);
-    const value = change(draft);
+    const value = edit(draft);
     if (draft.isEmpty) return { value, plan: [] };
-    const files = this.store.describe(draft, before);
+    const files = this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
     return { value, plan: [...describeSteps(steps), ...files] };
   }
 
-  /** `commit`, or with `dry_run` only `preview`; `planned` is then what the answer says besides. */
+  /** `commit`, or `preview` with `dry_run`. `planned` holds the fields that a dry run adds to the answer. */
   async change<T>(
-    change: Change<T>,
+    edit: Edit<T>,
     { dry_run }: DryRunDto,
     onStage?: OnStage,
   ): Promise<{ value: T; planned: PlannedDto }> {
-    if (!dry_run) return { value: (await this.commit(change, onStage)).value, planned: {} };
-    const { value, plan } = await this.preview(change);
+    if (!dry_run) return { value: (await this.commit(edit, onStage)).value, planned: {} };
+    const { value, plan } = await this.preview(edit);
     return { value, planned: { dry_run, plan } };
   }
 
-  /** Runs work while no change is under way: a restore or a reload must not meet a commit half-way. */
+  /** Runs work while no commit is under way. Restores and reloads need this. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     return this.#queue.exclusively(async () => {
       if (this.#adoptionPending) await this.#adopt();
@@ -135,12 +135,12 @@ export class PersistenceService {
     });
   }
 
-  /** The files that do not hold what the state says. Call it with no change under way (`exclusively`). */
+  /** The files whose content differs from the state. Call it within `exclusively`. */
   async differingFiles(): Promise<FileDifference[]> {
-    return this.store.differences(this.#state);
+    return this.store.findDifferences(this.#state);
   }
 
-  /** Those of them that `rewriteDerived` would write. Call it with no change under way (`exclusively`). */
+  /** The files that `rewriteDerived` would write. Call it within `exclusively`. */
   async filesToRewrite(): Promise<FileDifference[]> {
     const { servers } = this.settings.files;
     const different = await this.differingFiles();
@@ -148,8 +148,8 @@ export class PersistenceService {
   }
 
   /**
-   * Writes the derived files anew where they differ, and `servers.json` where it is gone; one that somebody edited
-   * is left for its editor to see. Tells which. Call it with no change under way (`exclusively`).
+   * Rewrites the derived files that differ, and `servers.json` if it is missing, and returns which. It does not touch a
+   * `servers.json` that an operator edited. Call it within `exclusively`.
    *
    * @throws AppError storage_failed
    */
@@ -164,122 +164,122 @@ export class PersistenceService {
     return wanted;
   }
 
-  /** What is there becomes the state. Files that are replaced by it are kept beside it, because it is a first time. */
+  /** Adopts what HAProxy has. Keeps the files that it replaces as `.before-adoption`. */
   async #adopt(): Promise<void> {
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
     const state = await this.reconciler.adopt(this.store.mapText);
-    await this.store.keepOthers(state, '.before-adoption').catch(storage);
+    await this.store.backUpDifferingFiles(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;
     this.#adoptionPending = false;
   }
 
   /**
-   * HAProxy needs its files to start, so those that are missing are made; what exists stays as it is until it is
-   * known what HAProxy has, or a HAProxy that is only out of reach would be emptied.
+   * HAProxy does not answer, so nothing can be adopted yet. Creates only the missing files, because HAProxy needs them
+   * to start. Existing files stay: rewriting them now would delete the domains of a HAProxy that is only unreachable.
    */
   async #adoptLater(error: unknown): Promise<void> {
     if (!(error instanceof AppError) || !error.code.startsWith('haproxy_')) throw error;
     this.#adoptionPending = true;
     this.#logger.warn(
-      `There is no ${this.settings.files.servers}, and what HAProxy has cannot be read yet; nothing is changed until it can: ${error.detail}`,
+      `There is no ${this.settings.files.servers}, and HAProxy cannot be read yet. The suite changes nothing until it can: ${error.detail}`,
     );
-    const gone = (await this.differingFiles()).filter((file) => file.missing);
-    const missing = new Set(gone.map(({ path }) => path));
+    const absent = (await this.differingFiles()).filter((file) => file.missing);
+    const missing = new Set(absent.map(({ path }) => path));
     missing.delete(this.settings.files.servers);
     await this.store.rewrite(this.#state, missing);
   }
 
-  async #commitTogether(changes: readonly PendingEdit[]): Promise<void> {
+  async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {
     if (this.#adoptionPending) await this.#adopt();
-    const group = groupOf(changes, this.#state);
+    const group = runEdits(edits, this.#state);
     if (!group.draft.isEmpty) {
       try {
         await this.#write(group, (stage) => {
-          for (const { onStage } of changes) onStage?.(stage);
+          for (const { onStage } of edits) onStage?.(stage);
         });
       } catch (error) {
-        await this.#failed(changes, error);
+        await this.#handleFailure(edits, error);
         return;
       }
     }
     group.settle();
   }
 
-  /** One refused change must not take those down that only waited beside it: each then goes alone. */
-  async #failed(changes: readonly PendingEdit[], error: unknown): Promise<void> {
-    const refused = error instanceof AppError && error.code === 'haproxy_rejected';
-    if (changes.length === 1 || !refused) {
-      for (const pending of changes) pending.reject(error);
+  /** If HAProxy refuses a group, commits each edit alone, so that only the refused edit fails. */
+  async #handleFailure(edits: readonly PendingEdit[], error: unknown): Promise<void> {
+    const isRejected = error instanceof AppError && error.code === 'haproxy_rejected';
+    if (edits.length === 1 || !isRejected) {
+      for (const pending of edits) pending.reject(error);
       return;
     }
-    for (const pending of changes) await this.#commitTogether([pending]);
+    for (const pending of edits) await this.#commitGroup([pending]);
   }
 
-  async #write({ draft, revision, entries }: EditGroup, tell: OnStage): Promise<void> {
+  async #write({ draft, revision, entries }: EditGroup, onStage: OnStage): Promise<void> {
     const before = this.#state;
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const parts = [this.store.prepare(draft, before, revision), this.audit.prepare(entries)];
-    const prepared = await preparedTogether(parts).catch(storage);
-    tell('prepared');
-    // What waits for the disk and what waits for HAProxy, at the same time.
+    const parts = [this.store.stageCommit(draft, before, revision), this.audit.stageLines(entries)];
+    const staged = await stageAll(parts).catch(storage);
+    onStage('prepared');
+    // Wait for the disk and for HAProxy at the same time.
     const [durable, applied] = await Promise.allSettled([
-      prepared.durable,
+      staged.durable,
       this.reconciler.apply(draft, before),
     ]);
-    const broken = [applied, durable].find((one) => one.status === 'rejected');
-    if (broken) {
-      await prepared.discard().catch((failure: unknown) => {
+    const failed = [applied, durable].find((one) => one.status === 'rejected');
+    if (failed) {
+      await staged.discard().catch((failure: unknown) => {
         this.#logger.error(
-          `The files of revision ${before.revision} are not all back: ${messageOf(failure)}`,
+          `Not all files could be restored to revision ${before.revision}: ${messageOf(failure)}`,
         );
       });
-      // Whatever became of the files: a disk that fails is no reason to leave HAProxy with a change that was refused.
-      if (applied.status === 'fulfilled') await this.#takeBack(draft);
+      // Also if the files could not be restored: HAProxy must not keep a change that the answer refuses.
+      if (applied.status === 'fulfilled') await this.#undoInHaproxy(draft);
       throw applied.status === 'rejected'
         ? applied.reason
-        : asStorageError(broken.reason, this.settings.home);
+        : asStorageError(failed.reason, this.settings.home);
     }
-    tell('applied');
+    onStage('applied');
     try {
-      await prepared.commit();
+      await staged.commit();
     } catch (error) {
-      await this.#takeBack(draft);
+      await this.#undoInHaproxy(draft);
       storage(error);
     }
-    tell('written');
+    onStage('written');
     const domains = touchedDomains(draft, before);
-    before.fold(draft, revision);
-    if (this.store.behind > 0) this.#checkpoints.touch(this.store.behind);
+    before.apply(draft, revision);
+    if (this.store.pendingRecords > 0) this.#checkpoints.onCommit(this.store.pendingRecords);
     this.feed.tell({ topic: 'routing', revision, domains });
   }
 
-  /** Takes a change back out of HAProxy that is not committed after all. */
-  async #takeBack(draft: Draft): Promise<void> {
+  /** Removes a change from HAProxy that cannot be committed. */
+  async #undoInHaproxy(draft: Draft): Promise<void> {
     const before = this.#state;
     await this.reconciler.apply(inverse(draft, before), before).catch((failure: unknown) => {
       this.#logger.error(
-        `HAProxy could not be put back to revision ${before.revision}: ${messageOf(failure)}`,
+        `HAProxy could not be restored to revision ${before.revision}: ${messageOf(failure)}`,
       );
     });
   }
 
-  /** Brings `servers.json` up to date where only the journal has what was committed; the last time, leaves no journal. */
+  /** Folds the journal into `servers.json`. The last checkpoint, at close, leaves no empty journal. */
   async #checkpoint(isLast = false): Promise<void> {
     await this.#queue
       .exclusively(async () => {
         const { store } = this;
-        if (store.behind > 0) await store.checkpoint(this.#state);
-        if (isLast) store.endEmptyJournal();
-        else await store.beginAhead(this.#state);
+        if (store.pendingRecords > 0) await store.checkpoint(this.#state);
+        if (isLast) store.removeEmptyJournal();
+        else await store.startJournalEarly(this.#state);
       })
       .catch((error: unknown) => {
         this.#logger.warn(
-          `${this.settings.files.servers} could not be brought up to date; ${this.settings.files.journal} has the rest: ${messageOf(error)}`,
+          `${this.settings.files.servers} could not be updated. Nothing is lost: ${this.settings.files.journal} holds the later commits. ${messageOf(error)}`,
         );
         throw error;
       });

@@ -2,99 +2,106 @@ import { callContext, type CallContext } from '../contract/call-context.js';
 import { AppError } from '../errors/app-error.js';
 import type { Draft } from '../model/state.js';
 
-/** Decides on a draft what the state should be; throws to refuse. Synchronous, so that nothing comes in between. */
-export type Change<T> = (draft: Draft) => T;
+/**
+ * Changes a draft of the state, or throws to refuse. It is synchronous, so that no other edit runs in between. It may
+ * run more than once.
+ */
+export type Edit<T> = (draft: Draft) => T;
 
 export interface Committed<T> {
   value: T;
-  /** The revision that holds the change. */
+  /** The revision that holds the edit. */
   revision: number;
 }
 
-/** How far a commit is: its files are safely on disk beside their targets, HAProxy has it, the files are in place. */
+/**
+ * The stages of a commit. `prepared`: the new content is written and does not count yet. `applied`: HAProxy has the
+ * change, and the disk has the content. `written`: the files count.
+ */
 export type CommitStage = 'prepared' | 'applied' | 'written';
 export type OnStage = (stage: CommitStage) => void;
 
 export interface PendingEdit {
-  change: Change<unknown>;
-  /** Told how far it is; after a refusal of others in its group once more from the beginning. */
+  edit: Edit<unknown>;
+  /** Called at each stage. If the group is retried one by one, the stages repeat. */
   onStage: OnStage | undefined;
-  /** Who asked for it. */
+  /** The caller that asked for the edit. */
   caller: CallContext;
   resolve(committed: Committed<unknown>): void;
   reject(error: unknown): void;
 }
 
-type Job = { kind: 'change'; pending: PendingEdit } | { kind: 'exclusive'; run: () => Promise<void> };
+type QueueItem = { kind: 'edit'; pending: PendingEdit } | { kind: 'exclusive'; run: () => Promise<void> };
 
-/** More than this in one commit only makes the first of them wait for the last. */
+/** The most edits in one commit. With more, the first edit only waits longer for the last. */
 const GROUP_LIMIT = 500;
 
-/** One writer: jobs run in the order they came, and changes that stand next to each other run as one group. */
+/** The single writer: items run in order of arrival, and adjacent edits run as one group. */
 export class WriterQueue {
-  #jobs: Job[] = [];
+  #items: QueueItem[] = [];
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(private readonly commitTogether: (changes: readonly PendingEdit[]) => Promise<void>) {}
+  constructor(private readonly commitGroup: (edits: readonly PendingEdit[]) => Promise<void>) {}
 
-  push<T>(change: Change<T>, onStage?: OnStage): Promise<Committed<T>> {
+  push<T>(edit: Edit<T>, onStage?: OnStage): Promise<Committed<T>> {
     return new Promise<Committed<T>>((resolve, reject) => {
-      // The queue holds changes of every result type; each one's own resolve is only ever given its own result.
+      // The queue holds edits of every result type; each `resolve` gets only the result of its own edit.
       const settle = resolve as (committed: Committed<unknown>) => void;
       this.#enqueue(
-        { kind: 'change', pending: { change, onStage, caller: callContext(), resolve: settle, reject } },
+        { kind: 'edit', pending: { edit, onStage, caller: callContext(), resolve: settle, reject } },
         reject,
       );
     });
   }
 
+  /** Runs `work` while no commit is under way. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#enqueue({ kind: 'exclusive', run: () => work().then(resolve, reject) }, reject);
     });
   }
 
-  /** Resolves when all that was queued is done; what comes later is refused. */
+  /** Refuses new items, and resolves when the queued items are done. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
   }
 
-  #enqueue(job: Job, reject: (error: unknown) => void): void {
+  #enqueue(item: QueueItem, reject: (error: unknown) => void): void {
     if (this.#closed) {
-      reject(new AppError('shutting_down', 'The suite is stopping; repeat the request when it is back.'));
+      reject(new AppError('shutting_down', 'The suite is stopping. Repeat the request when it runs again.'));
       return;
     }
-    this.#jobs.push(job);
+    this.#items.push(item);
     this.#running ??= this.#drain();
   }
 
   async #drain(): Promise<void> {
-    // Changes that arrive in the same turn of the event loop are to be in the first group together.
+    // Edits that arrive in the same turn of the event loop belong to one group.
     await Promise.resolve();
-    for (let job = this.#jobs[0]; job; job = this.#jobs[0]) {
-      if (job.kind === 'exclusive') {
-        this.#jobs.shift();
-        await job.run();
+    for (let item = this.#items[0]; item; item = this.#items[0]) {
+      if (item.kind === 'exclusive') {
+        this.#items.shift();
+        await item.run();
         continue;
       }
       const group = this.#takeGroup();
-      await this.commitTogether(group).catch((error: unknown) => {
+      await this.commitGroup(group).catch((error: unknown) => {
         for (const pending of group) pending.reject(error);
       });
     }
-    // In the same turn as the look that found no job, so that none can slip in between and wait for ever.
+    // In the turn that found the queue empty: an item that is pushed later starts `#drain` again.
     this.#running = undefined;
   }
 
   #takeGroup(): PendingEdit[] {
     const group: PendingEdit[] = [];
-    for (const job of this.#jobs) {
-      if (job.kind !== 'change' || group.length === GROUP_LIMIT) break;
-      group.push(job.pending);
+    for (const item of this.#items) {
+      if (item.kind !== 'edit' || group.length === GROUP_LIMIT) break;
+      group.push(item.pending);
     }
-    this.#jobs.splice(0, group.length);
+    this.#items.splice(0, group.length);
     return group;
   }
 }

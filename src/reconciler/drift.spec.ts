@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { PoolServers, Routing, ServerSpec } from '../model/routing.js';
+import type { Routing } from '../model/routing.js';
 import { compareRouting, describeDifference, describeDifferences } from './drift.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
 const spec = (ip: string, extra: Partial<ServerSpec> = {}): ServerSpec => ({
   ip,
@@ -23,13 +24,13 @@ const routing = (
 });
 
 describe('compareRouting', () => {
-  it('finds nothing between equals', () => {
+  it('returns no difference for equal sides', () => {
     const one = routing({ 'a.example': 'pool_1' }, { pool_1: { 1: spec('10.0.0.1') } });
     const other = routing({ 'a.example': 'pool_1' }, { pool_1: { 1: spec('10.0.0.1') }, pool_2: {} });
     expect(compareRouting(one, other)).toEqual([]);
   });
 
-  it('names each thing that differs', () => {
+  it('returns each difference', () => {
     const actual = routing(
       { 'a.example': 'pool_9', '.x.example': 'pool_3' },
       {
@@ -55,7 +56,7 @@ describe('compareRouting', () => {
     ]);
   });
 
-  it('is told in a bounded line', () => {
+  it('describeDifferences > shows the first differences and counts the others', () => {
     const names = Object.fromEntries(
       Array.from({ length: 1000 }, (_, n): [string, string] => [`d${n}.example`, 'pool_1']),
     );

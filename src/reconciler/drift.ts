@@ -1,6 +1,9 @@
-import { domainOfMapKey, type Routing, type ServerSpec, serverName } from '../model/routing.js';
+import type { Routing } from '../model/routing.js';
+import { domainOfMapKey } from '../model/domain-name.js';
+import { serverName } from '../model/pool-name.js';
+import { serverAddress, type ServerSpec } from '../model/server.js';
 
-/** One thing in which HAProxy, or a file derived from the state, is not as desired. */
+/** One difference between the desired state and HAProxy or a derived file. */
 export type Difference =
   | { kind: 'domain_missing'; domain: string; wanted: string }
   | { kind: 'domain_extra'; domain: string; found: string }
@@ -15,7 +18,7 @@ export type Difference =
     }
   | { kind: 'file_missing' | 'file_differs' | 'state_edited'; file: string };
 
-/** Pure, one pass over both sides. `actual` is without what the suite leaves alone (RoutingView.routing). */
+/** Pure; one pass over both sides. `actual` is `RoutingView.routing`, which leaves out what the suite does not manage. */
 export function compareRouting(actual: Routing, desired: Routing): Difference[] {
   const differences: Difference[] = [];
   for (const [key, wanted] of desired.domains) {
@@ -43,15 +46,19 @@ export function compareRouting(actual: Routing, desired: Routing): Difference[] 
     const wanted = desired.pools.get(pool);
     for (const [slot, found] of servers)
       if (!wanted?.has(slot))
-        differences.push({ kind: 'server_extra', server: serverName(pool, slot), found: words(found) });
+        differences.push({
+          kind: 'server_extra',
+          server: serverName(pool, slot),
+          found: describeServer(found),
+        });
   }
   return differences;
 }
 
 function compareServer(server: string, found: ServerSpec | undefined, wanted: ServerSpec): Difference[] {
-  if (!found) return [{ kind: 'server_missing', server, wanted: words(wanted) }];
+  if (!found) return [{ kind: 'server_missing', server, wanted: describeServer(wanted) }];
   const differences: Difference[] = [];
-  const [foundAt, wantedAt] = [addressOf(found), addressOf(wanted)];
+  const [foundAt, wantedAt] = [serverAddress(found), serverAddress(wanted)];
   if (foundAt !== wantedAt)
     differences.push({ kind: 'server_address', server, wanted: wantedAt, found: foundAt });
   if (found.weight !== wanted.weight)
@@ -66,7 +73,7 @@ function compareServer(server: string, found: ServerSpec | undefined, wanted: Se
   return differences;
 }
 
-/** For a log line and for people. */
+/** One sentence for the log and for operators. */
 export function describeDifference(difference: Difference): string {
   switch (difference.kind) {
     case 'domain_missing':
@@ -92,17 +99,13 @@ export function describeDifference(difference: Difference): string {
   }
 }
 
-/** At most `limit` of them in words, and how many more there are. */
+/** The first `limit` differences, and the number of the others. */
 export function describeDifferences(differences: readonly Difference[], limit: number): string {
   const shown = differences.slice(0, limit).map((difference) => describeDifference(difference));
   const more = differences.length - shown.length;
   return shown.join('; ') + (more > 0 ? `; and ${more} more` : '');
 }
 
-function words(server: ServerSpec): string {
-  return `${addressOf(server)} weight ${server.weight} ${server.state}`;
-}
-
-function addressOf({ ip, http_port: port }: ServerSpec): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+function describeServer(server: ServerSpec): string {
+  return `${serverAddress(server)} weight ${server.weight} ${server.state}`;
 }

@@ -1,7 +1,8 @@
-import type { Applied, HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { ApplyResult, HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
-import { serverName, type Step } from '../model/routing.js';
+import type { Step } from '../model/routing.js';
 import type { RoutingView } from './routing-view.js';
+import { serverName } from '../model/pool-name.js';
 
 /** Removed servers and pools that HAProxy cannot delete yet, because a server still has connections. */
 export class PendingDeletions {
@@ -11,7 +12,7 @@ export class PendingDeletions {
 
   constructor(private readonly runtime: HaproxyRuntimeService) {}
 
-  add({ parked, keptPools }: Applied): void {
+  add({ parked, keptPools }: ApplyResult): void {
     for (const { pool, slot } of parked) this.#slots.set(serverName(pool, slot), { pool, slot });
     for (const pool of keptPools) this.#pools.add(pool);
   }

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SERVER_STATES, type Routing, type ServerSpec, type Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
 import { plan } from './plan.js';
+import { SERVER_STATES, type ServerSpec } from '../model/server.js';
 
-/** What HAProxy would hold, as a model: strict about everything the real one refuses. */
+/** A model of HAProxy. It refuses every step that the real HAProxy refuses. */
 class Model {
   readonly domains: Map<string, string>;
   readonly pools = new Map<string, Map<number, ServerSpec>>();
@@ -12,7 +13,7 @@ class Model {
   constructor(
     routing: Routing,
     parked: readonly (readonly [string, number])[] = [],
-    /** Undefined: every pool is there. */
+    /** Undefined: every pool exists. */
     readonly backends?: Set<string>,
   ) {
     this.domains = new Map(routing.domains);
@@ -110,14 +111,14 @@ const routing: fc.Arbitrary<Routing> = fc.record({
     .map((entries) => new Map(entries)),
 });
 
-/** Names of a state point at pools of it. */
+/** The same routing, with every pool that a name points to. */
 function withItsPools({ domains, pools }: Routing): Routing {
   const empty = [...domains.values()].map((pool) => [pool, new Map<number, ServerSpec>()] as const);
   return { domains, pools: new Map([...empty, ...pools]) };
 }
 
 describe('plan', () => {
-  it('turns any routing into any other', () => {
+  it('turns any routing into any other routing', () => {
     fc.assert(
       fc.property(routing, routing, (from, to) => {
         const model = new Model(from);
@@ -128,7 +129,7 @@ describe('plan', () => {
     );
   });
 
-  it('takes parked slots again, and leaves those it does not need', () => {
+  it('uses parked slots again and leaves the others', () => {
     fc.assert(
       fc.property(routing, routing, routing, fc.func(fc.boolean()), (a, b, c, keeps) => {
         const model = new Model(a);
@@ -140,7 +141,7 @@ describe('plan', () => {
     );
   });
 
-  it('makes the pools that are missing, and deletes those that nobody needs and that do not stay', () => {
+  it('creates missing pools and deletes unused pools that do not stay', () => {
     fc.assert(
       fc.property(
         routing,
@@ -160,7 +161,7 @@ describe('plan', () => {
     );
   });
 
-  it('has nothing to do where nothing differs', () => {
+  it('returns no step for equal sides', () => {
     fc.assert(
       fc.property(routing, (same) => {
         expect(plan(same, new Model(same).routing())).toEqual([]);
@@ -168,7 +169,7 @@ describe('plan', () => {
     );
   });
 
-  it('stops routing a name before its pool is given to another, and points at servers that are there', () => {
+  it('removes a name before its pool changes owner, and adds a name after its servers', () => {
     const spec: ServerSpec = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' };
     const before: Routing = {
       domains: new Map([['old.io', 'pool_1']]),

@@ -1,13 +1,14 @@
-import type { PoolServers, Routing, ServerSpec, Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
-/** Slots that HAProxy has but that serve nothing: in maintenance, free to be taken. Pool → slots. */
+/** Parked slots: servers in maintenance that exist in HAProxy, belong to no domain and can be used again. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;
 
-/** What is known of the pools themselves. */
+/** The pools of HAProxy, for a plan that creates or deletes pools. */
 export interface PoolFacts {
   /** The pools that HAProxy has, with or without servers. */
   readonly backends: ReadonlySet<string>;
-  /** Whether one that nobody wants is left in HAProxy, to be taken again. */
+  /** Whether HAProxy keeps the pool when no domain uses it. */
   stays(pool: string): boolean;
 }
 
@@ -15,13 +16,13 @@ const NOTHING: ReadonlyMap<never, never> = new Map<never, never>();
 const NO_SLOTS: ReadonlySet<number> = new Set();
 
 /**
- * The steps that turn `from` into `to`. Pure, and the only place where the suite decides what to tell HAProxy: a
- * single change, a restore, a rollback and a drift repair are this function with different arguments.
+ * The steps that turn `from` into `to`. Pure, and the only place that decides what the suite changes in HAProxy: a
+ * change, a restore, a rollback and a drift repair call this function with different arguments.
  *
- * The order keeps requests whole: names that go stop being routed first, so that nobody reaches a pool that is
- * being given to someone else; servers are there before a name points at them; servers that nothing points at any
- * more go last. Pools that are missing are made before anything is put into them, and deleted after all else; without
- * `facts` every pool is taken to be there.
+ * The order ensures that no request fails. Removed names go first, so that no request reaches a pool that changes its
+ * owner. Servers exist before a name points to them. Servers without a name go last. Missing pools are created before
+ * their servers, and unused pools are deleted after everything else. Without `facts` the plan assumes that every pool
+ * exists.
  */
 export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, facts?: PoolFacts): Step[] {
   const steps: Step[] = [];
@@ -51,7 +52,7 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
     } else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
   });
   if (added.keys.length > 0) steps.push({ op: 'add_domains', ...added });
-  // One at a time: a restore may have more of them than a call can have arguments.
+  // Not `push(...removals)`: a restore can have more removals than a call can have arguments.
   for (const removal of removals) steps.push(removal);
   for (const pool of facts?.backends ?? [])
     if (!to.pools.has(pool) && !facts?.stays(pool)) steps.push({ op: 'remove_pool', pool });
@@ -81,7 +82,8 @@ function adjustments(pool: string, slot: number, from: ServerSpec, to: ServerSpe
   const weight: Step[] =
     from.weight === to.weight ? [] : [{ op: 'set_weight', pool, slot, weight: to.weight }];
   const state: Step[] = from.state === to.state ? [] : [{ op: 'set_state', pool, slot, state: to.state }];
-  // A server taken out stops getting requests before its weight changes; one put in has its weight first.
+  // A server that leaves service stops getting requests before its weight changes. A server that becomes ready gets its
+  // weight first.
   return to.state === 'ready' ? [...weight, ...state] : [...state, ...weight];
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../../test/kit/backend.js';
 import { coreServices } from '../../test/kit/core-services.js';
-import { type HaproxyBinary, haproxyVersions, makesPools } from '../../test/kit/haproxy-versions.js';
+import { type HaproxyBinary, haproxyVersions, hasDynamicBackends } from '../../test/kit/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
 import { get } from '../../test/kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
@@ -44,7 +44,7 @@ function withHaproxy(binary: HaproxyBinary): void {
 describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (binary) => {
   withHaproxy(binary);
 
-  it('deletes a removed server once its last connection has ended, and not before', async () => {
+  it('deletePending > deletes a removed server after its last connection has ended', async () => {
     const slots = async () => [...((await runtime.readRouting()).pools.get('pool_1')?.keys() ?? [])];
     const slow = get(haproxy.httpPort, 'a.example', '/held');
     await until(async () => (await runtime.serverStatuses(['pool_1']))[0]?.connections === 1, {
@@ -61,7 +61,7 @@ describe.each(haproxyVersions())('ReconcilerService with HAProxy $version', (bin
     });
   });
 
-  it('restores what somebody took away, and finds nothing to do the second time', async () => {
+  it('restore > restores deleted names and changed weights, and changes nothing the second time', async () => {
     const { runtimeCommand } = await import('../haproxy/runtime/command.js');
     const { RuntimeTransport } = await import('../haproxy/runtime/transport.js');
     await new RuntimeTransport({ path: haproxy.socket }).run([
@@ -81,19 +81,19 @@ const inPool6 = (http_port: number) =>
     draft.putServer('pool_6', 1, { ip: '127.0.0.1', http_port, weight: 1, state: 'ready' });
   });
 
-describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
-  'pools made at run time with HAProxy $version',
+describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(version)))(
+  'ReconcilerService with HAProxy $version, which creates pools at run time',
   (binary) => {
     withHaproxy(binary);
 
-    it('takes a new pool back when HAProxy refuses what comes after it', async () => {
+    it('apply > deletes a new pool when HAProxy refuses a later step', async () => {
       await expect(inPool6(99_999)).rejects.toMatchObject({ code: 'haproxy_rejected' });
-      expect(await runtime.pools()).not.toContain('pool_6');
+      expect(await runtime.poolNames()).not.toContain('pool_6');
       await inPool6(backend.port);
       expect((await get(haproxy.httpPort, 'b.example')).body).toBe('one');
     });
 
-    it('deletes a freed pool once its last request has ended, and not before', async () => {
+    it('deletePending > deletes a freed pool after its last request has ended', async () => {
       await inPool6(backend.port);
       const slow = get(haproxy.httpPort, 'b.example', '/held');
       await until(async () => (await runtime.serverStatuses(['pool_6']))[0]?.connections === 1, {
@@ -101,23 +101,23 @@ describe.each(haproxyVersions().filter(({ version }) => makesPools(version)))(
       });
       await persistence.commit((draft) => draft.removeDomain('b.example'));
       await persistence.exclusively(() => reconciler.deletePending(persistence.state));
-      expect(await runtime.pools()).toContain('pool_6');
+      expect(await runtime.poolNames()).toContain('pool_6');
       backend.release('/held');
       expect((await slow).body).toBe('one');
       await until(async () => {
         await persistence.exclusively(() => reconciler.deletePending(persistence.state));
-        return !(await runtime.pools()).has('pool_6');
+        return !(await runtime.poolNames()).has('pool_6');
       });
     });
   },
 );
 
-describe.each(haproxyVersions().filter(({ version }) => !makesPools(version)))(
-  'pools that HAProxy $version does not have',
+describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(version)))(
+  'ReconcilerService with HAProxy $version, which cannot create pools',
   (binary) => {
     withHaproxy(binary);
 
-    it('refuses a pool that HAProxy does not have, with what to do', async () => {
+    it('apply > refuses a pool that HAProxy does not have, and says what to do', async () => {
       await expect(inPool6(backend.port)).rejects.toMatchObject({
         code: 'haproxy_rejected',
         detail: expect.stringMatching(/does not have pool_6, .*haproxy_reload/) as string,

@@ -83,7 +83,7 @@ export class ReconcilerService {
    */
   async poolsToReload(state: State, all: boolean): Promise<string[]> {
     if ((await this.runtime.capabilities()).dynamicBackends) return [];
-    return this.#pools.missing(state.pools, await this.runtime.pools(), all);
+    return this.#pools.missing(state.pools, await this.runtime.poolNames(), all);
   }
 
   /** Drops the view: HAProxy may be another process, or another program may have changed it. */

@@ -1,46 +1,47 @@
 import { canonicalIp } from '../model/ip-address.js';
-import { mapKeyOf, type PoolServers, type Routing, type ServerSpec, type Step } from '../model/routing.js';
-import type { Applied } from '../haproxy/haproxy-runtime.service.js';
+import type { Routing, Step } from '../model/routing.js';
+import type { ApplyResult } from '../haproxy/haproxy-runtime.service.js';
 import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
-import { isPoolName } from '../haproxy/runtime/runtime-routing.js';
+import { mapKeyOf, parseMapKey } from '../model/domain-name.js';
 import type { StateDelta } from '../model/state.js';
-import { domainOfKey } from '../model/map-key.js';
+import { isPoolName } from '../model/pool-name.js';
 import type { ParkedSlots } from './plan.js';
+import type { PoolServers, ServerSpec } from '../model/server.js';
 
-/** What was read from HAProxy; the pools that it has are not always asked for. */
+/** What was read from HAProxy. `backends` is missing if the reader did not ask for the pools. */
 type ActualRouting = Routing & { readonly backends?: ReadonlySet<string> };
 
-/** Steps that HAProxy has carried out, but for what it kept although they removed it. */
-interface Done extends Pick<Applied, 'parked' | 'keptPools'> {
+/** Steps that HAProxy executed, and the servers and pools that it kept although a step removed them. */
+interface ExecutedSteps extends Pick<ApplyResult, 'parked' | 'keptPools'> {
   steps: readonly Step[];
 }
 
 export interface Sides {
   from: Routing;
   to: Routing;
-  /** Those pools of the change that HAProxy has. */
+  /** The pools of the change that HAProxy has. */
   backends?: ReadonlySet<string>;
 }
 
 /**
- * What HAProxy is known to have: what was read from it, kept up to date with each step that it accepted. A slot that
- * serves nothing (in maintenance, or without an address) and that nobody wants is `parked`: it is free to be taken.
+ * What HAProxy is known to have: what was read from it, updated with each step that it accepted. A slot without an
+ * address or in maintenance that the desired state does not use is `parked`: it can be used again.
  */
 export class RoutingView {
   readonly #domains: Map<string, string>;
-  /** Keys that the suite did not write and would not: an operator's own, which a restore leaves alone. */
+  /** Map keys that the suite would not write. They are the operator's, and a restore leaves them alone. */
   readonly #foreign = new Set<string>();
   readonly #pools = new Map<string, Map<number, ServerSpec>>();
   readonly #parked = new Map<string, Set<number>>();
   readonly #hidden: ReadonlySet<string>;
-  /** Undefined where it was not looked which pools there are. */
+  /** Undefined if the pools were not read. */
   readonly #backends: Set<string> | undefined;
-  /** What has been done since, in order. It is worked in when somebody looks: 100,000 names would hold up their restore. */
-  #done: Done[] = [];
+  /** Executed steps that are not part of the view yet. The next reader folds them in, so that a restore does not wait for it. */
+  #pending: ExecutedSteps[] = [];
 
   /**
-   * `desired` tells a server in maintenance that is wanted so from a slot that is only parked. `leave` names pools
-   * that are left alone until something is wanted of them; `process` is who has it.
+   * `desired` tells a server that should be in maintenance from a parked slot. `leave` names pools that the view hides
+   * while the desired state does not use them. `process` is the process that was read.
    */
   constructor(
     actual: ActualRouting,
@@ -51,7 +52,7 @@ export class RoutingView {
     this.#domains = new Map(actual.domains);
     this.#backends = actual.backends && new Set(actual.backends);
     for (const [key, value] of actual.domains)
-      if (!desired.domains.has(key) && (!isPoolName(value) || domainOfKey(key) === undefined))
+      if (!desired.domains.has(key) && (!isPoolName(value) || parseMapKey(key) === undefined))
         this.#foreign.add(key);
     for (const [pool, servers] of actual.pools) {
       const wanted = desired.pools.get(pool);
@@ -64,9 +65,9 @@ export class RoutingView {
     this.#hidden = new Set([...leave].filter((pool) => !desired.pools.has(pool)));
   }
 
-  /** What can be held against the desired state: without what is left alone. */
+  /** What the suite manages, to compare with the desired state. */
   get routing(): Routing {
-    this.#catchUp();
+    this.#foldPending();
     const domains = this.#foreign.size === 0 ? this.#domains : new Map(this.#domains);
     for (const key of this.#foreign) domains.delete(key);
     const pools = this.#hidden.size === 0 ? this.#pools : new Map(this.#pools);
@@ -75,25 +76,25 @@ export class RoutingView {
   }
 
   get parked(): ParkedSlots {
-    this.#catchUp();
+    this.#foldPending();
     return this.#parked;
   }
 
   /** The pools that HAProxy has. */
   get backends(): ReadonlySet<string> | undefined {
-    this.#catchUp();
+    this.#foldPending();
     return this.#backends;
   }
 
-  /** A parked slot that HAProxy has deleted. */
+  /** Removes a parked slot that HAProxy has deleted. */
   forgetParked(pool: string, slot: number): void {
-    this.#catchUp();
+    this.#foldPending();
     this.#parked.get(pool)?.delete(slot);
   }
 
-  /** The two sides of a change, restricted to what it touches, ready to be planned. */
+  /** Both sides of a change for `plan`, limited to what the change touches. */
   sidesOf(change: StateDelta): Sides {
-    this.#catchUp();
+    this.#foldPending();
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     for (const [domain, pool] of change.domains) {
@@ -112,15 +113,15 @@ export class RoutingView {
     return { from, to, backends: new Set(present) };
   }
 
-  /** Takes over what HAProxy has carried out. */
-  add(done: Done): void {
-    this.#done.push(done);
+  /** Adds steps that HAProxy executed. */
+  add(executed: ExecutedSteps): void {
+    this.#pending.push(executed);
   }
 
-  #catchUp(): void {
-    const done = this.#done;
-    this.#done = [];
-    for (const { steps, parked, keptPools } of done) {
+  #foldPending(): void {
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const { steps, parked, keptPools } of pending) {
       for (const step of steps) this.#foldStep(step);
       for (const { pool, slot } of parked) this.#parkedIn(pool).add(slot);
       for (const pool of keptPools) this.#backends?.add(pool);

@@ -1,7 +1,7 @@
 import { AppError } from '../errors/app-error.js';
-import { serverName, type ServerSpec, type ServerState } from '../model/routing.js';
-import { requirePool } from '../model/lookup.js';
-import type { Draft, Pool, StateReader } from '../model/state.js';
+import { serverName } from '../model/pool-name.js';
+import { serverAddress, type ServerSpec, type ServerState } from '../model/server.js';
+import { type Draft, type Pool, type StateReader, requirePool } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
 
 /** A server with its pool and slot. */
@@ -74,7 +74,7 @@ function addServer(
   if (present)
     throw new AppError(
       'slot_taken',
-      `Slot ${slot} of ${domain} holds ${present.ip}:${present.http_port}. Use another slot (0 takes the lowest ` +
+      `Slot ${slot} of ${domain} holds ${serverAddress(present)}. Use another slot (0 takes the lowest ` +
         'free slot), or remove that server first with haproxy_remove_server.',
       { existing: { slot, name: serverName(poolName, slot), ...present } },
     );

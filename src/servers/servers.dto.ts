@@ -11,7 +11,7 @@ import {
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField, WeightField } from '../contract/fields/haproxy.fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
-import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../model/routing.js';
+import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import { ServerDto } from '../contract/fields/server.dto.js';
 
 /** The most bytes of JSON for the servers of one bulk request. */

@@ -2,15 +2,15 @@ import { Injectable } from '@nestjs/common';
 import type { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
-import { serverName } from '../model/routing.js';
+import { serverName } from '../model/pool-name.js';
 import { ServerDto } from '../contract/fields/server.dto.js';
 import { ServerNetworks } from '../model/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
-import { requirePool } from '../model/lookup.js';
+import { requirePool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Change } from '../persistence/writer-queue.js';
+import type { Edit } from '../persistence/writer-queue.js';
 import { Settings } from '../settings/settings.js';
 import {
   addServers,
@@ -194,7 +194,7 @@ export class ServersService {
     return { domain: input.domain, pool: name, shared_with, state: input.state, ...changed };
   }
 
-  async #changeOne(edit: Change<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
+  async #changeOne(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
     const {
       servers: [server],
       ...planned
@@ -204,7 +204,7 @@ export class ServersService {
   }
 
   /** Reads the server statuses as soon as HAProxy has the change, while the files are put in place. */
-  async #change(edit: Change<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
+  async #change(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
     let placed: PlacedServer[] = [];
     let statuses: Promise<readonly ServerStatusRow[]> | undefined;
     const { planned } = await this.persistence.change(
@@ -239,6 +239,6 @@ export class ServersService {
 
   /** Empty if HAProxy does not answer. */
   async #readStatuses([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
-    return first ? this.#statuses.statusesOf(first.pool).catch(() => []) : [];
+    return first ? this.#statuses.load(first.pool).catch(() => []) : [];
   }
 }

@@ -82,7 +82,7 @@ export class WaitDrainService {
     const wanted = slot === 0 ? serversOf(state, domain) : [requireServer(state, domain, slot)];
     const pool = wanted[0]?.pool;
     if (pool === undefined) return [];
-    const rows = await this.#statuses.statusesOf(pool);
+    const rows = await this.#statuses.load(pool);
     return wanted.map((placed) => ({
       slot: placed.slot,
       state: placed.server.state,

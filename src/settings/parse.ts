@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { MAX_PORT } from '../model/server.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -33,7 +34,7 @@ export function integer(env: Environment, name: string, fallback: number, min: n
 }
 
 export function port(env: Environment, name: string, fallback: number): number {
-  return integer(env, name, fallback, 1, 65_535);
+  return integer(env, name, fallback, 1, MAX_PORT);
 }
 
 export function oneOf<T extends string>(

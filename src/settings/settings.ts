@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
+import { MAX_POOL_COUNT } from '../model/pool-name.js';
+import { MAX_PORT, MAX_SLOT } from '../model/server.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
@@ -112,8 +114,8 @@ export class Settings {
     this.master = masterAddress(env, join(this.folders.run, 'master.sock'));
     this.container = text(env, 'HAPROXY_CONTAINER', 'haproxy');
     this.haproxyBin = text(env, 'HAPROXY_BIN', 'haproxy');
-    this.poolCount = integer(env, 'HAPROXY_POOL_COUNT', 100, 1, 100_000);
-    this.maxSlots = integer(env, 'HAPROXY_MAX_SLOTS', 10, 1, 1000);
+    this.poolCount = integer(env, 'HAPROXY_POOL_COUNT', 100, 1, MAX_POOL_COUNT);
+    this.maxSlots = integer(env, 'HAPROXY_MAX_SLOTS', 10, 1, MAX_SLOT);
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
@@ -151,7 +153,7 @@ function masterAddress(env: Environment, inHome: string): SocketAddress {
   if (value.startsWith('/')) return { path: unixPath('HAPROXY_MASTER_SOCKET', value) };
   const match = /^(?<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):(?<port>\d{1,5})$/.exec(value);
   const number = Number(match?.groups?.['port']);
-  if (!match?.groups?.['host'] || number < 1 || number > 65_535)
+  if (!match?.groups?.['host'] || number < 1 || number > MAX_PORT)
     throw new SettingsError(
       'HAPROXY_MASTER_SOCKET',
       value,
@@ -195,7 +197,7 @@ function binds(env: Environment, name: string, fallback: string): readonly strin
   for (const value of values) {
     const match = /^(?:\*|[0-9.]*|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/.exec(value);
     const number = Number(match?.[1]);
-    if (!match || number < 1 || number > 65_535)
+    if (!match || number < 1 || number > MAX_PORT)
       throw new SettingsError(
         name,
         value,

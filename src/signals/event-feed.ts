@@ -10,23 +10,29 @@ export type Change =
 
 export type EventTopic = Change['topic'];
 
+/** Every event of the feed. */
+export type FeedEvent =
+  | Change
+  /** A HAProxy that the suite runs has started, or the suite has attached to it. Its Runtime API answers; `pid` is its worker. */
+  | { topic: 'haproxy_started'; pid: number };
+
 /** Lets those hear of changes whom the changing side knows nothing about: MCP subscriptions, later a web console. */
 @Injectable()
 export class EventFeed {
   readonly #logger = new Logger('changes');
-  readonly #listeners = new Set<(change: Change) => void>();
+  readonly #listeners = new Set<(event: FeedEvent) => void>();
 
   /** Returns how to stop listening. */
-  listen(listener: (change: Change) => void): () => void {
+  listen(listener: (event: FeedEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   /** Listeners are told at once and one after another; what one of them throws is its own trouble. */
-  tell(change: Change): void {
+  tell(event: FeedEvent): void {
     for (const listener of this.#listeners) {
       try {
-        listener(change);
+        listener(event);
       } catch (error) {
         this.#logger.error(`A listener failed: ${messageOf(error)}`);
       }

@@ -16,51 +16,52 @@ import type { Settings } from '../settings/settings.js';
 
 const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
 
-/** No line is longer: arguments are cut long before. */
-const FIRST_LINE_BYTES = 64 * 1024;
+/** Longer than any line, because the recorder shortens the arguments of a call. */
+const MAX_LINE_BYTES = 64 * 1024;
+const LINE_FEED = 0x0a;
 
-/** Lines in `audit.jsonl`, older ones in `audit.jsonl.1`, `audit.jsonl.2`, …: appended, fsynced, rotated by size. */
+/** Lines in `audit.jsonl`, and older lines in `audit.jsonl.1`, `audit.jsonl.2`, …: appended, fsynced, rotated by size. */
 export class AuditFile {
   constructor(
     readonly path: string,
     private readonly limits: Settings['auditLimits'],
   ) {}
 
-  /** Makes the folder, and cuts off what a power loss left of a line: what it told of was never acknowledged. */
+  /** Creates the folder and the file. Cuts off an incomplete last line, which a power loss leaves; it was not acknowledged. */
   async open(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true });
-    await this.#appending(async (descriptor) => {
+    await this.#withFile(async (descriptor) => {
       const { size } = fstatSync(descriptor);
       if (size === 0) return;
-      const end = readFileSync(this.path).lastIndexOf(0x0a) + 1;
+      const end = readFileSync(this.path).lastIndexOf(LINE_FEED) + 1;
       if (end < size) ftruncateSync(descriptor, end);
     });
   }
 
   /**
-   * Durable when it answers, and not there at all when it throws.
+   * Appends text and waits until it is durable. If it throws, the text is not in the file.
    *
    * @throws the error of the file system
    */
   async append(text: string): Promise<void> {
-    const { durable } = await this.begin(text);
+    const { durable } = await this.stageText(text);
     await durable;
   }
 
   /**
-   * Appends and begins to fsync. `size` is the length before, for `cutTo`; when `durable` rejects, it has been cut
-   * off already.
+   * Appends text and starts to fsync it. `size` is the length before it, for `truncateTo`. If `durable` rejects, the text
+   * is cut off again.
    *
-   * @throws the error of the file system; then nothing was written
+   * @throws the error of the file system; the file is then unchanged
    */
-  async begin(text: string): Promise<{ size: number; durable: Promise<void> }> {
+  async stageText(text: string): Promise<{ size: number; durable: Promise<void> }> {
     await this.#rotateFor(Buffer.byteLength(text));
     const descriptor = this.#open();
     const { size } = fstatSync(descriptor);
     try {
       appendFileSync(descriptor, text);
     } catch (error) {
-      takeBack(descriptor, size);
+      tryShorten(descriptor, size);
       closeSync(descriptor);
       throw error;
     }
@@ -74,43 +75,42 @@ export class AuditFile {
       await syncDescriptor(descriptor);
       if (size === 0) await syncFolder(dirname(this.path));
     } catch (error) {
-      takeBack(descriptor, size);
+      tryShorten(descriptor, size);
       throw error;
     } finally {
       closeSync(descriptor);
     }
   }
 
-  /** Takes back what was appended since. Needs no space on the disk. */
-  async cutTo(size: number): Promise<void> {
-    await this.#appending(async (descriptor) => {
-      cutDown(descriptor, size);
+  /** Removes what was appended behind `size` bytes. Needs no space on the disk. */
+  async truncateTo(size: number): Promise<void> {
+    await this.#withFile(async (descriptor) => {
+      shorten(descriptor, size);
       await syncDescriptor(descriptor);
     });
   }
 
-  /** The files that there are, newest first. */
+  /** The files that are not empty, newest first. */
   async *files(): AsyncGenerator<string> {
     for (let number = 0; number < this.limits.maxFiles; number += 1) {
       const path = this.#numbered(number);
-      // The newest may be missing just after a rotation; the others have no gaps.
+      // The newest file may be missing after a rotation. The others have no gaps.
       if (sizeOf(path) > 0) yield path;
       else if (number > 0) return;
     }
   }
 
-  /** The first line of a file. */
   async firstLine(path: string): Promise<string> {
     const handle = await open(path, 'r');
     try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(FIRST_LINE_BYTES), 0, FIRST_LINE_BYTES, 0);
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_LINE_BYTES), 0, MAX_LINE_BYTES, 0);
       return buffer.toString('utf8', 0, bytesRead).split('\n', 1)[0] ?? '';
     } finally {
       await handle.close();
     }
   }
 
-  async #appending<T>(work: (descriptor: number) => Promise<T>): Promise<T> {
+  async #withFile<T>(work: (descriptor: number) => Promise<T>): Promise<T> {
     const descriptor = this.#open();
     try {
       return await work(descriptor);
@@ -120,8 +120,8 @@ export class AuditFile {
   }
 
   /**
-   * Opened each time, so that a file that an operator moved away is not written to for ever. Something that is no file,
-   * such as a pipe that nobody reads, is an error and nothing to wait for.
+   * Opens the file for each write, so that a file that the operator moved away is not written to any more. With
+   * O_NONBLOCK a pipe that no process reads is an error instead of a wait.
    */
   #open(): number {
     return openSync(this.path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
@@ -145,15 +145,15 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-function takeBack(descriptor: number, size: number): void {
+function tryShorten(descriptor: number, size: number): void {
   try {
-    cutDown(descriptor, size);
+    shorten(descriptor, size);
   } catch {
-    // The next start cuts off half a line; a whole one is told of by its revision.
+    // The next start cuts off an incomplete line, and a revision that does not exist shows a complete one.
   }
 }
 
-/** Never makes it longer: somebody may have rotated it meanwhile, and then what was to be cut off is not in it. */
-function cutDown(descriptor: number, size: number): void {
+/** Never makes the file longer: if it was rotated in the meantime, it does not have the text to cut off. */
+function shorten(descriptor: number, size: number): void {
   if (fstatSync(descriptor).size > size) ftruncateSync(descriptor, size);
 }

@@ -32,17 +32,17 @@ describe('AuditLog', () => {
   });
   afterEach(() => rm(home, { recursive: true }));
 
-  it('begins empty, for its owner only', async () => {
+  it('is empty at first, and readable by its owner only', async () => {
     expect(await log.page(10)).toEqual({ lines: [], total: 0 });
     expect((await stat(settings.files.audit)).mode & 0o777).toBe(0o600);
   });
 
-  it('takes the lines of a discarded commit back, and gives their numbers to others', async () => {
-    await (await log.prepare([entry(1)])).commit();
-    const prepared = await log.prepare([entry(2), entry(3)]);
+  it('removes the lines of a discarded commit and uses their numbers again', async () => {
+    await (await log.stageLines([entry(1)])).commit();
+    const staged = await log.stageLines([entry(2), entry(3)]);
     const waiting = log.append(entry(2, 'domain_exists'));
     expect((await log.page(10)).lines).toHaveLength(1);
-    await prepared.discard();
+    await staged.discard();
     await waiting;
     expect((await lines()).map(({ seq, outcome }) => `${seq} ${outcome}`)).toEqual([
       '1 ok',
@@ -52,24 +52,24 @@ describe('AuditLog', () => {
   });
 
   it.each([
-    ['moved it away', () => rename(settings.files.audit, join(home, 'audit.old'))],
-    ['emptied it', () => truncate(settings.files.audit)],
-  ])('goes on in what is there where somebody %s while a commit is discarded', async (_, rotate) => {
-    await (await log.prepare([entry(1)])).commit();
-    const prepared = await log.prepare([entry(2)]);
+    ['moved the file away', () => rename(settings.files.audit, join(home, 'audit.old'))],
+    ['emptied the file', () => truncate(settings.files.audit)],
+  ])('appends to the present file if another process %s while a commit was discarded', async (_, rotate) => {
+    await (await log.stageLines([entry(1)])).commit();
+    const staged = await log.stageLines([entry(2)]);
     await rotate();
-    await prepared.discard();
+    await staged.discard();
     await log.append(entry(2, 'domain_exists'));
     expect((await lines()).map(({ seq, outcome }) => `${seq} ${outcome}`)).toEqual(['2 domain_exists']);
   });
 
-  it('refuses a pipe in its place, and waits for nobody to read it', async () => {
+  it('refuses a pipe in place of the file without waiting for a reader', async () => {
     await rm(settings.files.audit);
     execFileSync('mkfifo', [settings.files.audit]);
-    await expect(log.prepare([entry(1)])).rejects.toMatchObject({ code: 'ENXIO' });
+    await expect(log.stageLines([entry(1)])).rejects.toMatchObject({ code: 'ENXIO' });
   });
 
-  it('begins a new file when one is full, and keeps as many as it should', async () => {
+  it('rotates a full file and keeps AUDIT_FILES files', async () => {
     await reopen(0, 1000);
     for (let revision = 1; revision <= 30; revision += 1) await log.append(entry(revision));
     expect((await readdir(join(home, 'data'))).toSorted((a, b) => (a < b ? -1 : 1))).toEqual([
@@ -92,8 +92,8 @@ describe('AuditLog', () => {
     expect((await log.page(1)).lines).toMatchObject([{ seq: 31 }]);
   });
 
-  it('numbers on after a restart, and says nothing where log and state agree', async () => {
-    await (await log.prepare([entry(1)])).commit();
+  it('continues the numbers after a restart, without a start line if log and state agree', async () => {
+    await (await log.stageLines([entry(1)])).commit();
     await reopen(1);
     await log.append(entry(2, 'domain_exists'));
     expect((await lines()).map(({ seq }) => seq)).toEqual([1, 2]);

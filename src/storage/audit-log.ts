@@ -2,20 +2,20 @@ import { readFile } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { callContext, type CallContext } from '../contract/call-context.js';
 import { messageOf, type ErrorCode } from '../errors/app-error.js';
+import { asStorageError } from '../errors/storage-error.js';
 import { SerialQueue } from '../lib/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { AuditFile } from './audit-file.js';
-import type { Prepared } from './files/prepared.js';
-import { asStorageError } from '../errors/storage-error.js';
+import type { StagedWrite } from './files/staged-write.js';
 
-/** One change that was asked for, and what became of it. */
+/** A change that a caller asked for, and its outcome. */
 export interface AuditEntry {
   /** RFC 3339, UTC. */
   time: string;
   /** Token name, or network and address. */
   actor: string;
   via: CallContext['via'];
-  /** The name of the operation, which is the tool's. */
+  /** The name of the operation, which is also the name of its tool. */
   operation: string;
   /** Without secrets. */
   arguments: Record<string, unknown>;
@@ -24,7 +24,7 @@ export interface AuditEntry {
   outcome: 'ok' | ErrorCode;
 }
 
-/** As it stands in the file. `seq` grows by one from line to line, across files. */
+/** One line of the file. `seq` grows by one from line to line, across rotated files. */
 export interface AuditLine extends AuditEntry {
   seq: number;
 }
@@ -34,12 +34,12 @@ export interface AuditPage {
   total: number;
 }
 
-/** Lines kept in memory for a disk that cannot take them; from the first on, every further change is refused. */
-const UNSAVED_KEPT = 1000;
+/** Lines that are kept in memory while the disk cannot be written. One such line is enough to refuse every change. */
+const MAX_UNSAVED_LINES = 1000;
 
 /**
- * `data/audit.jsonl`: who changed what. The lines of a commit are written and fsynced beside its files, before
- * anything is changed, and taken back if it fails (docs/adr/0005-audit-lines-ahead.md).
+ * `data/audit.jsonl`: who changed what. The lines of a commit are written and fsynced together with its files, before
+ * HAProxy is changed, and cut off if the commit fails (docs/adr/0005-audit-lines-ahead.md).
  */
 @Injectable()
 export class AuditLog {
@@ -47,10 +47,12 @@ export class AuditLog {
   readonly #queue = new SerialQueue();
   readonly #file: AuditFile;
   readonly #home: string;
-  /** The last line that counts; those of a commit under way come after it. */
-  #last = 0;
+  /** `seq` of the last line that counts. The lines of an unfinished commit follow it. */
+  #lastSeq = 0;
+  /** Lines for the next flush. */
   #waiting: AuditEntry[] = [];
   #flush: Promise<void> | undefined;
+  /** Lines that could not be written. */
   #unsaved: AuditEntry[] = [];
 
   constructor({ files, home, auditLimits }: Settings) {
@@ -59,8 +61,8 @@ export class AuditLog {
   }
 
   /**
-   * Finds the end of the log. Where its last revision is not that of the state (the suite was killed between line and
-   * commit, or somebody put another `servers.json` in place), a line of its own says so.
+   * Reads the last line. If its revision is not that of the state, adds a line for the operation `start`: the suite was
+   * killed between the line and the commit, or another `servers.json` was put in place.
    *
    * @throws AppError storage_failed
    */
@@ -68,7 +70,7 @@ export class AuditLog {
     try {
       await this.#file.open();
       const [last] = await this.#newest(1, Number.POSITIVE_INFINITY);
-      this.#last = last?.seq ?? 0;
+      this.#lastSeq = last?.seq ?? 0;
       const known = last?.revision_after ?? 0;
       if (known !== revision) await this.append(entryOf(callContext(), 'start', known, revision, 'ok'));
     } catch (error) {
@@ -77,42 +79,43 @@ export class AuditLog {
   }
 
   /**
-   * The lines of changes that are about to be committed together: one write, one fsync. Other lines wait until it is
-   * known whether these count, so `commit` or `discard` must be called soon.
+   * Writes the lines of a commit with one write and one fsync. Other lines wait until it is known whether these lines
+   * count, so the caller must soon call `commit` or `discard`.
    *
-   * @throws the error of the file system; then nothing was written
+   * @throws the error of the file system; the file is then unchanged
    */
-  prepare(entries: readonly AuditEntry[]): Promise<Prepared> {
+  stageLines(entries: readonly AuditEntry[]): Promise<StagedWrite> {
     return new Promise((resolve, reject) => {
-      const turn = this.#queue.run(async () => {
+      const done = this.#queue.run(async () => {
         await this.#saveUnsaved();
-        const { size, durable } = await this.#file.begin(this.#textOf(entries));
+        const { size, durable } = await this.#file.stageText(this.#textOf(entries));
         await new Promise<void>((settled) => {
           resolve({
             durable,
             commit: async () => {
-              this.#last += entries.length;
+              this.#lastSeq += entries.length;
               settled();
             },
             discard: async () => {
-              await this.#file.cutTo(size).catch((error: unknown) => {
+              await this.#file.truncateTo(size).catch((error: unknown) => {
                 this.#logger.error(
-                  `${this.#file.path}: the last ${entries.length} line(s) were not taken back: ${messageOf(error)}`,
+                  `The last ${entries.length} line(s) of ${this.#file.path} are of a change that failed, and could not be ` +
+                    `cut off: ${messageOf(error)}`,
                 );
-                this.#last += entries.length;
+                this.#lastSeq += entries.length;
               });
               settled();
             },
           });
         });
       });
-      turn.catch(reject);
+      done.catch(reject);
     });
   }
 
   /**
-   * A line for what needs no commit, or failed. Lines that wait together share one fsync. A line that cannot be
-   * written is kept, and `checkWritable` refuses every further change until it is.
+   * Writes a line for a call without a commit, or for a failed one. Lines that wait at the same time share one fsync. A
+   * line that cannot be written is kept, and `checkWritable` refuses every change until the line is written.
    */
   async append(entry: AuditEntry): Promise<void> {
     this.#waiting.push(entry);
@@ -120,17 +123,17 @@ export class AuditLog {
       this.#flush = undefined;
       this.#unsaved.push(...this.#waiting.splice(0));
       await this.#saveUnsaved().catch((error: unknown) => {
-        const lost = this.#unsaved.splice(UNSAVED_KEPT).length;
+        const lost = this.#unsaved.splice(MAX_UNSAVED_LINES).length;
         this.#logger.error(
-          `${this.#file.path} cannot be written; changes are refused until it can, and ${this.#unsaved.length} ` +
-            `line(s) wait (${lost} lost): ${messageOf(error)}`,
+          `${this.#file.path} cannot be written: ${messageOf(error)}. Changes are refused until it can be written; ` +
+            `${this.#unsaved.length} line(s) wait, ${lost} are lost.`,
         );
       });
     });
     return this.#flush;
   }
 
-  /** @throws AppError storage_failed while earlier lines cannot be written */
+  /** @throws AppError storage_failed, while earlier lines cannot be written */
   async checkWritable(): Promise<void> {
     if (this.#unsaved.length === 0) return;
     await this.#queue
@@ -140,13 +143,13 @@ export class AuditLog {
       });
   }
 
-  /** Up to `limit` lines older than `before`, newest first. */
+  /** Up to `limit` lines with a `seq` below `before`, newest first. */
   async page(limit: number, before = Number.POSITIVE_INFINITY): Promise<AuditPage> {
-    const lines = await this.#newest(limit, Math.min(before, this.#last + 1));
-    let oldest = this.#last + 1;
+    const lines = await this.#newest(limit, Math.min(before, this.#lastSeq + 1));
+    let oldest = this.#lastSeq + 1;
     for await (const path of this.#file.files())
       oldest = parseLine(await this.#file.firstLine(path))?.seq ?? oldest;
-    return { lines, total: Math.max(0, this.#last + 1 - oldest) };
+    return { lines, total: Math.max(0, this.#lastSeq + 1 - oldest) };
   }
 
   async #newest(limit: number, before: number): Promise<AuditLine[]> {
@@ -168,18 +171,18 @@ export class AuditLog {
     const entries = [...this.#unsaved];
     if (entries.length === 0) return;
     await this.#file.append(this.#textOf(entries));
-    this.#last += entries.length;
+    this.#lastSeq += entries.length;
     this.#unsaved = this.#unsaved.slice(entries.length);
   }
 
   #textOf(entries: readonly AuditEntry[]): string {
     return entries
-      .map((entry, index) => `${JSON.stringify({ seq: this.#last + 1 + index, ...entry })}\n`)
+      .map((entry, index) => `${JSON.stringify({ seq: this.#lastSeq + 1 + index, ...entry })}\n`)
       .join('');
   }
 }
 
-/** The line of one change by whoever `caller` is. */
+/** The entry for an operation of this caller that took the state from revision `before` to revision `after`. */
 export function entryOf(
   caller: CallContext,
   operation: string,
@@ -199,7 +202,7 @@ export function entryOf(
   };
 }
 
-/** Undefined for what is not a line of the log: somebody may have edited the file. */
+/** Undefined for text that is not a line of the log: the file may have been edited. */
 function parseLine(text: string): AuditLine | undefined {
   try {
     const line = JSON.parse(text) as AuditLine;

@@ -8,16 +8,16 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 export class OwnedByAnotherError extends Error {
   constructor(folder: string, pid: string) {
     super(
-      `${folder} is owned by another running suite (pid ${pid}). Stop that one first, or set another HAPROXY_HOME.`,
+      `${folder} is owned by another running suite (pid ${pid}). Stop that suite first, or set another HAPROXY_HOME.`,
     );
     this.name = 'OwnedByAnotherError';
   }
 }
 
 /**
- * One owner for a folder. The lock itself is an abstract unix socket (unix(7)) named after the folder's inode: the
- * kernel grants it to one process and takes it back however that process ends, so a lock is never stale. The file
- * beside it only tells people who the owner is.
+ * Makes one process the owner of a folder. The lock is an abstract unix socket (unix(7)) with a name made from the device
+ * and inode of the folder. The kernel gives the name to one process and frees it when that process ends, so the lock is
+ * never stale. The file only names the owner, for error messages and operators (docs/adr/0002-lock-is-an-abstract-socket.md).
  */
 export class OwnerLock {
   #server: Server | undefined;
@@ -27,7 +27,7 @@ export class OwnerLock {
     private readonly file: string,
   ) {}
 
-  /** @throws OwnedByAnotherError naming the owner's pid */
+  /** @throws OwnedByAnotherError with the pid of the owner */
   async acquire(): Promise<void> {
     await mkdir(dirname(this.file), { recursive: true });
     const { dev, ino } = await stat(this.folder);

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadSettings, type Settings } from '../settings/settings.js';
-import { putInPlace } from './files/prepared.js';
+import { commitWhenDurable } from './files/staged-write.js';
 import { StateStore } from './state-store.js';
 import { Draft, State } from '../model/state.js';
 
-/** A state of three commits, of which servers.json has only the first: as a killed suite leaves it. */
-describe('the journal of a suite that was killed', () => {
+/** The files of a killed suite: a state of three commits, of which servers.json has only the first. */
+describe('StateJournal of a killed suite', () => {
   let home: string;
   let settings: Settings;
 
@@ -26,8 +26,8 @@ describe('the journal of a suite that was killed', () => {
   const add = async (store: StateStore, state: State, domain: string) => {
     const draft = new Draft(state);
     draft.addDomain(domain, 'pool_1');
-    await putInPlace(await store.prepare(draft, state, state.revision + 1));
-    state.fold(draft, state.revision + 1);
+    await commitWhenDurable(await store.stageCommit(draft, state, state.revision + 1));
+    state.apply(draft, state.revision + 1);
   };
 
   beforeEach(async () => {
@@ -43,11 +43,11 @@ describe('the journal of a suite that was killed', () => {
   });
   afterEach(() => rm(home, { recursive: true }));
 
-  it('gives back everything that was acknowledged', async () => {
+  it('is replayed: the state has every acknowledged commit', async () => {
     expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
   });
 
-  it('leaves a change out that was not committed', async () => {
+  it('is replayed without a commented-out or incomplete last record', async () => {
     const text = await readFile(settings.files.journal, 'utf8');
     const record = { from: 3, to: 4, domains: [['d.io', 'pool_1']], servers: [] };
     await writeFile(settings.files.journal, `${text}#${JSON.stringify(record)}\n`);
@@ -56,7 +56,7 @@ describe('the journal of a suite that was killed', () => {
     expect(await open()).toMatchObject({ revision: 3 });
   });
 
-  it('does no harm where servers.json has it all already', async () => {
+  it('is ignored if servers.json has all of its commits', async () => {
     const journal = join(home, 'old.journal');
     await copyFile(settings.files.journal, journal);
     const store = storeOf(settings);
@@ -69,7 +69,7 @@ describe('the journal of a suite that was killed', () => {
   const asideFiles = async () =>
     (await readdir(dirname(settings.files.journal))).filter((name) => name.includes('set-aside'));
 
-  it('passes where a later commit was written as a whole and it was not taken away', async () => {
+  it('is ignored if servers.json has all of its commits and later ones', async () => {
     const domains = ['a.io', 'b.io', 'c.io', 'd.io'];
     const pools = { pool_1: { domains, servers: {} } };
     await writeFile(settings.files.servers, JSON.stringify({ version: 1, revision: 9, pools }));
@@ -78,7 +78,7 @@ describe('the journal of a suite that was killed', () => {
   });
 
   it.each([3, 4, 42])(
-    'is kept under another name beside a servers.json of revision %i that has not all of it',
+    'is renamed if servers.json has revision %i but not all of its commits',
     async (revision) => {
       const journal = await readFile(settings.files.journal, 'utf8');
       const pools = { pool_1: { domains: ['a.io', 'c.io'], servers: {} } };
@@ -94,18 +94,18 @@ describe('the journal of a suite that was killed', () => {
     },
   );
 
-  it('names lines as an editor counts them', async () => {
+  it('reports an invalid record with its line number, counting blank and commented-out lines', async () => {
     const text = await readFile(settings.files.journal, 'utf8');
     await writeFile(settings.files.journal, `${text}\n\n# a remark\n nonsense\n`);
     await expect(open()).rejects.toThrow(`journal:${text.split('\n').length + 3}: not valid JSON`);
   });
 
-  it('is begun ahead of the next change, and nothing is lost by it', async () => {
+  it('can be started before the next commit', async () => {
     const store = storeOf(settings);
     const state = await store.open();
     await store.checkpoint(state!);
     await expect(readFile(settings.files.journal)).rejects.toThrow('ENOENT');
-    await store.beginAhead(state!);
+    await store.startJournalEarly(state!);
     const base = await readFile(settings.files.journal, 'utf8');
     expect(JSON.parse(base)).toMatchObject({ base: { revision: 3 } });
     expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
@@ -114,53 +114,53 @@ describe('the journal of a suite that was killed', () => {
     expect(await open()).toMatchObject({ revision: 4 });
   });
 
-  it('does not go on from a servers.json that was edited after it was begun', async () => {
+  it('is not used for a commit if servers.json was edited after the journal was started', async () => {
     const store = storeOf(settings);
     const state = await store.open();
     await store.checkpoint(state!);
-    await store.beginAhead(state!);
+    await store.startJournalEarly(state!);
     await writeFile(settings.files.servers, '{}');
     await add(store, state!, 'd.io');
     expect(await open()).toMatchObject({ revision: 4 });
   });
 
-  it('is written anew where somebody put another in its place while a change was taken back', async () => {
+  it('is rewritten if another process replaced it while a commit was discarded', async () => {
     const store = storeOf(settings);
     const state = await store.open();
     await store.checkpoint(state!);
-    await store.beginAhead(state!);
+    await store.startJournalEarly(state!);
     const draft = new Draft(state!);
     draft.addDomain('d.io', 'pool_1');
-    const prepared = await store.prepare(draft, state!, 4);
+    const staged = await store.stageCommit(draft, state!, 4);
     await writeFile(`${settings.files.journal}.new`, await readFile(settings.files.journal));
     await rename(`${settings.files.journal}.new`, settings.files.journal);
-    await prepared.durable;
-    await prepared.discard();
+    await staged.durable;
+    await staged.discard();
     expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
     await add(store, state!, 'e.io');
     expect(await open()).toEqual({ revision: 4, domains: ['a.io', 'b.io', 'c.io', 'e.io'] });
   });
 
-  it('stops the start beside another servers.json, and says what to do', async () => {
+  it('stops the start beside another servers.json, and the error says what to do', async () => {
     const text = await readFile(settings.files.servers, 'utf8');
     await writeFile(settings.files.servers, text.replace('a.io', 'z.io'));
     await expect(open()).rejects.toThrow(
-      /servers\.json\.journal:1: it has the changes from revision 1 to 3.*Put that one back.*delete this file/,
+      /servers\.json\.journal:1: the journal has the changes from revision 1 to 3.*Restore that servers\.json.*delete this file/,
     );
   });
 
-  it('has nothing to say about an older servers.json where it was only begun', async () => {
+  it('is ignored beside an older servers.json if it has no records', async () => {
     const former = await readFile(settings.files.servers, 'utf8');
     const store = storeOf(settings);
     const state = await store.open();
     await store.checkpoint(state!);
-    await store.beginAhead(state!);
+    await store.startJournalEarly(state!);
     await writeFile(settings.files.servers, former);
     expect(await open()).toEqual({ revision: 1, domains: ['a.io'] });
     expect(await asideFiles()).toEqual([]);
   });
 
-  it('stays where somebody put it back beside its servers.json while the suite ran', async () => {
+  it('is not deleted if a backup of it and of its servers.json was restored while the suite ran', async () => {
     const [servers, journal] = [
       await readFile(settings.files.servers),
       await readFile(settings.files.journal),
@@ -168,19 +168,21 @@ describe('the journal of a suite that was killed', () => {
     const store = storeOf(settings);
     const state = await store.open();
     await store.checkpoint(state!);
-    await store.beginAhead(state!);
+    await store.startJournalEarly(state!);
     await writeFile(settings.files.servers, servers);
     await writeFile(settings.files.journal, journal);
-    store.endEmptyJournal();
+    store.removeEmptyJournal();
     expect(await open()).toEqual({ revision: 3, domains: ['a.io', 'b.io', 'c.io'] });
   });
 
-  it('stops the start where servers.json is gone, and says what to do', async () => {
+  it('stops the start if servers.json is gone, and the error says what to do', async () => {
     await rm(settings.files.servers);
-    await expect(open()).rejects.toThrow(/journal:1: it has 2 commit\(s\).*is gone.*Put that one back/);
+    await expect(open()).rejects.toThrow(
+      /journal:1: the journal has 2 commit\(s\).*is gone.*Restore that servers\.json/,
+    );
   });
 
-  it('is left alone for good once servers.json has everything', async () => {
+  it('does not stop the start without servers.json after a checkpoint', async () => {
     const store = storeOf(settings);
     await store.checkpoint((await store.open())!);
     await rm(settings.files.servers);
@@ -192,14 +194,14 @@ describe('the journal of a suite that was killed', () => {
     [
       'a gap',
       ' {"from":7,"to":8,"domains":[],"servers":[]}',
-      /journal:4: it continues revision 7, but here is 3/,
+      /journal:4: the record continues revision 7, but the state has revision 3/,
     ],
     [
-      'a name that is none',
+      'an invalid domain',
       ' {"from":3,"to":4,"domains":[["x;y","pool_1"]],"servers":[]}',
       /journal:4: "x;y" is not/,
     ],
-  ])('stops the start where a line is %s', async (_, line, reason) => {
+  ])('stops the start if a record is %s', async (_, line, reason) => {
     const text = await readFile(settings.files.journal, 'utf8');
     await writeFile(settings.files.journal, `${text}${line}\n`);
     await expect(open()).rejects.toThrow(reason);

@@ -1,191 +1,200 @@
 import { renameSync, statSync, unlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Logger } from '@nestjs/common';
-import { writeFileAtomic } from '../lib/atomic-file.js';
 import { messageOf } from '../errors/app-error.js';
+import { writeFileAtomic } from '../lib/atomic-file.js';
+import type { State } from '../model/state.js';
 import { UnexpectedContentError } from './files/in-place.js';
-import { MarkedLines, numberedLinesThatCount } from './files/marked-lines.js';
-import type { Prepared } from './files/prepared.js';
+import { LineFile, numberedActiveLines } from './files/line-file.js';
+import type { StagedWrite } from './files/staged-write.js';
 import type { FileCheck } from './files/state-files.js';
-import { Broken, StateFileError } from './formats/servers-json.js';
+import { InvalidDocumentError } from './formats/json-document.js';
 import {
-  hasAlready,
+  includesRecords,
   type JournalBase,
-  readBase,
-  readRecord,
+  type JournalRecord,
+  parseBase,
+  parseRecord,
   renderBase,
   renderRecord,
   replay,
-  type StateRecord,
 } from './formats/journal-record.js';
-import type { State } from '../model/state.js';
+import { StateFileError } from './formats/servers-json.js';
 
 /**
- * `servers.json.journal`: what was committed since `servers.json` was written, a commit a line. Its first line says
- * which `servers.json` it goes on from; without that one it is worth nothing, and with it nothing is lost.
+ * `servers.json.journal`: the commits since `servers.json` was written, one on each line. The first line names the
+ * `servers.json` that the records are applied to (docs/adr/0007-journal-for-large-states.md).
  */
 export class StateJournal {
   readonly #logger = new Logger('Persistence');
-  readonly #lines: MarkedLines;
-  #records = 0;
-  #begun = false;
-  /** There may be a file, of this journal or of a former one. */
+  readonly #lines: LineFile;
+  #recordCount = 0;
+  #isOpen = false;
+  /** False only when it is known that there is no file. */
   #mayExist = true;
-  /** Which file it is, and how long: as it was left. */
-  #left = '';
+  /** Identity and size of the file after the last write. */
+  #fingerprint = '';
 
   constructor(readonly path: string) {
-    this.#lines = new MarkedLines(path);
+    this.#lines = new LineFile(path);
   }
 
-  /** Whether there is one that counts. */
-  get begun(): boolean {
-    return this.#begun;
+  /** Whether commits can be appended: the journal was started, or read at the start of the suite. */
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
-  /** Commits in it. */
-  get records(): number {
-    return this.#records;
+  /** Commits in the journal that `servers.json` does not have. */
+  get recordCount(): number {
+    return this.#recordCount;
   }
 
   /**
-   * Brings the state read from `servers.json` up to date.
+   * Applies the records to the state that was read from `servers.json`.
    *
-   * @throws StateFileError where the journal goes on from another `servers.json`, or cannot be read
+   * @throws StateFileError if the journal belongs to another `servers.json`, or cannot be read
    */
-  async replayOnto(state: State, base: JournalBase): Promise<void> {
-    const [first, ...rest] = await this.#read();
+  async replayInto(state: State, base: JournalBase): Promise<void> {
+    const [first, ...rest] = await this.#readLines();
     if (first === undefined) return;
-    this.#begun = true;
-    this.#left = this.#facts();
-    const own = this.#at(first.number, () => readBase(JSON.parse(first.line)));
-    const records = rest.map(({ number, line }) => this.#at(number, () => readRecord(JSON.parse(line))));
+    this.#isOpen = true;
+    this.#fingerprint = this.#readFingerprint();
+    const own = this.#atLine(first.number, () => parseBase(first.line));
+    const records = rest.map(({ number, line }) => this.#atLine(number, () => parseRecord(line)));
     const last = records.at(-1)?.to;
     if (last === undefined) {
-      // One that was only begun has nothing to lose, whatever servers.json was put beside it.
+      // A journal without records has nothing to lose, whichever servers.json is beside it.
       if (own.revision > state.revision)
         this.#logger.warn(
-          `servers.json is of revision ${state.revision}, and was of ${own.revision} when ${this.path} was begun: somebody put ` +
-            'an older one there. It counts.',
+          `servers.json has revision ${state.revision}, and had revision ${own.revision} when ${this.path} was started: an ` +
+            'older servers.json was put in its place. The suite starts with it.',
         );
       return;
     }
     if (last <= state.revision) {
-      // One that has it all is what a kill leaves after `servers.json` was written and before this was taken away.
-      if (!hasAlready(state, records)) this.#setAside(own.revision, last, state.revision);
+      // A suite that is killed after it wrote servers.json, and before it deleted the journal, leaves such a journal.
+      if (!includesRecords(state, records)) this.#setAside(own.revision, last, state.revision);
       return;
     }
     if (own.sha256 !== base.sha256)
       throw new StateFileError(
         this.path,
         first.number,
-        `it has the changes from revision ${own.revision} to ${last}, made to another servers.json than the one that is ` +
-          `there (revision ${base.revision}). Put that one back to keep them, or delete this file to go on without them`,
+        `the journal has the changes from revision ${own.revision} to ${last}, but they belong to another servers.json than ` +
+          `the present one (revision ${base.revision}). Restore that servers.json to keep the changes, or delete this file ` +
+          'to start without them',
       );
     for (const [index, record] of records.entries())
-      this.#at(rest[index]?.number ?? first.number, () => {
+      this.#atLine(rest[index]?.number ?? first.number, () => {
         if (record.from !== state.revision)
-          throw new Broken([], `it continues revision ${record.from}, but here is ${state.revision}`);
+          throw new InvalidDocumentError(
+            [],
+            `the record continues revision ${record.from}, but the state has revision ${state.revision}`,
+          );
         replay(record, state);
       });
-    this.#records = records.length;
+    this.#recordCount = records.length;
   }
 
-  /** A `servers.json` that somebody put there is what counts; what it has not, they may still want to see. */
+  /** Keeps a journal under another name: `servers.json` wins, but the operator may want to see the commits. */
   #setAside(from: number, last: number, revision: number): void {
     const kept = `${this.path}.set-aside-${last}`;
     try {
       renameSync(this.path, kept);
     } catch (error) {
-      throw new StateFileError(this.path, 1, `it could not be kept as ${kept}: ${messageOf(error)}`);
+      throw new StateFileError(
+        this.path,
+        1,
+        `the journal could not be renamed to ${kept}: ${messageOf(error)}`,
+      );
     }
-    this.#begun = false;
+    this.#isOpen = false;
     this.#logger.warn(
-      `${this.path} has the commits from revision ${from} to ${last}, and not all of them are in the servers.json that is ` +
-        `there (revision ${revision}), so that one was written by somebody else, or a change took them back. It counts; the commits are kept in ${kept}.`,
+      `${this.path} has the commits from revision ${from} to ${last}, but servers.json (revision ${revision}) does not have ` +
+        'all of them: it was written by something else, or a later change undid them. The suite starts with servers.json ' +
+        `and keeps the commits in ${kept}.`,
     );
   }
 
-  /** Nothing of it may be lost for want of a `servers.json`. @throws StateFileError where it has changes */
-  async refuseAlone(): Promise<void> {
-    const records = (await this.#read()).slice(1);
+  /** Call it if there is no `servers.json`. @throws StateFileError if the journal has commits, which would be lost */
+  async requireNoRecords(): Promise<void> {
+    const records = (await this.#readLines()).slice(1);
     if (records.length === 0) return;
     throw new StateFileError(
       this.path,
       1,
-      `it has ${records.length} commit(s), but the servers.json that they go on from is gone. Put that one back to keep ` +
-        'them, or delete this file to begin with what HAProxy has',
+      `the journal has ${records.length} commit(s), but the servers.json that they belong to is gone. Restore that ` +
+        'servers.json to keep them, or delete this file to start with what HAProxy has',
     );
   }
 
-  /** Whether nobody else has touched it. */
+  /** Whether the file is as this object last wrote it. */
   check(): FileCheck {
-    const facts = this.#facts();
-    if (facts === '') return 'missing';
-    return facts === this.#left ? 'ok' : 'differs';
+    const fingerprint = this.#readFingerprint();
+    if (fingerprint === '') return 'missing';
+    return fingerprint === this.#fingerprint ? 'ok' : 'differs';
   }
 
-  /** Begins anew, with nothing in it. */
-  async begin(base: JournalBase): Promise<void> {
+  /** Replaces the file with a journal without records. */
+  async start(base: JournalBase): Promise<void> {
     this.#mayExist = true;
     await writeFileAtomic(this.path, `${renderBase(base)}\n`);
-    this.#begun = true;
-    this.#records = 0;
-    this.#left = this.#facts();
+    this.#isOpen = true;
+    this.#recordCount = 0;
+    this.#fingerprint = this.#readFingerprint();
   }
 
-  /** @throws UnexpectedContentError where somebody has touched it, and as MarkedLines.prepare */
-  prepare(record: StateRecord): Prepared {
-    if (this.check() !== 'ok') throw new UnexpectedContentError(`${this.path} is not as it was left`);
-    const prepared = this.#lines.prepare([renderRecord(record)]);
+  /** @throws UnexpectedContentError if the file was modified; the errors of LineFile.stageLines */
+  stageRecord(record: JournalRecord): StagedWrite {
+    if (this.check() !== 'ok') throw new UnexpectedContentError(`${this.path} was modified`);
+    const staged = this.#lines.stageLines([renderRecord(record)]);
     return {
-      durable: prepared.durable,
+      durable: staged.durable,
       commit: async () => {
-        await prepared.commit();
-        this.#records += 1;
-        this.#left = this.#facts();
+        await staged.commit();
+        this.#recordCount += 1;
+        this.#fingerprint = this.#readFingerprint();
       },
       discard: async () => {
-        await prepared.discard();
-        this.#left = this.#facts();
+        await staged.discard();
+        this.#fingerprint = this.#readFingerprint();
       },
     };
   }
 
-  /** `servers.json` has everything. One that stays behind does no harm: what it tells is older. */
-  end(): void {
-    this.#begun = false;
-    this.#records = 0;
+  /** Deletes the file, after `servers.json` got all commits. A file that cannot be deleted does no harm: it is older. */
+  remove(): void {
+    this.#isOpen = false;
+    this.#recordCount = 0;
     if (!this.#mayExist) return;
     this.#mayExist = false;
     try {
       unlinkSync(this.path);
     } catch {
-      // It is gone, or will be written over when the next one begins.
+      // The file does not exist, or the next `start` replaces it.
     }
   }
 
-  async #read(): Promise<{ number: number; line: string }[]> {
-    return numberedLinesThatCount(await readFile(this.path, 'utf8').catch(emptyWhereMissing));
+  async #readLines(): Promise<{ number: number; line: string }[]> {
+    return numberedActiveLines(await readFile(this.path, 'utf8').catch(emptyIfMissing));
   }
 
-  #facts(): string {
-    const facts = statSync(this.path, { throwIfNoEntry: false });
-    return facts ? [facts.dev, facts.ino, facts.size].join(' ') : '';
+  #readFingerprint(): string {
+    const stats = statSync(this.path, { throwIfNoEntry: false });
+    return stats ? [stats.dev, stats.ino, stats.size].join(' ') : '';
   }
 
-  #at<T>(line: number, work: () => T): T {
+  #atLine<T>(line: number, work: () => T): T {
     try {
       return work();
     } catch (error) {
-      if (error instanceof Broken) throw new StateFileError(this.path, line, error.message);
-      if (error instanceof SyntaxError) throw new StateFileError(this.path, line, 'not valid JSON');
+      if (error instanceof InvalidDocumentError) throw new StateFileError(this.path, line, error.message);
       throw error;
     }
   }
 }
 
-function emptyWhereMissing(error: NodeJS.ErrnoException): string {
+function emptyIfMissing(error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOENT') return '';
   throw error;
 }

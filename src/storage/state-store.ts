@@ -1,62 +1,63 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
-import { writeFileAtomic } from '../lib/atomic-file.js';
-import { Settings } from '../settings/settings.js';
-import { mapHolds, mapLinesOf, renderMap } from './formats/domains-map.js';
-import { PoolsFile } from './formats/pools-cfg.js';
-import { UnexpectedContentError } from './files/in-place.js';
-import { MarkedLines } from './files/marked-lines.js';
 import { describeFile, linesStep } from '../contract/dry-run/plan-words.js';
-import { preparedInOrder, putInPlace, type Prepared } from './files/prepared.js';
+import { writeFileAtomic } from '../lib/atomic-file.js';
+import { orderedPools, poolsWithChangedServers } from '../model/state-delta.js';
+import type { Pool, State, StateDelta } from '../model/state.js';
+import { Settings } from '../settings/settings.js';
+import { UnexpectedContentError } from './files/in-place.js';
+import { LineFile } from './files/line-file.js';
 import {
-  holdsSections,
-  joined,
-  laidOut,
-  type Layout,
+  hasSections,
+  type PaddedText,
+  renderCompact,
+  renderPadded,
   type Section,
   SectionFile,
 } from './files/section-file.js';
-import { poolsThatChange, poolsWith } from '../model/state-delta.js';
+import { commitWhenDurable, type StagedWrite, stageInOrder } from './files/staged-write.js';
 import {
   exactly,
+  type ExpectedContent,
   type FileCheck,
   type FileDifference,
-  StateFiles,
   type FileText,
-  type Wanted,
+  StateFiles,
 } from './files/state-files.js';
-import { StateJournal } from './state-journal.js';
-import { parseState, renderState } from './formats/servers-json.js';
+import { mapLinesOf, mapMatches, renderMap } from './formats/domains-map.js';
 import { baseOf, recordOf } from './formats/journal-record.js';
-import { type Pool, State, type StateDelta } from '../model/state.js';
+import { PoolsFile } from './formats/pools-cfg.js';
+import { parseState, renderState } from './formats/servers-json.js';
+import { StateJournal } from './state-journal.js';
 
-/** A change of more names than this is written as a whole all the same; so is one that takes out more lines. */
-const MOST_NAMES = 100;
-const MOST_OUTDATED = 32;
+/** A commit that changes more domains, or removes more lines of `domains.map`, rewrites the files. */
+const MAX_JOURNALED_DOMAINS = 100;
+const MAX_REMOVED_MAP_LINES = 32;
 
-/** Everything as a whole. Of a large state, `pools.cfg` has room in it for what comes next. */
-interface Rendering {
+/** The text of all three files. */
+interface RenderedFiles {
+  /** In the order in which they are renamed; the commit point is last. */
   files: readonly FileText[];
-  layout: Layout | undefined;
+  /** `pools.cfg` with reserved space, if the state is large. */
+  pools: PaddedText | undefined;
 }
 
 /**
- * The state on disk: `servers.json`, which is the commit point, and `domains.map` and `pools.cfg`, which HAProxy
- * reads. They are complete whenever a commit is. Small ones are written anew as a whole; of a large state a commit
- * writes only what it changes: a record into the journal beside `servers.json`, lines into `domains.map`, and pools in
- * `pools.cfg` (docs/adr/0007-journal-for-large-states.md).
+ * The state on disk: `servers.json`, which is the source of truth, and `domains.map` and `pools.cfg`, which HAProxy reads.
+ * A commit to a small state rewrites the files. A commit to a large state writes only what it changes: a record into the
+ * journal, lines of `domains.map` and sections of `pools.cfg` (docs/adr/0007-journal-for-large-states.md).
  */
 @Injectable()
 export class StateStore {
   readonly #paths: Settings['files'];
   readonly #journalFromBytes: number;
   readonly #files = new StateFiles();
-  readonly #map: MarkedLines;
+  readonly #map: LineFile;
   readonly #pools: SectionFile;
   readonly #journal: StateJournal;
 
-  /** A file was not as it was left, or what a commit wrote could not be taken back from the disk. */
-  #mustBeWhole = false;
+  /** The next commit rewrites all files: a file was modified by another process, or a write could not be undone. */
+  #needsRewrite = false;
 
   constructor(
     { files, journalFromBytes }: Settings,
@@ -64,236 +65,244 @@ export class StateStore {
   ) {
     this.#paths = files;
     this.#journalFromBytes = journalFromBytes;
-    this.#map = new MarkedLines(files.map);
+    this.#map = new LineFile(files.map);
     this.#pools = new SectionFile(files.pools);
     this.#journal = new StateJournal(files.journal);
   }
 
-  /** Commits that only the journal has, so that `servers.json` is older than the state. */
-  get behind(): number {
-    return this.#journal.records;
+  /** Commits that are in the journal but not in `servers.json`; `checkpoint` brings this to 0. */
+  get pendingRecords(): number {
+    return this.#journal.recordCount;
+  }
+
+  /** The text of `domains.map` when it was last read or written whole; undefined if there was none. */
+  get mapText(): string | undefined {
+    return this.#files.lastKnown(this.#paths.map);
   }
 
   /**
-   * Reads the state; undefined where there is no `servers.json`.
+   * Reads `servers.json` and replays the journal. Undefined if there is no `servers.json`.
    *
    * @throws StateFileError, or the error of the file system
    */
   async open(): Promise<State | undefined> {
     const { servers, journal, map, pools } = this.#paths;
     await this.poolsFile.refresh();
-    await this.#files.prepareFolders([servers, journal, map, pools]);
+    await this.#files.initializeFolders([servers, journal, map, pools]);
     const text = await this.#files.read(servers);
     for (const path of [map, pools]) await this.#files.read(path);
     if (text === undefined) {
-      await this.#journal.refuseAlone();
+      await this.#journal.requireNoRecords();
       return undefined;
     }
     const state = parseState(text, servers);
-    await this.#journal.replayOnto(state, baseOf(state.revision, text));
+    await this.#journal.replayInto(state, baseOf(state.revision, text));
     return state;
   }
 
-  /** Makes a change ready to be committed. Call it with one change at a time. @throws the error of the file system */
-  async prepare(change: StateDelta, before: State, revision: number): Promise<Prepared> {
+  /**
+   * Writes a commit, so that it only has to be committed or discarded. Only one commit may be staged at a time.
+   *
+   * @throws the error of the file system; the files are then unchanged
+   */
+  async stageCommit(delta: StateDelta, before: State, revision: number): Promise<StagedWrite> {
     try {
-      if (this.#appends(change, before)) return await this.#append(change, before, revision);
+      if (this.#fitsJournal(delta, before)) return await this.#stageInPlace(delta, before, revision);
     } catch (error) {
       if (!(error instanceof UnexpectedContentError)) throw error;
-      this.#mustBeWhole = true;
+      this.#needsRewrite = true;
     }
-    return this.#whole(this.#render(before, revision, change));
+    return this.#stageRewrite(this.#render(before, revision, delta));
   }
 
-  /** What `commit` of it would write. */
-  describe(change: StateDelta, before: State): PlanStepDto[] {
+  /** The writes of a commit as steps of a dry run. */
+  describeCommit(delta: StateDelta, before: State): PlanStepDto[] {
     const { journal, map, pools } = this.#paths;
-    if (!this.#appends(change, before)) {
-      const { files } = this.#render(before, before.revision + 1, change);
-      return files.flatMap(({ path, text }) => describeFile(path, this.#files.held(path) ?? '', text) ?? []);
+    if (!this.#fitsJournal(delta, before)) {
+      const { files } = this.#render(before, before.revision + 1, delta);
+      return files.flatMap(
+        ({ path, text }) => describeFile(path, this.#files.lastKnown(path) ?? '', text) ?? [],
+      );
     }
-    const names = poolsThatChange(change, before);
-    const textOf = (poolOf: (name: string) => Pool | undefined) =>
+    const names = poolsWithChangedServers(delta, before);
+    const sectionsOf = (poolOf: (name: string) => Pool | undefined) =>
       names.map((name) => this.poolsFile.renderPool(name, poolOf(name)?.servers)).join('');
-    const ofPools = describeFile(
+    const poolsStep = describeFile(
       pools,
-      textOf((name) => before.pool(name)),
-      textOf((name) => change.pools.get(name)),
+      sectionsOf((name) => before.pool(name)),
+      sectionsOf((name) => delta.pools.get(name)),
     );
-    const { added, outdated } = mapLinesOf(change, before);
-    const ofMap =
-      added.length + outdated.length > 0 ? linesStep(map, added.length, outdated.length) : undefined;
-    return [ofPools, ofMap, linesStep(journal, 1, 0)].filter((step) => step !== undefined);
+    const { added, removed } = mapLinesOf(delta, before);
+    const mapStep =
+      added.length + removed.length > 0 ? linesStep(map, added.length, removed.length) : undefined;
+    return [poolsStep, mapStep, linesStep(journal, 1, 0)].filter((step) => step !== undefined);
   }
 
-  /** Writes everything as a whole, and ends the journal. @throws the error of the file system */
+  /** Rewrites all files, and deletes the journal. @throws the error of the file system */
   async checkpoint(state: State): Promise<void> {
-    await putInPlace(await this.#whole(this.#render(state, state.revision)));
+    await commitWhenDurable(await this.#stageRewrite(this.#render(state, state.revision)));
   }
 
-  /** Begins the journal of a large state, for which the next change would have to wait. Where it fails, that tries again. */
-  async beginAhead(state: State): Promise<void> {
-    const text = this.#files.held(this.#paths.servers);
-    if (text === undefined || !this.#isLarge(text) || this.#journal.begun) return;
-    await this.#begin(state).catch(() => undefined);
+  /** Starts the journal of a large state, so that the next commit does not wait for it. If it fails, that commit retries. */
+  async startJournalEarly(state: State): Promise<void> {
+    const text = this.#files.lastKnown(this.#paths.servers);
+    if (text === undefined || !this.#isLarge(text) || this.#journal.isOpen) return;
+    await this.#startJournal(state).catch(() => undefined);
   }
 
-  /** Takes a journal away that was begun for nothing; not one that somebody has put there to start from. */
-  endEmptyJournal(): void {
-    if (this.behind === 0 && this.#journal.check() === 'ok') this.#journal.end();
+  /** Deletes a journal without records, unless the file was modified: an operator may have restored a backup there. */
+  removeEmptyJournal(): void {
+    if (this.pendingRecords === 0 && this.#journal.check() === 'ok') this.#journal.remove();
   }
 
-  /** The files that do not hold what the state says. Reads again which pools haproxy.cfg declares. */
-  async differences(state: State): Promise<FileDifference[]> {
+  /** The files that do not have the content of the state. Reads again which pools haproxy.cfg declares. */
+  async findDifferences(state: State): Promise<FileDifference[]> {
     await this.poolsFile.refresh();
-    const different: FileDifference[] = [];
+    const differences: FileDifference[] = [];
     const add = (path: string, found: FileCheck) => {
-      if (found !== 'ok') different.push({ path, missing: found === 'missing' });
+      if (found !== 'ok') differences.push({ path, missing: found === 'missing' });
     };
-    for (const [path, wanted] of this.#expectations(state)) add(path, await this.#files.check(path, wanted));
-    if (this.#journal.begun) add(this.#paths.journal, this.#journal.check());
-    return different;
+    for (const [path, expected] of this.#expectedContents(state))
+      add(path, await this.#files.check(path, expected));
+    if (this.#journal.isOpen) add(this.#paths.journal, this.#journal.check());
+    return differences;
   }
 
-  /** Writes those of the files anew. @throws the error of the file system */
+  /** Rewrites some of the files. @throws the error of the file system */
   async rewrite(state: State, paths: ReadonlySet<string>): Promise<void> {
     const { servers, journal } = this.#paths;
     for (const path of paths) if (path !== journal) await this.#files.read(path);
-    if (this.#journal.begun && (paths.has(servers) || paths.has(journal))) {
+    if (this.#journal.isOpen && (paths.has(servers) || paths.has(journal))) {
       await this.checkpoint(state);
       return;
     }
     const { files } = this.#render(state, state.revision);
-    await putInPlace(this.#files.prepare(files.filter(({ path }) => paths.has(path))));
+    await commitWhenDurable(this.#files.stage(files.filter(({ path }) => paths.has(path))));
   }
 
-  /** Keeps what is in the files under another name, where it is not what the state says. */
-  async keepOthers(state: State, suffix: string): Promise<void> {
+  /** Copies each file that does not have the content of the state to `<path><suffix>`. */
+  async backUpDifferingFiles(state: State, suffix: string): Promise<void> {
     for (const { path, text } of this.#render(state, state.revision).files) {
-      const before = await this.#files.read(path);
-      if (before && before !== text) await writeFileAtomic(`${path}${suffix}`, before);
+      const present = await this.#files.read(path);
+      if (present && present !== text) await writeFileAtomic(`${path}${suffix}`, present);
     }
   }
 
-  /** What `domains.map` held when it was read; undefined where there was none. */
-  get mapText(): string | undefined {
-    return this.#files.held(this.#paths.map);
+  #fitsJournal(delta: StateDelta, before: State): boolean {
+    const text = this.#files.lastKnown(this.#paths.servers);
+    if (this.#needsRewrite || text === undefined || !this.#isLarge(text)) return false;
+    if (delta.domains.size > MAX_JOURNALED_DOMAINS) return false;
+    return mapLinesOf(delta, before).removed.length <= MAX_REMOVED_MAP_LINES;
   }
 
-  #appends(change: StateDelta, before: State): boolean {
-    const text = this.#files.held(this.#paths.servers);
-    if (this.#mustBeWhole || text === undefined || !this.#isLarge(text)) return false;
-    if (change.domains.size > MOST_NAMES) return false;
-    return mapLinesOf(change, before).outdated.length <= MOST_OUTDATED;
-  }
-
-  async #append(change: StateDelta, before: State, revision: number): Promise<Prepared> {
-    if (!this.#journal.begun) await this.#begin(before);
-    else if (this.behind === 0) await this.#mustBeAsLeft(this.#paths.servers);
-    const { added, outdated } = mapLinesOf(change, before);
-    const parts: (() => Prepared)[] = [];
-    const pools = poolsThatChange(change, before).map((name): Section => [
+  async #stageInPlace(delta: StateDelta, before: State, revision: number): Promise<StagedWrite> {
+    if (!this.#journal.isOpen) await this.#startJournal(before);
+    else if (this.pendingRecords === 0) await this.#requireUnmodified(this.#paths.servers);
+    const { added, removed } = mapLinesOf(delta, before);
+    const parts: (() => StagedWrite)[] = [];
+    const sections = poolsWithChangedServers(delta, before).map((name): Section => [
       name,
-      this.poolsFile.renderPool(name, change.pools.get(name)?.servers),
+      this.poolsFile.renderPool(name, delta.pools.get(name)?.servers),
     ]);
-    if (pools.length > 0) parts.push(() => this.#pools.prepare(pools));
-    if (added.length + outdated.length > 0) parts.push(() => this.#map.prepare(added, outdated));
-    // The commit point comes last: what is derived from it is in place before it counts.
-    parts.push(() => this.#journal.prepare(recordOf(change, before, revision)));
-    const prepared = await preparedInOrder(parts);
+    if (sections.length > 0) parts.push(() => this.#pools.stageSections(sections));
+    if (added.length + removed.length > 0) parts.push(() => this.#map.stageLines(added, removed));
+    // The journal is the commit point, so it is last.
+    parts.push(() => this.#journal.stageRecord(recordOf(delta, before, revision)));
+    const staged = await stageInOrder(parts);
     return {
-      durable: prepared.durable,
+      durable: staged.durable,
       commit: () =>
-        prepared.commit().catch(async (error: unknown) => {
-          await this.#putBack(before);
+        staged.commit().catch(async (error: unknown) => {
+          await this.#rollBack(before);
           throw error;
         }),
       discard: () =>
-        prepared.discard().catch(async (error: unknown) => {
-          await this.#putBack(before);
-          if (this.#mustBeWhole) throw error;
+        staged.discard().catch(async (error: unknown) => {
+          await this.#rollBack(before);
+          if (this.#needsRewrite) throw error;
         }),
     };
   }
 
-  /** After half a commit: each file as it was, as far as the disk lets it; drift names what is left. */
-  async #putBack(before: State): Promise<void> {
+  /** After half a commit: rewrites each file with the former state. The drift check reports a file that this fails for. */
+  async #rollBack(before: State): Promise<void> {
     const { servers, map, pools } = this.#paths;
     for (const path of [pools, map, servers])
       await this.rewrite(before, new Set([path])).catch(() => {
-        // What cannot be put right now is written anew with the next commit, and so is everything with it.
-        this.#mustBeWhole = true;
+        this.#needsRewrite = true;
       });
   }
 
-  /** The journal goes on from the `servers.json` that is there, or from none. @throws UnexpectedContentError */
-  async #begin(before: State): Promise<void> {
+  /** @throws UnexpectedContentError if `servers.json` was modified, because it is the base of the journal */
+  async #startJournal(before: State): Promise<void> {
     const { servers } = this.#paths;
-    await this.#mustBeAsLeft(servers);
-    await this.#journal.begin(baseOf(before.revision, this.#files.held(servers) ?? ''));
+    await this.#requireUnmodified(servers);
+    await this.#journal.start(baseOf(before.revision, this.#files.lastKnown(servers) ?? ''));
   }
 
-  /** @throws UnexpectedContentError where somebody has edited it */
-  async #mustBeAsLeft(path: string): Promise<void> {
-    if ((await this.#files.check(path, exactly(this.#files.held(path) ?? ''))) === 'ok') return;
+  /** @throws UnexpectedContentError */
+  async #requireUnmodified(path: string): Promise<void> {
+    if ((await this.#files.check(path, exactly(this.#files.lastKnown(path) ?? ''))) === 'ok') return;
     await this.#files.read(path);
-    throw new UnexpectedContentError(`${path} is not as it was left`);
+    throw new UnexpectedContentError(`${path} was modified`);
   }
 
-  async #whole({ files, layout }: Rendering): Promise<Prepared> {
-    const { map, pools } = this.#paths;
-    // They were written into since they were last read or written whole.
-    const isKnown = !this.#journal.begun && !this.#mustBeWhole;
-    if (!isKnown) await this.#files.read(map);
-    if (!isKnown || (layout && !this.#pools.isAsLeft)) await this.#files.read(pools);
-    const prepared = this.#files.prepare(files);
+  async #stageRewrite({ files, pools }: RenderedFiles): Promise<StagedWrite> {
+    const paths = this.#paths;
+    // Commits in place change these files without changing the texts that StateFiles knows.
+    const isKnown = !this.#journal.isOpen && !this.#needsRewrite;
+    if (!isKnown) await this.#files.read(paths.map);
+    if (!isKnown || (pools && !this.#pools.isUnmodified)) await this.#files.read(paths.pools);
+    const staged = this.#files.stage(files);
     return {
-      durable: prepared.durable,
+      durable: staged.durable,
       commit: async () => {
-        await prepared.commit();
-        this.#pools.wasWritten(layout);
-        this.#journal.end();
-        this.#mustBeWhole = false;
+        await staged.commit();
+        this.#pools.setContent(pools);
+        this.#journal.remove();
+        this.#needsRewrite = false;
       },
-      discard: () => prepared.discard(),
+      discard: () => staged.discard(),
     };
   }
 
-  /** Only `pools.cfg` depends on more than the revision; the others are rendered where a file has to be read. */
-  #expectations(state: State): [path: string, wanted: Wanted][] {
+  /** `pools.cfg` depends on more than the revision. The other files are rendered only if a file has to be read. */
+  #expectedContents(state: State): [path: string, expected: ExpectedContent][] {
     const { servers, map, pools } = this.#paths;
-    const ordered = poolsWith(undefined, state);
-    const { begun } = this.#journal;
-    const is = state.revision;
-    const sectioned = this.poolsFile.renderPools(ordered);
-    const holdsPools = (text: string) => holdsSections(text, sectioned);
-    const holdsMap = (text: string) => (begun ? mapHolds(text, state) : text === renderMap(ordered));
-    const snapshot = exactly(this.#files.held(servers) ?? '');
+    const ordered = orderedPools(state);
+    const { isOpen } = this.#journal;
+    const { revision } = state;
+    const sections = this.poolsFile.renderPools(ordered);
+    const matchesPools = (text: string) => hasSections(text, sections);
+    const matchesMap = (text: string) => (isOpen ? mapMatches(text, state) : text === renderMap(ordered));
+    const matchesState = (text: string) => text === renderState(revision, ordered);
     return [
-      [pools, { is: joined(sectioned), holds: holdsPools }],
-      [map, { is, holds: holdsMap }],
-      [servers, begun ? snapshot : { is, holds: (text) => text === renderState(is, ordered) }],
+      [pools, { key: renderCompact(sections), matches: matchesPools }],
+      [map, { key: revision, matches: matchesMap }],
+      [
+        servers,
+        isOpen ? exactly(this.#files.lastKnown(servers) ?? '') : { key: revision, matches: matchesState },
+      ],
     ];
   }
 
-  /** The commit point comes last: what is derived from it is in place before it counts. */
-  #render(before: State, revision: number, change?: StateDelta): Rendering {
-    const { servers, map, pools } = this.#paths;
-    const ordered = poolsWith(change, before);
+  #render(before: State, revision: number, delta?: StateDelta): RenderedFiles {
+    const paths = this.#paths;
+    const ordered = orderedPools(before, delta);
     const text = renderState(revision, ordered);
-    const sectioned = this.poolsFile.renderPools(ordered);
-    const layout = this.#isLarge(text) ? laidOut(sectioned) : undefined;
+    const sections = this.poolsFile.renderPools(ordered);
+    const pools = this.#isLarge(text) ? renderPadded(sections) : undefined;
     return {
       files: [
-        { path: pools, text: layout?.text ?? joined(sectioned) },
-        { path: map, text: renderMap(ordered) },
-        { path: servers, text },
+        { path: paths.pools, text: pools?.text ?? renderCompact(sections) },
+        { path: paths.map, text: renderMap(ordered) },
+        { path: paths.servers, text },
       ],
-      layout,
+      pools,
     };
   }
 
-  /** Whether a `servers.json` with this text is changed by way of the journal. */
+  /** Whether commits to a `servers.json` with this text use the journal. */
   #isLarge(text: string): boolean {
     return text.length >= this.#journalFromBytes;
   }

@@ -4,7 +4,7 @@ import { AuditLog } from './audit-log.js';
 import { PoolsFile } from './formats/pools-cfg.js';
 import { StateStore } from './state-store.js';
 
-/** The state and the audit log on disk. Global: the audit log is written with each commit and by the audit feature. */
+/** The state and the audit log on disk. Global: each commit and the audit feature write to the audit log. */
 @Global()
 @Module({
   imports: [HaproxyModule],

@@ -14,7 +14,7 @@ describe('DriftService', () => {
     vi.useRealTimers();
   });
 
-  it('compares every 30 seconds, and not after it was stopped', async () => {
+  it('start > compares every 30 seconds until stop', async () => {
     let looks = 0;
     const persistence = {
       exclusively: (work: () => Promise<unknown>) => work(),

@@ -8,7 +8,7 @@ import type { HaproxyRestoreService } from './haproxy-restore.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 
-/** When it looks. What it does then is tested against the real HAProxy in test/restart.spec.ts; there a clock would lie. */
+/** Tests the times of the checks with a fake clock. test/restart.spec.ts tests the restores with a real HAProxy. */
 describe('HaproxyWatchService', () => {
   let pid: number | undefined;
   let restored: number | undefined;
@@ -21,7 +21,7 @@ describe('HaproxyWatchService', () => {
     [pid, restored, restores] = [1, undefined, 0];
     const runtime = {
       info: async () => {
-        if (pid === undefined) throw new Error('nobody answers');
+        if (pid === undefined) throw new Error('no answer');
         return { pid };
       },
     } as unknown as HaproxyRuntimeService;
@@ -56,14 +56,14 @@ describe('HaproxyWatchService', () => {
     vi.useRealTimers();
   });
 
-  it('is ready after the first restore, which begins at once', async () => {
+  it('start > restores at once, and is ready after the restore', async () => {
     expect(readiness.get().ready).toBe(false);
     watch.start();
     await vi.advanceTimersByTimeAsync(0);
     expect([restores, readiness.get().ready]).toEqual([1, true]);
   });
 
-  it('notices another process within a second, whoever started it, and restores it once', async () => {
+  it('restores a new process within a second, and once', async () => {
     watch.start();
     await vi.advanceTimersByTimeAsync(10_100);
     expect(restores).toBe(1);
@@ -74,7 +74,7 @@ describe('HaproxyWatchService', () => {
     expect(restores).toBe(2);
   });
 
-  it('is not ready within a second of HAProxy being gone, and ready again within one of its return', async () => {
+  it('is not ready a second after HAProxy stopped, and ready a second after it answers again', async () => {
     watch.start();
     await vi.advanceTimersByTimeAsync(100);
     pid = undefined;

@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import { Injectable, StreamableFile } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
-import { poolNumber, type Pool, type State } from '../model/state.js';
+import { orderedPools } from '../model/state-delta.js';
+import type { Pool, State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DomainRecordDto, type ExportFormat, ExportQueryDto } from './transfer.dto.js';
 
@@ -38,7 +39,7 @@ export class ExportService {
  * reads: the list of pools is copied, and a pool is immutable.
  */
 export function exportText(state: State, format: ExportFormat): Generator<string> {
-  const pools = [...state.pools].toSorted(([a], [b]) => (poolNumber(a) ?? 0) - (poolNumber(b) ?? 0));
+  const pools = orderedPools(state);
   return inChunks(format === 'json' ? jsonArrayOf(pools) : ndjsonOf(pools));
 }
 

@@ -1,8 +1,14 @@
 import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
 import { declaredFields } from '../contract/fields/field.js';
-import { canonicalIp, IP_RULE } from '../model/ip-address.js';
-import { DEFAULT_HTTP_PORT, SERVER_STATES, type ServerState } from '../model/routing.js';
-import { poolNumber } from '../model/state.js';
+import { canonicalIp } from '../model/ip-address.js';
+import { isPoolName } from '../model/pool-name.js';
+import {
+  DEFAULT_HTTP_PORT,
+  findServerProblem,
+  MAX_SLOT,
+  type ServerSpec,
+  type ServerState,
+} from '../model/server.js';
 import { DomainRecordDto, TransferServerDto } from './transfer.dto.js';
 
 /** A server of a line. An undefined value keeps the saved value, or gets the default for a new server. */
@@ -31,8 +37,6 @@ const FIELDS = new Set(declaredFields(DomainRecordDto).keys());
 const SERVER_FIELDS = new Set(declaredFields(TransferServerDto).keys());
 /** The fields that a line with share_with may not have. */
 const OWN_POOL_FIELDS = ['pool', 'servers', 'ip', 'http_port'] as const;
-/** Slots of a pool at most, whatever HAPROXY_MAX_SLOTS says. */
-const SLOT_CEILING = 1000;
 
 /**
  * Checks one line by the rules of the DTOs (SPEC section 4). Does not use class-validator, which is many times too slow
@@ -61,8 +65,8 @@ function parseServers(given: Record<string, unknown>): RecordServer[] {
   }
   if (http_port !== undefined) throw new InvalidRecord('http_port needs ip, which is not given');
   if (servers === undefined) return [];
-  if (!Array.isArray(servers) || servers.length > SLOT_CEILING)
-    throw new InvalidRecord(`servers must be a list of at most ${SLOT_CEILING} objects`);
+  if (!Array.isArray(servers) || servers.length > MAX_SLOT)
+    throw new InvalidRecord(`servers must be a list of at most ${MAX_SLOT} objects`);
   const parsed = servers.map((server: unknown, index) => parseServer(server, `servers[${index}]`));
   const slots = parsed.map(({ slot }) => slot).filter((slot) => slot > 0);
   const twice = slots.find((slot, index) => slots.indexOf(slot) !== index);
@@ -75,16 +79,16 @@ function parseServer(value: unknown, path: string): RecordServer {
   const given = object(value, path, SERVER_FIELDS);
   const name = (field: string): string => (path === '' ? field : `${path}.${field}`);
   const ip = typeof given['ip'] === 'string' ? canonicalIp(given['ip']) : undefined;
-  if (ip === undefined) throw new InvalidRecord(`${name('ip')} must be ${IP_RULE}`);
-  const state = given['state'] as ServerState | undefined;
-  if (state !== undefined && !SERVER_STATES.includes(state))
-    throw new InvalidRecord(`${name('state')} must be one of ${SERVER_STATES.join(', ')}`);
+  const server = { ...given, ip };
+  const problem = findServerProblem(server, 0);
+  if (problem) throw new InvalidRecord(`${name(problem.field)} must be ${problem.allowed}`);
+  const checked = server as Partial<ServerSpec> & { ip: string; slot?: number };
   return {
-    slot: integer(given['slot'], 0, SLOT_CEILING, name('slot')) ?? 0,
-    ip,
-    http_port: integer(given['http_port'], 1, 65_535, name('http_port')) ?? DEFAULT_HTTP_PORT,
-    weight: integer(given['weight'], 0, 256, name('weight')),
-    state,
+    slot: checked.slot ?? 0,
+    ip: checked.ip,
+    http_port: checked.http_port ?? DEFAULT_HTTP_PORT,
+    weight: checked.weight,
+    state: checked.state,
   };
 }
 
@@ -95,14 +99,8 @@ function domainName(value: unknown, field: string): string {
 }
 
 function poolName(value: unknown): string | undefined {
-  if (value === undefined || (typeof value === 'string' && poolNumber(value) !== undefined)) return value;
+  if (value === undefined || (typeof value === 'string' && isPoolName(value))) return value;
   throw new InvalidRecord('pool must be the name of a pool, such as pool_5');
-}
-
-function integer(value: unknown, min: number, max: number, field: string): number | undefined {
-  if (value === undefined) return undefined;
-  if (Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max) return Number(value);
-  throw new InvalidRecord(`${field} must be a whole number from ${min} to ${max}`);
 }
 
 function object(value: unknown, what: string, fields: ReadonlySet<string>): Record<string, unknown> {

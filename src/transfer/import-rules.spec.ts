@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SERVER_STATES } from '../model/routing.js';
+import { SERVER_STATES } from '../model/server.js';
 import { Draft, State, type Pool } from '../model/state.js';
 import { exportText } from './export.service.js';
 import { ImportProblems } from './import-problems.js';
@@ -28,7 +28,7 @@ function imported(
   const summary = summaryOf(draft, state);
   const isEmpty = draft.isEmpty;
   const after = new State(0, state.pools);
-  after.fold(draft, 8);
+  after.apply(draft, 8);
   return { pools: Object.fromEntries(after.pools), summary, isEmpty, problems };
 }
 

@@ -1,5 +1,6 @@
 import { AppError, type ErrorCode } from '../errors/app-error.js';
-import { DEFAULT_WEIGHT, type PoolServers, type ServerSpec } from '../model/routing.js';
+import { poolName, poolNumber } from '../model/pool-name.js';
+import { DEFAULT_WEIGHT, type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
 import type { Draft, Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { DomainRecord, RecordServer } from './import-record.js';
@@ -123,13 +124,13 @@ abstract class ImportTarget {
       if (!before || !isSamePool(before, { domains, servers })) changed.set(name, { domains, servers });
     }
     for (const name of this.removedPools()) changed.set(name, undefined);
-    this.draft.putPools(changed);
+    this.draft.replacePools(changed);
   }
 
   /** @throws AppError pools_exhausted */
   protected lowestFreePool(isFree: (name: string) => boolean): string {
     for (; this.#nextNumber <= this.limits.pools.count; this.#nextNumber += 1) {
-      const name = `pool_${this.#nextNumber}`;
+      const name = poolName(this.#nextNumber);
       if (isFree(name)) return name;
     }
     throw new AppError('pools_exhausted', poolsExhausted(this.limits.pools));
@@ -242,7 +243,7 @@ function putServer(
   if (present && !hasAddress(present, given))
     throw new AppError(
       'slot_taken',
-      `slot ${slot} of ${pool} holds ${present.ip}:${present.http_port}; leave slot out for the lowest free slot`,
+      `slot ${slot} of ${pool} holds ${serverAddress(present)}; leave slot out for the lowest free slot`,
     );
   // A slot in use stays usable after HAPROXY_MAX_SLOTS is lowered.
   if (!present && slot > maxSlots)
@@ -275,7 +276,7 @@ function hasAddress(server: ServerSpec, { ip, http_port }: RecordServer): boolea
 }
 
 function isWithin(pool: string, { pools }: ImportLimits): boolean {
-  return Number(pool.slice('pool_'.length)) <= pools.count;
+  return (poolNumber(pool) ?? 0) <= pools.count;
 }
 
 function isSamePool(one: Pool, other: Pool): boolean {

@@ -9,7 +9,7 @@ import {
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField } from '../contract/fields/haproxy.fields.js';
-import { SERVER_STATES, type ServerState } from '../model/routing.js';
+import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
 
 const IMPORT_MODES = ['merge', 'replace'] as const;
@@ -34,7 +34,7 @@ export class TransferServerDto {
   @IntField({
     description: 'Share of the requests; default 1 for a new server.',
     min: 0,
-    max: 256,
+    max: MAX_WEIGHT,
     optional: true,
   })
   weight?: number;

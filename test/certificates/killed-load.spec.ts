@@ -34,7 +34,7 @@ it('a load that was cut off leaves the certificate of the suite that it was to r
     const killed = await Suite.start(home);
     between.hangAt = 'set ssl cert';
     const cutOff = load(await make(), killed).catch(() => undefined);
-    await until(() => between.hangs, { what: 'HAProxy being given the new certificate' });
+    await until(() => between.isHanging, { what: 'HAProxy being given the new certificate' });
     await killed.kill();
     await cutOff;
     between.hangAt = undefined;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { activeLines } from '../../src/storage/files/marked-lines.js';
+import { activeLines } from '../../src/storage/files/line-file.js';
 import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { disagreements, savedState } from '../kit/saved-state.js';

@@ -4,7 +4,7 @@ import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_SESSIONS, SessionStore } from '../../src/mcp/sessions/session-store.js';
-import { McpMethods } from '../../src/mcp/catalogue/mcp-methods.js';
+import { McpCatalogue } from '../../src/mcp/catalogue/mcp-catalogue.js';
 import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from './fixture.js';
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, formats: { 'date-time': true } });
@@ -266,7 +266,7 @@ describe('the transport', () => {
 });
 
 it('derives the same tools again', () => {
-  const methods = suite.app.get(McpMethods, { strict: false });
+  const methods = suite.app.get(McpCatalogue, { strict: false });
   const shown = () =>
     JSON.stringify([methods.tools.list(false), methods.resources.list(), methods.resources.templates()]);
   const before = shown();

@@ -99,7 +99,9 @@ describe('a stream that its client does not read', () => {
         },
         { timeout: 60_000, what: 'the stream being ended' },
       );
-      expect(warnings).toEqual([expect.stringContaining('admin does not read its MCP stream')]);
+      expect(warnings).toEqual([
+        expect.stringContaining('The MCP stream of admin was closed, because the client does not read it'),
+      ]);
       const closed = once(socket, 'close');
       socket.resume();
       await closed;

@@ -2,17 +2,17 @@ import { createServer, type Socket } from 'node:net';
 
 export interface FakeRuntimeApi {
   readonly path: string;
-  /** Commands received so far, without the two of the preamble. */
+  /** The commands received so far, without the two commands of the preamble. */
   readonly commands: readonly string[];
   close(): Promise<void>;
 }
 
-/** What the fake does with a command: an answer, or a fault. */
+/** The reply to a command, or a fault. `half` sends this text and then closes the connection. */
 export type FakeAnswer = string | { fault: 'hang' | 'close' } | { half: string };
 
 /**
- * A Runtime API for faults that the real HAProxy cannot be made to show: it answers each command as told, in
- * interactive mode as HAProxy does.
+ * A Runtime API for faults that a real HAProxy cannot produce on request. It answers each command with the result of
+ * `answer`, in interactive mode as HAProxy does.
  */
 export function startFakeRuntimeApi(
   path: string,

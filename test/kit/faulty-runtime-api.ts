@@ -1,25 +1,25 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { Transform } from 'node:stream';
 
-/** What stands between the suite and HAProxy does with a connection. */
+/** What the proxy does with each connection. */
 export type RuntimeFault = 'none' | 'hang' | 'half' | 'garbage' | 'close';
 
 export interface FaultyRuntimeApi {
   fault: RuntimeFault;
-  /** HAProxy does not get commands with these words, nor what follows them, and the suite waits. */
+  /** The proxy drops data that contains this text, and all data after it, so the suite gets no reply. */
   hangAt: string | undefined;
-  /** Whether somebody waits so. */
-  readonly hangs: boolean;
+  /** Whether the proxy has dropped data because of `hangAt`. */
+  readonly isHanging: boolean;
   close(): Promise<void>;
 }
 
 /**
- * Stands between the suite and a real HAProxy, which serves on whatever becomes of its Runtime API. `half` is the cruel
- * one: HAProxy has done everything, and its answers break off in the middle of a line.
+ * A proxy with faults between the suite and the Runtime API of a real HAProxy. HAProxy itself continues to serve. With
+ * `half`, HAProxy runs all commands, but the suite gets only the first half of the replies.
  */
 export function startFaultyRuntimeApi(path: string, haproxySocket: string): Promise<FaultyRuntimeApi> {
   const sockets = new Set<Socket>();
-  const hold = (socket: Socket): Socket => {
+  const track = (socket: Socket): Socket => {
     sockets.add(socket);
     socket.on('error', () => socket.destroy());
     return socket.on('close', () => sockets.delete(socket));
@@ -28,7 +28,7 @@ export function startFaultyRuntimeApi(path: string, haproxySocket: string): Prom
   const api: FaultyRuntimeApi = {
     fault: 'none',
     hangAt: undefined,
-    get hangs() {
+    get isHanging() {
       return hanging;
     },
     close: () =>
@@ -38,20 +38,20 @@ export function startFaultyRuntimeApi(path: string, haproxySocket: string): Prom
       }),
   };
   const server = createServer((client) => {
-    hold(client);
+    track(client);
     if (api.fault === 'hang') client.resume();
     else if (api.fault === 'close') client.destroy();
     else if (api.fault === 'garbage') client.end(Buffer.from([0, 255, 10, 62, 32, 7, 10, 91]));
-    else if (api.fault === 'half') breakOff(client, hold(connect(haproxySocket)));
+    else if (api.fault === 'half') forwardHalf(client, track(connect(haproxySocket)));
     else {
-      const haproxy = hold(connect(haproxySocket));
-      const untilHung = new Transform({
+      const haproxy = track(connect(haproxySocket));
+      const dropFromHang = new Transform({
         transform: (chunk: Buffer, _, done) => {
           hanging = api.hangAt !== undefined && chunk.includes(api.hangAt);
           if (!hanging) done(null, chunk);
         },
       });
-      client.pipe(untilHung).pipe(haproxy).pipe(client);
+      client.pipe(dropFromHang).pipe(haproxy).pipe(client);
     }
   });
   return new Promise((resolve, reject) => {
@@ -60,12 +60,12 @@ export function startFaultyRuntimeApi(path: string, haproxySocket: string): Prom
   });
 }
 
-function breakOff(client: Socket, haproxy: Socket): void {
-  const answers: Buffer[] = [];
+function forwardHalf(client: Socket, haproxy: Socket): void {
+  const received: Buffer[] = [];
   client.pipe(haproxy);
-  haproxy.on('data', (chunk) => answers.push(chunk));
+  haproxy.on('data', (chunk) => received.push(chunk));
   haproxy.on('close', () => {
-    const whole = Buffer.concat(answers);
-    client.end(whole.subarray(0, Math.floor(whole.length / 2)));
+    const output = Buffer.concat(received);
+    client.end(output.subarray(0, Math.floor(output.length / 2)));
   });
 }

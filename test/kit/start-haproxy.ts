@@ -18,15 +18,17 @@ export interface RunningHaproxy {
 }
 
 export interface StartOptions {
+  /** The number of pools without servers; 5 by default. */
   pools?: number;
-  /** More lines for pools.cfg, such as static servers. */
+  /** More configuration, such as static servers. */
   poolsText?: string;
+  /** The content of the map file. */
   map?: string;
 }
 
 /**
- * A bare HAProxy of one process with a few pools, a map and a Runtime API socket, in a folder of its own: for tests
- * of what speaks to HAProxy, independent of the template and of the managed mode.
+ * Starts a HAProxy with one process, a few pools, a map and a Runtime API socket, in its own folder. For tests that need
+ * neither the configuration template nor the managed mode.
  */
 export async function startHaproxy(
   binary: HaproxyBinary,

@@ -17,16 +17,17 @@ import { type Pebble, startPebble } from '../kit/pebble.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
 import { toolPath } from '../kit/tool-path.js';
-import { inspect } from './inspector.js';
+import { runInspector } from './inspector.js';
+import { statelessHeaders, statelessMessage } from './stateless-request.js';
 
 type Arguments = Record<string, string | number | boolean | object>;
-type Call = (name: string, given: Arguments) => Promise<CallToolResult>;
+type CallTool = (name: string, args: Arguments) => Promise<CallToolResult>;
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
 formats.default(ajv, ['date-time', 'password']);
 
 const DNS_TOKEN = `cf-token-${randomBytes(12).toString('hex')}`;
-const MINUTES = 600_000;
+const TIMEOUT_MS = 600_000;
 
 let pebble: Pebble;
 let cloudflare: FakeCloudflare;
@@ -68,8 +69,8 @@ afterAll(async () => {
   await pebble?.stop();
 });
 
-/** A day's work that needs every tool, and leaves things as they were. */
-function everyCall(): [name: string, given: Arguments][] {
+/** Calls of every tool, in an order that works and that removes again what it adds. */
+function callsOfEveryTool(): [name: string, args: Arguments][] {
   const domain = 'example.org';
   return [
     ['haproxy_add_domain', { domain, ip: '127.0.0.1', http_port: backend.port }],
@@ -104,74 +105,55 @@ function everyCall(): [name: string, given: Arguments][] {
   ];
 }
 
-/** Calls all of them, and holds each result to the schema that its tool promises. */
-async function callAll(call: Call): Promise<void> {
+/** Calls every tool, and validates each result against the output schema of its tool. */
+async function callEveryTool(callTool: CallTool): Promise<void> {
   const called = new Set<string>();
-  for (const [name, given] of everyCall()) {
+  for (const [name, args] of callsOfEveryTool()) {
     called.add(name);
-    const result = await call(name, given);
+    const result = await callTool(name, args);
     expect(result.isError, `${name}: ${JSON.stringify(result.content)}`).not.toBe(true);
-    holdToSchema(name, result);
+    validateResult(name, result);
   }
   expect(called).toEqual(new Set(tools.map(({ name }) => name)));
 }
 
-/** What the call is about to do is told, and nothing is done: not in HAProxy, not in any file. */
-async function tryDry(name: string, given: Arguments): Promise<void> {
+/** Checks that a dry run returns a plan, and changes nothing in HAProxy and in the files. */
+async function checkDryRun(name: string, args: Arguments): Promise<void> {
   const socket = lab.env['HAPROXY_SOCKET'] ?? '';
   const before = await everythingIn(lab.home, socket);
   const result = (await client.callTool({
     name,
-    arguments: { ...given, dry_run: true },
+    arguments: { ...args, dry_run: true },
   })) as CallToolResult;
   expect(result.isError, `${name}: ${JSON.stringify(result.content)}`).not.toBe(true);
-  holdToSchema(name, result);
+  validateResult(name, result);
   expect(result.structuredContent, name).toMatchObject({ dry_run: true, plan: expect.any(Array) as unknown });
   expect(await everythingIn(lab.home, socket), name).toEqual(before);
 }
 
-function holdToSchema(name: string, { structuredContent, content }: CallToolResult): void {
+function validateResult(name: string, { structuredContent, content }: CallToolResult): void {
   const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
   expect(ajv.validate(schema, structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
   const [first] = content;
   expect(JSON.parse(first?.type === 'text' ? first.text : ''), name).toEqual(structuredContent);
 }
 
-describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
-  it('answers as its schema says in the revisions with sessions, and tells before what would change', async () => {
-    await callAll(async (name, given) => {
+describe('Every tool on a real HAProxy', { timeout: TIMEOUT_MS }, () => {
+  it('returns a valid result in the revisions with sessions, and a plan for a dry run', async () => {
+    await callEveryTool(async (name, args) => {
       if (tools.find((tool) => tool.name === name)?.annotations?.readOnlyHint === false)
-        await tryDry(name, given);
-      return (await client.callTool({ name, arguments: given })) as CallToolResult;
+        await checkDryRun(name, args);
+      return (await client.callTool({ name, arguments: args })) as CallToolResult;
     });
   });
 
-  it('answers as its schema says in the revision without', async () => {
-    await callAll(async (name, given) => {
+  it('returns a valid result in the stateless revision', async () => {
+    await callEveryTool(async (name, args) => {
+      const params = { name, arguments: args };
       const response = await fetch(`${lab.url}/mcp`, {
         method: 'POST',
-        headers: {
-          authorization: `Bearer ${token}`,
-          'content-type': 'application/json',
-          accept: 'application/json, text/event-stream',
-          'mcp-protocol-version': '2026-07-28',
-          'mcp-method': 'tools/call',
-          'mcp-name': name,
-        },
-        body: JSON.stringify({
-          jsonrpc: '2.0',
-          id: 1,
-          method: 'tools/call',
-          params: {
-            name,
-            arguments: given,
-            _meta: {
-              'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-              'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
-              'io.modelcontextprotocol/clientCapabilities': {},
-            },
-          },
-        }),
+        headers: statelessHeaders(token, 'tools/call', params),
+        body: JSON.stringify(statelessMessage('tools/call', params)),
       });
       const { result, error } = (await response.json()) as { result: CallToolResult; error?: unknown };
       expect(error, name).toBeUndefined();
@@ -179,15 +161,15 @@ describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
     });
   });
 
-  it('is listed, found portable and called by the official inspector', async () => {
+  it('is listed and called by the official MCP Inspector, which finds its schemas portable', async () => {
     const url = `${lab.url}/mcp`;
-    const listed = await inspect(url, token, lab.home, ['--method', 'tools/list', '--strict']);
+    const listed = await runInspector(url, token, lab.home, ['--method', 'tools/list', '--strict']);
     expect(listed.exitCode, listed.stderr).toBe(0);
     expect((JSON.parse(listed.stdout) as { tools: Tool[] }).tools).toHaveLength(tools.length);
-    await callAll(async (name, given) => {
-      const pairs = Object.entries(given).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+    await callEveryTool(async (name, args) => {
+      const pairs = Object.entries(args).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
       const options = pairs.flatMap((pair) => ['--tool-arg', pair]);
-      const run = await inspect(url, token, lab.home, [
+      const run = await runInspector(url, token, lab.home, [
         '--method',
         'tools/call',
         '--tool-name',
@@ -199,27 +181,29 @@ describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
     });
   });
 
-  it('fails as its schema says too', async () => {
+  it('returns a valid error result if its arguments are invalid', async () => {
     for (const { name, inputSchema } of tools) {
-      const needs = inputSchema.required?.includes('domain') === true;
-      const given = needs ? { domain: 'not a domain' } : { unknown: true };
-      const result = (await client.callTool({ name, arguments: given })) as CallToolResult;
+      const needsDomain = inputSchema.required?.includes('domain') === true;
+      const invalid = needsDomain ? { domain: 'not a domain' } : { unknown: true };
+      const result = (await client.callTool({ name, arguments: invalid })) as CallToolResult;
       expect(result, name).toMatchObject({ isError: true, structuredContent: { code: 'validation_failed' } });
       const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
       expect(ajv.validate(schema, result.structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
     }
   });
 
-  it('stops waiting when it is cancelled', async () => {
+  it('ends haproxy_wait_drain when the client cancels the call', async () => {
     const silent = createServer(() => undefined);
     await new Promise<void>((resolve) => {
       silent.listen(0, '127.0.0.1', resolve);
     });
     const domain = 'wait.example';
     const { port } = silent.address() as AddressInfo;
-    const given = { domain, ip: '127.0.0.1', http_port: port };
-    await client.callTool({ name: 'haproxy_add_domain', arguments: given });
-    const hanging = get(Number(lab.env['HAPROXY_HTTP_BIND']?.split(':')[1]), domain).catch(() => undefined);
+    const address = { ip: '127.0.0.1', http_port: port };
+    await client.callTool({ name: 'haproxy_add_domain', arguments: { domain, ...address } });
+    const pendingRequest = get(Number(lab.env['HAPROXY_HTTP_BIND']?.split(':')[1]), domain).catch(
+      () => undefined,
+    );
     await until(async () => {
       const { structuredContent } = await client.callTool({
         name: 'haproxy_list_servers',
@@ -228,7 +212,7 @@ describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
       return (structuredContent as { items: { connections: number }[] }).items[0]?.connections === 1;
     });
     const cancel = new AbortController();
-    const said: (string | undefined)[] = [];
+    const messages: (string | undefined)[] = [];
     const started = performance.now();
     const waiting = client.callTool(
       { name: 'haproxy_wait_drain', arguments: { domain, slot: 0, timeout: 60 } },
@@ -236,19 +220,19 @@ describe('every tool, on a real HAProxy', { timeout: MINUTES }, () => {
       {
         signal: cancel.signal,
         onprogress: ({ message, total }) => {
-          said.push(message);
+          messages.push(message);
           expect(total).toBe(60);
           cancel.abort();
         },
       },
     );
     await expect(waiting).rejects.toThrow(/abort/i);
-    // Of the 60 seconds that it was given.
+    // The timeout of the call is 60 s.
     expect(performance.now() - started).toBeLessThan(20_000);
-    expect(said[0]).toBe('1 connection(s) left');
+    expect(messages[0]).toBe('1 connection(s) left');
     silent.closeAllConnections();
     silent.close();
-    await hanging;
+    await pendingRequest;
     await client.callTool({ name: 'haproxy_remove_domain', arguments: { domain } });
   });
 });

@@ -1,5 +1,5 @@
-// Preload for the conformance suites: they import fs.globSync, which Node has from version 22 on. On Node 20 an ES
-// module cannot be given one more export, so "fs" is made another module that has it. It is called for old files only.
+// Preload for the conformance suites. They import fs.globSync, which Node.js has since version 22, and call it only for
+// old files. An export cannot be added to an existing ES module, so on Node.js 20 this hook replaces the module "fs".
 import fs from 'node:fs';
 import { register } from 'node:module';
 

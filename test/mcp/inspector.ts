@@ -1,29 +1,24 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { toolPath } from '../kit/tool-path.js';
 
-const COMMAND = join(
-  import.meta.dirname,
-  '../../node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
-);
-
-export interface Inspected {
+interface InspectorRun {
   exitCode: number;
   stdout: string;
   stderr: string;
 }
 
-/** One run of the official inspector, as a person runs it; `home` is where it may leave its files. */
-export function inspect(
+/** Runs the command line of the official MCP Inspector. It may write files to `home`. */
+export function runInspector(
   url: string,
   token: string,
   home: string,
-  given: readonly string[],
-): Promise<Inspected> {
-  const args = [COMMAND, '--cli', url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`];
+  options: readonly string[],
+): Promise<InspectorRun> {
+  const args = ['--cli', url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`];
   return new Promise((resolve) => {
     execFile(
-      process.execPath,
-      [...args, ...given],
+      toolPath('mcp-inspector'),
+      [...args, ...options],
       { env: { PATH: process.env['PATH'] ?? '', HOME: home }, timeout: 60_000, maxBuffer: 16 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const exitCode = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;

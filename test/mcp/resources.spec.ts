@@ -3,23 +3,24 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventData } from '../../src/mcp/stdio/event-stream.js';
+import { readEventData } from '../../src/mcp/stdio/server-sent-events.js';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { until } from '../kit/poll.js';
+import { statelessHeaders, statelessMessage } from './stateless-request.js';
 
 let lab: CertificateLab;
 let backend: Backend;
 let client: Client;
-let authorization: string;
+let token: string;
 
 beforeAll(async () => {
   backend = await startBackend('one');
   lab = await CertificateLab.start();
   const tokens = await readFile(lab.settings.files.token, 'utf8');
-  authorization = `Bearer ${/^MCP_TOKEN=(\S+)$/m.exec(tokens)?.[1]}`;
+  token = /^MCP_TOKEN=(\S+)$/m.exec(tokens)?.[1] ?? '';
   client = new Client({ name: 'test', version: '1' });
-  const requestInit = { headers: { authorization } };
+  const requestInit = { headers: { authorization: `Bearer ${token}` } };
   await client.connect(new StreamableHTTPClientTransport(new URL(`${lab.url}/mcp`), { requestInit }));
 });
 
@@ -29,14 +30,14 @@ afterAll(async () => {
   await backend?.close();
 });
 
-describe('resources, on a real HAProxy', () => {
+describe('Resources on a real HAProxy', () => {
   const read = async (uri: string) => {
     const { contents } = await client.readResource({ uri });
     const [first] = contents;
     return { mimeType: first?.mimeType, text: first && 'text' in first ? first.text : '' };
   };
 
-  it('are listed, and hold what the tools answer', async () => {
+  it('are listed, and have the same content as the results of the tools', async () => {
     await client.callTool({
       name: 'haproxy_add_domain',
       arguments: { domain: 'a.example', ip: '127.0.0.1', http_port: backend.port },
@@ -74,14 +75,14 @@ describe('resources, on a real HAProxy', () => {
     'haproxy://domains/unknown.example',
     'haproxy://domains/a_b',
     'haproxy://domains/%',
-  ])('%s is not there, and is said so', async (uri) => {
+  ])('do not contain %s, and reading it is an error', async (uri) => {
     await expect(client.readResource({ uri })).rejects.toMatchObject({ code: -32_002 });
   });
 
-  it('tell those who watch them of what has changed, and nobody else', async () => {
-    const told = new Set<string>();
+  it('notify a subscriber about a change only while it is subscribed', async () => {
+    const updated = new Set<string>();
     client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => {
-      told.add(params.uri);
+      updated.add(params.uri);
     });
     await client.subscribeResource({ uri: 'haproxy://domains/A.example' });
     await client.subscribeResource({ uri: 'haproxy://certificates' });
@@ -89,67 +90,49 @@ describe('resources, on a real HAProxy', () => {
       name: 'haproxy_set_server_weight',
       arguments: { domain: 'a.example', slot: 1, weight: 7 },
     });
-    await until(() => told.size > 0);
-    expect(told).toEqual(new Set(['haproxy://domains/A.example']));
+    await until(() => updated.size > 0);
+    expect(updated).toEqual(new Set(['haproxy://domains/A.example']));
     await client.unsubscribeResource({ uri: 'haproxy://domains/A.example' });
     await client.subscribeResource({ uri: 'haproxy://state' });
-    told.clear();
+    updated.clear();
     await client.callTool({ name: 'haproxy_remove_domain', arguments: { domain: 'a.example' } });
-    await until(() => told.size > 0);
-    expect(told).toEqual(new Set(['haproxy://state']));
+    await until(() => updated.size > 0);
+    expect(updated).toEqual(new Set(['haproxy://state']));
   });
 });
 
-describe('listening since 2026-07-28, on a real HAProxy', () => {
-  it('tells of what a change over REST, and one over MCP, has changed', async () => {
-    const gone = new AbortController();
+describe('subscriptions/listen on a real HAProxy', () => {
+  it('notifies about the resources that a change over REST or MCP affects', async () => {
+    const disconnect = new AbortController();
     const method = 'subscriptions/listen';
     const uris = ['haproxy://state', 'haproxy://domains/l.example', 'haproxy://domains/other.example'];
     const response = await fetch(`${lab.url}/mcp`, {
       method: 'POST',
-      headers: {
-        authorization,
-        'content-type': 'application/json',
-        accept: 'application/json, text/event-stream',
-        'mcp-protocol-version': '2026-07-28',
-        'mcp-method': method,
-      },
-      body: JSON.stringify({
-        jsonrpc: '2.0',
-        id: 1,
-        method,
-        params: {
-          notifications: { resourceSubscriptions: uris },
-          _meta: {
-            'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-            'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
-            'io.modelcontextprotocol/clientCapabilities': {},
-          },
-        },
-      }),
-      signal: gone.signal,
+      headers: statelessHeaders(token, method),
+      body: JSON.stringify(statelessMessage(method, { notifications: { resourceSubscriptions: uris } })),
+      signal: disconnect.signal,
     });
-    const events = eventData(response.body!);
-    const next = async () => {
+    const events = readEventData(response.body!);
+    const nextUri = async () => {
       const { value } = await events.next();
       const { params } = JSON.parse(String(value)) as { params?: { uri?: string } };
       return params?.uri;
     };
-    await next();
-    const told = new Set<string | undefined>();
+    await nextUri();
+    const updated = new Set<string | undefined>();
     await lab.api('POST', '/domains', { domain: 'L.example' });
-    for (const _ of uris.slice(0, 2)) told.add(await next());
-    expect(told).toEqual(new Set(uris.slice(0, 2)));
-    told.clear();
+    for (const _ of uris.slice(0, 2)) updated.add(await nextUri());
+    expect(updated).toEqual(new Set(uris.slice(0, 2)));
+    updated.clear();
     await client.callTool({ name: 'haproxy_remove_domain', arguments: { domain: 'l.example' } });
-    for (const _ of uris.slice(0, 2)) told.add(await next());
-    expect(told).toEqual(new Set(uris.slice(0, 2)));
-    gone.abort();
+    for (const _ of uris.slice(0, 2)) updated.add(await nextUri());
+    expect(updated).toEqual(new Set(uris.slice(0, 2)));
+    disconnect.abort();
   });
 });
 
-describe('prompts and completions', () => {
-  it('are texts with the arguments in them, and offer domains to choose from', async () => {
+describe('Prompts and completions', () => {
+  it('insert the arguments into the text, and complete domains', async () => {
     for (const domain of ['shop.example', 'my-shop.example', 'other.example'])
       await client.callTool({ name: 'haproxy_add_domain', arguments: { domain } });
     const { prompts } = await client.listPrompts();

@@ -6,28 +6,28 @@ import { join } from 'node:path';
 const ROOT = join(import.meta.dirname, '../..');
 const PRELOAD = join(import.meta.dirname, 'glob-sync.mjs');
 
-export interface Check {
+interface Check {
   id: string;
   status: string;
   errorMessage?: string;
 }
 
-export interface ConformanceReport {
+interface ConformanceReport {
   exitCode: number | null;
   output: string;
-  /** Scenario → its checks. */
+  /** By the name of the scenario. */
   scenarios: ReadonlyMap<string, readonly Check[]>;
 }
 
-/** Runs one of the official suites as its users do, against a server that is there already. */
+/** Runs the command of an official conformance suite against a server that is already running. */
 export async function runConformance(
   suite: '@modelcontextprotocol/conformance' | 'conformance-2025',
-  given: readonly string[],
+  args: readonly string[],
 ): Promise<ConformanceReport> {
   const folder = await mkdtemp(join(tmpdir(), 'conformance-'));
   try {
     const command = join(ROOT, 'node_modules', suite, 'dist/index.js');
-    const child = spawn(process.execPath, ['--import', PRELOAD, command, 'server', ...given, '-o', folder], {
+    const child = spawn(process.execPath, ['--import', PRELOAD, command, 'server', ...args, '-o', folder], {
       cwd: folder,
       env: { PATH: process.env['PATH'] ?? '', NO_COLOR: '1' },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -47,8 +47,8 @@ export async function runConformance(
   }
 }
 
-/** The checks that ended so, one line each, so that a difference is readable. */
-export function checksThat(status: 'FAILURE' | 'WARNING', { scenarios }: ConformanceReport): string[] {
+/** The checks with this status, as one line each, so that a failed assertion shows a readable difference. */
+export function checksWithStatus(status: 'FAILURE' | 'WARNING', { scenarios }: ConformanceReport): string[] {
   return [...scenarios].flatMap(([scenario, checks]) =>
     checks
       .filter((check) => check.status === status)
@@ -57,12 +57,12 @@ export function checksThat(status: 'FAILURE' | 'WARNING', { scenarios }: Conform
 }
 
 async function readChecks(folder: string): Promise<Map<string, Check[]>> {
-  const found = new Map<string, Check[]>();
+  const scenarios = new Map<string, Check[]>();
   for (const name of (await readdir(folder)).toSorted()) {
-    // server-SCENARIO-TIMESTAMP
+    // Folder names have the form server-SCENARIO-TIMESTAMP.
     const scenario = name.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T[\d-]+Z$/, '');
     const text = await readFile(join(folder, name, 'checks.json'), 'utf8');
-    found.set(scenario, JSON.parse(text) as Check[]);
+    scenarios.set(scenario, JSON.parse(text) as Check[]);
   }
-  return found;
+  return scenarios;
 }

@@ -13,6 +13,7 @@ import { serveStdio, stdioTarget } from '../../src/mcp/stdio/stdio-command.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import { ADMIN, READER, type Running, startFixture, ThingsService, withTokens } from '../edge/fixture.js';
 import { until } from '../kit/poll.js';
+import { statelessMessage } from './stateless-request.js';
 
 let suite: Running;
 beforeAll(async () => {
@@ -20,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => suite.stop());
 
-/** `haproxy-suite mcp` with its stdin and stdout in our hands. */
+/** A client transport that runs `haproxy-suite mcp` in this process, on streams instead of stdin and stdout. */
 class Stdio implements Transport {
   onclose?: () => void;
   onerror?: (error: Error) => void;
@@ -30,7 +31,7 @@ class Stdio implements Transport {
   readonly #output = new PassThrough();
   readonly ended: Promise<void>;
 
-  constructor(given: readonly string[] = [], env: Record<string, string> = {}) {
+  constructor(args: readonly string[] = [], env: Record<string, string> = {}) {
     const settings = loadSettings({ HAPROXY_HOME: suite.home, MCP_PORT: String(suite.port), ...env });
     let pending = '';
     this.#output.on('data', (chunk: Buffer) => {
@@ -42,8 +43,8 @@ class Stdio implements Transport {
         this.onmessage?.(message);
       }
     });
-    this.ended = serveStdio(stdioTarget(given, settings), this.#input, this.#output);
-    open.push(this);
+    this.ended = serveStdio(stdioTarget(args, settings), this.#input, this.#output);
+    openTransports.push(this);
   }
 
   async start(): Promise<void> {}
@@ -62,41 +63,30 @@ class Stdio implements Transport {
     this.onclose?.();
   }
 
-  /** The answer to the request of this id. */
+  /** Waits for the answer to the request with this id. */
   answer(id: number): Promise<Record<string, unknown>> {
     return until(() => this.received.find((message) => message['id'] === id), { what: `answer ${id}` });
   }
 }
 
-const open: Stdio[] = [];
+const openTransports: Stdio[] = [];
 afterEach(async () => {
-  for (const stdio of open.splice(0)) await stdio.close();
+  for (const stdio of openTransports.splice(0)) await stdio.close();
 });
 
-async function connected(stdio = new Stdio()): Promise<Client> {
+async function connectClient(stdio = new Stdio()): Promise<Client> {
   const client = new Client({ name: 'test', version: '1' });
   await client.connect(stdio);
   return client;
 }
 
-const modern = (id: number, method: string, params: object = {}) => ({
-  jsonrpc: '2.0',
-  id,
-  method,
-  params: {
-    ...params,
-    _meta: {
-      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-      'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' },
-      'io.modelcontextprotocol/clientCapabilities': {},
-      progressToken: id,
-    },
-  },
-});
+/** A line with a request of the 2026-07-28 revision. */
+const statelessLine = (id: number, method: string, params: Record<string, unknown> = {}) =>
+  JSON.stringify(statelessMessage(method, params, { id, meta: { progressToken: id } }));
 
 describe('haproxy-suite mcp', () => {
-  it('shows what the suite shows over HTTP', async () => {
-    const client = await connected();
+  it('lists the same tools, resources and prompts as HTTP', async () => {
+    const client = await connectClient();
     const direct = new Client({ name: 'test', version: '1' });
     const requestInit = { headers: { authorization: `Bearer ${ADMIN}` } };
     await direct.connect(new StreamableHTTPClientTransport(new URL(`${suite.url}/mcp`), { requestInit }));
@@ -107,8 +97,8 @@ describe('haproxy-suite mcp', () => {
     await direct.close();
   });
 
-  it('passes results, failures and progress on as they are', async () => {
-    const client = await connected();
+  it('forwards results, errors and progress unchanged', async () => {
+    const client = await connectClient();
     const steps: number[] = [];
     const result = await client.callTool(
       { name: 'haproxy_wait_things', arguments: { limit: 3 } },
@@ -124,9 +114,9 @@ describe('haproxy-suite mcp', () => {
     await expect(client.callTool({ name: 'haproxy_nothing' })).rejects.toMatchObject({ code: -32_602 });
   });
 
-  it('passes a cancellation on, in both eras', async () => {
+  it('forwards a cancellation with and without a session', async () => {
     const things = suite.app.get(ThingsService, { strict: false });
-    const client = await connected();
+    const client = await connectClient();
     const cancel = new AbortController();
     const calling = client.callTool({ name: 'haproxy_wait_things', arguments: { all: true } }, undefined, {
       signal: cancel.signal,
@@ -136,9 +126,9 @@ describe('haproxy-suite mcp', () => {
     await expect(things.cancelled).resolves.toBeUndefined();
 
     const stdio = new Stdio();
-    const call = modern(7, 'tools/call', { name: 'haproxy_wait_things', arguments: { all: true } });
+    const call = statelessLine(7, 'tools/call', { name: 'haproxy_wait_things', arguments: { all: true } });
     const before = things.cancelled;
-    stdio.write(JSON.stringify(call));
+    stdio.write(call);
     await until(() => things.cancelled !== before && stdio.received.length > 0);
     stdio.write(
       JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7 } }),
@@ -146,43 +136,43 @@ describe('haproxy-suite mcp', () => {
     await expect(things.cancelled).resolves.toBeUndefined();
   });
 
-  it('speaks 2026-07-28 with those who do', async () => {
+  it('forwards requests of the 2026-07-28 revision', async () => {
     const stdio = new Stdio();
-    stdio.write(JSON.stringify(modern(1, 'server/discover')));
+    stdio.write(statelessLine(1, 'server/discover'));
     await expect(stdio.answer(1)).resolves.toMatchObject({ result: { supportedVersions: ['2026-07-28'] } });
     const params = { name: 'haproxy_wait_things', arguments: { limit: 2 } };
-    stdio.write(JSON.stringify(modern(2, 'tools/call', params)));
+    stdio.write(statelessLine(2, 'tools/call', params));
     await expect(stdio.answer(2)).resolves.toMatchObject({ result: { structuredContent: { limit: 2 } } });
     expect(stdio.received.filter(({ method }) => method === 'notifications/progress')).toHaveLength(2);
-    stdio.write(JSON.stringify(modern(3, 'resources/read', { uri: 'haproxy://domains/bücher.example' })));
+    stdio.write(statelessLine(3, 'resources/read', { uri: 'haproxy://domains/bücher.example' }));
     await expect(stdio.answer(3)).resolves.toMatchObject({ error: { code: -32_602 } });
   });
 
-  it('tells subscribers, and begins a lost session anew behind their back', async () => {
-    const client = await connected();
-    const told: string[] = [];
+  it('forwards notifications, also after it has replaced a lost session', async () => {
+    const client = await connectClient();
+    const updated: string[] = [];
     client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => {
-      told.push(params.uri);
+      updated.push(params.uri);
     });
     await client.subscribeResource({ uri: 'haproxy://state' });
     const change = () =>
       suite.app.get(EventFeed).tell({ topic: 'routing', revision: 1, domains: ['a.example'] });
     await until(() => {
       change();
-      return told.length > 0;
+      return updated.length > 0;
     });
-    // As after a restart of the suite: it knows no session any more.
+    // After a restart the suite does not know the session either.
     suite.app.get(SessionStore, { strict: false }).closeAll();
     await expect(client.listTools()).resolves.toMatchObject({ tools: expect.any(Array) as unknown });
-    told.length = 0;
+    updated.length = 0;
     await until(() => {
       change();
-      return told.length > 0;
+      return updated.length > 0;
     });
-    expect(new Set(told)).toEqual(new Set(['haproxy://state']));
+    expect(new Set(updated)).toEqual(new Set(['haproxy://state']));
   });
 
-  it('says what to do where the suite is not there, or does not take the token', async () => {
+  it('explains what to check if the suite is unreachable or refuses the token', async () => {
     const unreachable = new Stdio(['--url', 'http://127.0.0.1:9']);
     unreachable.write('{"jsonrpc":"2.0","id":1,"method":"ping"}');
     await expect(unreachable.answer(1)).resolves.toMatchObject({
@@ -198,12 +188,12 @@ describe('haproxy-suite mcp', () => {
       error: { message: expect.stringContaining('401') as string },
     });
     await writeFile(tokenFile, `${READER}\n`);
-    const reader = await connected(new Stdio(['--token-file', tokenFile]));
+    const reader = await connectClient(new Stdio(['--token-file', tokenFile]));
     const { tools } = await reader.listTools();
     expect(tools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
   });
 
-  it('is a command of the built suite, which says nothing but messages on stdout', async () => {
+  it('writes only messages to stdout when started as a command of the build', async () => {
     const client = new Client({ name: 'test', version: '1' });
     const transport = new StdioClientTransport({
       command: process.execPath,
@@ -218,13 +208,13 @@ describe('haproxy-suite mcp', () => {
     await client.close();
   });
 
-  it('answers a line that is no message, and goes on', async () => {
+  it('answers an invalid line with an error, and reads the next line', async () => {
     const stdio = new Stdio();
     stdio.write('{nonsense');
     stdio.write('');
     await until(() => stdio.received.length === 1);
     expect(stdio.received[0]).toMatchObject({ id: null, error: { code: -32_700 } });
-    stdio.write(JSON.stringify(modern(1, 'tools/list')));
+    stdio.write(statelessLine(1, 'tools/list'));
     await expect(stdio.answer(1)).resolves.toMatchObject({ result: { tools: expect.any(Array) as unknown } });
   });
 
@@ -233,15 +223,15 @@ describe('haproxy-suite mcp', () => {
     [['--url', 'nonsense'], /URL/],
     [['--tokenfile', 'x'], /tokenfile/],
     [['more'], /more/],
-  ])('refuses the arguments %j', (given, message) => {
-    expect(() => stdioTarget(given, loadSettings({}))).toThrow(message);
+  ])('refuses the arguments %j', (args, message) => {
+    expect(() => stdioTarget(args, loadSettings({}))).toThrow(message);
   });
 
   it.each([
     [{}, 'http://127.0.0.1:8000/mcp'],
     [{ MCP_HOST: '::', MCP_PORT: '81' }, 'http://[::1]:81/mcp'],
     [{ MCP_HOST: '10.0.0.1' }, 'http://10.0.0.1:8000/mcp'],
-  ])('finds the suite of the settings %j at %s', (env, url) => {
+  ])('with the settings %j connects to %s', (env, url) => {
     expect(stdioTarget([], loadSettings(env)).url).toBe(url);
   });
 });

@@ -3,11 +3,11 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.js';
-import { McpMethods } from '../../src/mcp/catalogue/mcp-methods.js';
+import { McpCatalogue } from '../../src/mcp/catalogue/mcp-catalogue.js';
 import { PROMPTS } from '../../src/mcp/catalogue/prompts.js';
 import { loadSettings } from '../../src/settings/settings.js';
 
-/** SPEC section 5, in its order. */
+/** The tools of SPEC section 5, in that order. */
 const SPECIFIED = `list_domains add_domain remove_domain list_servers add_server add_servers remove_server
   set_server_state set_server_weight set_domain_state wait_drain health domain_health get_server_health stats backends
   list_frontends get_connections check_config reload save_state restore_state list_certs cert_info issue_cert renew_cert
@@ -15,41 +15,41 @@ const SPECIFIED = `list_domains add_domain remove_domain list_servers add_server
   .split(/\s+/)
   .map((name) => `haproxy_${name}`);
 
-/** Everything is built and nothing is touched: no port, no file, no HAProxy. */
+/** Builds the application without starting it: it opens no port, reads no file and does not connect to HAProxy. */
 async function build(env: Record<string, string> = {}): Promise<NestFastifyApplication> {
   return createApp(loadSettings({ HAPROXY_HOME: '/nowhere', ...env }), { logger: false });
 }
 
 async function toolsWith(env: Record<string, string>): Promise<Tool[]> {
   const app = await build(env);
-  const tools = app.get(McpMethods, { strict: false }).tools.list(false);
+  const tools = app.get(McpCatalogue, { strict: false }).tools.list(false);
   await app.close();
   return tools;
 }
 
-describe('the tools', () => {
+describe('MCP tools', () => {
   let app: NestFastifyApplication;
-  let methods: McpMethods;
+  let catalogue: McpCatalogue;
   let tools: Tool[];
   beforeAll(async () => {
     app = await build();
-    methods = app.get(McpMethods, { strict: false });
-    tools = methods.tools.list(false);
+    catalogue = app.get(McpCatalogue, { strict: false });
+    tools = catalogue.tools.list(false);
   });
   afterAll(() => app.close());
 
-  it('are those of the specification, first and in its order', () => {
+  it('begin with the tools of the specification, in its order', () => {
     expect(tools.slice(0, SPECIFIED.length).map(({ name }) => name)).toEqual(SPECIFIED);
   });
 
-  it.each(SPECIFIED)('%s has the contract that is on file', async (name) => {
+  it.each(SPECIFIED)('%s matches its file in contracts/', async (name) => {
     const tool = tools.find((candidate) => candidate.name === name);
     await expect(`${JSON.stringify(tool, null, 2)}\n`).toMatchFileSnapshot(
       join(import.meta.dirname, `contracts/${name}.json`),
     );
   });
 
-  it('are explained in a few sentences, which name no tool that is not there', () => {
+  it('have descriptions of two or more sentences that name only existing tools', () => {
     const known = new Set(tools.map(({ name }) => name));
     for (const { name, title = '', description = '' } of tools) {
       const sentences = description.split(/(?<=[.:])\s/).length;
@@ -62,7 +62,7 @@ describe('the tools', () => {
     }
   });
 
-  it('say of each argument what it is, and of each that is needed what it may look like', () => {
+  it('describe every argument, and show an example of every required argument', () => {
     for (const { name, inputSchema } of tools)
       for (const [argument, schema] of Object.entries(inputSchema.properties ?? {})) {
         expect(schema, `${name} ${argument}`).toHaveProperty('description');
@@ -73,7 +73,7 @@ describe('the tools', () => {
       }
   });
 
-  it('are all in a toolset, and prompts name tools that are there', async () => {
+  it('are limited to MCP_TOOLSETS, and prompts name only existing tools', async () => {
     await expect(toolsWith({ MCP_TOOLSETS: 'domains' })).resolves.toHaveLength(3);
     const known = new Set(tools.map(({ name }) => name));
     for (const { name, render } of PROMPTS)
@@ -81,24 +81,24 @@ describe('the tools', () => {
         expect(known, name).toContain(mentioned);
   });
 
-  it('are listed in the same order whoever asks, and however often', () => {
-    const reading = tools.filter(({ annotations }) => annotations?.readOnlyHint);
-    expect(methods.tools.list(true)).toEqual(reading);
-    expect(methods.tools.list(false)).toEqual(tools);
+  it('are listed in the same order for each caller and each call', () => {
+    const readOnlyTools = tools.filter(({ annotations }) => annotations?.readOnlyHint);
+    expect(catalogue.tools.list(true)).toEqual(readOnlyTools);
+    expect(catalogue.tools.list(false)).toEqual(tools);
   });
 });
 
 describe('MCP_TOOLSETS and MCP_READ_ONLY', () => {
-  it('show fewer tools', async () => {
-    const some = await toolsWith({ MCP_TOOLSETS: 'health, Monitoring' });
-    expect(some.map(({ name }) => name)).toEqual(SPECIFIED.slice(11, 18));
-    const reading = await toolsWith({ MCP_READ_ONLY: 'true' });
-    expect(reading.length).toBeGreaterThan(10);
-    expect(reading.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
+  it('reduce the list of tools', async () => {
+    const selected = await toolsWith({ MCP_TOOLSETS: 'health, Monitoring' });
+    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(11, 18));
+    const readOnlyTools = await toolsWith({ MCP_READ_ONLY: 'true' });
+    expect(readOnlyTools.length).toBeGreaterThan(10);
+    expect(readOnlyTools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);
     await expect(toolsWith({ MCP_TOOLSETS: '' })).resolves.toHaveLength(SPECIFIED.length);
   });
 
-  it('refuse what they do not know, and name what they do', () => {
+  it('refuse unknown values and name the allowed values', () => {
     expect(() => loadSettings({ MCP_TOOLSETS: 'domains,routes' })).toThrow(
       'MCP_TOOLSETS="routes" is not allowed: it must be some of domains, servers, health',
     );

@@ -223,3 +223,35 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     });
   });
 });
+
+describe.each(haproxyVersions())('adopting HAProxy $version with a backend named pool_1000000', (binary) => {
+  it('leaves the backend to the operator, and the next start works', async () => {
+    const own = await startBackend('own');
+    const haproxy = await startHaproxy(binary, {
+      poolsText: `backend pool_1000000 from pools\n  server pool_1000000_1 127.0.0.1:${own.port}\n`,
+      map: 'own.example pool_1000000\na.example pool_1\n',
+    });
+    const answer = async () => (await get(haproxy.httpPort, 'own.example')).body;
+    let suite: Observed | undefined;
+    try {
+      for (const start of ['first', 'second']) {
+        suite = await observe(haproxy);
+        await suite.untilReady();
+        expect((await suite.api('GET', '/domains')).body, start).toMatchObject({
+          items: [{ domain: 'a.example', pool: 'pool_1' }],
+        });
+        expect(await answer(), start).toBe('own');
+        await suite.close();
+        suite = undefined;
+      }
+      expect(JSON.parse(await readFile(`${haproxy.home}/data/adoption.json`, 'utf8'))).toMatchObject({
+        domains: 1,
+        not_taken_over: ['own.example pool_1000000: pool_1000000 is not a pool (pool_N)'],
+      });
+    } finally {
+      await suite?.close();
+      await haproxy.stop();
+      await own.close();
+    }
+  });
+});

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions, makesPools } from '../kit/haproxy-versions.js';
+import { haproxyVersions, hasDynamicBackends } from '../kit/haproxy-versions.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
 import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
@@ -83,7 +83,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
   it('haproxy_health reports each component, and is degraded if few pools are free', async () => {
     const health = await both<Record<string, Record<string, unknown>>>('haproxy_health', {}, '/health');
     // If HAProxy creates more pools as needed, this is no problem.
-    const status = makesPools(binary.version) ? 'healthy' : 'degraded';
+    const status = hasDynamicBackends(binary.version) ? 'healthy' : 'degraded';
     expect(health).toMatchObject({
       status,
       components: {

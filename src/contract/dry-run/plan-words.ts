@@ -1,6 +1,9 @@
 import type { PlanStepDto } from './dry-run.dto.js';
-import { domainOfMapKey, serverName, type Step } from '../../model/routing.js';
+import { serverAddress } from '../../model/server.js';
+import type { Step } from '../../model/routing.js';
 import type { FileDifference } from '../../storage/files/state-files.js';
+import { domainOfMapKey } from '../../model/domain-name.js';
+import { serverName } from '../../model/pool-name.js';
 
 /** A step, and the one name of those that are added in one. */
 type SingleStep = Exclude<Step, { op: 'add_domains' }> | { op: 'add_domain'; key: string; pool: string };
@@ -42,9 +45,8 @@ function wordsOf(step: SingleStep): string {
     case 'del_domain':
       return 'is not routed any more';
     default: {
-      const { ip, http_port, weight, state } = step.server;
-      const address = ip.includes(':') ? `[${ip}]` : ip;
-      return `becomes ${address}:${http_port}, weight ${weight}, ${state}`;
+      const { weight, state } = step.server;
+      return `becomes ${serverAddress(step.server)}, weight ${weight}, ${state}`;
     }
   }
 }

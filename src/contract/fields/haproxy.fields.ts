@@ -1,15 +1,13 @@
+import { MAX_PORT, MAX_SLOT, MAX_WEIGHT } from '../../model/server.js';
 import { IntField } from './fields.js';
 
-/** Slots that can be named at all; HAPROXY_MAX_SLOTS may allow fewer. */
-const SLOT_CEILING = 1000;
-
 export function HttpPortField(options: { optional?: boolean } = {}): PropertyDecorator {
-  return IntField({ ...options, description: 'Port of the server.', min: 1, max: 65_535, example: 8080 });
+  return IntField({ ...options, description: 'Port of the server.', min: 1, max: MAX_PORT, example: 8080 });
 }
 
 export function WeightField(): PropertyDecorator {
   const description = 'Share of the requests, relative to the other servers of the pool; 0 gets no new ones.';
-  return IntField({ description, min: 0, max: 256, example: 10 });
+  return IntField({ description, min: 0, max: MAX_WEIGHT, example: 10 });
 }
 
 /** `min` 0 where 0 has a meaning of its own, which the description gives. */
@@ -18,5 +16,5 @@ export function SlotField(options: {
   min: 0 | 1;
   optional?: boolean;
 }): PropertyDecorator {
-  return IntField({ ...options, max: SLOT_CEILING, example: 1 });
+  return IntField({ ...options, max: MAX_SLOT, example: 1 });
 }

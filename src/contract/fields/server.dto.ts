@@ -1,5 +1,5 @@
 import { EnumField, IntField, StringField } from './fields.js';
-import { SERVER_STATES, type ServerState } from '../../model/routing.js';
+import { MAX_PORT, MAX_WEIGHT, SERVER_STATES, type ServerState } from '../../model/server.js';
 
 /** What HAProxy reports of a server; `unknown` while it does not answer. */
 export const SERVER_STATUSES = ['UP', 'DOWN', 'DRAIN', 'MAINT', 'no check', 'unknown'] as const;
@@ -16,13 +16,13 @@ export class ServerDto {
   @StringField({ description: 'IPv4 or IPv6 address, canonical.', example: '10.0.0.1' })
   ip: string;
 
-  @IntField({ description: 'Port.', min: 1, max: 65_535, example: 80 })
+  @IntField({ description: 'Port.', min: 1, max: MAX_PORT, example: 80 })
   http_port: number;
 
   @IntField({
     description: 'Share of the requests, relative to the others of the pool.',
     min: 0,
-    max: 256,
+    max: MAX_WEIGHT,
     example: 1,
   })
   weight: number;

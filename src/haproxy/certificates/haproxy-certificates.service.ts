@@ -5,7 +5,7 @@ import { SerialQueue } from '../../lib/serial-queue.js';
 import { Settings } from '../../settings/settings.js';
 import { type Command, isWord, runtimeCommand, textPayload } from '../runtime/command.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
-import { isRefusal, type Reply, wordsOf } from '../runtime/reply.js';
+import { isRejected, type Reply, firstLineOf } from '../runtime/reply.js';
 import { RuntimeTransport, TRANSPORT_LIMITS } from '../runtime/transport.js';
 import {
   type HaproxyCertificate,
@@ -54,7 +54,7 @@ export class HaproxyCertificatesService {
     for (const [index, name] of names.entries()) {
       const reply = replies[index];
       // One that was removed meanwhile, or a bundle of several certificates, has nothing to show.
-      if (reply && !isRefusal(reply)) found.set(normalize(name), parseCertificate(reply.text));
+      if (reply && !isRejected(reply)) found.set(normalize(name), parseCertificate(reply.text));
     }
     return found;
   }
@@ -175,11 +175,11 @@ function removal(name: string, { lists }: Inventory): Command[] {
 
 function checked(commands: readonly Command[], replies: readonly Reply[]): Reply[] {
   for (const [index, reply] of replies.entries()) {
-    if (!isRefusal(reply)) continue;
+    if (!isRejected(reply)) continue;
     const line = commands[index]?.line ?? '';
     throw new AppError(
       'haproxy_rejected',
-      `HAProxy answered "${wordsOf(reply)}" to "${line.slice(0, 200)}".`,
+      `HAProxy answered "${firstLineOf(reply)}" to "${line.slice(0, 200)}".`,
     );
   }
   return [...replies];

@@ -7,15 +7,15 @@ import type { Settings } from '../../settings/settings.js';
 import { renderConfig } from './haproxy-cfg.template.js';
 
 /**
- * Makes the folders that HAProxy needs and, only where it is missing, haproxy.cfg. True when it was written. The map
- * and pools.cfg, which it refers to, are the caller's to write.
+ * Creates the folders that HAProxy needs, and writes haproxy.cfg if it does not exist. Returns whether it wrote the
+ * file. haproxy.cfg refers to the map file and starts together with pools.cfg; the caller writes these two.
  */
 export async function ensureConfig(settings: Settings): Promise<boolean> {
   await mkdir(settings.folders.run, { recursive: true, mode: 0o755 });
   await mkdir(settings.folders.certs, { recursive: true, mode: 0o700 });
   await mkdir(dirname(settings.files.haproxyLog), { recursive: true });
   if (existsSync(settings.files.config)) {
-    await tellUnpublished(settings);
+    await warnIfPublicHostMissing(settings);
     return false;
   }
   await writeFileAtomic(
@@ -25,10 +25,10 @@ export async function ensureConfig(settings: Settings): Promise<boolean> {
   return true;
 }
 
-/** The file is the operator's by now, so what MCP_PUBLIC_HOST asks for cannot be written into it. */
-async function tellUnpublished({ publicHost, files }: Settings): Promise<void> {
+/** The operator owns an existing haproxy.cfg, so the suite cannot add the lines for MCP_PUBLIC_HOST itself. */
+async function warnIfPublicHostMissing({ publicHost, files }: Settings): Promise<void> {
   if (publicHost === undefined || (await readFile(files.config, 'utf8')).includes(publicHost)) return;
   new Logger('Config').warn(
-    `${files.config} does not name MCP_PUBLIC_HOST ${publicHost}, so /mcp is not reachable under it. The lines to add are in docs/security.md.`,
+    `${files.config} does not contain the MCP_PUBLIC_HOST ${publicHost}, so HAProxy does not serve /mcp under that name. Add the lines from docs/security.md to the file and reload HAProxy.`,
   );
 }

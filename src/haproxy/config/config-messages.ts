@@ -1,22 +1,23 @@
-/** One thing that HAProxy says about its configuration. */
+/** One error or warning of HAProxy about its configuration. */
 export interface ConfigMessage {
-  /** Null where HAProxy names none. */
+  /** Null if HAProxy names no file. */
   file: string | null;
+  /** Null if HAProxy names no line. */
   line: number | null;
   message: string;
 }
 
-export interface ConfigMessages {
+interface ConfigMessages {
   errors: ConfigMessage[];
   warnings: ConfigMessage[];
 }
 
-/** Lines that only say that there were others. */
+/** Lines that only summarize the other messages. */
 const SUMMARY =
   /^(?:Error\(s\) found in configuration file|Fatal errors found in configuration|Warnings were found)/;
 
 /**
- * What `haproxy -c`, or the start-up log of a reload, says. Pure.
+ * Parses the output of `haproxy -c` or the start-up log of a reload. Pure.
  *
  *   [NOTICE]   (2410) : haproxy version is 3.0.11-1+deb13u4
  *   [ALERT]    (2410) : config : parsing [/etc/haproxy.cfg:5] : unknown keyword 'foo' in 'frontend' section
@@ -31,12 +32,12 @@ export function parseConfigMessages(output: string): ConfigMessages {
   for (const line of output.split('\n')) {
     const head = /^\[(?<level>[A-Z]+)\]\s+\(\d+\) : (?:config : )?(?<text>.*)$/.exec(line)?.groups;
     if (!head) {
-      const more = /^\s+\| ?(?<text>.*)$/.exec(line)?.groups?.['text'];
-      if (last && more) last.message += ` ${more.trim()}`;
+      const continuation = /^\s+\| ?(?<text>.*)$/.exec(line)?.groups?.['text'];
+      if (last && continuation) last.message += ` ${continuation.trim()}`;
       continue;
     }
     const list = listFor(found, head['level'] ?? '');
-    last = list && messageOf(head['text'] ?? '');
+    last = list && parseMessage(head['text'] ?? '');
     if (list && last && !SUMMARY.test(last.message)) list.push(last);
   }
   return found;
@@ -47,7 +48,7 @@ function listFor(found: ConfigMessages, level: string): ConfigMessage[] | undefi
   return level === 'WARNING' ? found.warnings : undefined;
 }
 
-function messageOf(text: string): ConfigMessage {
+function parseMessage(text: string): ConfigMessage {
   const at = /^(?:parsing )?\[(?<file>[^\]]*):(?<line>\d+)\] ?: (?<message>.*)$/.exec(text)?.groups;
   if (at) return { file: at['file'] ?? null, line: Number(at['line']), message: at['message'] ?? '' };
   return { file: null, line: null, message: text };

@@ -1,19 +1,18 @@
 import { isIP } from 'node:net';
-import { isPoolName } from '../runtime/runtime-routing.js';
+import { isPoolName } from '../../model/pool-name.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
 
-/** The keywords that begin a section (configuration manual, chapter 2). */
+/** The keywords that start a section (configuration manual, chapter 2). */
 const SECTION =
   /^(?:global|defaults|frontend|backend|listen|peers|mailers|resolvers|userlist|cache|ring|program|http-errors|log-forward|log-profile|fcgi-app|crt-store|traces|acme)$/;
 const ADDRESS = /^(?:\[(?<six>[0-9A-Fa-f:.]+)\]|(?<four>[0-9.]+)):(?<port>\d{1,5})$/;
 
 /**
- * The servers of pools that a configuration file names by address, for a first start while HAProxy does not run:
+ * The servers in pools that a configuration file declares with an IP address. Servers with a host name are ignored.
+ * Used at the first start if HAProxy does not run.
  *
  *   backend pool_1 from pools
  *       server pool_1_1 10.0.0.1:80 weight 3 check disabled
- *
- * Other servers, such as those with host names, are not in the answer.
  */
 export function configServers(config: string): ServerStateRow[] {
   const rows: ServerStateRow[] = [];

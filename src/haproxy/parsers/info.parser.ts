@@ -1,12 +1,13 @@
-import { notThis } from './parse-error.js';
+import { unexpectedOutput } from './parse-error.js';
 
+/** The fields of `show info` that the suite uses. */
 export interface HaproxyInfo {
-  /** As HAProxy says it: `3.2.26-1`. */
+  /** As HAProxy prints it: `3.2.26-1`. */
   version: string;
-  /** Of the worker: another pid is another process, restarted or reloaded. */
+  /** The pid of the worker. A restart or a reload starts a new worker. */
   pid: number;
   uptimeSeconds: number;
-  /** When the process started, in seconds since 1970. */
+  /** The start time of the process, in seconds since 1970. */
   startedSec: number;
   threads: number;
   maxConnections: number;
@@ -16,7 +17,7 @@ export interface HaproxyInfo {
   connectionRate: number;
   stopping: boolean;
   idlePercent: number;
-  /** Every line as it came, for what is not named above. */
+  /** All fields by name, as text. */
   fields: ReadonlyMap<string, string>;
 }
 
@@ -37,7 +38,8 @@ export function parseInfo(text: string): HaproxyInfo {
   }
   const version = fields.get('Version');
   const pid = Number(fields.get('Pid'));
-  if (fields.get('Name') === undefined || !version || !(pid > 0)) throw notThis('"show info"', text);
+  if (fields.get('Name') === undefined || !version || !(pid > 0))
+    throw unexpectedOutput('the output of "show info"', text);
   const number = (name: string): number => {
     const value = Number(fields.get(name));
     return Number.isFinite(value) ? value : 0;

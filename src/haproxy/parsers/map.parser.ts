@@ -1,18 +1,20 @@
-import { notThis } from './parse-error.js';
+import { unexpectedOutput } from './parse-error.js';
 
 export interface MapEntry {
-  /** The entry's address in HAProxy, by which it alone can be deleted: `del map F #0x…`. */
+  /** The reference of the entry in HAProxy. `del map F #0x…` deletes this entry only, not others with the same key. */
   ref: string;
   key: string;
   value: string;
 }
 
 /**
+ * Parses `show map F` (management guide):
+ *
  *   0x7fb2b95639d0 example.com pool_1
  *   0x7fb2b95e3970 .example.com pool_2
  *
- * In the order of the map, in which the first of two equal keys wins. Written for 100,000 lines: no regular
- * expression, and one pass. (Management guide, "show map".)
+ * Keeps the order of the map: the first of two entries with the same key is in effect. Fast enough for 100,000 lines,
+ * because it uses one pass and no regular expression.
  */
 export function parseMap(text: string): MapEntry[] {
   const entries: MapEntry[] = [];
@@ -24,8 +26,8 @@ export function parseMap(text: string): MapEntry[] {
     if (line === '') continue;
     const key = line.indexOf(' ');
     const value = line.indexOf(' ', key + 1);
-    if (!line.startsWith('0x') || key < 0) throw notThis('a line of "show map"', line);
-    // A key without a value is legal in the file of a map; it is shown with nothing after it.
+    if (!line.startsWith('0x') || key < 0) throw unexpectedOutput('a line of "show map"', line);
+    // A map file may have a key without a value. HAProxy then prints only the key.
     entries.push({
       ref: line.slice(0, key),
       key: value < 0 ? line.slice(key + 1) : line.slice(key + 1, value),

@@ -1,10 +1,10 @@
 import { AppError } from '../../errors/app-error.js';
 
-/** An answer that cannot be what was asked for: another program, a truncated answer, or a version not known yet. */
-export function notThis(what: string, text: string): AppError {
+/** The error for output in an unexpected format: of another program, truncated, or of an unknown version. */
+export function unexpectedOutput(expected: string, text: string): AppError {
   const start = JSON.stringify(text.slice(0, 120).replaceAll(/[^ -~\n]/g, '?'));
   return new AppError(
     'haproxy_unavailable',
-    `HAProxy answered something that is not ${what}: ${start}. See that the Runtime API address is that of HAProxy 3.0 or newer.`,
+    `The answer of HAProxy is not ${expected}: ${start}. Check that the Runtime API address belongs to HAProxy 3.0 or newer.`,
   );
 }

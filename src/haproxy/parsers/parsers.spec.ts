@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseInfo } from './info.parser.js';
 import { parseMap } from './map.parser.js';
-import { isRefusal, parseReply } from '../runtime/reply.js';
+import { parseReply } from '../runtime/reply.js';
 import { parseBackends, routingOf } from '../runtime/runtime-routing.js';
 import { parseServersState } from './server-state.parser.js';
-import { statusOf, statusRows } from '../runtime/server-status.js';
+import { statusRows } from '../runtime/server-status.js';
 import { parseStat } from './stat.parser.js';
 import { isAtLeast, parseVersion } from './version.parser.js';
 
@@ -17,8 +17,8 @@ function fixture(version: string, name: string): string {
   return readFileSync(join(import.meta.dirname, 'fixtures', version, `${name}.txt`), 'utf8');
 }
 
-describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
-  it('show servers state', () => {
+describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
+  it('read "show servers state"', () => {
     const rows = parseServersState(fixture(version, 'servers-state'));
     expect(rows).toEqual([
       { backend: 'pool_1', server: 'pool_1_1', address: '127.0.0.1', port: 1, weight: 5, state: 'ready' },
@@ -37,7 +37,7 @@ describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
     ]);
   });
 
-  it('show map, with a hidden duplicate', () => {
+  it('read "show map" with a duplicate key', () => {
     const entries = parseMap(fixture(version, 'map'));
     expect(entries.map(({ key, value }) => [key, value])).toEqual([
       ['example.com', 'pool_1'],
@@ -47,7 +47,7 @@ describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
     expect(entries.every(({ ref }) => /^0x[0-9a-f]+$/.test(ref))).toBe(true);
   });
 
-  it('show info', () => {
+  it('read "show info"', () => {
     const info = parseInfo(fixture(version, 'info'));
     expect(info).toMatchObject({ stopping: false, currentConnections: 0 });
     expect(info.version.startsWith(`${version}.`)).toBe(true);
@@ -56,7 +56,7 @@ describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
     expect(info.fields.get('Name')).toBe('HAProxy');
   });
 
-  it('show stat', () => {
+  it('read "show stat"', () => {
     const rows = parseStat(fixture(version, 'stat'));
     expect(rows.map((row) => `${row.kind} ${row.proxy}/${row.service}`)).toEqual([
       'frontend web/FRONTEND',
@@ -80,12 +80,12 @@ describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
     expect(statusRows(rows)[0]?.lastCheck).toContain('Connection refused');
   });
 
-  it('show version', () => {
+  it('read "show version"', () => {
     const read = parseVersion(parseReply(fixture(version, 'version')).text);
     expect(`${read.major}.${read.minor}`).toBe(version);
   });
 
-  it('as routing: only what is ours, and the first of equal names', () => {
+  it('give a routing with only the pools of the suite and the first of two equal keys', () => {
     const routing = routingOf(
       parseServersState(fixture(version, 'servers-state')),
       parseMap(fixture(version, 'map')),
@@ -107,8 +107,8 @@ describe.each(VERSIONS)('what HAProxy %s answers', (version) => {
   });
 });
 
-describe('answers that are not what was asked for', () => {
-  const garbage = [
+describe('Parsers with unexpected output', () => {
+  const UNEXPECTED = [
     '',
     '\n',
     'HTTP/1.1 400 Bad request',
@@ -118,7 +118,7 @@ describe('answers that are not what was asked for', () => {
     'x y z',
   ];
 
-  it.each(garbage)('%j', (text) => {
+  it.each(UNEXPECTED)('throw haproxy_unavailable for %j', (text) => {
     const unavailable = expect.objectContaining({ code: 'haproxy_unavailable' }) as Error;
     expect(() => parseServersState(text)).toThrow(unavailable);
     expect(() => parseInfo(text)).toThrow(unavailable);
@@ -126,68 +126,27 @@ describe('answers that are not what was asked for', () => {
     expect(() => parseVersion(text)).toThrow(unavailable);
   });
 
-  it('a map line that is none', () => {
+  it('throw for an invalid line of a map', () => {
     expect(parseMap('\n')).toEqual([]);
     expect(() => parseMap('0x1 a b\nUnknown map')).toThrow('not a line of "show map"');
   });
 
-  it('a truncated server line', () => {
+  it('throw for a truncated line of a server', () => {
     const text = fixture('3.4', 'servers-state');
     expect(() => parseServersState(text.slice(0, -30))).toThrow('not a line of');
   });
 });
 
 describe('parseStat', () => {
-  it('reads quoted fields and new columns', () => {
-    const [row] = parseStat(
-      '# pxname,svname,status,type,brand_new\npool_1,pool_1_1,"UP, ""so to say""",2,7\n',
-    );
-    expect(row?.get('status')).toBe('UP, "so to say"');
+  it('reads quoted fields and unknown columns', () => {
+    const [row] = parseStat('# pxname,svname,status,type,brand_new\npool_1,pool_1_1,"UP, ""for now""",2,7\n');
+    expect(row?.get('status')).toBe('UP, "for now"');
     expect(row?.get('brand_new')).toBe(7);
   });
 });
 
-describe('statusOf', () => {
-  it.each([
-    ['UP', 'UP'],
-    ['UP 1/3', 'UP'],
-    ['DOWN', 'DOWN'],
-    ['DOWN 1/2', 'DOWN'],
-    ['DOWN (agent)', 'DOWN'],
-    ['MAINT', 'MAINT'],
-    ['MAINT (via pool_1/x)', 'MAINT'],
-    ['MAINT (resolution)', 'MAINT'],
-    ['DRAIN', 'DRAIN'],
-    ['DRAIN 1/3', 'DRAIN'],
-    ['NOLB', 'DRAIN'],
-    ['NOLB 1/2', 'DRAIN'],
-    ['no check', 'no check'],
-  ])('%s is %s', (words, status) => {
-    expect(statusOf(words)).toBe(status);
-  });
-});
-
-describe('replies', () => {
-  it.each([
-    ['[3]: No such backend.\n', true],
-    ['[6]: New server registered.\n', false],
-    ["[6]: Unknown command: 'bogus'\n  help\n", true],
-    ['', false],
-    ['0x7f a.com pool_1\n', false],
-    ["[4]: Invalid addr '10.1.1.1x'\n", true],
-  ])('%j refused: %s', (text, refused) => {
-    expect(isRefusal(parseReply(text), /changed from/)).toBe(refused);
-  });
-
-  it('a warning of the good form, and the prompts of a payload up to 3.0', () => {
-    expect(isRefusal(parseReply("[4]: IP changed from 'a' to 'b'"), /changed from/)).toBe(false);
-    expect(parseReply('+ + [3]: No.\n', true)).toEqual({ severity: 3, text: 'No.' });
-    expect(parseReply('+ + ', true)).toEqual({ severity: undefined, text: '' });
-  });
-});
-
-describe('versions', () => {
-  it('of the binary, and their order', () => {
+describe('parseVersion and isAtLeast', () => {
+  it('read the version of the binary and compare versions', () => {
     const version = parseVersion('HAProxy version 3.0.11-1+deb13u4 2026/10/15 - https://haproxy.org/');
     expect(version).toEqual({ major: 3, minor: 0, text: '3.0.11-1+deb13u4' });
     expect(isAtLeast(version, 3, 0)).toBe(true);

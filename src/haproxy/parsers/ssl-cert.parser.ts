@@ -1,44 +1,46 @@
-import { notThis } from './parse-error.js';
+import { unexpectedOutput } from './parse-error.js';
 
-/** What HAProxy says about one certificate that it holds. */
+/** A certificate in HAProxy's memory. */
 export interface HaproxyCertificate {
-  /** `Used`: in a crt-list, so served. `Unused`: in memory only. `Empty`: made, and never filled. */
+  /** `Used`: in a crt-list, so HAProxy serves it. `Unused`: only in memory. `Empty`: created, but never filled. */
   status: string;
-  /** Hexadecimal; undefined where the store is empty. */
+  /** Hexadecimal; undefined if the status is `Empty`. */
   serial: string | undefined;
-  /** SHA-1 of the certificate, hexadecimal without colons. */
+  /** SHA-1 of the certificate, hexadecimal without colons; undefined if the status is `Empty`. */
   fingerprint: string | undefined;
 }
 
 /**
+ * Parses `show ssl cert FILE` (management guide):
+ *
  *   Filename: /opt/haproxy/certs/example.com.pem
  *   Status: Used
  *   Serial: 500FA193252B568985DB877772538B65C449BB4B
  *   …
  *   SHA1 FingerPrint: 016883FE286C738D2811B22974CA384074283E9D
- *
- * (Management guide, "show ssl cert".)
  */
 export function parseCertificate(text: string): HaproxyCertificate {
   const fields = new Map<string, string>();
   for (const line of text.split('\n')) {
     const colon = line.indexOf(': ');
-    // A chain repeats names with other meanings; the leaf's come first.
+    // A chain repeats field names with other meanings. The fields of the leaf certificate come first.
     if (colon > 0 && !fields.has(line.slice(0, colon)))
       fields.set(line.slice(0, colon), line.slice(colon + 2));
   }
   const status = fields.get('Status');
-  if (status === undefined) throw notThis('"show ssl cert"', text);
+  if (status === undefined) throw unexpectedOutput('the output of "show ssl cert"', text);
   return { status, serial: fields.get('Serial'), fingerprint: fields.get('SHA1 FingerPrint') };
 }
 
-export interface CertificateNames {
-  /** Of the one transaction that the process may have open. */
+interface CertificateNames {
+  /** The certificate of the open transaction. A process has at most one. */
   transaction: string | undefined;
   names: string[];
 }
 
 /**
+ * Parses `show ssl cert`:
+ *
  *   # transaction
  *   *\/opt/haproxy/certs/b.pem
  *   # filename
@@ -51,7 +53,7 @@ export function parseCertificateNames(text: string): CertificateNames {
 }
 
 /**
- * `show ssl crt-list` names the lists, `show ssl crt-list F` the certificates of one:
+ * Parses the names of crt-lists (`show ssl crt-list`) or of the certificates in one list (`show ssl crt-list F`):
  *
  *   # /opt/haproxy/certs
  *   /opt/haproxy/certs/a.pem

@@ -1,66 +1,75 @@
-import { notThis } from './parse-error.js';
+import { unexpectedOutput } from './parse-error.js';
 
-export type StatValue = string | number;
+type StatValue = string | number;
 
-/** One line of `show stat`. `get` finds a column by its name; an empty column is undefined. */
+/** One row of `show stat`. */
 export interface StatRow {
   proxy: string;
-  /** FRONTEND, BACKEND, or a server's or listener's name. */
+  /** FRONTEND, BACKEND, or the name of a server or listener. */
   service: string;
   kind: 'frontend' | 'backend' | 'server' | 'listener';
+  /** The value of a column by its name; undefined if the column is empty or missing. */
   get(column: string): StatValue | undefined;
+  /** The value of a column; 0 if it is not a number. */
   number(column: string): number;
+  /** The text of a column; empty if the column is missing. */
   text(column: string): string;
 }
 
-/** What to show, to be added up (management guide, "show stat"). */
+/** The flags of the types to show; combine them with `|` (management guide, "show stat"). */
 export const STAT = { frontends: 1, backends: 2, servers: 4, all: -1 } as const;
 export type StatTypes = number;
 
-/** The numbers of the `type` column (management guide, "Statistics and monitoring", CSV format). */
+/** The kinds by the number in the `type` column (management guide, "Statistics and monitoring", CSV format). */
 const KINDS = ['frontend', 'backend', 'server', 'listener'] as const;
 
 /**
+ * Parses `show stat` (management guide, "Statistics and monitoring"):
+ *
  *   # pxname,svname,qcur,…,status,weight,…,type,…
  *   web,FRONTEND,,,0,1,9983,…,OPEN,,…,0,…
  *   pool_1,pool_1_1,0,0,0,0,,…,"UP, maybe",1,…,2,…
  *
- * Columns are found by their names. Fields with commas or quotes come in quotes, doubled inside, as in RFC 4180.
+ * Finds columns by name. A field with a comma or a quote is quoted as in RFC 4180.
  */
 export function parseStat(text: string): StatRow[] {
   const lines = text.split('\n').filter((line) => line !== '');
   const header = lines[0];
-  if (!header?.startsWith('# pxname,')) throw notThis('"show stat"', text);
+  if (!header?.startsWith('# pxname,')) throw unexpectedOutput('the output of "show stat"', text);
   const columns = columnsOf(header);
   const type = columns.get('type');
-  if (type === undefined || !columns.has('svname')) throw notThis('"show stat"', text);
+  if (type === undefined || !columns.has('svname')) throw unexpectedOutput('the output of "show stat"', text);
   return lines.slice(1).map((line) => {
     const fields = line.includes('"') ? fieldsOf(line) : line.split(',', type + 1);
     const kind = KINDS[Number(fields[type] === '' ? Number.NaN : fields[type])];
-    if (!kind) throw notThis('a line of "show stat"', line);
+    if (!kind) throw unexpectedOutput('a line of "show stat"', line);
     return new Row(columns, fields, line, kind);
   });
 }
 
-/** The columns of the header seen last: many answers have one and the same. */
-let known: { header: string; columns: ReadonlyMap<string, number> } | undefined;
+/** The columns of the previous header. Most answers have the same header. */
+let cached: { header: string; columns: ReadonlyMap<string, number> } | undefined;
 
 function columnsOf(header: string): ReadonlyMap<string, number> {
-  if (known?.header !== header) {
+  if (cached?.header !== header) {
     const names = header.slice(2).split(',');
-    known = { header, columns: new Map(names.map((name, index) => [name, index])) };
+    cached = { header, columns: new Map(names.map((name, index) => [name, index])) };
   }
-  return known.columns;
+  return cached.columns;
 }
 
 class Row implements StatRow {
-  /** `fields` are those up to the type; the others are looked at only if somebody asks for them. */
+  /** At first only the columns up to `type`; the whole line is split when a later column is read. */
+  #fields: readonly string[];
+
   constructor(
     private readonly columns: ReadonlyMap<string, number>,
-    private fields: readonly string[],
+    fields: readonly string[],
     private readonly line: string,
     readonly kind: StatRow['kind'],
-  ) {}
+  ) {
+    this.#fields = fields;
+  }
 
   get proxy(): string {
     return this.text('pxname');
@@ -83,8 +92,8 @@ class Row implements StatRow {
 
   text(column: string): string {
     const index = this.columns.get(column) ?? -1;
-    if (index >= this.fields.length) this.fields = fieldsOf(this.line);
-    return this.fields[index] ?? '';
+    if (index >= this.#fields.length) this.#fields = fieldsOf(this.line);
+    return this.#fields[index] ?? '';
   }
 }
 
@@ -102,7 +111,7 @@ function fieldsOf(line: string): string[] {
     }
     let end = line.indexOf('"', start + 1);
     while (end >= 0 && line[end + 1] === '"') end = line.indexOf('"', end + 2);
-    if (end < 0) throw notThis('a line of "show stat"', line);
+    if (end < 0) throw unexpectedOutput('a line of "show stat"', line);
     fields.push(line.slice(start + 1, end).replaceAll('""', '"'));
     start = end + 2;
   }

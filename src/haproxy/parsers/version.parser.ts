@@ -1,19 +1,19 @@
-import { notThis } from './parse-error.js';
+import { unexpectedOutput } from './parse-error.js';
 
 export interface HaproxyVersion {
   major: number;
   minor: number;
-  /** As HAProxy says it: `3.2.26-1`. */
+  /** As HAProxy prints it: `3.2.26-1`. */
   text: string;
 }
 
-/** The oldest HAProxy that has all the suite needs (dynamic servers with checks, `wait`). */
+/** The oldest HAProxy with all features that the suite needs (dynamic servers with health checks, `wait`). */
 export const MINIMUM_VERSION = { major: 3, minor: 0 } as const;
 
-/** `3.0.11-1+deb13u4` (`show version`), or `HAProxy version 3.0.11-1+deb13u4 2026/10/15 - …` (`haproxy -v`). */
+/** Parses `3.0.11-1+deb13u4` (`show version`) or `HAProxy version 3.0.11-1+deb13u4 2026/10/15 - …` (`haproxy -v`). */
 export function parseVersion(text: string): HaproxyVersion {
   const match = /^(?:HAProxy version )?(?<text>(?<major>\d+)\.(?<minor>\d+)\S*)/i.exec(text.trim());
-  if (!match?.groups) throw notThis('a version', text);
+  if (!match?.groups) throw unexpectedOutput('a HAProxy version', text);
   return {
     major: Number(match.groups['major']),
     minor: Number(match.groups['minor']),

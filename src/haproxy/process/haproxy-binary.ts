@@ -4,47 +4,56 @@ import { type HaproxyVersion, isAtLeast, MINIMUM_VERSION, parseVersion } from '.
 
 export interface CheckResult {
   valid: boolean;
-  /** What HAProxy printed, warnings included. */
+  /** The output of HAProxy, with errors and warnings. */
   output: string;
 }
 
-/** A check reads every certificate, so that it may take seconds. */
+/** A check reads every certificate, which may take several seconds. */
 const CHECK_LIMIT_MS = 60_000;
-const HOW_TO_GET_ONE =
+const INSTALL_HINT =
   'Install HAProxy 3.0 or newer (apt install haproxy on Debian 13), or get one with "npm run tools haproxy", and set HAPROXY_BIN to its path.';
 
-/** @throws AppError haproxy_unavailable when it is missing, cannot be run, or is too old */
+/**
+ * The version of the binary. It is an error if the binary is missing, does not run, or is too old.
+ *
+ * @throws AppError haproxy_unavailable
+ */
 export async function requireVersion(binary: string): Promise<HaproxyVersion> {
   const { output, error } = await run(binary, ['-v']);
   if (error?.code === 'ENOENT')
-    throw new AppError('haproxy_unavailable', `There is no HAProxy binary ${binary}. ${HOW_TO_GET_ONE}`);
+    throw new AppError('haproxy_unavailable', `The HAProxy binary ${binary} does not exist. ${INSTALL_HINT}`);
   if (error)
     throw new AppError(
       'haproxy_unavailable',
-      `${binary} -v failed: ${error.message.trim()}. ${HOW_TO_GET_ONE}`,
+      `${binary} -v failed: ${error.message.trim()}. ${INSTALL_HINT}`,
     );
   const version = parseVersion(output);
   if (!isAtLeast(version, MINIMUM_VERSION.major, MINIMUM_VERSION.minor))
     throw new AppError(
       'haproxy_unavailable',
-      `${binary} is HAProxy ${version.text}; the suite needs ${MINIMUM_VERSION.major}.${MINIMUM_VERSION.minor} or newer. ${HOW_TO_GET_ONE}`,
+      `${binary} is HAProxy ${version.text}, but the suite needs ${MINIMUM_VERSION.major}.${MINIMUM_VERSION.minor} or newer. ${INSTALL_HINT}`,
     );
   return version;
 }
 
-/** `haproxy -c`: reads the files as a start would, and serves nothing. */
+/**
+ * Runs `haproxy -c`, which reads the files as a start does, but serves nothing. An invalid configuration is a result; a
+ * missing binary is an error.
+ *
+ * @throws AppError haproxy_unavailable
+ */
 export async function checkConfiguration(binary: string, files: readonly string[]): Promise<CheckResult> {
   const { output, error } = await run(binary, ['-c', ...files.flatMap((file) => ['-f', file])]);
   if (error?.code === 'ENOENT')
     throw new AppError(
       'haproxy_unavailable',
-      `There is no HAProxy binary ${binary} to check with. ${HOW_TO_GET_ONE}`,
+      `The suite cannot check the configuration: the HAProxy binary ${binary} does not exist. ${INSTALL_HINT}`,
     );
   return { valid: !error, output: output.trim() };
 }
 
-/** The lines that say what is wrong, without the notices about versions and paths. */
-export function complaintsOf(output: string): string {
+/** The errors in the output of `haproxy -c`, at most ten lines. All lines if none is marked as an error. */
+export function errorLines(output: string): string {
   const lines = output.split('\n').filter((line) => /^\[(?:ALERT|EMERG|ERROR)\]/.test(line));
   const text = (lines.length > 0 ? lines : output.split('\n'))
     .map((line) => line.replace(/^\[\w+\]\s*\(\d+\) : /, ''))
@@ -52,12 +61,12 @@ export function complaintsOf(output: string): string {
   return text.slice(0, 10).join('\n');
 }
 
-interface Outcome {
+interface RunResult {
   output: string;
   error: (Error & { code?: string | number | null }) | undefined;
 }
 
-function run(binary: string, args: readonly string[]): Promise<Outcome> {
+function run(binary: string, args: readonly string[]): Promise<RunResult> {
   return new Promise((resolve) => {
     execFile(
       binary,

@@ -6,21 +6,22 @@ import { Settings } from '../../settings/settings.js';
 import { checkConfiguration, type CheckResult } from './haproxy-binary.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 
-/** A command of podman or systemd; a check reads every certificate. */
+/** The limit for a command of podman or systemd. A check reads every certificate, which may take several seconds. */
 const COMMAND_LIMIT_MS = 60_000;
+const SYSTEMD_UNIT = 'haproxy.service';
 
-/** How HAProxy is checked and reloaded, by who runs it (HAPROXY_CONTROL). */
+/** Checks and reloads HAProxy in one of the modes of HAPROXY_CONTROL. */
 interface Control {
   check(): Promise<CheckResult>;
-  /** Success means that HAProxy was told; whether a new worker serves is for the caller to see. */
+  /** With systemd and podman, success only means that HAProxy got the signal, not that a new worker serves. */
   reload(): Promise<ReloadResult>;
 }
 
-/** Checks the configuration and has it loaded again, whoever runs HAProxy. */
+/** Checks the configuration and reloads HAProxy, independent of the program that runs HAProxy. */
 @Injectable()
 export class HaproxyControlService implements Control {
   readonly #control: Control;
-  /** A check is a process that reads every certificate: who may only read must not be able to start a hundred. */
+  /** Concurrent callers share one check, because each check starts a process that reads every certificate. */
   readonly #check = new SingleFlight(() => this.#control.check());
 
   constructor(settings: Settings) {
@@ -28,7 +29,7 @@ export class HaproxyControlService implements Control {
     const files = [config, pools];
     const master = new MasterCli(settings.master);
     const check = () => checkConfiguration(settings.haproxyBin, files);
-    const inContainer = [
+    const checkInContainer = [
       'exec',
       settings.container,
       'haproxy',
@@ -38,14 +39,14 @@ export class HaproxyControlService implements Control {
     const controls: Record<Settings['control'], Control> = {
       managed: { check, reload: () => master.reload() },
       master: { check, reload: () => master.reload() },
-      systemd: { check, reload: () => tell('systemctl', ['reload', SYSTEMD_UNIT]) },
+      systemd: { check, reload: () => runProgram('systemctl', ['reload', SYSTEMD_UNIT]) },
       podman: {
         check: async () => {
-          const { success, log } = await tell('podman', inContainer);
+          const { success, log } = await runProgram('podman', checkInContainer);
           return { valid: success, output: log };
         },
-        // The master reloads on SIGUSR2 (management guide, "Stopping and restarting HAProxy").
-        reload: () => tell('podman', ['kill', '--signal', 'USR2', settings.container]),
+        // SIGUSR2 makes the master reload (management guide, "Stopping and restarting HAProxy").
+        reload: () => runProgram('podman', ['kill', '--signal', 'USR2', settings.container]),
       },
     };
     this.#control = controls[settings.control];
@@ -60,10 +61,13 @@ export class HaproxyControlService implements Control {
   }
 }
 
-const SYSTEMD_UNIT = 'haproxy.service';
-
-/** @throws AppError haproxy_unavailable where the program cannot be run */
-function tell(program: string, args: readonly string[]): Promise<ReloadResult> {
+/**
+ * Runs a program and returns its output. A failure of the program is a result; a program that is missing or cannot run
+ * is an error.
+ *
+ * @throws AppError haproxy_unavailable
+ */
+function runProgram(program: string, args: readonly string[]): Promise<ReloadResult> {
   return new Promise((resolve, reject) => {
     execFile(
       program,
@@ -76,8 +80,8 @@ function tell(program: string, args: readonly string[]): Promise<ReloadResult> {
           reject(
             new AppError(
               'haproxy_unavailable',
-              `${program} could not be run (${error.message.split('\n', 1)[0]}). Install it, or set HAPROXY_CONTROL to ` +
-                'the way HAProxy is run here: managed, master, systemd or podman.',
+              `The suite could not run ${program} (${error.message.split('\n', 1)[0]}). Install it, or set HAPROXY_CONTROL to ` +
+                'the mode that fits this installation: managed, master, systemd or podman.',
               { cause: error },
             ),
           );

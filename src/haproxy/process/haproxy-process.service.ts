@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { EventEmitter } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,98 +6,94 @@ import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../../errors/app-error.js';
 import { waitForAll } from '../../lib/wait-for-all.js';
 import { Settings, type SocketAddress } from '../../settings/settings.js';
-import { checkConfiguration, complaintsOf, requireVersion } from './haproxy-binary.js';
-import { HaproxyLog } from './haproxy-log.js';
+import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
-import { LogTail } from './log-tail.js';
+import { formatAddress } from '../runtime/transport.js';
+import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
+import { HaproxyLog, LogTail } from './haproxy-log.js';
 import { MasterCli } from './master-cli.js';
 import { OsProcess } from './os-process.js';
-import { ProcessRecord } from './process-record.js';
-import { nameOf } from '../runtime/transport.js';
+import { PidFile } from './pid-file.js';
 
-/** From the start of the process until the Runtime API answers; thousands of certificates take seconds to load. */
+/** From the launch until the Runtime API answers. Thousands of certificates take several seconds to load. */
 const START_LIMIT_MS = 60_000;
-/** A look costs a millisecond, and HAProxy some sixty to start. */
-const ANSWER_POLL_MS = 5;
-/** One whose master CLI answers has loaded; if its Runtime API does not answer soon, it is elsewhere. */
-const TAKE_OVER_LIMIT_MS = 10_000;
-/** A master that is being killed takes its worker with it, a moment later. */
-const FOREIGN_LIMIT_MS = 2_000;
-/** How soon the death of a HAProxy that is not our child is noticed. */
-const LOOK_MS = 50;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 10_000;
-/** Having run this long, it counts as healthy: the next death is answered at once again. */
-const HEALTHY_MS = 30_000;
-/** Requests under way may take this long to finish when the suite stops. */
+/** One check costs a millisecond; HAProxy starts in about 60 ms. */
+const READY_POLL_MS = 5;
+/** A HAProxy whose master CLI answers is loaded, so its Runtime API must answer soon, or it has another address. */
+const ATTACH_LIMIT_MS = 10_000;
+/** How long the worker of a killed master may still answer. */
+const FOREIGN_EXIT_LIMIT_MS = 2_000;
+const FOREIGN_POLL_MS = 50;
+/** How often the suite checks that HAProxy is alive. HAProxy may not be a child process, so there is no exit event. */
+const ALIVE_POLL_MS = 50;
+const FIRST_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 10_000;
+/** If HAProxy ran this long, the next restart is immediate again. */
+const STABLE_MS = 30_000;
+/** How long requests in progress may take to finish when the suite stops. */
 const GRACE_MS = 10_000;
 const TERM_MS = 3_000;
 
-interface ProcessEvents {
-  /** The Runtime API answers; the worker's pid. */
-  up: [pid: number];
-  down: [];
-}
-
 /**
- * Runs HAProxy itself (HAPROXY_CONTROL=managed), in master-worker mode and detached: when the suite is killed,
- * HAProxy goes on serving, and the next suite takes it over by its master socket.
+ * Runs HAProxy (HAPROXY_CONTROL=managed) in master-worker mode and detached: if the suite is killed, HAProxy continues
+ * to serve, and the next suite attaches to it. Publishes `haproxy_started`.
  */
 @Injectable()
-export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
+export class HaproxyProcessService {
   readonly #logger = new Logger('HaproxyProcess');
-  readonly #cli: MasterCli;
+  readonly #masterCli: MasterCli;
+  readonly #pidFile: PidFile;
   readonly #stopping = new AbortController();
+  /** The master. */
   #process: OsProcess | undefined;
-  #watch: Promise<void> | undefined;
-  #tail: LogTail | undefined;
+  #supervision: Promise<void> | undefined;
+  #logTail: LogTail | undefined;
   #launched = false;
-  /** What `find` found; undefined before it has looked. */
-  #found: { process: OsProcess; answersWithinMs: number } | 'none' | undefined;
+  /** The result of `findRunning`; undefined before the first call. */
+  #running: { process: OsProcess; readyLimitMs: number } | 'none' | undefined;
   #version: string | undefined;
-  readonly #record: ProcessRecord;
 
   constructor(
     private readonly settings: Settings,
     private readonly runtime: HaproxyRuntimeService,
+    private readonly feed: EventFeed,
   ) {
-    super();
-    this.#cli = new MasterCli(settings.master);
-    this.#record = new ProcessRecord(join(settings.folders.run, 'haproxy.launched'));
+    this.#masterCli = new MasterCli(settings.master);
+    this.#pidFile = new PidFile(join(settings.folders.run, 'haproxy.launched'));
   }
 
-  /** The master's pid while HAProxy runs. */
+  /** The pid of the master while HAProxy runs. */
   get pid(): number | undefined {
     return this.#process?.alive ? this.#process.pid : undefined;
   }
 
   /**
-   * Looks for the HAProxy of this home that runs already.
+   * Finds the HAProxy of this installation if it already runs. Another HAProxy on the Runtime API address is an error.
    *
-   * @throws AppError haproxy_unavailable where somebody else's has our addresses
+   * @throws AppError haproxy_unavailable
    */
-  async find(): Promise<void> {
-    const serving = await this.#cli.processes();
-    const launched = serving ? undefined : this.#record.read();
-    if (serving) {
-      this.#found = { process: new OsProcess(serving.master), answersWithinMs: TAKE_OVER_LIMIT_MS };
+  async findRunning(): Promise<void> {
+    const processes = await this.#masterCli.processes();
+    const launched = processes ? undefined : this.#pidFile.read();
+    if (processes) {
+      this.#running = { process: new OsProcess(processes.master), readyLimitMs: ATTACH_LIMIT_MS };
     } else if (launched) {
-      this.#found = { process: launched, answersWithinMs: START_LIMIT_MS };
+      this.#running = { process: launched, readyLimitMs: START_LIMIT_MS };
     } else {
-      await this.#refuseForeign();
-      this.#found = 'none';
+      await this.#rejectForeignHaproxy();
+      this.#running = 'none';
     }
   }
 
   /**
-   * Whether what a start needs is there and in order: the binary and, where `find` found nothing that runs, the
-   * configuration, pools and map. Nothing is changed.
+   * Checks that HAProxy can start: the binary and, if `findRunning` found no HAProxy, the configuration with pools and
+   * map. Changes nothing.
    *
-   * @throws AppError haproxy_unavailable, with what to do
+   * @throws AppError haproxy_unavailable
    */
-  async check(): Promise<void> {
-    const configuration = this.#found === 'none' ? this.#refuseBadConfiguration() : Promise.resolve();
-    // One that is missing or too old is told before what it makes of the configuration.
+  async checkStartable(): Promise<void> {
+    const configuration = this.#running === 'none' ? this.#checkConfiguration() : Promise.resolve();
+    // An error of the binary is reported before an error of the configuration.
     const version = requireVersion(this.settings.haproxyBin).then(({ text }) => {
       this.#version = text;
     });
@@ -106,88 +101,90 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
   }
 
   /**
-   * Takes over the HAProxy that was found, or starts one, and keeps it running until `stop`. Resolves once the Runtime
-   * API answers. Looks and checks first, where that has not been done.
+   * Attaches to the HAProxy that already runs, or launches one, and restarts it when it exits, until `stop`. Resolves
+   * when the Runtime API answers. Calls `findRunning` and `checkStartable` first if the caller did not.
    *
-   * @throws AppError haproxy_unavailable, with what to do
+   * @throws AppError haproxy_unavailable
    */
   async start(): Promise<void> {
-    if (!this.#found) await this.find();
-    if (!this.#version) await this.check();
-    this.#tail = new LogTail(this.settings.files.haproxyLog, new HaproxyLog().pass);
+    if (!this.#running) await this.findRunning();
+    if (!this.#version) await this.checkStartable();
+    this.#logTail = new LogTail(this.settings.files.haproxyLog, new HaproxyLog().write);
     try {
-      if (this.#found && this.#found !== 'none') {
-        const { process, answersWithinMs } = this.#found;
+      if (this.#running && this.#running !== 'none') {
+        const { process, readyLimitMs } = this.#running;
         this.#process = process;
-        this.#logger.log(`HAProxy runs already (pid ${process.pid}) and is taken over`);
-        this.emit('up', await this.#answering(process, answersWithinMs));
+        this.#logger.log(`HAProxy already runs (pid ${process.pid}); the suite attaches to it`);
+        await this.#waitUntilReady(process, readyLimitMs);
       } else {
-        this.emit('up', await this.#launch());
-        this.#logger.log(`HAProxy ${this.#version} serves (pid ${this.#process?.pid})`);
+        await this.#launch();
+        this.#logger.log(`HAProxy ${this.#version} runs (pid ${this.#process?.pid})`);
       }
     } catch (error) {
-      this.#tail.close();
+      this.#logTail.close();
       throw error;
     }
-    this.#watch = this.#keepRunning();
+    this.#supervision = this.#supervise();
   }
 
-  /** After a start that failed: what this suite launched is stopped, what served before it goes on serving. */
-  async abandon(): Promise<void> {
+  /** After a failed start: stops the HAProxy that this suite launched. A HAProxy that ran before continues to serve. */
+  async stopIfLaunched(): Promise<void> {
     if (!this.#launched) this.#process = undefined;
     await this.stop();
   }
 
   /**
-   * Stops HAProxy gracefully: no new connections, those under way may finish; after ten seconds they are cut.
-   * Without a `start` it does nothing.
+   * Stops HAProxy gracefully: it accepts no new connections, and existing connections have 10 s to finish. Does nothing
+   * without a `start`.
    */
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort();
-    await this.#watch;
+    await this.#supervision;
     const haproxy = this.#process;
     if (haproxy?.alive) {
       haproxy.signal('SIGUSR1');
-      if (!(await haproxy.gone(GRACE_MS))) {
-        this.#logger.warn(`Connections lasted longer than ${GRACE_MS / 1000} s; HAProxy is ended with them`);
+      if (!(await haproxy.waitForExit(GRACE_MS))) {
+        this.#logger.warn(
+          `HAProxy still has connections after ${GRACE_MS / 1000} s; the suite ends HAProxy and its connections`,
+        );
         haproxy.signal('SIGTERM');
-        if (!(await haproxy.gone(TERM_MS))) haproxy.signal('SIGKILL');
-        await haproxy.gone(TERM_MS);
+        if (!(await haproxy.waitForExit(TERM_MS))) haproxy.signal('SIGKILL');
+        await haproxy.waitForExit(TERM_MS);
       }
     }
-    if (this.#watch) this.#tail?.close();
+    if (this.#supervision) this.#logTail?.close();
   }
 
-  async #keepRunning(): Promise<void> {
-    let pause = 0;
-    let since = performance.now();
+  /** Restarts HAProxy when it has exited: at once the first time, later with an exponential backoff. */
+  async #supervise(): Promise<void> {
+    let backoffMs = 0;
+    let launchedAt = performance.now();
     while (!this.#stopping.signal.aborted) {
       if (this.#process?.alive) {
-        await this.#rest(LOOK_MS);
+        await this.#sleep(ALIVE_POLL_MS);
         continue;
       }
-      this.emit('down');
-      this.#tail?.flush();
-      if (performance.now() - since > HEALTHY_MS) pause = 0;
+      this.#logTail?.flush();
+      if (performance.now() - launchedAt > STABLE_MS) backoffMs = 0;
       this.#logger.error(
-        `HAProxy is gone; it is started again ${pause === 0 ? 'at once' : `in ${pause} ms`}`,
+        `HAProxy has exited; the suite restarts it ${backoffMs === 0 ? 'at once' : `in ${backoffMs} ms`}`,
       );
-      await this.#rest(pause);
-      pause = pause === 0 ? FIRST_PAUSE_MS : Math.min(pause * 2, LONGEST_PAUSE_MS);
+      await this.#sleep(backoffMs);
+      backoffMs = backoffMs === 0 ? FIRST_BACKOFF_MS : Math.min(backoffMs * 2, MAX_BACKOFF_MS);
       if (this.#stopping.signal.aborted) return;
-      since = performance.now();
+      launchedAt = performance.now();
       try {
-        this.emit('up', await this.#launch());
-        this.#logger.log(`HAProxy serves again (pid ${this.#process?.pid})`);
+        await this.#launch();
+        this.#logger.log(`HAProxy runs again (pid ${this.#process?.pid})`);
       } catch (error) {
         this.#logger.error(messageOf(error));
       }
     }
   }
 
-  /** Detached, in a session of its own: no signal and no closed pipe of the suite reaches it. */
-  async #launch(): Promise<number> {
+  /** Launches HAProxy detached, in its own session, so that no signal to the suite and no closed pipe reaches HAProxy. */
+  async #launch(): Promise<void> {
     const { haproxyBin, files, folders, master } = this.settings;
     const output = openSync(files.haproxyLog, 'a', 0o640);
     const args = [
@@ -209,75 +206,85 @@ export class HaproxyProcessService extends EventEmitter<ProcessEvents> {
     });
     child.unref();
     if (child.pid === undefined) {
+      // Node.js emits the error event in a later turn.
       await delay(0);
-      throw new AppError('haproxy_unavailable', `${haproxyBin} could not be started: ${failure}`);
+      throw new AppError(
+        'haproxy_unavailable',
+        `The suite could not start ${haproxyBin}: ${failure}. Check HAPROXY_BIN.`,
+      );
     }
     this.#process = new OsProcess(child.pid);
     this.#launched = true;
-    // At once: a suite killed while HAProxy still loads would leave nothing else to find it by.
-    this.#record.write(this.#process);
-    return this.#answering(this.#process, START_LIMIT_MS);
+    // Written at once: if the suite is killed while HAProxy loads, the next suite finds HAProxy only through this file.
+    this.#pidFile.write(this.#process);
+    await this.#waitUntilReady(this.#process, START_LIMIT_MS);
   }
 
-  /** The pid of the worker, once it answers; one of a former master, which is about to go, does not count. */
-  async #answering(haproxy: OsProcess, limitMs: number): Promise<number> {
-    const end = performance.now() + limitMs;
-    let words = '';
-    while (haproxy.alive && performance.now() < end && !this.#stopping.signal.aborted) {
+  /**
+   * Waits until the Runtime API answers, then publishes `haproxy_started`. The answer must come from a current worker of
+   * this master: the worker of an earlier master may still run.
+   */
+  async #waitUntilReady(haproxy: OsProcess, limitMs: number): Promise<void> {
+    const deadline = performance.now() + limitMs;
+    let reason = 'another process answers on the Runtime API address';
+    while (haproxy.alive && performance.now() < deadline && !this.#stopping.signal.aborted) {
       try {
         const { pid } = await this.runtime.info();
-        const processes = await this.#cli.processes();
-        if (processes?.master === haproxy.pid && processes.workers.includes(pid)) return pid;
+        const processes = await this.#masterCli.processes();
+        if (processes?.master === haproxy.pid && processes.workers.includes(pid)) {
+          this.feed.tell({ topic: 'haproxy_started', pid });
+          return;
+        }
       } catch (error) {
-        words = messageOf(error);
+        reason = messageOf(error);
       }
-      await delay(ANSWER_POLL_MS);
+      await delay(READY_POLL_MS);
     }
-    this.#tail?.flush();
+    this.#logTail?.flush();
     if (haproxy.alive)
       throw new AppError(
         'haproxy_unavailable',
-        `HAProxy runs (pid ${haproxy.pid}) but does not answer: ${words}`,
+        `HAProxy runs (pid ${haproxy.pid}) but is not ready: ${reason}`,
       );
     throw new AppError(
       'haproxy_unavailable',
-      `HAProxy ended while it started. Its last words are above and in ${this.settings.files.haproxyLog}.`,
+      `HAProxy exited while it started. Its last messages are above and in ${this.settings.files.haproxyLog}.`,
     );
   }
 
-  /** Two HAProxies on one Runtime API address would get each other's changes. */
-  async #refuseForeign(): Promise<void> {
-    const end = performance.now() + FOREIGN_LIMIT_MS;
+  /** Two HAProxies must not share a Runtime API address: each would get commands for the other. */
+  async #rejectForeignHaproxy(): Promise<void> {
+    const deadline = performance.now() + FOREIGN_EXIT_LIMIT_MS;
     for (;;) {
       const info = await this.runtime.info().catch(() => undefined);
       if (!info) return;
-      if (performance.now() > end)
+      if (performance.now() > deadline)
         throw new AppError(
           'haproxy_unavailable',
-          `Another HAProxy (pid ${info.pid}) has the Runtime API address ${nameOf(this.settings.runtime)}, and its master does not answer on ${nameOf(this.settings.master)}. ` +
-            'Stop it, or choose another address with HAPROXY_PORT or HAPROXY_SOCKET (and HAPROXY_CONTROL=managed), or let the suite use that one with HAPROXY_CONTROL=master and HAPROXY_MASTER_SOCKET.',
+          `Another HAProxy (pid ${info.pid}) uses the Runtime API address ${formatAddress(this.settings.runtime)}, and its master does not answer on ${formatAddress(this.settings.master)}. ` +
+            'Stop that HAProxy, or choose another address with HAPROXY_PORT or HAPROXY_SOCKET (and HAPROXY_CONTROL=managed), or let the suite control that HAProxy with HAPROXY_CONTROL=master and HAPROXY_MASTER_SOCKET.',
         );
-      await delay(50);
+      await delay(FOREIGN_POLL_MS);
     }
   }
 
-  async #refuseBadConfiguration(): Promise<void> {
+  async #checkConfiguration(): Promise<void> {
     const { config, pools } = this.settings.files;
     const { valid, output } = await checkConfiguration(this.settings.haproxyBin, [config, pools]);
     if (!valid)
       throw new AppError(
         'haproxy_unavailable',
-        `HAProxy refuses its configuration; correct it and start again:\n${complaintsOf(output)}`,
+        `HAProxy rejects its configuration. Correct it and start again:\n${errorLines(output)}`,
       );
   }
 
-  /** A pause that `stop` ends. */
-  async #rest(ms: number): Promise<void> {
+  /** `stop` ends the sleep early. */
+  async #sleep(ms: number): Promise<void> {
     await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }
 
-/** The master's socket lets its users stop HAProxy: only this user may open it. */
+/** Only this user may open the master socket, because every client of it can stop HAProxy. */
 function masterBind(address: SocketAddress): string {
-  return 'path' in address ? `${address.path},mode,600` : nameOf(address);
+  return 'path' in address ? `${address.path},mode,600` : formatAddress(address);
 }

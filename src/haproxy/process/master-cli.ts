@@ -2,69 +2,76 @@ import { connect } from 'node:net';
 import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError } from '../../errors/app-error.js';
 import type { SocketAddress } from '../../settings/settings.js';
-import { notThis } from '../parsers/parse-error.js';
-import { nameOf } from '../runtime/transport.js';
+import { unexpectedOutput } from '../parsers/parse-error.js';
+import { formatAddress } from '../runtime/transport.js';
 
-export interface HaproxyProcesses {
+/** The pids of HAProxy. */
+interface HaproxyProcesses {
   master: number;
-  /** Of the configuration that is served now; those of former ones, which finish their connections, are left out. */
+  /** The current workers. Old workers, which only finish their connections, are not included. */
   workers: number[];
 }
 
 export interface ReloadResult {
   success: boolean;
-  /** What HAProxy said while it loaded: errors and warnings of the configuration. */
+  /** The output of HAProxy during the reload, with the errors and warnings about its configuration. */
   log: string;
 }
 
-/** A reload answers when the new worker is ready, which may take a while with many certificates. */
-const TIME_LIMIT_MS = 30_000;
+/** HAProxy answers a reload when the new worker is ready. Many certificates take several seconds to load. */
+const RELOAD_LIMIT_MS = 30_000;
 
-/** The few commands of the master CLI that the suite needs (management guide, "Master CLI"). */
+/** A client for the master CLI (management guide, "Master CLI"). */
 export class MasterCli {
   constructor(private readonly address: SocketAddress) {}
 
   /**
-   * The processes; undefined where nothing listens on the address (no socket, or one left by a killed HAProxy).
+   * The processes of HAProxy; undefined if nothing listens on the address (no socket, or that of a killed HAProxy). It
+   * is an error if the program that answers is not a master, or answers too late.
    *
-   * @throws AppError haproxy_unavailable when something answers that is no master, or nothing in time
+   * @throws AppError haproxy_unavailable
    */
   async processes(timeLimitMs = 2_000): Promise<HaproxyProcesses | undefined> {
-    // The master keeps a connection open until it is told to quit.
-    const text = await this.#ask('show proc;quit\n', timeLimitMs);
+    // The master keeps the connection open until `quit`.
+    const text = await this.#send('show proc;quit\n', timeLimitMs);
     return text === undefined ? undefined : parseProcesses(text);
   }
 
-  /** @throws AppError haproxy_unavailable when there is no master to ask */
+  /**
+   * Reloads HAProxy. A rejected configuration is a result, with `success` false.
+   *
+   * @throws AppError haproxy_unavailable
+   */
   async reload(): Promise<ReloadResult> {
-    const text = await this.#ask('reload\n', TIME_LIMIT_MS);
+    const text = await this.#send('reload\n', RELOAD_LIMIT_MS);
     if (text === undefined) throw this.#unavailable('nothing listens there');
     const match = /^Success=(?<success>[01])\n(?:--\n)?(?<log>[\s\S]*)$/.exec(text);
-    if (!match) throw notThis('the result of a reload', text);
+    if (!match) throw unexpectedOutput('the result of a reload', text);
     return { success: match.groups?.['success'] === '1', log: (match.groups?.['log'] ?? '').trim() };
   }
 
-  #ask(text: string, timeLimitMs: number): Promise<string | undefined> {
+  /** Sends `text` and returns the whole answer; undefined if nothing listens on the address. */
+  #send(text: string, timeLimitMs: number): Promise<string | undefined> {
     return new Promise((resolve, reject) => {
       const socket = connect(this.address);
       const chunks: Buffer[] = [];
-      const patience = new IdleDeadline(
+      const deadline = new IdleDeadline(
         () => timeLimitMs,
         (limit) => {
           socket.destroy();
-          reject(this.#unavailable(`no whole answer within ${limit} ms`));
+          reject(this.#unavailable(`no complete answer within ${limit} ms`));
         },
       );
       socket.on('connect', () => socket.write(text));
       socket.on('data', (chunk) => chunks.push(chunk));
       socket.on('error', (error: NodeJS.ErrnoException) => {
-        patience.end();
+        deadline.end();
         const { code } = error instanceof AggregateError ? (error.errors[0] as NodeJS.ErrnoException) : error;
         if (code === 'ENOENT' || code === 'ECONNREFUSED') resolve(undefined);
         else reject(this.#unavailable(error.message));
       });
       socket.on('close', () => {
-        patience.end();
+        deadline.end();
         resolve(Buffer.concat(chunks).toString('utf8'));
       });
     });
@@ -73,12 +80,14 @@ export class MasterCli {
   #unavailable(reason: string): AppError {
     return new AppError(
       'haproxy_unavailable',
-      `HAProxy's master does not answer on ${nameOf(this.address)}: ${reason}. See that HAProxy runs with -W -S and that HAPROXY_MASTER_SOCKET names its socket.`,
+      `The master process of HAProxy does not answer on ${formatAddress(this.address)}: ${reason}. Check that HAProxy runs with -W -S and that HAPROXY_MASTER_SOCKET names its socket.`,
     );
   }
 }
 
 /**
+ * Parses `show proc`:
+ *
  *   #<PID>          <type>          <reloads>       <uptime>        <version>
  *   5976            master          1 [failed: 0]   0d00h34m40s     3.2.26-1
  *   # workers
@@ -87,7 +96,7 @@ export class MasterCli {
  *   5982            worker          1               0d00h34m40s     3.2.26-1
  *   # programs
  */
-export function parseProcesses(text: string): HaproxyProcesses {
+function parseProcesses(text: string): HaproxyProcesses {
   let section = '';
   let master: number | undefined;
   const workers: number[] = [];
@@ -97,6 +106,6 @@ export function parseProcesses(text: string): HaproxyProcesses {
     if (match?.groups?.['type'] === 'master') master = Number(match.groups['pid']);
     else if (match && section === 'workers') workers.push(Number(match.groups?.['pid']));
   }
-  if (master === undefined) throw notThis('"show proc" of a master', text);
+  if (master === undefined) throw unexpectedOutput('the output of "show proc"', text);
   return { master, workers };
 }

@@ -1,24 +1,28 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** A process that need not be our child, told from a later one of the same number by its start time. */
+/**
+ * A process that does not have to be a child of this process. Its start time distinguishes it from a later process with
+ * the same pid.
+ */
 export class OsProcess {
-  /** In clock ticks since the machine started; undefined where there was no such process. */
+  /** The start time in clock ticks since the machine started; undefined if there was no such process. */
   readonly started: string | undefined;
 
-  /** `started` is known where the process was seen before. */
+  /** Pass `started` if it is known from an earlier moment; by default it is read from /proc. */
   constructor(
     readonly pid: number,
-    started = startOf(pid),
+    started = startTimeOf(pid),
   ) {
     this.started = started;
   }
 
-  /** A zombie, whose parent has not looked yet, is gone as far as serving goes. */
+  /** False also for a zombie: it has exited, and only its parent has not read its exit status yet. */
   get alive(): boolean {
-    return this.started !== undefined && startOf(this.pid) === this.started;
+    return this.started !== undefined && startTimeOf(this.pid) === this.started;
   }
 
+  /** Sends a signal; does nothing if the process has exited. */
   signal(signal: NodeJS.Signals): void {
     if (!this.alive) return;
     try {
@@ -28,19 +32,22 @@ export class OsProcess {
     }
   }
 
-  /** True once it is gone; false after that time. */
-  async gone(timeLimitMs: number, intervalMs = 20): Promise<boolean> {
-    const end = performance.now() + timeLimitMs;
+  /** Waits until the process has exited. False if it still runs after `timeLimitMs`. */
+  async waitForExit(timeLimitMs: number, intervalMs = 20): Promise<boolean> {
+    const deadline = performance.now() + timeLimitMs;
     while (this.alive) {
-      if (performance.now() > end) return false;
+      if (performance.now() > deadline) return false;
       await delay(intervalMs);
     }
     return true;
   }
 }
 
-/** Field 22 of /proc/PID/stat (proc(5)); the second field is in parentheses and may hold anything. */
-function startOf(pid: number): string | undefined {
+/**
+ * Field 22 of /proc/PID/stat (proc(5)), or undefined if the process does not run. The second field, the name in
+ * parentheses, may contain any character, so the fields are counted from the last parenthesis.
+ */
+function startTimeOf(pid: number): string | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

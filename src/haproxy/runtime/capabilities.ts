@@ -1,10 +1,10 @@
 import type { HaproxyInfo } from '../parsers/info.parser.js';
 import { type HaproxyVersion, isAtLeast, parseVersion } from '../parsers/version.parser.js';
 
-/** What this HAProxy can do beyond what every 3.x can. */
+/** The features of a running HAProxy that not every 3.x version has. */
 export interface HaproxyCapabilities {
   version: HaproxyVersion;
-  /** `add backend`, 3.4 and newer. */
+  /** `add backend` and `del backend`, since 3.4. */
   dynamicBackends: boolean;
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../errors/app-error.js';
 import { Command, isWord, mapPayload, Payload, runtimeCommand, textPayload } from './command.js';
 
-/** Splits as HAProxy's CLI does: commands at `;` and line ends, words at blanks, with `\` and quotes as escapes. */
+/** Splits text as HAProxy's CLI does: commands at `;` and line ends, words at blanks. `\` and quotes escape. */
 function splitLikeTheCli(text: string): { commands: string[][]; payload: boolean } {
   const commands: string[][] = [];
   let words: string[] = [];
@@ -38,17 +38,17 @@ function splitLikeTheCli(text: string): { commands: string[][]; payload: boolean
   return { commands, payload };
 }
 
-/** Any other error than a refusal is a bug, and thrown. */
-function unlessRefused(make: () => Command): Command | undefined {
+/** Undefined if the value is rejected. Throws any other error, because it is a bug. */
+function commandOrUndefined(create: () => Command): Command | undefined {
   try {
-    return make();
+    return create();
   } catch (error) {
     if (error instanceof AppError && error.code === 'validation_failed') return undefined;
     throw error;
   }
 }
 
-const NASTY = [
+const HOSTILE = [
   'a;b',
   'a\nb',
   'a\r\nb',
@@ -73,19 +73,19 @@ const NASTY = [
 const anyText = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.string(),
-  fc.constantFrom(...NASTY),
-  fc.tuple(fc.string(), fc.constantFrom(...NASTY), fc.string()).map((parts) => parts.join('')),
+  fc.constantFrom(...HOSTILE),
+  fc.tuple(fc.string(), fc.constantFrom(...HOSTILE), fc.string()).map((parts) => parts.join('')),
   fc.stringMatching(/^[A-Za-z0-9._:-]{1,40}$/),
 );
 
 describe('runtimeCommand', () => {
-  it('makes a line of the template and its values', () => {
+  it('joins the template and its values to a line', () => {
     const command = runtimeCommand`add server ${'pool_1'}/${'pool_1_2'} ${'[2001:db8::1]:80'} weight ${3} ${['check', 'inter', '2s']}`;
     expect(command.text).toBe('add server pool_1/pool_1_2 [2001:db8::1]:80 weight 3 check inter 2s\n');
     expect(command.size).toBe(command.text.length);
   });
 
-  it.each(NASTY.map((value) => [value.slice(0, 20), value]))('refuses %j as a word', (_, value) => {
+  it.each(HOSTILE.map((value) => [value.slice(0, 20), value]))('rejects %j as a word', (_, value) => {
     expect(isWord(value)).toBe(false);
     expect(() => runtimeCommand`del map ${'/m'} ${value}`).toThrow(AppError);
     expect(() => runtimeCommand`del map ${'/m'} ${['x', value]}`).toThrow(AppError);
@@ -94,11 +94,11 @@ describe('runtimeCommand', () => {
     expect(() => mapPayload(['a.com', 'b.com'], ['pool_1', value])).toThrow(AppError);
   });
 
-  it.each([Number.NaN, Number.POSITIVE_INFINITY, 1.5, 2 ** 60])('refuses the number %d', (value) => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, 1.5, 2 ** 60])('rejects the number %d', (value) => {
     expect(() => runtimeCommand`set server ${'b'}/${'s'} weight ${value}`).toThrow(AppError);
   });
 
-  it('cannot be made by hand', () => {
+  it('rejects a text that is not a template literal', () => {
     const parts = Object.assign(['show info;bad'], { raw: ['show info;bad'] });
     expect(() => runtimeCommand(parts)).toThrow(TypeError);
     expect(() => runtimeCommand`show info;show stat`).toThrow(TypeError);
@@ -107,10 +107,10 @@ describe('runtimeCommand', () => {
     expect(() => Reflect.construct(Payload, ['key', ['bad']])).toThrow(TypeError);
   });
 
-  it('any text is refused or is exactly one word of exactly one command', () => {
+  it('rejects any text that is not exactly one word of one command', () => {
     fc.assert(
       fc.property(anyText, anyText, (one, other) => {
-        const text = unlessRefused(() => runtimeCommand`set map ${one} ${other}`)?.text;
+        const text = commandOrUndefined(() => runtimeCommand`set map ${one} ${other}`)?.text;
         if (text === undefined) return;
         expect(splitLikeTheCli(text)).toEqual({ commands: [['set', 'map', one, other]], payload: false });
       }),
@@ -118,17 +118,19 @@ describe('runtimeCommand', () => {
     );
   });
 
-  it('any entries are refused or are exactly the lines of one payload', () => {
+  it('rejects any map entry that is not exactly one line of the payload', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(anyText, anyText), { minLength: 1, maxLength: 4 }), (entries) => {
         const [keys, values] = [entries.map(([key]) => key), entries.map(([, value]) => value)];
-        const command = unlessRefused(() => runtimeCommand`add map ${'/m'}`.with(mapPayload(keys, values)));
+        const command = commandOrUndefined(() =>
+          runtimeCommand`add map ${'/m'}`.with(mapPayload(keys, values)),
+        );
         if (!command) return;
         const { text, size } = command;
         expect(size).toBe(Buffer.byteLength(text));
         const [first, ...lines] = text.split('\n');
         expect(first).toBe('add map /m <<');
-        // The first blank line ends a payload: there is one only at the very end.
+        // The first blank line ends a payload, so it must be the last line.
         expect(lines.indexOf('')).toBe(entries.length);
         expect(lines.slice(0, -2).map((line) => splitLikeTheCli(line).commands)).toEqual(
           entries.map((entry) => [entry]),
@@ -140,13 +142,13 @@ describe('runtimeCommand', () => {
 });
 
 describe('textPayload', () => {
-  it('leaves blank lines out, which would end it', () => {
+  it('removes blank lines, because they end a payload', () => {
     expect(textPayload('-----BEGIN X-----\r\n\r\nAAAA\n \n-----END X-----\n').text).toBe(
       '-----BEGIN X-----\nAAAA\n-----END X-----\n',
     );
   });
 
-  it.each(['', '\n\n', 'a\0b', 'ä', ' leading'])('refuses %j', (text) => {
+  it.each(['', '\n\n', 'a\0b', 'ä', ' leading'])('rejects %j', (text) => {
     expect(() => textPayload(text)).toThrow(AppError);
   });
 });

@@ -1,70 +1,72 @@
 import { AppError } from '../../errors/app-error.js';
 
 /**
- * What HAProxy's CLI would read as more, or less, than one word is refused: blanks, `;`, line ends, the backslash,
- * quotes, `<` and `>` (payloads), `#`, and everything outside printable ASCII. `@` is refused only at the beginning,
- * where the CLI gives it a meaning of its own. (Management guide, "Unix Socket commands".)
+ * The characters of a word. All characters that let HAProxy's CLI read more or less than one word are excluded: blanks,
+ * `;`, line ends, the backslash, quotes, `<` and `>` (payload), `#`, and everything outside printable ASCII. `@` is
+ * excluded only as the first character, where it names a process or a version of a map. (Management guide, "Unix Socket
+ * commands".)
  */
-const IN_WORD = String.raw`!$-&(-:=?-[\]-_a-~`;
-const NOT_FIRST = '@';
-const LONGEST_WORD = 1024;
-const WORD = new RegExp(`^(?!${NOT_FIRST})[${IN_WORD}]{1,${LONGEST_WORD}}$`);
-const NOT_IN_WORD = new RegExp(`[^${IN_WORD}]`);
-/** What the code itself may write around the words: the same without anything to escape, and blanks. */
-const STATIC_TEXT = /^[A-Za-z0-9 ._:/@#[\]-]*$/;
+const WORD_CHARACTERS = String.raw`!$-&(-:=?-[\]-_a-~`;
+const FORBIDDEN_FIRST = '@';
+const MAX_WORD_LENGTH = 1024;
+const WORD = new RegExp(`^(?!${FORBIDDEN_FIRST})[${WORD_CHARACTERS}]{1,${MAX_WORD_LENGTH}}$`);
+const NOT_WORD_CHARACTER = new RegExp(`[^${WORD_CHARACTERS}]`);
+/** The text between the values of a template. The code itself writes it, so it may also have blanks, `@` and `#`. */
+const TEMPLATE_TEXT = /^[A-Za-z0-9 ._:/@#[\]-]*$/;
 /** One line of a payload. A blank line would end the payload, so a line has at least one visible character. */
 const PAYLOAD_LINE = /^[!-~][ -~]{0,4095}$/;
 
-/** A word, a whole number, or several words that are set one after the other. */
-export type CommandValue = string | number | readonly string[];
+/** A word, an integer, or several words, which are joined with blanks. */
+type CommandValue = string | number | readonly string[];
 
-const PRIVATE = Symbol('only this module makes commands');
+/** Only this module has it, so only this module can construct a `Command` or a `Payload`. */
+const CONSTRUCTOR_KEY = Symbol('Command');
 
-/** One command of the Runtime API. It can be made only by `runtimeCommand`, hence holds only checked words. */
+/** One command of the Runtime API. Only `runtimeCommand` creates it, so every word in it is checked. */
 export class Command {
   constructor(
-    key: typeof PRIVATE,
+    key: typeof CONSTRUCTOR_KEY,
     readonly line: string,
     readonly payload?: Payload,
   ) {
-    if (key !== PRIVATE) throw new TypeError('a Command is made by runtimeCommand`…`');
+    if (key !== CONSTRUCTOR_KEY) throw new TypeError('Create a Command with runtimeCommand`…`');
   }
 
-  /** The same command with text after `<<`. */
+  /** The same command with a payload. */
   with(payload: Payload): Command {
-    return new Command(PRIVATE, this.line, payload);
+    return new Command(CONSTRUCTOR_KEY, this.line, payload);
   }
 
-  /** What is sent: the line, or the line with its payload up to the blank line that closes it. */
+  /** The text to send: the line, or the line with its payload and the blank line that ends the payload. */
   get text(): string {
     return this.payload ? `${this.line} <<\n${this.payload.text}\n` : `${this.line}\n`;
   }
 
-  /** Bytes on the wire; everything is ASCII. */
+  /** The length of `text` in bytes; all characters are ASCII. */
   get size(): number {
     return this.payload ? this.line.length + 5 + this.payload.text.length : this.line.length + 1;
   }
 }
 
-/** The lines that follow a command. Made by `mapPayload` and `textPayload`. */
+/** The lines after `<<`. Only `mapPayload` and `textPayload` create it. */
 export class Payload {
   constructor(
-    key: typeof PRIVATE,
-    /** Each line with its end. */
+    key: typeof CONSTRUCTOR_KEY,
+    /** The lines, each with its line end. */
     readonly text: string,
   ) {
-    if (key !== PRIVATE) throw new TypeError('a Payload is made by mapPayload or textPayload');
+    if (key !== CONSTRUCTOR_KEY) throw new TypeError('Create a Payload with mapPayload or textPayload');
   }
 }
 
-/** Templates that were checked. They are frozen, so that what was true of one stays so. */
+/** The templates that passed `checkTemplate`. Each is frozen, so the result stays valid. */
 const checkedTemplates = new WeakSet<TemplateStringsArray>();
 
 /**
- * The only way to make a command: runtimeCommand`set server ${pool}/${name} weight ${weight}`. The text of the
- * template comes from the code; each value is checked to be one word, or a whole number, before anything is sent.
+ * Creates a command: runtimeCommand`set server ${pool}/${name} weight ${weight}`. No other function creates one. The
+ * text of the template comes from the code; each value must be one word or an integer.
  *
- * @throws AppError validation_failed for a value that is not one word
+ * @throws AppError validation_failed
  */
 export function runtimeCommand(template: TemplateStringsArray, ...values: readonly CommandValue[]): Command {
   if (!checkedTemplates.has(template)) checkTemplate(template);
@@ -74,52 +76,63 @@ export function runtimeCommand(template: TemplateStringsArray, ...values: readon
     const value = values[index];
     if (value !== undefined) line += textOf(value);
   }
-  if (!/^[a-z]/.test(line)) throw new TypeError('a command begins with its own name');
-  return new Command(PRIVATE, line);
+  if (!/^[a-z]/.test(line)) throw new TypeError('A command must begin with its name');
+  return new Command(CONSTRUCTOR_KEY, line);
 }
 
 function checkTemplate(template: TemplateStringsArray): void {
-  // A template's own strings are frozen by the language; an array put together at run time is not.
+  // JavaScript freezes the strings of a template literal. An array that the code builds at run time is not frozen.
   if (!Object.isFrozen(template) || !Object.isFrozen(template.raw))
-    throw new TypeError('runtimeCommand is a template tag; it cannot be called with a text');
-  const bad = template.find((text) => !STATIC_TEXT.test(text));
-  if (bad !== undefined) throw new TypeError(`not a Runtime API command: ${JSON.stringify(bad)}`);
+    throw new TypeError('runtimeCommand is a template tag; call it with a template literal');
+  const bad = template.find((text) => !TEMPLATE_TEXT.test(text));
+  if (bad !== undefined) throw new TypeError(`This text cannot be part of a command: ${JSON.stringify(bad)}`);
   checkedTemplates.add(template);
 }
 
-/** Map entries for `add map F <<`, as many keys as values: each is one word. */
+/**
+ * The payload of `add map F <<`: the entry `keys[i] values[i]` for each index. Each key and each value is one word.
+ *
+ * @throws AppError validation_failed
+ */
 export function mapPayload(keys: readonly string[], values: readonly string[]): Payload {
   if (keys.length === 0 || keys.length !== values.length)
-    throw new TypeError('a payload has at least one line, and in each a key and a value');
+    throw new TypeError('A map payload needs at least one key, and one value for each key');
   checkWords(keys);
   const parts: string[] = [];
-  // Many names of one pool follow each other, and what is the same word again needs no second check.
-  let known = '';
+  // Many consecutive names have the same pool, so an equal value is not checked again.
+  let checkedValue = '';
   keys.forEach((key, index) => {
     const value = values[index] ?? '';
-    if (value !== known || known === '') known = word(value);
-    parts.push(key, ' ', known, '\n');
+    if (value !== checkedValue || checkedValue === '') checkedValue = word(value);
+    parts.push(key, ' ', checkedValue, '\n');
   });
-  return new Payload(PRIVATE, parts.join(''));
+  return new Payload(CONSTRUCTOR_KEY, parts.join(''));
 }
 
-/** Any text as a payload, for PEM: blank lines, which would end it, are left out. */
+/**
+ * A text as a payload, for PEM. Blank lines are removed, because a blank line would end the payload.
+ *
+ * @throws AppError validation_failed
+ */
 export function textPayload(text: string): Payload {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
   const bad = lines.find((line) => !PAYLOAD_LINE.test(line));
   if (bad !== undefined || lines.length === 0)
-    throw new AppError('validation_failed', 'The text is empty or has a line that HAProxy cannot be given.');
-  return new Payload(PRIVATE, `${lines.join('\n')}\n`);
+    throw new AppError(
+      'validation_failed',
+      'The text is empty or has a line that cannot be sent to HAProxy.',
+    );
+  return new Payload(CONSTRUCTOR_KEY, `${lines.join('\n')}\n`);
 }
 
-/** Whether a value could stand in a command. */
+/** Whether a value can be a word of a command. */
 export function isWord(value: string): boolean {
   return WORD.test(value);
 }
 
 function textOf(value: CommandValue): string {
-  if (typeof value === 'number') return wholeNumber(value);
-  return typeof value === 'string' ? word(value) : value.map((one) => word(one)).join(' ');
+  if (typeof value === 'number') return integer(value);
+  return typeof value === 'string' ? word(value) : value.map((item) => word(item)).join(' ');
 }
 
 function word(value: string): string {
@@ -131,18 +144,18 @@ function word(value: string): string {
   );
 }
 
-/** The same for many: the characters of all are looked at in one search, which is what makes 100,000 quick. */
+/** Checks many words. One search covers the characters of all of them, which keeps a restore of 100,000 names fast. */
 function checkWords(values: readonly string[]): void {
-  const fit = values.every(
-    (value) => value !== '' && value.length <= LONGEST_WORD && !value.startsWith(NOT_FIRST),
+  const areWords = values.every(
+    (value) => value !== '' && value.length <= MAX_WORD_LENGTH && !value.startsWith(FORBIDDEN_FIRST),
   );
-  if (!fit || NOT_IN_WORD.test(values.join(''))) for (const value of values) word(value);
+  if (!areWords || NOT_WORD_CHARACTER.test(values.join(''))) for (const value of values) word(value);
 }
 
-function wholeNumber(value: number): string {
+function integer(value: number): string {
   if (Number.isSafeInteger(value)) return String(value);
   throw new AppError(
     'validation_failed',
-    `${value} cannot be part of a Runtime API command: it is no whole number.`,
+    `${value} cannot be part of a Runtime API command: it must be an integer.`,
   );
 }

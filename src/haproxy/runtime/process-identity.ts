@@ -1,16 +1,17 @@
 import type { HaproxyInfo } from '../parsers/info.parser.js';
 
-/** Which HAProxy process it was that answered. */
+/** The fields of `show info` that identify the HAProxy process that answered. */
 export type ProcessIdentity = Pick<HaproxyInfo, 'pid' | 'startedSec' | 'totalConnections'>;
 
 /**
- * Whether `now` may be the process that `then` was. In a container the pid is the same after each restart, so the
- * start time counts too, and for a restart within one second the connections ever accepted, which never go down.
+ * Whether `current` can be the same process as `earlier`. The pid is not enough: in a container it is the same after
+ * each restart. The start time finds such a restart, and the connection counter, which never decreases, finds a
+ * restart within the same second.
  */
-export function isSameProcess(then: ProcessIdentity, now: ProcessIdentity): boolean {
+export function isSameProcess(earlier: ProcessIdentity, current: ProcessIdentity): boolean {
   return (
-    then.pid === now.pid &&
-    then.startedSec === now.startedSec &&
-    now.totalConnections >= then.totalConnections
+    earlier.pid === current.pid &&
+    earlier.startedSec === current.startedSec &&
+    current.totalConnections >= earlier.totalConnections
   );
 }

@@ -1,44 +1,33 @@
-import { type Routing, type ServerSpec } from '../../model/routing.js';
+import type { Routing } from '../../model/routing.js';
 import { canonicalIp } from '../../model/ip-address.js';
+import { isPoolName, slotOf } from '../../model/pool-name.js';
 import type { HaproxyCapabilities } from './capabilities.js';
 import type { MapEntry } from '../parsers/map.parser.js';
 import type { ProcessIdentity } from './process-identity.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
+import type { ServerSpec } from '../../model/server.js';
 
-/** What a running HAProxy has, in the shape of the desired state, and what that shape cannot say. */
+/** The routing of a running HAProxy, in the shape of the desired state, with facts that have no place in that shape. */
 export interface RuntimeRouting extends Routing {
-  /** Every slot that exists, parked and static ones (in maintenance) included. */
+  /** Every slot that exists. Parked slots and unused static slots are included, in maintenance. */
   readonly pools: ReadonlyMap<string, ReadonlyMap<number, ServerSpec>>;
-  /** The backends named pool_N, with or without servers. */
+  /** The backends named pool_N, also those without servers. */
   readonly backends: ReadonlySet<string>;
-  /** Map entries that an earlier entry of the same key hides. `HaproxyRuntimeService.deleteEntries` removes them. */
+  /** Map entries without effect, because an earlier entry has the same key. `deleteEntries` removes them. */
   readonly duplicates: readonly MapEntry[];
-  /** Servers configured with a host name: server name → host name. Their `ip` is what it resolved to. */
+  /** Servers configured with a host name: server name → host name. Their `ip` is the resolved address. */
   readonly hostNames: ReadonlyMap<string, string>;
-  /** Servers of pools that are not named pool_N_S, as `pool_1/web`. */
+  /** Servers in pools whose name is not pool_N_S, such as `pool_1/web`. */
   readonly strangers: readonly string[];
 }
 
-/** The same of a HAProxy that runs: who answered, and what it can do. */
+/** The routing of a HAProxy that answered, with the process that answered and its capabilities. */
 export interface LiveRouting extends RuntimeRouting {
   readonly process: ProcessIdentity;
   readonly capabilities: HaproxyCapabilities;
 }
 
-const POOL = /^pool_[1-9]\d{0,6}$/;
-
-export function isPoolName(name: string): boolean {
-  return POOL.test(name);
-}
-
-/** `pool_5`, `pool_5_3` → 3; undefined for a server that is not named by the suite's rule. */
-export function slotOf(pool: string, server: string): number | undefined {
-  if (!server.startsWith(`${pool}_`)) return undefined;
-  const slot = server.slice(pool.length + 1);
-  return /^[1-9]\d{0,5}$/.test(slot) ? Number(slot) : undefined;
-}
-
-/** Pure. Backends, servers and map entries that are not the suite's are left out. */
+/** Pure. Ignores backends that are not named pool_N, and their servers. */
 export function routingOf(
   servers: readonly ServerStateRow[],
   entries: readonly MapEntry[],
@@ -74,7 +63,7 @@ export function routingOf(
   return { domains, pools, backends, duplicates, hostNames, strangers };
 }
 
-/** The names of `show backend`: a line `# name`, then one backend a line. */
+/** Parses `show backend`: a line `# name`, then one backend name in each line. */
 export function parseBackends(text: string): string[] {
   return text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }

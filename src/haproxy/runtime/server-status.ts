@@ -1,4 +1,4 @@
-import { isPoolName, slotOf } from './runtime-routing.js';
+import { isPoolName, slotOf } from '../../model/pool-name.js';
 import type { StatRow } from '../parsers/stat.parser.js';
 
 export type ServerStatus = 'UP' | 'DOWN' | 'DRAIN' | 'MAINT' | 'no check';
@@ -7,19 +7,20 @@ export interface ServerStatusRow {
   pool: string;
   slot: number;
   status: ServerStatus;
-  /** Sessions it has now. */
+  /** Its current sessions. */
   connections: number;
-  /** What the last check found, for people: `Layer4 connection problem: Connection refused`. Empty before the first. */
+  /** The result of the last health check: `Layer4 connection problem: Connection refused`. Empty before the first check. */
   readonly lastCheck: string;
 }
 
 /**
- * HAProxy's status column says more than the state: `UP 1/3` is up and failing checks, `DOWN 1/2` down and passing
- * them, `NOLB` up with no requests given to it, `MAINT (via pool_1/x)` follows another server.
+ * The status in the `status` column of `show stat`. The column holds more: `UP 1/3` is up with failing checks,
+ * `DOWN 1/2` is down with passing checks, `NOLB` is up but gets no new requests, `MAINT (via pool_1/x)` tracks
+ * another server.
  */
-export function statusOf(words: string): ServerStatus {
-  if (words === 'no check') return 'no check';
-  switch (words.split(' ', 1)[0]) {
+export function statusOf(column: string): ServerStatus {
+  if (column === 'no check') return 'no check';
+  switch (column.split(' ', 1)[0]) {
     case 'UP':
       return 'UP';
     case 'DRAIN':
@@ -32,8 +33,8 @@ export function statusOf(words: string): ServerStatus {
   }
 }
 
-/** The suite's servers among the lines of `show stat`, or those of one status. */
-export function statusRows(rows: readonly StatRow[], only?: ServerStatus): ServerStatusRow[] {
+/** The status of the suite's servers in `show stat`; with `wanted`, only the servers that have this status. */
+export function statusRows(rows: readonly StatRow[], wanted?: ServerStatus): ServerStatusRow[] {
   const found: ServerStatusRow[] = [];
   for (const row of rows) {
     const pool = row.proxy;
@@ -41,14 +42,14 @@ export function statusRows(rows: readonly StatRow[], only?: ServerStatus): Serve
     const slot = slotOf(pool, row.service);
     if (slot === undefined) continue;
     const status = statusOf(row.text('status'));
-    if (only !== undefined && status !== only) continue;
+    if (wanted !== undefined && status !== wanted) continue;
     found.push({
       pool,
       slot,
       status,
       connections: row.number('scur'),
       get lastCheck() {
-        return [row.text('check_desc'), row.text('last_chk')].filter((words) => words !== '').join(': ');
+        return [row.text('check_desc'), row.text('last_chk')].filter((text) => text !== '').join(': ');
       },
     });
   }

@@ -11,43 +11,43 @@ const rowOf = (pool: string): ServerStatusRow => ({
 });
 
 describe('ServerStatusBatcher', () => {
-  it('is one for all who ask in the same turn, and gives each its own pool', async () => {
-    const asked: (readonly string[])[] = [];
-    const look = new ServerStatusBatcher({
+  it('loads the pools of the same turn in one batch and returns each its own rows', async () => {
+    const requested: (readonly string[])[] = [];
+    const batcher = new ServerStatusBatcher({
       serverStatuses: async (pools = []) => {
-        asked.push(pools);
+        requested.push(pools);
         return pools.map(rowOf);
       },
     });
-    const found = await Promise.all(['pool_1', 'pool_2', 'pool_1'].map((pool) => look.statusesOf(pool)));
-    expect(asked).toEqual([['pool_1', 'pool_2']]);
+    const found = await Promise.all(['pool_1', 'pool_2', 'pool_1'].map((pool) => batcher.load(pool)));
+    expect(requested).toEqual([['pool_1', 'pool_2']]);
     expect(found.map(([row]) => row?.pool)).toEqual(['pool_1', 'pool_2', 'pool_1']);
   });
 
-  it('is another one for who asks while it is under way', async () => {
-    const asked: (readonly string[])[] = [];
-    const look = new ServerStatusBatcher({
+  it('starts another batch for a call during a batch', async () => {
+    const requested: (readonly string[])[] = [];
+    const batcher = new ServerStatusBatcher({
       serverStatuses: async (pools = []) => {
-        asked.push(pools);
-        if (asked.length === 1) await expect(look.statusesOf('pool_1')).resolves.toHaveLength(1);
+        requested.push(pools);
+        if (requested.length === 1) await expect(batcher.load('pool_1')).resolves.toHaveLength(1);
         return pools.map(rowOf);
       },
     });
-    await expect(look.statusesOf('pool_1')).resolves.toHaveLength(1);
-    expect(asked).toEqual([['pool_1'], ['pool_1']]);
+    await expect(batcher.load('pool_1')).resolves.toHaveLength(1);
+    expect(requested).toEqual([['pool_1'], ['pool_1']]);
   });
 
-  it('that fails fails for those who asked, and not for the next', async () => {
+  it('rejects all calls of a failed batch, but not the calls of the next batch', async () => {
     let isDown = true;
-    const look = new ServerStatusBatcher({
+    const batcher = new ServerStatusBatcher({
       serverStatuses: async (pools = []) => {
         if (isDown) throw new Error('down');
         return pools.map(rowOf);
       },
     });
-    const both = await Promise.allSettled([look.statusesOf('pool_1'), look.statusesOf('pool_2')]);
+    const both = await Promise.allSettled([batcher.load('pool_1'), batcher.load('pool_2')]);
     expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     isDown = false;
-    await expect(look.statusesOf('pool_1')).resolves.toHaveLength(1);
+    await expect(batcher.load('pool_1')).resolves.toHaveLength(1);
   });
 });

@@ -1,31 +1,37 @@
 import type { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import type { ServerStatusRow } from './server-status.js';
 
+type Batch = Promise<Map<string, ServerStatusRow[]>>;
+
 /**
- * What HAProxy says of the servers of a pool now. All who ask within a moment, which is the same turn of the event loop
- * unless it is said to be longer, share one connection: changes of one commit do, and those who wait for a drain.
+ * Loads the status of servers in batches: `load` calls that come together share one connection to HAProxy. A batch
+ * collects calls until `schedule` resolves, by default until the end of the same turn of the event loop.
  */
 export class ServerStatusBatcher {
   #pools = new Set<string>();
-  #look: Promise<Map<string, ServerStatusRow[]>> | undefined;
+  #batch: Batch | undefined;
 
   constructor(
     private readonly runtime: Pick<HaproxyRuntimeService, 'serverStatuses'>,
-    private readonly moment: () => Promise<void> = () => Promise.resolve(),
+    private readonly schedule: () => Promise<void> = () => Promise.resolve(),
   ) {}
 
-  /** @throws AppError haproxy_unavailable, haproxy_rejected */
-  async statusesOf(pool: string): Promise<readonly ServerStatusRow[]> {
+  /**
+   * The current status of the servers of a pool; empty if HAProxy does not have the pool.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async load(pool: string): Promise<readonly ServerStatusRow[]> {
     this.#pools.add(pool);
-    this.#look ??= this.moment().then(() => this.#begin());
-    return (await this.#look).get(pool) ?? [];
+    this.#batch ??= this.schedule().then(() => this.#dispatch());
+    return (await this.#batch).get(pool) ?? [];
   }
 
-  /** From here on whoever asks is in the next look: this one may be done before what they have changed. */
-  async #begin(): Promise<Map<string, ServerStatusRow[]>> {
+  /** Closes the batch first: a later call may follow a change that this batch does not see, so it needs the next one. */
+  async #dispatch(): Batch {
     const pools = [...this.#pools];
     this.#pools = new Set();
-    this.#look = undefined;
+    this.#batch = undefined;
     const byPool = new Map(pools.map((pool) => [pool, [] as ServerStatusRow[]]));
     for (const row of await this.runtime.serverStatuses(pools)) byPool.get(row.pool)?.push(row);
     return byPool;

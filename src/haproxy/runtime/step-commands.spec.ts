@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerSpec, Step } from '../../model/routing.js';
-import { roundsOf } from './step-commands.js';
+import type { Step } from '../../model/routing.js';
+import type { ServerSpec } from '../../model/server.js';
+import { commandBatches } from './step-commands.js';
 
 const MAP = '/home/conf/domains.map';
 const SERVER: ServerSpec = { ip: '2001:db8::1', http_port: 80, weight: 3, state: 'ready' };
@@ -9,13 +10,15 @@ function put(slot: number, exists: boolean, more: Partial<ServerSpec> = {}): Ste
   return { op: 'put_server', pool: 'pool_1', slot, exists, server: { ...SERVER, ...more } };
 }
 
-/** The lines of each round. */
+/** The command lines of each batch. */
 function lines(...steps: Step[]): string[][] {
-  return [...roundsOf(steps, MAP)].map(({ commands }) => [...commands].map(({ command }) => command.line));
+  return [...commandBatches(steps, MAP)].map(({ commands }) =>
+    [...commands].map(({ command }) => command.line),
+  );
 }
 
-describe('roundsOf', () => {
-  it('makes a server with all its keywords; it serves last', () => {
+describe('commandBatches', () => {
+  it('adds a server with all its keywords and enables it last', () => {
     expect(lines(put(2, false))).toEqual([
       [
         'add server pool_1/pool_1_2 [2001:db8::1]:80 weight 3 check inter 2s fall 3 rise 2',
@@ -25,9 +28,11 @@ describe('roundsOf', () => {
     ]);
   });
 
-  it('re-addresses servers together, and puts them in service in the next round', () => {
-    const rounds = [...roundsOf([put(1, true), put(2, true, { ip: '10.0.0.2', state: 'drain' })], MAP)];
-    expect(rounds.map(({ readdressed }) => readdressed.map(({ slot }) => slot))).toEqual([[1, 2], []]);
+  it('changes addresses in one batch and enables the servers in the next batch', () => {
+    const batches = [
+      ...commandBatches([put(1, true), put(2, true, { ip: '10.0.0.2', state: 'drain' })], MAP),
+    ];
+    expect(batches.map(({ addressChanges }) => addressChanges.map(({ slot }) => slot))).toEqual([[1, 2], []]);
     expect(lines(put(1, true), put(2, true, { ip: '10.0.0.2', state: 'drain' }))).toEqual([
       [
         'set server pool_1/pool_1_1 addr 2001:db8::1 port 80',
@@ -44,7 +49,7 @@ describe('roundsOf', () => {
     ]);
   });
 
-  it('keeps the order of a plan', () => {
+  it('keeps the order of the plan', () => {
     expect(
       lines(
         { op: 'del_domain', key: 'old.test' },
@@ -70,12 +75,12 @@ describe('roundsOf', () => {
     ]);
   });
 
-  it('adds many names in pieces that fit HAProxy’s buffer', () => {
+  it('splits many names into commands that fit the buffer of HAProxy', () => {
     const keys = Array.from({ length: 2_000 }, (_, index) => `name-${index}.example.test`);
     const pools = keys.map((_, index) => `pool_${Math.ceil((index + 1) / 1_000)}`);
-    const [round, ...more] = [...roundsOf([{ op: 'add_domains', keys, pools }], MAP)];
-    expect(more).toEqual([]);
-    const commands = [...(round?.commands ?? [])].map(({ command }) => command);
+    const [batch, ...others] = [...commandBatches([{ op: 'add_domains', keys, pools }], MAP)];
+    expect(others).toEqual([]);
+    const commands = [...(batch?.commands ?? [])].map(({ command }) => command);
     expect(commands.length).toBeGreaterThan(2);
     expect(Math.max(...commands.map(({ size }) => size))).toBeLessThan(14_500);
     expect(commands.flatMap(({ payload }) => payload?.text.trimEnd().split('\n') ?? [])).toEqual(
@@ -83,7 +88,7 @@ describe('roundsOf', () => {
     );
   });
 
-  it('makes a pool before its servers, published, and deletes one with a wait for its last requests', () => {
+  it('adds and publishes a pool before its servers, and waits for the last requests before it deletes a pool', () => {
     expect(lines({ op: 'add_pool', pool: 'pool_1' }, put(1, false)).flat().slice(0, 3)).toEqual([
       'add backend pool_1 from pools mode http',
       'publish backend pool_1',
@@ -96,7 +101,7 @@ describe('roundsOf', () => {
     ]);
   });
 
-  it('nothing to do is nothing to send', () => {
-    expect([...roundsOf([], MAP)]).toEqual([]);
+  it('is empty without steps', () => {
+    expect([...commandBatches([], MAP)]).toEqual([]);
   });
 });

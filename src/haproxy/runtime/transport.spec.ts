@@ -11,13 +11,13 @@ import { AppError } from '../../errors/app-error.js';
 import { type Command, mapPayload, runtimeCommand } from './command.js';
 import { RuntimeTransport } from './transport.js';
 
-/** Only what a test is about is short, so that a busy machine does not run into another limit first. */
+/** Long limits, so that a busy machine only reaches the limit that a test sets. */
 const LIMITS = { connectMs: 20_000, idleMs: 20_000, overallMs: 20_000, perCommandMs: 0 };
-const IMPATIENT = { ...LIMITS, idleMs: 200 };
+const SHORT_IDLE = { ...LIMITS, idleMs: 200 };
 const INFO = runtimeCommand`show info`;
 
 describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (binary) => {
-  it('passes batches far larger than HAProxy’s buffers, payloads included, and keeps the order', async () => {
+  it('runs batches with payloads that exceed the buffers of HAProxy, and keeps the order', async () => {
     const haproxy = await startHaproxy(binary);
     try {
       const transport = new RuntimeTransport({ path: haproxy.socket });
@@ -47,7 +47,7 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
     }
   });
 
-  it('takes a command with its payload of the largest size it allows', async () => {
+  it('runs a command with the largest payload and rejects a larger one', async () => {
     const haproxy = await startHaproxy(binary);
     try {
       const transport = new RuntimeTransport({ path: haproxy.socket });
@@ -68,40 +68,36 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
     }
   });
 
-  it('takes nothing for silence that came while the event loop was held up', async () => {
+  it('does not count the time in which the event loop was blocked', async () => {
     const haproxy = await startHaproxy(binary);
     try {
       const address = { path: haproxy.socket };
       const connecting = new RuntimeTransport(address, { ...LIMITS, connectMs: 50 }).run([INFO]);
-      holdUp(200);
+      blockEventLoop(200);
       await expect(connecting).resolves.toHaveLength(1);
       function* commands() {
         for (let n = 0; n < 2_000; n += 1) yield INFO;
-        // By now the first of them have been sent; the rest is, before this is run.
-        setImmediate(() => holdUp(500));
+        // The first chunk has been sent. The last chunk is sent before this callback runs.
+        setImmediate(() => blockEventLoop(500));
         yield INFO;
       }
-      await expect(new RuntimeTransport(address, IMPATIENT).run(commands())).resolves.toHaveLength(2_001);
+      await expect(new RuntimeTransport(address, SHORT_IDLE).run(commands())).resolves.toHaveLength(2_001);
     } finally {
       await haproxy.stop();
     }
   });
 
-  it('answers 300 at once, and those that come while others have all connections', async () => {
+  it('runs 300 batches at the same time and waits while other clients use all connections', async () => {
     const haproxy = await startHaproxy(binary);
-    // More than HAProxy serves at once and has waiting.
+    // More than HAProxy serves and queues.
     const others = Array.from({ length: 40 }, () =>
       createConnection({ path: haproxy.socket }).on('error', () => undefined),
     );
     try {
       const transport = new RuntimeTransport({ path: haproxy.socket }, LIMITS);
       const answered = Promise.all(Array.from({ length: 300 }, () => transport.run([INFO])));
-      const full = await Promise.race([
-        answered,
-        transport.run([INFO]),
-        delay(100).then(() => 'nobody is answered'),
-      ]);
-      expect(full).toBe('nobody is answered');
+      const full = await Promise.race([answered, transport.run([INFO]), delay(100).then(() => 'no reply')]);
+      expect(full).toBe('no reply');
       for (const other of others) other.destroy();
       const replies = (await answered).flat();
       expect(replies).toHaveLength(300);
@@ -113,18 +109,18 @@ describe.each(haproxyVersions())('RuntimeTransport with HAProxy $version', (bina
   });
 });
 
-/** Holds up the event loop, as a machine that is overloaded does. */
-function holdUp(milliseconds: number): void {
+/** Blocks the event loop, as on an overloaded machine. */
+function blockEventLoop(milliseconds: number): void {
   for (const end = performance.now() + milliseconds; performance.now() < end;);
 }
 
-const unavailable = (words: RegExp): object => ({
+const unavailable = (pattern: RegExp): object => ({
   code: 'haproxy_unavailable',
-  detail: expect.stringMatching(words) as string,
+  detail: expect.stringMatching(pattern) as string,
 });
 
-/** What the real one cannot be made to show. */
-describe('RuntimeTransport when there is no HAProxy as it should be', () => {
+/** Faults that a real HAProxy cannot produce on request. */
+describe('RuntimeTransport with a faulty Runtime API', () => {
   let home: Awaited<ReturnType<typeof tempHome>>;
   let path: string;
   let server: Server | undefined;
@@ -145,21 +141,21 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     await home.remove();
   });
 
-  async function fake(
+  async function startFake(
     answer: (socket: Socket, data: string) => void,
     limits = LIMITS,
   ): Promise<RuntimeTransport> {
-    const made = createServer((socket) => {
+    const created = createServer((socket) => {
       sockets.add(socket);
       socket.on('error', () => undefined);
       socket.on('data', (data) => answer(socket, data.toString()));
     });
-    server = made;
-    await new Promise<void>((resolve) => made.listen(path, resolve));
+    server = created;
+    await new Promise<void>((resolve) => created.listen(path, resolve));
     return new RuntimeTransport({ path }, limits);
   }
 
-  it('no socket file, nothing on the port, an unknown name', async () => {
+  it('throws if the socket file does not exist or nothing listens on the port', async () => {
     await expect(new RuntimeTransport({ path }, LIMITS).run([INFO])).rejects.toMatchObject(
       unavailable(/fake\.sock: there is no such socket file.*HAPROXY_SOCKET/),
     );
@@ -169,67 +165,67 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     );
   });
 
-  it('commands are made while it works, no more of them than it takes', async () => {
-    let made = 0;
+  it('generates no more commands than HAProxy reads', async () => {
+    let generated = 0;
     function* commands() {
-      for (; made < 100_000; made += 1) yield runtimeCommand`get map ${'/m'} ${'k'.repeat(1_000)}`;
+      for (; generated < 100_000; generated += 1) yield runtimeCommand`get map ${'/m'} ${'k'.repeat(1_000)}`;
     }
-    // It reads nothing: what fits the buffers of the socket is made, and then nothing more.
-    const transport = await fake((socket) => socket.pause(), IMPATIENT);
-    await expect(transport.run(commands())).rejects.toMatchObject(unavailable(/said nothing for 200 ms/));
-    expect(made).toBeGreaterThan(10);
-    expect(made).toBeLessThan(10_000);
+    // The fake reads nothing, so the transport generates only the commands that fit the buffers of the socket.
+    const transport = await startFake((socket) => socket.pause(), SHORT_IDLE);
+    await expect(transport.run(commands())).rejects.toMatchObject(unavailable(/sent nothing for 200 ms/));
+    expect(generated).toBeGreaterThan(10);
+    expect(generated).toBeLessThan(10_000);
   });
 
-  it('what making a command throws is what comes of it, and nothing is sent after that', async () => {
-    const refusal = new AppError('validation_failed', 'no such word');
-    function* commands(good: number) {
-      for (let n = 0; n < good; n += 1) yield INFO;
-      throw refusal;
+  it('throws the error of the command generator and sends nothing after it', async () => {
+    const failure = new AppError('validation_failed', 'not a word');
+    function* commands(count: number) {
+      for (let n = 0; n < count; n += 1) yield INFO;
+      throw failure;
     }
     let received = '';
     let closed = false;
-    const transport = await fake((socket, data) => {
+    const transport = await startFake((socket, data) => {
       received += data;
       socket.once('close', () => {
         closed = true;
       });
     });
-    // A small batch is made as a whole before anything is sent.
-    await expect(transport.run(commands(10))).rejects.toBe(refusal);
+    // A small batch is generated completely before anything is sent.
+    await expect(transport.run(commands(10))).rejects.toBe(failure);
     expect(received).toBe('');
-    await expect(transport.run(commands(10_000))).rejects.toBe(refusal);
+    await expect(transport.run(commands(10_000))).rejects.toBe(failure);
     await until(() => closed, { what: 'the end of the connection' });
     expect(received).not.toContain('quit');
   });
 
-  it('silence', async () => {
-    const transport = await fake(() => undefined, IMPATIENT);
-    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 200 ms/));
+  it('throws when nothing arrives within the idle limit', async () => {
+    const transport = await startFake(() => undefined, SHORT_IDLE);
+    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/sent nothing for 200 ms/));
   });
 
-  it('silence while it works on many commands is none', async () => {
+  it('extends the idle limit by the number of commands', async () => {
     const PROMPTS = '\n> '.repeat(2 + 50);
-    const transport = await fake(
+    const transport = await startFake(
       (socket, data) => {
-        if (data.endsWith('quit\n')) setTimeout(() => socket.end(PROMPTS), 2 * IMPATIENT.idleMs);
+        if (data.endsWith('quit\n')) setTimeout(() => socket.end(PROMPTS), 2 * SHORT_IDLE.idleMs);
       },
-      { ...IMPATIENT, perCommandMs: 100 },
+      { ...SHORT_IDLE, perCommandMs: 100 },
     );
-    const begun = performance.now();
+    const begin = performance.now();
     await expect(transport.run(Array.from({ length: 50 }, () => INFO))).resolves.toHaveLength(50);
-    expect(performance.now() - begun).toBeGreaterThan(IMPATIENT.idleMs);
-    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/said nothing for 300 ms/));
+    expect(performance.now() - begin).toBeGreaterThan(SHORT_IDLE.idleMs);
+    await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/sent nothing for 300 ms/));
   });
 
-  it('silence is not borne longer for any number of commands', async () => {
-    const transport = await fake(() => undefined, { ...IMPATIENT, perCommandMs: 0.1 });
+  it('extends the idle limit by at most 3,000 commands', async () => {
+    const transport = await startFake(() => undefined, { ...SHORT_IDLE, perCommandMs: 0.1 });
     const many = Array.from({ length: 4_000 }, () => INFO);
-    await expect(transport.run(many)).rejects.toMatchObject(unavailable(/said nothing for 500 ms/));
+    await expect(transport.run(many)).rejects.toMatchObject(unavailable(/sent nothing for 500 ms/));
   });
 
-  it('answers that never end', async () => {
-    const transport = await fake(
+  it('throws when replies do not end within the overall limit', async () => {
+    const transport = await startFake(
       (socket) => {
         socket.write('\n> \n> ');
         const timer = setInterval(() => socket.write('x'), 20);
@@ -240,39 +236,39 @@ describe('RuntimeTransport when there is no HAProxy as it should be', () => {
     await expect(transport.run([INFO])).rejects.toMatchObject(unavailable(/more than 300 ms/));
   });
 
-  it('a connection closed early', async () => {
-    const transport = await fake((socket) => socket.end('\n> \n> done\n\n> half'));
+  it('throws when the connection closes before the last reply', async () => {
+    const transport = await startFake((socket) => socket.end('\n> \n> done\n\n> half'));
     await expect(transport.run([INFO, INFO])).rejects.toMatchObject(
-      unavailable(/closed the connection after 1 of 2 answers \("half"\)/),
+      unavailable(/closed the connection after 1 of 2 replies \("half"\)/),
     );
   });
 
-  it('a connection closed without an answer', async () => {
-    const transport = await fake((socket) => socket.end());
+  it('throws when the connection closes without an answer', async () => {
+    const transport = await startFake((socket) => socket.end());
     await expect(transport.run([INFO])).rejects.toMatchObject(
       unavailable(/without an answer|closed the connection early/),
     );
   });
 
-  it('another program', async () => {
-    const transport = await fake((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  it('throws when another program answers', async () => {
+    const transport = await startFake((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     await expect(transport.run([INFO])).rejects.toMatchObject(
       unavailable(/is not a Runtime API \("HTTP\/1\.1 400 Bad Request"\)/),
     );
   });
 
-  it('more answers than commands', async () => {
-    const transport = await fake((socket) => socket.end('\n> \n> a\n\n> b\n\n> '));
+  it('throws when there are more replies than commands', async () => {
+    const transport = await startFake((socket) => socket.end('\n> \n> a\n\n> b\n\n> '));
     await expect(transport.run([INFO])).rejects.toMatchObject({ code: 'haproxy_unavailable' });
   });
 
-  it('an answer larger than allowed', async () => {
-    await fake((socket) => socket.write(`\n> \n> ${'x'.repeat(5_000)}`));
+  it('throws when the replies exceed the size limit', async () => {
+    await startFake((socket) => socket.write(`\n> \n> ${'x'.repeat(5_000)}`));
     const small = new RuntimeTransport({ path }, { ...LIMITS, replyBytes: 1_000 });
     await expect(small.run([INFO])).rejects.toMatchObject(unavailable(/more than 1000 bytes/));
   });
 
-  it('nothing to run is no connection', async () => {
+  it('opens no connection without commands', async () => {
     expect(await new RuntimeTransport({ path }, LIMITS).run([])).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { formatHostPort } from '../../model/ip-address.js';
 import { setTimeout as delay } from 'node:timers/promises';
 import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError, messageOf } from '../../errors/app-error.js';
@@ -7,17 +8,20 @@ import type { SocketAddress } from '../../settings/settings.js';
 import type { Command } from './command.js';
 import { parseReply, type Reply } from './reply.js';
 
-export interface TransportLimits {
+interface TransportLimits {
   connectMs: number;
-  /** The longest silence while answers are owed. */
+  /** The longest time without data while replies are missing. */
   idleMs: number;
-  /** A whole batch. */
+  /** The longest time for a whole batch. */
   overallMs: number;
-  /** More of both for each command: HAProxy 3.4 carries out a thousand before it says the first word, and no more. */
+  /**
+   * Added to `idleMs` and `overallMs` for each command, because HAProxy 3.4 runs up to 1,000 commands before its first
+   * reply.
+   */
   perCommandMs: number;
-  /** All answers of a batch together; `show map` of 100,000 names is 5 MB. */
+  /** The size of all replies of a batch together. `show map` of 100,000 names has 5 MB. */
   replyBytes: number;
-  /** One command with its payload: HAProxy's tune.bufsize (16,384 unless configured) less a reserve. */
+  /** The size of one command with its payload: tune.bufsize of HAProxy (16,384 by default) minus a reserve. */
   commandBytes: number;
 }
 
@@ -30,29 +34,33 @@ export const TRANSPORT_LIMITS: Readonly<TransportLimits> = {
   commandBytes: 15 * 1024,
 };
 
-/** In interactive mode HAProxy closes each answer with a line end and its prompt; no answer has it inside. */
-const PROMPT = Buffer.from('\n> ');
-/** `prompt` asks for that mode, and `set severity-output number` for levels; both are answered with nothing. */
+/** In interactive mode, HAProxy ends each reply with a line end and this prompt. No reply contains it. */
+const PROMPT = '\n> ';
+const PROMPT_BYTES = Buffer.from(PROMPT);
+/** `prompt` selects interactive mode, `set severity-output number` adds severities. Both replies are empty. */
 const PREAMBLE = 'prompt\nset severity-output number\n';
 const PREAMBLE_REPLIES = 2;
 
-/** How much is made before it is written: enough for few system calls, and little enough that HAProxy begins soon. */
-const PIECE_BYTES = 16 * 1024;
+/** The size of one write: large enough for few system calls, small enough that HAProxy starts early. */
+const CHUNK_BYTES = 16 * 1024;
 
-/** A silence may last as long as so many commands, however many there are: one that hangs is not waited for longer. */
-const MOST_IN_SILENCE = 3_000;
+/** The idle limit grows only up to this number of commands. Otherwise a large batch would detect a hang too late. */
+const MAX_COMMANDS_IN_IDLE_LIMIT = 3_000;
 
-/** HAProxy serves ten at once by default ("stats maxconn") and has no more than as many waiting; some are others'. */
+/**
+ * The limit of connections at the same time. HAProxy serves ten by default ("stats maxconn") and queues ten more. Other
+ * clients need some of them.
+ */
 const CONNECTIONS = 5;
-/** Until the queue of a socket whose queue is full is tried again. */
+/** The delay before the next attempt when the queue of the socket is full. */
 const RETRY_MS = 5;
 
 /**
- * Runs batches of commands on a Runtime API. A batch is one connection. Commands are made while HAProxy works on those
- * before them, and the answers are read meanwhile, so that a batch of any length passes through its 16 KB buffers.
+ * Runs batches of commands on a Runtime API, each on its own connection. Commands are generated while HAProxy runs the
+ * commands before them, and replies are read at the same time, so a batch of any length fits HAProxy's 16 KB buffers.
  *
- * Each batch has a connection of its own on purpose: one kept open would pin the worker that a reload replaces, and
- * commands would go to a process that no longer serves. It costs 0.2 ms.
+ * A connection is not kept open: it would stay with the old worker after a reload, and commands would reach a process
+ * that no longer serves. A new connection costs 0.2 ms.
  */
 export class RuntimeTransport {
   readonly #limits: TransportLimits;
@@ -66,63 +74,61 @@ export class RuntimeTransport {
   }
 
   /**
-   * One reply for each command, in order. HAProxy runs all of them, also after one that it refuses. What making a
-   * command throws ends the batch; up to `PIECE_BYTES` of commands are made before the first is sent.
+   * Returns one reply for each command, in order. HAProxy runs all commands, also after a command that it rejects. If
+   * `commands` throws, the batch ends with that error. The first `CHUNK_BYTES` of commands are generated before
+   * anything is sent. After an error, HAProxy may have run some of the commands.
    *
-   * @throws AppError haproxy_unavailable; commands may have been run all the same
+   * @throws AppError haproxy_unavailable, payload_too_large
    */
   async run(commands: Iterable<Command>): Promise<Reply[]> {
     const sent: Command[] = [];
-    const pieces = this.#pieces(commands, sent);
-    const first = pieces.next();
+    const chunks = this.#chunks(commands, sent);
+    const first = chunks.next();
     if (sent.length === 0) return [];
-    const answer = await this.#turns.run(async () =>
-      this.#exchange(await this.#connected(), first, pieces, sent),
+    const output = await this.#turns.run(async () =>
+      this.#exchange(await this.#connect(), first, chunks, sent),
     );
-    const parts = answer.split('\n> ');
+    const parts = output.split(PROMPT);
     if (parts.length !== PREAMBLE_REPLIES + sent.length + 1)
       throw this.#unavailable(
-        `it closed the connection after ${Math.max(0, parts.length - 1 - PREAMBLE_REPLIES)} of ${sent.length} answers` +
-          lastWords(parts.at(-1)),
+        `it closed the connection after ${Math.max(0, parts.length - 1 - PREAMBLE_REPLIES)} of ${sent.length} replies` +
+          excerpt(parts.at(-1)),
       );
     return sent.map((command, index) =>
       parseReply(parts[PREAMBLE_REPLIES + index] ?? '', command.payload !== undefined),
     );
   }
 
-  /** The batch in pieces, each made when it is asked for; `sent` says what they hold. */
-  *#pieces(commands: Iterable<Command>, sent: Command[]): Generator<string, void> {
+  /** Generates the batch in chunks, and appends the commands of each chunk to `sent`. */
+  *#chunks(commands: Iterable<Command>, sent: Command[]): Generator<string, void> {
     let text = PREAMBLE;
     for (const command of commands) {
       if (command.size > this.#limits.commandBytes)
         throw new AppError(
           'payload_too_large',
-          `"${command.line.slice(0, 60)}" with its payload is ${command.size} bytes; HAProxy takes at most ${this.#limits.commandBytes}.`,
+          `"${command.line.slice(0, 60)}" has ${command.size} bytes with its payload; HAProxy accepts at most ${this.#limits.commandBytes}.`,
         );
       sent.push(command);
       text += command.text;
-      if (text.length < PIECE_BYTES) continue;
+      if (text.length < CHUNK_BYTES) continue;
       yield text;
       text = '';
     }
     yield `${text}quit\n`;
   }
 
-  /** For messages: the unix path, or host:port. */
-  get name(): string {
-    return nameOf(this.address);
-  }
-
-  /** A unix socket refuses (EAGAIN) while its queue is full; nothing has been sent then, so it is tried again. */
-  async #connected(): Promise<Socket> {
+  /** Retries while the queue of a unix socket is full (EAGAIN). Nothing is sent before the connection exists. */
+  async #connect(): Promise<Socket> {
     const { connectMs } = this.#limits;
-    const until = performance.now() + connectMs;
+    const deadline = performance.now() + connectMs;
     for (;;) {
-      const outcome = await connectWithin(this.address, until - performance.now());
+      const outcome = await connectWithin(this.address, deadline - performance.now());
       if (typeof outcome !== 'string') return outcome;
       if (outcome !== QUEUE_FULL) throw this.#unavailable(outcome);
-      if (performance.now() > until)
-        throw this.#unavailable(`others have all its connections for ${connectMs} ms ("stats maxconn")`);
+      if (performance.now() > deadline)
+        throw this.#unavailable(
+          `other clients used all its connections for ${connectMs} ms (limit: "stats maxconn")`,
+        );
       await delay(RETRY_MS);
     }
   }
@@ -130,65 +136,64 @@ export class RuntimeTransport {
   #exchange(
     socket: Socket,
     first: IteratorResult<string, void>,
-    pieces: Generator<string, void>,
+    chunks: Generator<string, void>,
     sent: readonly Command[],
   ): Promise<string> {
     const limits = this.#limits;
     return new Promise((resolve, reject) => {
-      const chunks: Buffer[] = [];
+      const received: Buffer[] = [];
       let size = 0;
       const overall = new IdleDeadline(
         () => limits.overallMs + sent.length * limits.perCommandMs,
         (ms) => fail(`the batch took more than ${ms} ms`),
       );
-      const silence = new IdleDeadline(
-        () => limits.idleMs + Math.min(sent.length, MOST_IN_SILENCE) * limits.perCommandMs,
-        (ms) => fail(`it said nothing for ${ms} ms`),
+      const idle = new IdleDeadline(
+        () => limits.idleMs + Math.min(sent.length, MAX_COMMANDS_IN_IDLE_LIMIT) * limits.perCommandMs,
+        (ms) => fail(`it sent nothing for ${ms} ms`),
       );
-      const stopWaiting = () => {
+      const clearDeadlines = () => {
         overall.end();
-        silence.end();
+        idle.end();
       };
-      const end = (error: Error) => {
-        stopWaiting();
+      const failWith = (error: Error) => {
+        clearDeadlines();
         socket.destroy();
         reject(error);
       };
-      const fail = (reason: string) => end(this.#unavailable(reason));
-      let piece = first;
-      /** The next piece is made while HAProxy has the one before; then it is waited until there is room for it. */
+      const fail = (reason: string) => failWith(this.#unavailable(reason));
+      let next = first;
+      /** Generates the next chunk while HAProxy works on the previous chunk, and waits while the socket is full. */
       const send = () => {
         try {
-          while (!piece.done) {
-            const room = socket.write(piece.value, 'latin1');
-            silence.restart();
-            piece = pieces.next();
-            if (room) continue;
+          while (!next.done) {
+            const hasRoom = socket.write(next.value, 'latin1');
+            idle.restart();
+            next = chunks.next();
+            if (hasRoom) continue;
             socket.once('drain', send);
             return;
           }
         } catch (error) {
-          end(error instanceof Error ? error : new Error(String(error)));
+          failWith(error instanceof Error ? error : new Error(String(error)));
         }
       };
-      socket.on('data', (chunk) => {
-        silence.restart();
-        size += chunk.length;
-        chunks.push(chunk);
+      socket.on('data', (data) => {
+        idle.restart();
+        size += data.length;
+        received.push(data);
         if (size > limits.replyBytes) fail(`it answered more than ${limits.replyBytes} bytes`);
         else if (
-          chunks.length === 1 &&
-          !PROMPT.subarray(0, chunk.length).equals(chunk.subarray(0, PROMPT.length))
+          received.length === 1 &&
+          !PROMPT_BYTES.subarray(0, data.length).equals(data.subarray(0, PROMPT_BYTES.length))
         )
-          fail(`what answers there is not a Runtime API${lastWords(chunk.toString('latin1'))}`);
+          fail(`the program that answers is not a Runtime API${excerpt(data.toString('latin1'))}`);
       });
-      socket.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)));
-      // `quit` makes HAProxy close when it has answered everything.
+      socket.on('error', (error: NodeJS.ErrnoException) => fail(connectionErrorText(error)));
+      // After `quit`, HAProxy closes the connection when it has sent all replies.
       socket.on('close', () => {
-        stopWaiting();
-        const answer = Buffer.concat(chunks).toString('utf8');
+        clearDeadlines();
         if (size === 0) fail('it closed the connection without an answer');
-        else resolve(answer);
+        else resolve(Buffer.concat(received).toString('utf8'));
       });
       send();
     });
@@ -197,20 +202,21 @@ export class RuntimeTransport {
   #unavailable(reason: string): AppError {
     return new AppError(
       'haproxy_unavailable',
-      `HAProxy does not answer on ${this.name}: ${reason}. ` +
-        'See that HAProxy runs and that its "stats socket" is where HAPROXY_SOCKET or HAPROXY_HOST and HAPROXY_PORT say, then try again.',
+      `HAProxy does not answer on ${formatAddress(this.address)}: ${reason}. ` +
+        'Check that HAProxy runs and that HAPROXY_SOCKET, or HAPROXY_HOST and HAPROXY_PORT, name its "stats socket". Then try again.',
     );
   }
 }
 
-export function nameOf(address: SocketAddress): string {
+/** The path of a unix socket, or host:port with an IPv6 host in brackets. */
+export function formatAddress(address: SocketAddress): string {
   if ('path' in address) return address.path;
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return formatHostPort(address.host, address.port);
 }
 
 const QUEUE_FULL = 'its queue is full';
 
-/** The socket, or why there is none. */
+/** Resolves with the connected socket, or with the reason why there is no connection. */
 function connectWithin(address: SocketAddress, ms: number): Promise<Socket | string> {
   return new Promise((resolve) => {
     const socket =
@@ -218,15 +224,15 @@ function connectWithin(address: SocketAddress, ms: number): Promise<Socket | str
         ? connect({ path: address.path })
         : connect({ host: address.host, port: address.port, noDelay: true });
     const settle = (outcome: Socket | string) => {
-      patience.end();
+      deadline.end();
       socket.off('connect', connected).off('error', failed);
       if (typeof outcome === 'string') socket.on('error', () => undefined).destroy();
       resolve(outcome);
     };
     const connected = () => settle(socket);
     const failed = (error: NodeJS.ErrnoException) =>
-      settle(error.code === 'EAGAIN' ? QUEUE_FULL : reasonOf(error));
-    const patience = new IdleDeadline(
+      settle(error.code === 'EAGAIN' ? QUEUE_FULL : connectionErrorText(error));
+    const deadline = new IdleDeadline(
       () => ms,
       (limit) => settle(`no connection within ${limit} ms`),
     );
@@ -234,17 +240,18 @@ function connectWithin(address: SocketAddress, ms: number): Promise<Socket | str
   });
 }
 
-function lastWords(text = ''): string {
-  const words = text
+/** ` ("the first line of the text")`, or nothing for an empty text. */
+function excerpt(text = ''): string {
+  const line = text
     .trim()
     .split('\n', 1)[0]
     ?.replaceAll(/[^ -~]/g, '?')
     .slice(0, 160);
-  return words ? ` (${JSON.stringify(words)})` : '';
+  return line ? ` (${JSON.stringify(line)})` : '';
 }
 
-function reasonOf(error: NodeJS.ErrnoException): string {
-  // Connecting to a name with several addresses fails with one error for each of them.
+function connectionErrorText(error: NodeJS.ErrnoException): string {
+  // If a host name has several addresses, the error has one cause for each address.
   const first = error instanceof AggregateError ? (error.errors[0] as NodeJS.ErrnoException) : error;
   switch (first.code) {
     case 'ECONNREFUSED':
@@ -252,7 +259,7 @@ function reasonOf(error: NodeJS.ErrnoException): string {
     case 'ENOENT':
       return 'there is no such socket file';
     case 'EACCES':
-      return 'this user may not open the socket';
+      return 'this user is not allowed to open the socket';
     case 'ECONNRESET':
     case 'EPIPE':
       return 'it closed the connection early';

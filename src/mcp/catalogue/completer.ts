@@ -1,43 +1,51 @@
 import { Injectable } from '@nestjs/common';
 import type { CompleteResult } from '@modelcontextprotocol/sdk/types.js';
 import { type Completion, COMPLETIONS, completionOf } from '../../contract/resource.js';
-import { DeclaredMethods } from './declared-methods.js';
+import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
 import { PromptRegistry } from './prompt-registry.js';
 import { ResourceRegistry } from './resource-registry.js';
-import { INVALID_PARAMS, rpcError } from '../rpc-error.js';
+import { ServiceMethodFinder } from './service-methods.js';
 
-const NOTHING: Completion = { values: [], total: 0 };
+const NO_COMPLETIONS: Completion = { values: [], total: 0 };
 
-export interface CompletionRequest {
+interface CompletionRequest {
   ref: { type: 'ref/prompt'; name: string } | { type: 'ref/resource'; uri: string };
   argument: { name: string; value: string };
 }
 
-/** Completes arguments of prompts and variables of resource templates by their names, from what services offer. */
+/**
+ * Completes the arguments of prompts and the variables of resource templates (MCP, server/utilities/completion). The
+ * name of the argument selects the service method that was declared with `@McpCompletes`.
+ */
 @Injectable()
 export class Completer {
-  private sources: ReadonlyMap<string, (typed: string) => Promise<unknown>> = new Map();
+  #sources: ReadonlyMap<string, (typed: string) => Promise<unknown>> = new Map();
 
   constructor(
-    private readonly methods: DeclaredMethods,
+    private readonly methods: ServiceMethodFinder,
     private readonly prompts: PromptRegistry,
     private readonly resources: ResourceRegistry,
   ) {}
 
   load(): void {
-    this.sources = new Map(this.methods.find(completionOf).map(({ declared, call }) => [declared, call]));
+    this.#sources = new Map(
+      this.methods.find(completionOf).map(({ declaration, call }) => [declaration, call]),
+    );
   }
 
-  /** @throws Error with the JSON-RPC code -32602 where there is no such prompt or template */
+  /** @throws Error with the JSON-RPC code -32602 if the prompt or the resource template does not exist */
   async complete({ ref, argument }: CompletionRequest): Promise<CompleteResult> {
-    const known =
+    const exists =
       ref.type === 'ref/prompt'
         ? this.prompts.has(ref.name)
         : this.resources.isTemplate(ref.uri) || this.resources.exists(ref.uri);
-    if (!known)
-      throw rpcError(INVALID_PARAMS, 'There is no such prompt or resource template to complete for.');
-    const found = await this.sources.get(argument.name)?.(argument.value);
-    const { values, total } = (found ?? NOTHING) as Completion;
+    if (!exists)
+      throw rpcError(
+        INVALID_PARAMS,
+        'There is no such prompt or resource template. Call prompts/list or resources/templates/list.',
+      );
+    const found = await this.#sources.get(argument.name)?.(argument.value);
+    const { values, total } = (found ?? NO_COMPLETIONS) as Completion;
     const shown = values.slice(0, COMPLETIONS);
     return { completion: { values: shown, total, hasMore: total > shown.length } };
   }

@@ -13,14 +13,14 @@ import {
   StringField,
 } from '../../contract/fields/fields.js';
 import { schemasOf } from '../../contract/openapi.js';
-import { toolSchema } from './json-schema.js';
+import { toToolSchema } from './json-schema.js';
 
 class Leaf {
   @IntField({ description: 'Number.', min: 1, example: 3 })
   example: number;
 }
 
-class Everything {
+class AllFields {
   @EnumField(['a', 'b'], { description: 'Plain.', nullable: true })
   plain: string | null;
 
@@ -57,17 +57,17 @@ class EmptyController {
 @Module({ controllers: [EmptyController] })
 class EmptyModule {}
 
-async function schemas() {
+async function loadSchemas() {
   const app = await NestFactory.create<NestFastifyApplication>(EmptyModule, new FastifyAdapter(), {
     logger: false,
   });
-  const found = schemasOf(app, [Everything]);
+  const schemas = schemasOf(app, [AllFields]);
   await app.close();
-  return found;
+  return schemas;
 }
 
-const nothing = { plain: null, named: null, leaf: null, leaves: null, words: [], when: null };
-const something = {
+const smallest = { plain: null, named: null, leaf: null, leaves: null, words: [], when: null };
+const complete = {
   plain: 'a',
   named: 'b',
   leaf: { example: 1 },
@@ -78,19 +78,19 @@ const something = {
   text: 'abc',
 };
 
-describe('toolSchema', () => {
-  it.each([true, false])('accepts what the fields accept (input %s)', async (input) => {
-    const schema = toolSchema(await schemas(), 'Everything', { input });
+describe('toToolSchema', () => {
+  it.each([true, false])('accepts the same values as the fields of the DTO (input: %s)', async (input) => {
+    const schema = toToolSchema(await loadSchemas(), 'AllFields', { input });
     const validate = new Ajv2020({
       strict: true,
       allowUnionTypes: true,
       formats: { 'date-time': true },
     }).compile(schema);
-    for (const value of [nothing, something]) {
+    for (const value of [smallest, complete]) {
       validate(value);
       expect(validate.errors).toBeNull();
     }
-    for (const wrong of [
+    for (const invalid of [
       { plain: 'c' },
       { named: 'c' },
       { leaf: { example: 0 } },
@@ -98,13 +98,13 @@ describe('toolSchema', () => {
       { text: '' },
       { words: null },
     ])
-      expect(validate({ ...something, ...wrong })).toBe(false);
-    expect(validate({ ...something, extra: 1 })).toBe(!input);
-    expect(validate({ ...something, leaf: { example: 1, extra: 1 } })).toBe(!input);
+      expect(validate({ ...complete, ...invalid })).toBe(false);
+    expect(validate({ ...complete, extra: 1 })).toBe(!input);
+    expect(validate({ ...complete, leaf: { example: 1, extra: 1 } })).toBe(!input);
   });
 
-  it('keeps a field called like a keyword, and turns an example into examples', async () => {
-    expect(toolSchema(await schemas(), 'Leaf', { input: true })).toEqual({
+  it('keeps a field with the name of a keyword, and converts example to examples', async () => {
+    expect(toToolSchema(await loadSchemas(), 'Leaf', { input: true })).toEqual({
       type: 'object',
       properties: { example: { type: 'integer', minimum: 1, description: 'Number.', examples: [3] } },
       required: ['example'],
@@ -112,7 +112,9 @@ describe('toolSchema', () => {
     });
   });
 
-  it('refuses what is not an object, as MCP does', () => {
-    expect(() => toolSchema({ Word: { type: 'string' } }, 'Word', { input: true })).toThrow('not an object');
+  it('throws if the schema is not an object', () => {
+    expect(() => toToolSchema({ Word: { type: 'string' } }, 'Word', { input: true })).toThrow(
+      'not an object',
+    );
   });
 });

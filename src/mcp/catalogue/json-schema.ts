@@ -1,98 +1,111 @@
-/** OpenAPI schemas → JSON Schema 2020-12, self-contained: what a schema refers to stands in its own `$defs`. */
-export type JsonSchema = { [keyword: string]: unknown };
+type JsonSchema = { [keyword: string]: unknown };
 export type ObjectSchema = JsonSchema & { type: 'object' };
 
-/** Set by ArrayField's `orJsonText`. */
-const OR_TEXT = 'x-or-json-text';
-const COMPONENT = '#/components/schemas/';
+/** OpenAPI extension that `ArrayField` sets for its option `orJsonText`. */
+const OR_JSON_TEXT = 'x-or-json-text';
+const COMPONENT_PREFIX = '#/components/schemas/';
+const DEFINITION_PREFIX = '#/$defs/';
 
-export interface Conversion {
-  /** Arguments: unknown names are refused, and a list may also come as a string holding JSON. */
+interface ConversionOptions {
+  /** For the arguments of a tool: unknown names are refused, and lists marked `orJsonText` may also be JSON text. */
   input: boolean;
 }
 
-/** The schema of one component. @throws Error where it is not an object, as MCP asks of tools. */
-export function toolSchema(schemas: Record<string, unknown>, name: string, how: Conversion): ObjectSchema {
-  const root = convert(schemas[name], how) as JsonSchema;
+/**
+ * Converts a schema of an OpenAPI document to JSON Schema 2020-12. The result contains every schema that it refers to,
+ * in `$defs`.
+ *
+ * @throws Error if the schema does not describe an object, as MCP requires of the schemas of tools
+ */
+export function toToolSchema(
+  components: Record<string, unknown>,
+  name: string,
+  options: ConversionOptions,
+): ObjectSchema {
+  const root = convert(components[name], options) as JsonSchema;
   if (root['type'] !== 'object') throw new Error(`The schema of ${name} is not an object.`);
-  const definitions = definitionsOf(schemas, root, how);
+  const definitions = definitionsFor(root, components, options);
   return {
     ...(root as ObjectSchema),
     ...(Object.keys(definitions).length > 0 && { $defs: definitions }),
   };
 }
 
-function definitionsOf(
-  schemas: Record<string, unknown>,
+/** Collects the schemas that `root` refers to, directly or not, sorted by name. */
+function definitionsFor(
   root: JsonSchema,
-  how: Conversion,
+  components: Record<string, unknown>,
+  options: ConversionOptions,
 ): Record<string, unknown> {
-  const found: Record<string, unknown> = {};
+  const definitions: Record<string, unknown> = {};
   const pending = [...referencesIn(root)];
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    if (name in found) continue;
-    const schema = convert(schemas[name], how);
-    found[name] = schema;
+    if (name in definitions) continue;
+    const schema = convert(components[name], options);
+    definitions[name] = schema;
     pending.push(...referencesIn(schema));
   }
-  return Object.fromEntries(Object.entries(found).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return Object.fromEntries(Object.entries(definitions).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function referencesIn(schema: unknown): Set<string> {
   const names = new Set<string>();
   JSON.stringify(schema, (key, value: unknown) => {
-    if (key === '$ref' && typeof value === 'string') names.add(value.replace('#/$defs/', ''));
+    if (key === '$ref' && typeof value === 'string') names.add(value.replace(DEFINITION_PREFIX, ''));
     return value;
   });
   return names;
 }
 
-function convert(node: unknown, how: Conversion): unknown {
-  if (Array.isArray(node)) return node.map((item) => convert(item, how));
+function convert(node: unknown, options: ConversionOptions): unknown {
+  if (Array.isArray(node)) return node.map((item) => convert(item, options));
   if (typeof node !== 'object' || node === null) return node;
   const schema: JsonSchema = {};
   for (const [keyword, value] of Object.entries(node)) {
-    // OpenAPI's extensions mean nothing to a client of MCP, and strict validators refuse them.
-    if (value === undefined || (keyword.startsWith('x-') && keyword !== OR_TEXT)) continue;
+    // Strict validators refuse keywords that they do not know, such as the extensions of OpenAPI.
+    if (value === undefined || (keyword.startsWith('x-') && keyword !== OR_JSON_TEXT)) continue;
     if (keyword === 'example') schema['examples'] = [value];
-    else if (keyword === '$ref') schema[keyword] = String(value).replace(COMPONENT, '#/$defs/');
-    else if (keyword === 'properties') schema[keyword] = convertEach(value as JsonSchema, how);
+    else if (keyword === '$ref') schema[keyword] = String(value).replace(COMPONENT_PREFIX, DEFINITION_PREFIX);
+    else if (keyword === 'properties') schema[keyword] = convertProperties(value as JsonSchema, options);
     else if (keyword === 'default' || keyword === 'enum' || keyword === 'const') schema[keyword] = value;
-    else schema[keyword] = convert(value, how);
+    else schema[keyword] = convert(value, options);
   }
-  return finish(schema, how);
+  return replaceOpenApiKeywords(schema, options);
 }
 
-/** Property names are not keywords: a field may be called `example`. */
-function convertEach(properties: JsonSchema, how: Conversion): JsonSchema {
-  return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, convert(schema, how)]));
+/** Property names are not keywords: a field may have the name `example`. */
+function convertProperties(properties: JsonSchema, options: ConversionOptions): JsonSchema {
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, schema]) => [name, convert(schema, options)]),
+  );
 }
 
-function finish(given: JsonSchema, how: Conversion): JsonSchema {
-  const { allOf, nullable, [OR_TEXT]: orText, ...rest } = given;
-  exclusive(rest, 'minimum', 'exclusiveMinimum');
-  exclusive(rest, 'maximum', 'exclusiveMaximum');
-  // `allOf` of one is how OpenAPI 3.0 puts a description beside a reference; 2020-12 allows it directly.
+function replaceOpenApiKeywords(openApi: JsonSchema, { input }: ConversionOptions): JsonSchema {
+  const { allOf, nullable, [OR_JSON_TEXT]: orJsonText, ...rest } = openApi;
+  replaceBooleanBound(rest, 'minimum', 'exclusiveMinimum');
+  replaceBooleanBound(rest, 'maximum', 'exclusiveMaximum');
+  // OpenAPI 3.0 needs an `allOf` with one schema to add a description to a reference. 2020-12 allows both side by side.
   const single: unknown = Array.isArray(allOf) && allOf.length === 1 ? allOf[0] : undefined;
   let schema: JsonSchema =
     single === undefined
       ? { ...rest, ...(allOf !== undefined && { allOf }) }
       : { ...(single as JsonSchema), ...rest };
-  if (how.input && schema['type'] === 'object' && schema['properties'] !== undefined)
+  if (input && schema['type'] === 'object' && schema['properties'] !== undefined)
     schema = { ...schema, additionalProperties: schema['additionalProperties'] ?? false };
-  if (orText === true && how.input) schema = withText(schema);
+  if (orJsonText === true && input) schema = orText(schema);
   return nullable === true ? { anyOf: [schema, { type: 'null' }] } : schema;
 }
 
-function exclusive(schema: JsonSchema, bound: string, keyword: string): void {
-  if (typeof schema[keyword] !== 'boolean') return;
-  if (schema[keyword]) {
-    schema[keyword] = schema[bound];
+/** In OpenAPI 3.0 `exclusiveMinimum` is a boolean beside `minimum`. In 2020-12 it is the bound itself. */
+function replaceBooleanBound(schema: JsonSchema, bound: string, exclusiveBound: string): void {
+  if (typeof schema[exclusiveBound] !== 'boolean') return;
+  if (schema[exclusiveBound]) {
+    schema[exclusiveBound] = schema[bound];
     delete schema[bound];
-  } else delete schema[keyword];
+  } else delete schema[exclusiveBound];
 }
 
-function withText(schema: JsonSchema): JsonSchema {
+function orText(schema: JsonSchema): JsonSchema {
   const { description, examples, ...list } = schema;
   return {
     ...(description !== undefined && { description }),

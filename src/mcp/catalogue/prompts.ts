@@ -1,20 +1,19 @@
 import type { Prompt } from '@modelcontextprotocol/sdk/types.js';
 
-export interface WorkPrompt extends Prompt {
+export interface PromptTemplate extends Prompt {
   description: string;
-  /** The text for the model. `given` is an argument's value, empty where it was left out. */
-  render: (given: (argument: string) => string) => string;
+  /** Returns the text for the model. `argument` returns the value of an argument, or '' if the client left it out. */
+  render: (argument: (name: string) => string) => string;
 }
 
 const DOMAIN = { name: 'domain', description: 'The domain, such as shop.example.com.', required: true };
 
-/** Written as steps with the tools' names, the checks between them, and the way back when a check fails. */
-export const PROMPTS: readonly WorkPrompt[] = [
+/** Each prompt lists the tools to call, the checks between the calls, and what to do if a check fails. */
+export const PROMPTS: readonly PromptTemplate[] = [
   {
     name: 'add_service',
     title: 'Add a service',
-    description:
-      'Puts a new domain with one or more servers behind HAProxy, checks it, and gets a certificate.',
+    description: 'Adds a domain with one or more servers to HAProxy, checks it, and issues a certificate.',
     arguments: [
       { ...DOMAIN, description: 'The new domain, such as shop.example.com.' },
       {
@@ -23,20 +22,22 @@ export const PROMPTS: readonly WorkPrompt[] = [
         required: true,
       },
     ],
-    render: (given) => `Put ${given('domain')} behind HAProxy with these servers: ${given('servers')}.
+    render: (
+      argument,
+    ) => `Add the domain ${argument('domain')} to HAProxy with these servers: ${argument('servers')}.
 
-1. haproxy_list_domains with search="${given('domain')}": if it is there already, show what it has and ask before going on.
-2. haproxy_add_domain with the first server (ip, http_port).
-3. haproxy_add_servers with the others, if there are any.
-4. haproxy_domain_health: every server should be UP (or "no check"). If one is DOWN, say what its check found and stop; do not remove anything.
-5. haproxy_list_certs: if no certificate covers the name, propose haproxy_issue_cert and ask before calling it.
-6. Sum up: domain, pool, servers with their status, certificate.`,
+1. Call haproxy_list_domains with search="${argument('domain')}". If the domain exists already, show its servers and ask me before you continue.
+2. Call haproxy_add_domain with the first server (ip, http_port).
+3. If there are more servers, call haproxy_add_servers with them.
+4. Call haproxy_domain_health. Every server should be UP (or "no check"). If a server is DOWN, tell me what its health check found and stop. Do not remove anything.
+5. Call haproxy_list_certs. If no certificate covers the domain, propose haproxy_issue_cert and ask me before you call it.
+6. Summarize: domain, pool, servers with their status, certificate.`,
   },
   {
     name: 'server_maintenance',
     title: 'Take a server out for maintenance and back',
     description:
-      'Drains a server, waits until it is idle, puts it into maintenance, and brings it back afterwards.',
+      'Drains a server, waits until it has no connections, sets it to maintenance, and enables it again afterwards.',
     arguments: [
       DOMAIN,
       {
@@ -46,62 +47,67 @@ export const PROMPTS: readonly WorkPrompt[] = [
       },
     ],
     render: (
-      given,
-    ) => `Take the server ${given('server')} of ${given('domain')} out of service for maintenance, without hurting a request.
+      argument,
+    ) => `Take the server ${argument('server')} of ${argument('domain')} out of service for maintenance. No request may fail.
 
-1. haproxy_list_servers: find its slot. If fewer than one other server is ready and UP, stop and say that the domain would have nobody left.
-2. haproxy_set_server_state state=drain: no new requests reach it.
-3. haproxy_wait_drain timeout=300. If drained is false, show the connections left and ask whether to wait longer or go on.
-4. haproxy_set_server_state state=maint, and tell me that the work can begin. Wait for my word.
-5. Then haproxy_set_server_state state=ready, and haproxy_domain_health until it is UP. If it stays DOWN, set it to maint again and say what its check found.`,
+1. Call haproxy_list_servers and find the slot of the server. If no other server is ready and UP, stop and tell me that the domain would have no server.
+2. Call haproxy_set_server_state with state=drain. HAProxy sends no new requests to the server.
+3. Call haproxy_wait_drain with timeout=300. If drained is false, show the remaining connections and ask me whether to wait longer or to continue.
+4. Call haproxy_set_server_state with state=maint and tell me that the maintenance can begin. Wait until I tell you that it is finished.
+5. Call haproxy_set_server_state with state=ready. Call haproxy_domain_health until the server is UP. If it stays DOWN, set it to maint again and tell me what its health check found.`,
   },
   {
     name: 'shift_traffic',
     title: 'Shift traffic between two servers',
     description:
-      'Moves the requests of a domain from one server to another in steps, looking at both in between.',
+      'Moves the requests of a domain from one server to another in steps, and checks both servers after each step.',
     arguments: [
       DOMAIN,
-      { name: 'from', description: 'Address or slot of the server that gets less.', required: true },
-      { name: 'to', description: 'Address or slot of the server that gets more.', required: true },
+      {
+        name: 'from',
+        description: 'Address or slot of the server that gets fewer requests.',
+        required: true,
+      },
+      { name: 'to', description: 'Address or slot of the server that gets more requests.', required: true },
     ],
     render: (
-      given,
-    ) => `Shift the requests of ${given('domain')} from server ${given('from')} to server ${given('to')} in steps.
+      argument,
+    ) => `Shift the requests of ${argument('domain')} from the old server ${argument('from')} to the new server ${argument('to')} in steps.
 
-1. haproxy_list_servers: find both slots and their weights, and remember the weights as the way back. Both must be ready and UP.
-2. Go through the shares 10 %, 25 %, 50 %, 100 % for the new one: haproxy_set_server_weight for both, with weights that add up to 100.
-3. After each step haproxy_stats with scope=server and this domain: compare errors and response times of the two with the step before.
-4. If the new one has errors that the old one has not, set the remembered weights again at once and say why.
-5. At 100 % the old one has weight 0 and gets no new requests. Ask whether to remove it (haproxy_set_server_state drain, haproxy_wait_drain, haproxy_remove_server) or to keep it as the way back.`,
+1. Call haproxy_list_servers. Find the slots and the weights of both servers, and remember the weights for a rollback. Both servers must be ready and UP.
+2. Give the new server 10 %, 25 %, 50 % and then 100 % of the requests. For each step call haproxy_set_server_weight for both servers, with weights that add up to 100.
+3. After each step call haproxy_stats with scope=server and this domain. Compare the errors and the response times of both servers with the step before.
+4. If the new server has errors that the old server does not have, set the remembered weights again at once and tell me why.
+5. At 100 % the old server has weight 0 and gets no new requests. Ask me whether to remove it (haproxy_set_server_state with state=drain, haproxy_wait_drain, haproxy_remove_server) or to keep it for a rollback.`,
   },
   {
     name: 'diagnose_domain',
     title: 'Find out why a domain is down',
-    description:
-      'Looks from the name to the server for what keeps a domain from being served. Changes nothing.',
+    description: 'Finds the cause if a domain is not served, from the name to the servers. Changes nothing.',
     arguments: [DOMAIN],
-    render: (given) => `Find out why ${given('domain')} does not work. Change nothing; only look.
+    render: (
+      argument,
+    ) => `Find out why ${argument('domain')} does not work. Call only tools that read. Change nothing.
 
-1. haproxy_health: is HAProxy itself there, and do its state and files agree?
-2. haproxy_list_domains with search and include_wildcards=true: is the name routed at all, exactly or by a wildcard?
-3. haproxy_domain_health: no_servers, down or degraded, and what each health check found.
-4. haproxy_list_servers: servers in maint or drain, or with weight 0, that somebody left so.
-5. haproxy_stats with scope=server and this domain: errors, refused connections, response times.
-6. haproxy_list_certs: a certificate that has expired or does not cover the name breaks HTTPS only.
+1. Call haproxy_health. Is HAProxy running, and do its state and its files agree?
+2. Call haproxy_list_domains with search and include_wildcards=true. Is the name routed, by itself or by a wildcard?
+3. Call haproxy_domain_health. Is the status no_servers, down or degraded, and what did each health check find?
+4. Call haproxy_list_servers. Are servers in maint or drain, or do they have weight 0?
+5. Call haproxy_stats with scope=server and this domain. Are there errors, refused connections or slow responses?
+6. Call haproxy_list_certs. Has the certificate expired, or does it not cover the name? Either breaks only HTTPS.
 
-Answer with the cause, the evidence for it, and the one tool call that you propose. If it is none of these, say what is left outside HAProxy (DNS, a firewall, the application).`,
+Answer with the cause, the evidence for it, and the one tool call that you propose. If you find no cause in HAProxy, list the causes outside HAProxy that are possible (DNS, a firewall, the application).`,
   },
   {
     name: 'rotate_certificate',
     title: 'Rotate a certificate',
-    description: 'Replaces the certificate of a domain by a new one, and checks that HAProxy serves it.',
+    description: 'Replaces the certificate of a domain and checks that HAProxy serves the new certificate.',
     arguments: [DOMAIN],
-    render: (given) => `Replace the certificate of ${given('domain')} by a new one.
+    render: (argument) => `Replace the certificate of ${argument('domain')} with a new certificate.
 
-1. haproxy_cert_info: names, issuer, serial, days left, and whether the suite renews it (auto_renew). If it does not, it was uploaded: ask me for the new PEM and use haproxy_load_cert.
-2. Otherwise haproxy_renew_cert with force=true. It takes up to some minutes; the old certificate is served meanwhile and stays if it fails. If it fails, show code and detail, and do not try more than twice: CAs limit how often.
-3. haproxy_cert_info again: the serial must be another one, and loaded must be true.
-4. Sum up: old and new serial, valid until, names.`,
+1. Call haproxy_cert_info. Note the names, the issuer, the serial, the days left, and whether the suite renews the certificate (auto_renew). If the suite does not renew it, it was uploaded: ask me for the new PEM and call haproxy_load_cert.
+2. Otherwise call haproxy_renew_cert with force=true. This can take several minutes. HAProxy serves the old certificate until then, and keeps it if the renewal fails. If the renewal fails, show code and detail. Try at most twice, because CAs have rate limits.
+3. Call haproxy_cert_info again. The serial must have changed, and loaded must be true.
+4. Summarize: old and new serial, expiry date, names.`,
   },
 ];

@@ -2,41 +2,42 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { EventFeed } from '../../signals/event-feed.js';
 import { ResourceRegistry } from './resource-registry.js';
 
-/** Many changes may come at once; a subscriber has to read the resource again only once for all of them. */
-const GATHER_MS = 50;
+/** Changes within this time are combined, so that a subscriber reads a resource once and not once per change. */
+const COALESCE_MS = 50;
 
-/** Tells subscriptions of both eras which resources have another content now. */
+/** Notifies the subscriptions of all protocol revisions when the content of resources has changed. */
 @Injectable()
 export class ResourceUpdates implements OnApplicationShutdown {
-  private readonly listeners = new Set<(uris: ReadonlySet<string>) => void>();
-  private gathered = new Set<string>();
-  private timer: NodeJS.Timeout | undefined;
+  readonly #subscribers = new Set<(uris: ReadonlySet<string>) => void>();
+  #pending = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
   private readonly stop: () => void;
 
   constructor(feed: EventFeed, resources: ResourceRegistry) {
-    this.stop = feed.listen((change) => {
-      if (this.listeners.size > 0) this.gather(resources.changedBy(change));
+    this.stop = feed.listen((event) => {
+      if (event.topic === 'haproxy_started') return;
+      if (this.#subscribers.size > 0) this.#schedule(resources.changedBy(event));
     });
   }
 
-  /** Returns how to stop listening. */
-  listen(listener: (uris: ReadonlySet<string>) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+  /** `subscriber` receives the canonical URIs of changed resources. Returns a function that ends the subscription. */
+  subscribe(subscriber: (uris: ReadonlySet<string>) => void): () => void {
+    this.#subscribers.add(subscriber);
+    return () => this.#subscribers.delete(subscriber);
   }
 
   onApplicationShutdown(): void {
     this.stop();
-    clearTimeout(this.timer);
+    clearTimeout(this.#timer);
   }
 
-  private gather(uris: readonly string[]): void {
-    for (const uri of uris) this.gathered.add(uri);
-    this.timer ??= setTimeout(() => {
-      const changed = this.gathered;
-      this.gathered = new Set();
-      this.timer = undefined;
-      for (const listener of this.listeners) listener(changed);
-    }, GATHER_MS).unref();
+  #schedule(uris: readonly string[]): void {
+    for (const uri of uris) this.#pending.add(uri);
+    this.#timer ??= setTimeout(() => {
+      const changed = this.#pending;
+      this.#pending = new Set();
+      this.#timer = undefined;
+      for (const subscriber of this.#subscribers) subscriber(changed);
+    }, COALESCE_MS).unref();
   }
 }

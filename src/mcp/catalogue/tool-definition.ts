@@ -5,34 +5,37 @@ import { ArrayField, EnumField, StringField } from '../../contract/fields/fields
 import { schemaName } from '../../contract/openapi.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
 import { FieldErrorDto } from '../../contract/problems/problem.dto.js';
-import { type ObjectSchema, toolSchema } from './json-schema.js';
+import { type ObjectSchema, toToolSchema } from './json-schema.js';
 
 /** The structured content of a failed call. */
 class ToolError {
-  @EnumField(ERROR_CODES, { name: 'ErrorCode', description: 'What went wrong, from one catalogue.' })
+  @EnumField(ERROR_CODES, {
+    name: 'ErrorCode',
+    description: 'The error code, from one catalogue for REST and MCP.',
+  })
   code: ErrorCode;
 
-  @StringField({ description: 'What is wrong here, and what to do next.' })
+  @StringField({ description: 'What happened, why, and what to do next.' })
   detail: string;
 
-  @ArrayField(FieldErrorDto, { description: 'The arguments that are wrong.', optional: true })
+  @ArrayField(FieldErrorDto, { description: 'The invalid arguments.', optional: true })
   errors?: FieldErrorDto[];
 }
 
-/** The classes whose schemas a tool of this operation is described with. */
-export function modelsOf({ input, output }: DeclaredOperation): Type[] {
+/** The classes whose schemas appear in the tool definition of the operation. */
+export function schemaClassesOf({ input, output }: DeclaredOperation): Type[] {
   return [...(input ? [input] : []), output, ToolError];
 }
 
-/** What `tools/list` shows of an operation. */
-export function defineTool(operation: DeclaredOperation, schemas: Record<string, unknown>): Tool {
+/** Returns the entry of the operation in `tools/list`. */
+export function toToolDefinition(operation: DeclaredOperation, schemas: Record<string, unknown>): Tool {
   const { name, title, description, input, output, readOnly, destructive, idempotent, openWorld } = operation;
   return {
     name,
     title,
     description,
     inputSchema: input
-      ? toolSchema(schemas, schemaName(input), { input: true })
+      ? toToolSchema(schemas, schemaName(input), { input: true })
       : { type: 'object', properties: {}, additionalProperties: false },
     outputSchema: outputSchema(schemas, schemaName(output)),
     annotations: {
@@ -46,12 +49,12 @@ export function defineTool(operation: DeclaredOperation, schemas: Record<string,
 }
 
 /**
- * Either the result or a ToolError: clients (the SDK's own among them) hold the structured content of failed calls
- * to the output schema too.
+ * Describes the result or a ToolError. Clients, the SDK's own client among them, also validate the structured content
+ * of failed calls against the output schema.
  */
 function outputSchema(schemas: Record<string, unknown>, name: string): ObjectSchema {
-  const { $defs: resultDefs, ...result } = toolSchema(schemas, name, { input: false });
-  const { $defs: errorDefs, ...error } = toolSchema(schemas, schemaName(ToolError), { input: false });
+  const { $defs: resultDefs, ...result } = toToolSchema(schemas, name, { input: false });
+  const { $defs: errorDefs, ...error } = toToolSchema(schemas, schemaName(ToolError), { input: false });
   return {
     type: 'object',
     anyOf: [result, error],

@@ -1,7 +1,6 @@
 import type { Toolset } from '../../contract/toolsets.js';
 
-/** What is in each toolset. */
-const MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
+const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
   domains: ['haproxy_list_domains', 'haproxy_add_domain', 'haproxy_remove_domain'],
   servers: [
     'haproxy_list_servers',
@@ -27,16 +26,17 @@ const MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
   ],
 };
 
-const ORDER = Object.values(MEMBERS).flat();
+/** Tools of common tasks come first, because models read the list from the top. */
+const ORDER = Object.values(TOOLSET_MEMBERS).flat();
 
-/** The order in which tools are listed: first what a day begins with. Others follow alphabetically. */
-export function compareTools(a: string, b: string): number {
+/** Compares by the order of the toolsets. Tools in no toolset follow alphabetically. */
+export function compareToolNames(a: string, b: string): number {
   return rank(a) - rank(b) || (a < b ? -1 : Number(a > b));
 }
 
-/** A tool that is in no toolset is always there: nobody could switch it on. */
-export function isInToolsets(name: string, wanted: readonly Toolset[]): boolean {
-  return !ORDER.includes(name) || wanted.some((toolset) => MEMBERS[toolset].includes(name));
+/** Also true for a tool in no toolset, because no setting could enable it. */
+export function isInToolsets(name: string, enabled: readonly Toolset[]): boolean {
+  return !ORDER.includes(name) || enabled.some((toolset) => TOOLSET_MEMBERS[toolset].includes(name));
 }
 
 function rank(name: string): number {

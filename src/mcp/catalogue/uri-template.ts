@@ -1,17 +1,17 @@
-/** The simple variables of RFC 6570 (level 1) between slashes, which is all that our resources need. */
-export class UriPattern {
+/** A URI template with the simple variables of RFC 6570 (level 1). A variable does not match `/`, `?` and `#`. */
+export class UriTemplate {
   readonly variables: readonly string[];
   readonly #pattern: RegExp;
 
-  constructor(readonly template: string) {
-    this.variables = [...template.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '');
-    const source = template
+  constructor(readonly source: string) {
+    this.variables = [...source.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '');
+    const literals = source
       .split(/\{\w+\}/)
       .map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`));
-    this.#pattern = new RegExp(`^${source.join('([^/?#]+)')}$`);
+    this.#pattern = new RegExp(`^${literals.join('([^/?#]+)')}$`);
   }
 
-  /** The variables' values, or undefined where the URI is not one of this pattern. */
+  /** Returns the decoded values of the variables, or undefined if the URI does not match the template. */
   match(uri: string): Record<string, string> | undefined {
     const found = this.#pattern.exec(uri);
     if (!found) return undefined;
@@ -20,12 +20,12 @@ export class UriPattern {
         this.variables.map((name, index) => [name, decodeURIComponent(found[index + 1] ?? '')]),
       );
     } catch {
-      // A percent sign that encodes nothing.
+      // The URI contains a percent sign that is not part of a valid encoding.
       return undefined;
     }
   }
 
   expand(values: Readonly<Record<string, string>>): string {
-    return this.template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? ''));
+    return this.source.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? ''));
   }
 }

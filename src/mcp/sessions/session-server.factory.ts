@@ -23,13 +23,15 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
 import type { Principal } from '../../access/principal.js';
-import type { Caller } from '../catalogue/catalogue.js';
-import { McpMethods } from '../catalogue/mcp-methods.js';
-import { progressSender } from '../progress.js';
-import { ResourceUpdates } from '../catalogue/resource-updates.js';
-import { INVALID_PARAMS, rpcError } from '../rpc-error.js';
-import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from '../server-info.js';
+import type { Caller } from '../catalogue/entries.js';
+import type { McpCatalogue } from '../catalogue/mcp-catalogue.js';
+import { RESOURCE_NOT_FOUND } from '../catalogue/resource-registry.js';
+import type { ResourceUpdates } from '../catalogue/resource-updates.js';
+import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
+import { progressReporter } from '../protocol/progress.js';
+import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from '../protocol/server-info.js';
 
+/** In ascending order of severity. */
 const LEVELS: readonly LoggingLevel[] = [
   'debug',
   'info',
@@ -40,62 +42,65 @@ const LEVELS: readonly LoggingLevel[] = [
   'alert',
   'emergency',
 ];
-/** What is sent to a client that has not said what it wants to see. */
+/** Until the client sends `logging/setLevel`. */
 const DEFAULT_LEVEL: LoggingLevel = 'warning';
-/** URIs that one session may watch. */
+/** Resources that one session can subscribe to. */
 const MAX_SUBSCRIPTIONS = 1000;
 
 type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
 /**
- * Makes the protocol side of one session, for the revisions from 2024-11-05 to 2025-11-25. Import it when there is
- * one: its library takes time and memory that a suite without such callers saves.
+ * Creates the MCP server of a session, for the revisions 2024-11-05 to 2025-11-25. Import this file dynamically: it
+ * loads the MCP SDK, which a suite without such clients does not need.
  */
 export class SessionServerFactory {
-  /** Making one is most of what a session would cost, so all have the same; it holds answers to elicitations only. */
-  private readonly validator = new AjvJsonSchemaValidator();
+  /**
+   * Shared by all sessions, because creating a validator is the most expensive part of a session. The SDK uses it only
+   * for answers to elicitations.
+   */
+  readonly #validator = new AjvJsonSchemaValidator();
 
   constructor(
-    private readonly methods: McpMethods,
+    private readonly catalogue: McpCatalogue,
     private readonly updates: ResourceUpdates,
   ) {}
 
-  startsSession(body: unknown): boolean {
+  isInitialize(body: unknown): boolean {
     return Array.isArray(body) ? body.some((item) => isInitializeRequest(item)) : isInitializeRequest(body);
   }
 
-  transport(
+  createTransport(
     options: WebStandardStreamableHTTPServerTransportOptions,
   ): WebStandardStreamableHTTPServerTransport {
     return new WebStandardStreamableHTTPServerTransport(options);
   }
 
-  create(principal: Principal): Server {
-    const { tools, caller, resources, prompts, completer } = this.methods;
+  createServer(principal: Principal): Server {
+    const { tools, executor, resources, prompts, completer } = this.catalogue;
     const server = new Server(SERVER_INFO, {
       capabilities: CAPABILITIES,
       instructions: INSTRUCTIONS,
-      jsonSchemaValidator: this.validator,
+      jsonSchemaValidator: this.#validator,
     });
-    let level = DEFAULT_LEVEL;
+    let minimumLevel = DEFAULT_LEVEL;
     server.setRequestHandler(SetLevelRequestSchema, ({ params }) => {
-      level = params.level;
+      minimumLevel = params.level;
       return {};
     });
     const callerOf = (extra: Extra): Caller => ({
       principal,
       signal: extra.signal,
-      progress: progressSender(extra._meta?.progressToken, extra.sendNotification),
-      log: (of, data) => {
-        if (LEVELS.indexOf(of) < LEVELS.indexOf(level)) return;
-        const params = { level: of, logger: SERVER_INFO.name, data };
+      progress: progressReporter(extra._meta?.progressToken, extra.sendNotification),
+      log: (level, data) => {
+        if (LEVELS.indexOf(level) < LEVELS.indexOf(minimumLevel)) return;
+        const params = { level, logger: SERVER_INFO.name, data };
         extra.sendNotification({ method: 'notifications/message', params }).catch(() => undefined);
       },
-      native: { era: '2025', extra },
+      request: { protocol: 'sessions', extra },
     });
     server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.list(principal.readOnly) }));
     server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
-      caller.call(params.name, params.arguments, callerOf(extra)),
+      executor.call(params.name, params.arguments, callerOf(extra)),
     );
     server.setRequestHandler(ListResourcesRequestSchema, () => ({ resources: resources.list() }));
     server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
@@ -109,32 +114,40 @@ export class SessionServerFactory {
       prompts.get(params.name, params.arguments ?? {}, callerOf(extra)),
     );
     server.setRequestHandler(CompleteRequestSchema, ({ params }) => completer.complete(params));
-    this.serveSubscriptions(server);
+    this.#handleSubscriptions(server);
     return server;
   }
 
-  private serveSubscriptions(server: Server): void {
-    const { resources } = this.methods;
-    /** Canonical URI → as the client wrote it, which is how it is told. */
-    const watched = new Map<string, string>();
-    let stop: (() => void) | undefined;
+  #handleSubscriptions(server: Server): void {
+    const { resources } = this.catalogue;
+    /** Canonical URI → the URI as the client wrote it. Notifications contain the latter. */
+    const subscribed = new Map<string, string>();
+    let unsubscribe: (() => void) | undefined;
     server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
       if (!resources.exists(uri))
-        throw rpcError(-32_002, `There is no resource ${uri.slice(0, 300)}.`, { uri });
-      if (watched.size >= MAX_SUBSCRIPTIONS)
-        throw rpcError(INVALID_PARAMS, `A session can watch ${MAX_SUBSCRIPTIONS} resources at most.`);
-      watched.set(resources.canonical(uri), uri);
-      stop ??= this.updates.listen((changed) => {
-        for (const [canonical, given] of watched)
-          if (changed.has(canonical)) server.sendResourceUpdated({ uri: given }).catch(() => undefined);
+        throw rpcError(
+          RESOURCE_NOT_FOUND.sessions,
+          `There is no resource ${uri.slice(0, 300)}. Call resources/list and resources/templates/list for the ` +
+            'known URIs.',
+          { uri },
+        );
+      if (subscribed.size >= MAX_SUBSCRIPTIONS)
+        throw rpcError(
+          INVALID_PARAMS,
+          `The session has ${MAX_SUBSCRIPTIONS} subscriptions, which is the limit. Unsubscribe from a resource first.`,
+        );
+      subscribed.set(resources.canonical(uri), uri);
+      unsubscribe ??= this.updates.subscribe((changed) => {
+        for (const [canonical, clientUri] of subscribed)
+          if (changed.has(canonical)) server.sendResourceUpdated({ uri: clientUri }).catch(() => undefined);
       });
       return {};
     });
     server.setRequestHandler(UnsubscribeRequestSchema, ({ params: { uri } }) => {
-      watched.delete(resources.canonical(uri));
+      subscribed.delete(resources.canonical(uri));
       return {};
     });
-    // Not an EventTarget: the library has this one hook.
-    Object.assign(server, { onclose: () => stop?.() });
+    // The SDK's Server is no EventTarget. This property is its only hook for the end of the connection.
+    Object.assign(server, { onclose: () => unsubscribe?.() });
   }
 }

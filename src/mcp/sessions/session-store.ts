@@ -1,73 +1,76 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import type { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 import { ownerOf, type Principal } from '../../access/principal.js';
 import { messageOf } from '../../errors/app-error.js';
-import type { SessionServerFactory } from './session-server.factory.js';
-import { McpMethods } from '../catalogue/mcp-methods.js';
+import { McpCatalogue } from '../catalogue/mcp-catalogue.js';
 import { ResourceUpdates } from '../catalogue/resource-updates.js';
+import type { SessionServerFactory } from './session-server.factory.js';
 
 export const MAX_SESSIONS = 256;
-const IDLE_MS = 30 * 60_000;
-const REAP_MS = 60_000;
-const DRAIN_MS = 5000;
+const IDLE_TIMEOUT_MS = 30 * 60_000;
+const IDLE_CHECK_INTERVAL_MS = 60_000;
+/** How long the shutdown waits for active requests. */
+const DRAIN_TIMEOUT_MS = 5000;
 
 export interface Session {
   transport: WebStandardStreamableHTTPServerTransport;
   server: Server;
-  /** Nobody else may use the session, whoever learns its id. */
+  /** Only this caller can use the session, even if another caller knows its id. */
   owner: string;
+  /** Milliseconds since the epoch. */
   lastUsed: number;
-  /** Requests being answered. A listening stream is none: it can be opened again. */
-  busy: number;
-  streams: number;
+  /** Requests without an answer yet, not counting `openStreams`. */
+  activeRequests: number;
+  /** Event streams of GET requests. They never end by themselves, and a client can reopen them. */
+  openStreams: number;
 }
 
-/** MCP sessions: bound to their caller, bounded in number, closed when idle and at shutdown. */
+/** MCP sessions. Each belongs to one caller. Their number is limited, and idle sessions are closed. */
 @Injectable()
 export class SessionStore implements BeforeApplicationShutdown {
-  private readonly logger = new Logger('mcp');
-  private readonly sessions = new Map<string, Session>();
-  private reaper: NodeJS.Timeout | undefined;
-  private closing = false;
-
-  private loaded: Promise<SessionServerFactory> | undefined;
+  readonly #logger = new Logger('mcp');
+  readonly #sessions = new Map<string, Session>();
+  #idleCheck: NodeJS.Timeout | undefined;
+  #shuttingDown = false;
+  /** Loaded with the first request that needs it. */
+  #factory: Promise<SessionServerFactory> | undefined;
 
   constructor(
-    private readonly methods: McpMethods,
+    private readonly catalogue: McpCatalogue,
     private readonly updates: ResourceUpdates,
   ) {}
 
   get size(): number {
-    return this.sessions.size;
+    return this.#sessions.size;
   }
 
-  /** The caller's session; undefined where there is none of this id, or it is somebody else's. */
+  /** Returns undefined if the session does not exist or belongs to another caller. */
   find(id: string, principal: Principal): Session | undefined {
-    const session = this.sessions.get(id);
+    const session = this.#sessions.get(id);
     return session?.owner === ownerOf(principal) ? session : undefined;
   }
 
-  /** Whether the request is one that may open a session. */
-  async isStart(body: unknown): Promise<boolean> {
-    return (await this.servers()).startsSession(body);
+  async isInitialize(body: unknown): Promise<boolean> {
+    return (await this.#loadFactory()).isInitialize(body);
   }
 
-  /** A session that is stored once the client's initialize is accepted; undefined where all are busy. */
+  /** Creates a session. It is stored when the client's initialize is accepted. Undefined if all sessions are busy. */
   async open(principal: Principal): Promise<Session | undefined> {
-    const servers = await this.servers();
+    const factory = await this.#loadFactory();
     const owner = ownerOf(principal);
-    if (this.closing || (this.sessions.size >= MAX_SESSIONS && !this.makeRoom(owner))) return undefined;
-    const server = servers.create(principal);
-    const transport = servers.transport({
+    if (this.#shuttingDown || (this.#sessions.size >= MAX_SESSIONS && !this.#evict(owner))) return undefined;
+    const server = factory.createServer(principal);
+    const transport = factory.createTransport({
       sessionIdGenerator: randomUUID,
       onsessioninitialized: (id) => {
-        this.store(id, session);
+        this.#store(id, session);
       },
       onsessionclosed: (id) => {
-        this.sessions.delete(id);
+        this.#sessions.delete(id);
       },
     });
     const session: Session = {
@@ -75,79 +78,83 @@ export class SessionStore implements BeforeApplicationShutdown {
       server,
       owner,
       lastUsed: Date.now(),
-      busy: 0,
-      streams: 0,
+      activeRequests: 0,
+      openStreams: 0,
     };
     await server.connect(transport);
     return session;
   }
 
-  /** Counts a request of the session until it is answered. */
-  use(session: Session, response: ServerResponse, isStream: boolean): void {
-    const kind = isStream ? 'streams' : 'busy';
+  /** Counts a request of the session until its response is closed. */
+  track(session: Session, response: ServerResponse, isStream: boolean): void {
+    const counter = isStream ? 'openStreams' : 'activeRequests';
     session.lastUsed = Date.now();
-    session[kind] += 1;
+    session[counter] += 1;
     response.once('close', () => {
-      session[kind] -= 1;
+      session[counter] -= 1;
       session.lastUsed = Date.now();
     });
   }
 
-  /** Answers under way get a moment to finish; listening streams would never end by themselves. */
   async beforeApplicationShutdown(): Promise<void> {
-    this.closing = true;
-    clearInterval(this.reaper);
-    const until = Date.now() + DRAIN_MS;
-    while (Date.now() < until && [...this.sessions.values()].some(({ busy }) => busy > 0))
-      await new Promise((resolve) => {
-        setTimeout(resolve, 25);
-      });
+    this.#shuttingDown = true;
+    clearInterval(this.#idleCheck);
+    const deadline = Date.now() + DRAIN_TIMEOUT_MS;
+    while (
+      Date.now() < deadline &&
+      [...this.#sessions.values()].some(({ activeRequests }) => activeRequests > 0)
+    )
+      await delay(25);
     this.closeAll();
   }
 
-  /** Clients find out with their next request, and begin anew. */
+  /** The next request of each client is answered with 404, and the client begins a new session. */
   closeAll(): void {
-    for (const [id, session] of this.sessions) this.close(id, session);
+    for (const [id, session] of this.#sessions) this.#close(id, session);
   }
 
-  private servers(): Promise<SessionServerFactory> {
-    this.loaded ??= import('./session-server.factory.js').then(
-      (module) => new module.SessionServerFactory(this.methods, this.updates),
+  #loadFactory(): Promise<SessionServerFactory> {
+    this.#factory ??= import('./session-server.factory.js').then(
+      (module) => new module.SessionServerFactory(this.catalogue, this.updates),
     );
-    return this.loaded;
+    return this.#factory;
   }
 
-  private store(id: string, session: Session): void {
-    // Several may have been opened at once, each while there was still room.
-    if (this.sessions.size >= MAX_SESSIONS) this.makeRoom(session.owner);
-    this.sessions.set(id, session);
-    this.reaper ??= setInterval(() => {
-      this.reap();
-    }, REAP_MS).unref();
+  #store(id: string, session: Session): void {
+    // Checked again, because several sessions can be opened at the same time.
+    if (this.#sessions.size >= MAX_SESSIONS) this.#evict(session.owner);
+    this.#sessions.set(id, session);
+    this.#idleCheck ??= setInterval(() => {
+      this.#closeIdle();
+    }, IDLE_CHECK_INTERVAL_MS).unref();
   }
 
-  private reap(): void {
-    const limit = Date.now() - IDLE_MS;
-    for (const [id, session] of this.sessions)
-      if (session.busy === 0 && session.streams === 0 && session.lastUsed < limit) this.close(id, session);
+  #closeIdle(): void {
+    const limit = Date.now() - IDLE_TIMEOUT_MS;
+    for (const [id, session] of this.#sessions)
+      if (session.activeRequests === 0 && session.openStreams === 0 && session.lastUsed < limit)
+        this.#close(id, session);
   }
 
-  /** The session used least recently makes room: one of the caller's own where half of all are the caller's. */
-  private makeRoom(owner: string): boolean {
-    const own = [...this.sessions].filter(([, session]) => session.owner === owner);
+  /**
+   * Closes the least recently used session without active requests. A caller with half of all sessions loses one of
+   * its own, so that it cannot displace other callers. Returns false if all sessions are busy.
+   */
+  #evict(owner: string): boolean {
+    const own = [...this.#sessions].filter(([, session]) => session.owner === owner);
     let oldest: [string, Session] | undefined;
-    for (const entry of own.length >= MAX_SESSIONS / 2 ? own : this.sessions) {
+    for (const entry of own.length >= MAX_SESSIONS / 2 ? own : this.#sessions) {
       const [, session] = entry;
-      if (session.busy === 0 && (!oldest || session.lastUsed < oldest[1].lastUsed)) oldest = entry;
+      if (session.activeRequests === 0 && (!oldest || session.lastUsed < oldest[1].lastUsed)) oldest = entry;
     }
-    if (oldest) this.close(...oldest);
+    if (oldest) this.#close(...oldest);
     return oldest !== undefined;
   }
 
-  private close(id: string, session: Session): void {
-    this.sessions.delete(id);
+  #close(id: string, session: Session): void {
+    this.#sessions.delete(id);
     session.server.close().catch((error: unknown) => {
-      this.logger.debug(`Closing a session failed: ${messageOf(error)}`);
+      this.#logger.debug(`Closing an MCP session failed: ${messageOf(error)}`);
     });
   }
 }

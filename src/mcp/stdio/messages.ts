@@ -1,4 +1,4 @@
-/** The parts of a JSON-RPC message that carrying it from one transport to the other has to look at. */
+/** The members of a JSON-RPC message that `haproxy-suite mcp` reads to forward the message. */
 export interface Message {
   jsonrpc?: unknown;
   id?: string | number | null;
@@ -8,11 +8,11 @@ export interface Message {
   error?: unknown;
 }
 
-const REVISION = 'io.modelcontextprotocol/protocolVersion';
+const REVISION_KEY = 'io.modelcontextprotocol/protocolVersion';
 
-/** The revision that a request of 2026-07-28 and later carries; older ones agree on it once, in `initialize`. */
+/** Returns the revision in a request of the stateless protocol. Undefined for sessions, where `initialize` sets it. */
 export function revisionOf({ params }: Message): string | undefined {
-  const revision = params?._meta?.[REVISION];
+  const revision = params?._meta?.[REVISION_KEY];
   return typeof revision === 'string' ? revision : undefined;
 }
 
@@ -20,7 +20,7 @@ export function isRequest(message: Message): message is Message & { id: string |
   return typeof message.method === 'string' && message.id !== undefined && message.id !== null;
 }
 
-/** Headers that repeat the body since 2026-07-28, so that a proxy need not read it (SEP-2243). */
+/** The headers of the stateless protocol that repeat the body, so that a proxy does not need to parse it (SEP-2243). */
 export function mirroredHeaders(message: Message): Record<string, string> {
   const revision = revisionOf(message);
   if (revision === undefined || message.method === undefined) return {};
@@ -29,16 +29,12 @@ export function mirroredHeaders(message: Message): Record<string, string> {
   return {
     'mcp-protocol-version': revision,
     'mcp-method': message.method,
-    ...(typeof mirrored === 'string' && { 'mcp-name': headerValue(mirrored) }),
+    ...(typeof mirrored === 'string' && { 'mcp-name': encodeHeaderValue(mirrored) }),
   };
 }
 
-export function failure(id: string | number | null, code: number, message: string): object {
-  return { jsonrpc: '2.0', id, error: { code, message } };
-}
-
-/** What is not visible ASCII, or could be taken for such an encoding, is carried as one. */
-function headerValue(text: string): string {
+/** Encodes text that is not visible ASCII, and text that looks as if it were encoded already, as Base64. */
+function encodeHeaderValue(text: string): string {
   if (/^[\x21-\x7E](?:[\x20-\x7E]*[\x21-\x7E])?$/.test(text) && !text.startsWith('=?base64?')) return text;
   return `=?base64?${Buffer.from(text, 'utf8').toString('base64')}?=`;
 }

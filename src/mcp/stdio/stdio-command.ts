@@ -1,61 +1,65 @@
 import { createInterface } from 'node:readline';
+import { formatHostPort } from '../../model/ip-address.js';
 import type { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import type { Settings } from '../../settings/settings.js';
-import { failure, type Message } from './messages.js';
+import { PARSE_ERROR, rpcErrorMessage } from '../protocol/json-rpc.js';
+import type { Message } from './messages.js';
 import { SuiteConnection, type Target } from './suite-connection.js';
 
-/** How long answers under way may take once the client has closed its end. */
+/** How long pending requests may still run after the client has closed stdin. */
 const GRACE_MS = 2000;
-const PARSE_ERROR = -32_700;
 
 export const USAGE =
   'Usage: haproxy-suite mcp [--url http://HOST:PORT/mcp] [--token-file FILE]\n' +
-  'An MCP server on stdin and stdout that talks to the running suite. The address is that of MCP_HOST and MCP_PORT,\n' +
-  'the token that of MCP_TOKEN_FILE, unless told otherwise. FILE holds MCP_TOKEN=… or nothing but the token.\n';
+  'Starts an MCP server on stdin and stdout that forwards messages to the running suite.\n' +
+  '--url         Address of the suite. Default: the address in MCP_HOST and MCP_PORT.\n' +
+  '--token-file  File with MCP_TOKEN=... or only the token. Default: MCP_TOKEN_FILE.\n';
 
-/** @throws Error with one readable line */
-export function stdioTarget(given: readonly string[], settings: Settings): Target {
+/** @throws Error with a message of one line, if an argument is not valid */
+export function stdioTarget(args: readonly string[], settings: Settings): Target {
   const options = { url: { type: 'string' }, 'token-file': { type: 'string' } } as const;
-  const { values } = parseArgs({ args: [...given], options, strict: true, allowPositionals: false });
-  const url = new URL(values.url ?? ownUrl(settings.api));
+  const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
+  const url = new URL(values.url ?? localUrl(settings.api));
   if (!/^https?:$/.test(url.protocol))
-    throw new Error(`--url must begin with http:// or https://, not ${url.protocol}`);
+    throw new Error(`--url begins with ${url.protocol}, but it must begin with http:// or https://.`);
   if (url.pathname === '/') url.pathname = '/mcp';
   return { url: url.href, tokenFile: values['token-file'] ?? settings.files.token };
 }
 
 /**
- * One message a line, from `input` to the suite and from the suite to `output` (MCP, basic/transports, stdio). Ends
- * when `input` does. Nothing but messages may be written to `output`.
+ * Forwards messages between a client on `input` and `output` and the suite, one message a line (MCP, basic/transports,
+ * stdio). Returns when `input` ends. Nothing else may write to `output`.
  */
 export async function serveStdio(target: Target, input: Readable, output: Writable): Promise<void> {
   const write = (message: unknown) => output.write(`${JSON.stringify(message)}\n`);
   const connection = new SuiteConnection(target, write);
-  // The client may end before it has read everything; there is nobody left then to be told of it.
+  // Writing fails if the client has exited. Then nothing can be reported to the client.
   output.on('error', () => undefined);
   for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    const message = parseLine(line);
-    if (message === undefined) continue;
-    if (message === false) write(failure(null, PARSE_ERROR, 'A line must hold one JSON-RPC message.'));
-    // Not awaited: a call that takes long must not hold up what comes after it, its cancellation least of all.
+    if (line.trim() === '') continue;
+    const message = parseMessage(line);
+    if (message === undefined)
+      write(
+        rpcErrorMessage(null, PARSE_ERROR, 'The line is not a JSON-RPC message. Send one message a line.'),
+      );
+    // Not awaited, so that a long call does not delay later messages, such as its own cancellation.
     else void connection.send(message);
   }
   await connection.close(GRACE_MS);
 }
 
-function parseLine(line: string): Message | false | undefined {
-  if (line.trim() === '') return undefined;
+function parseMessage(line: string): Message | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null ? value : false;
+    return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-/** A suite that listens everywhere is asked on loopback. */
-function ownUrl({ host, port }: Settings['api']): string {
+/** Replaces the address for all interfaces with loopback, because a client cannot connect to `0.0.0.0` or `::`. */
+function localUrl({ host, port }: Settings['api']): string {
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}/mcp`;
+  return `http://${formatHostPort(name, port)}/mcp`;
 }

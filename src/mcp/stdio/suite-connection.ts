@@ -1,40 +1,41 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parse } from 'dotenv';
 import { messageOf } from '../../errors/app-error.js';
-import { eventData } from './event-stream.js';
-import { failure, isRequest, type Message, mirroredHeaders, revisionOf } from './messages.js';
+import { rpcErrorMessage, SERVER_ERROR } from '../protocol/json-rpc.js';
+import { isRequest, type Message, mirroredHeaders, revisionOf } from './messages.js';
+import { readEventData } from './server-sent-events.js';
 
-/** Between two attempts to listen again after the suite has gone away. */
-const LISTEN_AGAIN_MS = 1000;
-/** A cancellation must not arrive before what it cancels; this long it waits for that to have been taken. */
-const OVERTAKE_MS = 500;
-const UNREACHABLE = -32_000;
+/** Pause before the event stream is opened again after it has ended. */
+const REOPEN_DELAY_MS = 1000;
+/** The suite must receive a request before its cancellation. The cancellation waits this long for that. */
+const CANCEL_DELAY_MS = 500;
 
 export interface Target {
   url: string;
   tokenFile: string;
 }
 
-interface Flight {
+interface PendingRequest {
   abort: AbortController;
-  /** Resolves once the suite has begun to answer. */
+  /** Resolves when the suite has sent the headers of its answer. */
   response: Promise<Response>;
 }
 
 /**
- * Carries the messages of one client to the running suite and back, as they are, in both eras. The suite owns the
- * state and decides everything; if it is restarted, a session is begun anew behind the client's back.
+ * Forwards the messages of one client to the running suite and back, unchanged, with or without a session. The suite
+ * holds all state. If the suite restarts, this class opens a new session, and the client does not notice.
  */
 export class SuiteConnection {
-  #session: string | undefined;
+  #sessionId: string | undefined;
+  /** The revision of the session, as `initialize` has agreed it. */
   #revision: string | undefined;
-  /** What makes a session what it was: initialize, then subscriptions and log level by what they are about. */
-  readonly #replayed = new Map<string, Message>();
-  readonly #flights = new Map<string | number, Flight>();
+  /** The messages that set up a new session: initialize, log level, subscriptions. One message for each key. */
+  readonly #sessionSetup = new Map<string, Message>();
+  readonly #pendingRequests = new Map<string | number, PendingRequest>();
   readonly #closed = new AbortController();
-  #beginning: Promise<void> | undefined;
-  #listening = false;
+  #restoring: Promise<void> | undefined;
+  #receivingEvents = false;
 
   constructor(
     private readonly target: Target,
@@ -42,54 +43,59 @@ export class SuiteConnection {
   ) {}
 
   async send(message: Message): Promise<void> {
-    if (message.method === 'notifications/cancelled' && (await this.#cancelled(message))) return;
+    if (message.method === 'notifications/cancelled' && (await this.#abortCancelled(message))) return;
     const abort = new AbortController();
     const response = this.#post(message, abort.signal);
-    if (isRequest(message)) this.#flights.set(message.id, { abort, response });
+    if (isRequest(message)) this.#pendingRequests.set(message.id, { abort, response });
     try {
-      await this.#receive(message, await response);
+      await this.#deliverResponse(message, await response);
     } catch (error) {
       if (isRequest(message) && !abort.signal.aborted)
-        this.deliver(failure(message.id, UNREACHABLE, this.#explain(error)));
+        this.deliver(rpcErrorMessage(message.id, SERVER_ERROR, this.#explain(error)));
     } finally {
-      if (isRequest(message)) this.#flights.delete(message.id);
+      if (isRequest(message)) this.#pendingRequests.delete(message.id);
     }
   }
 
-  /** Waits a moment for answers under way, then ends the session. */
+  /** Waits up to `graceMs` milliseconds for pending requests, then ends the session. */
   async close(graceMs: number): Promise<void> {
-    const end = Date.now() + graceMs;
-    while (this.#flights.size > 0 && Date.now() < end) await pause(10);
-    for (const { abort } of this.#flights.values()) abort.abort();
+    const deadline = Date.now() + graceMs;
+    while (this.#pendingRequests.size > 0 && Date.now() < deadline) await delay(10);
+    for (const { abort } of this.#pendingRequests.values()) abort.abort();
     this.#closed.abort();
     const headers = await this.#headers({});
-    if (this.#session !== undefined)
+    if (this.#sessionId !== undefined)
       await fetch(this.target.url, { method: 'DELETE', headers }).catch(() => undefined);
   }
 
-  /** Since 2026-07-28 a call over HTTP is cancelled by hanging up. */
-  async #cancelled({ params }: Message): Promise<boolean> {
-    const flight = this.#flights.get(params?.requestId as string | number);
-    if (flight && this.#session === undefined) flight.abort.abort();
-    else if (flight) await Promise.race([flight.response.catch(() => undefined), pause(OVERTAKE_MS)]);
-    return flight !== undefined && this.#session === undefined;
+  /**
+   * Without a session, a call is cancelled by closing its HTTP request. Returns true if that was done. Otherwise the
+   * cancellation must be sent to the suite.
+   */
+  async #abortCancelled({ params }: Message): Promise<boolean> {
+    const pending = this.#pendingRequests.get(params?.requestId as string | number);
+    if (pending && this.#sessionId === undefined) pending.abort.abort();
+    else if (pending) await Promise.race([pending.response.catch(() => undefined), delay(CANCEL_DELAY_MS)]);
+    return pending !== undefined && this.#sessionId === undefined;
   }
 
+  /** Sends the message. If the suite does not know the session any more, opens a new session and sends it again. */
   async #post(message: Message, signal: AbortSignal): Promise<Response> {
-    const session = this.#session;
+    const sessionId = this.#sessionId;
     const response = await this.#postOnce(message, signal);
-    if (response.status !== 404 || session === undefined || message.method === 'initialize') return response;
+    if (response.status !== 404 || sessionId === undefined || message.method === 'initialize')
+      return response;
     await response.body?.cancel();
-    await this.#beginAgain(session);
+    await this.#restoreSession(sessionId);
     return this.#postOnce(message, signal);
   }
 
   async #postOnce(message: Message, signal: AbortSignal): Promise<Response> {
-    const begins = message.method === 'initialize';
+    const isInitialize = message.method === 'initialize';
     return fetch(this.target.url, {
       method: 'POST',
       headers: {
-        ...(await this.#headers(message, begins)),
+        ...(await this.#headers(message, isInitialize)),
         'content-type': 'application/json',
         accept: 'application/json, text/event-stream',
       },
@@ -98,15 +104,15 @@ export class SuiteConnection {
     });
   }
 
-  async #receive(message: Message, response: Response): Promise<void> {
+  async #deliverResponse(message: Message, response: Response): Promise<void> {
     if (response.status === 401 || response.status === 403 || response.status >= 500)
-      throw new Error(`it answered ${response.status}: ${(await response.text()).slice(0, 500)}`);
-    const ok = response.ok;
+      throw new Error(`the suite answered ${response.status}: ${(await response.text()).slice(0, 500)}`);
+    const { ok } = response;
     if (ok && message.method === 'initialize')
-      this.#session = response.headers.get('mcp-session-id') ?? undefined;
-    if (ok) this.#remember(message);
+      this.#sessionId = response.headers.get('mcp-session-id') ?? undefined;
+    if (ok) this.#rememberSetup(message);
     let answered = false;
-    for await (const text of textsOf(response)) {
+    for await (const text of readMessages(response)) {
       const received = JSON.parse(text) as Message;
       answered ||= received.id === message.id && received.method === undefined;
       if (!ok && isRequest(message)) {
@@ -118,70 +124,77 @@ export class SuiteConnection {
         this.#revision = received.result.protocolVersion;
       this.deliver(received);
     }
-    if (isRequest(message) && !answered) throw new Error('it hung up before it had answered');
-    if (message.method === 'notifications/initialized') void this.#listen();
+    if (isRequest(message) && !answered)
+      throw new Error('the suite closed the connection before it answered');
+    if (message.method === 'notifications/initialized') void this.#receiveEvents();
   }
 
-  #remember(message: Message): void {
+  #rememberSetup(message: Message): void {
     const { method, params } = message;
-    if (method === 'initialize' || method === 'logging/setLevel') this.#replayed.set(method, message);
-    if (method === 'resources/subscribe') this.#replayed.set(`watch ${String(params?.uri)}`, message);
-    if (method === 'resources/unsubscribe') this.#replayed.delete(`watch ${String(params?.uri)}`);
+    if (method === 'initialize' || method === 'logging/setLevel') this.#sessionSetup.set(method, message);
+    if (method === 'resources/subscribe') this.#sessionSetup.set(`subscribe ${String(params?.uri)}`, message);
+    if (method === 'resources/unsubscribe') this.#sessionSetup.delete(`subscribe ${String(params?.uri)}`);
   }
 
-  /** The suite does not know the session any more: it was restarted, or the session had been idle for long. */
-  #beginAgain(lost: string | undefined): Promise<void> {
-    if (this.#session !== lost) return Promise.resolve();
-    this.#beginning ??= this.#replay().finally(() => {
-      this.#beginning = undefined;
+  /**
+   * Opens a new session after the suite has restarted or has closed an idle session. `lostId` is the id of the lost
+   * session. Calls at the same time share one new session.
+   */
+  #restoreSession(lostId: string | undefined): Promise<void> {
+    if (this.#sessionId !== lostId) return Promise.resolve();
+    this.#restoring ??= this.#replaySetup().finally(() => {
+      this.#restoring = undefined;
     });
-    return this.#beginning;
+    return this.#restoring;
   }
 
-  async #replay(): Promise<void> {
+  async #replaySetup(): Promise<void> {
     const { signal } = this.#closed;
-    for (const message of this.#replayed.values()) {
+    for (const message of this.#sessionSetup.values()) {
       const response = await this.#postOnce(message, signal);
       if (message.method === 'initialize')
-        this.#session = response.headers.get('mcp-session-id') ?? this.#session;
+        this.#sessionId = response.headers.get('mcp-session-id') ?? this.#sessionId;
       await response.text();
       if (message.method === 'initialize')
         await (await this.#postOnce({ jsonrpc: '2.0', method: 'notifications/initialized' }, signal)).text();
     }
   }
 
-  /** What the suite says unasked, such as that a resource has changed, comes over a stream of its own. */
-  async #listen(): Promise<void> {
-    if (this.#listening) return;
-    this.#listening = true;
+  /** Delivers the messages that belong to no request, such as notifications about changed resources. */
+  async #receiveEvents(): Promise<void> {
+    if (this.#receivingEvents) return;
+    this.#receivingEvents = true;
     const { signal } = this.#closed;
     while (!signal.aborted) {
       try {
-        const session = this.#session;
+        const sessionId = this.#sessionId;
         const headers = { ...(await this.#headers({})), accept: 'text/event-stream' };
         const response = await fetch(this.target.url, { headers, signal });
-        if (response.status === 404) await this.#beginAgain(session);
-        if (response.ok) for await (const text of textsOf(response)) this.deliver(JSON.parse(text));
+        if (response.status === 404) await this.#restoreSession(sessionId);
+        if (response.ok) for await (const text of readMessages(response)) this.deliver(JSON.parse(text));
       } catch {
-        // The suite is not there; the next request of the client will say so.
+        // The suite cannot be reached. The next request of the client reports that.
       }
-      await pause(LISTEN_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+      await delay(REOPEN_DELAY_MS, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  async #headers(message: Message, begins = false): Promise<Record<string, string>> {
-    const token = await this.#token();
-    const inSession = !begins && revisionOf(message) === undefined;
+  async #headers(message: Message, isInitialize = false): Promise<Record<string, string>> {
+    const token = await this.#readToken();
+    const inSession = !isInitialize && revisionOf(message) === undefined;
     return {
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(inSession && this.#session !== undefined && { 'mcp-session-id': this.#session }),
+      ...(inSession && this.#sessionId !== undefined && { 'mcp-session-id': this.#sessionId }),
       ...(inSession && this.#revision !== undefined && { 'mcp-protocol-version': this.#revision }),
       ...mirroredHeaders(message),
     };
   }
 
-  /** Read each time, so that a new token is in force without a restart. A trusted network needs none. */
-  async #token(): Promise<string | undefined> {
+  /**
+   * Reads the file for each message, so that a new token works without a restart. Undefined if the file has no token:
+   * in a trusted network none is needed.
+   */
+  async #readToken(): Promise<string | undefined> {
     const text = await readFile(this.target.tokenFile, 'utf8').catch(() => '');
     const values = parse(text);
     const token = values['MCP_TOKEN'] ?? values['MCP_READONLY_TOKEN'] ?? text.trim();
@@ -191,15 +204,18 @@ export class SuiteConnection {
   #explain(error: unknown): string {
     const cause = error instanceof Error && error.cause !== undefined ? ` (${messageOf(error.cause)})` : '';
     return (
-      `The suite at ${this.target.url} could not be asked: ${messageOf(error)}${cause}. Is it running (systemctl ` +
-      `status haproxy-mcp), is --url right, and is its token in ${this.target.tokenFile} (--token-file)?`
+      `The request to the suite at ${this.target.url} failed: ${messageOf(error)}${cause}. Check that the suite is ` +
+      `running (systemctl status haproxy-mcp), that --url is correct, and that ${this.target.tokenFile} ` +
+      '(--token-file) has a valid token.'
     );
   }
 }
 
-async function* textsOf(response: Response): AsyncGenerator<string> {
+/** Yields the JSON-RPC messages in a response, which is one message or an event stream. */
+async function* readMessages(response: Response): AsyncGenerator<string> {
   if (response.body === null || response.status === 202) return;
-  if (response.headers.get('content-type')?.startsWith('text/event-stream')) yield* eventData(response.body);
+  if (response.headers.get('content-type')?.startsWith('text/event-stream'))
+    yield* readEventData(response.body);
   else {
     const text = await response.text();
     if (text !== '') yield text;

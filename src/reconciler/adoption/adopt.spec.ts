@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ServerSpec } from '../../model/routing.js';
+import type { ServerSpec } from '../../model/server.js';
 import { routingOf } from '../../haproxy/runtime/runtime-routing.js';
 import type { ServerStateRow } from '../../haproxy/parsers/server-state.parser.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
@@ -29,7 +29,7 @@ const spec = (ip: string, extra: Partial<ServerSpec> = {}): ServerSpec => ({
 });
 
 describe('adopt', () => {
-  it('takes names, wildcards, shared pools, addresses, weights and states as they are', () => {
+  it('adopts names, wildcards, shared pools, addresses, weights and states unchanged', () => {
     const { state, left, ...counts } = adopt(
       found(
         [
@@ -53,7 +53,7 @@ describe('adopt', () => {
     expect(counts).toMatchObject({ domains: 3, servers: 3, freeSlots: 0 });
   });
 
-  it('takes slots without an address for free, whether they are disabled or not', () => {
+  it('counts slots without an address as free, disabled or not', () => {
     const { state, freeSlots, left } = adopt(
       found([row('pool_1_1', '0.0.0.0', { state: 'maint' }), row('pool_1_2', '0.0.0.0')], 'a.example pool_1'),
     );
@@ -62,7 +62,7 @@ describe('adopt', () => {
     expect(left).toEqual([]);
   });
 
-  it('says what it leaves out, and why', () => {
+  it('lists what it leaves out, with the reason', () => {
     const { state, left, leftPools } = adopt(
       found(
         [
@@ -90,7 +90,25 @@ describe('adopt', () => {
     expect(leftPools).toEqual(new Set(['pool_3']));
   });
 
-  it('changes nothing when what it took is put into the HAProxy it took it from', () => {
+  it('leaves out a server whose slot or port is out of range', () => {
+    const { state, left } = adopt(
+      found(
+        [
+          row('pool_1_1001', '10.0.0.1'),
+          row('pool_1_2', '10.0.0.2', { port: 0 }),
+          row('pool_1_3', '10.0.0.3'),
+        ],
+        'a.example pool_1\n',
+      ),
+    );
+    expect([...(state.pool('pool_1')?.servers.keys() ?? [])]).toEqual([3]);
+    expect(left).toEqual([
+      'pool_1_1001: slot 1001 is not a whole number from 1 to 1000',
+      'pool_1_2: http_port 0 is not a whole number from 1 to 65535',
+    ]);
+  });
+
+  it('gives a state whose restore changes nothing in the adopted HAProxy', () => {
     const actual = found(
       [
         row('pool_1_1', '10.0.0.1', { weight: 0 }),
@@ -105,13 +123,13 @@ describe('adopt', () => {
     expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
   });
 
-  it('begins with nothing at revision 0 where there is nothing', () => {
+  it('gives revision 0 when there is nothing to adopt', () => {
     expect(adopt(found([row('pool_1_1', '0.0.0.0', { state: 'maint' })], '')).state.revision).toBe(0);
   });
 });
 
-describe('a view of a HAProxy with things of an operator’s own', () => {
-  it('re-points a foreign name that is asked for, and clears a left pool that is given to someone', () => {
+describe('RoutingView of a HAProxy with entries of the operator', () => {
+  it('sidesOf > moves a foreign name that the change uses, and clears a pool that was left alone', () => {
     const actual = found([row('pool_3_1', '10.0.0.3')], 'mcp.example mcp\n');
     const view = new RoutingView(actual, adopt(actual).state.routing(), new Set(['pool_3']));
     const pool = { domains: ['mcp.example'], servers: new Map([[1, spec('10.0.0.9')]]) };

@@ -1,31 +1,30 @@
 import { canonicalIp } from '../../model/ip-address.js';
-import { serverName, type ServerSpec } from '../../model/routing.js';
-import { isPoolName, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
+import { parseMapKey } from '../../model/domain-name.js';
+import type { RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { State, type Pool } from '../../model/state.js';
-import { domainOfKey } from '../../model/map-key.js';
+import { serverName, isPoolName } from '../../model/pool-name.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
+import { findServerProblem, type ServerSpec } from '../../model/server.js';
 
 /** How many entries a log line names; `data/adoption.json` has all. */
 const SHOWN = 20;
-/** The most that `servers.json` may hold in a pool. */
-const SLOT_CEILING = 1000;
 
 export interface Adoption {
   state: State;
   domains: number;
   servers: number;
-  /** Slots with no address, in maintenance or not: nothing is lost by calling them free. */
+  /** Slots without an address, in maintenance or not. They are free, because they serve nothing. */
   freeSlots: number;
-  /** What was not taken over, each with its reason. */
+  /** What was not adopted, each with the reason. */
   left: readonly string[];
-  /** Pools with servers that no domain points at: not the suite's until a domain is given to them. */
+  /** Pools with servers but without a domain. The suite leaves them alone until it gives a domain to them. */
   leftPools: ReadonlySet<string>;
 }
 
 /**
- * The state to begin with beside a HAProxy that has been in use: its names, and the servers of the pools that names
- * point at, exactly as they are, so that putting the state into HAProxy changes nothing. Pure. `mapText` is the map
- * file, which may hold names that HAProxy does not have.
+ * The first state of a suite beside a HAProxy in use: the names of HAProxy, and the servers of the pools that the names
+ * point to, exactly as they are, so that a restore of this state changes nothing. Pure. `mapText` is the text of the
+ * map file, which may hold names that HAProxy does not have.
  */
 export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
   const left: string[] = [];
@@ -60,7 +59,7 @@ export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
 function adoptNames(found: RuntimeRouting, left: string[]): Map<string, string[]> {
   const names = new Map<string, string[]>();
   for (const [key, pool] of found.domains) {
-    const domain = domainOfKey(key);
+    const domain = parseMapKey(key);
     if (!isPoolName(pool)) left.push(`${key} ${pool}: ${pool || 'nothing'} is not a pool (pool_N)`);
     else if (domain === undefined) left.push(`${key} ${pool}: ${key} is not a domain or .domain (wildcard)`);
     else names.set(pool, [...(names.get(pool) ?? []), domain]);
@@ -91,10 +90,14 @@ function adoptServers(
     if (ip === undefined && hostName !== undefined)
       left.push(`${name}: its host name ${hostName} has no address now`);
     else if (ip === undefined) free += 1;
-    else if (slot > SLOT_CEILING || server.http_port < 1 || server.http_port > 65_535)
-      left.push(`${name}: slot or port ${server.http_port} is out of range`);
     else {
-      servers.set(slot, { ...server, ip });
+      const adopted = { ...server, ip };
+      const problem = findServerProblem({ slot, ...adopted });
+      if (problem) {
+        left.push(`${name}: ${problem.field} ${String(problem.value)} is not ${problem.allowed}`);
+        continue;
+      }
+      servers.set(slot, adopted);
       if (hostName !== undefined)
         left.push(`${name}: taken at its address ${ip}, but its host name ${hostName} is not followed`);
     }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Logger } from '@nestjs/common';
 import { messageOf } from '../../errors/app-error.js';
-import { isPoolName } from '../../haproxy/runtime/runtime-routing.js';
+import { isPoolName } from '../../model/pool-name.js';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
 import type { Adoption } from './adopt.js';
 

@@ -25,7 +25,7 @@ const DUMP = `1
 3 pool_1 1 pool_1_1 10.0.0.1 2 0 9 1 58 1 0 0 2 0 0 0 - 8081 - 0 0 - - 0
 `;
 
-describe('a first start with HAProxy not running', () => {
+describe('findRouting without a running HAProxy', () => {
   let home: string;
 
   beforeEach(async () => {
@@ -47,7 +47,7 @@ describe('a first start with HAProxy not running', () => {
     return findRouting(new HaproxyRuntimeService(settings), settings, map);
   };
 
-  it('takes over what the files say, where the suite is to start HAProxy itself', async () => {
+  it('reads the files in managed mode', async () => {
     await writeFile(join(home, 'conf/haproxy.cfg'), CONFIG);
     await writeFile(join(home, 'data/servers.state'), DUMP);
     const map = 'a.example pool_1\nb.example pool_2\n';
@@ -64,18 +64,18 @@ describe('a first start with HAProxy not running', () => {
     expect(state.pool('pool_2')?.servers.get(1)).toMatchObject({ ip: '10.0.0.2', state: 'maint' });
   });
 
-  it('begins with nothing where there are no files', async () => {
+  it('finds nothing without files', async () => {
     const { routing } = await find('managed', '');
     expect(adopt(routing, '').state.pools.size).toBe(0);
   });
 
-  it('waits for a HAProxy that somebody else runs', async () => {
+  it('throws haproxy_unavailable in the other modes', async () => {
     await expect(find('master', 'a.example pool_1\n')).rejects.toMatchObject({ code: 'haproxy_unavailable' });
   });
 });
 
 describe('declaredPools', () => {
-  it('finds backends and listens named as pools', () => {
+  it('returns backend and listen sections with pool names', () => {
     expect(declaredPools(CONFIG)).toEqual(new Set(['pool_1', 'pool_2']));
     expect(declaredPools('# backend pool_1\n  use_backend pool_2\n')).toEqual(new Set());
   });

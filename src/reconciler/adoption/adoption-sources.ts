@@ -9,10 +9,10 @@ import { parseMapFile } from '../../storage/formats/domains-map.js';
 import { readTextIfPresent } from '../../haproxy/config/operator-config.js';
 
 /**
- * What there is to adopt. A running HAProxy knows best. Where it does not run because the suite is to start it, the
- * files it would start from say it: its configuration, and the last `show servers state` dump on top.
+ * Reads what can be adopted: from the running HAProxy, or in managed mode without a running HAProxy from the files that
+ * it would start with (its configuration, then the last `show servers state` dump).
  *
- * @throws AppError haproxy_unavailable or haproxy_rejected where someone else runs HAProxy: it may only be out of reach
+ * @throws AppError haproxy_unavailable, haproxy_rejected. In the other modes HAProxy may run and only be unreachable.
  */
 export async function findRouting(
   runtime: HaproxyRuntimeService,
@@ -22,8 +22,8 @@ export async function findRouting(
   try {
     return { source: 'the running HAProxy', routing: await runtime.readRouting() };
   } catch (error) {
-    const away = error instanceof AppError && error.code === 'haproxy_unavailable';
-    if (settings.control !== 'managed' || !away) throw error;
+    const isUnavailable = error instanceof AppError && error.code === 'haproxy_unavailable';
+    if (settings.control !== 'managed' || !isUnavailable) throw error;
     return { source: 'its files, as HAProxy does not run', routing: await routingOfFiles(settings, mapText) };
   }
 }
@@ -33,7 +33,7 @@ async function routingOfFiles(settings: Settings, mapText: string): Promise<Runt
   const configs = [await readTextIfPresent(config), await readTextIfPresent(pools)];
   const rows = new Map(configs.flatMap((text) => configServers(text)).map((row) => [row.server, row]));
   const dump = await readTextIfPresent(state);
-  // The dump was taken from what ran; a slot that it shows without an address was empty then.
+  // The dump is from the running HAProxy: a slot without an address in the dump was free.
   if (dump !== '') for (const row of parseServersState(dump)) rows.set(row.server, row);
   const backends = new Set<string>();
   for (const text of configs) for (const pool of declaredPools(text)) backends.add(pool);

@@ -1,44 +1,40 @@
 import { AppError } from '../../errors/app-error.js';
 import type { Step } from '../../model/routing.js';
-import { poolNumber } from '../../model/state.js';
+import { poolName, sortPoolNames } from '../../model/pool-name.js';
 
-/** More pools than this are not made at run time; HAPROXY_POOL_COUNT has the same bound. */
-export const MOST_POOLS = 100_000;
-
-/** How many pools there can be, and whether HAProxy makes those that it does not have. */
+/** The highest number of pools, and whether HAProxy can create pools at run time (3.4 and newer). */
 export interface PoolLimit {
   count: number;
   dynamic: boolean;
 }
 
-/** How there get to be more pools on a HAProxy that makes none. */
+/** How an operator gets more pools with a HAProxy before 3.4. */
 const MORE_POOLS =
-  'raise HAPROXY_POOL_COUNT and restart the suite, after which HAProxy has to be reloaded (haproxy_reload; in managed ' +
-  'mode the suite does it). HAProxy 3.4 and newer makes pools as they are needed';
+  'raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy (haproxy_reload; in managed mode the suite does it). ' +
+  'HAProxy 3.4 and newer creates pools at run time';
 
-/** Why there is no pool for another domain, and what to do; for the end of a sentence. */
+/** Why there is no pool for another domain, and what to do; the end of a sentence. */
 export function poolsExhausted({ count, dynamic }: PoolLimit): string {
-  const room = `all ${count} pools are in use: remove a domain that is not needed any more, or let the new one join a pool with share_with`;
+  const room = `all ${count} pools are in use: remove a domain that is no longer needed, or add the new one to a pool with share_with`;
   return dynamic ? room : `${room}; or ${MORE_POOLS}`;
 }
 
-/** Why a pool of that number cannot be had. */
+/** Why a pool number is too high, and what to do. */
 export function poolBeyond(pool: string, { count, dynamic }: PoolLimit): string {
-  const words = `${pool} is beyond the ${count} pools there can be; leave pool out`;
-  return dynamic ? words : `${words}, or ${MORE_POOLS}`;
+  const reason = `${pool} is above the limit of ${count} pools; leave pool out`;
+  return dynamic ? reason : `${reason}, or ${MORE_POOLS}`;
 }
 
-/** The pools of pools.cfg, in order: those that are always there, and beyond them those that are in use. */
+/** The pools of pools.cfg, in order: all pools up to `poolCount`, and the used pools above it. */
 export function poolsToDeclare(poolCount: number, used: Iterable<string>): string[] {
-  const beyond = [...used].map((name) => poolNumber(name) ?? 0).filter((number) => number > poolCount);
-  const fixed = Array.from({ length: poolCount }, (_, index) => index + 1);
-  return [...fixed, ...beyond.toSorted((one, other) => one - other)].map((number) => `pool_${number}`);
+  const declared = Array.from({ length: poolCount }, (_, index) => poolName(index + 1));
+  return sortPoolNames([...declared, ...used]);
 }
 
 /**
- * For a HAProxy before 3.4, which makes no pools at run time.
+ * Returns the steps if they create no pool. HAProxy before 3.4 cannot create pools at run time.
  *
- * @throws AppError haproxy_rejected where the plan needs one
+ * @throws AppError haproxy_rejected
  */
 export function refuseNewPools(steps: Step[]): Step[] {
   const missing = steps.filter((step) => step.op === 'add_pool').map(({ pool }) => pool);
@@ -47,7 +43,7 @@ export function refuseNewPools(steps: Step[]): Step[] {
     missing.slice(0, 5).join(', ') + (missing.length > 5 ? ` and ${missing.length - 5} more` : '');
   throw new AppError(
     'haproxy_rejected',
-    `HAProxy does not have ${shown}, and before 3.4 it gets a pool only by reading its files: see that it is started ` +
-      'with the pools file of the settings, then reload it (haproxy_reload).',
+    `HAProxy does not have ${shown}, and HAProxy before 3.4 reads pools only from its files. Check that HAProxy is ` +
+      'started with the file of HAPROXY_POOLS_FILE, then reload it (haproxy_reload).',
   );
 }

@@ -1,13 +1,13 @@
 import type { Routing, Step } from '../../model/routing.js';
-import { serverName } from '../../model/routing.js';
+import { MAX_POOL_COUNT, poolNumber, serverName } from '../../model/pool-name.js';
 import type { HaproxyCapabilities } from '../../haproxy/runtime/capabilities.js';
 import type { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import type { Slot } from '../../haproxy/runtime/step-commands.js';
-import { poolNumber, type Pool } from '../../model/state.js';
+import type { Pool } from '../../model/state.js';
 import type { Settings } from '../../settings/settings.js';
 import type { AdoptionRecord } from '../adoption/adoption-record.js';
 import { plan } from '../plan.js';
-import { MOST_POOLS, type PoolLimit, poolsToDeclare, refuseNewPools } from './pool-limits.js';
+import { type PoolLimit, poolsToDeclare, refuseNewPools } from './pool-limits.js';
 import type { RoutingView, Sides } from '../routing-view.js';
 
 /**
@@ -31,18 +31,18 @@ export class PoolPolicy {
 
   /** The highest number of pools, and whether HAProxy can create pools at run time. */
   get limit(): PoolLimit {
-    return { count: this.#dynamic ? MOST_POOLS : this.settings.poolCount, dynamic: this.#dynamic };
+    return { count: this.#dynamic ? MAX_POOL_COUNT : this.settings.poolCount, dynamic: this.#dynamic };
   }
 
-  /** Of the pools in use that have servers, and with `all` of those that pools.cfg declares, the ones not `present`. */
+  /** The pools with servers, or with `all` the pools that pools.cfg declares, that are not `present`. */
   missing(pools: ReadonlyMap<string, Pool>, present: ReadonlySet<string>, all: boolean): string[] {
     const names = all
-      ? this.#ours(pools)
+      ? this.#declared(pools)
       : [...pools.keys()].filter((name) => (pools.get(name)?.servers.size ?? 0) > 0);
     return names.filter((name) => !present.has(name));
   }
 
-  /** Only a change takes a pool away, and only the pool it frees: others may be somebody else's. */
+  /** The plan of one change. It deletes only pools that the change frees, because other pools may not be the suite's. */
   planDelta({ from, to, backends }: Sides, view: RoutingView): Step[] {
     const stays = (pool: string): boolean => !this.#dynamic || this.#isFixed(pool);
     const steps = plan(from, to, view.parked, backends && { backends, stays });
@@ -50,8 +50,9 @@ export class PoolPolicy {
   }
 
   /**
-   * Of the pools that are missing, those that have servers are made. One without is made by the first change that
-   * needs it; an adopted HAProxy may have names that point at nothing, and nothing is changed about that.
+   * The plan of a restore. It creates a missing pool only if the pool has servers or was created at run time; the first
+   * change that needs another pool creates it. An adopted HAProxy may have names whose pool does not exist, and a
+   * restore leaves those as they are.
    */
   planRestore(view: RoutingView, desired: Routing): Step[] {
     const { backends } = view;
@@ -62,7 +63,7 @@ export class PoolPolicy {
     return this.#dynamic ? needed : refuseNewPools(needed);
   }
 
-  /** The steps as HAProxy is told: a slot that the operator's own configuration declares is emptied, not deleted. */
+  /** Replaces the deletion of a server that haproxy.cfg declares by maintenance, because HAProxy cannot recreate its options. */
   keepDeclared(steps: readonly Step[]): { sent: readonly Step[]; kept: Slot[] } {
     const kept: Slot[] = [];
     if (this.operatorConfig.servers.size === 0) return { sent: steps, kept };
@@ -76,14 +77,14 @@ export class PoolPolicy {
     return { sent, kept };
   }
 
-  /** The pools that are the suite's to declare. */
-  #ours(pools: ReadonlyMap<string, Pool>): string[] {
+  /** The pools that pools.cfg declares. */
+  #declared(pools: ReadonlyMap<string, Pool>): string[] {
     return poolsToDeclare(this.settings.poolCount, pools.keys()).filter(
       (name) => !this.operatorConfig.pools.has(name),
     );
   }
 
-  /** Declared whether used or not, by pools.cfg, by the operator, or by whoever had servers in it before us. */
+  /** Whether a pool exists without a domain: pools.cfg or haproxy.cfg declares it, or the adoption left it alone. */
   #isFixed(pool: string): boolean {
     return (
       (poolNumber(pool) ?? 0) <= this.settings.poolCount ||

@@ -2,47 +2,47 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FakeTarget } from '../../../test/kit/fake-target.js';
+import { FakePoolsFile, FakeReconciler } from '../../../test/kit/fake-reconciler.js';
 import { AppError } from '../../errors/app-error.js';
+import type { Draft } from '../../model/state.js';
+import { PersistenceService } from '../../persistence/persistence.service.js';
 import { loadSettings } from '../../settings/settings.js';
 import { AuditLog } from '../audit-log.js';
-import { PersistenceService } from '../../persistence/persistence.service.js';
 import { StateStore } from '../state-store.js';
-import type { Draft } from '../../model/state.js';
 
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
-const failing = () => Promise.reject(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' }));
+const diskError = () => Promise.reject(Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' }));
 
-/** No disk can be made to fail in the fsync of a file that it took. This one takes nothing back either. */
-describe('a disk that fails while HAProxy is changed, and again when the files are put back', () => {
+/** A real disk cannot be made to fail in the fsync of a file that it accepted, so `stageCommit` is replaced. */
+describe('PersistenceService.commit on a disk that fails in the fsync and in the discard', () => {
   let home: string;
-  let target: FakeTarget;
+  let reconciler: FakeReconciler;
   let service: PersistenceService;
   let store: StateStore;
-  let mend: () => void;
+  let repairDisk: () => void;
 
   beforeEach(async () => {
     home = await mkdtemp(join(tmpdir(), 'suite-failing-'));
     const settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: '0' });
-    target = new FakeTarget();
-    store = new StateStore(settings, target);
-    service = new PersistenceService(settings, new AuditLog(settings), store, target);
+    reconciler = new FakeReconciler();
+    store = new StateStore(settings, new FakePoolsFile());
+    service = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
     await service.open();
     await service.commit(add('a.io', 'pool_1'));
-    const prepare = store.prepare.bind(store);
-    store.prepare = async (...change) => {
-      const prepared = await prepare(...change);
-      await prepared.durable;
+    const stageCommit = store.stageCommit.bind(store);
+    store.stageCommit = async (...change) => {
+      const staged = await stageCommit(...change);
+      await staged.durable;
       const discard = async () => {
-        await prepared.discard();
-        await failing();
+        await staged.discard();
+        await diskError();
       };
-      const durable = failing();
+      const durable = diskError();
       durable.catch(() => undefined);
-      return { durable, commit: () => prepared.commit(), discard };
+      return { durable, commit: () => staged.commit(), discard };
     };
-    mend = () => {
-      store.prepare = prepare;
+    repairDisk = () => {
+      store.stageCommit = stageCommit;
     };
   });
   afterEach(async () => {
@@ -50,20 +50,20 @@ describe('a disk that fails while HAProxy is changed, and again when the files a
     await rm(home, { recursive: true });
   });
 
-  it('does not leave the change in HAProxy', async () => {
+  it('removes the change from HAProxy and answers storage_failed', async () => {
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
-    expect(target.applied.map(({ domains }) => [...domains][0])).toEqual([
+    expect(reconciler.applied.map(({ domains }) => [...domains][0])).toEqual([
       ['a.io', 'pool_1'],
       ['b.io', 'pool_2'],
       ['b.io', undefined],
     ]);
-    mend();
+    repairDisk();
     expect((await service.commit(add('c.io', 'pool_2'))).revision).toBe(2);
   });
 
-  it('answers what HAProxy said where that is why the files are put back', async () => {
+  it('answers the error of HAProxy if HAProxy refused the change too', async () => {
     const refusal = new AppError('haproxy_rejected', 'no');
-    target.refuse = () => refusal;
+    reconciler.refuse = () => refusal;
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toBe(refusal);
   });
 });

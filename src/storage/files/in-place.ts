@@ -1,40 +1,40 @@
 import { closeSync, fdatasync, fstatSync, ftruncateSync, openSync, statSync, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
-import type { Prepared } from './prepared.js';
+import type { StagedWrite } from './staged-write.js';
 
 const syncData = promisify(fdatasync);
 
-/** Pages of the page cache: after a kill, a write within one is there whole or not at all (docs/adr/0007). */
-export const PAGE = 4096;
+/** Bytes of a page of the page cache. A write within one page is complete or absent after a kill (docs/adr/0007). */
+export const PAGE_SIZE = 4096;
 
-/** Where something else than expected was found: the file has to be written anew as a whole. */
+/** A file does not have the content that an in-place write builds on. Write the whole file instead. */
 export class UnexpectedContentError extends Error {}
 
 /**
- * Opens a file to write into it, anew for each change, so that one that somebody put in its place is what is changed.
- * A backup made of hard links (`cp -al`) must not change along with it.
+ * Opens a file to write into it. Call it for each change, so that a file that replaced the old one is the file that is
+ * changed. Refuses a file with a second hard link, because a backup made with `cp -al` must not change with it.
  *
- * @throws UnexpectedContentError where there is none to write to; the error of the file system
+ * @throws UnexpectedContentError if the file cannot be written in place; the error of the file system
  */
 export function openInPlace(path: string): number {
-  const descriptor = openToWrite(path);
+  const descriptor = openForWriting(path);
   if (fstatSync(descriptor).nlink === 1) return descriptor;
   closeSync(descriptor);
-  throw new UnexpectedContentError(`${path} is also somewhere else, as a hard link`);
+  throw new UnexpectedContentError(`${path} has a second hard link`);
 }
 
-function openToWrite(path: string): number {
+function openForWriting(path: string): number {
   try {
     return openSync(path, 'r+');
   } catch (error) {
-    // One that is somebody else's can still be replaced as a whole, where the folder is the suite's.
+    // A file of another owner can still be replaced if the folder belongs to the suite.
     if (['ENOENT', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? ''))
-      throw new UnexpectedContentError(`${path} is gone or may not be written`);
+      throw new UnexpectedContentError(`${path} is missing or not writable`);
     throw error;
   }
 }
 
-/** A part of a file that changes: what is there, nothing where the file ends, and what is to be there. */
+/** A part of a file to overwrite. `before` is its present content, and is empty behind the end of the file. */
 export interface Patch {
   offset: number;
   before: string;
@@ -42,34 +42,34 @@ export interface Patch {
 }
 
 /**
- * Writes into an open file of `size` bytes, which is closed at the end of it all. What is written is there for a
- * reader at once, and counts; to `discard` puts back what was there, which needs no space. Both reject where somebody
- * has put another file in its place meanwhile, or made it shorter or longer.
+ * Overwrites parts of an open file of `size` bytes, and closes the file when it is committed or discarded. Readers see
+ * the new content at once. `discard` writes the old content back, which needs no space on the disk. `commit` and
+ * `discard` reject with UnexpectedContentError if another process replaced, shortened or extended the file.
  *
- * @throws the error of the file system; then it is as before
+ * @throws the error of the file system, after the old content is written back
  */
 export function writeInPlace(
   path: string,
   descriptor: number,
   size: number,
   patches: readonly Patch[],
-): Prepared {
-  const written = Math.max(size, ...patches.map(({ after, offset }) => offset + after.length));
+): StagedWrite {
+  const newSize = Math.max(size, ...patches.map(({ after, offset }) => offset + after.length));
   const undo = (): void => {
     for (const { before, offset } of patches) writeAt(descriptor, before, offset);
     if (fstatSync(descriptor).size > size) ftruncateSync(descriptor, size);
   };
-  const tryToUndo = (): void => {
+  const tryUndo = (): void => {
     try {
       undo();
     } catch {
-      // The caller writes the whole file anew.
+      // The caller rewrites the whole file.
     }
   };
   try {
     for (const { after, offset } of patches) writeAt(descriptor, after, offset);
   } catch (error) {
-    tryToUndo();
+    tryUndo();
     closeSync(descriptor);
     throw error;
   }
@@ -79,9 +79,9 @@ export function writeInPlace(
     durable,
     commit: async () => {
       try {
-        mustStillBe(path, descriptor, written);
+        requireSameFile(path, descriptor, newSize);
       } catch (error) {
-        tryToUndo();
+        tryUndo();
         throw error;
       } finally {
         closeSync(descriptor);
@@ -89,10 +89,10 @@ export function writeInPlace(
     },
     discard: async () => {
       try {
-        mustStillBe(path, descriptor, written);
+        requireSameFile(path, descriptor, newSize);
         undo();
         await syncData(descriptor);
-        mustStillBe(path, descriptor, size);
+        requireSameFile(path, descriptor, size);
       } finally {
         closeSync(descriptor);
       }
@@ -100,18 +100,18 @@ export function writeInPlace(
   };
 }
 
-/** All of it, as latin1: what the suite writes in place is ASCII. */
+/** Writes all of the text, as latin1: the files that the suite writes in place are ASCII. */
 function writeAt(descriptor: number, text: string, offset: number): void {
   const bytes = Buffer.from(text, 'latin1');
   for (let done = 0; done < bytes.length;)
     done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done);
 }
 
-/** What was written into a file that nobody will open again is not kept, and what came in its place is not ours. */
-function mustStillBe(path: string, descriptor: number, size: number): void {
-  const there = statSync(path, { throwIfNoEntry: false });
-  const { dev, ino, size: own } = fstatSync(descriptor);
-  if (there?.dev === dev && there.ino === ino && own === size) return;
+/** @throws UnexpectedContentError if the path is another file now, or the file has another size */
+function requireSameFile(path: string, descriptor: number, size: number): void {
+  const present = statSync(path, { throwIfNoEntry: false });
+  const { dev, ino, size: ownSize } = fstatSync(descriptor);
+  if (present?.dev === dev && present.ino === ino && ownSize === size) return;
   throw Object.assign(new UnexpectedContentError(`${path} was replaced or cut while it was written to`), {
     code: 'ESTALE',
   });

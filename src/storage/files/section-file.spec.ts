@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { UnexpectedContentError } from './in-place.js';
-import { putInPlace } from './prepared.js';
-import { holdsSections, joined, laidOut, type Section, SectionFile } from './section-file.js';
 
-const HEAD = '# written by nobody\n';
+import { hasSections, renderCompact, renderPadded, type Section, SectionFile } from './section-file.js';
+import { commitWhenDurable } from './staged-write.js';
 
-/** A section of some lines. */
+const HEAD = '# head\n';
+
+/** A backend with this many servers; empty with 0. */
 function section(name: string, lines: number): Section {
   const line = (n: number) =>
     `    server ${name}_${n} 10.0.0.${n}:80 weight 1 check inter 2s fall 3 rise 2\n`;
@@ -21,13 +22,13 @@ describe('SectionFile', () => {
   let folder: string;
   let file: SectionFile;
   const text = () => readFile(file.path, 'utf8');
-  const put = (...sections: Section[]) => putInPlace(file.prepare(sections));
+  const change = (...sections: Section[]) => commitWhenDurable(file.stageSections(sections));
   const write = async (...sections: Section[]) => {
-    const layout = laidOut({ head: HEAD, sections });
-    await writeFile(file.path, layout.text);
-    file.wasWritten(layout);
+    const content = renderPadded({ head: HEAD, sections });
+    await writeFile(file.path, content.text);
+    file.setContent(content);
   };
-  const holds = async (...sections: Section[]) => holdsSections(await text(), { head: HEAD, sections });
+  const has = async (...sections: Section[]) => hasSections(await text(), { head: HEAD, sections });
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'suite-sections-'));
@@ -36,110 +37,112 @@ describe('SectionFile', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('changes a section where it stands, and leaves the others alone', async () => {
+  it('changes a section in place, and leaves the others alone', async () => {
     const before = await text();
-    await put(section('b', 3));
+    await change(section('b', 3));
     const after = await text();
     expect(after).toHaveLength(before.length);
-    expect(await holds(section('a', 1), section('b', 3))).toBe(true);
-    await put(section('b', 2));
+    expect(await has(section('a', 1), section('b', 3))).toBe(true);
+    await change(section('b', 2));
     expect(await text()).toBe(before);
   });
 
-  it('puts new ones at the end, and takes old ones out', async () => {
-    await put(section('c', 1), section('a', 0), section('d', 2));
-    expect(await holds(section('b', 2), section('c', 1), section('d', 2))).toBe(true);
-    await put(section('a', 2), section('c', 0));
-    expect(await holds(section('b', 2), section('d', 2), section('a', 2))).toBe(true);
+  it('adds new sections at the end, and removes empty ones', async () => {
+    await change(section('c', 1), section('a', 0), section('d', 2));
+    expect(await has(section('b', 2), section('c', 1), section('d', 2))).toBe(true);
+    await change(section('a', 2), section('c', 0));
+    expect(await has(section('b', 2), section('d', 2), section('a', 2))).toBe(true);
   });
 
-  it('keeps every byte when it is discarded, and goes on from there', async () => {
+  it('restores every byte when a change is discarded, and can be changed afterwards', async () => {
     const before = await text();
-    const prepared = file.prepare([section('a', 2), section('b', 0), section('c', 1)]);
-    await prepared.durable;
-    expect(await holds(section('a', 2), section('c', 1))).toBe(true);
-    await prepared.discard();
+    const staged = file.stageSections([section('a', 2), section('b', 0), section('c', 1)]);
+    await staged.durable;
+    expect(await has(section('a', 2), section('c', 1))).toBe(true);
+    await staged.discard();
     expect(await text()).toBe(before);
-    await put(section('d', 1));
-    expect(await holds(section('a', 1), section('b', 2), section('d', 1))).toBe(true);
+    await change(section('d', 1));
+    expect(await has(section('a', 1), section('b', 2), section('d', 1))).toBe(true);
   });
 
-  it('changes nothing where there is no room', async () => {
+  it('changes nothing if one of the sections does not fit', async () => {
     const before = await text();
-    expect(() => file.prepare([section('a', 2), section('c', 1), section('b', 20)])).toThrow('no room for b');
-    expect(() => file.prepare([section('c', 100)])).toThrow('no room for c');
+    expect(() => file.stageSections([section('a', 2), section('c', 1), section('b', 20)])).toThrow(
+      'no space for b',
+    );
+    expect(() => file.stageSections([section('c', 100)])).toThrow('no space for c');
     expect(await text()).toBe(before);
-    await put(section('a', 2));
-    expect(await holds(section('a', 2), section('b', 2))).toBe(true);
+    await change(section('a', 2));
+    expect(await has(section('a', 2), section('b', 2))).toBe(true);
   });
 
-  it('takes none out in place that is too large to change', async () => {
+  it('does not remove a section that is too large to change in place', async () => {
     await write(section('a', 1), section('large', 80));
     const before = await text();
-    expect(() => file.prepare([section('large', 0)])).toThrow('no room for large');
+    expect(() => file.stageSections([section('large', 0)])).toThrow('no space for large');
     expect(await text()).toBe(before);
   });
 
-  it('has room for new ones, so that it never grows, and says when there is none', async () => {
+  it('has free space for more than 30 sections, never grows, and refuses a section when the space is used up', async () => {
     const { length } = await text();
     let count = 0;
     for (; count < 1000; count += 1)
       try {
-        await put(section(`new_${count}`, 1));
+        await change(section(`new_${count}`, 1));
       } catch (error) {
         expect(error).toBeInstanceOf(UnexpectedContentError);
         break;
       }
     expect(count).toBeGreaterThan(30);
     const all = Array.from({ length: count }, (_, n) => section(`new_${n}`, 1));
-    expect(await holds(section('a', 1), section('b', 2), ...all)).toBe(true);
+    expect(await has(section('a', 1), section('b', 2), ...all)).toBe(true);
     expect(await text()).toHaveLength(length);
   });
 
-  it('does not take for its own what somebody put there before it was told', async () => {
-    const layout = laidOut({ head: HEAD, sections: [section('a', 1)] });
+  it('does not write into a file that another process replaced before setContent', async () => {
+    const content = renderPadded({ head: HEAD, sections: [section('a', 1)] });
     await writeFile(file.path, 'theirs\n');
-    file.wasWritten(layout);
-    expect(() => file.prepare([section('a', 2)])).toThrow(UnexpectedContentError);
+    file.setContent(content);
+    expect(() => file.stageSections([section('a', 2)])).toThrow(UnexpectedContentError);
   });
 
   it.each([
-    ['written over', () => writeFile(file.path, 'something else\n')],
-    ['cut', () => truncate(file.path, 100)],
+    ['overwritten', () => writeFile(file.path, 'something else\n')],
+    ['shortened', () => truncate(file.path, 100)],
     ['deleted', () => rm(file.path)],
     [
-      'replaced by the same',
+      'replaced by a copy',
       async () => {
         await writeFile(join(folder, 'other'), await text());
         await rename(join(folder, 'other'), file.path);
       },
     ],
-  ])('does not write into a file that somebody has %s', async (_, meddle) => {
-    await meddle();
-    expect(() => file.prepare([section('a', 2)])).toThrow(UnexpectedContentError);
+  ])('does not write into a file that another process has %s', async (_, modify) => {
+    await modify();
+    expect(() => file.stageSections([section('a', 2)])).toThrow(UnexpectedContentError);
   });
 
-  it('gives back what was written into a file that somebody replaces meanwhile', async () => {
-    const prepared = file.prepare([section('a', 2)]);
+  it('rejects the commit if another process replaced the file in the meantime', async () => {
+    const staged = file.stageSections([section('a', 2)]);
     await writeFile(join(folder, 'other'), 'theirs\n');
     await rename(join(folder, 'other'), file.path);
-    await expect(prepared.commit()).rejects.toThrow('was replaced');
+    await expect(staged.commit()).rejects.toThrow('was replaced');
     expect(await text()).toBe('theirs\n');
   });
 
-  it('does not build upon a file that somebody puts in its place while a change is discarded', async () => {
-    const prepared = file.prepare([section('a', 2)]);
+  it('does not write into a file that replaced its own while a change was discarded', async () => {
+    const staged = file.stageSections([section('a', 2)]);
     const theirs = (await text()).replaceAll('10.0.0.', '10.9.9.');
     await writeFile(join(folder, 'other'), theirs);
     await rename(join(folder, 'other'), file.path);
-    await expect(prepared.discard()).rejects.toThrow(UnexpectedContentError);
-    expect(() => file.prepare([section('a', 2)])).toThrow(UnexpectedContentError);
+    await expect(staged.discard()).rejects.toThrow(UnexpectedContentError);
+    expect(() => file.stageSections([section('a', 2)])).toThrow(UnexpectedContentError);
     expect(await text()).toBe(theirs);
   });
 
-  it('lets no section cross a page, and none that fits a sector a sector', async () => {
+  it('lets no section cross a page boundary, nor a section that fits into a sector a sector boundary', async () => {
     await write(...Array.from({ length: 60 }, (_, n) => section(`pool_${n}`, (n % 7) + 1)));
-    await put(...Array.from({ length: 20 }, (_, n) => section(`new_${n}`, (n % 3) + 1)));
+    await change(...Array.from({ length: 20 }, (_, n) => section(`new_${n}`, (n % 3) + 1)));
     const content = await text();
     for (const match of content.matchAll(/backend \S+\n(?: {4}server .*\n)+/g)) {
       const unit = match[0].length <= 512 ? 512 : 4096;
@@ -148,24 +151,24 @@ describe('SectionFile', () => {
     expect(Math.max(...content.split('\n').map((line) => line.length))).toBeLessThan(2047);
   });
 
-  it('holds what a list would hold, whatever is put, refused and discarded', async () => {
+  it('has the sections that a list would have, after any changes', async () => {
     const step = fc.record({
       name: fc.constantFrom('a', 'b', 'c', 'd'),
       lines: fc.nat(6),
-      through: fc.boolean(),
+      commits: fc.boolean(),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(step, { maxLength: 3 }), { maxLength: 12 }), async (changes) => {
         await write(section('a', 1), section('b', 2));
         const model = new Map([section('a', 1), section('b', 2)]);
-        for (const change of changes) {
-          const sections = new Map(change.map(({ name, lines }) => section(name, lines)));
+        for (const steps of changes) {
+          const sections = new Map(steps.map(({ name, lines }) => section(name, lines)));
           try {
-            const prepared = file.prepare([...sections]);
-            await prepared.durable;
-            if (!change.every(({ through }) => through)) await prepared.discard();
+            const staged = file.stageSections([...sections]);
+            await staged.durable;
+            if (!steps.every(({ commits }) => commits)) await staged.discard();
             else {
-              await prepared.commit();
+              await staged.commit();
               for (const [name, own] of sections) model.set(name, own);
             }
           } catch (error) {
@@ -173,7 +176,7 @@ describe('SectionFile', () => {
             for (const [name, own] of sections) model.set(name, own);
             await write(...model);
           }
-          expect(await holds(...model)).toBe(true);
+          expect(await has(...model)).toBe(true);
           expect(await text()).not.toContain('\0');
         }
       }),
@@ -182,16 +185,16 @@ describe('SectionFile', () => {
   });
 });
 
-describe('holdsSections', () => {
-  const wanted = { head: HEAD, sections: [section('a', 2), section('b', 1), section('none', 0)] };
+describe('hasSections', () => {
+  const expected = { head: HEAD, sections: [section('a', 2), section('b', 1), section('none', 0)] };
 
-  it('takes any order and blank lines', () => {
+  it('accepts any order and blank lines', () => {
     const [a, b] = [section('a', 2)[1], section('b', 1)[1]];
-    for (const text of [joined(wanted), laidOut(wanted).text, `${HEAD}\n${b}   \n\n${a}`])
-      expect(holdsSections(text, wanted)).toBe(true);
+    for (const text of [renderCompact(expected), renderPadded(expected).text, `${HEAD}\n${b}   \n\n${a}`])
+      expect(hasSections(text, expected)).toBe(true);
   });
 
-  it('takes nothing else', () => {
+  it('rejects anything else', () => {
     const [a, b] = [section('a', 2)[1], section('b', 1)[1]];
     const others = [
       '',
@@ -203,6 +206,6 @@ describe('holdsSections', () => {
       HEAD + a + b.replace('80', '81'),
     ];
     for (const text of [...others, `${HEAD}${a.split('\n').slice(0, 2).join('\n')}\n${b}`])
-      expect(holdsSections(text, wanted)).toBe(false);
+      expect(hasSections(text, expected)).toBe(false);
   });
 });

@@ -1,64 +1,65 @@
 import { statSync } from 'node:fs';
-import { openInPlace, PAGE, type Patch, UnexpectedContentError, writeInPlace } from './in-place.js';
-import type { Prepared } from './prepared.js';
+import { openInPlace, PAGE_SIZE, type Patch, UnexpectedContentError, writeInPlace } from './in-place.js';
+import type { StagedWrite } from './staged-write.js';
 
-/** A part of a text, and its name. It ends with a newline, or is empty, which is as good as not being there. */
+/** A named part of a text. It ends with a line feed; an empty section is the same as no section. */
 export type Section = readonly [name: string, text: string];
 
-/** A text of ASCII in sections, in which blank lines mean nothing. */
+/** An ASCII text in sections, in which blank lines have no meaning. */
 export interface SectionedText {
   head: string;
   sections: readonly Section[];
 }
 
-/** Where a section stands. */
-interface Place {
+/** Where a section is in the file. */
+interface Extent {
   offset: number;
-  /** Bytes that it may have without moving; 0 where it may not change at all. */
-  room: number;
+  /** Bytes reserved for the section, its text included; 0 for a section that cannot change in place. */
+  reserved: number;
   text: string;
 }
 
-/** What becomes of a file when sections change. */
-interface Changes {
-  former: ReadonlyMap<string, Place>;
-  changed: ReadonlyMap<string, Place>;
+interface SectionChanges {
+  before: ReadonlyMap<string, Extent>;
+  after: ReadonlyMap<string, Extent>;
   patches: readonly Patch[];
-  /** Where the room for new ones begins then. */
-  free: number;
+  /** Where the free space starts after the change. */
+  freeOffset: number;
 }
 
-/** A sectioned text with room in it, where its sections are, and where there is room for new ones. */
-export interface Layout {
+/** A text with reserved space, and where its sections are. */
+export interface PaddedText {
   text: string;
-  places: ReadonlyMap<string, Place>;
-  free: number;
+  extents: ReadonlyMap<string, Extent>;
+  /** Where the free space for new sections starts. */
+  freeOffset: number;
 }
 
 /**
- * Room for a section is a power of two at a multiple of itself, so that it never crosses a sector of the disk or a
- * page of the page cache that it fits into: after a kill it is there whole or not at all.
+ * The least space that is reserved for a section. The space is a power of two at a multiple of itself, so that a section
+ * crosses no disk sector and no page that it fits into: after a kill it is complete or absent.
  */
-const LEAST_ROOM = 256;
-/** Bytes to grow by: a server more. */
-const SPARE = 96;
-/** A blank line, as long as the least room, so that wherever a room may begin there is the beginning of a line. */
-const BLANK = `${' '.repeat(LEAST_ROOM - 1)}\n`;
+const MIN_RESERVED = 256;
+/** Bytes that each section can grow by: the line of one more server. */
+const GROWTH = 96;
+/** As long as MIN_RESERVED, so that every offset where reserved space may start is the start of a line. */
+const BLANK_LINE = `${' '.repeat(MIN_RESERVED - 1)}\n`;
 /**
- * Room at the end for new sections, and which part of the whole it is at least. The file is never made longer in place:
- * of one that grew, a power loss may leave the length without what stands there, and with zeros HAProxy does not start.
+ * Free space at the end for new sections: at least this many bytes, and at least this part of the text. The file never
+ * grows in place. After a power loss, a file that grew may have its new length but zeros in place of the new content,
+ * and HAProxy does not start from a file with zeros.
  */
-const LEAST_AT_END = 64 * 1024;
-const PART_AT_END = 8;
+const MIN_FREE = 64 * 1024;
+const FREE_PART = 8;
 
-/** The text as it is written where nothing is to change in place. */
-export function joined({ head, sections }: SectionedText): string {
+/** The text without reserved space, for a file that does not change in place. */
+export function renderCompact({ head, sections }: SectionedText): string {
   return head + sections.map(([, text]) => text).join('');
 }
 
-/** The text with room for each section to change. */
-export function laidOut({ head, sections }: SectionedText): Layout {
-  const places = new Map<string, Place>();
+/** The text with reserved space behind each section and free space at the end. */
+export function renderPadded({ head, sections }: SectionedText): PaddedText {
+  const extents = new Map<string, Extent>();
   const parts = [head];
   let length = head.length;
   const add = (text: string): void => {
@@ -67,140 +68,141 @@ export function laidOut({ head, sections }: SectionedText): Layout {
   };
   for (const [name, text] of sections) {
     if (text === '') continue;
-    const room = roomFor(text);
-    add(gap(length, room));
-    places.set(name, { offset: length, room, text });
-    add(filled(text, room));
+    const reserved = reservedFor(text);
+    add(alignment(length, reserved));
+    extents.set(name, { offset: length, reserved, text });
+    add(padded(text, reserved));
   }
-  add(gap(length, LEAST_ROOM));
-  const free = length;
-  const most = Math.max(LEAST_AT_END, length / PART_AT_END);
-  add(blank(Math.ceil(most / LEAST_ROOM) * LEAST_ROOM));
-  return { text: parts.join(''), places, free };
+  add(alignment(length, MIN_RESERVED));
+  const freeOffset = length;
+  const free = Math.max(MIN_FREE, length / FREE_PART);
+  add(blankLines(Math.ceil(free / MIN_RESERVED) * MIN_RESERVED));
+  return { text: parts.join(''), extents, freeOffset };
 }
 
-/** Whether a text says what is wanted, whatever the order of the sections and the room between them. */
-export function holdsSections(text: string, { head, sections }: SectionedText): boolean {
+/** Whether a text has this head and exactly these sections. Ignores the order of the sections and blank lines. */
+export function hasSections(text: string, { head, sections }: SectionedText): boolean {
   const lines = linesOf(text);
   const missing = new Map<string | undefined, string[]>();
   for (const [, section] of sections) if (section !== '') missing.set(linesOf(section)[0], linesOf(section));
   let at = 0;
-  const comesNext = (wanted: readonly string[]): boolean => wanted.every((line) => lines[at++] === line);
-  if (!comesNext(linesOf(head))) return false;
+  const isNext = (expected: readonly string[]): boolean => expected.every((line) => lines[at++] === line);
+  if (!isNext(linesOf(head))) return false;
   while (at < lines.length) {
-    const name = lines[at];
-    const wanted = missing.get(name);
-    if (!wanted || !comesNext(wanted)) return false;
-    missing.delete(name);
+    const firstLine = lines[at];
+    const section = missing.get(firstLine);
+    if (!section || !isNext(section)) return false;
+    missing.delete(firstLine);
   }
   return missing.size === 0;
 }
 
 /**
- * A file of sections that change where they stand, for what is too large to be written anew for each change. Where
- * they are is known of a text that was laid out here; a file that somebody else has touched is not written into.
+ * A file whose sections change in place. It knows where the sections are, because the text was rendered by
+ * `renderPadded`. It does not write into a file that another process has modified.
  */
 export class SectionFile {
-  #places = new Map<string, Place>();
+  #extents = new Map<string, Extent>();
   #size = 0;
-  #free = 0;
-  /** Which file it is, as it was left. */
-  #left = '';
+  #freeOffset = 0;
+  /** Identity, size and modification time after the last write; empty if the file must not be written in place. */
+  #fingerprint = '';
 
   constructor(readonly path: string) {}
 
-  /** Whether nobody else has touched it since it was written here. */
-  get isAsLeft(): boolean {
-    return this.#left !== '' && this.#facts() === this.#left;
+  /** Whether the file is as this object last wrote it. */
+  get isUnmodified(): boolean {
+    return this.#fingerprint !== '' && this.#readFingerprint() === this.#fingerprint;
   }
 
-  /** The file has been written as a whole; without a layout, nothing can change in it. */
-  wasWritten(layout: Layout | undefined): void {
-    this.#places = new Map(layout?.places);
-    this.#size = layout?.text.length ?? 0;
-    this.#free = layout?.free ?? 0;
-    this.#left = layout ? this.#facts() : '';
+  /** Call it after the whole file was written: with the text, or with undefined if the file has no reserved space. */
+  setContent(content: PaddedText | undefined): void {
+    this.#extents = new Map(content?.extents);
+    this.#size = content?.text.length ?? 0;
+    this.#freeOffset = content?.freeOffset ?? 0;
+    this.#fingerprint = content ? this.#readFingerprint() : '';
   }
 
   /**
-   * Puts sections in place of those of the same names; a new one comes to stand behind the last.
+   * Replaces the sections with the same names, and adds new ones in the free space.
    *
-   * @throws UnexpectedContentError where there is no room, or the file is not as it was left; the error of the file
-   *   system. Then nothing was changed.
+   * @throws UnexpectedContentError if there is no space, or the file was modified; the error of the file system. The file
+   *   is then unchanged.
    */
-  prepare(sections: readonly Section[]): Prepared {
-    if (!this.isAsLeft) throw new UnexpectedContentError(`${this.path} is not as it was left`);
-    const { former, changed, free, patches } = this.#changesOf(sections);
-    // Until it is done: a file that a failure has left half-way is not written into again.
-    this.#left = '';
-    const before = this.#free;
-    const prepared = writeInPlace(this.path, openInPlace(this.path), this.#size, patches);
-    this.#remember(changed, free);
+  stageSections(sections: readonly Section[]): StagedWrite {
+    if (!this.isUnmodified) throw new UnexpectedContentError(`${this.path} was modified`);
+    const { before, after, freeOffset, patches } = this.#changesOf(sections);
+    // Until the write succeeds: a file that a failure left half written is not written into again.
+    this.#fingerprint = '';
+    const formerFreeOffset = this.#freeOffset;
+    const staged = writeInPlace(this.path, openInPlace(this.path), this.#size, patches);
+    this.#setExtents(after, freeOffset);
     return {
-      ...prepared,
+      ...staged,
       discard: async () => {
-        await prepared.discard();
-        for (const name of changed.keys()) this.#places.delete(name);
-        this.#remember(former, before);
+        await staged.discard();
+        for (const name of after.keys()) this.#extents.delete(name);
+        this.#setExtents(before, formerFreeOffset);
       },
     };
   }
 
-  /** @throws UnexpectedContentError where there is no room */
-  #changesOf(sections: readonly Section[]): Changes {
-    const former = new Map<string, Place>();
-    const changed = new Map<string, Place>();
+  /** @throws UnexpectedContentError if there is no space */
+  #changesOf(sections: readonly Section[]): SectionChanges {
+    const before = new Map<string, Extent>();
+    const after = new Map<string, Extent>();
     const patches: Patch[] = [];
-    let free = this.#free;
+    let freeOffset = this.#freeOffset;
     for (const [name, text] of sections) {
-      const place = this.#places.get(name);
-      if (!place && text === '') continue;
-      const room = place?.room ?? roomFor(text);
-      // The next place with so much room: what lies before it is blank already.
-      const offset = place?.offset ?? Math.ceil(free / room) * room;
-      if (room === 0 || text.length > room || offset + room > this.#size)
-        throw new UnexpectedContentError(`${this.path} has no room for ${name}`);
-      if (place) former.set(name, place);
-      else free = offset + room;
-      changed.set(name, { offset, room, text });
-      patches.push({ offset, before: filled(place?.text ?? '', room), after: filled(text, room) });
+      const extent = this.#extents.get(name);
+      if (!extent && text === '') continue;
+      const reserved = extent?.reserved ?? reservedFor(text);
+      // A new section starts at the next multiple of its reserved space. The space before it is blank already.
+      const offset = extent?.offset ?? Math.ceil(freeOffset / reserved) * reserved;
+      if (reserved === 0 || text.length > reserved || offset + reserved > this.#size)
+        throw new UnexpectedContentError(`${this.path} has no space for ${name}`);
+      if (extent) before.set(name, extent);
+      else freeOffset = offset + reserved;
+      after.set(name, { offset, reserved, text });
+      patches.push({ offset, before: padded(extent?.text ?? '', reserved), after: padded(text, reserved) });
     }
-    return { former, changed, patches, free };
+    return { before, after, patches, freeOffset };
   }
 
-  #remember(places: ReadonlyMap<string, Place>, free: number): void {
-    for (const [name, place] of places) this.#places.set(name, place);
-    this.#free = free;
-    this.#left = this.#facts();
+  #setExtents(extents: ReadonlyMap<string, Extent>, freeOffset: number): void {
+    for (const [name, extent] of extents) this.#extents.set(name, extent);
+    this.#freeOffset = freeOffset;
+    this.#fingerprint = this.#readFingerprint();
   }
 
-  /** Empty where what is there cannot be what was left. */
-  #facts(): string {
-    const facts = statSync(this.path, { throwIfNoEntry: false });
-    if (facts?.size !== this.#size) return '';
-    return [facts.dev, facts.ino, facts.size, facts.mtimeMs].join(' ');
+  /** Empty if the size shows that another process wrote the file. */
+  #readFingerprint(): string {
+    const stats = statSync(this.path, { throwIfNoEntry: false });
+    if (stats?.size !== this.#size) return '';
+    return [stats.dev, stats.ino, stats.size, stats.mtimeMs].join(' ');
   }
 }
 
-function roomFor(text: string): number {
-  let room = LEAST_ROOM;
-  while (room < text.length + SPARE) room *= 2;
-  return room <= PAGE ? room : 0;
+function reservedFor(text: string): number {
+  let reserved = MIN_RESERVED;
+  while (reserved < text.length + GROWTH) reserved *= 2;
+  return reserved <= PAGE_SIZE ? reserved : 0;
 }
 
-/** What lies between the end of a text and the next place with so much room. */
-function gap(length: number, room: number): string {
-  return room === 0 ? '' : blank(Math.ceil(length / room) * room - length);
+/** Blank lines up to the next multiple of `reserved`. */
+function alignment(length: number, reserved: number): string {
+  return reserved === 0 ? '' : blankLines(Math.ceil(length / reserved) * reserved - length);
 }
 
-function filled(text: string, room: number): string {
-  return text + blank(Math.max(0, room - text.length));
+function padded(text: string, reserved: number): string {
+  return text + blankLines(Math.max(0, reserved - text.length));
 }
 
-/** Blank lines of so many bytes. */
-function blank(length: number): string {
-  const whole = BLANK.repeat(Math.floor(length / BLANK.length));
-  return length % BLANK.length === 0 ? whole : whole + BLANK.slice(-(length % BLANK.length));
+/** Blank lines of this many bytes together. */
+function blankLines(length: number): string {
+  const full = BLANK_LINE.repeat(Math.floor(length / BLANK_LINE.length));
+  const rest = length % BLANK_LINE.length;
+  return rest === 0 ? full : full + BLANK_LINE.slice(-rest);
 }
 
 function linesOf(text: string): string[] {

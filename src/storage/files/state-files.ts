@@ -2,15 +2,15 @@ import { statSync, unlinkSync } from 'node:fs';
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { beginFile, syncFolder, writeFileAtomic, type PreparedFile } from '../../lib/atomic-file.js';
-import { allDurable, type Prepared } from './prepared.js';
+import { allDurable, type StagedWrite } from './staged-write.js';
 
-/** A text for a path. Order matters: the last one of a set is the commit point. */
+/** A path and the text to write there. In a list, the last file is the commit point. */
 export interface FileText {
   path: string;
   text: string;
 }
 
-/** A file that does not hold what it should. */
+/** A file that does not have its expected content. */
 export interface FileDifference {
   path: string;
   missing: boolean;
@@ -18,61 +18,62 @@ export interface FileDifference {
 
 export type FileCheck = 'ok' | 'differs' | 'missing';
 
-/** What a file should hold: its text, or something else that changes whenever that does. */
-export interface Wanted {
-  is: string | number;
-  holds: (text: string) => boolean;
+/** The expected content of a file. */
+export interface ExpectedContent {
+  /** Changes whenever the expected content changes, for example the text itself or a revision. */
+  key: string | number;
+  matches: (text: string) => boolean;
 }
 
-/** A file that should hold just this text. */
-export function exactly(text: string): Wanted {
-  return { is: text, holds: (other) => other === text };
+/** Expects exactly this text. */
+export function exactly(text: string): ExpectedContent {
+  return { key: text, matches: (other) => other === text };
 }
 
-/** File times are as coarse as the kernel's clock: a file changed this short a time ago may change again unseen. */
-const COARSE_MS = 100;
+/** A file may change twice within this time with the same modification time, because the kernel's clock is coarse. */
+const MTIME_GRANULARITY_MS = 100;
 
 /**
- * Several files that change together. First all are written and fsynced beside their targets, which is where a full
- * or read-only disk shows; only then are they renamed, which needs no space. What was in a file before is kept in
- * memory, for the rare rename that fails half-way.
+ * Files that are replaced together. All are written and fsynced beside their targets first, where a full or read-only
+ * disk shows. Then they are renamed, which needs no space. The former texts stay in memory, to write them back if a
+ * rename fails.
  */
 export class StateFiles {
   readonly #current = new Map<string, string>();
-  /** What the file system said of a file when it was found to hold what it should, and what that was. */
-  readonly #verified = new Map<string, { identity: string; wanted: Wanted['is'] }>();
+  /** For files that had their expected content: what stat said then, and the key of that content. */
+  readonly #verified = new Map<string, { identity: string; key: ExpectedContent['key'] }>();
 
-  /** What a file holds now; undefined where it does not exist. */
+  /** The text of a file; undefined if the file does not exist. */
   async read(path: string): Promise<string | undefined> {
-    const text = await textOf(path);
+    const text = await readIfPresent(path);
     this.#verified.delete(path);
     if (text === undefined) this.#current.delete(path);
     else this.#current.set(path, text);
     return text;
   }
 
-  /** What a file held when it was last read or written here; undefined where that is not known. */
-  held(path: string): string | undefined {
+  /** The text that was last read or written here; undefined if it is not known. */
+  lastKnown(path: string): string | undefined {
     return this.#current.get(path);
   }
 
-  /** Whether a file holds what it should. It is read only if it was touched, or should hold something else, since. */
-  async check(path: string, { is, holds }: Wanted): Promise<FileCheck> {
+  /** Whether a file has its expected content. Reads the file only if it, or its expected content, changed since. */
+  async check(path: string, { key, matches }: ExpectedContent): Promise<FileCheck> {
     const now = Date.now();
-    const facts = statSync(path, { throwIfNoEntry: false });
-    if (!facts) return 'missing';
-    const identity = [facts.dev, facts.ino, facts.size, facts.mtimeMs, facts.ctimeMs].join(' ');
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (!stats) return 'missing';
+    const identity = [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs].join(' ');
     const verified = this.#verified.get(path);
-    if (verified?.identity === identity && verified.wanted === is) return 'ok';
-    const text = await textOf(path);
+    if (verified?.identity === identity && verified.key === key) return 'ok';
+    const text = await readIfPresent(path);
     if (text === undefined) return 'missing';
-    if (!holds(text)) return 'differs';
-    if (now - facts.mtimeMs > COARSE_MS) this.#verified.set(path, { identity, wanted: is });
+    if (!matches(text)) return 'differs';
+    if (now - stats.mtimeMs > MTIME_GRANULARITY_MS) this.#verified.set(path, { identity, key });
     return 'ok';
   }
 
-  /** Makes the folders and removes temporary files that a killed suite left in them. */
-  async prepareFolders(paths: readonly string[]): Promise<void> {
+  /** Creates the folders of the files, and deletes temporary files that a killed suite left in them. */
+  async initializeFolders(paths: readonly string[]): Promise<void> {
     const names = new Set(paths.map((path) => basename(path)));
     for (const folder of foldersOf(paths)) {
       await mkdir(folder, { recursive: true });
@@ -84,39 +85,39 @@ export class StateFiles {
   }
 
   /**
-   * Writes those files whose text differs from what they hold. Nothing is in place until `commit`.
+   * Writes the files whose text changes. Their targets change with `commit`.
    *
-   * @throws the error of the file system; then nothing is left of it
+   * @throws the error of the file system, after the temporary files are deleted
    */
-  prepare(files: readonly FileText[]): Prepared {
+  stage(files: readonly FileText[]): StagedWrite {
     const changed = files.filter((file) => this.#current.get(file.path) !== file.text);
-    const begun: PreparedFile[] = [];
+    const temporary: PreparedFile[] = [];
     try {
-      for (const file of changed) begun.push(beginFile(file.path, file.text));
+      for (const file of changed) temporary.push(beginFile(file.path, file.text));
     } catch (error) {
-      for (const file of begun) file.discard();
+      for (const file of temporary) file.discard();
       throw error;
     }
-    return new PreparedFiles(changed, begun, this.#current);
+    return new StagedFiles(changed, temporary, this.#current);
   }
 }
 
-class PreparedFiles implements Prepared {
+class StagedFiles implements StagedWrite {
   readonly durable: Promise<void>;
 
   constructor(
     private readonly files: readonly FileText[],
-    private readonly prepared: readonly PreparedFile[],
+    private readonly temporary: readonly PreparedFile[],
     private readonly current: Map<string, string>,
   ) {
-    this.durable = allDurable(prepared);
+    this.durable = allDurable(temporary);
   }
 
-  /** Renames in order, then makes the folders durable. After a failure the files are as before. */
+  /** Renames in order, then fsyncs the folders. */
   async commit(): Promise<void> {
     let renamed = 0;
     try {
-      for (const file of this.prepared) {
+      for (const file of this.temporary) {
         file.commit();
         renamed += 1;
       }
@@ -129,25 +130,25 @@ class PreparedFiles implements Prepared {
   }
 
   async discard(): Promise<void> {
-    for (const file of this.prepared) file.discard();
+    for (const file of this.temporary) file.discard();
   }
 
   async #undo(renamed: number): Promise<void> {
-    for (const file of this.prepared.slice(renamed)) file.discard();
+    for (const file of this.temporary.slice(renamed)) file.discard();
     for (const file of this.files.slice(0, renamed)) {
       const before = this.current.get(file.path);
       try {
         if (before === undefined) unlinkSync(file.path);
         else await writeFileAtomic(file.path, before);
       } catch {
-        // It holds what was refused: no later commit may take it for what it held before.
+        // The file still has the text of the failed commit, so the former text is not its content any more.
         this.current.delete(file.path);
       }
     }
   }
 }
 
-async function textOf(path: string): Promise<string | undefined> {
+async function readIfPresent(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {

@@ -1,53 +1,44 @@
-import { mapKeyOf } from '../../model/routing.js';
-import { activeLines } from '../files/marked-lines.js';
+import { mapKeyOf } from '../../model/domain-name.js';
 import type { Pool, State, StateDelta } from '../../model/state.js';
+import { activeLines } from '../files/line-file.js';
 
-const rendered = new WeakMap<Pool, string>();
+/** Pools are immutable, so a commit renders only the pools that it changes. */
+const renderedPools = new WeakMap<Pool, string>();
 
-/** The text of `domains.map`: a key and its pool a line. Pools are immutable, so only changed ones are made anew. */
+/** The text of `domains.map`: a key and its pool on each line. */
 export function renderMap(pools: Iterable<readonly [string, Pool]>): string {
   let text = '';
   for (const [name, pool] of pools) text += renderPoolLines(name, pool);
   return text;
 }
 
-/** The lines that a change brings into it, and those that it takes out. */
-export function mapLinesOf(change: StateDelta, before: State): { added: string[]; outdated: string[] } {
+/** The lines that a delta adds to the map, and the lines that it removes. */
+export function mapLinesOf(delta: StateDelta, before: State): { added: string[]; removed: string[] } {
   const added: string[] = [];
-  const outdated: string[] = [];
-  for (const [domain, pool] of change.domains) {
+  const removed: string[] = [];
+  for (const [domain, pool] of delta.domains) {
     const former = before.poolOf(domain);
     if (former === pool) continue;
-    if (pool !== undefined) added.push(lineOf(domain, pool));
-    if (former !== undefined) outdated.push(lineOf(domain, former));
+    if (pool !== undefined) added.push(renderLine(domain, pool));
+    if (former !== undefined) removed.push(renderLine(domain, former));
   }
-  return { added, outdated };
+  return { added, removed };
 }
 
-/** Whether a text says of each domain what the state says, in whatever order. */
-export function mapHolds(text: string, state: State): boolean {
-  const counting = activeLines(text);
-  const lines = new Set(counting);
-  if (counting.length !== state.domainCount || lines.size !== state.domainCount) return false;
+/** Whether the active lines of a map are those of the state, in any order. */
+export function mapMatches(text: string, state: State): boolean {
+  const active = activeLines(text);
+  const lines = new Set(active);
+  if (active.length !== state.domainCount || lines.size !== state.domainCount) return false;
   for (const [name, pool] of state.pools)
-    for (const domain of pool.domains) if (!lines.has(lineOf(domain, name))) return false;
+    for (const domain of pool.domains) if (!lines.has(renderLine(domain, name))) return false;
   return true;
 }
 
-function lineOf(domain: string, pool: string): string {
-  return `${mapKeyOf(domain)} ${pool}`;
-}
-
-function renderPoolLines(name: string, pool: Pool): string {
-  let lines = rendered.get(pool);
-  if (lines === undefined) {
-    lines = pool.domains.map((domain) => `${lineOf(domain, name)}\n`).join('');
-    rendered.set(pool, lines);
-  }
-  return lines;
-}
-
-/** The entries of a map file: a key, blanks, a value. `#` begins a comment line (configuration manual, "map"). */
+/**
+ * The entries of any map file: a key, blanks, a value. Lines that begin with `#` are comments (configuration manual,
+ * section 7.3.1, "map").
+ */
 export function parseMapFile(text: string): [key: string, value: string][] {
   return text
     .split('\n')
@@ -57,4 +48,17 @@ export function parseMapFile(text: string): [key: string, value: string][] {
       const match = /^(?<key>\S+)(?:\s+(?<value>.*))?$/.exec(line);
       return [match?.groups?.['key'] ?? line, match?.groups?.['value'] ?? ''];
     });
+}
+
+function renderLine(domain: string, pool: string): string {
+  return `${mapKeyOf(domain)} ${pool}`;
+}
+
+function renderPoolLines(name: string, pool: Pool): string {
+  let lines = renderedPools.get(pool);
+  if (lines === undefined) {
+    lines = pool.domains.map((domain) => `${renderLine(domain, name)}\n`).join('');
+    renderedPools.set(pool, lines);
+  }
+  return lines;
 }

@@ -1,20 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { PoolServers } from '../../model/routing.js';
+import type { PoolServers } from '../../model/server.js';
 import {
-  hasAlready,
-  readRecord,
+  includesRecords,
+  type JournalRecord,
+  parseRecord,
   recordOf,
   renderRecord,
   replay,
-  type StateRecord,
 } from './journal-record.js';
 import { Draft, State } from '../../model/state.js';
 
 const POOLS = 4;
 const NAMES = ['a.io', 'b.io', 'c.io', '*.a.io', 'd.example.com', 'e.example.com'];
 
-/** One thing that a change may do to a draft; what is not possible there is left out. */
+/** One edit of a draft. `act` skips an edit that the draft does not allow. */
 type Action =
   | { do: 'add'; domain: string; pool: number }
   | { do: 'remove'; domain: string }
@@ -50,7 +50,7 @@ function act(draft: Draft, one: Action): void {
   }
 }
 
-/** What a state says, without the order of the domains in a pool. */
+/** The content of a state without the order of the domains in a pool. */
 function contentOf(state: State): object {
   const pools = [...state.pools].map(([name, { domains, servers }]): [string, object] => [
     name,
@@ -63,28 +63,30 @@ function asObject(servers: PoolServers): object {
   return Object.fromEntries(servers);
 }
 
-describe('records of the journal', () => {
-  it('do the same to a state again that the change did', () => {
+describe('replay', () => {
+  it('makes the state of the original commits from their rendered records', () => {
     fc.assert(
       fc.property(fc.array(fc.array(action, { maxLength: 6 }), { maxLength: 8 }), (changes) => {
         const [live, replayed] = [new State(1), new State(1)];
-        const records: StateRecord[] = [];
+        const records: JournalRecord[] = [];
         for (const [index, actions] of changes.entries()) {
           const draft = new Draft(live);
           for (const one of actions) act(draft, one);
           const line = renderRecord(recordOf(draft, live, index + 2));
-          live.fold(draft, index + 2);
-          const record = readRecord(JSON.parse(line));
+          live.apply(draft, index + 2);
+          const record = parseRecord(line);
           records.push(record);
           replay(record, replayed);
           expect(contentOf(replayed)).toEqual(contentOf(live));
-          expect(hasAlready(replayed, records)).toBe(true);
+          expect(includesRecords(replayed, records)).toBe(true);
         }
       }),
       { numRuns: 2000 },
     );
   });
+});
 
+describe('parseRecord', () => {
   it.each([
     [{ from: 1, to: 2, domains: [['a', 'pool_1']], servers: [] }, /is not a domain/],
     [{ from: 1, to: 2, domains: [['a.io', 'pool_x']], servers: [] }, /is not pool_1/],
@@ -95,7 +97,7 @@ describe('records of the journal', () => {
     [{ from: 1, to: 2, domains: [], servers: [], more: 1 }, /unknown key/],
     [{ from: 1, to: 2, domains: 'a.io' }, /has no key/],
     [{ from: -1, to: 2, domains: [], servers: [] }, /from/],
-  ])('are refused where they break a rule: %j', (record, reason) => {
-    expect(() => readRecord(record)).toThrow(reason);
+  ])('refuses %j', (record, reason) => {
+    expect(() => parseRecord(JSON.stringify(record))).toThrow(reason);
   });
 });

@@ -1,25 +1,30 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { canonicalDomain, DOMAIN_RULE } from '../../model/domain-name.js';
-import type { PoolServers } from '../../model/routing.js';
-import { Broken, integer, keys, object, readServers } from './servers-json.js';
-import { Draft, poolNumber, type State, type StateDelta } from '../../model/state.js';
+import type { PoolServers } from '../../model/server.js';
+import { Draft, type State, type StateDelta } from '../../model/state.js';
+import { poolsWithChangedServers } from '../../model/state-delta.js';
+import { InvalidDocumentError, requireInteger, requireKeys, requireObject } from './json-document.js';
+import { readPoolName, readServers, renderServers } from './servers-json.js';
 
-/** Which `servers.json` a journal goes on from. */
+const JOURNAL_VERSION = 1;
+
+/** The `servers.json` that the records of a journal are applied to. It is the first line of the journal. */
 export interface JournalBase {
   revision: number;
-  /** SHA-256 of the text, in hexadecimal. */
+  /** SHA-256 of the text of `servers.json`, in hexadecimal. */
   sha256: string;
 }
 
-/** What one commit changed: enough to do it again. */
-export interface StateRecord {
-  /** The revision that it was made on, and the one that it made. */
+/** What one commit changed. One line of the journal. */
+export interface JournalRecord {
+  /** The revision before the commit. */
   from: number;
+  /** The revision after the commit. */
   to: number;
-  /** Domain → its pool from now on, or null where it is removed. In the order in which they join their pools. */
+  /** Domain → its new pool, or null for a removed domain. In the order in which the domains are added to their pools. */
   domains: readonly (readonly [domain: string, pool: string | null])[];
-  /** The servers of pools that have others than before. */
+  /** The servers of the pools whose servers changed. */
   servers: readonly (readonly [pool: string, servers: PoolServers])[];
 }
 
@@ -27,99 +32,112 @@ export function baseOf(revision: number, text: string): JournalBase {
   return { revision, sha256: createHash('sha256').update(text).digest('hex') };
 }
 
-export function recordOf(change: StateDelta, before: State, to: number): StateRecord {
+export function recordOf(delta: StateDelta, before: State, to: number): JournalRecord {
   const servers: [string, PoolServers][] = [];
-  for (const [name, pool] of change.pools)
-    if (pool && pool.servers !== before.pool(name)?.servers) servers.push([name, pool.servers]);
-  const domains = [...change.domains].map(([domain, pool]) => [domain, pool ?? null] as const);
+  for (const name of poolsWithChangedServers(delta, before)) {
+    const pool = delta.pools.get(name);
+    if (pool) servers.push([name, pool.servers]);
+  }
+  const domains = [...delta.domains].map(([domain, pool]) => [domain, pool ?? null] as const);
   return { from: before.revision, to, domains, servers };
 }
 
-/** One line. */
-export function renderRecord({ from, to, domains, servers }: StateRecord): string {
-  const plain = servers.map(([pool, slots]) => [pool, Object.fromEntries(slots)]);
-  return JSON.stringify({ from, to, domains, servers: plain });
-}
-
-/** @throws Broken */
-export function readBase(value: unknown): JournalBase {
-  const root = object(value, []);
-  keys(root, ['version', 'base'], []);
-  integer(root['version'], 1, 1, ['version']);
-  const base = object(root['base'], ['base']);
-  keys(base, ['revision', 'sha256'], ['base']);
-  if (typeof base['sha256'] !== 'string') throw new Broken(['base', 'sha256'], 'base.sha256 is no text');
-  return { revision: revision(base['revision'], 'revision'), sha256: base['sha256'] };
-}
-
+/** One line, without its line feed. */
 export function renderBase(base: JournalBase): string {
-  return JSON.stringify({ version: 1, base });
+  return JSON.stringify({ version: JOURNAL_VERSION, base });
 }
 
-/** Strict, as what it tells is put into HAProxy without a further look. @throws Broken */
-export function readRecord(value: unknown): StateRecord {
-  const root = object(value, []);
-  keys(root, ['from', 'to', 'domains', 'servers'], []);
-  const { domains, servers } = root;
+/** @throws InvalidDocumentError */
+export function parseBase(line: string): JournalBase {
+  const root = requireObject(parseLine(line), []);
+  requireKeys(root, ['version', 'base'], []);
+  requireInteger(root['version'], JOURNAL_VERSION, JOURNAL_VERSION, ['version']);
+  const base = requireObject(root['base'], ['base']);
+  requireKeys(base, ['revision', 'sha256'], ['base']);
+  if (typeof base['sha256'] !== 'string')
+    throw new InvalidDocumentError(['base', 'sha256'], 'base.sha256 must be a string');
+  return { revision: readRevision(base['revision'], 'revision'), sha256: base['sha256'] };
+}
+
+/** One line, without its line feed. */
+export function renderRecord({ from, to, domains, servers }: JournalRecord): string {
+  const pools = servers.map(([pool, slots]) => [pool, renderServers(slots)]);
+  return JSON.stringify({ from, to, domains, servers: pools });
+}
+
+/** Strict, because the content is sent to HAProxy without another check. @throws InvalidDocumentError */
+export function parseRecord(line: string): JournalRecord {
+  const root = requireObject(parseLine(line), []);
+  requireKeys(root, ['from', 'to', 'domains', 'servers'], []);
   return {
-    from: revision(root['from'], 'from'),
-    to: revision(root['to'], 'to'),
-    domains: pairs(domains, 'domains').map(([domain, pool]) => {
+    from: readRevision(root['from'], 'from'),
+    to: readRevision(root['to'], 'to'),
+    domains: readPairs(root['domains'], 'domains').map(([domain, pool]) => {
       if (canonicalDomain(domain) !== domain)
-        throw new Broken(['domains'], `${JSON.stringify(domain)} is not ${DOMAIN_RULE}`);
-      return [domain, pool === null ? null : poolName(pool)];
+        throw new InvalidDocumentError(['domains'], `${JSON.stringify(domain)} is not ${DOMAIN_RULE}`);
+      return [domain, pool === null ? null : readPoolName(pool, ['domains'])];
     }),
-    servers: pairs(servers, 'servers').map(([pool, slots]) => [
-      poolName(pool),
-      readServers(pool, slots, ['servers']),
+    servers: readPairs(root['servers'], 'servers').map(([pool, servers]) => [
+      readPoolName(pool, ['servers']),
+      readServers(servers, ['servers', pool]),
     ]),
   };
 }
 
-/** Does again what a record tells. @throws Broken where it cannot have been made on this state */
-export function replay(record: StateRecord, state: State): void {
+/** Applies a record to a state. @throws InvalidDocumentError if the record was not made from this state */
+export function replay(record: JournalRecord, state: State): void {
   const draft = new Draft(state);
-  const leaving = new Set(record.domains.map(([domain]) => domain));
-  const left = new Set(
-    [...leaving].map((domain) => state.poolOf(domain)).filter((name) => name !== undefined),
+  const moved = new Set(record.domains.map(([domain]) => domain));
+  const formerPools = new Set(
+    [...moved].map((domain) => state.poolOf(domain)).filter((name) => name !== undefined),
   );
-  // A pool is given back only if nothing is in it in the end; what came and went in between is not in the record.
+  // A pool becomes free only if it has no domain at the end. Domains that came and went within the commit are not in the
+  // record.
   const pools = new Map<string, { domains: string[]; servers: PoolServers }>();
-  const poolFor = (name: string) => {
+  const changedPool = (name: string) => {
     const known = pools.get(name);
     if (known) return known;
     const { domains, servers } = state.pool(name) ?? { domains: [], servers: new Map() };
-    const pool = { domains: domains.filter((domain) => !leaving.has(domain)), servers };
+    const pool = { domains: domains.filter((domain) => !moved.has(domain)), servers };
     pools.set(name, pool);
     return pool;
   };
-  for (const name of left) poolFor(name);
+  for (const name of formerPools) changedPool(name);
   for (const [domain, name] of record.domains) {
     draft.domains.set(domain, name ?? undefined);
-    if (name !== null) poolFor(name).domains.push(domain);
+    if (name !== null) changedPool(name).domains.push(domain);
   }
-  for (const [name, servers] of record.servers) poolFor(name).servers = servers;
+  for (const [name, servers] of record.servers) changedPool(name).servers = servers;
   for (const [name, pool] of pools) {
     if (pool.domains.length === 0 && !state.pool(name))
-      throw new Broken(['servers'], `${name} has servers but no domain`);
+      throw new InvalidDocumentError(['servers'], `${name} has servers but no domain`);
     draft.pools.set(name, pool.domains.length === 0 ? undefined : pool);
   }
-  state.fold(draft, record.to);
+  state.apply(draft, record.to);
 }
 
-/** Whether a state has what records changed, as the last of them left it. */
-export function hasAlready(state: State, records: readonly StateRecord[]): boolean {
+/** Whether a state has everything that the records changed, as the last record of each domain and pool left it. */
+export function includesRecords(state: State, records: readonly JournalRecord[]): boolean {
   const domains = new Map(records.flatMap((record) => record.domains));
   const servers = new Map(records.flatMap((record) => record.servers));
   return (
     [...domains].every(([domain, pool]) => (state.poolOf(domain) ?? null) === pool) &&
-    // A pool that is not there was given back: its domains say so.
+    // A pool that the state does not have became free; the records of its domains show that.
     [...servers].every(([name, own]) => isDeepStrictEqual(state.pool(name)?.servers ?? own, own))
   );
 }
 
-function pairs(value: unknown, key: string): [string, unknown][] {
-  if (!Array.isArray(value) || !value.every(isPair)) throw new Broken([key], `${key} is no list of pairs`);
+function parseLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new InvalidDocumentError([], 'not valid JSON');
+  }
+}
+
+function readPairs(value: unknown, key: string): [string, unknown][] {
+  if (!Array.isArray(value) || !value.every(isPair))
+    throw new InvalidDocumentError([key], `${key} must be a list of pairs`);
   return value;
 }
 
@@ -127,12 +145,6 @@ function isPair(value: unknown): value is [string, unknown] {
   return Array.isArray(value) && value.length === 2 && typeof value[0] === 'string';
 }
 
-function poolName(value: unknown): string {
-  if (typeof value !== 'string' || poolNumber(value) === undefined)
-    throw new Broken([], `${JSON.stringify(value)} is not pool_1, pool_2, …`);
-  return value;
-}
-
-function revision(value: unknown, key: string): number {
-  return integer(value, 0, Number.MAX_SAFE_INTEGER, [key]);
+function readRevision(value: unknown, key: string): number {
+  return requireInteger(value, 0, Number.MAX_SAFE_INTEGER, [key]);
 }

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
-import { SERVER_KEYWORDS, serverAddress } from '../../haproxy/config/server-keywords.js';
-import { type PoolServers, serverName } from '../../model/routing.js';
-import { poolNumber, type Pool } from '../../model/state.js';
+import { SERVER_KEYWORDS } from '../../haproxy/config/server-keywords.js';
+import { poolName, poolNumber, serverName } from '../../model/pool-name.js';
+import { type PoolServers, serverAddress } from '../../model/server.js';
+import type { Pool } from '../../model/state.js';
 import { Settings } from '../../settings/settings.js';
 import type { Section, SectionedText } from '../files/section-file.js';
 
@@ -25,13 +26,15 @@ export class PoolsFile {
     return this.operatorConfig.read();
   }
 
-  /** The whole file, one section for each pool. `pools` are the pools in use, in the order of their numbers. */
+  /** The whole file, one section for each pool. `pools` are the pools in use, ordered by number. */
   renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
     const sections: Section[] = [];
     let next = 1;
     const addUnusedBefore = (end: number) => {
-      for (; next < end && next <= this.settings.poolCount; next += 1)
-        sections.push([`pool_${next}`, this.renderPool(`pool_${next}`, NO_SERVERS)]);
+      for (; next < end && next <= this.settings.poolCount; next += 1) {
+        const name = poolName(next);
+        sections.push([name, this.renderPool(name, NO_SERVERS)]);
+      }
     };
     for (const [name, { servers }] of pools) {
       const number = poolNumber(name) ?? 0;
@@ -51,8 +54,8 @@ export class PoolsFile {
   }
 }
 
-/** A server map is immutable, so a commit renders only the pools that it changes. */
-const rendered = new WeakMap<PoolServers, { pool: string; text: string }>();
+/** Server maps are immutable, so a commit renders only the pools that it changes. */
+const renderedPools = new WeakMap<PoolServers, { pool: string; text: string }>();
 
 /**
  * The backend section of one pool. `balance` is always written, because HAProxy 3.3 changed its default. A drained
@@ -60,24 +63,24 @@ const rendered = new WeakMap<PoolServers, { pool: string; text: string }>();
  * the real weight.
  */
 export function renderPool(pool: string, servers: PoolServers): string {
-  if (servers.size === 0) return headOf(pool);
-  const known = rendered.get(servers);
+  if (servers.size === 0) return renderHead(pool);
+  const known = renderedPools.get(servers);
   if (known?.pool === pool) return known.text;
-  const text = renderServers(pool, servers);
-  rendered.set(servers, { pool, text });
+  const text = renderHead(pool) + renderServers(pool, servers);
+  renderedPools.set(servers, { pool, text });
   return text;
 }
 
-function headOf(pool: string): string {
+function renderHead(pool: string): string {
   return `backend ${pool} from pools\n    balance roundrobin\n`;
 }
 
 function renderServers(pool: string, servers: PoolServers): string {
-  let text = headOf(pool);
+  let text = '';
   for (const [slot, server] of [...servers].toSorted(([one], [other]) => one - other)) {
     const weight = server.state === 'drain' ? 0 : server.weight;
     const disabled = server.state === 'maint' ? ' disabled' : '';
-    text += `    server ${serverName(pool, slot)} ${serverAddress(server.ip, server.http_port)} weight ${weight} ${SERVER_KEYWORDS.join(' ')}${disabled}\n`;
+    text += `    server ${serverName(pool, slot)} ${serverAddress(server)} weight ${weight} ${SERVER_KEYWORDS.join(' ')}${disabled}\n`;
   }
   return text;
 }

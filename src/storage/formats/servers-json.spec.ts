@@ -11,7 +11,7 @@ const good = `{ "version": 1, "revision": 42,
 `;
 
 describe('parseState', () => {
-  it('reads what it renders', () => {
+  it('parses what renderState rendered', () => {
     const state = parseState(good, 'servers.json');
     expect(state.revision).toBe(42);
     expect(state.poolOf('*.example.com')).toBe('pool_5');
@@ -21,7 +21,7 @@ describe('parseState', () => {
     expect(JSON.parse(text)).toEqual(JSON.parse(good));
   });
 
-  it('renders an empty state that it reads', () => {
+  it('parses an empty state', () => {
     const state = parseState(renderState(0, []), 'servers.json');
     expect([state.revision, state.domainCount]).toEqual([0, 0]);
   });
@@ -60,14 +60,14 @@ describe('parseState', () => {
     ],
     ['an unknown state', good.replace('ready', 'asleep'), 6, /"asleep" is not one of ready, drain, maint/],
     ['a negative revision', good.replace('42', '-1'), 1, /revision is -1/],
-  ])('refuses %s, with line and reason', (_, text, line, reason) => {
+  ])('refuses %s with the line and the reason', (_, text, line, reason) => {
     const read = () => parseState(text, '/etc/servers.json');
     expect(read).toThrow(StateFileError);
     expect(read).toThrow(reason);
     expect(read).toThrow(new RegExp(`^/etc/servers.json:${line}: `));
   });
 
-  it('answers anything at all with a state or a StateFileError', () => {
+  it('returns a state or throws StateFileError for any text', () => {
     fc.assert(
       fc.property(
         fc.oneof(

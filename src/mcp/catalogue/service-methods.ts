@@ -1,0 +1,56 @@
+import { Injectable, type Type } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { type CallContext, runWithCallContext } from '../../contract/call-context.js';
+import { type InputSource, InputPipe } from '../../contract/input/input.pipe.js';
+import type { Caller } from './entries.js';
+
+const pipe = new InputPipe();
+
+export interface ServiceMethod<T> {
+  /** What a decorator such as `@Operation` or `@McpResource` declares about the method. */
+  declaration: T;
+  call: (...args: unknown[]) => Promise<unknown>;
+}
+
+/** Finds the service methods that carry a declaration, so that the features do not depend on MCP. */
+@Injectable()
+export class ServiceMethodFinder {
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+  ) {}
+
+  find<T>(declarationOf: (method: object) => T | undefined): ServiceMethod<T>[] {
+    const services = this.discovery
+      .getProviders()
+      .map((wrapper) => wrapper.instance as unknown)
+      .filter((instance): instance is object => typeof instance === 'object' && instance !== null);
+    return [...new Set(services)].flatMap((service) =>
+      this.scanner.getAllMethodNames(Object.getPrototypeOf(service) as object).flatMap((name) => {
+        const method: unknown = Reflect.get(service, name);
+        const declaration = typeof method === 'function' ? declarationOf(method) : undefined;
+        if (typeof method !== 'function' || declaration === undefined) return [];
+        const call = async (...args: unknown[]) => Reflect.apply(method, service, args) as unknown;
+        return [{ declaration, call }];
+      }),
+    );
+  }
+}
+
+/**
+ * Calls a service method as a REST route does: validates the input with the same pipe, and sets the call context.
+ *
+ * @throws AppError validation_failed, payload_too_large, and the errors of the method
+ */
+export async function callServiceMethod(
+  { declaration: { input }, call }: ServiceMethod<{ input: Type | undefined }>,
+  args: unknown,
+  source: InputSource,
+  caller: Caller,
+): Promise<unknown> {
+  if (!input) pipe.readNothing(args);
+  const read = input && (await pipe.read(input as Type<object>, args, source));
+  const { signal, progress, log, principal } = caller;
+  const context: CallContext = { actor: principal.actor, via: 'mcp', signal: () => signal, progress, log };
+  return runWithCallContext(context, () => call(...(read ? [read] : [])));
+}

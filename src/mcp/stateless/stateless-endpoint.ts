@@ -1,0 +1,187 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
+import type {
+  McpHttpHandler,
+  McpRequestContext,
+  Server,
+  ServerContext,
+  Tool,
+} from '@modelcontextprotocol/server';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ownerOf, type Principal } from '../../access/principal.js';
+import { abortOnClose } from '../../lib/abort-on-close.js';
+import { CallerQuota } from '../../lib/caller-quota.js';
+import type { Caller } from '../catalogue/entries.js';
+import { McpCatalogue } from '../catalogue/mcp-catalogue.js';
+import { ResourceUpdates } from '../catalogue/resource-updates.js';
+import { toFetchRequest, writeFetchResponse } from '../protocol/fetch-exchange.js';
+import { INTERNAL_ERROR, rpcErrorMessage } from '../protocol/json-rpc.js';
+import { progressReporter } from '../protocol/progress.js';
+import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from '../protocol/server-info.js';
+
+/** Open streams of `subscriptions/listen`, of all callers together. */
+const MAX_LISTEN_STREAMS = 256;
+/** How long the shutdown waits for active requests. */
+const DRAIN_TIMEOUT_MS = 5000;
+
+type Library = typeof import('@modelcontextprotocol/server');
+
+interface Loaded {
+  library: Library;
+  handler: McpHttpHandler;
+}
+
+/** The 2026-07-28 revision: no sessions, each request carries its own context and gets a server of its own. */
+@Injectable()
+export class StatelessEndpoint implements BeforeApplicationShutdown {
+  readonly #logger = new Logger('mcp');
+  /** Loaded with the first request, because the library costs start time and memory. */
+  #loaded: Promise<Loaded> | undefined;
+  #stopUpdates = (): void => undefined;
+  /** Without the streams of `subscriptions/listen`, which never end by themselves. */
+  #activeRequests = 0;
+  readonly #listenStreams = new CallerQuota(MAX_LISTEN_STREAMS);
+
+  constructor(
+    private readonly catalogue: McpCatalogue,
+    private readonly updates: ResourceUpdates,
+  ) {}
+
+  async handler(): Promise<McpHttpHandler> {
+    return (await this.#load()).handler;
+  }
+
+  /**
+   * Whether the request belongs to the stateless revision. This includes invalid requests that claim this revision,
+   * because `handle` sends their errors. The decision is the same as that of the library's `isLegacyRequest`, which
+   * would need a Fetch API request.
+   */
+  async accepts({ method, headers, body }: FastifyRequest): Promise<boolean> {
+    if (method !== 'POST') return false;
+    const { library } = await this.#load();
+    // Always strings: Node.js joins repeated headers.
+    const { 'mcp-protocol-version': version, 'mcp-method': mcpMethod, 'mcp-name': name } = headers;
+    const { kind } = library.classifyInboundRequest({
+      httpMethod: method,
+      ...(typeof version === 'string' && { protocolVersionHeader: version }),
+      ...(typeof mcpMethod === 'string' && { mcpMethodHeader: mcpMethod }),
+      ...(typeof name === 'string' && { mcpNameHeader: name }),
+      body: body ?? null,
+    });
+    // 'legacy' is the library's word for the revisions with sessions.
+    return kind !== 'legacy';
+  }
+
+  async handle({ raw, body }: FastifyRequest, reply: FastifyReply, principal: Principal): Promise<void> {
+    const response = reply.hijack().raw;
+    const disconnected = abortOnClose(response);
+    const send = (answer: Response) =>
+      writeFetchResponse(answer, response, { disconnected, actor: principal.actor });
+    const release = this.#admit(body, principal);
+    if (!release) {
+      const { size, share } = this.#listenStreams;
+      const message =
+        `Too many streams of subscriptions/listen are open. The limit is ${size} in total and ${share} for one ` +
+        'caller. Close a stream first.';
+      // This revision sends the errors of methods with status 200.
+      await send(Response.json(rpcErrorMessage(idOf(body), INTERNAL_ERROR, message)));
+      return;
+    }
+    try {
+      const authInfo = { token: '', clientId: principal.actor, scopes: [], extra: { principal } };
+      const handler = await this.handler();
+      await send(
+        await handler.fetch(toFetchRequest(raw, disconnected), { authInfo, parsedBody: body ?? null }),
+      );
+    } finally {
+      release();
+    }
+  }
+
+  /** Counts the request. Returns a function to call at its end, or undefined if the caller has too many streams. */
+  #admit(body: unknown, principal: Principal): (() => void) | undefined {
+    const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
+    if (listens) return this.#listenStreams.take(ownerOf(principal));
+    this.#activeRequests += 1;
+    return () => {
+      this.#activeRequests -= 1;
+    };
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.#stopUpdates();
+    const deadline = Date.now() + DRAIN_TIMEOUT_MS;
+    while (this.#activeRequests > 0 && Date.now() < deadline) await delay(25);
+    const loaded = await this.#loaded;
+    await loaded?.handler.close();
+  }
+
+  #load(): Promise<Loaded> {
+    this.#loaded ??= import('@modelcontextprotocol/server').then((library) => {
+      const handler = library.createMcpHandler(
+        (context) => this.#createServer(library, principalOfContext(context)),
+        {
+          legacy: 'reject',
+          maxSubscriptions: MAX_LISTEN_STREAMS,
+          onerror: (error) => this.#logger.debug(`MCP request failed: ${error.message}`),
+        },
+      );
+      this.#stopUpdates = this.updates.subscribe((uris) => {
+        for (const uri of uris) handler.notify.resourceUpdated(uri);
+      });
+      return { library, handler };
+    });
+    return this.#loaded;
+  }
+
+  #createServer(library: Library, principal: Principal): Server {
+    const { tools, executor, resources, prompts, completer } = this.catalogue;
+    const server = new library.Server(SERVER_INFO, {
+      capabilities: CAPABILITIES,
+      instructions: INSTRUCTIONS,
+    });
+    // The two MCP libraries have different types for a JSON Schema. The JSON is the same.
+    server.setRequestHandler('tools/list', () => ({ tools: tools.list(principal.readOnly) as Tool[] }));
+    server.setRequestHandler('tools/call', ({ params }, context) =>
+      executor.call(params.name, params.arguments, callerOf(context, principal)),
+    );
+    server.setRequestHandler('resources/list', () => ({ resources: resources.list() }));
+    server.setRequestHandler('resources/templates/list', () => ({
+      resourceTemplates: resources.templates(),
+    }));
+    server.setRequestHandler('resources/read', async ({ params }, context) => ({
+      contents: [await resources.read(params.uri, callerOf(context, principal))],
+    }));
+    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list(principal.readOnly) }));
+    server.setRequestHandler('prompts/get', ({ params }, context) =>
+      prompts.get(params.name, params.arguments ?? {}, callerOf(context, principal)),
+    );
+    server.setRequestHandler('completion/complete', ({ params }) => completer.complete(params));
+    return server;
+  }
+}
+
+function callerOf(context: ServerContext, principal: Principal): Caller {
+  const { signal, _meta, notify, log } = context.mcpReq;
+  return {
+    principal,
+    signal,
+    progress: progressReporter(_meta?.progressToken, notify),
+    // The library compares the level with the one in the request, and drops the line if the request names no level.
+    log: (level, data) => {
+      log(level, data, SERVER_INFO.name).catch(() => undefined);
+    },
+    request: { protocol: 'stateless', context },
+  };
+}
+
+function idOf(body: unknown): string | number | null {
+  const id = (body as { id?: unknown } | null)?.id;
+  return typeof id === 'string' || typeof id === 'number' ? id : null;
+}
+
+function principalOfContext({ authInfo }: McpRequestContext): Principal {
+  const principal = authInfo?.extra?.['principal'] as Principal | undefined;
+  if (!principal) throw new Error('invariant: the controller passes the principal in authInfo');
+  return principal;
+}

@@ -1,0 +1,69 @@
+/**
+ * Names of pools and of their servers. `pool_5` is a backend of HAProxy, `pool_5_3` is the server in its slot 3.
+ * Other backends and servers belong to the operator.
+ */
+
+/** The upper bound of HAPROXY_POOL_COUNT, and the most pools that the suite creates at run time. */
+export const MAX_POOL_COUNT = 100_000;
+
+/** `pool_1` to `pool_999999`. */
+export const POOL_NAME = /^pool_[1-9]\d{0,5}$/;
+
+const PREFIX = 'pool_';
+/** 1 to 999999, without leading zeros. */
+const NUMBER = /^[1-9]\d{0,5}$/;
+const DIGITS = 6;
+
+export function isPoolName(name: string): boolean {
+  return POOL_NAME.test(name);
+}
+
+/** 7 → `pool_7`. */
+export function poolName(number: number): string {
+  return `${PREFIX}${number}`;
+}
+
+/** `pool_7` → 7; undefined for a name that is not a pool name. */
+export function poolNumber(name: string): number | undefined {
+  return isPoolName(name) ? Number(name.slice(PREFIX.length)) : undefined;
+}
+
+/**
+ * Orders pool names by number: `pool_9` before `pool_10`. Of two numbers without leading zeros, the shorter one is the
+ * smaller one.
+ */
+export function comparePoolNames(one: string, other: string): number {
+  return one.length - other.length || (one < other ? -1 : one > other ? 1 : 0);
+}
+
+/** Each pool name once, by number. Leaves out names that are not pool names. Takes under 1 ms for 10,000 names. */
+export function sortPoolNames(names: Iterable<string>): string[] {
+  const numbers = new Set<number>();
+  for (const name of names) {
+    const number = poolNumber(name);
+    if (number !== undefined) numbers.add(number);
+  }
+  // Typed arrays sort by number without calling a comparison function.
+  return Array.from(Float64Array.from(numbers).toSorted(), poolName);
+}
+
+/** A key with the order of `comparePoolNames` as text: `pool_5` → `p000005`. Other names come after all pools. */
+export function poolSortKey(name: string): string {
+  const number = poolNumber(name);
+  return number === undefined ? `z${name}` : `p${String(number).padStart(DIGITS, '0')}`;
+}
+
+/** `pool_5`, 3 → `pool_5_3`. */
+export function serverName(pool: string, slot: number): string {
+  return `${pool}_${slot}`;
+}
+
+/** `pool_5`, `pool_5_3` → 3; undefined for a server that is not named so. */
+export function slotOf(pool: string, server: string): number | undefined {
+  return server.startsWith(`${pool}_`) ? parseSlot(server.slice(pool.length + 1)) : undefined;
+}
+
+/** `3` → 3; undefined for text that is not a number from 1 to 999999 without leading zeros. */
+export function parseSlot(text: string): number | undefined {
+  return NUMBER.test(text) ? Number(text) : undefined;
+}

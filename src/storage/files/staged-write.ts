@@ -1,0 +1,87 @@
+import { messageOf } from '../../errors/app-error.js';
+import { UnexpectedContentError } from './in-place.js';
+
+/** A write that can still be taken back. When it is durable, `commit` makes it count and `discard` undoes it. */
+export interface StagedWrite {
+  /** Settles when the data is on disk, or with the error of the disk. Wait for it before `commit` or `discard`. */
+  readonly durable: Promise<void>;
+  /** If it fails, everything is as before the write. */
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/**
+ * Combines writes that are staged concurrently: all of them, or none. `commit` commits them in the given order.
+ *
+ * @throws the error of the first write that could not be staged, after the others are discarded
+ */
+export async function stageAll(parts: readonly Promise<StagedWrite>[]): Promise<StagedWrite> {
+  const results = await Promise.allSettled(parts);
+  const staged = results.filter((result) => result.status === 'fulfilled').map((result) => result.value);
+  const failed = results.find((result) => result.status === 'rejected');
+  const combined = combine(staged);
+  if (!failed) return combined;
+  await combined.durable.catch(() => undefined);
+  await combined.discard();
+  throw failed.reason;
+}
+
+/**
+ * Stages writes one after the other, for writes that readers see at once. If one cannot be staged, the earlier ones are
+ * discarded and the later ones are not started.
+ *
+ * @throws the error of that write; UnexpectedContentError if an earlier one could not be discarded
+ */
+export async function stageInOrder(parts: readonly (() => StagedWrite)[]): Promise<StagedWrite> {
+  const staged: StagedWrite[] = [];
+  try {
+    for (const stage of parts) staged.push(stage());
+    return combine(staged);
+  } catch (error) {
+    const combined = combine(staged);
+    await combined.durable.catch(() => undefined);
+    await combined.discard().catch((failure: unknown) => {
+      throw new UnexpectedContentError(`a part of a change could not be undone: ${messageOf(failure)}`);
+    });
+    throw error;
+  }
+}
+
+/** Waits until a write is durable and commits it. @throws the error of the file system, after the write is discarded */
+export async function commitWhenDurable(staged: StagedWrite): Promise<void> {
+  try {
+    await staged.durable;
+  } catch (error) {
+    await staged.discard();
+    throw error;
+  }
+  await staged.commit();
+}
+
+/** Settles when all parts have settled, with the first error if there is one. A rejection without a handler is ignored. */
+export function allDurable(parts: readonly { durable: Promise<void> }[]): Promise<void> {
+  const all = Promise.allSettled(parts.map((part) => part.durable)).then((results) => {
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+  });
+  all.catch(() => undefined);
+  return all;
+}
+
+function combine(parts: readonly StagedWrite[]): StagedWrite {
+  return {
+    durable: allDurable(parts),
+    commit: async () => {
+      for (const [index, part] of parts.entries())
+        try {
+          await part.commit();
+        } catch (error) {
+          await Promise.all(parts.slice(index + 1).map((rest) => rest.discard()));
+          throw error;
+        }
+    },
+    discard: async () => {
+      await Promise.all(parts.map((part) => part.discard()));
+    },
+  };
+}

@@ -1,0 +1,48 @@
+import type { AppError } from '../../src/errors/app-error.js';
+import type { Step } from '../../src/model/routing.js';
+import type { PoolServers } from '../../src/model/server.js';
+import { type Pool, State, type StateDelta } from '../../src/model/state.js';
+import type { Section, SectionedText } from '../../src/storage/files/section-file.js';
+
+/** In place of ReconcilerService, for refusals on command, which the real HAProxy does not offer. */
+export class FakeReconciler {
+  /** The deltas that were applied, oldest first. */
+  readonly applied: StateDelta[] = [];
+  /** Runs after a delta was applied. */
+  after: (delta: StateDelta) => Promise<void> = async () => undefined;
+  /** The error for a delta that is refused. */
+  refuse: (delta: StateDelta) => AppError | undefined = () => undefined;
+
+  async loadAdoptionRecord(): Promise<void> {}
+
+  async adopt(): Promise<State> {
+    return new State(0);
+  }
+
+  async preview(): Promise<Step[]> {
+    return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
+  }
+
+  async apply(delta: StateDelta): Promise<void> {
+    const refusal = this.refuse(delta);
+    if (refusal) throw refusal;
+    this.applied.push(delta);
+    await this.after(delta);
+  }
+}
+
+/** In place of PoolsFile: a `pools.cfg` of one line for each pool. */
+export class FakePoolsFile {
+  header = '# pools\n';
+
+  async refresh(): Promise<void> {}
+
+  renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
+    const sections = pools.map(([name, { servers }]): Section => [name, this.renderPool(name, servers)]);
+    return { head: this.header, sections };
+  }
+
+  renderPool(name: string, servers: PoolServers | undefined): string {
+    return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
+  }
+}
