@@ -16,14 +16,14 @@ const files = (home: Home) =>
     (['servers.json', 'domains.map', 'pools.cfg'] as const).map((name) => readFile(home.file(name), 'utf8')),
   );
 
-/** Faults that the real HAProxy cannot be made to show. */
-describe('a Runtime API that fails', () => {
+/** Faults that the real HAProxy does not show on command. */
+describe('a change while the Runtime API fails', () => {
   let home: Home;
   let suite: Suite;
   let fake: FakeRuntimeApi;
-  let misbehave: (command: string) => FakeAnswer | undefined;
+  let fault: (command: string) => FakeAnswer | undefined;
 
-  const EMPTY: Record<string, string> = {
+  const ANSWERS: Record<string, string> = {
     'show servers state':
       '1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n',
     'show backend': '# name\npool_1\npool_2\n',
@@ -31,13 +31,13 @@ describe('a Runtime API that fails', () => {
   };
 
   beforeEach(async () => {
-    misbehave = () => undefined;
+    fault = () => undefined;
     home = await makeHome(oldestHaproxy(), { HAPROXY_CONTROL: 'master' });
     fake = await startFakeRuntimeApi(
       home.env['HAPROXY_SOCKET']!,
       (command) =>
-        misbehave(command) ??
-        EMPTY[command] ??
+        fault(command) ??
+        ANSWERS[command] ??
         (command.startsWith('add server') ? '[6]: New server registered.\n' : ''),
     );
     suite = await Suite.start(home);
@@ -50,35 +50,35 @@ describe('a Runtime API that fails', () => {
   });
 
   it.each([
-    ['an error in the middle of a batch', { answer: '[3]: No such server.\n' }, 502, 'haproxy_rejected'],
+    ['an error within a batch', { answer: '[3]: No such server.\n' }, 502, 'haproxy_rejected'],
     ['an unknown command', { answer: "[6]: Unknown command: 'add'\n" }, 502, 'haproxy_rejected'],
-    ['half a line', { answer: { half: '[6]: New ser' } }, 503, 'haproxy_unavailable'],
+    ['an incomplete line', { answer: { half: '[6]: New ser' } }, 503, 'haproxy_unavailable'],
     ['an early close', { answer: { fault: 'close' } }, 503, 'haproxy_unavailable'],
-  ] as const)('%s: the right code, and nothing changed', async (_, { answer }, status, code) => {
+  ] as const)('%s: answers the right code and changes nothing', async (_, { answer }, status, code) => {
     const before = await files(home);
-    misbehave = (command) => (command.startsWith('enable health') ? answer : undefined);
+    fault = (command) => (command.startsWith('enable health') ? answer : undefined);
     const refused = await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' });
     expect([refused.status, refused.body['code']], JSON.stringify(refused.body)).toEqual([status, code]);
     expect(await files(home)).toEqual(before);
     expect((await readdir(join(home.path, 'conf'))).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 
-    misbehave = () => undefined;
+    fault = () => undefined;
     await until(
       async () =>
         (await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' })).status === 201,
     );
   });
 
-  it('hanging: haproxy_unavailable within seconds, and nothing changed', async () => {
+  it('a Runtime API that hangs: answers haproxy_unavailable within seconds and changes nothing', async () => {
     const before = await files(home);
-    misbehave = (command) => (command.startsWith('add map') ? { fault: 'hang' } : undefined);
+    fault = (command) => (command.startsWith('add map') ? { fault: 'hang' } : undefined);
     const refused = await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' });
     expect([refused.status, refused.body['code']]).toEqual([503, 'haproxy_unavailable']);
     expect(await files(home)).toEqual(before);
   });
 
-  it('garbage where the routing is read: not ready, and no change is made on it', async () => {
-    misbehave = (command) =>
+  it('an invalid answer to a read of the routing: the suite is not ready and accepts no change', async () => {
+    fault = (command) =>
       command === 'show servers state' ? 'what?\n' : command === 'show info' ? 'Pid: 4712\n' : undefined;
     await until(async () => (await fetch(`${suite.url}/readyz`)).status === 503, { what: 'not being ready' });
     const refused = await suite.api('POST', '/domains', { domain: 'a.example' });
@@ -86,7 +86,7 @@ describe('a Runtime API that fails', () => {
   });
 });
 
-describe.each(haproxyVersions())('changes and faults with HAProxy $version', (haproxy) => {
+describe.each(haproxyVersions())('concurrent changes with HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
 
@@ -100,7 +100,7 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
     await home.remove();
   });
 
-  it('200 changes at once are all there', async () => {
+  it('200 concurrent changes are all saved and served', async () => {
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, n) =>
         suite.api('POST', '/domains', { domain: `d${n}.example`, ip: '127.0.0.1', http_port: 9 }),
@@ -109,7 +109,7 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
     expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([201]));
     expect(new Set(answers.map((answer) => answer.body['pool'])).size).toBe(200);
     expect(activeLines(await readFile(home.file('domains.map'), 'utf8'))).toHaveLength(200);
-    // A state of this size may be in servers.json a second later (docs/adr/0007-journal-for-large-states.md).
+    // A state of this size is written to servers.json up to a second later (docs/adr/0007-journal-for-large-states.md).
     await until(async () => (await savedState(home)).revision === 200, {
       what: 'revision 200 in servers.json',
     });
@@ -117,7 +117,7 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
     expect((await get(home.httpPort, 'd200.example')).status).toBe(404);
   });
 
-  it('of two that add the same domain at once, one wins and the other is told', async () => {
+  it('one of two callers that add the same domain gets 201, the other 409', async () => {
     const both = await Promise.all(
       [9, 10].map((http_port) =>
         suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port }),
@@ -126,7 +126,7 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
     expect(both.map((answer) => answer.status).toSorted((a, b) => a - b)).toEqual([201, 409]);
   });
 
-  it('heals a change that was made behind its back when that gets in the way', async () => {
+  it('a removal succeeds after another client has removed the domain from the map of HAProxy', async () => {
     await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: 9 });
     const { runtimeCommand } = await import('../src/haproxy/runtime/command.js');
     const { RuntimeTransport } = await import('../src/haproxy/runtime/transport.js');
@@ -137,8 +137,8 @@ describe.each(haproxyVersions())('changes and faults with HAProxy $version', (ha
   });
 });
 
-describe('a HAProxy that hangs, and one that is gone', () => {
-  it('haproxy_unavailable, nothing changed; and all is as acknowledged once it goes on', async () => {
+describe('a change while HAProxy hangs or is gone', () => {
+  it('answers haproxy_unavailable and changes nothing, and HAProxy has the acknowledged state when it continues', async () => {
     const one = await startBackend('one');
     const haproxy = await startHaproxy(oldestHaproxy());
     const home = await makeHome(oldestHaproxy(), {
@@ -167,14 +167,14 @@ describe('a HAProxy that hangs, and one that is gone', () => {
       haproxy.process.kill('SIGSTOP');
       await expectRefusals('b.example');
       haproxy.process.kill('SIGCONT');
-      // What it had taken in before it was given up on, it does now; the suite puts that right.
+      // HAProxy now runs the commands that it received before the timeout, and the suite corrects the result.
       await until(
         async () =>
           (await fetch(`${suite.url}/readyz`)).status === 200 &&
           (await get(haproxy.httpPort, 'a.example')).body === 'one' &&
           (await get(haproxy.httpPort, 'b.example')).status === 503 &&
           (await disagreements(home)).length === 0,
-        { what: 'HAProxy being as acknowledged' },
+        { what: 'HAProxy having the acknowledged state' },
       );
       expect((await suite.api('POST', '/domains', { domain: 'b.example', ...server })).status).toBe(201);
       expect((await get(haproxy.httpPort, 'b.example')).body).toBe('one');
@@ -193,8 +193,8 @@ describe('a HAProxy that hangs, and one that is gone', () => {
   });
 });
 
-describe('a state folder that cannot be written', () => {
-  it('answers storage_failed, serves on, and goes on when it can be written again', async () => {
+describe('a change while the state folder is read-only', () => {
+  it('answers storage_failed, HAProxy serves, and a change succeeds when the folder is writable again', async () => {
     const home = await makeHome(oldestHaproxy());
     const conf = join(home.path, 'conf');
     const suite = await Suite.startUnprivileged(home);
@@ -217,8 +217,8 @@ describe('a state folder that cannot be written', () => {
   });
 });
 
-describe('starts that are refused', () => {
-  it('a second suite on the same folder, naming the first', async () => {
+describe('the start of the suite', () => {
+  it('is refused on a folder of another suite, and names its pid', async () => {
     const home = await makeHome(oldestHaproxy());
     const suite = await Suite.start(home);
     const second = Suite.spawn(home);
@@ -234,7 +234,7 @@ describe('starts that are refused', () => {
     ['HAPROXY_HTTP_BIND', 'web:80', 'addresses such as'],
     ['TRUSTED_NETWORKS', '10.0.0.0/33', 'networks such as'],
     ['LOG_LEVEL', 'LOUD', 'one of DEBUG, INFO, WARNING, ERROR'],
-  ])('%s=%s, in one line that says what is allowed', async (name, value, allowed) => {
+  ])('is refused with %s=%s, in one line that says what is allowed', async (name, value, allowed) => {
     const home = await makeHome(oldestHaproxy(), { [name]: value });
     const suite = Suite.spawn(home);
     expect(await suite.exitCode()).toBe(1);
@@ -244,19 +244,19 @@ describe('starts that are refused', () => {
   });
 
   it.each([
-    ['is broken', '{ "version": 1,\n  "revision": 3, "pools": {', /servers\.json:2: /],
+    ['is incomplete', '{ "version": 1,\n  "revision": 3, "pools": {', /servers\.json:2: /],
     [
-      'is of a newer version',
+      'has a newer version',
       '{ "version": 2,\n  "revision": 3, "pools": {} }',
       /servers\.json:1: version is 2/,
     ],
     ['breaks a rule', '{ "version": 1,\n  "revision": -3, "pools": {} }', /servers\.json:2: revision is -3/],
     [
-      'has a key nobody knows',
+      'has an unknown key',
       '{ "version": 1, "revision": 3,\n  "extra": 1, "pools": {} }',
       /servers\.json:2: .*extra/,
     ],
-  ])('a servers.json that %s is left as it is', async (_, text, message) => {
+  ])('is refused with a servers.json that %s, and leaves the file as it is', async (_, text, message) => {
     const home = await makeHome(oldestHaproxy());
     await writeFile(home.file('servers.json'), text);
     const suite = Suite.spawn(home);

@@ -7,12 +7,12 @@ import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const DECLARED = 3;
-/** Where they come to an end. */
+/** HAPROXY_POOL_COUNT for the versions that create no pools at run time. */
 const ALL = 5;
 const MANY = 300;
 const VERY_MANY = 10_000;
 
-function ask(home: Home, command: string): Promise<string> {
+function runCommand(home: Home, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path: home.env['HAPROXY_SOCKET'] ?? '' });
     let text = '';
@@ -26,11 +26,11 @@ function ask(home: Home, command: string): Promise<string> {
 }
 
 async function poolsOf(home: Home): Promise<string[]> {
-  return (await ask(home, 'show backend')).split('\n').filter((name) => name.startsWith('pool_'));
+  return (await runCommand(home, 'show backend')).split('\n').filter((name) => name.startsWith('pool_'));
 }
 
 async function workerOf(home: Home): Promise<string> {
-  return /^Pid: (\d+)$/m.exec(await ask(home, 'show info'))?.[1] ?? '';
+  return /^Pid: (\d+)$/m.exec(await runCommand(home, 'show info'))?.[1] ?? '';
 }
 
 function importOf(suite: Suite, lines: readonly object[], query = '') {
@@ -38,7 +38,7 @@ function importOf(suite: Suite, lines: readonly object[], query = '') {
 }
 
 describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(version)))(
-  'pools without end, on HAProxy $version',
+  'pools at run time, with HAProxy $version',
   (haproxy) => {
     let home: Home;
     let suite: Suite;
@@ -59,7 +59,7 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
       await backend.close();
     });
 
-    it('makes a pool beyond the declared ones with its domain, and deletes it with its last', async () => {
+    it('are created with the first domain beyond the declared pools, and deleted with the last', async () => {
       for (let n = 1; n <= DECLARED + 2; n += 1) {
         const { body } = await suite.api('POST', '/domains', { domain: `d${n}.test`, ...domain() });
         expect(body).toMatchObject({ pool: `pool_${n}` });
@@ -76,25 +76,25 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
       expect((await suite.api('DELETE', '/domains/d1.test')).status).toBe(200);
       expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3', 'pool_4']);
       expect((await get(home.httpPort, 'd5.test')).status).toBe(404);
-      // One without a server is there as well.
+      // A pool without a server exists too.
       await suite.api('POST', '/domains', { domain: 'd1.test', ...domain() });
       await suite.api('POST', '/domains', { domain: 'empty.test' });
       expect((await get(home.httpPort, 'empty.test')).status).toBe(503);
     });
 
-    it('balances them as the declared ones', async () => {
-      const [head = '', ...rows] = (await ask(home, 'show stat -1 2 -1')).trim().split('\n');
+    it('have the same balance algorithm as declared pools', async () => {
+      const [head = '', ...rows] = (await runCommand(home, 'show stat -1 2 -1')).trim().split('\n');
       const column = head.split(',').indexOf('algo');
       const algorithms = rows.filter((row) => row.startsWith('pool_')).map((row) => row.split(',')[column]);
       expect(new Set(algorithms)).toEqual(new Set(['roundrobin']));
     });
 
-    it('is not short of pools', async () => {
+    it('leave health healthy with every declared pool in use', async () => {
       const { body } = await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health');
       expect(body.components.mcp).toMatchObject({ status: 'healthy', pools_in_use: 5, pools_dynamic: true });
     });
 
-    it(`makes ${MANY} at once, that survive HAProxy, the suite, and both`, async () => {
+    it(`survive restarts of HAProxy, of the suite and of both, after ${MANY} are created at once`, async () => {
       const lines = Array.from({ length: MANY }, (_, n) => ({ domain: `m${n}.test`, ...domain() }));
       expect((await importOf(suite, lines)).body).toMatchObject({ domains_added: MANY });
       const all = DECLARED + 2 + MANY;
@@ -104,7 +104,7 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
       const before = await workerOf(home);
       process.kill(Number(before), 'SIGKILL');
       await until(async () => (await workerOf(home)) !== before && (await poolsOf(home)).length === all, {
-        what: 'HAProxy being back with all pools',
+        what: 'all pools in the restarted HAProxy',
       });
       await until(async () => (await answers(`m${MANY - 1}.test`)) === 'here', { what: 'an answer' });
 
@@ -116,50 +116,50 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
       expect(await poolsOf(home)).toHaveLength(all);
       expect(await answers(`m${MANY - 1}.test`)).toBe('here');
 
-      // Those are declared in pools.cfg now, and can be deleted all the same.
+      // The pools are now declared in pools.cfg, and can still be deleted.
       expect((await importOf(suite, [{ domain: 'd1.test', ...domain() }], '?mode=replace')).status).toBe(200);
       expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
     });
 
-    it(`goes up to ${VERY_MANY} pools and back`, async () => {
-      // Of its own: a HAProxy that so many have gone from takes its time for a while, on a busy machine too much of it.
-      const large = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(DECLARED) });
-      const other = await Suite.start(large);
-      const answersThere = async (host: string) => (await get(large.httpPort, host)).body;
+    it(`can be ${VERY_MANY}, and all are deleted with their domains`, async () => {
+      // A separate HAProxy: after so many deletions HAProxy is slow for a while, on a busy machine too slow for the next test.
+      const otherHome = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(DECLARED) });
+      const other = await Suite.start(otherHome);
+      const answersThere = async (host: string) => (await get(otherHome.httpPort, host)).body;
       try {
         await other.api('POST', '/domains', { domain: 'd1.test', ...domain() });
-        const before = await poolsOf(large);
+        const before = await poolsOf(otherHome);
         const lines = Array.from({ length: VERY_MANY }, (_, n) => ({
           domain: `v${n}.test`,
           ip: '127.0.0.1',
-          // Nothing listens there: its checks cost the test's backend nothing.
+          // Nothing listens on port 9, so the checks do not load the backend of the test.
           http_port: 9,
         }));
         expect(await importOf(other, lines)).toMatchObject({
           status: 200,
           body: { domains_added: VERY_MANY },
         });
-        expect(await poolsOf(large)).toHaveLength(VERY_MANY + 1);
+        expect(await poolsOf(otherHome)).toHaveLength(VERY_MANY + 1);
         const { body } = await other.api('POST', '/domains', { domain: 'after.test', ...domain() });
         expect(body).toMatchObject({ pool: `pool_${VERY_MANY + 2}` });
         expect(await answersThere('after.test')).toBe('here');
         const back = [{ domain: 'd1.test', ...domain() }];
         expect(await importOf(other, back, '?mode=replace')).toMatchObject({ status: 200 });
-        expect(await poolsOf(large)).toEqual(before);
+        expect(await poolsOf(otherHome)).toEqual(before);
         expect(await answersThere('d1.test')).toBe('here');
       } finally {
         await other.stop();
-        await large.remove();
+        await otherHome.remove();
       }
     }, 600_000);
 
-    it('cuts no request when a pool goes, and takes the pool again that could not be deleted', async () => {
+    it('are kept while a request runs, and a pool that is kept can be used again', async () => {
       for (const name of ['p2', 'p3', 'p4'])
         expect(
           await suite.api('POST', '/domains', { domain: `${name}.cut.test`, ...domain() }),
         ).toMatchObject({ status: 201 });
       const slow = get(home.httpPort, 'p4.cut.test', '/held');
-      await until(() => backend.lastPath === '/held', { what: 'the request being at the server' });
+      await until(() => backend.lastPath === '/held', { what: 'the request at the server' });
       expect((await suite.api('DELETE', '/domains/p4.cut.test')).status).toBe(200);
       expect(await poolsOf(home)).toContain('pool_4');
       const again = await suite.api('POST', '/domains', { domain: 'p5.cut.test', ...domain() });
@@ -171,12 +171,12 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
       expect(await poolsOf(home)).toEqual(['pool_1', 'pool_2', 'pool_3']);
     });
 
-    it('makes again what somebody deleted', async () => {
+    it('are created again by a restore after another client deleted them', async () => {
       await importOf(
         suite,
         ['a', 'b', 'c', 'd'].map((name) => ({ domain: `${name}.back.test`, ...domain() })),
       );
-      // Again where the suite, which compares every 30 seconds, comes in between.
+      // Repeats if the drift check, which runs every 30 seconds, recreates the pool between the commands.
       await until(
         async () => {
           for (const command of [
@@ -187,10 +187,10 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
             'wait 2s be-removable pool_5',
             'del backend pool_5',
           ])
-            await ask(home, command);
+            await runCommand(home, command);
           return !(await poolsOf(home)).includes('pool_5');
         },
-        { what: 'pool_5 being gone' },
+        { what: 'the deletion of pool_5' },
       );
       expect((await suite.api('POST', '/state/restore')).status).toBe(200);
       expect(await poolsOf(home)).toContain('pool_5');
@@ -200,7 +200,7 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
 );
 
 describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(version)))(
-  'pools that come to an end, on HAProxy $version',
+  'a fixed number of pools, with HAProxy $version',
   (haproxy) => {
     let home: Home;
     let suite: Suite;
@@ -215,7 +215,7 @@ describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(vers
       await home.remove();
     });
 
-    it('says what to do, and warns before', async () => {
+    it('degrades health from 80 % on, and the refusal of a domain says what to do', async () => {
       const mcp = async () =>
         (await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health')).body.components
           .mcp;
@@ -234,7 +234,7 @@ describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(vers
       expect(detail).toMatch(/5 of 5 pools are in use.*HAPROXY_POOL_COUNT.*reload HAProxy/);
     });
 
-    it('has more once the suite was started with more, although HAProxy went on serving', async () => {
+    it('grows when the suite starts with a higher HAPROXY_POOL_COUNT beside a running HAProxy', async () => {
       await suite.kill();
       const worker = await workerOf(home);
       suite = await Suite.start(home, { HAPROXY_POOL_COUNT: String(ALL + 4) });

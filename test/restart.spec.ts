@@ -7,7 +7,7 @@ import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
-describe.each(haproxyVersions())('restarts with HAProxy $version', (haproxy) => {
+describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
   let one: Backend;
@@ -47,7 +47,7 @@ describe.each(haproxyVersions())('restarts with HAProxy $version', (haproxy) => 
     ]);
   };
 
-  it('goes on serving while the suite is killed, and is taken over by the next', async () => {
+  it('a killed suite: HAProxy serves, and the next suite uses the same HAProxy process', async () => {
     const before = await masterPid();
     await suite.kill();
     expect(await ask('a.example')).toBe('one');
@@ -58,16 +58,18 @@ describe.each(haproxyVersions())('restarts with HAProxy $version', (haproxy) => 
     expect(await ask('c.example')).toBe('two');
   });
 
-  it('is started again when it is killed, with everything as it was', async () => {
+  it('a killed HAProxy: the suite starts it again with the same routing', async () => {
     process.kill(await masterPid(), 'SIGKILL');
-    await until(async () => (await ask('a.example')) === 'one', { what: 'HAProxy serving again' });
+    await until(async () => (await ask('a.example')) === 'one', {
+      what: 'an answer of the restarted HAProxy',
+    });
     await until(async () => {
       await expectSame();
       return true;
     });
   });
 
-  it('comes back after both were killed, without a call', async () => {
+  it('both killed: the next start of the suite restores the routing', async () => {
     const pid = await masterPid();
     await suite.kill();
     process.kill(pid, 'SIGKILL');
@@ -77,13 +79,13 @@ describe.each(haproxyVersions())('restarts with HAProxy $version', (haproxy) => 
           () => false,
           () => true,
         ),
-      { what: 'HAProxy being gone' },
+      { what: 'the end of HAProxy' },
     );
     suite = await Suite.start(home);
     await expectSame();
   });
 
-  it('serves the same from its files alone, with the suite stopped', async () => {
+  it('a stopped suite: HAProxy, started from the files, serves the same', async () => {
     expect(await suite.stop()).toBe(0);
     await expect(ask('a.example')).rejects.toThrow();
     const alone = spawn(haproxy.path, ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')], {
@@ -91,7 +93,9 @@ describe.each(haproxyVersions())('restarts with HAProxy $version', (haproxy) => 
     });
     const ended = new Promise((resolve) => alone.once('exit', resolve));
     try {
-      await until(async () => (await ask('a.example')) === 'one', { what: 'HAProxy serving alone' });
+      await until(async () => (await ask('a.example')) === 'one', {
+        what: 'an answer of HAProxy without the suite',
+      });
       for (let n = 0; n < 4; n += 1) expect(await ask('x.b.example')).toBe('two');
     } finally {
       alone.kill('SIGKILL');

@@ -1,11 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
-import { AppError, messageOf } from '../errors/app-error.js';
 import { fileStep } from '../contract/dry-run/plan-words.js';
-import { Settings } from '../settings/settings.js';
-import { findAcmeScript } from './acme-script.js';
 import { factsOf } from '../haproxy/certificates/certificate-facts.js';
 import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
+import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
+import { parseBundle } from '../haproxy/certificates/pem.js';
+import { Settings } from '../settings/settings.js';
+import { findAcmeScript } from './acme/acme-script.js';
+import { CertificateInstaller } from './certificate-installer.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import type {
   DeletedCertificateDto,
@@ -16,23 +18,21 @@ import type {
   RenewAllDto,
   RenewCertificateDto,
 } from './certificates.dto.js';
-import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
-import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
-import { parseBundle } from '../haproxy/certificates/pem.js';
+import { failedRenewal } from './renewal.service.js';
 import { warningsOf } from './stored-certificates.service.js';
 
 /**
- * Dry runs: what would become of certificates, and whether what is needed is there. They ask HAProxy and look at
- * files, and neither run acme.sh nor wait for what is under way.
+ * Dry runs: the steps that a change would take, and its errors that can be known in advance. A dry run reads HAProxy and
+ * files. It does not run acme.sh and does not wait for changes in progress.
  */
 @Injectable()
 export class CertificatePlans {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
-    private readonly deploy: DeployService,
+    private readonly installer: CertificateInstaller,
     private readonly loader: CertificateLoader,
     private readonly issuing: IssuingService,
     private readonly views: CertificateViews,
@@ -42,11 +42,11 @@ export class CertificatePlans {
   /** @throws AppError certificate_not_found, haproxy_unavailable */
   async delete(domain: string): Promise<DeletedCertificateDto> {
     const { path } = await this.folder.require(domain);
-    const isKnown = (await this.loader.loaded()).has(path);
+    const isLoaded = (await this.loader.loaded()).has(path);
     const plan: PlanStepDto[] = [
-      ...(isKnown ? [step('haproxy', 'delete_certificate', path, 'is served no more')] : []),
+      ...(isLoaded ? [step('haproxy', 'delete_certificate', path, 'is removed from HAProxy')] : []),
       step('file', 'delete_certificate', path, 'is deleted'),
-      ...(path === this.folder.pathOf(domain) ? this.#forgotten(domain) : []),
+      ...(path === this.folder.pathOf(domain) ? this.#unmanageSteps(domain) : []),
     ];
     return { domain, path, dry_run: true, plan };
   }
@@ -57,18 +57,23 @@ export class CertificatePlans {
     const path = given ? this.folder.pathOf(domain) : (await this.folder.require(domain)).path;
     const before = await this.folder.read(path);
     const bundle = given ?? parseBundle(before ?? '');
-    await this.deploy.check();
+    await this.installer.check();
     const served = (await this.loader.loaded()).get(path);
     const isLoaded = isServed(served, bundle.leaf);
     const plan: PlanStepDto[] = [];
     if (given && before !== given.pem)
-      plan.push(fileStep(path, before === undefined ? 'is made' : 'is written anew'));
-    if (!isLoaded && !(await this.loader.isTaken(bundle)))
+      plan.push(fileStep(path, before === undefined ? 'is created' : 'is overwritten'));
+    if (!isLoaded && !(await this.loader.fitsRuntimeApi(bundle)))
       plan.push(
-        step('haproxy', 'reload', 'haproxy', 'is reloaded: the certificate is too large to go in otherwise'),
+        step(
+          'haproxy',
+          'reload',
+          'haproxy',
+          'is reloaded, because the certificate is too large for the Runtime API',
+        ),
       );
-    else if (!isLoaded) plan.push(this.#loading(path, served !== undefined));
-    if (given) plan.push(...this.#forgotten(domain));
+    else if (!isLoaded) plan.push(loadStep(path, served !== undefined));
+    if (given) plan.push(...this.#unmanageSteps(domain));
     return {
       domain,
       ...factsOf(bundle.leaf),
@@ -81,24 +86,27 @@ export class CertificatePlans {
     };
   }
 
-  /** @throws AppError acme_failed where there is no acme.sh, haproxy_rejected, haproxy_unavailable */
+  /** @throws AppError acme_failed (acme.sh is not installed), haproxy_rejected, haproxy_unavailable */
   async issue({ domain, wildcard }: IssueCertificateDto): Promise<IssuedCertificateDto> {
-    const good = await this.issuing.good(domain, wildcard);
-    if (!good) {
-      const isWide = wildcard || (this.managed.get(domain)?.wildcard ?? false);
-      return this.#issued(domain, await this.#obtaining(domain, isWide));
+    const valid = await this.issuing.findValid(domain, wildcard);
+    if (!valid) {
+      const withWildcard = wildcard || (this.managed.get(domain)?.wildcard ?? false);
+      return this.#issued(domain, await this.#obtainSteps(domain, withWildcard));
     }
-    await this.deploy.check();
-    const served = (await this.loader.loaded()).get(good.path);
-    const isLoaded = isServed(served, good.leaf);
-    return this.#issued(domain, isLoaded ? [] : [this.#loading(good.path, served !== undefined)]);
+    await this.installer.check();
+    const served = (await this.loader.loaded()).get(valid.path);
+    const isLoaded = isServed(served, valid.leaf);
+    return this.#issued(domain, isLoaded ? [] : [loadStep(valid.path, served !== undefined)]);
   }
 
-  /** @throws AppError certificate_not_found, validation_failed for one that is not managed; as `issue` */
+  /**
+   * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed (acme.sh is not installed),
+   * haproxy_rejected, haproxy_unavailable
+   */
   async renew({ domain, force }: RenewCertificateDto): Promise<IssuedCertificateDto> {
     const { wildcard } = await this.issuing.requireManaged(domain);
     const isNeeded = force || (await this.issuing.isDue(domain));
-    return this.#issued(domain, isNeeded ? await this.#obtaining(domain, wildcard) : []);
+    return this.#issued(domain, isNeeded ? await this.#obtainSteps(domain, wildcard) : []);
   }
 
   async renewAll(): Promise<RenewAllDto> {
@@ -107,34 +115,37 @@ export class CertificatePlans {
     for (const domain of this.managed.domains()) {
       try {
         if (await this.issuing.isDue(domain))
-          plan.push(...(await this.#obtaining(domain, this.managed.get(domain)?.wildcard ?? false)));
+          plan.push(...(await this.#obtainSteps(domain, this.managed.get(domain)?.wildcard ?? false)));
         else report.skipped.push(domain);
       } catch (error) {
-        const { code, detail } =
-          error instanceof AppError ? error : { code: 'internal_error', detail: messageOf(error) };
-        report.failed.push({ domain, code, detail });
+        report.failed.push(failedRenewal(domain, error));
       }
     }
     return { ...report, dry_run: true, plan };
   }
 
-  /** What getting a certificate would do, after all checks of it that cost nothing. */
-  async #obtaining(domain: string, wildcard: boolean): Promise<PlanStepDto[]> {
-    await this.deploy.check();
+  /** The steps of issuing a certificate, after the checks that cost nothing. */
+  async #obtainSteps(domain: string, wildcard: boolean): Promise<PlanStepDto[]> {
+    await this.installer.check();
     await findAcmeScript(this.settings.acme);
     const names = wildcard ? [domain, `*.${domain}`] : [domain];
     const path = this.folder.pathOf(domain);
-    const isKnown = (await this.loader.loaded()).has(path);
+    const isLoaded = (await this.loader.loaded()).has(path);
     const { server } = this.settings.acme;
     return [
-      step('ca', 'issue_certificate', domain, `: ${server} issues a certificate for ${names.join(' and ')}`),
-      fileStep(this.settings.files.certificates, `notes that ${domain} is renewed`),
+      {
+        target: 'ca',
+        action: 'issue_certificate',
+        name: domain,
+        text: `${domain}: ${server} issues a certificate for ${names.join(' and ')}`,
+      },
+      fileStep(this.settings.files.certificates, `records that ${domain} is renewed`),
       fileStep(path, 'is written'),
-      this.#loading(path, isKnown),
+      loadStep(path, isLoaded),
     ];
   }
 
-  /** The certificate as it is now, or what is known of one that is not there yet. */
+  /** The certificate as it is now. If there is none yet, only the facts that are known in advance. */
   async #issued(domain: string, plan: PlanStepDto[]): Promise<IssuedCertificateDto> {
     const file = await this.folder.find(domain);
     const now = file
@@ -143,19 +154,15 @@ export class CertificatePlans {
     return { ...now, renewed: false, dry_run: true, plan };
   }
 
-  #forgotten(domain: string): PlanStepDto[] {
+  #unmanageSteps(domain: string): PlanStepDto[] {
     if (!this.managed.get(domain)) return [];
-    return [fileStep(this.settings.files.certificates, `notes that ${domain} is renewed no more`)];
+    return [fileStep(this.settings.files.certificates, `records that ${domain} is no longer renewed`)];
   }
+}
 
-  #loading(path: string, isKnown: boolean): PlanStepDto {
-    return step(
-      'haproxy',
-      'load_certificate',
-      path,
-      isKnown ? 'takes the place of what is served' : 'is added',
-    );
-  }
+function loadStep(path: string, isReplaced: boolean): PlanStepDto {
+  const text = isReplaced ? 'replaces the certificate that HAProxy has' : 'is added to HAProxy';
+  return step('haproxy', 'load_certificate', path, text);
 }
 
 function step(
@@ -164,5 +171,5 @@ function step(
   name: string,
   words: string,
 ): PlanStepDto {
-  return { target, action, name, text: words.startsWith(':') ? name + words : `${name} ${words}` };
+  return { target, action, name, text: `${name} ${words}` };
 }

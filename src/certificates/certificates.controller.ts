@@ -3,7 +3,8 @@ import type { FastifyReply } from 'fastify';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { joined, Serves } from '../contract/rest-operation.js';
-import { answerJob, ServesJob } from '../jobs/long-work.js';
+import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
+import { answerJob, ServesJob } from '../jobs/rest-job.js';
 import {
   CertificateDto,
   CertificateListDto,
@@ -17,15 +18,10 @@ import {
   RenewBodyDto,
 } from './certificates.dto.js';
 import { CertificatesService } from './certificates.service.js';
-import { CertificateJobs } from './certificate-jobs.service.js';
-import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
 
 @Controller('api/v1/certificates')
 export class CertificatesController {
-  constructor(
-    private readonly certificates: CertificatesService,
-    private readonly longWork: CertificateJobs,
-  ) {}
+  constructor(private readonly certificates: CertificatesService) {}
 
   @Get()
   @Serves(CertificatesService, 'list')
@@ -41,7 +37,7 @@ export class CertificatesController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<IssuedCertificateDto | AcceptedDto> {
     if (body.dry_run) return this.certificates.issue(body);
-    return answerJob(this.longWork.issue(body), wait, reply);
+    return answerJob(this.certificates.startIssue(body), wait, reply);
   }
 
   @Post('renew')
@@ -52,7 +48,7 @@ export class CertificatesController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<RenewAllDto | AcceptedDto> {
     if (body.dry_run) return this.certificates.renewAll(body);
-    return answerJob(this.longWork.renewAll(), wait, reply);
+    return answerJob(this.certificates.startRenewAll(), wait, reply);
   }
 
   @Get(':domain')
@@ -71,7 +67,7 @@ export class CertificatesController {
   ): Promise<IssuedCertificateDto | AcceptedDto> {
     const input = { ...body, domain };
     if (input.dry_run) return this.certificates.renew(input);
-    return answerJob(this.longWork.renew(input), wait, reply);
+    return answerJob(this.certificates.startRenew(input), wait, reply);
   }
 
   @Post(':domain/load')

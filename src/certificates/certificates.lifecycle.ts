@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { AcmeService } from './acme.service.js';
 import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
+import { AcmeService } from './acme/acme.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
-/** Start and stop of the certificates, for the one place that knows the order of everything. */
+/** Start and stop of this feature. LifecycleService calls it in the right order. */
 @Injectable()
 export class CertificatesLifecycle {
   constructor(
@@ -16,7 +16,12 @@ export class CertificatesLifecycle {
     private readonly stored: StoredCertificates,
   ) {}
 
-  /** With the lock taken and before the port is opened. @throws StateFileError */
+  /**
+   * Reads the files, and completes or undoes what a killed suite left. Needs the owner lock; call it before the port
+   * opens.
+   *
+   * @throws StateFileError
+   */
   async open(): Promise<void> {
     await this.folder.open();
     await this.managed.open();
@@ -24,12 +29,12 @@ export class CertificatesLifecycle {
     await this.stored.recover();
   }
 
-  /** Once HAProxy may be changed. @throws SettingsError */
+  /** Starts scheduled renewals. @throws SettingsError */
   async start(): Promise<void> {
     await this.renewal.schedule();
   }
 
-  /** Nothing is begun any more; what is running is an operation, and ended with those. */
+  /** Stops scheduled renewals. JobsService stops a renewal that runs. */
   stop(): void {
     this.renewal.unschedule();
   }

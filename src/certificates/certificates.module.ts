@@ -2,17 +2,14 @@ import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { SyncModule } from '../sync/sync.module.js';
-import { AcmeService } from './acme.service.js';
-import { CertificateLocks } from './certificate-locks.js';
-import { CertificateStates } from './certificate-states.js';
+import { AcmeService } from './acme/acme.service.js';
+import { CertificateInstaller } from './certificate-installer.service.js';
 import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import { CertificatesController } from './certificates.controller.js';
 import { CertificatesLifecycle } from './certificates.lifecycle.js';
 import { CertificatesService } from './certificates.service.js';
-import { DeployService } from './deploy.service.js';
 import { IssuingService } from './issuing.service.js';
-import { CertificateJobs } from './certificate-jobs.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
@@ -21,20 +18,17 @@ import { StoredCertificates } from './stored-certificates.service.js';
   imports: [HaproxyModule, JobsModule, SyncModule],
   controllers: [CertificatesController],
   providers: [
-    CertificateStates,
     AcmeService,
-    CertificateLocks,
+    CertificateInstaller,
     CertificatePlans,
     CertificateViews,
     CertificatesLifecycle,
     CertificatesService,
-    DeployService,
     IssuingService,
-    CertificateJobs,
     ManagedCertificates,
     RenewalService,
     StoredCertificates,
   ],
-  exports: [CertificateStates, CertificatesService, CertificatesLifecycle, RenewalService],
+  exports: [CertificateViews, CertificatesService, CertificatesLifecycle],
 })
 export class CertificatesModule {}

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
-import { McpResource } from '../contract/resource.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { paginate } from '../contract/pages/page.js';
+import { McpResource } from '../contract/resource.js';
+import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import {
@@ -19,25 +20,28 @@ import {
   RenewAllDto,
   RenewCertificateDto,
 } from './certificates.dto.js';
-import { CertificateJobs } from './certificate-jobs.service.js';
+import { IssuingService } from './issuing.service.js';
+import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
-/** The certificates HAProxy serves: what there is, and how to get, renew, replace and delete one. */
+/** The operations on certificates. Issuing and renewing run as jobs, because a CA may take minutes. */
 @Injectable()
 export class CertificatesService {
   constructor(
     private readonly views: CertificateViews,
-    private readonly longWork: CertificateJobs,
     private readonly stored: StoredCertificates,
     private readonly plans: CertificatePlans,
+    private readonly issuing: IssuingService,
+    private readonly renewal: RenewalService,
+    private readonly jobs: JobsService,
   ) {}
 
   @Operation({
     name: 'haproxy_list_certs',
     title: 'List certificates',
     description:
-      'Lists all certificates that HAProxy serves or could serve, sorted by domain: names, issuer, expiry, whether ' +
-      'HAProxy has loaded that very one, and whether the suite renews it. haproxy_cert_info shows one.',
+      'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether HAProxy has ' +
+      'loaded exactly this certificate, and whether the suite renews it. haproxy_cert_info shows one certificate.',
     output: CertificateListDto,
     readOnly: true,
     idempotent: true,
@@ -47,8 +51,8 @@ export class CertificatesService {
     name: 'certificates',
     title: 'Certificates',
     description:
-      'The first 100 certificates by domain, as haproxy_list_certs shows them: names, issuer, expiry, whether HAProxy ' +
-      'has loaded each, and whether it is renewed.',
+      'The first 100 certificates by domain, as in haproxy_list_certs: names, issuer, expiry, whether HAProxy has ' +
+      'loaded each one, and whether the suite renews it.',
     mimeType: 'application/json',
     changesWith: ['certificates'],
   })
@@ -58,11 +62,11 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_cert_info',
-    title: 'Look at a certificate',
+    title: 'Show a certificate',
     description:
-      'Shows the certificate of a domain from the X.509 itself: names, issuer, serial, validity, days left, key type, ' +
-      'whether HAProxy serves it, where the file lies, and why its last renewal failed if it did. Look here after issuing, ' +
-      'renewing or loading one; haproxy_list_certs shows all.',
+      'Shows the certificate of a domain, read from the X.509 certificate: names, issuer, serial number, validity, days ' +
+      'left, key type, whether HAProxy serves it, the path of its file, and why its last renewal failed. Use it after ' +
+      'you issue, renew or load a certificate. haproxy_list_certs lists all certificates.',
     output: CertificateDto,
     readOnly: true,
     idempotent: true,
@@ -76,10 +80,10 @@ export class CertificatesService {
     name: 'haproxy_issue_cert',
     title: 'Issue a certificate',
     description:
-      'Gets a certificate for a domain from the CA (ACME, proven over DNS), has HAProxy serve it at once and keeps it ' +
-      'renewed. With wildcard it covers *.domain as well. Takes seconds to minutes and reports progress. One that the ' +
-      'suite has already and that is good is returned as it is; haproxy_renew_cert with force replaces it. One that you ' +
-      'have already is loaded with haproxy_load_cert instead.',
+      'Gets a certificate for a domain from the CA (ACME with a DNS challenge). HAProxy serves it at once, and the suite ' +
+      'renews it. With wildcard it also covers *.domain. Takes seconds to minutes and reports progress. If the suite ' +
+      'already has a valid certificate for these names, it is returned unchanged; haproxy_renew_cert with force replaces ' +
+      'it. To use a certificate of your own, call haproxy_load_cert instead.',
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
@@ -87,48 +91,74 @@ export class CertificatesService {
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.issue(input) : this.longWork.issue(input).wait();
+    return input.dry_run ? this.plans.issue(input) : this.startIssue(input).wait();
+  }
+
+  startIssue({ domain, wildcard }: IssueCertificateDto): RunningJob<IssuedCertificateDto> {
+    return this.jobs.start(
+      { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain, given: { domain, wildcard } },
+      async (job) => {
+        const renewed = await this.issuing.issue(domain, wildcard, job);
+        return { ...(await this.views.one(domain)), renewed };
+      },
+    );
   }
 
   @Operation({
     name: 'haproxy_renew_cert',
     title: 'Renew a certificate',
     description:
-      'Renews a certificate that the suite issued, if it has less than ACME_RENEW_DAYS left; with force in any case. ' +
-      'The old one is served until the new one is there, and stays if that fails. Not needed day to day: due ' +
-      'certificates are renewed by themselves.',
+      'Renews a certificate that the suite issued, if it has less than ACME_RENEW_DAYS left, or always with force. ' +
+      'HAProxy serves the old certificate until the new one is installed, and keeps the old one if renewal fails. The ' +
+      'suite renews due certificates every day, so you rarely need this.',
     output: IssuedCertificateDto,
     openWorld: true,
     longWork: true,
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.renew(input) : this.longWork.renew(input).wait();
+    return input.dry_run ? this.plans.renew(input) : this.startRenew(input).wait();
+  }
+
+  startRenew({ domain, force }: RenewCertificateDto): RunningJob<IssuedCertificateDto> {
+    return this.jobs.start(
+      { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
+      async (job) => {
+        const renewed = await this.issuing.renew(domain, force, job);
+        return { ...(await this.views.one(domain)), renewed };
+      },
+    );
   }
 
   @Operation({
     name: 'haproxy_renew_all_certs',
     title: 'Renew all due certificates',
     description:
-      'Renews every certificate of the suite that is due, one after another, and tells what came of each. One that ' +
-      'fails does not stop the others and goes on being served. This happens daily by itself: call it only after what kept ' +
-      'renewals from working is mended.',
+      'Renews every due certificate that the suite issued, one after another, and returns the result of each. A failure ' +
+      'does not stop the others, and HAProxy still serves the old certificate. The suite does this every day: call it ' +
+      'only after you fixed the cause of failed renewals.',
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
     longWork: true,
   })
   renewAll({ dry_run }: DryRunDto): Promise<RenewAllDto> {
-    return dry_run ? this.plans.renewAll() : this.longWork.renewAll().wait();
+    return dry_run ? this.plans.renewAll() : this.startRenewAll().wait();
+  }
+
+  startRenewAll(): RunningJob<RenewAllDto> {
+    return this.jobs.start({ kind: 'renew_all_certs', key: '' }, (job) =>
+      this.renewal.renewDue(job, { backOff: false }),
+    );
   }
 
   @Operation({
     name: 'haproxy_delete_cert',
     title: 'Delete a certificate',
     description:
-      'HAProxy stops serving a certificate, its file is deleted and it is renewed no more. It is not revoked. Clients ' +
-      'of the domain then get no TLS connection unless another certificate covers it. To replace one, use ' +
-      'haproxy_renew_cert or haproxy_load_cert: neither leaves a gap.',
+      'Removes a certificate from HAProxy, deletes its file and ends its renewal. The certificate is not revoked. Clients ' +
+      'of the domain then get no TLS connection, unless another certificate covers it. To replace a certificate, use ' +
+      'haproxy_renew_cert or haproxy_load_cert, which cause no interruption.',
     output: DeletedCertificateDto,
     destructive: true,
     errors: ['certificate_not_found'],
@@ -141,9 +171,9 @@ export class CertificatesService {
     name: 'haproxy_load_cert',
     title: 'Load a certificate',
     description:
-      'Has HAProxy serve a certificate that you have: the PEM text given (certificate, chain and unencrypted key), or, ' +
-      'without one, the file in the certificate folder. A certificate loaded from a text is not renewed by the suite, ' +
-      'also if it takes the place of one that was. haproxy_cert_info then shows whether it is served.',
+      'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), or, if ' +
+      'absent, the file in the certificate folder. The suite does not renew a certificate that was loaded from a text, ' +
+      'even if it replaces one that the suite renewed. haproxy_cert_info then shows whether HAProxy serves it.',
     output: LoadedCertificateDto,
     destructive: true,
     idempotent: true,

@@ -1,21 +1,21 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
-import { metrics } from '../lib/metrics.js';
-import { Settings } from '../settings/settings.js';
-import { AcmeService, type Work } from './acme.service.js';
 import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
 import { type CertificateFile, CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
-import { CertificateLocks } from './certificate-locks.js';
-import { DeployService } from './deploy.service.js';
-import { type ManagedCertificate, ManagedCertificates, NEW_MANAGED } from './managed-certificates.js';
+import type { JobContext } from '../jobs/jobs.service.js';
+import { metrics } from '../lib/metrics.js';
+import { Settings } from '../settings/settings.js';
+import { AcmeService } from './acme/acme.service.js';
+import { CertificateInstaller } from './certificate-installer.service.js';
+import { type ManagedCertificate, ManagedCertificates, NEVER_ATTEMPTED } from './managed-certificates.js';
 
 const HOUR_MS = 60 * 60 * 1000;
-const LONGEST_PAUSE_HOURS = 96;
-/** This near its end a certificate is tried for more often than any back-off would allow. */
+const MAX_BACKOFF_HOURS = 96;
+/** With this many days left or fewer, the back-off is shorter. */
 const URGENT_DAYS = 7;
-const URGENT_PAUSE_HOURS = 12;
+const MAX_URGENT_BACKOFF_HOURS = 12;
 
-/** From a domain to a certificate that HAProxy serves and that is kept renewed. */
+/** Issues and renews certificates: gets them from the CA, installs them, and keeps the record of the attempts. */
 @Injectable()
 export class IssuingService {
   readonly #logger = new Logger('Certificates');
@@ -23,138 +23,138 @@ export class IssuingService {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
-    private readonly deploy: DeployService,
+    private readonly installer: CertificateInstaller,
     private readonly acme: AcmeService,
-    private readonly locks: CertificateLocks,
     private readonly settings: Settings,
   ) {}
 
   /**
-   * Gets a certificate unless there is one of the suite's that covers the names and is not due. False for that.
+   * Gets and installs a certificate, and returns true. If there is a valid one (`findValid`), loads that one and returns
+   * false.
    *
    * @throws AppError acme_failed, acme_timeout, haproxy_rejected, haproxy_unavailable, storage_failed
    */
-  issue(domain: string, wildcard: boolean, work: Work): Promise<boolean> {
-    return this.locks.run(domain, async () => {
-      const known = this.managed.get(domain);
-      const file = await this.good(domain, wildcard);
+  issue(domain: string, wildcard: boolean, job: JobContext): Promise<boolean> {
+    return this.installer.exclusively(domain, async () => {
+      const entry = this.managed.get(domain) ?? NEVER_ATTEMPTED;
+      const file = await this.findValid(domain, wildcard);
       if (file) {
-        await this.deploy.load(file.path);
+        await this.installer.load(file.path);
         return false;
       }
-      await metrics.certificate(
-        this.#obtain(
-          domain,
-          { ...(known ?? NEW_MANAGED), wildcard: wildcard || (known?.wildcard ?? false) },
-          false,
-          work,
-        ),
-      );
+      const wanted = { ...entry, wildcard: wildcard || entry.wildcard };
+      await metrics.certificate(this.#obtain(domain, wanted, false, job));
       return true;
     });
   }
 
   /**
-   * Renews a managed certificate if it is due or forced; false where it is not due.
+   * Renews a managed certificate and returns true. If it is not due and `force` is false, changes nothing and returns
+   * false.
    *
-   * @throws AppError certificate_not_found, validation_failed for one that is not managed; what `issue` throws
+   * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, acme_timeout,
+   * haproxy_rejected, haproxy_unavailable, storage_failed
    */
-  renew(domain: string, force: boolean, work: Work): Promise<boolean> {
-    return this.locks.run(domain, async () => {
-      const known = await this.requireManaged(domain);
+  renew(domain: string, force: boolean, job: JobContext): Promise<boolean> {
+    return this.installer.exclusively(domain, async () => {
+      const entry = await this.requireManaged(domain);
       if (!force && !(await this.isDue(domain))) return false;
-      // One that is asked for again although it is good must be another one; one that is due is one for acme.sh too.
-      await metrics.certificate(this.#obtain(domain, known, true, work));
+      // acme.sh must issue a new certificate here, whatever its own record says.
+      await metrics.certificate(this.#obtain(domain, entry, true, job));
       return true;
     });
   }
 
-  /** The certificate that `issue` would leave as it is; undefined where it would get another. */
-  async good(domain: string, wildcard: boolean): Promise<CertificateFile | undefined> {
+  /** The managed certificate that covers the names and is not due. `issue` keeps it. */
+  async findValid(domain: string, wildcard: boolean): Promise<CertificateFile | undefined> {
     const file = await this.#fileOf(domain);
-    const isGood =
+    const isValid =
       file !== undefined &&
       this.managed.get(domain) !== undefined &&
       covers(file.leaf, wildcard ? [domain, `*.${domain}`] : [domain]) &&
-      this.#daysLeft(file) >= this.settings.acme.renewDays;
-    return isGood ? file : undefined;
+      daysLeft(file) >= this.settings.acme.renewDays;
+    return isValid ? file : undefined;
   }
 
-  /** @throws AppError certificate_not_found, validation_failed for one that the suite does not renew */
+  /** @throws AppError certificate_not_found, validation_failed (the suite does not renew the certificate) */
   async requireManaged(domain: string): Promise<ManagedCertificate> {
-    const known = this.managed.get(domain);
-    if (known) return known;
+    const entry = this.managed.get(domain);
+    if (entry) return entry;
     const { path } = await this.folder.require(domain);
     throw new AppError(
       'validation_failed',
-      `${path} was not issued by the suite, so it cannot renew it. Load its successor with haproxy_load_cert, or ` +
-        'have one issued and renewed with haproxy_issue_cert.',
+      `The suite cannot renew ${path}, because it was not issued by the suite. Load a new certificate with ` +
+        'haproxy_load_cert, or let the suite issue and renew one with haproxy_issue_cert.',
     );
   }
 
-  /** Less than ACME_RENEW_DAYS left, or no file any more. */
+  /** Whether the certificate has fewer than ACME_RENEW_DAYS left or its file is missing. */
   async isDue(domain: string): Promise<boolean> {
     const file = await this.#fileOf(domain);
-    return !file || this.#daysLeft(file) < this.settings.acme.renewDays;
+    return !file || daysLeft(file) < this.settings.acme.renewDays;
   }
 
-  /** Whether a certificate that failed before is to be left alone for now: an hour, then two, four, … four days. */
-  async isPutOff(domain: string, now = Date.now()): Promise<boolean> {
-    const known = this.managed.get(domain);
-    if (!known || known.failures === 0 || known.last_attempt === null) return false;
+  /**
+   * Whether scheduled renewal skips the domain after failures (exponential back-off): for 1, 2, 4 … 96 hours, and for at
+   * most 12 hours in the last week.
+   */
+  async isBackedOff(domain: string, now = Date.now()): Promise<boolean> {
+    const entry = this.managed.get(domain);
+    if (!entry || entry.failures === 0 || entry.last_attempt === null) return false;
     const file = await this.#fileOf(domain);
-    const longest = file && this.#daysLeft(file) > URGENT_DAYS ? LONGEST_PAUSE_HOURS : URGENT_PAUSE_HOURS;
-    const hours = Math.min(2 ** (known.failures - 1), longest);
-    return now < Date.parse(known.last_attempt) + hours * HOUR_MS;
+    const limit = file && daysLeft(file) > URGENT_DAYS ? MAX_BACKOFF_HOURS : MAX_URGENT_BACKOFF_HOURS;
+    const hours = Math.min(2 ** (entry.failures - 1), limit);
+    return now < Date.parse(entry.last_attempt) + hours * HOUR_MS;
   }
 
-  async #obtain(domain: string, entry: ManagedCertificate, force: boolean, work: Work): Promise<void> {
+  async #obtain(domain: string, entry: ManagedCertificate, force: boolean, job: JobContext): Promise<void> {
     const before = this.managed.get(domain);
     const last_attempt = new Date().toISOString();
     try {
-      // A certificate that could not be served would only use up what the CA allows.
-      await this.deploy.check();
-      await this.acme.issue({ domain, wildcard: entry.wildcard, force }, work, async (bundle) => {
-        work.progress('handing the certificate to HAProxy');
-        // First the promise to renew it: killed in between, the suite gets the certificate at the next renewal.
+      // A certificate that HAProxy cannot serve would count against the rate limit of the CA.
+      await this.installer.check();
+      await this.acme.issue({ domain, wildcard: entry.wildcard, force }, job, async (bundle) => {
+        job.progress('Installing the certificate in HAProxy');
+        // The record comes first: if the suite is killed before the file is written, the next renewal gets it.
         await this.managed.set(domain, { ...entry, failures: 0, last_attempt, last_error: null });
-        await this.deploy.put(this.folder.pathOf(domain), bundle);
+        await this.installer.install(this.folder.pathOf(domain), bundle);
       });
-      this.#logger.log(`${domain}: a new certificate is served`);
+      this.#logger.log(`HAProxy serves a new certificate for ${domain}`);
     } catch (error) {
-      await this.#failed(domain, before, last_attempt, error, work);
+      await this.#recordFailure(domain, before, last_attempt, error, job);
       throw error;
     }
   }
 
-  async #failed(
+  async #recordFailure(
     domain: string,
     before: ManagedCertificate | undefined,
     last_attempt: string,
     error: unknown,
-    work: Work,
+    job: JobContext,
   ): Promise<void> {
     const { code, detail } =
       error instanceof AppError
         ? error
-        : { code: 'internal_error', detail: 'a fault of the suite; see its log' };
-    this.#logger.error(`${domain}: ${code}: ${detail}`);
-    // What the caller gave up is no failure of the certificate.
+        : { code: 'internal_error', detail: 'An internal error of the suite. See its log.' };
+    this.#logger.error(`The certificate for ${domain} was not issued: ${code}: ${detail}`);
+    // A cancelled request does not count as a failure.
     const entry =
-      before && !work.signal.aborted
+      before && !job.signal.aborted
         ? { ...before, failures: before.failures + 1, last_attempt, last_error: { code, detail } }
         : before;
     await this.managed.set(domain, entry).catch((failure: unknown) => {
-      this.#logger.error(`${domain}: the failure could not be noted: ${String(failure)}`);
+      this.#logger.error(`The failed attempt for ${domain} could not be recorded: ${String(failure)}`);
     });
   }
 
-  async #fileOf(domain: string) {
+  /** The file that this suite writes for the domain. Another file for the same domain does not count. */
+  async #fileOf(domain: string): Promise<CertificateFile | undefined> {
     const file = await this.folder.find(domain);
     return file?.path === this.folder.pathOf(domain) ? file : undefined;
   }
+}
 
-  #daysLeft({ leaf }: { leaf: Parameters<typeof factsOf>[0] }): number {
-    return factsOf(leaf).days_left;
-  }
+function daysLeft({ leaf }: CertificateFile): number {
+  return factsOf(leaf).days_left;
 }

@@ -11,17 +11,18 @@ import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';
 import { storageError } from '../errors/storage-error.js';
 
-/** What the suite has to know of a certificate that it renews; the rest is in the certificate. */
+/** The record of a certificate that the suite renews. All other facts are in the certificate itself. */
 export interface ManagedCertificate {
   wildcard: boolean;
-  /** Failed attempts in a row. */
+  /** Failed attempts since the last success. */
   failures: number;
+  /** RFC 3339 time of the last attempt, failed or not; null before the first. */
   last_attempt: string | null;
-  /** Code and detail of the last failure; null after a success. */
+  /** Error code and message of the last attempt; null if it succeeded. */
   last_error: { code: string; detail: string } | null;
 }
 
-export const NEW_MANAGED: ManagedCertificate = {
+export const NEVER_ATTEMPTED: ManagedCertificate = {
   wildcard: false,
   failures: 0,
   last_attempt: null,
@@ -31,13 +32,14 @@ export const NEW_MANAGED: ManagedCertificate = {
 const VERSION = 1;
 const KEYS = ['wildcard', 'failures', 'last_attempt', 'last_error'];
 
-/** `certificates.json`: which certificates the suite renews, how that went, and at which minute of the day it looks. */
+/** `certificates.json`: the certificates that the suite renews, their last attempts, and the minute of daily renewal. */
 @Injectable()
 export class ManagedCertificates {
   readonly #path: string;
   readonly #queue = new SerialQueue();
   #entries = new Map<string, ManagedCertificate>();
-  #minuteOfDay: number | undefined;
+  /** 0 to 1439, in local time. */
+  #renewalMinute: number | undefined;
 
   constructor(
     settings: Settings,
@@ -46,22 +48,25 @@ export class ManagedCertificates {
     this.#path = settings.files.certificates;
   }
 
-  /** @throws StateFileError naming file, line and reason; the file is never overwritten then */
+  /** Reads the file. @throws StateFileError with file, line and reason; the file then stays unchanged */
   async open(): Promise<void> {
     const text = await readFile(this.#path, 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;
       throw error;
     });
-    if (text !== undefined) this.#read(text);
+    if (text !== undefined) this.#parse(text);
   }
 
-  /** When the day's renewal is due, kept across restarts so that restarts neither skip nor repeat it. */
-  async minuteOfDay(): Promise<number> {
-    if (this.#minuteOfDay === undefined) {
-      this.#minuteOfDay = randomInt(24 * 60);
+  /**
+   * The minute of the day of the daily renewal, 0 to 1439. The first call chooses it at random. It is stored, so that a
+   * restart neither skips nor repeats a renewal.
+   */
+  async renewalMinute(): Promise<number> {
+    if (this.#renewalMinute === undefined) {
+      this.#renewalMinute = randomInt(24 * 60);
       await this.#queue.run(() => this.#write(this.#entries));
     }
-    return this.#minuteOfDay;
+    return this.#renewalMinute;
   }
 
   get(domain: string): ManagedCertificate | undefined {
@@ -73,10 +78,11 @@ export class ManagedCertificates {
   }
 
   /**
-   * Durable once this resolves. Undefined forgets the domain. `change` is made when the file is written beside its
-   * target and before it is put in place: a full disk shows before anything is changed, and a throw changes nothing.
+   * Sets or deletes (undefined) the entry of a domain. It is durable when the promise resolves. `change` runs after the
+   * new file is written and before it replaces the old one: on a full disk `change` does not run, and if `change` fails
+   * the old file stays.
    *
-   * @throws AppError storage_failed; what `change` throws
+   * @throws AppError storage_failed, or the errors of `change`
    */
   async set(
     domain: string,
@@ -101,55 +107,56 @@ export class ManagedCertificates {
     change: () => Promise<void> = () => Promise.resolve(),
   ): Promise<void> {
     const certificates = Object.fromEntries([...entries].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-    const content = { version: VERSION, renew_minute: this.#minuteOfDay ?? null, certificates };
-    const file = await this.#storing(async () => {
+    const content = { version: VERSION, renew_minute: this.#renewalMinute ?? null, certificates };
+    const file = await withStorageErrors(async () => {
       await mkdir(dirname(this.#path), { recursive: true });
       return prepareFile(this.#path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
     });
     try {
       await change();
-      await this.#storing(async () => file.commit());
+      await withStorageErrors(async () => file.commit());
     } catch (error) {
       file.discard();
       throw error;
     }
-    await this.#storing(() => syncFolder(dirname(this.#path)));
+    await withStorageErrors(() => syncFolder(dirname(this.#path)));
   }
 
-  async #storing<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw storageError(error);
-    }
-  }
-
-  #read(text: string): void {
+  #parse(text: string): void {
     const fail = (reason: string, line = 1): never => {
       throw new StateFileError(this.#path, line, reason);
     };
     const parsed = parseJson(text);
     if (!parsed.ok) return fail(parsed.reason, parsed.line);
-    const root = asRecord(parsed.value) ?? fail('it must be an object');
+    const root = asRecord(parsed.value) ?? fail('the file must be a JSON object');
     if (root['version'] !== VERSION)
-      fail(`version is ${JSON.stringify(root['version'])}, this suite reads version ${VERSION}`);
+      fail(`the version is ${JSON.stringify(root['version'])}, but this suite reads version ${VERSION}`);
     const minute = root['renew_minute'] ?? null;
     if (minute !== null && !(Number.isInteger(minute) && Number(minute) >= 0 && Number(minute) < 1440))
       fail('renew_minute must be a minute of the day, 0 to 1439');
-    const certificates = asRecord(root['certificates']) ?? fail('certificates must be an object');
+    const certificates = asRecord(root['certificates']) ?? fail('certificates must be a JSON object');
     for (const [domain, value] of Object.entries(certificates)) {
       if (canonicalDomain(domain) !== domain || isWildcard(domain))
         fail(`${JSON.stringify(domain)} is not a domain`);
       this.#entries.set(
         domain,
-        readEntry(value) ?? fail(`${domain} must have ${KEYS.join(', ')} and nothing else`),
+        parseEntry(value) ??
+          fail(`${domain} must have exactly the keys ${KEYS.join(', ')}, with valid values`),
       );
     }
-    this.#minuteOfDay = minute === null ? undefined : Number(minute);
+    this.#renewalMinute = minute === null ? undefined : Number(minute);
   }
 }
 
-function readEntry(value: unknown): ManagedCertificate | undefined {
+async function withStorageErrors<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storageError(error);
+  }
+}
+
+function parseEntry(value: unknown): ManagedCertificate | undefined {
   const entry = asRecord(value);
   if (!entry || Object.keys(entry).toSorted().join() !== KEYS.toSorted().join()) return undefined;
   const { wildcard, failures, last_attempt, last_error } = entry;

@@ -1,4 +1,4 @@
-import type { CertificateState } from '../certificates/certificate-states.js';
+import type { CertificateState } from '../certificates/certificate-views.service.js';
 import type { DriftReport } from '../sync/drift.service.js';
 import type {
   CertificatesComponentDto,

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { CertificateStates } from '../certificates/certificate-states.js';
+import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
@@ -28,7 +28,7 @@ export class HealthService {
     private readonly reconciler: ReconcilerService,
     private readonly readiness: Readiness,
     private readonly settings: Settings,
-    private readonly certificates: CertificateStates,
+    private readonly certificates: CertificateViews,
   ) {
     this.#files = new FilesHealth(persistence, settings);
   }
@@ -51,7 +51,7 @@ export class HealthService {
       mcp: this.#suite(),
       haproxy,
       config_files,
-      certificates: certificatesHealth(await this.certificates.certificates()),
+      certificates: certificatesHealth(await this.certificates.states()),
       drift: driftHealth(drift, this.settings.reconcile),
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.

@@ -1,15 +1,18 @@
 import { Controller, Get, Param } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
 import { Serves } from '../contract/rest-operation.js';
 import { OperationDto, OperationRefDto } from './jobs.dto.js';
 import { JobsService } from './jobs.service.js';
 
+/** REST clients see a job as an operation. */
+@ApiTags('Operations')
 @Controller('api/v1/operations')
 export class JobsController {
-  constructor(private readonly operations: JobsService) {}
+  constructor(private readonly jobs: JobsService) {}
 
   @Get(':id')
   @Serves(JobsService, 'get')
   get(@Param() path: OperationRefDto): Promise<OperationDto> {
-    return this.operations.get(path);
+    return this.jobs.get(path);
   }
 }

@@ -14,64 +14,70 @@ export type OperationStatus = (typeof OPERATION_STATUSES)[number];
 
 export class OperationRefDto {
   @StringField({
-    description: 'The id that the answer 202 gave.',
+    description: 'Id of the operation, from the 202 response.',
     example: '0d9c1f5e-7a52-4d0e-8c35-2f0f6a3f9d11',
     pattern: /^[0-9a-f-]{36}$/,
-    rule: 'the id of an operation, as the answer 202 gave it',
+    rule: 'the id of an operation from a 202 response',
   })
   id: string;
 }
 
 export class ProgressDto {
-  @DateTimeField({ description: 'When.', example: '2026-01-31T12:00:00Z' })
+  @DateTimeField({ description: 'Time of the message.', example: '2026-01-31T12:00:00Z' })
   at: string;
 
-  @StringField({ description: 'What is being done.', example: 'Verifying: example.com' })
+  @StringField({ description: 'The step that the operation is at.', example: 'Verifying: example.com' })
   message: string;
 }
 
 export class OperationDto extends OperationRefDto {
-  @StringField({ description: 'What is done.', example: 'issue_cert' })
+  @StringField({ description: 'Kind of operation.', example: 'issue_cert' })
   kind: string;
 
-  @StringField({ description: 'The domain it is about.', example: 'example.com', optional: true })
+  @StringField({
+    description: 'The domain that the operation changes.',
+    example: 'example.com',
+    optional: true,
+  })
   domain?: string;
 
   @EnumField(OPERATION_STATUSES, {
     name: 'OperationStatus',
     description:
-      '`interrupted`: the suite stopped before it was known to be done; nothing is half done, repeat the request.',
+      '`interrupted`: the suite stopped before the operation ended. No change is incomplete; repeat the request.',
     example: 'running',
   })
   status: OperationStatus;
 
-  @DateTimeField({ description: 'When it began.', example: '2026-01-31T12:00:00Z' })
+  @DateTimeField({ description: 'Start time.', example: '2026-01-31T12:00:00Z' })
   started_at: string;
 
-  @DateTimeField({ description: 'When it ended.', example: '2026-01-31T12:00:09Z', optional: true })
+  @DateTimeField({ description: 'End time.', example: '2026-01-31T12:00:09Z', optional: true })
   finished_at?: string;
 
-  @ArrayField(ProgressDto, { description: 'The last 50 steps.' })
+  @ArrayField(ProgressDto, { description: 'The last 50 progress messages.' })
   progress: ProgressDto[];
 
   @ApiPropertyOptional({
     type: 'object',
     additionalProperties: true,
-    description: 'What the request would have answered, once it has succeeded.',
+    description: 'The response of the request with `wait=true`; present when the operation has succeeded.',
   })
   result?: object;
 
-  @NestedField(ProblemDto, { description: 'Why it failed.', optional: true })
+  @NestedField(ProblemDto, { description: 'Why the operation failed.', optional: true })
   error?: ProblemDto;
 }
 
-/** The body of an answer 202. */
+/** The body of a 202 response. */
 export class AcceptedDto {
-  @NestedField(OperationDto, { description: 'The work that goes on; ask for it at Location.' })
+  @NestedField(OperationDto, { description: 'The operation that runs. Location is its URL.' })
   operation: OperationDto;
 }
 
 export class WaitQueryDto {
-  @BooleanField({ description: 'Answer when the work is done (200, or the error) instead of at once (202).' })
+  @BooleanField({
+    description: 'Respond when the operation has ended (200 or an error) instead of at once (202).',
+  })
   wait: boolean = false;
 }

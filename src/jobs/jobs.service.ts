@@ -13,22 +13,39 @@ import { storageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
 import { OperationDto, OperationRefDto } from './jobs.dto.js';
 
-/** Finished operations that are kept to be asked about. */
-const KEPT = 200;
-const PROGRESS_KEPT = 50;
+/** Jobs that are kept after they end; the oldest is deleted first. */
+const MAX_RECORDS = 200;
+/** Progress messages that a record keeps; the oldest is deleted first. */
+const MAX_PROGRESS = 50;
 
-export interface JobWork {
+/** What a job gets from `JobsService.start`. */
+export interface JobContext {
+  /** Aborted when the job is cancelled or the suite stops. The job then stops early and throws. */
   signal: AbortSignal;
+  /** Records a progress message, and sends it to the callers that wait. */
   progress: (message: string) => void;
 }
 
-/** Long work that is going on, and those who wait for it. */
+export interface JobSpec {
+  /** The name of the operation without `haproxy_`. It is in the record and in the audit log. */
+  kind: string;
+  /** Identifies equal work of one kind. `start` joins a running job with this key. Default: unique. */
+  key?: string;
+  domain?: string;
+  /** The arguments for the audit log, without secrets. */
+  given?: Record<string, unknown>;
+}
+
+type ProgressListener = (step: number, message: string) => void;
+
+/** A job that runs, and its callers. */
 export class RunningJob<T extends object> {
   readonly #abort = new AbortController();
-  readonly #listeners = new Set<(step: number, message: string) => void>();
+  readonly #listeners = new Set<ProgressListener>();
+  /** Callers that need the result. The job is cancelled when the last one leaves. */
   #holders = 0;
   #steps = 0;
-  #done: Promise<T> | undefined;
+  #result: Promise<T> | undefined;
 
   constructor(readonly record: OperationDto) {}
 
@@ -36,14 +53,14 @@ export class RunningJob<T extends object> {
     return this.#abort.signal;
   }
 
-  begin(work: (work: JobWork) => Promise<T>): Promise<T> {
-    this.#done = work({ signal: this.signal, progress: (message) => this.#progress(message) });
-    // It may fail with nobody waiting; the record tells.
-    this.#done.catch(() => undefined);
-    return this.#done;
+  begin(work: (job: JobContext) => Promise<T>): Promise<T> {
+    this.#result = work({ signal: this.signal, progress: (message) => this.#progress(message) });
+    // The job may fail while no caller waits. The record keeps the error.
+    this.#result.catch(() => undefined);
+    return this.#result;
   }
 
-  /** It goes on whether or not anybody waits. */
+  /** Lets the job run to its end, also if no caller waits. */
   hold(): void {
     this.#holders += 1;
   }
@@ -52,11 +69,16 @@ export class RunningJob<T extends object> {
     this.#abort.abort();
   }
 
-  /** The result, for the caller of now, who is told the progress; the last caller to leave ends the work. */
+  /**
+   * Waits for the result and sends progress to the current caller (`callContext`). If the caller cancels, it leaves the
+   * job.
+   *
+   * @throws the error of the job
+   */
   async wait(): Promise<T> {
-    const { signal: signalOf, progress } = callContext();
-    const signal = signalOf();
-    const listener = (step: number, message: string) => progress(step, undefined, message);
+    const { signal: callerSignal, progress } = callContext();
+    const signal = callerSignal();
+    const listener: ProgressListener = (step, message) => progress(step, undefined, message);
     const leave = () => {
       this.#listeners.delete(listener);
       this.#holders -= 1;
@@ -67,7 +89,7 @@ export class RunningJob<T extends object> {
     signal.addEventListener('abort', leave);
     try {
       if (signal.aborted) leave();
-      return await (this.#done as Promise<T>);
+      return await (this.#result as Promise<T>);
     } finally {
       signal.removeEventListener('abort', leave);
       this.#listeners.delete(listener);
@@ -77,16 +99,19 @@ export class RunningJob<T extends object> {
   #progress(message: string): void {
     this.#steps += 1;
     this.record.progress = [...this.record.progress, { at: new Date().toISOString(), message }].slice(
-      -PROGRESS_KEPT,
+      -MAX_PROGRESS,
     );
     for (const listener of this.#listeners) listener(this.#steps, message);
   }
 }
 
-/** Long work: can be asked about while it runs, after it, and after a restart. The same work asked for twice is one. */
+/**
+ * Runs jobs: work that takes long and continues after the request. The record of a job can be read while it runs, after
+ * it ends, and after a restart of the suite. In REST a job is an operation (`/api/v1/operations`).
+ */
 @Injectable()
 export class JobsService {
-  readonly #logger = new Logger('Operations');
+  readonly #logger = new Logger('Jobs');
   readonly #path: string;
   readonly #running = new Map<string, RunningJob<object>>();
   readonly #records = new Map<string, OperationDto>();
@@ -95,12 +120,16 @@ export class JobsService {
 
   constructor(
     settings: Settings,
-    private readonly changes: AuditRecorder,
+    private readonly audit: AuditRecorder,
   ) {
     this.#path = settings.files.operations;
   }
 
-  /** What was running when the suite last ended is interrupted. A file that cannot be read is begun anew. */
+  /**
+   * Reads the records, and marks those that were running as interrupted. A file that cannot be read is replaced.
+   *
+   * @throws AppError storage_failed
+   */
   async open(): Promise<void> {
     await mkdir(dirname(this.#path), { recursive: true });
     try {
@@ -109,13 +138,15 @@ export class JobsService {
       for (const record of operations) this.#records.set(record.id, record);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        this.#logger.warn(`${this.#path} is not readable and is begun anew: ${messageOf(error)}`);
+        this.#logger.warn(
+          `${this.#path} cannot be read and is replaced by an empty file: ${messageOf(error)}`,
+        );
     }
     for (const record of this.#records.values()) if (record.status === 'running') interrupt(record);
     await this.#save();
   }
 
-  /** Ends what is running; it can be asked about as interrupted later. */
+  /** Cancels all running jobs, marks their records as interrupted, and waits until the file is written. */
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const running of this.#running.values()) running.cancel();
@@ -125,9 +156,9 @@ export class JobsService {
 
   @Operation({
     name: 'haproxy_get_operation',
-    title: 'Look at long work',
+    title: 'Get an operation',
     description:
-      'Tells how far a request is that was answered with 202, and what came of it. Records are kept for the last 200.',
+      'Returns the progress and the result of a request that was answered with 202. The last 200 operations are kept.',
     output: OperationDto,
     readOnly: true,
     idempotent: true,
@@ -140,28 +171,28 @@ export class JobsService {
     return Promise.reject(
       new AppError(
         'not_found',
-        `There is no operation ${id}. The last ${KEPT} are kept; repeat the request.`,
+        `There is no operation ${id}. The suite keeps the last ${MAX_RECORDS}. Repeat the request.`,
       ),
     );
   }
 
   /**
-   * Begins `work`, or joins the work of this key that is going on; without a key it is always begun. It does not end
-   * with the call that began it; what it does is done in the name of that caller.
+   * Starts `work` as a job of the current caller, or joins the running job with the same kind and key. The job continues
+   * after the call returns.
    *
    * @throws AppError shutting_down
    */
-  start<T extends object>(
-    spec: { kind: string; key?: string; domain?: string; given?: Record<string, unknown> },
-    work: (work: JobWork) => Promise<T>,
-  ): RunningJob<T> {
+  start<T extends object>(spec: JobSpec, work: (job: JobContext) => Promise<T>): RunningJob<T> {
     const id = randomUUID();
     const key = `${spec.kind} ${spec.key ?? id}`;
-    const known = this.#running.get(key);
-    // One key has one kind of work, and so one type of result.
-    if (known && !known.signal.aborted) return known as RunningJob<T>;
+    const same = this.#running.get(key);
+    // Jobs with the same key have the same type of result.
+    if (same && !same.signal.aborted) return same as RunningJob<T>;
     if (this.#stopping)
-      throw new AppError('shutting_down', 'The suite is stopping. Try again when it is back.');
+      throw new AppError(
+        'shutting_down',
+        'The suite is stopping and starts no operation. Try again when it runs again.',
+      );
     const record: OperationDto = {
       id,
       kind: spec.kind,
@@ -174,15 +205,15 @@ export class JobsService {
     this.#records.set(record.id, record);
     this.#running.set(key, running);
     const { actor, via } = callContext();
-    const quiet = { progress: () => undefined, log: () => undefined };
-    const context = { actor, via, signal: () => running.signal, ...quiet };
+    const silent = { progress: () => undefined, log: () => undefined };
+    const context = { actor, via, signal: () => running.signal, ...silent };
     running
-      .begin((tools) =>
+      .begin((job) =>
         runWithCallContext(context, () =>
-          this.#finish(record, key, running, async () => {
+          this.#runAndRecord(record, key, running, async () => {
             await this.#save();
             const name = `haproxy_${spec.kind}`;
-            return this.changes.run(name, spec.given ?? {}, () => work(tools));
+            return this.audit.run(name, spec.given ?? {}, () => work(job));
           }),
         ),
       )
@@ -190,7 +221,8 @@ export class JobsService {
     return running;
   }
 
-  async #finish<T extends object>(
+  /** Runs `work`, and writes its result or error to the record. */
+  async #runAndRecord<T extends object>(
     record: OperationDto,
     key: string,
     running: RunningJob<T>,
@@ -222,7 +254,7 @@ export class JobsService {
 
   #save(): Promise<void> {
     for (const id of this.#records.keys()) {
-      if (this.#records.size <= KEPT) break;
+      if (this.#records.size <= MAX_RECORDS) break;
       if (this.#records.get(id)?.status !== 'running') this.#records.delete(id);
     }
     return this.#queue.run(() =>
@@ -238,9 +270,10 @@ export class JobsService {
 }
 
 function interrupt(record: OperationDto): void {
-  const why =
-    'The suite stopped before this was known to be done (interrupted). Nothing is half done: repeat the request.';
   record.status = 'interrupted';
   record.finished_at ??= new Date().toISOString();
-  record.error = new AppError('shutting_down', why).toProblem();
+  record.error = new AppError(
+    'shutting_down',
+    'The suite stopped before the operation ended, so its result is unknown. No change is incomplete. Repeat the request.',
+  ).toProblem();
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { CertificateStates } from '../certificates/certificate-states.js';
+import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { suiteMetrics } from '../lib/metrics.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
@@ -18,7 +18,7 @@ export class MetricsService {
     private readonly drift: DriftService,
     private readonly readiness: Readiness,
     private readonly settings: Settings,
-    private readonly certificates: CertificateStates,
+    private readonly certificates: CertificateViews,
   ) {
     const gauges = new Registry();
     // Includes the event loop lag (nodejs_eventloop_lag_seconds and its percentiles).
@@ -81,7 +81,7 @@ export class MetricsService {
       labelNames: ['domain'],
       registers: [],
       async collect() {
-        const certificates = await views.certificates();
+        const certificates = await views.states();
         this.reset();
         for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
       },

@@ -2,7 +2,7 @@ import { Controller, Get, Post, Query, Req, Res, type StreamableFile } from '@ne
 import { ApiBody, ApiConsumes, ApiHeader, ApiProduces } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Serves } from '../contract/rest-operation.js';
-import { answerJob, prefersAsync, ServesJob } from '../jobs/long-work.js';
+import { answerJob, prefersAsync, ServesJob } from '../jobs/rest-job.js';
 import type { AcceptedDto } from '../jobs/jobs.dto.js';
 import { ExportService } from './export.service.js';
 import { contentOf } from './import-body.js';

@@ -11,8 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => pebble?.stop());
 
-/** What Pebble is answered: one question over UDP, without EDNS. */
-function answerTo(host: string): Promise<Buffer> {
+/** The answer to a TXT query over UDP without EDNS, as Pebble sends it. */
+function queryTxt(host: string): Promise<Buffer> {
   const header = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
   const name = host.split('.').flatMap((label) => [label.length, ...Buffer.from(label)]);
   const [address, port] = pebble.dns.split(':');
@@ -26,17 +26,17 @@ function answerTo(host: string): Promise<Buffer> {
 
 const content = (number: number) => `${number}-`.padEnd(43, 'x');
 
-it('a challenge can be read whatever killed runs have left, and removing one leaves the others', async () => {
+it('TxtRecords > keeps a new challenge readable while records of killed runs remain', async () => {
   const records = new TxtRecords(pebble);
   const ids: string[] = [];
   for (let number = 1; number <= 9; number += 1) {
     ids.push((await records.add(HOST, content(number))).id);
-    const answer = await answerTo(HOST);
+    const answer = await queryTxt(HOST);
     expect(answer.includes(content(number))).toBe(true);
     expect(answer.length).toBeLessThanOrEqual(512);
   }
   await records.remove(ids[8] ?? '');
-  const answer = await answerTo(HOST);
+  const answer = await queryTxt(HOST);
   expect(answer.includes(content(9))).toBe(false);
   for (const number of [5, 6, 7, 8]) expect(answer.includes(content(number))).toBe(true);
 });

@@ -17,8 +17,8 @@ beforeAll(async () => {
 });
 afterAll(() => folder?.remove());
 
-/** What docs/certificates.md says to paste, with the folder and the ports of this test, and what is here already left out. */
-async function walkThrough(): Promise<string> {
+/** The script in docs/certificates.md, with the folder and ports of this test and without the installation. */
+async function scriptFromDocs(): Promise<string> {
   const page = await readFile(join(ROOT, 'docs/certificates.md'), 'utf8');
   const section = page.slice(page.indexOf('## Try it without a domain'));
   let script = /```sh\n(?<script>.+?)```/s.exec(section)?.groups?.['script'] ?? '';
@@ -30,21 +30,27 @@ async function walkThrough(): Promise<string> {
   replace('/tmp/try', folder.path);
   replace('MCP_HOST=127.0.0.1', 'MCP_HOST=127.0.0.1 MCP_PORT=8000');
   for (const port of PORTS) expect(script).toContain(port);
-  const instead = new Map(await Promise.all(PORTS.map(async (port) => [port, await freePort()] as const)));
-  // All in one go: a port that was put in may end as another one begins.
-  script = script.replaceAll(/\b\d+\b/g, (number) => String(instead.get(number) ?? number));
+  const replacements = new Map(
+    await Promise.all(PORTS.map(async (port) => [port, await freePort()] as const)),
+  );
+  // One pass, because a replacement may contain another port.
+  script = script.replaceAll(/\b\d+\b/g, (number) => String(replacements.get(number) ?? number));
   return `trap 'kill $(jobs -p); wait' EXIT\n${script}`;
 }
 
-it('the try-out with Pebble shows a certificate that HAProxy serves', { timeout: 300_000 }, async () => {
-  const { stdout } = await run('bash', ['-c', await walkThrough()], {
-    cwd: ROOT,
-    timeout: 280_000,
-    // The machine's curl and openssl, or those that came with acme.sh.
-    env: { ...process.env, PATH: `${process.env['PATH']}:${join(ROOT, '.tools/acme.sh/helpers')}` },
-  });
-  const serial = /"serial":"(?<serial>[0-9A-F]+)"/.exec(stdout)?.groups?.['serial'];
-  expect(stdout).toContain('"loaded":true');
-  expect(stdout).toMatch(/issuer=CN ?= ?Pebble Intermediate CA/);
-  expect(stdout).toContain(`serial=${serial}`);
-});
+it(
+  'docs/certificates.md > the script with Pebble shows a certificate that HAProxy serves',
+  { timeout: 300_000 },
+  async () => {
+    const { stdout } = await run('bash', ['-c', await scriptFromDocs()], {
+      cwd: ROOT,
+      timeout: 280_000,
+      // Finds curl and openssl of the machine, or else those beside acme.sh.
+      env: { ...process.env, PATH: `${process.env['PATH']}:${join(ROOT, '.tools/acme.sh/helpers')}` },
+    });
+    const serial = /"serial":"(?<serial>[0-9A-F]+)"/.exec(stdout)?.groups?.['serial'];
+    expect(stdout).toContain('"loaded":true');
+    expect(stdout).toMatch(/issuer=CN ?= ?Pebble Intermediate CA/);
+    expect(stdout).toContain(`serial=${serial}`);
+  },
+);

@@ -6,14 +6,14 @@ import { haproxyVersions } from '../kit/haproxy-versions.js';
 import { filesBelow } from '../kit/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 
-interface Planned {
+interface DryRunResponse {
   dry_run: boolean;
   code?: string;
   plan: { target: string; action: string; name: string; text: string }[];
 }
 
-/** The same request as a tool call: its name, and the argument that is in the path. */
-function toolOf(method: string, path: string): [name: string, given: { domain?: string }] {
+/** The same request as a tool call: the name of the tool, and the argument from the path. */
+function toolOf(method: string, path: string): [name: string, args: { domain?: string }] {
   const [, , domain, action] = path.split('/');
   if (method === 'DELETE') return ['haproxy_delete_cert', { domain }];
   if (domain === 'renew') return ['haproxy_renew_all_certs', {}];
@@ -21,43 +21,46 @@ function toolOf(method: string, path: string): [name: string, given: { domain?: 
   return [`haproxy_${action}_cert`, { domain }];
 }
 
-const NOTES = { failures: 0, last_attempt: null, last_error: null };
+const NO_ATTEMPT = { failures: 0, last_attempt: null, last_error: null };
 
-describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version', (haproxy) => {
+describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
   let lab: CertificateLab;
   let made: Awaited<ReturnType<typeof tempHome>>;
   const make = (days: number, ...names: string[]) => makeCertificate(made.path, { names, days });
   const pathOf = (domain: string) => lab.path(`certs/${domain}.pem`);
-  const contents = async () => {
+  const fileContents = async () => {
     const files = await filesBelow(lab.home);
     const kept = files.filter(({ path }) => /\/(?:certs|conf|data|acme)\//.test(path));
     expect(kept.length).toBeGreaterThan(5);
     return kept.map(({ path, text }) => [path, text]);
   };
-  const everything = async () => [
-    await contents(),
+  const allState = async () => [
+    await fileContents(),
     (await lab.api('GET', '/certificates')).body,
     (await lab.api('GET', '/audit')).body,
     await lab.servedSerial('good.test'),
   ];
-  const dry = async (method: string, path: string, body: object = {}) => {
-    const before = await everything();
-    const byQuery = await lab.api<Planned>(
+  const dryRun = async (method: string, path: string, body: object = {}) => {
+    const before = await allState();
+    const byQuery = await lab.api<DryRunResponse>(
       method,
       `${path}?dry_run=true`,
       method === 'DELETE' ? undefined : body,
     );
-    const byBody = await lab.api<Planned>(method, path, { ...body, dry_run: true });
+    const byBody = await lab.api<DryRunResponse>(method, path, { ...body, dry_run: true });
     const [tool, domain] = toolOf(method, path);
     const byTool = await lab.tool(tool, { ...domain, ...body, dry_run: true });
-    expect(await everything()).toEqual(before);
+    expect(await allState()).toEqual(before);
     expect(byTool.isError === true).toBe(byBody.status >= 400);
-    const { structuredContent } = byTool as { structuredContent?: Partial<Planned & { code: string }> };
+    const { structuredContent } = byTool as {
+      structuredContent?: Partial<DryRunResponse & { code: string }>;
+    };
     expect([structuredContent?.code, structuredContent?.plan]).toEqual([byBody.body.code, byBody.body.plan]);
     expect([byBody.status, byBody.body.plan]).toEqual([byQuery.status, byQuery.body.plan]);
     return byQuery;
   };
-  const steps = ({ plan }: Planned) => plan.map(({ target, action, name }) => `${target} ${action} ${name}`);
+  const steps = ({ plan }: DryRunResponse) =>
+    plan.map(({ target, action, name }) => `${target} ${action} ${name}`);
 
   beforeAll(async () => {
     made = await tempHome();
@@ -65,10 +68,10 @@ describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version
     for (const [domain, days] of [['good.test', 89] as const, ['due.test', 3] as const])
       await lab.api('POST', `/certificates/${domain}/load`, { pem: (await make(days, domain)).pem });
     const certificates = {
-      'due.test': { wildcard: true, ...NOTES },
-      'good.test': { wildcard: false, ...NOTES },
+      'due.test': { wildcard: true, ...NO_ATTEMPT },
+      'good.test': { wildcard: false, ...NO_ATTEMPT },
     };
-    const script = lab.path('acme-stand-in.sh');
+    const script = lab.path('fake-acme.sh');
     await writeFile(script, `#!/bin/sh\ntouch ${lab.path('data/acme-ran')}\nexit 1\n`);
     await chmod(script, 0o755);
     await lab.stopSuite();
@@ -83,8 +86,8 @@ describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version
     await made?.remove();
   });
 
-  it('of a deletion say what would be deleted', async () => {
-    const { status, body } = await dry('DELETE', '/certificates/good.test');
+  it('delete > plans what it would delete', async () => {
+    const { status, body } = await dryRun('DELETE', '/certificates/good.test');
     expect({ status, body }).toMatchObject({
       status: 200,
       body: { domain: 'good.test', path: pathOf('good.test'), dry_run: true },
@@ -94,15 +97,15 @@ describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version
       `file delete_certificate ${pathOf('good.test')}`,
       `file write_file ${lab.settings.files.certificates}`,
     ]);
-    expect(await dry('DELETE', '/certificates/none.test')).toMatchObject({
+    expect(await dryRun('DELETE', '/certificates/none.test')).toMatchObject({
       status: 404,
       body: { code: 'certificate_not_found' },
     });
   });
 
-  it('of a load read the PEM, and say whether it is new', async () => {
+  it('load > reads the PEM, and plans to add or replace the certificate', async () => {
     const { pem } = await make(9, 'new.test');
-    const added = await dry('POST', '/certificates/new.test/load', { pem });
+    const added = await dryRun('POST', '/certificates/new.test/load', { pem });
     expect(added).toMatchObject({
       status: 200,
       body: { sans: ['new.test'], loaded: false, auto_renew: false, warnings: [], dry_run: true },
@@ -111,25 +114,25 @@ describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version
       `file write_file ${pathOf('new.test')}`,
       `haproxy load_certificate ${pathOf('new.test')}`,
     ]);
-    expect(added.body.plan[1]?.text).toContain('is added');
-    const replaced = (await dry('POST', '/certificates/good.test/load', { pem })).body;
+    expect(added.body.plan[1]?.text).toContain('is added to HAProxy');
+    const replaced = (await dryRun('POST', '/certificates/good.test/load', { pem })).body;
     expect(replaced).toMatchObject({ warnings: [expect.stringContaining('not for good.test')] });
-    expect(replaced.plan[1]?.text).toContain('takes the place');
-    expect(replaced.plan[2]?.text).toContain('renewed no more');
-    expect((await dry('POST', '/certificates/good.test/load')).body).toMatchObject({
+    expect(replaced.plan[1]?.text).toContain('replaces the certificate');
+    expect(replaced.plan[2]?.text).toContain('no longer renewed');
+    expect((await dryRun('POST', '/certificates/good.test/load')).body).toMatchObject({
       loaded: true,
       plan: [],
     });
   });
 
-  it('of a load refuse what the load would', async () => {
+  it('load > rejects what a real load rejects', async () => {
     const { certificate } = await make(9, 'new.test');
-    expect((await dry('POST', '/certificates/new.test/load', { pem: certificate })).status).toBe(422);
-    expect((await dry('POST', '/certificates/new.test/load')).status).toBe(404);
+    expect((await dryRun('POST', '/certificates/new.test/load', { pem: certificate })).status).toBe(422);
+    expect((await dryRun('POST', '/certificates/new.test/load')).status).toBe(404);
   });
 
-  it('of an issue name what would be asked for, at once and without an operation', async () => {
-    const { status, body } = await dry('POST', '/certificates', { domain: 'new.test', wildcard: true });
+  it('issue > plans the names to request, without an operation', async () => {
+    const { status, body } = await dryRun('POST', '/certificates', { domain: 'new.test', wildcard: true });
     expect({ status, body }).toMatchObject({
       status: 200,
       body: { domain: 'new.test', loaded: false, renewed: false, dry_run: true },
@@ -141,37 +144,37 @@ describe.each(haproxyVersions())('dry runs of certificates with HAProxy $version
       `haproxy load_certificate ${pathOf('new.test')}`,
     ]);
     expect(body.plan[0]?.text).toBe('new.test: letsencrypt issues a certificate for new.test and *.new.test');
-    expect((await dry('POST', '/certificates', { domain: 'good.test' })).body).toMatchObject({
+    expect((await dryRun('POST', '/certificates', { domain: 'good.test' })).body).toMatchObject({
       loaded: true,
       auto_renew: true,
       plan: [],
     });
   });
 
-  it('of renewals name what is due, and leave acme.sh alone', async () => {
-    const due = (await dry('POST', '/certificates/due.test/renew')).body;
-    expect(due.plan[0]?.text).toContain('for due.test and *.due.test');
-    expect((await dry('POST', '/certificates/good.test/renew')).body).toMatchObject({
+  it('renew > plans the due certificates, and does not run acme.sh', async () => {
+    const dueRun = (await dryRun('POST', '/certificates/due.test/renew')).body;
+    expect(dueRun.plan[0]?.text).toContain('for due.test and *.due.test');
+    expect((await dryRun('POST', '/certificates/good.test/renew')).body).toMatchObject({
       renewed: false,
       plan: [],
     });
-    expect(steps((await dry('POST', '/certificates/good.test/renew', { force: true })).body)[0]).toBe(
+    expect(steps((await dryRun('POST', '/certificates/good.test/renew', { force: true })).body)[0]).toBe(
       'ca issue_certificate good.test',
     );
-    expect((await dry('POST', '/certificates/none.test/renew')).status).toBe(404);
-    const all = await dry('POST', '/certificates/renew');
+    expect((await dryRun('POST', '/certificates/none.test/renew')).status).toBe(404);
+    const all = await dryRun('POST', '/certificates/renew');
     expect(all).toMatchObject({
       status: 200,
-      body: { renewed: [], skipped: ['good.test'], failed: [], dry_run: true, plan: due.plan },
+      body: { renewed: [], skipped: ['good.test'], failed: [], dry_run: true, plan: dueRun.plan },
     });
     expect(await lab.exists('data/acme-ran')).toBe(false);
   });
 
-  it('fail where there is no acme.sh', async () => {
-    await lab.restartSuite({ ACME_SH: lab.path('nowhere') });
-    const refused = { status: 502, body: { code: 'acme_failed' } };
-    expect(await dry('POST', '/certificates', { domain: 'new.test' })).toMatchObject(refused);
-    expect((await dry('POST', '/certificates/renew')).body).toMatchObject({
+  it('issue, renew > fails if acme.sh is not installed', async () => {
+    await lab.restartSuite({ ACME_SH: lab.path('missing') });
+    const failed = { status: 502, body: { code: 'acme_failed' } };
+    expect(await dryRun('POST', '/certificates', { domain: 'new.test' })).toMatchObject(failed);
+    expect((await dryRun('POST', '/certificates/renew')).body).toMatchObject({
       failed: [{ domain: 'due.test', code: 'acme_failed' }],
       plan: [],
     });

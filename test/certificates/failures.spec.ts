@@ -10,8 +10,8 @@ let lab: CertificateLab;
 
 const info = (domain: string) => lab.api('GET', `/certificates/${domain}`);
 
-/** What a failure must leave as it is: the file, acme.sh's folder of the domain, and what HAProxy serves. */
-async function untouched(domain: string, fail: () => Promise<void>): Promise<void> {
+/** Checks that a failure changes neither the file, nor acme.sh's folder of the domain, nor what HAProxy serves. */
+async function expectUnchanged(domain: string, fail: () => Promise<void>): Promise<void> {
   const file = lab.path(`certs/${domain}.pem`);
   const before = await readFile(file, 'utf8');
   const home = await filesBelow(lab.path('acme/certs', `${domain}_ecc`));
@@ -29,32 +29,32 @@ beforeAll(async () => {
 afterEach(() => acme.release());
 afterAll(() => acme?.stop());
 
-describe('what fails', { timeout: 300_000 }, () => {
-  it('a zone that is not owned is told before acme.sh is asked', async () => {
+describe('failure', { timeout: 300_000 }, () => {
+  it('issue > reports a zone that the Cloudflare account lacks before it runs acme.sh', async () => {
     const { status, body } = await acme.issue({ domain: 'not-owned.test' });
     expect(status).toBe(502);
     expect(body).toMatchObject({
       code: 'acme_failed',
-      detail: expect.stringContaining('no zone that not-owned.test is in'),
+      detail: expect.stringContaining('no zone that contains not-owned.test'),
     });
     expect(await lab.exists('acme/certs/not-owned.test_ecc')).toBe(false);
     expect((await info('not-owned.test')).status).toBe(404);
   });
 
-  it('a CA that refuses the name is quoted', async () => {
+  it('issue > quotes the CA that does not issue for the domain', async () => {
     const { body } = await acme.issue({ domain: 'www.blocked.example' });
     expect(body).toMatchObject({ code: 'acme_failed' });
-    expect(body['detail']).toMatch(/does not issue for this domain.*polic|blocked/i);
+    expect(body['detail']).toMatch(/does not issue certificates for this domain.*polic|blocked/i);
     expect(await lab.exists('acme/certs/www.blocked.example_ecc')).toBe(false);
     expect((await readdir(lab.path('certs'))).join()).not.toContain('blocked');
   });
 
-  it('a wrong token, a CA that is down and a time-out leave what is served as it is', async () => {
+  it('renew > changes nothing after a wrong token, an unreachable CA, a time-out or a missing acme.sh', async () => {
     await acme.issue({ domain: 'example.com' });
     const renew = () => acme.renew('example.com');
     const withSettings = async (env: Record<string, string>, work: () => Promise<void>) => {
       await lab.restartSuite(env);
-      await untouched('example.com', work);
+      await expectUnchanged('example.com', work);
       const { body } = await info('example.com');
       expect(body).toMatchObject({
         auto_renew: true,
@@ -66,13 +66,13 @@ describe('what fails', { timeout: 300_000 }, () => {
     await withSettings({ CF_Token: wrong }, async () => {
       const { status, body } = await renew();
       expect(status).toBe(502);
-      expect(body['detail']).toMatch(/Cloudflare refuses the token.*Invalid access token.*CF_Token/);
+      expect(body['detail']).toMatch(/Cloudflare rejected the credentials.*Invalid access token.*CF_Token/);
       expect(JSON.stringify(body) + lab.log).not.toContain(wrong);
     });
     await withSettings({ ACME_SERVER: 'https://127.0.0.1:1/dir' }, async () => {
       const { status, body } = await renew();
       expect(status).toBe(502);
-      expect(body['detail']).toMatch(/CA cannot be reached/);
+      expect(body['detail']).toMatch(/acme\.sh cannot reach the CA/);
     });
     await withSettings({ ACME_TIMEOUT: '1' }, async () => {
       acme.cloudflare.holdRecord();
@@ -81,16 +81,16 @@ describe('what fails', { timeout: 300_000 }, () => {
       expect(status).toBe(504);
       expect(body).toMatchObject({ code: 'acme_timeout' });
     });
-    await withSettings({ ACME_SH: lab.path('nowhere/acme.sh') }, async () => {
+    await withSettings({ ACME_SH: lab.path('missing/acme.sh') }, async () => {
       const { body } = await renew();
-      expect(body['detail']).toMatch(/not at ACME_SH=.*Install it/);
+      expect(body['detail']).toMatch(/no executable acme\.sh at ACME_SH=.*Install it/);
     });
     await lab.restartSuite({});
     expect((await renew()).body).toMatchObject({ renewed: true });
     expect((await info('example.com')).body).not.toHaveProperty('last_error');
   });
 
-  it('renew all renews the others, and those that keep failing are put off', async () => {
+  it('renew all > renews the others after a failure, and the schedule backs off from the failed one', async () => {
     await acme.issue({ domain: 'www.example.org', wildcard: true });
     await lab.restartSuite({ ACME_RENEW_DAYS: '365' });
     acme.cloudflare.zones.delete('example.org');
@@ -118,10 +118,10 @@ describe('what fails', { timeout: 300_000 }, () => {
     expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="done"\} [1-9]/m);
     expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="acme_failed"\} [1-9]/m);
     expect(metrics).toMatch(/^haproxy_suite_certificate_days_left\{domain="example.com"\} 89/m);
-    // The schedule leaves alone what has just failed, and renews the rest: everything is due here.
+    // All certificates are due. The schedule skips the one that has just failed, and renews the other.
     const before = await lab.servedSerial('example.com');
     await lab.restartSuite({ ACME_RENEW_DAYS: '365', CERT_RENEW_CRON: '* * * * * *' });
-    await until(() => lab.log.includes('scheduled renewal: 1 renewed, 1 not due or put off, 0 failed'), {
+    await until(() => lab.log.includes('Scheduled renewal: 1 renewed, 1 not due or backed off, 0 failed'), {
       timeout: 60_000,
       what: 'a scheduled renewal',
     });
@@ -135,8 +135,8 @@ describe('what fails', { timeout: 300_000 }, () => {
     for (const secret of [acme.token, 'PRIVATE KEY', await lab.token()]) expect(audit).not.toContain(secret);
   });
 
-  it('kill -9 in the middle leaves a home that works', async () => {
-    await untouched('example.com', async () => {
+  it('renew > succeeds after an acme.sh that was killed', async () => {
+    await expectUnchanged('example.com', async () => {
       const { work: failing } = await acme.hold(() => acme.renew('example.com'));
       const pid = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));
       process.kill(-pid, 'SIGKILL');

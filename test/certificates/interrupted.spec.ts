@@ -14,10 +14,10 @@ import { servedSerial } from '../kit/served-serial.js';
 import { emptyDisk, fillDisk, type SmallDisk, smallDisk } from '../kit/small-disk.js';
 import { makeHome, Suite } from '../kit/suite.js';
 
-const NOTES = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
+const ENTRY = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
 
-/** Whether a process of this group is there, other than as a zombie that nobody has waited for. */
-async function groupRuns(group: number): Promise<boolean> {
+/** Whether a process of this group runs. A zombie does not count. */
+async function isGroupRunning(group: number): Promise<boolean> {
   for (const pid of await readdir('/proc')) {
     const stat = /^\d+$/.test(pid) ? await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '') : '';
     const [state, , pgrp] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -26,7 +26,7 @@ async function groupRuns(group: number): Promise<boolean> {
   return false;
 }
 
-describe('with acme.sh at work', { timeout: 300_000 }, () => {
+describe('while acme.sh runs', { timeout: 300_000 }, () => {
   let acme: AcmeLab;
   let lab: CertificateLab;
 
@@ -37,7 +37,7 @@ describe('with acme.sh at work', { timeout: 300_000 }, () => {
   afterEach(() => acme.release());
   afterAll(() => acme?.stop());
 
-  it('a suite that is killed leaves no acme.sh, nothing half-done, and an operation that says so', async () => {
+  it('start > stops the acme.sh of a killed suite, restores the folders and marks the operation as interrupted', async () => {
     const httpsPort = await freePort();
     const home = await makeHome(oldestHaproxy(), {
       ...acme.env,
@@ -51,11 +51,11 @@ describe('with acme.sh at work', { timeout: 300_000 }, () => {
       );
       const { body } = await work;
       const group = Number(await readFile(join(home.path, 'acme/running.pid'), 'utf8'));
-      expect(await groupRuns(group)).toBe(true);
+      expect(await isGroupRunning(group)).toBe(true);
       await suite.kill();
       suite = await Suite.start(home);
-      // Killed it is; being gone takes a busy machine a moment.
-      await until(async () => !(await groupRuns(group)), { what: 'acme.sh being gone' });
+      // The process is killed, but may need time to disappear.
+      await until(async () => !(await isGroupRunning(group)), { what: 'the end of acme.sh' });
       expect((await suite.api('GET', `/operations/${body.operation.id}`)).body).toMatchObject({
         status: 'interrupted',
         error: { code: 'shutting_down' },
@@ -73,41 +73,45 @@ describe('with acme.sh at work', { timeout: 300_000 }, () => {
     }
   });
 
-  it('a first issue that its last caller leaves ends acme.sh, and leaves nothing', async () => {
+  it('issue > stops acme.sh and leaves no file if its last caller disconnects', async () => {
     const token = await lab.token();
     const before = await filesBelow(lab.path('certs'));
-    const gone = new AbortController();
+    const disconnect = new AbortController();
     const { work } = await acme.hold(() =>
       fetch(`${lab.url}/api/v1/certificates?wait=true`, {
         method: 'POST',
         headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
         body: JSON.stringify({ domain: 'left.example.org' }),
-        signal: gone.signal,
+        signal: disconnect.signal,
       }),
     );
     const group = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));
-    gone.abort();
+    disconnect.abort();
     await expect(work).rejects.toThrow('abort');
-    await until(async () => !(await groupRuns(group)), { what: 'acme.sh being ended' });
-    await until(async () => !(await lab.exists('acme/running.pid')), { what: 'its end being noticed' });
+    await until(async () => !(await isGroupRunning(group)), { what: 'the end of acme.sh' });
+    await until(async () => !(await lab.exists('acme/running.pid')), {
+      what: 'the deletion of the PID file',
+    });
     await until(async () => (await readdir(lab.path('acme/backup'))).length === 0, {
-      what: 'what it left being put away',
+      what: 'the restored backup',
     });
     const audit = () => readFile(lab.path('data/audit.jsonl'), 'utf8');
-    await until(async () => (await audit()).includes('left.example.org'), { what: 'a line of audit' });
+    await until(async () => (await audit()).includes('left.example.org'), {
+      what: 'a line in the audit log',
+    });
     expect((await lab.api('GET', '/certificates/left.example.org')).body).toMatchObject({
       code: 'certificate_not_found',
     });
     expect(await filesBelow(lab.path('certs'))).toEqual(before);
     for (const name of await readdir(lab.path('acme/certs'))) expect(name).not.toContain('left.example.org');
     expect(await lab.servedSerial('left.example.org')).toBeUndefined();
-    // Nothing is in the way of the next try.
+    // The next attempt succeeds.
     acme.release();
     expect((await acme.issue({ domain: 'left.example.org' })).body).toMatchObject({ loaded: true });
     expect((await lab.api('DELETE', '/certificates/left.example.org')).status).toBe(200);
   });
 
-  it('a HAProxy that goes away before it gets the certificate costs only the new one', async () => {
+  it('renew > keeps the old certificate if HAProxy stops before the new one is installed', async () => {
     const issued = await acme.issue({ domain: 'example.com' });
     expect(issued.body).toMatchObject({ loaded: true });
     const kept = async () => [
@@ -115,10 +119,10 @@ describe('with acme.sh at work', { timeout: 300_000 }, () => {
       await filesBelow(lab.path('acme/certs')),
     ];
     const before = await kept();
-    const { work: answer } = await acme.hold(() => acme.renew('example.com'));
+    const { work: renewal } = await acme.hold(() => acme.renew('example.com'));
     await lab.stopHaproxy();
     acme.release();
-    const { status, body } = await answer;
+    const { status, body } = await renewal;
     expect({ status, code: body['code'] }).toEqual({ status: 503, code: 'haproxy_unavailable' });
     expect(await kept()).toEqual(before);
     await lab.startHaproxy();
@@ -129,19 +133,19 @@ describe('with acme.sh at work', { timeout: 300_000 }, () => {
     });
   });
 
-  it('a deletion waits for the renewal of its certificate, and not for the issue of another', async () => {
+  it('delete > waits for a change of the same certificate, and not for one of another', async () => {
     const mine = await makeCertificate(acme.pebble.folder, { names: ['mine.test'] });
     await lab.api('POST', '/certificates/mine.test/load', { pem: mine.pem });
     const { pem } = await makeCertificate(acme.pebble.folder, { names: ['new.example.org'] });
-    const { work: answer } = await acme.hold(() => acme.issue({ domain: 'new.example.org' }));
+    const { work: issue } = await acme.hold(() => acme.issue({ domain: 'new.example.org' }));
     expect((await lab.api('DELETE', '/certificates/mine.test')).status).toBe(200);
     const deleted = lab.api('DELETE', '/certificates/new.example.org');
-    // Another request that is answered meanwhile came after it.
+    // The suite has received the deletion, and still answers another request.
     await once(lab.app.getHttpServer() as Server, 'request');
     expect((await lab.api('GET', '/certificates')).status).toBe(200);
     const loaded = lab.api('POST', '/certificates/new.example.org/load', { pem });
     acme.release();
-    expect((await answer).body).toMatchObject({ renewed: true, loaded: true });
+    expect((await issue).body).toMatchObject({ renewed: true, loaded: true });
     expect((await deleted).status).toBe(200);
     expect((await loaded).body).toMatchObject({ loaded: true, auto_renew: false });
     expect(await lab.servedSerial('new.example.org')).toBe((await loaded).body['serial']);
@@ -150,9 +154,9 @@ describe('with acme.sh at work', { timeout: 300_000 }, () => {
   });
 });
 
-describe('with certificates that are there', () => {
+describe('without acme.sh', () => {
   let disk: SmallDisk;
-  let notes: SmallDisk;
+  let recordDisk: SmallDisk;
   let lab: CertificateLab;
 
   const file = (domain: string) => join(disk.path, `${domain}.pem`);
@@ -160,20 +164,20 @@ describe('with certificates that are there', () => {
   const load = (domain: string, pem?: string) =>
     lab.api('POST', `/certificates/${domain}/load`, pem === undefined ? {} : { pem });
   const info = async (domain: string) => (await lab.api('GET', `/certificates/${domain}`)).body;
-  const managed = (...domains: string[]) =>
+  const writeManaged = (...domains: string[]) =>
     writeFile(
       lab.settings.files.certificates,
       JSON.stringify({
         version: 1,
         renew_minute: 1,
-        certificates: Object.fromEntries(domains.map((domain) => [domain, NOTES])),
+        certificates: Object.fromEntries(domains.map((domain) => [domain, ENTRY])),
       }),
     );
-  /** One that the suite takes for its own. */
-  const own = async (domain: string) => {
+  /** Loads a certificate and makes it one that the suite renews. */
+  const loadManaged = async (domain: string) => {
     const { body } = await load(domain, await make(domain));
     await lab.stopSuite();
-    await managed(domain);
+    await writeManaged(domain);
     await lab.startSuite();
     expect(await info(domain)).toMatchObject({ loaded: true, auto_renew: true });
     return String(body['serial']);
@@ -181,26 +185,29 @@ describe('with certificates that are there', () => {
 
   beforeAll(async () => {
     disk = await smallDisk();
-    notes = await smallDisk();
+    recordDisk = await smallDisk();
     lab = await CertificateLab.start({
-      env: { HAPROXY_CERT_DIR: disk.path, HAPROXY_CERTIFICATES_FILE: join(notes.path, 'certificates.json') },
+      env: {
+        HAPROXY_CERT_DIR: disk.path,
+        HAPROXY_CERTIFICATES_FILE: join(recordDisk.path, 'certificates.json'),
+      },
     });
   });
   afterAll(async () => {
     await lab?.stop();
     await disk?.remove();
-    await notes?.remove();
+    await recordDisk?.remove();
   });
 
-  it('a full disk changes nothing, whichever file has no room', async () => {
-    const serial = await own('full.test');
+  it('load, delete > changes nothing if a disk is full', async () => {
+    const serial = await loadManaged('full.test');
     const before = await readFile(file('full.test'), 'utf8');
-    for (const full of [disk, notes]) {
+    for (const full of [disk, recordDisk]) {
       await fillDisk(full.path);
-      const refused = [await load('full.test', await make('full.test'))];
-      if (full === disk) refused.push(await load('another.test', await make('another.test')));
-      else refused.push(await lab.api('DELETE', '/certificates/full.test'));
-      for (const { status, body } of refused)
+      const failed = [await load('full.test', await make('full.test'))];
+      if (full === disk) failed.push(await load('another.test', await make('another.test')));
+      else failed.push(await lab.api('DELETE', '/certificates/full.test'));
+      for (const { status, body } of failed)
         expect({ status, code: body['code'] }).toEqual({ status: 507, code: 'storage_failed' });
       expect(await readFile(file('full.test'), 'utf8')).toBe(before);
       expect(await lab.servedSerial('full.test')).toBe(serial);
@@ -214,30 +221,30 @@ describe('with certificates that are there', () => {
     expect(await readdir(disk.path)).toEqual([]);
   });
 
-  it('a deletion that was cut off is either done or undone by the next start', async () => {
-    const serial = await own('cut.test');
-    const cut = async () => {
+  it('start > completes or undoes the deletion of a killed suite', async () => {
+    const serial = await loadManaged('cut.test');
+    const interruptDelete = async () => {
       await lab.stopSuite();
       await rename(file('cut.test'), join(disk.path, '.cut.test.pem.deleted'));
       await mkdir(lab.path('acme/certs/cut.test_ecc'), { recursive: true });
-      // The same as HAProxy has after the deletion went that far.
+      // HAProxy starts without the file, as after a deletion that was interrupted here.
       await lab.stopHaproxy();
       await lab.startHaproxy();
       expect(await lab.servedSerial('cut.test')).toBeUndefined();
     };
-    await cut();
+    await interruptDelete();
     await lab.startSuite();
     expect(await info('cut.test')).toMatchObject({ serial, loaded: true, auto_renew: true });
     expect(await lab.servedSerial('cut.test')).toBe(serial);
-    await cut();
-    await managed();
+    await interruptDelete();
+    await writeManaged();
     await lab.startSuite();
     expect(await info('cut.test')).toMatchObject({ code: 'certificate_not_found' });
     expect(await readdir(disk.path)).toEqual([]);
     expect(await lab.exists('acme/certs/cut.test_ecc')).toBe(false);
   });
 
-  it('deletions and restores at the same time leave nothing served that is not there', async () => {
+  it('delete > leaves no certificate in HAProxy when it runs together with restores and loads', async () => {
     for (let round = 0; round < 10; round += 1) {
       await load('race.test', await make('race.test'));
       const [deleted] = await Promise.all([
@@ -252,8 +259,8 @@ describe('with certificates that are there', () => {
     }
   });
 
-  it('one that a bind names by itself is kept from deletion, and served by all as before', async () => {
-    const serial = await own('named.test');
+  it('delete > fails for a certificate that a bind names itself, and all binds serve it as before', async () => {
+    const serial = await loadManaged('named.test');
     await lab.stopHaproxy();
     const config = lab.settings.files.config;
     const text = await readFile(config, 'utf8');
@@ -263,7 +270,9 @@ describe('with certificates that are there', () => {
       `${text}\nfrontend named\n  mode http\n  bind 127.0.0.1:${port} ssl crt ${file('named.test')}\n`,
     );
     await lab.startHaproxy();
-    await until(async () => (await info('named.test'))['loaded'] === true, { what: 'HAProxy being back' });
+    await until(async () => (await info('named.test'))['loaded'] === true, {
+      what: 'the certificate in HAProxy',
+    });
     const { status, body } = await lab.api('DELETE', '/certificates/named.test');
     expect({ status, code: body['code'] }).toEqual({ status: 502, code: 'haproxy_rejected' });
     for (const bind of [port, lab.httpsPort]) expect(await lab.servedSerial('named.test', bind)).toBe(serial);

@@ -7,7 +7,7 @@ import type { CertificateLab } from '../kit/certificate-lab.js';
 import { until } from '../kit/poll.js';
 import { filesBelow, leaks, privateKeyLines, watchArguments } from '../kit/secrets.js';
 
-interface DeclaredOperation {
+interface OperationRecord {
   id: string;
   kind: string;
   status: string;
@@ -20,7 +20,7 @@ const TIMEOUT = 300_000;
 let acme: AcmeLab;
 let lab: CertificateLab;
 
-/** The token, and every private key of certificates and accounts. */
+/** The Cloudflare token, and the lines of all private keys of certificates and accounts. */
 const secrets = async () => {
   const files = [...(await filesBelow(lab.path('certs'))), ...(await filesBelow(lab.path('acme')))];
   const keys = privateKeyLines(files.map(({ text }) => text).join('\n'));
@@ -36,8 +36,8 @@ beforeAll(async () => {
 afterEach(() => acme.release());
 afterAll(() => acme?.stop());
 
-describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
-  it('is issued, served and told, and its secrets stay where they belong', async () => {
+describe('a certificate', { timeout: TIMEOUT }, () => {
+  it('issue > installs a certificate and leaks no secret', async () => {
     const seen = await watchArguments(lab.bin);
     const { status, body } = await acme.issue({ domain: 'example.com' });
     const argumentsSeen = await seen.stop();
@@ -60,20 +60,20 @@ describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
     expect(await leaks(lab, await secrets(), argumentsSeen)).toEqual([]);
   });
 
-  it('is returned as it is when asked for again', async () => {
+  it('issue > returns a valid certificate unchanged', async () => {
     const before = await info('example.com');
     const again = await acme.issue({ domain: 'EXAMPLE.com.' });
     expect(again.body).toMatchObject({ renewed: false, serial: before.body['serial'] });
   });
 
-  it('is widened to a wildcard', async () => {
+  it('issue > adds the wildcard to an existing certificate', async () => {
     const { body } = await acme.issue({ domain: 'example.com', wildcard: true });
     expect(body).toMatchObject({ renewed: true, loaded: true });
     expect((body['sans'] as string[]).toSorted()).toEqual(['*.example.com', 'example.com']);
     expect(await lab.servedSerial('any.example.com')).toBe(body['serial']);
   });
 
-  it('is not renewed before it is due, and is when forced', async () => {
+  it('renew > renews a certificate that is not due only if forced', async () => {
     const { body: before } = await info('example.com');
     const requests = acme.cloudflare.requests.length;
     const early = await lab.api('POST', '/certificates/example.com/renew?wait=true', {});
@@ -85,7 +85,7 @@ describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
     expect(await lab.servedSerial('example.com')).toBe(forced.body['serial']);
   });
 
-  it('is deleted, and issued again', async () => {
+  it('delete > removes all files, and the domain can be issued again', async () => {
     const deleted = await lab.api('DELETE', '/certificates/example.com');
     expect(deleted.status).toBe(200);
     expect(await lab.servedSerial('example.com')).toBeUndefined();
@@ -96,7 +96,7 @@ describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
     expect(again.body).toMatchObject({ renewed: true, loaded: true, sans: ['example.com'] });
   });
 
-  it('has one line for each piece of work in the audit log, and no key in it', async () => {
+  it('audit log > has one line per operation, and no private key', async () => {
     const pem = await readFile(lab.path('certs/example.com.pem'), 'utf8');
     const before = (await readFile(lab.path('data/audit.jsonl'), 'utf8')).split('\n').length - 1;
     await acme.issue({ domain: 'example.com' });
@@ -117,13 +117,13 @@ describe('a certificate from issue to delete', { timeout: TIMEOUT }, () => {
   });
 });
 
-describe('long work', { timeout: TIMEOUT }, () => {
-  it('is accepted, can be asked about, and is joined by the same request', async () => {
+describe('a job', { timeout: TIMEOUT }, () => {
+  it('POST > answers 202 with an operation, and an equal request joins it', async () => {
     await lab.api('DELETE', '/certificates/example.org');
-    const first = await lab.api<{ operation: DeclaredOperation }>('POST', '/certificates', {
+    const first = await lab.api<{ operation: OperationRecord }>('POST', '/certificates', {
       domain: 'example.org',
     });
-    const second = await lab.api<{ operation: DeclaredOperation }>('POST', '/certificates', {
+    const second = await lab.api<{ operation: OperationRecord }>('POST', '/certificates', {
       domain: 'example.org',
     });
     expect(first.status).toBe(202);
@@ -133,16 +133,16 @@ describe('long work', { timeout: TIMEOUT }, () => {
     expect(second.body.operation.id).toBe(operation.id);
     const done = await until(
       async () => {
-        const { body } = await lab.api<DeclaredOperation>('GET', `/operations/${operation.id}`);
+        const { body } = await lab.api<OperationRecord>('GET', `/operations/${operation.id}`);
         return body.status !== 'running' && body;
       },
-      { timeout: 60_000, what: 'the operation' },
+      { timeout: 60_000, what: 'the end of the operation' },
     );
     expect(done).toMatchObject({ status: 'succeeded', result: { domain: 'example.org', loaded: true } });
     expect(done.progress.map(({ message }) => message)).toContain('Verifying: example.org');
   });
 
-  it('tells progress over MCP, and ends when the caller cancels', async () => {
+  it('MCP call > reports progress, and stops acme.sh when the caller cancels', async () => {
     const client = new Client({ name: 'test', version: '1' });
     await client.connect(
       new StreamableHTTPClientTransport(new URL(`${lab.url}/mcp`), {
@@ -163,7 +163,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
         ]),
       );
       expect(tools.map(({ name }) => name)).not.toContain('haproxy_get_operation');
-      await acme.withoutProofs();
+      await acme.resetAccount();
       const messages: (string | undefined)[] = [];
       const result = await client.callTool(
         { name: 'haproxy_renew_cert', arguments: { domain: 'example.org', force: true } },
@@ -185,9 +185,9 @@ describe('long work', { timeout: TIMEOUT }, () => {
       expect(await lab.exists('acme/running.pid')).toBe(true);
       stop.abort();
       await expect(cancelled).rejects.toThrow('abort');
-      await until(async () => !(await lab.exists('acme/running.pid')), { what: 'acme.sh being ended' });
+      await until(async () => !(await lab.exists('acme/running.pid')), { what: 'the end of acme.sh' });
       await until(async () => !(await lab.exists('acme/backup/example.org')), {
-        what: 'the copy being put back',
+        what: 'the restored backup',
       });
       expect(await lab.servedSerial('example.org')).toBe(before);
       expect((await info('example.org')).body).not.toHaveProperty('last_error');
@@ -196,7 +196,7 @@ describe('long work', { timeout: TIMEOUT }, () => {
     }
   });
 
-  it('of two domains at once does not corrupt either', async () => {
+  it('issue > issues for two domains at the same time', async () => {
     const [one, two] = await Promise.all([
       acme.issue({ domain: 'a.example.org' }),
       acme.issue({ domain: 'b.example.org', wildcard: true }),
@@ -206,20 +206,20 @@ describe('long work', { timeout: TIMEOUT }, () => {
     expect(await lab.servedSerial('x.b.example.org')).toBe(two.body['serial']);
   });
 
-  it('is interrupted by a stop, told so afterwards, and can be repeated', async () => {
+  it('stop > interrupts the operation, which can be repeated after the restart', async () => {
     const { work } = await acme.hold(() =>
-      lab.api<{ operation: DeclaredOperation }>('POST', '/certificates', { domain: 'stop.example.org' }),
+      lab.api<{ operation: OperationRecord }>('POST', '/certificates', { domain: 'stop.example.org' }),
     );
     const { body } = await work;
     await lab.stopSuite();
     expect(await lab.exists('acme/running.pid')).toBe(false);
     await lab.startSuite();
-    const after = await lab.api<DeclaredOperation>('GET', `/operations/${body.operation.id}`);
+    const after = await lab.api<OperationRecord>('GET', `/operations/${body.operation.id}`);
     expect(after.body).toMatchObject({ status: 'interrupted', error: { code: 'shutting_down' } });
     expect((await acme.issue({ domain: 'stop.example.org' })).status).toBe(200);
   });
 
-  it('has shown no secret to anybody', async () => {
+  it('responses and log > contain no secret', async () => {
     await lab.tool('haproxy_list_certs');
     await lab.tool('haproxy_cert_info', { domain: 'example.org' });
     expect(lab.answers).toContain('"issuer"');

@@ -7,18 +7,18 @@ import { startFaultyRuntimeApi } from '../kit/faulty-runtime-api.js';
 import { until } from '../kit/poll.js';
 import { type Home, Suite } from '../kit/suite.js';
 
-it('a load that was cut off leaves the certificate of the suite that it was to replace', async () => {
+it('start > keeps the managed certificate that a killed suite was replacing', async () => {
   const lab = await CertificateLab.start();
-  const socket = join(lab.home, 'run/between.sock');
-  const between = await startFaultyRuntimeApi(socket, lab.env['HAPROXY_SOCKET']!);
+  const socket = join(lab.home, 'run/faulty.sock');
+  const faulty = await startFaultyRuntimeApi(socket, lab.env['HAPROXY_SOCKET']!);
   const make = async () => (await makeCertificate(lab.home, { names: ['own.test'] })).pem;
   const load = async (pem: string, suite: Pick<Suite, 'api'>) =>
     suite.api('POST', '/certificates/own.test/load', { pem });
   try {
     const { body } = await load(await make(), lab);
     await lab.stopSuite();
-    const notes = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
-    const certificates = { 'own.test': notes };
+    const entry = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
+    const certificates = { 'own.test': entry };
     await writeFile(
       lab.settings.files.certificates,
       JSON.stringify({ version: 1, renew_minute: 1, certificates }),
@@ -32,12 +32,12 @@ it('a load that was cut off leaves the certificate of the suite that it was to r
       remove: async () => undefined,
     };
     const killed = await Suite.start(home);
-    between.hangAt = 'set ssl cert';
-    const cutOff = load(await make(), killed).catch(() => undefined);
-    await until(() => between.isHanging, { what: 'HAProxy being given the new certificate' });
+    faulty.hangAt = 'set ssl cert';
+    const interrupted = load(await make(), killed).catch(() => undefined);
+    await until(() => faulty.isHanging, { what: 'the command with the new certificate' });
     await killed.kill();
-    await cutOff;
-    between.hangAt = undefined;
+    await interrupted;
+    faulty.hangAt = undefined;
 
     const suite = await Suite.start(home);
     const { serial } = body;
@@ -51,7 +51,7 @@ it('a load that was cut off leaves the certificate of the suite that it was to r
     expect(await readdir(lab.path('certs'))).toEqual(['own.test.pem']);
     await suite.stop();
   } finally {
-    await between.close();
+    await faulty.close();
     await lab.stop();
   }
 }, 300_000);

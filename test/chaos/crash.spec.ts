@@ -9,20 +9,20 @@ import { type Home, makeHome, Suite } from '../kit/suite.js';
 import { FULL, report, scaled } from './scale.js';
 
 const CLIENTS = 3;
-/** Longest time from the first change to the kill. */
+/** The most time from the first change to the kill. */
 const WINDOW_MS = 120;
-const GONE = 'not there';
+const ABSENT = 'absent';
 
-/** What one domain may be: as acknowledged, or, while a change of it is under way, also as that change makes it. */
+/** The allowed states of one domain: the acknowledged one and, during a change, the result of that change. */
 interface Expected {
   acknowledged: string;
   pending?: string;
 }
 
-/** Changes domains of its own, one change after the other, and remembers what was acknowledged. */
+/** Makes changes to its own domains, one after the other, and records what was acknowledged. */
 class Client {
   readonly expected = new Map<string, Expected>();
-  /** Changes asked for. */
+  /** Changes requested. */
   requests = 0;
   #next = 0;
 
@@ -39,7 +39,7 @@ class Client {
       await this.#change(suite, domain, '1:1,2:9', 'PUT', `/domains/${domain}/servers/2/weight`, {
         weight: 9,
       });
-      if (this.#next % 2 === 0) await this.#change(suite, domain, GONE, 'DELETE', `/domains/${domain}`);
+      if (this.#next % 2 === 0) await this.#change(suite, domain, ABSENT, 'DELETE', `/domains/${domain}`);
     }
   }
 
@@ -51,7 +51,7 @@ class Client {
     path: string,
     body?: object,
   ): Promise<void> {
-    const before = this.expected.get(domain)?.acknowledged ?? GONE;
+    const before = this.expected.get(domain)?.acknowledged ?? ABSENT;
     this.expected.set(domain, { acknowledged: before, pending: result });
     this.requests += 1;
     const { status } = await suite.api(method, path, body);
@@ -59,15 +59,15 @@ class Client {
     this.expected.set(domain, { acknowledged: result });
   }
 
-  /** Acknowledged domains that `domains.map` does not have, and removed ones that it still has. */
+  /** Acknowledged domains that are not in `domains.map`, and removed domains that are. */
   missingIn(names: ReadonlySet<string>): string[] {
     const settled = [...this.expected].filter(([, { pending }]) => pending === undefined);
     return settled
-      .filter(([domain, { acknowledged }]) => names.has(domain) !== (acknowledged !== GONE))
+      .filter(([domain, { acknowledged }]) => names.has(domain) !== (acknowledged !== ABSENT))
       .map(([domain, { acknowledged }]) => `domains.map: ${domain}, acknowledged was ${acknowledged}`);
   }
 
-  /** Domains that are neither as acknowledged nor as the change under way would have made them. */
+  /** Domains that are neither in the acknowledged state nor in that of the pending change. */
   async lost(home: Home): Promise<string[]> {
     const state = await savedState(home);
     const lost: string[] = [];
@@ -75,7 +75,7 @@ class Client {
       const pool = state.poolOf(domain);
       const servers = [...((pool === undefined ? undefined : state.pool(pool)?.servers) ?? [])];
       const now =
-        pool === undefined ? GONE : servers.map(([slot, { weight }]) => `${slot}:${weight}`).join(',');
+        pool === undefined ? ABSENT : servers.map(([slot, { weight }]) => `${slot}:${weight}`).join(',');
       if (now !== acknowledged && now !== pending)
         lost.push(`${domain} is ${now}, acknowledged was ${acknowledged}`);
       this.expected.set(domain, { acknowledged: now });
@@ -84,19 +84,19 @@ class Client {
   }
 }
 
-/** What a HAProxy that reads the file would route. */
+/** The domains that HAProxy would route if it read the file now. */
 async function namesInMap(home: Home): Promise<Set<string>> {
   const lines = activeLines(await readFile(home.file('domains.map'), 'utf8'));
   return new Set(lines.map((line) => line.split(' ')[0] ?? ''));
 }
 
-describe('kill -9 at random instants', () => {
-  // Nearly all of it is waiting for suites to start: at full length the versions run side by side.
+describe('the suite, killed with SIGKILL at random moments', () => {
+  // Most of the time is spent waiting for suites to start, so the full run tests the versions concurrently.
   it.each(haproxyVersions())(
-    'loses nothing acknowledged and leaves nothing half-done, HAProxy $version',
+    'loses no acknowledged change and leaves none half done, with HAProxy $version',
     { timeout: 900_000, concurrent: FULL },
     async (haproxy: HaproxyBinary) => {
-      // Split over the three versions: 300 instants in all.
+      // 300 kills in total, over the three versions.
       const kills = scaled(100, 4);
       const home = await makeHome(haproxy, { HAPROXY_POOL_COUNT: '2000' });
       let suite = await Suite.start(home);
@@ -112,23 +112,23 @@ describe('kill -9 at random instants', () => {
             client
               .run(target, () => dead)
               .catch((error: unknown) => {
-                // Only the kill may end a change without an answer.
+                // A change may end without an answer because of the kill only.
                 if (dead) return;
                 failed += 1;
                 problems.push(error);
               }),
           );
           await until(() => clients.every((client) => client.expected.size > 0), {
-            what: 'every client changing',
+            what: 'a change by every client',
           });
           await delay(Math.random() * WINDOW_MS);
           dead = true;
           await suite.kill();
           await Promise.all(running);
-          // A HAProxy that is started now, with nobody there, must know every acknowledged name.
+          // A HAProxy that starts now, without the suite, must have every acknowledged domain.
           const names = await namesInMap(home);
           for (const client of clients) problems.push(...client.missingIn(names));
-          // As a large state is written, and as a small one, in turn.
+          // Alternates between the two ways to write: with the journal, and as whole files.
           suite = await Suite.start(home, { STATE_JOURNAL_FROM_KB: kill % 2 === 0 ? '0' : '10000' });
           for (const client of clients) {
             problems.push(...(await client.lost(home)));

@@ -10,13 +10,13 @@ import { get } from '../kit/request.js';
 import { type Home, makeHome, Suite } from '../kit/suite.js';
 import { report, scaled } from './scale.js';
 
-/** HAProxy as an operator starts it, with nothing of ours running. */
+/** Starts HAProxy as an operator would, without the suite. */
 async function startAlone(haproxy: HaproxyBinary, home: Home): Promise<() => Promise<void>> {
   const args = ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
   const child = spawn(haproxy.path, args, { stdio: 'ignore' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   await until(async () => (await get(home.httpPort, 'nobody.example')).status === 404, {
-    what: 'HAProxy alone answering',
+    what: 'an answer of HAProxy',
   });
   return async () => {
     child.kill('SIGKILL');
@@ -34,15 +34,15 @@ async function killBoth(suite: Suite): Promise<void> {
       () => false,
       () => true,
     );
-  await until(isGone, { what: 'the HAProxy of the suite gone' });
+  await until(isGone, { what: 'the end of the HAProxy of the suite' });
 }
 
-describe.each(haproxyVersions())('HAProxy $version started from the files alone', (haproxy) => {
-  // Written as a whole, and changed in place and not even tidied up by a suite that was killed.
+describe.each(haproxyVersions())('HAProxy $version, started from the files without the suite', (haproxy) => {
+  // Files that were rewritten by each change, and files that were changed in place by a suite that was then killed.
   it.each([
     ['stopped', '10000', async (suite: Suite) => expect(await suite.stop()).toBe(0)],
     ['killed', '0', killBoth],
-  ])('serves every domain, with the suite %s', { timeout: 300_000 }, async (how, kilobytes, end) => {
+  ])('serves every domain after the suite was %s', { timeout: 300_000 }, async (how, kilobytes, end) => {
     const backends = await Promise.all(['one', 'two'].map((name) => startBackend(name)));
     const [one, two] = backends as [Backend, Backend];
     const home = await makeHome(haproxy, { STATE_JOURNAL_FROM_KB: kilobytes });
@@ -55,7 +55,7 @@ describe.each(haproxyVersions())('HAProxy $version started from the files alone'
         const [server, other] = n % 2 === 0 ? [one, two] : [two, one];
         const host = `f${n}.example`;
         await suite.api('POST', '/domains', { domain: host, ip: '127.0.0.1', http_port: server.port });
-        // A second server that is not to serve must not serve then either.
+        // A second server in drain or maint must not get requests after the start either.
         await suite.api('POST', `/domains/${host}/servers`, { ip: '127.0.0.1', http_port: other.port });
         const state = n % 4 < 2 ? 'drain' : 'maint';
         const set = await suite.api('PUT', `/domains/${host}/servers/2/state`, { state });

@@ -1,29 +1,29 @@
-/** `npm run chaos` runs the scenarios at full length, `npm test` a short form of the same. */
+/** True in `npm run chaos`. `npm test` runs the same scenarios with fewer repetitions. */
 export const FULL = process.env['CHAOS'] === 'full';
 
 export function scaled(full: number, short: number): number {
   return FULL ? full : short;
 }
 
-/** What every scenario says of itself. */
+/** The result that every scenario reports. */
 export interface Outcome {
-  /** Through HAProxy, or changes asked of the suite where there is no load. */
+  /** Requests through HAProxy, or changes requested from the suite in a scenario without load. */
   requests: number;
-  /** Of those. */
+  /** Requests that failed. */
   failed: number;
-  /** Acknowledged and not there, or there and not acknowledged. */
+  /** Acknowledged changes that are missing, and changes that are present but were not acknowledged. */
   lost: number;
 }
 
-/** One line a scenario, whatever the test runner does with the rest of the output. */
+/** Prints one line for a scenario, independent of the reporter of the test runner. */
 export function report(
   haproxy: string,
   scenario: string,
   { requests, failed, lost }: Outcome,
   more: Record<string, number | string> = {},
 ): void {
-  const words = Object.entries({ requests, failed, lost, ...more }).map(
-    ([name, figure]) => `${name} ${figure}`,
+  const figures = Object.entries({ requests, failed, lost, ...more }).map(
+    ([name, value]) => `${name} ${value}`,
   );
-  process.stdout.write(`chaos ${haproxy} ${scenario}: ${words.join(', ')}\n`);
+  process.stdout.write(`chaos ${haproxy} ${scenario}: ${figures.join(', ')}\n`);
 }

@@ -11,10 +11,10 @@ import { makeHome, Suite } from '../kit/suite.js';
 import { report } from './scale.js';
 
 const FILES = ['servers.json', 'domains.map', 'pools.cfg'];
-/** A scenario that was over sooner proves little. */
-const LEAST = 250;
+/** Requests that a scenario needs at least to be meaningful. */
+const MIN_REQUESTS = 250;
 
-describe.each(haproxyVersions())('the state cannot be written, HAProxy $version', (haproxy) => {
+describe.each(haproxyVersions())('changes on a failing disk, HAProxy $version', (haproxy) => {
   let one: Backend;
   const server = () => ({ ip: '127.0.0.1', http_port: one.port });
 
@@ -24,19 +24,19 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
 
   afterEach(() => one.close());
 
-  /** With a.example there: changes are refused while it is `broken`, and made after `mend`. How the load went. */
-  const refusesAndGoesOn = async (
+  /** Expects that changes are refused after `breakDisk` and accepted after `repairDisk`. Returns the result of the load. */
+  const refusesAndRecovers = async (
     suite: Suite,
     folder: string,
-    broken: () => Promise<unknown>,
-    mend: () => Promise<unknown>,
+    breakDisk: () => Promise<unknown>,
+    repairDisk: () => Promise<unknown>,
   ) => {
     const { httpPort } = suite.home;
     const files = () => Promise.all(FILES.map((name) => readFile(join(folder, name), 'utf8')));
     expect((await suite.api('POST', '/domains', { domain: 'a.example', ...server() })).status).toBe(201);
     const load = new Load(httpPort, [{ host: 'a.example', bodies: ['one'] }]);
     try {
-      await broken();
+      await breakDisk();
       const before = await files();
       let refused = 0;
       for (const [method, path, body] of [
@@ -54,8 +54,8 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
       }
       expect(await files()).toEqual(before);
       expect((await get(httpPort, 'b.example')).status).toBe(404);
-      await until(() => load.sent >= LEAST, { timeout: 60_000, what: 'enough requests' });
-      await mend();
+      await until(() => load.sent >= MIN_REQUESTS, { timeout: 60_000, what: 'enough requests' });
+      await repairDisk();
       expect((await suite.api('POST', '/domains', { domain: 'b.example', ...server() })).status).toBe(201);
       const lost = (await get(httpPort, 'b.example')).body === 'one' ? 0 : 1;
       const { requests, failed, failures } = await load.stop();
@@ -65,15 +65,15 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     }
   };
 
-  const tell = (
+  const reportAndExpect = (
     scenario: string,
-    { failures, refused, ...outcome }: Awaited<ReturnType<typeof refusesAndGoesOn>>,
+    { failures, refused, ...outcome }: Awaited<ReturnType<typeof refusesAndRecovers>>,
   ) => {
     report(haproxy.version, scenario, outcome, { refused });
     expect([failures, outcome.lost]).toEqual([[], 0]);
   };
 
-  it('the disk is full', { timeout: 300_000 }, async () => {
+  it('are refused without effect while the disk is full', { timeout: 300_000 }, async () => {
     const disk = await smallDisk();
     const home = await makeHome(haproxy, {
       HAPROXY_SERVERS_FILE: join(disk.path, 'servers.json'),
@@ -83,9 +83,9 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     const suite = await Suite.start(home, {}, { through: disk.through });
     try {
       const folder = disk.seenFrom(suite);
-      tell(
+      reportAndExpect(
         'disk full',
-        await refusesAndGoesOn(
+        await refusesAndRecovers(
           suite,
           folder,
           () => fillDisk(folder),
@@ -99,7 +99,7 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     }
   });
 
-  it('the disk gets full while a large state is changed in place', { timeout: 300_000 }, async () => {
+  it('of a large state are refused without effect once the disk is full', { timeout: 300_000 }, async () => {
     const disk = await smallDisk();
     const home = await makeHome(haproxy, {
       HAPROXY_SERVERS_FILE: join(disk.path, 'servers.json'),
@@ -118,7 +118,7 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
       expect((await add('a.example')).status).toBe(201);
       await fillDisk(folder);
       const acknowledged = ['a.example'];
-      // What is left of a page that a file has already can still be written to.
+      // On a full disk, the rest of a page that a file already has can still be written.
       for (let answer = 201, n = 0; answer === 201; n += 1) {
         const before = await files();
         const domain = `full${n}.example`;
@@ -143,14 +143,14 @@ describe.each(haproxyVersions())('the state cannot be written, HAProxy $version'
     }
   });
 
-  it('the folder is read-only', { timeout: 300_000 }, async () => {
+  it('are refused without effect while the folder is read-only', { timeout: 300_000 }, async () => {
     const home = await makeHome(haproxy);
     const conf = join(home.path, 'conf');
     const suite = await Suite.startUnprivileged(home);
     try {
-      tell(
+      reportAndExpect(
         'folder read-only',
-        await refusesAndGoesOn(
+        await refusesAndRecovers(
           suite,
           conf,
           () => chmod(conf, 0o500),

@@ -9,23 +9,24 @@ import { type Home, makeHome, Suite } from '../kit/suite.js';
 import { report, scaled } from './scale.js';
 
 const TIMEOUT = 600_000;
-/** A scenario that was over sooner proves little. */
-const LEAST = 500;
+/** Requests that a scenario needs at least to be meaningful. */
+const MIN_REQUESTS = 500;
 
-describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, path }) => {
+describe.each(haproxyVersions())('no request fails with HAProxy $version', ({ version, path }) => {
   let home: Home;
   let suite: Suite;
   let backends: Backend[];
   let load: Load;
 
   const server = (n: number) => ({ ip: '127.0.0.1', http_port: backends[n % backends.length]?.port });
+  /** Calls the API and expects this status. */
   const must = async (status: number, method: string, route: string, body?: unknown) => {
     const answer = await suite.api(method, route, body);
     expect([answer.status, method, route], JSON.stringify(answer.body)).toEqual([status, method, route]);
     return answer.body;
   };
   const finish = async (scenario: string, lost: number, figures: Record<string, number>) => {
-    await until(() => load.sent >= LEAST, { timeout: 60_000, what: 'enough requests' });
+    await until(() => load.sent >= MIN_REQUESTS, { timeout: 60_000, what: 'enough requests' });
     const { requests, failed, failures } = await load.stop();
     const different = (await disagreements(home)).length;
     report(version, scenario, { requests, failed, lost: lost + different }, figures);
@@ -53,7 +54,7 @@ describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, pat
   });
 
   it(
-    'domains come and go; each is answered from the first request to the last',
+    'while domains are added and removed, and a new domain answers its first request',
     { timeout: TIMEOUT },
     async () => {
       const count = scaled(500, 60);
@@ -67,7 +68,7 @@ describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, pat
     },
   );
 
-  it('servers come, drain and go; weights and states change', { timeout: TIMEOUT }, async () => {
+  it('while servers are added, drained and removed', { timeout: TIMEOUT }, async () => {
     const count = scaled(500, 60);
     for (let n = 0; n < count; n += 1) {
       const slot = 3 + (n % 5);
@@ -83,7 +84,7 @@ describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, pat
     await finish('servers added, drained and removed', 0, { servers: count });
   });
 
-  it('the suite is killed and started again, HAProxy serving on', { timeout: TIMEOUT }, async () => {
+  it('while the suite is killed and started again', { timeout: TIMEOUT }, async () => {
     const count = scaled(20, 3);
     let lost = 0;
     for (let n = 0; n < count; n += 1) {
@@ -97,7 +98,7 @@ describe.each(haproxyVersions())('under load, HAProxy $version', ({ version, pat
     await finish('suite killed and started', lost, { kills: count });
   });
 
-  it('HAProxy is reloaded', { timeout: TIMEOUT }, async () => {
+  it('while HAProxy is reloaded', { timeout: TIMEOUT }, async () => {
     const count = scaled(20, 4);
     let lost = 0;
     for (let n = 0; n < count; n += 1) {

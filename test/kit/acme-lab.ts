@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { type Answer, CertificateLab } from './certificate-lab.js';
+import { type ApiResponse, CertificateLab } from './certificate-lab.js';
 import { type FakeCloudflare, startFakeCloudflare } from './fake-cloudflare.js';
 import { type Pebble, type PebbleOptions, startPebble } from './pebble.js';
 import { until } from './poll.js';
 import { toolPath } from './tool-path.js';
 
-/** A certificate lab with the real acme.sh, its unmodified Cloudflare hook, and a CA of its own. */
+/** A certificate lab with the real acme.sh, its unmodified Cloudflare hook, a fake Cloudflare and its own CA. */
 export class AcmeLab {
   private constructor(
     readonly token: string,
     readonly pebble: Pebble,
     readonly cloudflare: FakeCloudflare,
     readonly lab: CertificateLab,
-    /** What acme.sh needs to be set. */
+    /** The settings that make the suite use acme.sh, the CA and the fake Cloudflare. */
     readonly env: Readonly<Record<string, string>>,
   ) {}
 
@@ -48,34 +48,35 @@ export class AcmeLab {
     await this.pebble.stop();
   }
 
-  issue(body: object): Promise<Answer> {
+  issue(body: object): Promise<ApiResponse> {
     return this.lab.api('POST', '/certificates?wait=true', body);
   }
 
-  renew(domain: string): Promise<Answer> {
+  renew(domain: string): Promise<ApiResponse> {
     return this.lab.api('POST', `/certificates/${domain}/renew?wait=true`, { force: true });
   }
 
   /**
-   * As for domains that were never proven, the CA wants a record. Pebble 2.6 takes the proof of an earlier order of
-   * the account for another once in a hundred times, however it is told not to (`rand.Intn(100) > 0`).
+   * Deletes the ACME account, so that the CA requires a TXT record for each domain again. Without this, Pebble 2.6 reuses
+   * an authorization of the account in one of 100 orders, even if that is disabled (`rand.Intn(100) > 0`).
    */
-  async withoutProofs(): Promise<void> {
+  async resetAccount(): Promise<void> {
     await rm(this.lab.path('acme/config/ca'), { recursive: true, force: true });
   }
 
   /**
-   * Begins work that needs a record, and comes back when acme.sh waits for the answer to it: until then nothing is
-   * decided, and the work stays there until it is ended or the record released.
+   * Starts work that creates a TXT record, and resolves when acme.sh waits for the response of the DNS provider. The work
+   * stays there until it is stopped or `release` is called.
    */
-  async hold<T>(begin: () => T): Promise<{ work: T }> {
-    await this.withoutProofs();
+  async hold<T>(start: () => T): Promise<{ work: T }> {
+    await this.resetAccount();
     const record = this.cloudflare.holdRecord();
-    const work = begin();
-    await until(() => record.isMade, { timeout: 60_000, what: 'acme.sh making a record' });
+    const work = start();
+    await until(() => record.isCreated, { timeout: 60_000, what: 'a TXT record of acme.sh' });
     return { work };
   }
 
+  /** Sends the response that `hold` holds back. */
   release(): void {
     this.cloudflare.releaseRecord();
   }

@@ -21,23 +21,23 @@ import { tempHome } from './temp-home.js';
 export interface LabOptions {
   haproxy?: HaproxyBinary;
   env?: Record<string, string>;
-  /** More HTTPS binds on the same folder. */
+  /** Number of additional HTTPS binds that use the same certificate folder. Default 0. */
   binds?: number;
 }
 
-export interface Answer<T = Record<string, unknown>> {
+export interface ApiResponse<T = Record<string, unknown>> {
   status: number;
   headers: Headers;
   body: T;
 }
 
-/** The suite in this process, beside a real HAProxy that runs from the real template, with HTTPS and HTTP/3. */
+/** The suite in this process, and a real HAProxy with the configuration of the template, HTTPS and HTTP/3. */
 export class CertificateLab {
   #app: NestFastifyApplication | undefined;
   #haproxy: { child: ChildProcess; exited: Promise<void> } | undefined;
-  /** Everything the suite has logged. */
+  /** All log lines of the suite. */
   log = '';
-  /** Every answer it has given, over REST and MCP. */
+  /** All response bodies of the suite, over REST and MCP. */
   answers = '';
   settings: Settings;
 
@@ -102,18 +102,25 @@ export class CertificateLab {
   }
 
   async startSuite(): Promise<void> {
-    const keep = (...parts: unknown[]) => {
+    const append = (...parts: unknown[]) => {
       this.log += `${parts.map(String).join(' ')}\n`;
     };
     this.#app = await startApp(this.settings, {
-      logger: { log: keep, error: keep, warn: keep, debug: keep, verbose: keep, fatal: keep },
+      logger: {
+        log: append,
+        error: append,
+        warn: append,
+        debug: append,
+        verbose: append,
+        fatal: append,
+      },
     });
     await until(async () => (await fetch(`${this.url}/readyz`)).status === 200, {
-      what: 'the suite being ready',
+      what: '/readyz',
     });
   }
 
-  /** With other settings until the next restart. HAProxy goes on serving. */
+  /** Restarts the suite with the additional variables `env`, which apply until the next restart. HAProxy keeps running. */
   async restartSuite(env: Record<string, string>): Promise<void> {
     await this.stopSuite();
     this.settings = loadSettings({ ...this.env, ...env });
@@ -166,7 +173,11 @@ export class CertificateLab {
     return /^MCP_TOKEN=(\S+)$/m.exec(content)?.[1] ?? '';
   }
 
-  async api<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+  async api<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<ApiResponse<T>> {
     const response = await fetch(`${this.url}/api/v1${path}`, {
       method,
       headers: {
@@ -175,30 +186,30 @@ export class CertificateLab {
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
-    const answer = await response.text();
-    this.answers += `${answer}\n`;
-    return { status: response.status, headers: response.headers, body: JSON.parse(answer) as T };
+    const responseText = await response.text();
+    this.answers += `${responseText}\n`;
+    return { status: response.status, headers: response.headers, body: JSON.parse(responseText) as T };
   }
 
-  async tool(name: string, given: Record<string, unknown> = {}): Promise<CallToolResult> {
-    const result = await callTool(this.url, await this.token(), name, given);
+  async tool(name: string, args: Record<string, unknown> = {}): Promise<CallToolResult> {
+    const result = await callTool(this.url, await this.token(), name, args);
     this.answers += `${JSON.stringify(result)}\n`;
     return result;
   }
 
-  /** Raw commands to HAProxy, as somebody else with access to the Runtime API would send them. */
+  /** Sends commands to HAProxy directly, as another client of the Runtime API. */
   command(commands: string): Promise<string> {
     const socket = connect(this.path('run/api.sock'));
     socket.end(commands);
     return text(socket);
   }
 
-  /** First in the PATH of acme.sh. */
+  /** The first folder in the PATH of acme.sh. */
   get bin(): string {
     return this.path('bin');
   }
 
-  /** The serial that a client of this name is shown; undefined where the handshake fails. */
+  /** The serial number of the certificate that HAProxy serves for this name; undefined if the handshake fails. */
   servedSerial(name: string, port = this.httpsPort): Promise<string | undefined> {
     return servedSerial(name, port);
   }
@@ -215,7 +226,7 @@ export class CertificateLab {
   }
 }
 
-/** acme.sh spends nearly all its time in `sleep 2`; here it is short. */
+/** A folder with a `sleep` of 50 ms. acme.sh spends most of its time in `sleep 2`. */
 async function shortSleep(home: string): Promise<string> {
   const folder = join(home, 'bin');
   await mkdir(folder);

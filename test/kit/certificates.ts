@@ -8,7 +8,7 @@ const run = promisify(execFile);
 export interface MadeCertificate {
   certificate: string;
   key: string;
-  /** Both, as HAProxy reads them. */
+  /** Certificate and key in one text, as HAProxy reads them. */
   pem: string;
 }
 
@@ -16,16 +16,16 @@ export interface MakeOptions {
   names: readonly string[];
   days?: number;
   rsaBits?: number;
-  /** Signed by this one instead of by itself. */
+  /** The CA that signs the certificate. Default: self-signed. */
   issuer?: MadeCertificate;
   isCa?: boolean;
-  /** Bytes to make the certificate larger by. */
+  /** Bytes to add to the size of the certificate. */
   ballast?: number;
 }
 
 let sequence = 0;
 
-/** A certificate made by openssl, in `folder`. */
+/** Makes a certificate with openssl. The files are in `folder`. */
 export async function makeCertificate(folder: string, options: MakeOptions): Promise<MadeCertificate> {
   sequence += 1;
   const file = (name: string) => join(folder, `made-${sequence}.${name}`);
@@ -62,7 +62,7 @@ export async function makeCertificate(folder: string, options: MakeOptions): Pro
   return read(file('crt'), file('key'));
 }
 
-/** One whose time was over in February 2020. `openssl req` makes none; `openssl ca` does. */
+/** Makes a certificate that expired on 1 February 2020. Uses `openssl ca`, because `openssl req` cannot set dates. */
 export async function makeExpiredCertificate(folder: string, name: string): Promise<MadeCertificate> {
   sequence += 1;
   const file = (extension: string) => join(folder, `made-${sequence}.${extension}`);

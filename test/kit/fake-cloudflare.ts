@@ -8,36 +8,36 @@ import { TxtRecords } from './txt-records.js';
 
 export interface FakeCloudflare {
   readonly zones: Set<string>;
-  /** A HOME in which curl takes api.cloudflare.com to be this. */
+  /** A HOME whose .curlrc connects api.cloudflare.com to this server. */
   readonly home: string;
-  /** Requests so far, as `GET zones?name=example.com`. */
+  /** All requests, for example `GET zones?name=example.com`. */
   readonly requests: string[];
   /**
-   * The next record is made at once and answered only when it is released or its client is gone: so acme.sh can be
-   * ended at a known place, with a record that nobody removes any more.
+   * Holds back the response to the next new record until `releaseRecord` is called or the client disconnects. The record
+   * is created at once. A test can stop acme.sh there, and the record then remains.
    */
-  holdRecord(): { readonly isMade: boolean };
+  holdRecord(): { readonly isCreated: boolean };
   releaseRecord(): void;
   close(): Promise<void>;
 }
 
 const PREFIX = '/client/v4/';
 
-/** The two endpoints of Cloudflare's API that acme.sh's unmodified dns_cf uses; records go to Pebble's DNS server. */
+/** The two endpoints of the Cloudflare API that dns_cf of acme.sh uses. Records go to the DNS server of Pebble. */
 export async function startFakeCloudflare(pebble: Pebble, token: string): Promise<FakeCloudflare> {
   const { certificate, key } = await makeCertificate(pebble.folder, {
     names: ['api.cloudflare.com'],
     issuer: pebble.ca,
   });
   const records = new TxtRecords(pebble);
-  let hold: { isMade: boolean } | undefined;
+  let hold: { isCreated: boolean } | undefined;
   let release: () => void = () => undefined;
   const fake: Omit<FakeCloudflare, 'close'> = {
     zones: new Set(['example.com']),
     home: pebble.folder,
     requests: [],
     holdRecord: () => {
-      const held = { isMade: false };
+      const held = { isCreated: false };
       hold = held;
       return held;
     },
@@ -47,10 +47,10 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
     },
   };
 
-  const answer = async (
+  const respond = async (
     request: IncomingMessage,
     body: string,
-    gone: Promise<void>,
+    disconnected: Promise<void>,
   ): Promise<[number, object]> => {
     const url = new URL(request.url ?? '/', 'https://api.cloudflare.com');
     const path = url.pathname.slice(PREFIX.length);
@@ -70,17 +70,17 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
       return [404, { success: false, errors: [{ code: 7003, message: 'Could not route to the zone' }] }];
     if (kind === undefined) return [200, ok({ id: zone, name })];
     if (request.method === 'POST') {
-      const given = JSON.parse(body) as { name: string; content: string };
-      const made = await records.add(given.name, given.content);
+      const { name: host, content } = JSON.parse(body) as { name: string; content: string };
+      const record = await records.add(host, content);
       if (hold) {
         const released = new Promise<void>((resolve) => {
           release = resolve;
         });
-        hold.isMade = true;
+        hold.isCreated = true;
         hold = undefined;
-        await Promise.race([released, gone]);
+        await Promise.race([released, disconnected]);
       }
-      return [200, ok({ id: made.id, name: made.host, content: made.content })];
+      return [200, ok({ id: record.id, name: record.host, content: record.content })];
     }
     if (request.method === 'DELETE') {
       await records.remove(id ?? '');
@@ -99,8 +99,8 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
       body += chunk.toString();
     });
     request.on('end', () => {
-      const gone = new Promise<void>((resolve) => response.once('close', resolve));
-      answer(request, body, gone).then(
+      const disconnected = new Promise<void>((resolve) => response.once('close', resolve));
+      respond(request, body, disconnected).then(
         ([status, content]) => response.writeHead(status).end(JSON.stringify(content)),
         () => response.writeHead(500).end(),
       );
@@ -122,7 +122,7 @@ export async function startFakeCloudflare(pebble: Pebble, token: string): Promis
   });
 }
 
-/** Compact JSON with `id` first: the hook reads it with grep. */
+/** A successful response. The hook parses it with grep, so the JSON must be compact and `id` must come first. */
 function ok(result: object): object {
   const count = Array.isArray(result) ? result.length : 1;
   return { result, success: true, errors: [], messages: [], result_info: { count, total_count: count } };

@@ -10,11 +10,11 @@ import { toolPath } from './tool-path.js';
 export interface Pebble {
   /** URL of the ACME directory. */
   readonly directory: string;
-  /** A file with the CA that vouches for Pebble's own HTTPS and for the fake Cloudflare. */
+  /** Path of the CA certificate for the HTTPS of Pebble and of the fake Cloudflare. */
   readonly caBundle: string;
   readonly ca: MadeCertificate;
   readonly folder: string;
-  /** Address and port of its DNS server. */
+  /** Address and port of the DNS server. */
   readonly dns: string;
   setTxt(host: string, value: string): Promise<void>;
   clearTxt(host: string): Promise<void>;
@@ -22,11 +22,11 @@ export interface Pebble {
 }
 
 export interface PebbleOptions {
-  /** Key id and base64url HMAC key that an account must be bound to. */
+  /** Key id and base64url HMAC key of the external account to which an account must be bound. */
   externalAccount?: { kid: string; hmacKey: string };
 }
 
-/** A real ACME server with its own DNS server, on loopback. `blocked.example` is a name it never issues for. */
+/** Starts an ACME server with its own DNS server on loopback. It never issues for `blocked.example`. */
 export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> {
   const home = await tempHome();
   const folder = home.path;
@@ -64,7 +64,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
       },
     }),
   );
-  const dnsServer = new Background(toolPath('pebble-challtestsrv'), [
+  const dnsServer = new BackgroundProgram(toolPath('pebble-challtestsrv'), [
     '-dns01',
     `127.0.0.1:${dns}`,
     '-management',
@@ -78,7 +78,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
     '-doh',
     '',
   ]);
-  const pebble = new Background(
+  const pebble = new BackgroundProgram(
     toolPath('pebble'),
     ['-config', file('pebble.json'), '-strict=false', '-dnsserver', `127.0.0.1:${dns}`],
     { PEBBLE_VA_NOSLEEP: '1', PEBBLE_WFE_NONCEREJECT: '0', PEBBLE_AUTHZREUSE: '0' },
@@ -88,7 +88,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
       method: 'POST',
       body: JSON.stringify(body),
     });
-    if (!response.ok) throw new Error(`pebble-challtestsrv answered ${response.status} to ${path}`);
+    if (!response.ok) throw new Error(`pebble-challtestsrv responded ${response.status} to ${path}`);
   };
   const stop = async () => {
     await Promise.all([pebble.stop(), dnsServer.stop()]);
@@ -115,8 +115,8 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
   };
 }
 
-/** A program that runs beside the test. */
-class Background {
+/** A program that runs in the background of a test. */
+class BackgroundProgram {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
   output = '';

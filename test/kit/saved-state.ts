@@ -8,13 +8,13 @@ import { RoutingView } from '../../src/reconciler/routing-view.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import type { Home } from './suite.js';
 
-/** What `servers.json` says; throws where it does not parse. */
+/** The state in `servers.json`. @throws StateFileError */
 export async function savedState(home: Home): Promise<State> {
   const file = home.file('servers.json');
   return parseState(await readFile(file, 'utf8'), file);
 }
 
-/** Everything in which the files and the running HAProxy are not what `servers.json` says; empty when all is well. */
+/** The differences of the running HAProxy and of `domains.map` from `servers.json`; empty if there are none. */
 export async function disagreements(home: Home): Promise<unknown[]> {
   const state = await savedState(home);
   const desired = state.routing();

@@ -1,6 +1,6 @@
 import { connect } from 'node:tls';
 
-/** The serial that a client of this name is shown; undefined where the handshake fails. */
+/** The serial number of the certificate that a server sends for this name; undefined if the handshake fails. */
 export function servedSerial(name: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port, servername: name, rejectUnauthorized: false });

@@ -1,10 +1,11 @@
 import type { Pebble } from './pebble.js';
 
 /**
- * A DNS answer over UDP has 512 bytes (RFC 1035, section 4.2.1): four records of a challenge, and pebble-challtestsrv
- * sends more than that without saying so, which Pebble 2.6 cannot read ("Error retrieving TXT records").
+ * A DNS response over UDP has at most 512 bytes (RFC 1035, section 4.2.1), which is enough for four challenge records.
+ * pebble-challtestsrv sends longer responses without the truncation flag, and Pebble 2.6 cannot read them ("Error
+ * retrieving TXT records").
  */
-const PUBLISHED = 4;
+const MAX_PUBLISHED = 4;
 
 interface TxtRecord {
   id: string;
@@ -13,8 +14,8 @@ interface TxtRecord {
 }
 
 /**
- * TXT records one by one, as a DNS provider keeps them, in front of pebble-challtestsrv, which can only forget all of
- * a host. What a killed acme.sh left is still there; where there is too much of it, the last are published.
+ * TXT records that can be deleted one by one, as at a DNS provider. pebble-challtestsrv can only delete all records of a
+ * host. Records of a killed acme.sh remain; of more than four records of a host, the newest four are published.
  */
 export class TxtRecords {
   readonly #records: TxtRecord[] = [];
@@ -22,18 +23,18 @@ export class TxtRecords {
 
   constructor(private readonly pebble: Pick<Pebble, 'setTxt' | 'clearTxt'>) {}
 
-  /** Published when this resolves. */
+  /** Adds a record. It is published when the promise resolves. */
   async add(host: string, content: string): Promise<TxtRecord> {
     this.#sequence += 1;
     const record = { id: `record-${this.#sequence}`, host, content };
     this.#records.push(record);
-    // Another one is added without a moment in which there is none.
-    if (this.of(host).length <= PUBLISHED) await this.pebble.setTxt(host, content);
+    // Does not clear the host first, so that the other records stay published.
+    if (this.of(host).length <= MAX_PUBLISHED) await this.pebble.setTxt(host, content);
     else await this.#publish(host);
     return record;
   }
 
-  /** Removed, and the rest published again, when this resolves. */
+  /** Removes a record. The remaining records of the host are published again when the promise resolves. */
   async remove(id: string): Promise<void> {
     const at = this.#records.findIndex((record) => record.id === id);
     if (at === -1) return;
@@ -47,6 +48,6 @@ export class TxtRecords {
 
   async #publish(host: string): Promise<void> {
     await this.pebble.clearTxt(host);
-    for (const { content } of this.of(host).slice(-PUBLISHED)) await this.pebble.setTxt(host, content);
+    for (const { content } of this.of(host).slice(-MAX_PUBLISHED)) await this.pebble.setTxt(host, content);
   }
 }

@@ -3,14 +3,21 @@ import { canonicalDomain } from '../../model/domain-name.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** What a certificate says of itself. */
+/** The contents of a certificate. */
 export interface CertificateFacts {
+  /** Subject alternative names; the common name if there are none. */
   sans: string[];
+  /** `CN=Example CA, O=Example`. */
   issuer: string;
+  /** Hexadecimal. */
   serial: string;
+  /** RFC 3339. */
   not_before: string;
+  /** RFC 3339. */
   not_after: string;
+  /** Whole days until `not_after`; negative after that. */
   days_left: number;
+  /** `ECDSA P-256`, `RSA 4096`. */
   key_type: string;
 }
 
@@ -27,7 +34,7 @@ export function factsOf(certificate: X509Certificate, now = Date.now()): Certifi
   };
 }
 
-/** Subject alternative names; the common name only where there are none, as clients did before they were required. */
+/** The subject alternative names (DNS names and IP addresses). If there are none: the common name. */
 export function namesOf(certificate: X509Certificate): string[] {
   const names = [...(certificate.subjectAltName ?? '').matchAll(/(?:^|, )(?:DNS|IP Address):([^,"]+)/g)].map(
     (match) => match[1] ?? '',
@@ -36,19 +43,19 @@ export function namesOf(certificate: X509Certificate): string[] {
   return names.length === 0 && common !== undefined ? [common] : names;
 }
 
-/** Whether the certificate holds each of the names as a name of its own. */
+/** Whether the certificate lists each of the names. A wildcard of the certificate covers only itself here. */
 export function covers(certificate: X509Certificate, names: readonly string[]): boolean {
   const own = new Set(namesOf(certificate).map((name) => name.toLowerCase()));
   return names.every((name) => own.has(name));
 }
 
-/** Whether a client that asks for `domain`, or for a name right below it, may be answered with this certificate. */
-export function isAbout(certificate: X509Certificate, domain: string): boolean {
+/** Whether the certificate is valid for `domain` or for `*.domain`. */
+export function matchesDomain(certificate: X509Certificate, domain: string): boolean {
   return covers(certificate, [`*.${domain}`]) || certificate.checkHost(domain) !== undefined;
 }
 
-/** The name that a file goes by which is not called after a domain: its first one, without `*.`. */
-export function mainDomain(certificate: X509Certificate): string | undefined {
+/** The domain of a certificate whose file name is not a domain: its first name without `*.`. */
+export function firstDomain(certificate: X509Certificate): string | undefined {
   const first = namesOf(certificate)[0];
   return first === undefined ? undefined : canonicalDomain(first.replace(/^\*\./, ''));
 }
@@ -62,7 +69,7 @@ function keyType({ publicKey }: X509Certificate): string {
 
 const CURVES: Record<string, string> = { prime256v1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' };
 
-/** `CN=Example CA, O=Example` from the lines that node gives. */
+/** Node.js returns one line per attribute, in reverse order. */
 function oneLine(name: string): string {
   return (name ?? '').split('\n').toReversed().join(', ');
 }

@@ -2,61 +2,66 @@ import type { X509Certificate } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
-import { storageError } from '../../errors/storage-error.js';
-import { canonicalDomain, isWildcard } from '../../model/domain-name.js';
 import { AppError, messageOf } from '../../errors/app-error.js';
+import { storageError } from '../../errors/storage-error.js';
+import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
+import { canonicalDomain, isWildcard } from '../../model/domain-name.js';
 import { Settings } from '../../settings/settings.js';
-import { mainDomain } from './certificate-facts.js';
+import { firstDomain } from './certificate-facts.js';
 import { leafOf, MAX_PEM_BYTES } from './pem.js';
 
 export interface CertificateFile {
   path: string;
-  /** What callers name it by. */
+  /** The domain by which callers name the certificate. */
   domain: string;
   leaf: X509Certificate;
 }
 
-/** A file that HAProxy would read and that is no certificate: it keeps HAProxy from starting. */
+/** A file that HAProxy reads at start and that is not a certificate. HAProxy does not start with it. */
 export interface BrokenFile {
   path: string;
   reason: string;
 }
 
-/** HAProxy leaves these out, or takes them as belonging to another file (crt, section 5.1 of its manual). */
+/** Files that HAProxy ignores, or reads as a part of another file ("crt", section 5.1 of the configuration manual). */
 const NOT_CERTIFICATES = /^\.|\.(?:key|ocsp|issuer|sctl)$/;
-/** What a killed suite leaves of a file that it was writing. */
-const LEFT_OVER = /^\..+\.pem(?:\.deleted)?\.\d+\.\d+\.tmp$/;
-/** One that is being deleted, or replaced by one that is not the suite's. */
+/** Temporary files of a suite that was killed during a write. */
+const TEMPORARY = /^\..+\.pem(?:\.deleted)?\.\d+\.\d+\.tmp$/;
+/** A certificate that is being deleted, or a copy of one that is being replaced by a certificate of the operator. */
 const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 
-interface Known {
+interface CachedLeaf {
+  /** Changes when the file changes: inode, size and times. */
   stamp: string;
   leaf: X509Certificate | undefined;
 }
 
-/** The folder that HAProxy reads its certificates from. What is in it is looked at anew each time, by its dates. */
+/**
+ * The folder from which HAProxy reads certificates. The operator may change it at any time, so each call reads the list
+ * of files; a file is parsed again when it has changed.
+ */
 @Injectable()
 export class CertificateFolder {
   readonly #folder: string;
-  readonly #known = new Map<string, Known>();
+  readonly #cache = new Map<string, CachedLeaf>();
 
   constructor(settings: Settings) {
     this.#folder = settings.folders.certs;
   }
 
-  /** Where a certificate of the suite's lies. */
+  /** The path of the certificate that the suite writes for the domain. */
   pathOf(domain: string): string {
     return join(this.#folder, `${domain}.pem`);
   }
 
+  /** Creates the folder and deletes temporary files of a killed suite. */
   async open(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#folder))
-      if (LEFT_OVER.test(name)) await unlink(join(this.#folder, name));
+      if (TEMPORARY.test(name)) await unlink(join(this.#folder, name));
   }
 
-  /** Sorted by domain. Of two files about one domain the one called after it comes first. */
+  /** All certificates, sorted by domain. If two files have the same domain, the one named after it comes first. */
   async list(): Promise<{ files: CertificateFile[]; broken: BrokenFile[] }> {
     const files: CertificateFile[] = [];
     const broken: BrokenFile[] = [];
@@ -67,7 +72,7 @@ export class CertificateFolder {
         if (leaf === null) continue;
         const domain = leaf && domainOf(name, leaf);
         if (!leaf || domain === undefined)
-          broken.push({ path, reason: 'it holds no certificate of a domain' });
+          broken.push({ path, reason: 'the file has no certificate with a domain name' });
         else files.push({ path, domain, leaf });
       } catch (error) {
         broken.push({ path, reason: messageOf(error) });
@@ -90,16 +95,23 @@ export class CertificateFolder {
     if (file) return file;
     throw new AppError(
       'certificate_not_found',
-      `There is no certificate for ${domain}. haproxy_list_certs shows those there are; haproxy_issue_cert gets one, ` +
-        'haproxy_load_cert takes one that you have.',
+      `There is no certificate for ${domain} in ${this.#folder}. List the certificates with haproxy_list_certs, issue ` +
+        'one with haproxy_issue_cert, or load your own with haproxy_load_cert.',
     );
   }
 
-  /** Undefined where there is no such file. Holds a private key: never to be answered or logged. */
+  /**
+   * The text of a file; undefined if there is none. It contains a private key: never log it or send it to a caller.
+   *
+   * @throws AppError validation_failed (larger than 64 KB), or the error of the file system
+   */
   async read(path: string): Promise<string | undefined> {
     try {
       if ((await stat(path)).size > MAX_PEM_BYTES)
-        throw new AppError('validation_failed', `${path} is too large.`);
+        throw new AppError(
+          'validation_failed',
+          `${path} is larger than ${MAX_PEM_BYTES / 1024} KB, the limit for a certificate. Use a shorter chain.`,
+        );
       return await readFile(path, 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -107,16 +119,18 @@ export class CertificateFolder {
     }
   }
 
+  /** Writes a file with mode 0600. @throws AppError storage_failed */
   async write(path: string, pem: string): Promise<void> {
     try {
       await writeFileAtomic(path, pem, 0o600);
-      // A umask only takes away; the mode is what was asked for, whatever it is.
+      // A umask may have removed the owner's permissions.
       await chmod(path, 0o600);
     } catch (error) {
       throw storageError(error);
     }
   }
 
+  /** Deletes a file, if it exists. @throws AppError storage_failed */
   async remove(path: string): Promise<void> {
     try {
       await unlink(path);
@@ -126,17 +140,18 @@ export class CertificateFolder {
     }
   }
 
-  /** Put aside under a name that HAProxy leaves out: neither deleted yet nor there. @throws AppError storage_failed */
+  /** Renames a file to a hidden name that HAProxy ignores. @throws AppError storage_failed */
   async hide(path: string): Promise<void> {
     await this.#rename(path, hiddenName(path));
   }
 
-  /** A copy, where `hide` would put the file; it stays in its place. @throws AppError storage_failed */
+  /** Copies a file to the hidden name of `hide`. @throws AppError storage_failed */
   async hideCopy(path: string): Promise<void> {
     const pem = await this.read(path);
     if (pem !== undefined) await this.write(hiddenName(path), pem);
   }
 
+  /** Undoes `hide`, or replaces the file with the copy of `hideCopy`. @throws AppError storage_failed */
   async unhide(path: string): Promise<void> {
     await this.#rename(hiddenName(path), path);
   }
@@ -145,7 +160,7 @@ export class CertificateFolder {
     await this.remove(hiddenName(path));
   }
 
-  /** What was put aside when the suite was killed, by the path it had. */
+  /** The original paths of all hidden files. A killed suite leaves them. */
   async hidden(): Promise<string[]> {
     const names = await readdir(this.#folder);
     return names.flatMap((name) => {
@@ -171,15 +186,15 @@ export class CertificateFolder {
     return names.filter((name) => !NOT_CERTIFICATES.test(name));
   }
 
-  /** Null for what is no file (or gone meanwhile). Parsed again only when the file is another one. */
+  /** The certificate of a file; undefined if it has none, null if `path` is not a file or does not exist any more. */
   async #leaf(path: string): Promise<X509Certificate | undefined | null> {
     const info = await stat(path).catch(() => undefined);
     if (!info?.isFile()) return null;
     const stamp = `${info.ino}:${info.size}:${info.mtimeMs}:${info.ctimeMs}`;
-    const known = this.#known.get(path);
-    if (known?.stamp === stamp) return known.leaf;
+    const cached = this.#cache.get(path);
+    if (cached?.stamp === stamp) return cached.leaf;
     const leaf = leafOf((await this.read(path)) ?? '');
-    this.#known.set(path, { stamp, leaf });
+    this.#cache.set(path, { stamp, leaf });
     return leaf;
   }
 }
@@ -188,9 +203,10 @@ function hiddenName(path: string): string {
   return join(dirname(path), `.${basename(path)}.deleted`);
 }
 
+/** The file name without `.pem`, if that is a domain; else the first name of the certificate. */
 function domainOf(name: string, leaf: X509Certificate): string | undefined {
   const stem = basename(name, '.pem');
   return canonicalDomain(stem) === stem && !isWildcard(stem) && name.endsWith('.pem')
     ? stem
-    : mainDomain(leaf);
+    : firstDomain(leaf);
 }

@@ -6,7 +6,7 @@ import { CertificateFolder, type CertificateFile } from './certificate-folder.js
 import { HaproxyCertificatesService } from './haproxy-certificates.service.js';
 import { type CertificateBundle, parseBundle } from './pem.js';
 
-/** Makes HAProxy serve a certificate that it does not take at run time, from its file. */
+/** Makes HAProxy serve a certificate that is too large for the Runtime API, from its file. */
 type LoadLarge = (path: string, bundle: CertificateBundle) => Promise<void>;
 
 /** Loads certificate files of the folder into the running HAProxy. */
@@ -20,48 +20,53 @@ export class CertificateLoader {
     private readonly feed: EventFeed,
   ) {}
 
-  /** What HAProxy has of every certificate, by path. @throws AppError haproxy_unavailable */
+  /** All certificates that HAProxy has, by the path of the file. @throws AppError haproxy_unavailable */
   loaded(): Promise<Map<string, HaproxyCertificate>> {
     return this.haproxy.loaded();
   }
 
-  /** Whether HAProxy takes the certificate at run time. A larger one needs a reload (tune.bufsize). */
-  async isTaken({ pem }: CertificateBundle): Promise<boolean> {
+  /** Whether the certificate is small enough for one command of the Runtime API. A larger one needs a reload. */
+  async fitsRuntimeApi({ pem }: CertificateBundle): Promise<boolean> {
     return pem.length <= (await this.haproxy.payloadLimit());
   }
 
   /**
-   * Makes HAProxy serve `bundle` at `path`, at run time.
+   * Makes HAProxy serve `bundle` as the certificate of the file at `path`.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  async put(path: string, { pem, leaf }: CertificateBundle): Promise<void> {
+  async loadBundle(path: string, { pem, leaf }: CertificateBundle): Promise<void> {
     const served = await this.haproxy.put(path, pem);
     if (!isServed(served, leaf))
       throw new AppError(
         'haproxy_rejected',
-        `HAProxy took ${path} but shows serial ${served.serial ?? 'none'} (${served.status}) instead of ${leaf.serialNumber}. See its log.`,
+        `HAProxy accepted ${path}, but shows the serial number ${served.serial ?? 'none'} (${served.status}) instead of ` +
+          `${leaf.serialNumber}. See the HAProxy log for the reason, then try again.`,
       );
   }
 
   /**
-   * Makes HAProxy serve the file at `path`. `loadLarge` handles a certificate that is too large for run time; without
-   * it such a certificate is refused.
+   * Makes HAProxy serve the file at `path`. `loadLarge` handles a certificate that is too large for the Runtime API; by
+   * default that is an error.
    *
-   * @throws AppError certificate_not_found, validation_failed (no certificate with its key), payload_too_large,
+   * @throws AppError certificate_not_found, validation_failed (not a certificate with its key), payload_too_large,
    * haproxy_rejected, haproxy_unavailable
    */
-  async load(path: string, loadLarge: LoadLarge = refuseLarge): Promise<CertificateBundle> {
+  async loadFile(path: string, loadLarge: LoadLarge = rejectLarge): Promise<CertificateBundle> {
     for (;;) {
       const text = await this.folder.read(path);
-      if (text === undefined) throw new AppError('certificate_not_found', `${path} does not exist any more.`);
+      if (text === undefined)
+        throw new AppError(
+          'certificate_not_found',
+          `${path} was deleted while it was loaded. List the certificates with haproxy_list_certs.`,
+        );
       const bundle = parseBundle(text);
-      if (await this.isTaken(bundle)) await this.put(path, bundle);
+      if (await this.fitsRuntimeApi(bundle)) await this.loadBundle(path, bundle);
       else if (!isServed((await this.loaded()).get(path), bundle.leaf)) await loadLarge(path, bundle);
       this.feed.tell({ topic: 'certificates' });
       const now = await this.folder.read(path);
       if (now === text) return bundle;
-      // The file was replaced or deleted meanwhile. HAProxy must serve what is in the folder.
+      // The file was replaced or deleted during the load. HAProxy must serve what is in the folder.
       if (now === undefined) await this.haproxy.remove(path);
     }
   }
@@ -75,17 +80,17 @@ export class CertificateLoader {
   async restore(): Promise<number> {
     const { files, broken } = await this.folder.list();
     for (const { path, reason } of broken)
-      this.#logger.error(`${path} would keep HAProxy from starting: ${reason}. Repair or delete the file.`);
+      this.#logger.error(`HAProxy cannot start with ${path}: ${reason}. Replace or delete the file.`);
     let restored = 0;
     for (const path of await this.#unservedOf(files)) {
       try {
-        await this.load(path);
+        await this.loadFile(path);
         restored += 1;
       } catch (error) {
-        this.#logger.error(`${path} could not be loaded: ${messageOf(error)}`);
+        this.#logger.error(`HAProxy could not load ${path}: ${messageOf(error)}`);
       }
     }
-    if (restored > 0) this.#logger.log(`Loaded ${restored} certificates that HAProxy did not have`);
+    if (restored > 0) this.#logger.log(`Loaded ${restored} certificate(s) that were missing in HAProxy`);
     return restored;
   }
 
@@ -109,11 +114,12 @@ export function isServed(
   return served?.status === 'Used' && served.fingerprint === leaf.fingerprint.replaceAll(':', '');
 }
 
-function refuseLarge(path: string): Promise<never> {
+function rejectLarge(path: string): Promise<never> {
   return Promise.reject(
     new AppError(
       'payload_too_large',
-      `${path} is larger than this HAProxy takes at run time: it is served after the next reload (haproxy_reload).`,
+      `${path} is too large for the Runtime API of HAProxy, so HAProxy does not serve it yet. Reload HAProxy with ` +
+        'haproxy_reload.',
     ),
   );
 }

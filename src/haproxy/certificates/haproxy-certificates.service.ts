@@ -15,21 +15,23 @@ import {
 } from '../parsers/ssl-cert.parser.js';
 import { isAtLeast } from '../parsers/version.parser.js';
 
-/** `tune.cli.max-payload-size` of 3.4 and newer is 128 KB unless configured; less a reserve. */
+/** Bytes of one command. The default of `tune.cli.max-payload-size` (HAProxy 3.4 and newer) is 128 KB. */
 const LARGE_COMMAND_BYTES = 120 * 1024;
 
-/** What of certificates HAProxy has now, under its own names. */
+/** The certificates and crt-lists that HAProxy has now. */
 interface Inventory {
+  /** The certificate of the open transaction. HAProxy has at most one transaction. */
   transaction: string | undefined;
-  /** HAProxy's name of each certificate, by the path of its file. */
+  /** The name in HAProxy of each certificate, by the path of its file. */
   names: Map<string, string>;
-  /** The crt-lists that stand for the certificate folder, with what each holds. */
+  /** The crt-lists of the certificate folder, each with the paths of its certificates. */
   lists: { name: string; certificates: Set<string> }[];
 }
 
 /**
- * Certificates in a running HAProxy. It has one transaction for the whole process, which outlives a failure and the
- * connection: so there is one change at a time, and what somebody left open is closed first.
+ * Certificates in a running HAProxy. HAProxy has one certificate transaction per process, which stays open after a
+ * failure and after the connection closes. So this class makes one change at a time, and first aborts a transaction
+ * that another client left open.
  */
 @Injectable()
 export class HaproxyCertificatesService {
@@ -45,7 +47,7 @@ export class HaproxyCertificatesService {
     this.#largeTransport = new RuntimeTransport(settings.runtime, { commandBytes: LARGE_COMMAND_BYTES });
   }
 
-  /** What HAProxy holds, by the path of the file. */
+  /** All certificates that HAProxy has, by the path of the file. @throws AppError haproxy_unavailable */
   async loaded(): Promise<Map<string, HaproxyCertificate>> {
     const [text] = await this.#run([runtimeCommand`show ssl cert`]);
     const names = parseCertificateNames(text?.text ?? '').names.filter((name) => isWord(name));
@@ -53,27 +55,26 @@ export class HaproxyCertificatesService {
     const found = new Map<string, HaproxyCertificate>();
     for (const [index, name] of names.entries()) {
       const reply = replies[index];
-      // One that was removed meanwhile, or a bundle of several certificates, has nothing to show.
+      // HAProxy rejects the command for a bundle of several certificates, and after the certificate was removed.
       if (reply && !isRejected(reply)) found.set(normalize(name), parseCertificate(reply.text));
     }
     return found;
   }
 
-  /** Whether HAProxy answers and has the folder. @throws AppError haproxy_unavailable, haproxy_rejected */
+  /** Checks that HAProxy answers and a bind uses the folder. @throws AppError haproxy_unavailable, haproxy_rejected */
   async check(): Promise<void> {
     const { lists } = await this.#inventory();
-    if (lists.length === 0) throw this.#noList();
+    if (lists.length === 0) throw this.#noCrtListError();
   }
 
-  /** How many bytes of PEM one certificate may have; more can only be read from its file, at a reload. */
+  /** Bytes of PEM that one command can send. HAProxy can read a larger certificate only from its file, at a reload. */
   async payloadLimit(): Promise<number> {
     const { version } = await this.runtime.capabilities();
     return (isAtLeast(version, 3, 4) ? LARGE_COMMAND_BYTES : TRANSPORT_LIMITS.commandBytes) - 1024;
   }
 
   /**
-   * Makes HAProxy serve `pem` under the name of `file`, in place of what it served under that name. After a throw it
-   * serves what it served before.
+   * Makes HAProxy serve `pem` as the certificate of `file`. If that fails, HAProxy serves what it served before.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable, payload_too_large (more than `payloadLimit`)
    */
@@ -81,7 +82,7 @@ export class HaproxyCertificatesService {
     return this.#queue.run(async () => {
       const { version } = await this.runtime.capabilities();
       const inventory = await this.#inventory();
-      if (inventory.lists.length === 0) throw this.#noList();
+      if (inventory.lists.length === 0) throw this.#noCrtListError();
       if (inventory.transaction !== undefined)
         await this.#transport.run([runtimeCommand`abort ssl cert ${inventory.transaction}`]);
       const known = inventory.names.get(file);
@@ -102,7 +103,7 @@ export class HaproxyCertificatesService {
       } catch (error) {
         await this.#transport.run([
           runtimeCommand`abort ssl cert ${name}`,
-          ...(known === undefined ? removal(name, inventory) : []),
+          ...(known === undefined ? removalCommands(name, inventory) : []),
         ]);
         throw error;
       }
@@ -110,7 +111,7 @@ export class HaproxyCertificatesService {
   }
 
   /**
-   * HAProxy serves the file no more and forgets it. Fine where it never knew it. After a throw it serves it as before.
+   * Removes the certificate of `file` from HAProxy, if HAProxy has it. If that fails, HAProxy serves it as before.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
@@ -123,9 +124,9 @@ export class HaproxyCertificatesService {
         await this.#transport.run([runtimeCommand`abort ssl cert ${inventory.transaction}`]);
       const lists = inventory.lists.filter((list) => list.certificates.has(file));
       try {
-        await this.#run(removal(name, { ...inventory, lists }));
+        await this.#run(removalCommands(name, { ...inventory, lists }));
       } catch (error) {
-        // One that a bind names by itself cannot go, and is to be served by the others as before.
+        // HAProxy does not delete a certificate that a bind names itself (`crt FILE`). Undo the deletion from the lists.
         await this.#transport.run(lists.map((list) => runtimeCommand`add ssl crt-list ${list.name} ${name}`));
         throw error;
       }
@@ -139,7 +140,7 @@ export class HaproxyCertificatesService {
     ]);
     const { transaction, names } = parseCertificateNames(certificates?.text ?? '');
     const folder = this.settings.folders.certs;
-    // Binds that name one folder in two ways, with and without a slash, have two lists.
+    // If binds name the folder with and without a trailing slash, HAProxy has two lists for it.
     const ours = parseCrtList(lists?.text ?? '').filter((name) => isWord(name) && resolve(name) === folder);
     const contents = await this.#run(ours.map((name) => runtimeCommand`show ssl crt-list ${name}`));
     return {
@@ -156,30 +157,32 @@ export class HaproxyCertificatesService {
     return checked(commands, await this.#transport.run(commands));
   }
 
-  #noList(): AppError {
+  #noCrtListError(): AppError {
     const folder = this.settings.folders.certs;
     return new AppError(
       'haproxy_rejected',
-      `No bind of this HAProxy reads certificates from ${folder}. Give its HTTPS bind "ssl crt ${folder} strict-sni" ` +
-        '(or set HAPROXY_CERT_DIR to the folder that it names), and restart HAProxy.',
+      `HAProxy cannot serve the certificate, because no bind of HAProxy reads certificates from ${folder}. Add "ssl crt ` +
+        `${folder} strict-sni" to the HTTPS bind, or set HAPROXY_CERT_DIR to the folder of the bind, then restart HAProxy.`,
     );
   }
 }
 
-function removal(name: string, { lists }: Inventory): Command[] {
+function removalCommands(name: string, { lists }: Inventory): Command[] {
   return [
     ...lists.map((list) => runtimeCommand`del ssl crt-list ${list.name} ${name}`),
     runtimeCommand`del ssl cert ${name}`,
   ];
 }
 
+/** @throws AppError haproxy_rejected if HAProxy rejected one of the commands */
 function checked(commands: readonly Command[], replies: readonly Reply[]): Reply[] {
   for (const [index, reply] of replies.entries()) {
     if (!isRejected(reply)) continue;
     const line = commands[index]?.line ?? '';
     throw new AppError(
       'haproxy_rejected',
-      `HAProxy answered "${firstLineOf(reply)}" to "${line.slice(0, 200)}".`,
+      `HAProxy rejected the command "${line.slice(0, 200)}": "${firstLineOf(reply)}". HAProxy serves what it served before. ` +
+        'See the HAProxy log for the reason, then try again.',
     );
   }
   return [...replies];

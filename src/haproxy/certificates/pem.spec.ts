@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type MadeCertificate, makeCertificate } from '../../../test/kit/certificates.js';
 import { tempHome } from '../../../test/kit/temp-home.js';
-import { factsOf, isAbout } from './certificate-facts.js';
+import { factsOf, matchesDomain } from './certificate-facts.js';
 import { leafOf, parseBundle } from './pem.js';
 
 let home: Awaited<ReturnType<typeof tempHome>>;
@@ -22,13 +22,13 @@ afterAll(() => home.remove());
 
 const count = (text: string) => text.split('-----BEGIN CERTIFICATE-----').length - 1;
 
-describe('a PEM text', () => {
-  it('is put in order whatever order, line ends and text around it has', () => {
-    const wild =
+describe('parseBundle', () => {
+  it('normalizes order, line endings and text around the blocks', () => {
+    const unordered =
       `\uFEFFBag Attributes\r\n  friendlyName: x\r\n${leaf.key}\n\n${root.certificate}junk\n${middle.certificate}\n\n\n${leaf.certificate}`
         .replaceAll('\n', '\r\n')
         .replaceAll('\r\r', '\r');
-    const { pem, warnings } = parseBundle(wild);
+    const { pem, warnings } = parseBundle(unordered);
     const certificates = leaf.certificate + middle.certificate + root.certificate;
     expect(pem.startsWith(certificates)).toBe(true);
     expect(pem).not.toMatch(/\r|\n\n|junk|Bag/);
@@ -36,13 +36,13 @@ describe('a PEM text', () => {
     expect(parseBundle(pem).pem).toBe(pem);
   });
 
-  it('leaves strangers out, with a warning', () => {
+  it('ignores unrelated certificates, with a warning', () => {
     const { pem, warnings } = parseBundle(leaf.pem + middle.certificate + other.certificate);
     expect(count(pem)).toBe(2);
     expect(warnings).toEqual([expect.stringContaining('1 certificate(s)')]);
   });
 
-  it('may be expired or not yet valid, with a warning', () => {
+  it('accepts a certificate that is expired or not yet valid, with a warning', () => {
     const day = 24 * 3600 * 1000;
     expect(parseBundle(leaf.pem, Date.now() + 100 * day).warnings).toEqual([
       expect.stringContaining('expired'),
@@ -63,7 +63,11 @@ describe('a PEM text', () => {
     ],
     ['a broken certificate', () => leaf.pem.replace(/\n[A-Za-z0-9+/]{64}\n/, '\n'), 'cannot be read'],
     ['a broken key', () => leaf.certificate + leaf.key.replace(/\n.{10}/, '\n'), 'cannot be read'],
-    ['a block without its end', () => `${leaf.pem}-----BEGIN CERTIFICATE-----\nAAAA`, 'without its end'],
+    [
+      'a block without an end line',
+      () => `${leaf.pem}-----BEGIN CERTIFICATE-----\nAAAA`,
+      'without an end line',
+    ],
     [
       'a foreign block',
       () => `${leaf.pem}-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----`,
@@ -72,20 +76,20 @@ describe('a PEM text', () => {
     ['garbage', () => 'garbage', 'no PEM block'],
     ['nothing', () => '', 'no PEM block'],
     ['a megabyte', () => leaf.pem + 'x'.repeat(1024 * 1024), 'larger than 64 KB'],
-  ])('with %s is refused, and nothing of the key is quoted', (_what, text, words) => {
-    const given = text();
+  ])('rejects a text with %s, and does not quote the key', (_what, text, problem) => {
+    const pem = text();
     try {
-      parseBundle(given);
-      expect.fail('it was accepted');
+      parseBundle(pem);
+      expect.fail('the text was accepted');
     } catch (error) {
-      expect(error).toMatchObject({ code: 'validation_failed', detail: expect.stringContaining(words) });
+      expect(error).toMatchObject({ code: 'validation_failed', detail: expect.stringContaining(problem) });
       for (const line of leaf.key.split('\n').slice(1, -2)) expect(String(error)).not.toContain(line);
     }
   });
 });
 
-describe('a certificate', () => {
-  it('tells its names, issuer, validity and key', () => {
+describe('factsOf', () => {
+  it('returns names, issuer, validity and key type', () => {
     const facts = factsOf(parseBundle(leaf.pem).leaf);
     expect(facts).toMatchObject({
       sans: ['example.com', '*.example.com'],
@@ -96,17 +100,21 @@ describe('a certificate', () => {
     expect(facts.not_after).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z$/);
     expect(factsOf(parseBundle(other.pem).leaf).key_type).toBe('RSA 2048');
   });
+});
 
-  it('is about the names that clients may ask for', () => {
+describe('matchesDomain', () => {
+  it('accepts the names of the certificate and the names that its wildcard covers', () => {
     const { leaf: certificate } = parseBundle(leaf.pem);
     expect(
       ['example.com', 'www.example.com', 'a.b.example.com', 'other.test'].map((name) =>
-        isAbout(certificate, name),
+        matchesDomain(certificate, name),
       ),
     ).toEqual([true, true, false, false]);
   });
+});
 
-  it('is found in a file that has no key beside it', () => {
+describe('leafOf', () => {
+  it('finds the certificate in a text without a key', () => {
     expect(leafOf(`text\n${leaf.certificate}`)?.fingerprint).toBe(parseBundle(leaf.pem).leaf.fingerprint);
     expect(leafOf('garbage')).toBeUndefined();
   });

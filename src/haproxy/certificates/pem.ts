@@ -1,17 +1,19 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { AppError } from '../../errors/app-error.js';
 
-/** RSA-4096 with a chain of five is 13 KB; nothing that a CA issues comes near this. */
+/** An RSA-4096 certificate with a chain of five has 13 KB, so no certificate of a CA reaches this limit. */
 export const MAX_PEM_BYTES = 64 * 1024;
 
-/** A certificate with its key, checked and in the one form that is written to disk and given to HAProxy. */
+/** A checked certificate with its chain and private key, in the form that is written to disk and sent to HAProxy. */
 export interface CertificateBundle {
   leaf: X509Certificate;
-  /** Leaf, its issuers in order, then the key. No blank lines, no text outside the blocks. Holds the private key. */
+  /** Leaf, issuers in order, then the private key. No blank lines and no text outside the PEM blocks. */
   pem: string;
-  /** What is odd and still can be served. */
+  /** Problems that do not keep HAProxy from serving the certificate. */
   warnings: string[];
 }
+
+const JOIN_ADVICE = 'Put the certificate, its chain and its private key into one PEM text.';
 
 interface Block {
   type: string;
@@ -19,33 +21,33 @@ interface Block {
 }
 
 /**
- * Reads a PEM text as HAProxy needs it: exactly one private key, not encrypted, and the certificate it belongs to,
- * in any order and with any line ends. One bad file in the folder would keep HAProxy from starting, hence the care.
+ * Parses a PEM text with exactly one unencrypted private key and the certificate of that key, in any order and with any
+ * line endings. The checks are strict, because HAProxy does not start if one file in the folder is not valid.
  *
  * @throws AppError validation_failed
  */
 export function parseBundle(text: string, now = Date.now()): CertificateBundle {
-  if (Buffer.byteLength(text) > MAX_PEM_BYTES) throw bad(`is larger than ${MAX_PEM_BYTES / 1024} KB`);
+  if (Buffer.byteLength(text) > MAX_PEM_BYTES)
+    throw invalidPem(`is larger than ${MAX_PEM_BYTES / 1024} KB`, 'Use a shorter chain.');
   const blocks = blocksOf(text);
   const key = onlyKey(blocks);
   const certificates = blocks.filter(isCertificate).map(({ text: block }) => readCertificate(block));
-  if (certificates.length === 0)
-    throw bad('has no certificate; put the certificate, its chain and the private key into one text');
+  if (certificates.length === 0) throw invalidPem('has no certificate', JOIN_ADVICE);
   const leaf = certificates.find((certificate) => belongsTo(certificate, key));
-  if (!leaf) throw bad('has a private key that belongs to none of its certificates');
+  if (!leaf) throw invalidPem('has a private key that belongs to none of its certificates', JOIN_ADVICE);
   const rest = certificates.filter((certificate) => certificate !== leaf);
   const chain = chainOf(leaf, rest);
   const warnings = validityWarnings(leaf, now);
-  const strangers = rest.filter((certificate) => !chain.includes(certificate) && !isSame(certificate, leaf));
-  if (strangers.length > 0)
+  const unrelated = rest.filter((certificate) => !chain.includes(certificate) && !isSame(certificate, leaf));
+  if (unrelated.length > 0)
     warnings.push(
-      `${strangers.length} certificate(s) in the text do not belong to the chain and were left out.`,
+      `${unrelated.length} certificate(s) in the PEM text do not belong to the chain and were ignored.`,
     );
   const keyText = key.export({ type: 'pkcs8', format: 'pem' }).toString();
   return { leaf, pem: [leaf, ...chain].map(textOf).join('') + keyText, warnings };
 }
 
-/** The certificate that a file is about: the one its key belongs to, else the first. Undefined where there is none. */
+/** The certificate of a PEM text: the one that belongs to the key, else the first. Undefined if there is none. */
 export function leafOf(text: string): X509Certificate | undefined {
   try {
     return parseBundle(text).leaf;
@@ -65,14 +67,16 @@ function blocksOf(text: string): Block[] {
       /-----BEGIN (?<type>[A-Z0-9 ]{1,40})-----[^-]*(?:-(?!----)[^-]*)*-----END \k<type>-----/g,
     ),
   ].map((match) => ({ type: match.groups?.['type'] ?? '', text: match[0] }));
-  if (blocks.length === 0) throw bad('has no PEM block (-----BEGIN CERTIFICATE-----)');
-  if (blocks.length !== text.split('-----BEGIN ').length - 1) throw bad('has a PEM block without its end');
+  if (blocks.length === 0) throw invalidPem('has no PEM block (-----BEGIN CERTIFICATE-----)', JOIN_ADVICE);
+  if (blocks.length !== text.split('-----BEGIN ').length - 1)
+    throw invalidPem('has a PEM block without an end line');
   const unknown = blocks.find((block) => !isCertificate(block) && !isKey(block) && !IGNORED.has(block.type));
-  if (unknown) throw bad(`has a block that does not belong there: ${unknown.type}`);
+  if (unknown)
+    throw invalidPem(`has a PEM block that is neither a certificate nor a private key: ${unknown.type}`);
   return blocks;
 }
 
-/** OpenSSL writes the curve before an EC key; the key itself says it again. */
+/** OpenSSL writes parameters before a key. They are redundant, because the key contains them too. */
 const IGNORED = new Set(['EC PARAMETERS', 'DH PARAMETERS']);
 
 function isCertificate({ type }: Block): boolean {
@@ -85,16 +89,15 @@ function isKey({ type }: Block): boolean {
 
 function onlyKey(blocks: readonly Block[]): KeyObject {
   const [block, second] = blocks.filter(isKey);
-  if (!block)
-    throw bad('has no private key; put the certificate, its chain and the private key into one text');
-  if (second) throw bad('has more than one private key');
+  if (!block) throw invalidPem('has no private key', JOIN_ADVICE);
+  if (second) throw invalidPem('has more than one private key');
   if (block.type === 'ENCRYPTED PRIVATE KEY' || block.text.includes('ENCRYPTED'))
-    throw bad('has an encrypted private key; decrypt it first (openssl pkey -in key.pem)');
+    throw invalidPem('has an encrypted private key', 'Decrypt the key first (openssl pkey -in key.pem).');
   try {
     return createPrivateKey(withUnixLines(block.text));
   } catch {
-    // OpenSSL's words say nothing to a caller, and nothing of a key may be quoted.
-    throw bad('has a private key that cannot be read');
+    // The error of OpenSSL does not help the caller, and a message must not quote a key.
+    throw invalidPem('has a private key that cannot be read');
   }
 }
 
@@ -102,7 +105,7 @@ function readCertificate(text: string): X509Certificate {
   try {
     return new X509Certificate(withUnixLines(text).replaceAll('X509 CERTIFICATE', 'CERTIFICATE'));
   } catch {
-    throw bad('has a certificate that cannot be read');
+    throw invalidPem('has a certificate that cannot be read');
   }
 }
 
@@ -145,8 +148,8 @@ function textOf(certificate: X509Certificate): string {
   return `${certificate.toString().trimEnd()}\n`;
 }
 
-function bad(what: string): AppError {
-  return new AppError('validation_failed', `The PEM text ${what}. Nothing was changed.`, {
-    errors: [{ field: 'pem', message: `must be a certificate with its key: it ${what}` }],
+function invalidPem(problem: string, advice = 'Correct the PEM text and try again.'): AppError {
+  return new AppError('validation_failed', `The PEM text ${problem}. Nothing was changed. ${advice}`, {
+    errors: [{ field: 'pem', message: `must be a certificate with its private key: it ${problem}` }],
   });
 }

@@ -12,9 +12,9 @@ import { toolPath } from '../kit/tool-path.js';
 const run = promisify(execFile);
 
 /**
- * One request over exactly this version of HTTP. With the post-quantum key share that new clients send, their first
- * message takes two packets, and HAProxy 3.0 of Debian ("limited-quic") loses every second such handshake over HTTP/3,
- * whatever the certificate: hence X25519 alone. 3.2 and 3.4 answer either way.
+ * Sends one request over exactly this version of HTTP. It offers only X25519: with a post-quantum key share the first
+ * message takes two packets, and Debian's HAProxy 3.0 ("limited-quic") loses every second such handshake over HTTP/3.
+ * HAProxy 3.2 and 3.4 accept both.
  */
 async function curl(lab: CertificateLab, name: string, version: string): Promise<string> {
   const url = `https://${name}:${lab.httpsPort}/`;
@@ -24,7 +24,7 @@ async function curl(lab: CertificateLab, name: string, version: string): Promise
   return stdout;
 }
 
-describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) => {
+describe.each(haproxyVersions())('certificates in HAProxy $version', (binary) => {
   let lab: CertificateLab;
   let made: Awaited<ReturnType<typeof tempHome>>;
   const make = (...names: string[]) => makeCertificate(made.path, { names });
@@ -39,7 +39,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     await made?.remove();
   });
 
-  it('one given as a PEM is served by every bind at once, over HTTP/1.1, HTTP/2 and HTTP/3', async () => {
+  it('load > serves a given PEM on every bind at once, over HTTP/1.1, HTTP/2 and HTTP/3', async () => {
     const { pem } = await make('one.test', '*.one.test');
     const { status, body } = await load('one.test', { pem: pem.replaceAll('\n', '\r\n\r\n') });
     expect(body).toMatchObject({ domain: 'one.test', loaded: true, auto_renew: false, warnings: [] });
@@ -57,7 +57,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
   });
 
-  it('an RSA one with a chain takes the place of an ECDSA one', async () => {
+  it('load > replaces an ECDSA certificate with an RSA certificate and its chain', async () => {
     const ca = await makeCertificate(made.path, { names: ['ca.test'], isCa: true, rsaBits: 4096 });
     const rsa = await makeCertificate(made.path, { names: ['one.test'], issuer: ca, rsaBits: 4096 });
     const { body } = await load('one.test', { pem: rsa.key + ca.certificate + rsa.certificate });
@@ -66,7 +66,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(await curl(lab, 'one.test', '--http3-only')).toBe('3 404');
   });
 
-  it('a chain larger than HAProxy takes at run time is served all the same', async () => {
+  it('load > serves a chain that is too large for the Runtime API', async () => {
     const ca = await makeCertificate(made.path, { names: ['large.test'], isCa: true, ballast: 13_000 });
     const leaf = await makeCertificate(made.path, { names: ['large.test'], issuer: ca });
     const { body } = await load('large.test', { pem: leaf.pem + ca.certificate });
@@ -75,7 +75,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(await lab.servedSerial('large.test')).toBe(body['serial']);
   });
 
-  it('a transaction that somebody left open is cleared, and a refusal leaves everything as it was', async () => {
+  it('load > aborts a transaction of another client and changes no other certificate', async () => {
     const before = await lab.servedSerial('one.test');
     const one = await make('one.test');
     const name = lab.path('certs/one.test.pem');
@@ -87,9 +87,9 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(await lab.servedSerial('one.test')).toBe(before);
   });
 
-  it('files put there by hand are listed, loaded when asked, and never renewed', async () => {
-    const hand = await make('hand.test');
-    await writeFile(lab.path('certs/zz-by-hand.crt'), hand.pem);
+  it('load > loads a file of the operator, which is listed and never renewed', async () => {
+    const own = await make('hand.test');
+    await writeFile(lab.path('certs/zz-by-hand.crt'), own.pem);
     const listed = await lab.api('GET', '/certificates/hand.test');
     expect(listed.body).toMatchObject({
       domain: 'hand.test',
@@ -113,7 +113,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
     expect(JSON.stringify(body)).not.toContain('PRIVATE KEY');
   });
 
-  it('an expired one is loaded with a warning, and so is one for another name', async () => {
+  it('load > warns about a certificate that has expired or is for another name', async () => {
     const expired = await makeExpiredCertificate(made.path, 'expired.test');
     const { body } = await load('expired.test', { pem: expired.pem });
     expect(body).toMatchObject({ loaded: true, warnings: [expect.stringContaining('expired')] });
@@ -127,7 +127,7 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
       expect((await lab.api('DELETE', `/certificates/${domain}`)).status).toBe(200);
   });
 
-  it('all are there after a restart of HAProxy, of the suite, and after HAProxy was changed behind its back', async () => {
+  it('restart > serves all certificates again after a restart of HAProxy, and of the suite if HAProxy lost one', async () => {
     const serials = async () =>
       Promise.all(['one.test', 'two.test', 'large.test', 'hand.test'].map((name) => lab.servedSerial(name)));
     const before = await serials();
@@ -145,18 +145,18 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
   });
 
   it(
-    '100 swaps under load: no failed handshake, and the new one for whoever connects after the answer',
+    'load > fails no handshake in 100 swaps under load, and serves the new certificate after each response',
     { timeout: 600_000 },
     async () => {
       const pair = [await make('swap.test'), await make('swap.test')] as [MadeCertificate, MadeCertificate];
       expect((await load('swap.test', { pem: pair[0].pem })).status).toBe(200);
-      const over = new AbortController();
+      const stop = new AbortController();
       let requests = 0;
       const failures: string[] = [];
       const client = async () => {
-        while (!over.signal.aborted) {
+        while (!stop.signal.aborted) {
           await new Promise<void>((resolve) => {
-            // Without keep-alive each request is a handshake of its own.
+            // Without keep-alive each request makes its own handshake.
             const request = get(
               {
                 host: '127.0.0.1',
@@ -180,13 +180,13 @@ describe.each(haproxyVersions())('certificates of HAProxy $version', (binary) =>
         }
       };
       const clients = [client(), client(), client()];
-      // A hundred, and as many more as it takes until enough handshakes were made beside them.
+      // At least 100 swaps, and more until the clients have made more than 200 requests.
       for (let swap = 1; swap <= 100 || requests <= 200; swap += 1) {
         const { body } = await load('swap.test', { pem: pair[swap % 2]?.pem });
-        // Not after a second: at once. Whoever connects after the answer is shown the new one.
+        // No polling: a client that connects after the response gets the new certificate.
         expect(await lab.servedSerial('swap.test')).toBe(body['serial']);
       }
-      over.abort();
+      stop.abort();
       await Promise.all(clients);
       expect(failures).toEqual([]);
     },

@@ -2,43 +2,49 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 
-/** Enough for any explanation; acme.sh prints the whole certificate at the end. */
+/** More than any error message needs. acme.sh prints the whole certificate at the end. */
 const OUTPUT_CHARACTERS = 64 * 1024;
 
-export interface GroupResult {
-  /** Null where it was killed. */
+export interface ProcessGroupResult {
+  /** Null if the process was killed. */
   exitCode: number | null;
-  /** Standard output and error, as they came, the last part. */
+  /** The last 64 K characters of standard output and standard error, in the order of arrival. */
   output: string;
-  ended: 'itself' | 'timeout' | 'cancelled';
+  end: 'exited' | 'timeout' | 'cancelled';
 }
 
-export interface GroupOptions {
+export interface ProcessGroupOptions {
   env: Record<string, string>;
   cwd: string;
   timeoutMs: number;
   signal: AbortSignal;
-  /** Given to standard input, which is closed then. */
+  /** Written to standard input, which is then closed. */
   input?: string;
   onStart?: (pid: number) => void;
   onLine?: (line: string) => void;
 }
 
 /**
- * Runs a program as the leader of a process group of its own, so that everything it starts can be ended with it: a
- * script that is killed alone leaves its curl or sleep behind. Resolves however it ends; rejects where it cannot start.
+ * Runs a program as the leader of its own process group. A time-out or an abort kills the whole group, because a
+ * script that is killed alone leaves its children (curl, sleep) running.
+ *
+ * @throws the error of `spawn` if the program cannot be started
  */
-export function runGroup(file: string, args: readonly string[], options: GroupOptions): Promise<GroupResult> {
+export function runProcessGroup(
+  file: string,
+  args: readonly string[],
+  options: ProcessGroupOptions,
+): Promise<ProcessGroupResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { env: options.env, cwd: options.cwd, detached: true, stdio: 'pipe' });
     let output = '';
-    let ended: GroupResult['ended'] = 'itself';
-    const end = (why: GroupResult['ended']) => {
-      ended = why;
-      killGroup(child.pid);
+    let end: ProcessGroupResult['end'] = 'exited';
+    const kill = (reason: ProcessGroupResult['end']) => {
+      end = reason;
+      killProcessGroup(child.pid);
     };
-    const timer = setTimeout(() => end('timeout'), options.timeoutMs);
-    const cancel = () => end('cancelled');
+    const timer = setTimeout(() => kill('timeout'), options.timeoutMs);
+    const cancel = () => kill('cancelled');
     options.signal.addEventListener('abort', cancel);
     for (const stream of [child.stdout, child.stderr])
       createInterface(stream).on('line', (line) => {
@@ -55,23 +61,23 @@ export function runGroup(file: string, args: readonly string[], options: GroupOp
       if (options.signal.aborted) cancel();
     });
     child.once('error', (error) => settle(() => reject(error)));
-    child.once('close', (exitCode) => settle(() => resolve({ exitCode, output, ended })));
-    // A program that ends without reading makes the pipe break, which is not an error here.
+    child.once('close', (exitCode) => settle(() => resolve({ exitCode, output, end })));
+    // The pipe breaks if the program exits without reading its input. That is not an error.
     child.stdin.on('error', () => undefined);
     child.stdin.end(options.input ?? '');
   });
 }
 
-export function killGroup(pid: number | undefined): void {
+export function killProcessGroup(pid: number | undefined): void {
   if (pid === undefined) return;
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // It ended by itself meanwhile.
+    // The process group has already exited.
   }
 }
 
-/** Whether a process of this id runs whose arguments mention `text`. */
+/** Whether a process with this id runs and `text` is part of its arguments. */
 export async function isRunning(pid: number, text: string): Promise<boolean> {
   const cmdline = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return cmdline.includes(text);

@@ -9,7 +9,7 @@ import { tempHome } from '../kit/temp-home.js';
 
 const run = promisify(execFile);
 
-describe('what is refused', () => {
+describe('invalid input', () => {
   let lab: CertificateLab;
   let made: Awaited<ReturnType<typeof tempHome>>;
   let good: MadeCertificate;
@@ -51,7 +51,7 @@ describe('what is refused', () => {
     ['a path instead', () => '/etc/ssl/private/key.pem'],
     ['a command in it', () => `${good.pem}\n\nshutdown sessions\n-----BEGIN X-----`],
     ['a megabyte', () => good.pem + 'x'.repeat(1_000_000)],
-  ])('a PEM with %s reaches neither the disk nor HAProxy', async (_what, text) => {
+  ])('load > rejects a PEM with %s before it reaches the disk or HAProxy', async (_what, text) => {
     const before = await lab.command('show ssl cert\n');
     const { status, body } = await lab.api('POST', '/certificates/good.test/load', { pem: await text() });
     expect({ status, code: body['code'] }).toEqual({ status: 422, code: 'validation_failed' });
@@ -84,7 +84,7 @@ describe('what is refused', () => {
     '$(id).example.com',
     "example.com'",
     '',
-  ])('the name %j reaches neither the disk, acme.sh nor HAProxy', async (domain) => {
+  ])('all operations > reject the name %j before it reaches the disk, acme.sh or HAProxy', async (domain) => {
     const before = (await filesBelow(lab.home)).filter(({ path }) => !path.includes('/data/'));
     const issued = await lab.api('POST', '/certificates?wait=true', { domain });
     expect(issued.body).toMatchObject({ code: 'validation_failed' });
@@ -111,7 +111,7 @@ describe('what is refused', () => {
     expect(await lab.exists('acme')).toBe(false);
   });
 
-  it('one that ends soon is told by health: under 14 days a warning, under 3 a failure', async () => {
+  it('health > is degraded with fewer than 14 days left, and down with fewer than 3', async () => {
     const load = async (days: number) => {
       const { pem } = await makeCertificate(made.path, { names: ['soon.test'], days });
       await lab.api('POST', '/certificates/soon.test/load', { pem });
@@ -121,7 +121,7 @@ describe('what is refused', () => {
       );
       return { overall: body.status, ...body.components.certificates };
     };
-    // A day that has begun is not a whole one any more.
+    // days_left counts whole days, and the first day is no longer whole.
     expect(await load(15)).toMatchObject({ overall: 'healthy', status: 'healthy', days_left: 14 });
     expect(await load(14)).toMatchObject({ overall: 'degraded', status: 'degraded', days_left: 13 });
     expect(await load(4)).toMatchObject({ overall: 'degraded', status: 'degraded', days_left: 3 });
@@ -131,7 +131,7 @@ describe('what is refused', () => {
     await lab.api('DELETE', '/certificates/soon.test');
   });
 
-  it('what is not there, or not the suite’s to renew, is told so', async () => {
+  it('all operations > answer 404 for an unknown certificate or operation', async () => {
     const unknown = '/certificates/unknown.test';
     for (const [method, path] of [
       ['GET', unknown],
@@ -147,7 +147,7 @@ describe('what is refused', () => {
     expect(missing.body).toMatchObject({ status: 404 });
   });
 
-  it('a file that is no certificate is left alone, and the rest is listed', async () => {
+  it('list > skips a file that is not a certificate', async () => {
     await writeFile(lab.path('certs/broken.pem'), 'garbage');
     await writeFile(lab.path('certs/good.test.pem'), good.pem);
     const { body } = await lab.api<{ items: { domain: string }[] }>('GET', '/certificates');
@@ -156,7 +156,7 @@ describe('what is refused', () => {
     await rm(lab.path('certs/good.test.pem'));
   });
 
-  it('a HAProxy that is away changes nothing on disk', async () => {
+  it('load > writes no file if HAProxy does not run', async () => {
     await lab.stopHaproxy();
     try {
       const { body } = await lab.api('POST', '/certificates/good.test/load', { pem: good.pem });

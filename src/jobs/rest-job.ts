@@ -5,33 +5,37 @@ import { Serves } from '../contract/rest-operation.js';
 import { AcceptedDto } from './jobs.dto.js';
 import type { RunningJob } from './jobs.service.js';
 
-/** `@Serves` for what takes long: 202 with the operation, or with `?wait=true` what the tool answers. */
+/** `@Serves` for a job: the response is 202 with the operation, or with `?wait=true` the result. */
 export function ServesJob<T extends object>(service: Type<T>, method: keyof T & string): MethodDecorator {
   return applyDecorators(
     Serves(service, method),
     ApiResponse({
       status: HttpStatus.ACCEPTED,
-      description: 'The work goes on; ask for it at Location.',
+      description: 'The operation runs. Location is its URL.',
       type: AcceptedDto,
-      headers: { Location: { description: 'Where to ask for the operation.', schema: { type: 'string' } } },
+      headers: { Location: { description: 'The URL of the operation.', schema: { type: 'string' } } },
     }),
   );
 }
 
-/** Whether a caller would rather not wait (`Prefer: respond-async`, RFC 7240 section 4.1). */
+/** Whether the caller asks not to wait (`Prefer: respond-async`, RFC 7240, section 4.1). */
 export function prefersAsync({ headers }: Pick<FastifyRequest, 'headers'>): boolean {
   const preferences = [headers['prefer'] ?? []].flat().join(',').split(',');
   return preferences.some((preference) => /^\s*respond-async\s*(?:;|$)/i.test(preference));
 }
 
-/** @throws AppError what the work failed with, if `wait` */
+/**
+ * The response to a request that started a job: the result if `wait`, else 202 with the operation.
+ *
+ * @throws the error of the job, if `wait`
+ */
 export async function answerJob<T extends object>(
-  running: RunningJob<T>,
+  job: RunningJob<T>,
   wait: boolean,
   reply: FastifyReply,
 ): Promise<T | AcceptedDto> {
-  if (wait) return running.wait();
-  running.hold();
-  void reply.status(HttpStatus.ACCEPTED).header('location', `/api/v1/operations/${running.record.id}`);
-  return { operation: { ...running.record } };
+  if (wait) return job.wait();
+  job.hold();
+  void reply.status(HttpStatus.ACCEPTED).header('location', `/api/v1/operations/${job.record.id}`);
+  return { operation: { ...job.record } };
 }

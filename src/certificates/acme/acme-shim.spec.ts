@@ -5,12 +5,12 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { toolPath } from '../../test/kit/tool-path.js';
-import { tempHome } from '../../test/kit/temp-home.js';
+import { toolPath } from '../../../test/kit/tool-path.js';
+import { tempHome } from '../../../test/kit/temp-home.js';
 import { shimEnvironment, writeShim } from './acme-shim.js';
 
 const run = promisify(execFile);
-/** The machine's curl, or the one that came with acme.sh. */
+/** Finds the curl of the machine, or else the one beside acme.sh. */
 const PATH = `${process.env['PATH']}:${join(toolPath('acme.sh'), '../../acme.sh/helpers')}`;
 let folder: Awaited<ReturnType<typeof tempHome>>;
 
@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(() => folder.remove());
 
-/** Runs a script as acme.sh is run. */
+/** Runs a script in the way the suite runs acme.sh. */
 async function runScript(text: string, args: string[] = []): Promise<string> {
   const script = join(folder.path, 'script');
   await writeFile(script, `#!/usr/bin/env sh\n${text}`, { mode: 0o755 });
@@ -29,7 +29,7 @@ async function runScript(text: string, args: string[] = []): Promise<string> {
 }
 
 it.each(['Bearer plain', 'Bearer a"b\\c""\\\\', 'Digest username="x", nonce="\\"', '"', "it's $HOME `id`"])(
-  'curl sends the header %j as it was given, and nobody sees it in an argument list',
+  'acme.sh shim > curl sends the header %j unchanged and not in its arguments',
   async (value) => {
     const seen: (string | undefined)[] = [];
     const server = createServer((request, response) => {
@@ -39,7 +39,7 @@ it.each(['Bearer plain', 'Bearer a"b\\c""\\\\', 'Digest username="x", nonce="\\"
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     await writeFile(join(folder.path, 'value'), value);
-    // The program that the shim starts, with a note of how it is started.
+    // The shim starts this program, which records its arguments and runs curl.
     const bin = join(folder.path, 'data');
     await writeFile(
       join(bin, 'curl'),

@@ -1,20 +1,21 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../lib/atomic-file.js';
+import { writeFileAtomic } from '../../lib/atomic-file.js';
 
 /**
- * Keeps secrets out of argument lists, which every user of a machine can read (proc(5), cmdline), while acme.sh
- * itself stays as it is. acme.sh is a script run by `env sh`; this `sh`, first in its PATH, loads a few functions
- * before it. They stand in for the programs that acme.sh gives secrets as arguments, and give them another way:
+ * Keeps secrets out of argument lists, which every user of a machine can read (proc(5), cmdline). acme.sh stays
+ * unmodified: its first line runs it with `env sh`, and this `sh` is the first in its PATH. It loads functions before
+ * the script. The functions replace the programs to which acme.sh passes secrets as arguments:
  *
- * - curl: headers (the DNS provider's token) go through a configuration on standard input;
- * - sed: scripts that set a value in acme.sh's own files go through a file descriptor;
- * - openssl: the key of an HMAC (external account binding) goes to node through the environment.
+ * - curl: passes headers (the token of the DNS provider) as a configuration on standard input.
+ * - sed: passes the script that sets a value in a file of acme.sh through a file descriptor.
+ * - openssl: computes the HMAC (external account binding) in node, and passes the key in the environment.
  *
- * The external account's secret is handed over as arguments inside the shell, where there is no argument list.
+ * The functions also add the HMAC key of the external account to the arguments of acme.sh inside the shell, where they
+ * are in no argument list.
  */
 const SH = `#!/bin/sh
-# Written by haproxy-suite: see src/certificates/acme-shim.ts.
+# Written by haproxy-suite: see src/certificates/acme/acme-shim.ts.
 case "$1" in
   */*) ;;
   *) exec /bin/sh "$@" ;;
@@ -24,7 +25,7 @@ shift
 exec /bin/sh -c '. "$HAPROXY_SUITE_SHIM/functions"; . "$0"' "$script" "$@"
 `;
 
-const FUNCTIONS = `# Written by haproxy-suite: see src/certificates/acme-shim.ts.
+const FUNCTIONS = `# Written by haproxy-suite: see src/certificates/acme/acme-shim.ts.
 hs_quote() {
   hs_quoted=
   hs_rest=$1
@@ -96,13 +97,13 @@ esac
 unset HAPROXY_SUITE_EAB_HMAC
 `;
 
-/** As \`openssl dgst -sha256 -mac HMAC\` answers: raw with -binary, else "HMAC-SHA2-256(stdin)= hex". */
+/** The output of `openssl dgst -sha256 -mac HMAC`: raw with -binary, else "HMAC-SHA2-256(stdin)= hex". */
 const HMAC =
   "const{createHmac}=require('crypto');const h=createHmac('sha256',Buffer.from(process.env.HAPROXY_SUITE_HEX,'hex'));" +
   "process.stdin.on('data',d=>h.update(d)).on('end',()=>process.stdout.write(process.env.HAPROXY_SUITE_OUT==='-binary'" +
   "?h.digest():'HMAC-SHA2-256(stdin)= '+h.digest('hex')+'\\n'))";
 
-/** Writes the shim into the acme home. */
+/** Writes the shim into `folder`. */
 export async function writeShim(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeFileAtomic(join(folder, 'functions'), FUNCTIONS, 0o600);
@@ -110,7 +111,7 @@ export async function writeShim(folder: string): Promise<void> {
   await chmod(join(folder, 'sh'), 0o700);
 }
 
-/** The variables with which acme.sh runs through the shim. */
+/** The variables that make acme.sh use the shim in `folder`. `path` is its PATH without the shim. */
 export function shimEnvironment(
   folder: string,
   path: string,

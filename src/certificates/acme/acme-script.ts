@@ -1,16 +1,17 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { AppError } from '../errors/app-error.js';
-import type { AcmeSettings } from '../settings/acme-settings.js';
+import { AppError } from '../../errors/app-error.js';
+import type { AcmeSettings } from '../../settings/acme-settings.js';
 
-/** Used where the environment has no PATH. */
+/** Used if the environment has no PATH. */
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * Where acme.sh is: ACME_SH, PATH, or where its own installer puts it.
+ * The path of acme.sh: ACME_SH if set, else the first one in PATH, in `~/.acme.sh` (its own installer) or in
+ * `/usr/share/acme.sh` (Debian).
  *
- * @throws AppError acme_failed that says how to install it
+ * @throws AppError acme_failed
  */
 export async function findAcmeScript(settings: AcmeSettings): Promise<string> {
   const { script, environment } = settings;
@@ -25,15 +26,16 @@ export async function findAcmeScript(settings: AcmeSettings): Promise<string> {
         ]
       : [script];
   for (const candidate of candidates) if (await isExecutable(candidate)) return candidate;
-  const where = script === undefined ? 'not in PATH nor in ~/.acme.sh' : `not at ACME_SH=${script}`;
+  const places = script === undefined ? 'in PATH, ~/.acme.sh or /usr/share/acme.sh' : `at ACME_SH=${script}`;
   throw new AppError(
     'acme_failed',
-    `acme.sh, which gets certificates, is ${where}. Install it ("apt install acme.sh", or see ` +
-      'https://github.com/acmesh-official/acme.sh), or set ACME_SH to its path, and restart the suite.',
+    `The suite gets certificates with acme.sh, and there is no executable acme.sh ${places}. Install it ` +
+      '("apt install acme.sh", or see https://github.com/acmesh-official/acme.sh) or set ACME_SH to its path, then ' +
+      'restart the suite.',
   );
 }
 
-/** The first program of this name in PATH. */
+/** The path of the first program of this name in PATH. */
 export async function findProgram(name: string, path: string): Promise<string | undefined> {
   for (const folder of path.split(delimiter)) {
     const candidate = join(folder, name);

@@ -1,0 +1,256 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { AppError, messageOf } from '../../errors/app-error.js';
+import { storageError } from '../../errors/storage-error.js';
+import { covers } from '../../haproxy/certificates/certificate-facts.js';
+import { type CertificateBundle, parseBundle } from '../../haproxy/certificates/pem.js';
+import type { JobContext } from '../../jobs/jobs.service.js';
+import { SerialQueue } from '../../lib/serial-queue.js';
+import { Settings } from '../../settings/settings.js';
+import { acmeCancelled, acmeFailed, acmeTimedOut } from './acme-errors.js';
+import { AcmeHome } from './acme-home.js';
+import { DEFAULT_PATH, findAcmeScript } from './acme-script.js';
+import { shimEnvironment, writeShim } from './acme-shim.js';
+import { checkCloudflare } from './cloudflare-check.js';
+import { type ProcessGroupResult, runProcessGroup } from './process-group.js';
+
+/** Exit codes of acme.sh: success, and "the certificate is not due for renewal" (RENEW_SKIP). */
+const SUCCESS = 0;
+const NOT_DUE = 2;
+
+export interface IssueRequest {
+  domain: string;
+  wildcard: boolean;
+  /** Request a new certificate even if acme.sh has a valid one that is not due. */
+  force: boolean;
+}
+
+/**
+ * Gets certificates from a CA with acme.sh: one run at a time, with a time limit. A failure leaves the folder of
+ * acme.sh as it was.
+ */
+@Injectable()
+export class AcmeService {
+  readonly #logger = new Logger('acme.sh');
+  readonly #queue = new SerialQueue();
+  readonly #home: AcmeHome;
+  readonly #secrets: readonly string[];
+
+  constructor(private readonly settings: Settings) {
+    const { acme } = settings;
+    this.#home = new AcmeHome(acme.home, acme.keyLength.startsWith('ec-'));
+    const values = acme.hookVariables.map((name) => acme.environment[name] ?? '');
+    this.#secrets = [...values, acme.eab?.hmacKey ?? '']
+      .filter((value) => value.length >= 4)
+      .toSorted((a, b) => b.length - a.length);
+  }
+
+  /**
+   * Gets a new certificate for the domain and calls `install` with it. If either fails, the folder of acme.sh is
+   * restored.
+   *
+   * @throws AppError acme_failed, acme_timeout, storage_failed, or the errors of `install`
+   */
+  issue<T>(
+    request: IssueRequest,
+    job: JobContext,
+    install: (bundle: CertificateBundle) => Promise<T>,
+  ): Promise<T> {
+    return this.#queue.run(async () => {
+      const script = await findAcmeScript(this.settings.acme);
+      if (job.signal.aborted) throw acmeCancelled();
+      await this.#prepareHome(request.domain);
+      try {
+        const bundle = await this.#obtain(script, request, job);
+        const result = await install(bundle);
+        await this.#home.deleteBackup(request.domain);
+        return result;
+      } catch (error) {
+        await this.#home.restoreBackup(request.domain);
+        throw error;
+      }
+    });
+  }
+
+  /** Deletes the domain from the folder of acme.sh, also while acme.sh runs for another domain. Revokes nothing. */
+  async forget(domain: string): Promise<void> {
+    await this.#home.deleteDomain(domain);
+  }
+
+  /** After a suite was killed: stops its acme.sh and restores its backups. Call it at start, before `issue`. */
+  async recover(): Promise<void> {
+    await this.#home.recover();
+  }
+
+  async #prepareHome(domain: string): Promise<void> {
+    try {
+      await this.#home.createFolders();
+      await this.#home.killOrphan();
+      await writeShim(this.#home.shim);
+      await this.#home.backUp(domain);
+    } catch (error) {
+      throw storageError(error);
+    }
+  }
+
+  async #obtain(script: string, request: IssueRequest, job: JobContext): Promise<CertificateBundle> {
+    const { domain, wildcard } = request;
+    const names = wildcard ? [domain, `*.${domain}`] : [domain];
+    const started = performance.now();
+    if (this.settings.acme.dns === 'dns_cf') {
+      job.progress('Looking up the zone at Cloudflare');
+      await checkCloudflare(this.settings.acme, domain, this.#environment(), job.signal);
+    }
+    await this.#register(script, domain, job, started);
+    job.progress(`Requesting a certificate for ${names.join(' and ')} from ${this.settings.acme.server}`);
+    let { exitCode } = await this.#run(
+      script,
+      this.#issueArguments(names, request.force),
+      domain,
+      job,
+      started,
+    );
+    let bundle = await this.#readValid(names);
+    if (exitCode === NOT_DUE && !bundle) {
+      // acme.sh decides by its own record of the domain. After a killed run its files may not match the record.
+      ({ exitCode } = await this.#run(script, this.#issueArguments(names, true), domain, job, started));
+      bundle = await this.#readValid(names);
+    }
+    if (!bundle)
+      throw new AppError(
+        'acme_failed',
+        `acme.sh reported success for ${domain}, but there is no valid certificate for it in ${this.#home.path}. ` +
+          'HAProxy and the certificate files are unchanged. Set LOG_LEVEL=DEBUG to see all output of acme.sh in the ' +
+          'log, then try again.',
+      );
+    return bundle;
+  }
+
+  /** The certificate of acme.sh for these names; undefined if it is incomplete, covers other names or has expired. */
+  async #readValid(names: readonly string[]): Promise<CertificateBundle | undefined> {
+    const text = await this.#home.readPem(names[0] ?? '');
+    if (text === undefined) return undefined;
+    try {
+      const bundle = parseBundle(text);
+      return covers(bundle.leaf, names) && Date.parse(bundle.leaf.validTo) > Date.now() ? bundle : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Binds the account of acme.sh to the external account, once per server and key id. */
+  async #register(script: string, domain: string, job: JobContext, started: number): Promise<void> {
+    const { eab, server, email } = this.settings.acme;
+    if (!eab || (await this.#home.isRegistered(server, eab.kid))) return;
+    job.progress(`Registering at ${server} with the external account ${eab.kid}`);
+    const args = [
+      '--register-account',
+      ...this.#commonArguments(),
+      ...(email === undefined ? [] : ['-m', email]),
+    ];
+    await this.#run(script, args, domain, job, started);
+    await this.#home.recordRegistration(server, eab.kid).catch((error: unknown) => {
+      throw storageError(error);
+    });
+  }
+
+  #issueArguments(names: readonly string[], force: boolean): string[] {
+    const { dns, dnsSleep, keyLength, email } = this.settings.acme;
+    return [
+      '--issue',
+      ...this.#commonArguments(),
+      '--dns',
+      dns,
+      '--keylength',
+      keyLength,
+      ...(dnsSleep === undefined ? [] : ['--dnssleep', String(dnsSleep)]),
+      ...(email === undefined ? [] : ['--accountemail', email]),
+      ...names.flatMap((name) => ['-d', name]),
+      ...(force ? ['--force'] : []),
+    ];
+  }
+
+  #commonArguments(): string[] {
+    const { server, caBundle } = this.settings.acme;
+    const { path, config, certificates } = this.#home;
+    return [
+      '--home',
+      path,
+      '--config-home',
+      config,
+      '--cert-home',
+      certificates,
+      '--server',
+      server,
+      '--no-color',
+      ...(caBundle === undefined ? [] : ['--ca-bundle', caBundle]),
+    ];
+  }
+
+  #environment(): Record<string, string> {
+    const { environment, eab } = this.settings.acme;
+    return {
+      HOME: this.#home.path,
+      LANG: 'C',
+      ...environment,
+      ...shimEnvironment(this.#home.shim, environment['PATH'] ?? DEFAULT_PATH, eab),
+    };
+  }
+
+  /**
+   * Runs acme.sh. ACME_TIMEOUT limits all runs of one request together; `started` is when the request began
+   * (`performance.now()`).
+   *
+   * @throws AppError acme_failed, acme_timeout
+   */
+  async #run(
+    script: string,
+    args: string[],
+    domain: string,
+    job: JobContext,
+    started: number,
+  ): Promise<ProcessGroupResult> {
+    const { timeoutSeconds, server } = this.settings.acme;
+    let pidRecorded: Promise<void> | undefined;
+    const result = await runProcessGroup(script, args, {
+      env: this.#environment(),
+      cwd: this.#home.path,
+      signal: job.signal,
+      timeoutMs: Math.max(1, timeoutSeconds * 1000 - (performance.now() - started)),
+      onStart: (pid) => {
+        pidRecorded = this.#home.recordPid(pid).catch(() => undefined);
+      },
+      onLine: (line) => this.#report(line, job),
+    }).catch((error: unknown) => {
+      throw new AppError(
+        'acme_failed',
+        `${script} could not be started: ${messageOf(error)}. HAProxy and the certificate files are unchanged. Check ` +
+          'ACME_SH and the permissions of the file, then try again.',
+      );
+    });
+    await pidRecorded;
+    await this.#home.deletePid();
+    if (result.end === 'timeout') throw acmeTimedOut(domain, timeoutSeconds);
+    if (result.end === 'cancelled') throw acmeCancelled();
+    if (result.exitCode !== SUCCESS && result.exitCode !== NOT_DUE)
+      throw acmeFailed({ domain, server, output: this.#redact(result.output) });
+    return result;
+  }
+
+  /** Logs a line of acme.sh, and reports it as progress if it has a date. Lines without one are the certificate. */
+  #report(line: string, { progress }: JobContext): void {
+    const safe = this.#redact(line);
+    this.#logger.debug(safe);
+    // `[Mon Nov 23 14:00:00 UTC 2026] Verifying: example.com`
+    const message = /^\[[^\]]{10,40}\] ?(?<message>.{1,200})/.exec(safe)?.groups?.['message'];
+    if (message !== undefined) progress(message);
+  }
+
+  #redact(text: string): string {
+    let safe = text.replaceAll(
+      /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+      '[key]',
+    );
+    for (const secret of this.#secrets) safe = safe.replaceAll(secret, '[secret]');
+    return safe;
+  }
+}
