@@ -14,7 +14,7 @@ interface Check {
   warnings: { message: string }[];
 }
 
-describe.each(haproxyVersions())('the configuration of HAProxy $version', (haproxy) => {
+describe.each(haproxyVersions())('configuration of HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
   let one: Backend;
@@ -34,7 +34,7 @@ describe.each(haproxyVersions())('the configuration of HAProxy $version', (hapro
     await home.remove();
   });
 
-  it('is checked, and reloaded with an edit, keeping what the files cannot say', async () => {
+  it('check and reload apply an edited haproxy.cfg and restore what the files cannot hold', async () => {
     const check = await suite.api<Check>('POST', '/configuration/check');
     expect(check).toMatchObject({ status: 200, body: { valid: true, errors: [], warnings: [] } });
     const config = await readFile(home.file('haproxy.cfg'), 'utf8');
@@ -44,7 +44,7 @@ describe.each(haproxyVersions())('the configuration of HAProxy $version', (hapro
     );
     await writeFile(home.file('haproxy.cfg'), edited);
     const reload = await suite.api('POST', '/configuration/reload');
-    // The files hold a drained server as one of weight 0; the reload put its state and weight back.
+    // pools.cfg has a drained server with weight 0. The reload restores its state and weight.
     expect(reload).toMatchObject({
       status: 200,
       body: { reloaded: true, restored: { domains: 0, servers: 1, certificates: 0 } },
@@ -55,7 +55,7 @@ describe.each(haproxyVersions())('the configuration of HAProxy $version', (hapro
     expect(body['items']).toMatchObject([{ status: 'UP' }, { status: 'DRAIN', weight: 1 }]);
   });
 
-  it('is refused with file and line when it is wrong, and the old worker goes on', async () => {
+  it('check and reload refuse an invalid haproxy.cfg with file and line, and the old worker serves', async () => {
     const good = await readFile(home.file('haproxy.cfg'), 'utf8');
     await writeFile(home.file('haproxy.cfg'), `global\n    foo bar\n${good}`);
     const check = await suite.api<Check>('POST', '/configuration/check');
@@ -76,11 +76,11 @@ describe.each(haproxyVersions())('the configuration of HAProxy $version', (hapro
     expect((await get(home.httpPort, 'b.example')).body).toBe('one');
   });
 
-  it('is restored when somebody else reloads or restarts HAProxy', async () => {
+  it('the suite restores the state after a reload by another program', async () => {
     const pid = Number((await readFile(join(home.path, 'run/haproxy.pid'), 'utf8')).trim().split('\n')[0]);
     process.kill(pid, 'SIGUSR2');
     await until(() => suite.output.includes('HAProxy is a new process'), {
-      what: 'the reload being noticed',
+      what: 'the log line about the new process',
     });
     await until(async () => {
       const { body } = await suite.api<{ items: { status: string }[] }>('GET', '/domains/a.example/servers');
@@ -91,12 +91,12 @@ describe.each(haproxyVersions())('the configuration of HAProxy $version', (hapro
 });
 
 /**
- * podman and systemd cannot run on every machine that tests, so a small executable of that name, first in PATH,
- * stands in for it and does to the real HAProxy what the real one would do.
+ * Not every test machine has podman and systemd. A script with that name, first in PATH, replaces the program and does
+ * the same to the real HAProxy. It logs its calls.
  */
-const STAND_IN = {
+const FAKE_PROGRAMS = {
   podman: (haproxy: HaproxyBinary, home: Home) => `#!/bin/sh
-echo "$*" >> ${home.path}/told
+echo "$*" >> ${home.path}/calls
 case "$1" in
   exec) shift 3; exec ${haproxy.path} "$@" ;;
   kill) kill -"$3" "$(head -1 ${home.path}/run/haproxy.pid)" ;;
@@ -104,7 +104,7 @@ case "$1" in
 esac
 `,
   systemctl: (_: HaproxyBinary, home: Home) => `#!/bin/sh
-echo "$*" >> ${home.path}/told
+echo "$*" >> ${home.path}/calls
 [ "$1 $2" = "reload haproxy.service" ] && kill -USR2 "$(head -1 ${home.path}/run/haproxy.pid)"
 `,
 };
@@ -113,8 +113,8 @@ describe.each([
   ['master', undefined, []],
   ['podman', 'podman', ['exec haproxy haproxy -c', 'kill --signal USR2 haproxy']],
   ['systemd', 'systemctl', ['reload haproxy.service']],
-] as const)('HAPROXY_CONTROL=%s', (control, program, told) => {
-  it('reloads a HAProxy that somebody else runs', async () => {
+] as const)('HAPROXY_CONTROL=%s', (control, program, expectedCalls) => {
+  it('reloads a HAProxy that the suite did not start', async () => {
     const haproxy = oldestHaproxy();
     const home = await makeHome(haproxy, { HAPROXY_CONTROL: control });
     const bin = join(home.path, 'bin');
@@ -122,12 +122,12 @@ describe.each([
     if (program) {
       const { mkdir } = await import('node:fs/promises');
       await mkdir(bin);
-      await writeFile(join(bin, program), STAND_IN[program](haproxy, home));
+      await writeFile(join(bin, program), FAKE_PROGRAMS[program](haproxy, home));
       await chmod(join(bin, program), 0o755);
     }
     const suite = Suite.spawn(home, { PATH: path });
     await until(async () => (await readFile(home.file('haproxy.cfg'), 'utf8')).includes('frontend web'), {
-      what: 'the template',
+      what: 'haproxy.cfg from the template',
     });
     const files = ['-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
     const args = [
@@ -152,8 +152,8 @@ describe.each([
         body: { reloaded: true },
       });
       expect((await get(home.httpPort, 'a.example')).status).toBe(503);
-      const said = program ? await readFile(join(home.path, 'told'), 'utf8') : '';
-      for (const words of told) expect(said).toContain(words);
+      const calls = program ? await readFile(join(home.path, 'calls'), 'utf8') : '';
+      for (const call of expectedCalls) expect(calls).toContain(call);
     } finally {
       await suite.stop();
       master.kill('SIGTERM');

@@ -93,7 +93,7 @@ describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
       target: 'file',
       action: 'adopt_value',
       name: 'pool_1_1',
-      text: 'pool_1_1: weight 1 becomes 50, as HAProxy has it',
+      text: 'pool_1_1: weight 1 becomes 50, the value in HAProxy',
     });
     expect(steps(body)).toContain(`write_file ${home.file('servers.json')}`);
     expect(body.plan.every(({ target }) => target === 'file')).toBe(true);

@@ -21,7 +21,7 @@ interface OperationBody {
   error?: Record<string, unknown>;
 }
 
-describe('an import', () => {
+describe('POST /api/v1/import', () => {
   let home: Home;
   let suite: Suite;
   let token: string;
@@ -36,7 +36,7 @@ describe('an import', () => {
       agent: false,
     });
 
-  /** Sends a body in pieces while the suite reads it. Returns the response, which may come before the end of the body. */
+  /** Sends a body in pieces and returns the answer, which can come before the end of the body. */
   const send = async (
     body: Iterable<string | Buffer>,
     query = '',
@@ -47,7 +47,7 @@ describe('an import', () => {
       sent.once('response', resolve);
       sent.once('error', reject);
     });
-    // After an early response the suite refuses the rest of the body. Only the response matters.
+    // After an early answer the suite refuses the rest of the body. Only the answer matters.
     pipeline(Readable.from(body, { objectMode: false }), sent).catch(() => undefined);
     const response = await answered;
     let text = '';
@@ -96,7 +96,7 @@ describe('an import', () => {
     });
   };
 
-  it('runs as a job that reports its progress, with wait=false', async () => {
+  it('answers 202 with wait=false, and the operation has the progress', async () => {
     const lines = Array.from(
       { length: 500 },
       (_, n) => `{"domain":"a${n}.test","share_with":"first.test"}\n`,
@@ -109,25 +109,25 @@ describe('an import', () => {
       expect.stringContaining('500 lines read'),
       expect.stringContaining('500 added'),
       expect.stringContaining('on disk'),
-      expect.stringContaining('HAProxy has it'),
+      expect.stringContaining('HAProxy has the import'),
       expect.stringContaining('in place'),
     ]);
     expect((await suite.api('GET', '/domains/a499.test/servers')).status).toBe(200);
   });
 
-  it('runs as a job with the header Prefer: respond-async', async () => {
+  it('answers 202 with Prefer: respond-async, unless the query has wait=true', async () => {
     const line = '{"domain":"prefers.test","share_with":"first.test"}\n';
     const answer = await send([line], '', { prefer: 'handling=lenient, respond-async; foo' });
     expect(answer.status).toBe(202);
     expect(await finished(answer.headers.location)).toMatchObject({ status: 'succeeded' });
-    // The query has priority over the header.
+    // The query overrides the header.
     expect((await send([line], '?wait=true', { prefer: 'respond-async' })).status).toBe(200);
   });
 
-  // HAProxy 3.4 creates pools as needed, so this needs an older one; `HAPROXY_VERSIONS=3.4` has none.
+  // HAProxy 3.4 creates pools as needed. With HAPROXY_VERSIONS=3.4 there is no older HAProxy to test.
   const hasTooFewPools = !hasDynamicBackends(oldestHaproxy().version);
   it.runIf(hasTooFewPools)(
-    'as a job is refused at once for an invalid line, and fails later if there are too few pools',
+    'with wait=false refuses an invalid line at once, and fails later if there are too few pools',
     async () => {
       expect(await send(['{"domain":"x"}\n'], '?wait=false')).toMatchObject({
         status: 422,
@@ -148,7 +148,7 @@ describe('an import', () => {
     },
   );
 
-  it('changes nothing if one line is invalid, also the last but one of 100,000', async () => {
+  it('changes nothing if line 99,999 of 100,000 is invalid', async () => {
     function* lines(): Generator<string> {
       for (let n = 1; n <= 100_000; n += 1)
         yield n === 99_999 ? '{"domain":"half.t\n' : `{"domain":"n${n}.test","share_with":"first.test"}\n`;
@@ -163,7 +163,7 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('changes nothing if the caller disconnects before the end', async () => {
+  it('changes nothing if the client disconnects before the end', async () => {
     for (const headers of [{}, { 'content-encoding': 'gzip' }] as Record<string, string>[]) {
       const sent = open('', headers);
       sent.on('error', () => undefined);
@@ -173,7 +173,7 @@ describe('an import', () => {
       const known = (await suite.api<{ total: number }>('GET', '/audit')).body.total;
       sent.destroy();
       await until(async () => (await suite.api<{ total: number }>('GET', '/audit')).body.total > known, {
-        what: 'the audit line of the broken import',
+        what: 'the audit line of the incomplete import',
       });
       const { body } = await suite.api<{ items: object[] }>('GET', '/audit?limit=1');
       expect(body.items[0]).toMatchObject({ operation: 'haproxy_import', outcome: 'malformed_request' });
@@ -191,23 +191,29 @@ describe('an import', () => {
     });
   });
 
-  it('is refused if the body cannot be read', async () => {
+  it('refuses an unreadable body', async () => {
     const line = '{"domain":"unread.test","share_with":"first.test"}\n';
     const packed = gzipSync(line.repeat(2));
     const array = `[${line}]`;
     const cases: [string, Iterable<string | Buffer>, Record<string, string>, number, string][] = [
       ['not gzip', [line], { 'content-encoding': 'gzip' }, 400, 'malformed_request'],
-      ['half a gzip', [packed.subarray(0, 40)], { 'content-encoding': 'gzip' }, 400, 'malformed_request'],
-      ['another packing', [line], { 'content-encoding': 'br' }, 415, 'unsupported_media_type'],
       [
-        'a packed array',
+        'an incomplete gzip',
+        [packed.subarray(0, 40)],
+        { 'content-encoding': 'gzip' },
+        400,
+        'malformed_request',
+      ],
+      ['another Content-Encoding', [line], { 'content-encoding': 'br' }, 415, 'unsupported_media_type'],
+      [
+        'a gzip array',
         [gzipSync(array)],
         { 'content-type': 'application/json', 'content-encoding': 'gzip' },
         415,
         'unsupported_media_type',
       ],
-      ['no UTF-8', [line, Buffer.from([0xc3, 0x28, 0x0a])], {}, 400, 'malformed_request'],
-      ['half a character', [line, Buffer.from([0xc3])], {}, 400, 'malformed_request'],
+      ['not UTF-8', [line, Buffer.from([0xc3, 0x28, 0x0a])], {}, 400, 'malformed_request'],
+      ['an incomplete character', [line, Buffer.from([0xc3])], {}, 400, 'malformed_request'],
       ['text', [line], { 'content-type': 'text/plain' }, 415, 'unsupported_media_type'],
       ['no type', [line], { 'content-type': '' }, 415, 'unsupported_media_type'],
     ];
@@ -216,7 +222,7 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('is refused if it is too large, also a gzip body, before the whole body has arrived', async () => {
+  it('refuses a too large body, gzip too, before all of it has arrived', async () => {
     function* times(count: number, piece: string | Buffer): Generator<string | Buffer> {
       for (let n = 0; n < count; n += 1) yield piece;
     }
@@ -224,7 +230,7 @@ describe('an import', () => {
     const cases: [string, Iterable<string | Buffer>, Record<string, string>][] = [
       ['one line', times(8, ' '.repeat(MIB)), {}],
       ['all lines', times(200, blank), {}],
-      ['unpacked', [gzipSync(blank.repeat(100))], { 'content-encoding': 'gzip' }],
+      ['unpacked gzip', [gzipSync(blank.repeat(100))], { 'content-encoding': 'gzip' }],
       ['an array', times(40, ' '.repeat(MIB)), { 'content-type': 'application/json' }],
     ];
     for (const [what, body, headers] of cases)
@@ -235,14 +241,14 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('gives the reason of the refusal to a client that continues to send', async () => {
+  it('answers 413 to a client that continues to send, instead of only closing the connection', async () => {
     for (let round = 0; round < 10; round += 1) {
       const body = Array.from({ length: 40 }, () => ' '.repeat(MIB));
       expect((await send(body, '', { 'content-type': 'application/json' })).status).toBe(413);
     }
   });
 
-  it('refuses to replace everything with an empty body', async () => {
+  it('refuses mode=replace without lines', async () => {
     const array = { 'content-type': 'application/json' };
     for (const [body, headers] of [
       [[], {}],
@@ -257,7 +263,7 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('runs one after another with concurrent changes', async () => {
+  it('runs one after another with other changes at the same time', async () => {
     const lines = Array.from(
       { length: 2000 },
       (_, n) => `{"domain":"c${n}.test","share_with":"first.test"}\n`,
@@ -273,17 +279,17 @@ describe('an import', () => {
     const second = await finished(again.headers.location);
     const counts = [imported.body['domains_added'], second.result?.['domains_added']];
     expect(counts.map(Number).toSorted((a, b) => a - b)).toEqual([0, 2000]);
-    // A state of this size is written to servers.json a second later.
+    // A large state is in servers.json about a second after the commit.
     const names = ['c1999.test', ...others.map(({ domain }) => domain)];
     const hasAll = (text = '') => names.every((name) => text.includes(`"${name}"`));
-    await until(async () => hasAll((await files())[0]), { what: 'servers.json with all names' });
-    // The suite compares only while no change runs, so servers.json is not rewritten afterwards.
+    await until(async () => hasAll((await files())[0]), { what: 'all names in servers.json' });
+    // The dry run waits for all changes, and for a rewrite of servers.json.
     expect((await suite.api('POST', '/state/restore?dry_run=true')).status).toBe(200);
     before = await files();
     await unchanged();
   });
 
-  it('is exported as one revision, also to a slow reader', async () => {
+  it('is exported as one revision, however slowly the client reads', async () => {
     const names = Array.from({ length: 30_000 }, (_, n) => `${'long-'.repeat(8)}${n}.test`);
     await send(names.map((domain) => `{"domain":"${domain}","share_with":"first.test"}\n`));
     const { revision } = JSON.parse((await files())[0] ?? '') as { revision: number };
@@ -292,7 +298,7 @@ describe('an import', () => {
       request(`${suite.url}/api/v1/export`, { headers, agent: false }, resolve).once('error', reject).end();
     });
     expect(response.headers['content-disposition']).toContain(`domains-${revision}.ndjson`);
-    // The response is not read yet. The suite has produced only what fits into the socket buffers.
+    // The client has read nothing yet, so the suite has rendered only as much as the socket buffers hold.
     expect((await suite.api('DELETE', `/domains/${names[0]}`)).status).toBe(200);
     let text = '';
     for await (const chunk of response) text += String(chunk);

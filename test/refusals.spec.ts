@@ -29,7 +29,7 @@ const HOSTILE = [
   '',
 ];
 
-describe('what is refused changes nothing', () => {
+describe('a refused request changes nothing', () => {
   let home: Home;
   let suite: Suite;
   let client: Client;
@@ -100,13 +100,13 @@ describe('what is refused changes nothing', () => {
       [{ domain: 'x.example', ip: '10.0.0.1', http_port: 80.5 }, 'http_port'],
       [{ domain: 'x.example', ip: '10.0.0.1', share_with: 'one.example' }, 'ip'],
       [{ domain: 'x.example', surprise: 1 }, 'surprise'],
-    ])('%j', async (body, field) => {
+    ])('refuses %j and names the field', async (body, field) => {
       const problem = await refused('POST', '/domains', body, 422, 'validation_failed');
       expect(problem.errors?.map((error) => error.field)).toContain(field);
       await refusedTool('haproxy_add_domain', body, 'validation_failed');
     });
 
-    it.each(HOSTILE)('the name %j, everywhere a name can stand', async (name) => {
+    it.each(HOSTILE)('refuses the name %j in every argument', async (name) => {
       await refused('POST', '/domains', { domain: name }, 422, 'validation_failed');
       await refused('POST', '/domains', { domain: 'x.example', share_with: name }, 422, 'validation_failed');
       await refused('POST', '/domains', { domain: 'x.example', ip: name }, 422, 'validation_failed');
@@ -126,7 +126,7 @@ describe('what is refused changes nothing', () => {
       }
     });
 
-    it('conflicts and things that are not there', async () => {
+    it('refuses existing and unknown domains, and a domain without a free pool', async () => {
       const exists = await refused('POST', '/domains', { domain: 'ONE.example.' }, 409, 'domain_exists');
       expect(exists).toMatchObject({ existing: { domain: 'one.example', pool: 'pool_2' } });
       await refused('PUT', '/domains/full.example', { ip: '10.9.9.9' }, 409, 'domain_exists');
@@ -159,13 +159,13 @@ describe('what is refused changes nothing', () => {
       ['weight', { ip: '10.0.0.1', weight: null }],
       ['http_port', { ip: '10.0.0.1', http_port: 70_000 }],
       ['name', { ip: '10.0.0.1', name: 'x' }],
-    ])('a bad %s: %j', async (field, body) => {
+    ])('refuses an invalid %s: %j', async (field, body) => {
       const problem = await refused('POST', '/domains/one.example/servers', body, 422, 'validation_failed');
       expect(problem.errors?.map((error) => error.field)).toContain(field);
       await refusedTool('haproxy_add_server', { domain: 'one.example', ...body }, 'validation_failed');
     });
 
-    it('taken slots, full pools, states and weights that are none', async () => {
+    it('refuses taken slots, full pools, and invalid states, weights, slots and timeouts', async () => {
       await refused('POST', '/domains/one.example/servers', { slot: 1, ip: '10.0.0.9' }, 409, 'slot_taken');
       const taken = await refused(
         'POST',
@@ -233,9 +233,9 @@ describe('what is refused changes nothing', () => {
       ['haproxy_wait_drain', { domain: 'one.example', slot: 1, timeout: 3601 }, 'validation_failed'],
       ['haproxy_remove_domain', { domain: 'no.example' }, 'domain_not_found'],
       ['haproxy_add_domain', { domain: 'x.example', share_with: 'no.example' }, 'domain_not_found'],
-    ])('the tool %s with %j: %s', (tool, args, code) => refusedTool(tool, args, code));
+    ])('the tool %s refuses %j with %s', (tool, args, code) => refusedTool(tool, args, code));
 
-    it('a bulk of which one is bad, too many, too large, or not a list', async () => {
+    it('refuses a bulk request with an invalid server, too many servers, too many bytes, or no list', async () => {
       const bulk = '/domains/two.example/servers/bulk';
       const good = { ip: '10.0.0.1' };
       await refused('POST', bulk, { servers: [] }, 422, 'validation_failed');
@@ -272,7 +272,7 @@ describe('what is refused changes nothing', () => {
     });
   });
 
-  it('bodies that cannot be read', async () => {
+  it('refuses unreadable and too large bodies', async () => {
     await refused('POST', '/domains', '{"domain":', 400, 'malformed_request');
     await refused('POST', '/domains', '[]', 422, 'validation_failed');
     await refused('POST', '/domains', '"x"', 422, 'validation_failed');
@@ -286,7 +286,7 @@ describe('what is refused changes nothing', () => {
     );
   });
 
-  it('queries that make no sense', async () => {
+  it('refuses invalid queries', async () => {
     for (const query of [
       'limit=0',
       'limit=1001',

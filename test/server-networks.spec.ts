@@ -14,7 +14,7 @@ let client: Client;
 beforeAll(async () => {
   home = await makeHome(oldestHaproxy(), {
     ALLOWED_SERVER_NETWORKS: '127.0.0.0/8,10.0.0.0/8,2001:db8::/32',
-    // What a test changes in HAProxy stays as it is until the test has looked.
+    // A test changes HAProxy and reads it again; the suite must not undo that change.
     RECONCILE: 'report',
   });
   suite = await Suite.start(home);
@@ -29,11 +29,11 @@ afterAll(async () => {
   await home.remove();
 });
 
-/** Each way an address can come in, with its HTTP status and code. */
-const WAYS: Record<string, (ip: string) => Promise<[status: number, code: unknown]>> = {
+/** Each operation that takes an address. Returns the HTTP status and the error code. */
+const OPERATIONS: Record<string, (ip: string) => Promise<[status: number, code: unknown]>> = {
   'a new domain': (ip) => rest('POST', '/domains', { domain: 'n.example', ip }),
-  'a domain that is put': (ip) => rest('PUT', '/domains/p.example', { ip }),
-  'a domain that is put again': (ip) => rest('PUT', '/domains/a.example', { ip }),
+  'a put of a new domain': (ip) => rest('PUT', '/domains/p.example', { ip }),
+  'a put of an existing domain': (ip) => rest('PUT', '/domains/a.example', { ip }),
   'a server': (ip) => rest('POST', '/domains/a.example/servers', { ip }),
   'several servers': (ip) =>
     rest('POST', '/domains/a.example/servers/bulk', { servers: [{ ip: '10.0.0.9' }, { ip }] }),
@@ -44,7 +44,7 @@ const WAYS: Record<string, (ip: string) => Promise<[status: number, code: unknow
   haproxy_add_domain: (ip) => tool('haproxy_add_domain', { domain: 'n.example', ip }),
   haproxy_add_server: (ip) => tool('haproxy_add_server', { domain: 'a.example', ip }),
   haproxy_add_servers: (ip) => tool('haproxy_add_servers', { domain: 'a.example', servers: [{ ip }] }),
-  'haproxy_add_servers as text': (ip) =>
+  'haproxy_add_servers with a JSON string': (ip) =>
     tool('haproxy_add_servers', { domain: 'a.example', servers: JSON.stringify([{ ip }]) }),
 };
 
@@ -61,7 +61,7 @@ async function tool(name: string, given: Record<string, unknown>): Promise<[numb
   return [code === 'forbidden' ? 403 : code === 'validation_failed' ? 422 : 200, code];
 }
 
-describe.each(Object.entries(WAYS))('ALLOWED_SERVER_NETWORKS holds for %s', (_, send) => {
+describe.each(Object.entries(OPERATIONS))('ALLOWED_SERVER_NETWORKS > %s', (_, send) => {
   it.each([
     '169.254.169.254',
     '192.0.2.1',
@@ -74,7 +74,7 @@ describe.each(Object.entries(WAYS))('ALLOWED_SERVER_NETWORKS holds for %s', (_, 
     '2002:a9fe:a9fe::1',
     '::1',
     'fd00:ec2::254',
-  ])('%s is outside', async (ip) => {
+  ])('refuses %s, which is outside', async (ip) => {
     expect(await send(ip)).toEqual([403, 'forbidden']);
   });
 
@@ -94,19 +94,19 @@ describe.each(Object.entries(WAYS))('ALLOWED_SERVER_NETWORKS holds for %s', (_, 
     '0.0.0.0',
     '::',
     '',
-  ])('%j is no address', async (ip) => {
+  ])('refuses %j, which is not an address', async (ip) => {
     expect(await send(ip)).toEqual([422, 'validation_failed']);
   });
 });
 
-it('took none of them, and takes one that is inside however it is written', async () => {
+it('ALLOWED_SERVER_NETWORKS > accepts an IPv4-mapped address inside, and saved none of the refused', async () => {
   const { pools } = JSON.parse(await readFile(home.file('servers.json'), 'utf8')) as { pools: object };
   expect(Object.keys(pools)).toEqual(['pool_1']);
   const added = await suite.api('POST', '/domains/a.example/servers', { ip: '::ffff:10.0.0.7' });
   expect(added).toMatchObject({ status: 201, body: { ip: '10.0.0.7' } });
 });
 
-it('holds for what is taken over from HAProxy', async () => {
+it('ALLOWED_SERVER_NETWORKS > haproxy_save_state does not save an address outside', async () => {
   const socket = connect(join(home.path, 'run/haproxy.sock'));
   socket.end('set server pool_1/pool_1_1 addr 169.254.169.254\n');
   await text(socket);

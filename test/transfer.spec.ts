@@ -7,7 +7,7 @@ import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const FILES = ['servers.json', 'domains.map', 'pools.cfg'] as const;
-/** As many as take a whole import to hold, and still end the test soon. */
+/** Enough to exceed the body limit of other routes, and few enough for a fast test. */
 const MANY = 20_000;
 const READER = 'r'.repeat(40);
 
@@ -63,7 +63,7 @@ describe('import and export', () => {
     await backend.close();
   });
 
-  it('takes lines, live with the answer, as one revision and one line of audit', async () => {
+  it('an import is live with its answer, has one revision and one audit line', async () => {
     const lines = [
       { domain: 'www.one.test', share_with: 'one.test' },
       { domain: 'one.test', servers: [{ ip: '127.0.0.1', http_port: backend.port }] },
@@ -83,7 +83,7 @@ describe('import and export', () => {
     });
   });
 
-  it('gives back what it took: an export that replaces changes nothing', async () => {
+  it('an import of an unchanged export with mode=replace changes nothing', async () => {
     const before = await files();
     const ndjson = await exported();
     expect(ndjson).toMatchObject({ status: 200, type: 'application/x-ndjson' });
@@ -98,13 +98,13 @@ describe('import and export', () => {
     expect(await files()).toEqual(before);
   });
 
-  it('changes nothing on any error, and names the lines', async () => {
+  it('an import with an invalid line changes nothing and names the line', async () => {
     const before = await files();
     const good = '{"domain":"new.test"}';
     const wrong = [
       ['{"domain":"bad_name"}', 422, 'validation_failed', /line 2: domain must be/],
       ['{"domain":', 422, 'validation_failed', /line 2: is not JSON/],
-      ['{"domain":"new.test"}', 422, 'validation_failed', /line 2: new\.test is on line 1 already/],
+      ['{"domain":"new.test"}', 422, 'validation_failed', /line 2: new\.test is already on line 1/],
       ['{"domain":"x.test","ip":"192.0.2.1"}', 403, 'forbidden', /line 2: .*ALLOWED_SERVER_NETWORKS/],
       ['{"domain":"one.test","servers":[{"slot":1,"ip":"10.0.0.1"}]}', 409, 'slot_taken', /line 2: /],
       ['{"domain":"x.test","share_with":"y.test"}', 404, 'domain_not_found', /line 2: share_with/],
@@ -129,7 +129,7 @@ describe('import and export', () => {
     expect((await get(home.httpPort, 'new.test')).status).toBe(404);
   });
 
-  it('keeps lines to its own route', async () => {
+  it('other routes refuse NDJSON', async () => {
     const answer = await fetch(`${suite.url}/api/v1/domains`, {
       method: 'POST',
       headers: { authorization: `Bearer ${await suite.token()}`, 'content-type': 'application/x-ndjson' },
@@ -138,7 +138,7 @@ describe('import and export', () => {
     expect(answer.status).toBe(415);
   });
 
-  it('says what it would do, a part of it, and does nothing', async () => {
+  it('a dry run shows the counts and the first 100 steps, and changes nothing', async () => {
     const before = await files();
     const lines = Array.from({ length: 500 }, (_, n) => `{"domain":"d${n}.test","share_with":"one.test"}`);
     for (const type of ['application/x-ndjson', 'application/json']) {
@@ -150,7 +150,7 @@ describe('import and export', () => {
     expect(await files()).toEqual(before);
   });
 
-  it('leaves wrong lines out where it is asked to', async () => {
+  it('on_error=skip skips invalid lines and reports them', async () => {
     const answer = await send('?on_error=skip', '{"domain":"ok.test"}\n{"domain":"no"}\nnonsense\n');
     expect(answer).toMatchObject({
       status: 200,
@@ -165,7 +165,7 @@ describe('import and export', () => {
     });
   });
 
-  it(`takes ${MANY} domains in one call, more than other routes read, and gives them all back`, async () => {
+  it(`imports ${MANY} domains in one call, and exports all of them`, async () => {
     const names = Array.from({ length: MANY }, (_, n) => `name-${n}.of-many-others.test`);
     const lines = names.map((domain, n) =>
       JSON.stringify(
@@ -184,7 +184,7 @@ describe('import and export', () => {
     expect(Math.max(...(await auditLines()).map((line) => line.length))).toBeLessThan(1000);
   });
 
-  it('is for the admin to put in, and for readers to take out', async () => {
+  it('import needs the admin token, export any token', async () => {
     expect((await send('', '{"domain":"x.test"}', 'application/x-ndjson', READER)).status).toBe(403);
     expect((await exported('', READER)).status).toBe(200);
     expect((await exported('', 'nonsense')).status).toBe(401);

@@ -10,11 +10,11 @@ import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
 
 const READER = 'reader-token-0123456789';
-/** Half of the places, which is what one caller can have. */
+/** The most calls of one caller that wait at the same time: half of all. */
 const SHARE = 128;
-/** Longer than any machine takes until all of them wait; what they wait for ends before. */
+/** The timeout of each call. The drain ends long before, on a slow machine too. */
 const SECONDS = 600;
-/** How long looks are counted. */
+/** How long the connections to HAProxy are counted. */
 const COUNTED_MS = 2_000;
 
 let home: Home;
@@ -51,15 +51,15 @@ async function wait(token: string): Promise<{ status: number; body: unknown }> {
   return { status: response.status, body: await response.json() };
 }
 
-/** Connections that HAProxy has had, those of the Runtime API among them. */
-async function connectionsSoFar(): Promise<number> {
+/** The number of connections that HAProxy has accepted, including those to the Runtime API. */
+async function acceptedConnections(): Promise<number> {
   const [reply] = await new RuntimeTransport({ path: home.env['HAPROXY_SOCKET']! }).run([
     runtimeCommand`show info`,
   ]);
   return Number(/^CumConns: (\d+)/m.exec(reply?.text ?? '')?.[1]);
 }
 
-it('looks once for all who wait, and has only so many wait, of one caller only half', async () => {
+it('wait-drain > polls HAProxy once for all waiting calls, and refuses calls above the limit of one caller', async () => {
   const admin = await suite.token();
   let refused = 0;
   const waitAndCount = async (token: string) => {
@@ -71,10 +71,10 @@ it('looks once for all who wait, and has only so many wait, of one caller only h
     ...Array.from({ length: SHARE + 20 }, () => waitAndCount(admin)),
     ...Array.from({ length: 20 }, () => waitAndCount(READER)),
   ]);
-  await until(() => refused >= 20, { what: 'as many being refused as there is no place for' });
-  const [before, since] = [await connectionsSoFar(), performance.now()];
+  await until(() => refused >= 20, { what: 'the refusal of the calls above the limit' });
+  const [before, since] = [await acceptedConnections(), performance.now()];
   await delay(COUNTED_MS);
-  const looks = (await connectionsSoFar()) - before;
+  const connections = (await acceptedConnections()) - before;
   const seconds = (performance.now() - since) / 1000;
   backend.release('/held');
   const all = await waiting;
@@ -83,10 +83,10 @@ it('looks once for all who wait, and has only so many wait, of one caller only h
   expect(new Set(statuses.slice(-20))).toEqual(new Set([200]));
   expect(all.find(({ status }) => status === 503)?.body).toMatchObject({
     code: 'haproxy_unavailable',
-    detail: expect.stringContaining('Too many wait for servers') as string,
+    detail: expect.stringContaining('Too many calls wait for servers') as string,
   });
-  // Each by itself, they would make four a second and waiter. The suite's own looks are in the margin.
-  expect(looks / seconds).toBeLessThan(100);
-  // Their places are free again.
+  // Without batches, each call would make four connections a second. The suite itself makes a few more.
+  expect(connections / seconds).toBeLessThan(100);
+  // The quota is free again.
   expect((await wait(admin)).status).toBe(200);
 });

@@ -5,11 +5,11 @@ import { asStorageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
 
 /**
- * After these the rest of a line is hidden, comments included: names that secrets have, wherever they stand (userlists,
- * section 12.4; headers, variables and query parameters of any rule), and keywords whose values are secrets or may be.
- * It hides too much rather than too little: what is left is for finding one's way, not for copying.
+ * Hides the rest of a line, comments included, after these patterns: names of secrets (userlists, section 12.4; headers,
+ * variables and query parameters of any rule), and keywords whose value is or can be a secret. Hides too much rather
+ * than too little: the text is for reading, not for copying.
  */
-const NAMES = [
+const SECRET_NAMES = [
   String.raw`pass(?:word|wd|phrase)`,
   'sign-pass',
   'secret',
@@ -23,14 +23,17 @@ const NAMES = [
   String.raw`\b(?:pre)?setenv\s+\S+`,
   String.raw`\btcp-check\s+send\S*`,
 ];
-const AFTER_NAME = new RegExp(String.raw`((?:${NAMES.join('|')})[^\s:=,)]*[:=,)]*)(.*\S.*)$`, 'gim');
-/** Converters that are given a key (section 7.3.1). */
-const KEYED = /\b((?:hmac|jwt_verify\w*|aes_\w+)\()[^)]*/gi;
-/** https://user:password@host */
+const AFTER_SECRET_NAME = new RegExp(
+  String.raw`((?:${SECRET_NAMES.join('|')})[^\s:=,)]*[:=,)]*)(.*\S.*)$`,
+  'gim',
+);
+/** The arguments of converters that take a key (section 7.3.1). */
+const CONVERTER_KEY = /\b((?:hmac|jwt_verify\w*|aes_\w+)\()[^)]*/gi;
+/** The user and password of a URL: https://user:password@host */
 const USER_INFO = /(:\/\/)[^\s/@]+@/g;
 const HIDDEN = '[hidden]';
 
-/** The operator's haproxy.cfg, for reading. */
+/** The operator's haproxy.cfg, without its secrets. */
 @Injectable()
 export class ConfigTextService {
   constructor(private readonly settings: Settings) {}
@@ -40,8 +43,8 @@ export class ConfigTextService {
     name: 'config',
     title: 'haproxy.cfg',
     description:
-      "The operator's HAProxy configuration as text, with passwords left out. The pools are in a file of their own; " +
-      'see haproxy://state for what is in them.',
+      "The operator's HAProxy configuration as text, without its secrets. It does not contain the pools: " +
+      'read haproxy://state for them.',
     mimeType: 'text/plain',
     changesWith: [],
   })
@@ -55,10 +58,10 @@ export class ConfigTextService {
   }
 }
 
-/** Read-only callers may see the configuration, but not what would let them in somewhere. */
+/** Replaces secrets, because read-only callers can read the configuration. */
 export function withoutSecrets(text: string): string {
   return text
-    .replace(AFTER_NAME, `$1 ${HIDDEN}`)
-    .replace(KEYED, `$1${HIDDEN}`)
+    .replace(AFTER_SECRET_NAME, `$1 ${HIDDEN}`)
+    .replace(CONVERTER_KEY, `$1${HIDDEN}`)
     .replace(USER_INFO, `$1${HIDDEN}@`);
 }

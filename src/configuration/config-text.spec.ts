@@ -39,7 +39,7 @@ describe('withoutSecrets', () => {
     '# old password: HIDE',
     '#stats auth admin:HIDE',
     'user admin insecure-password HIDE\r',
-  ])('hides it in %j', (line) => {
+  ])('hides the secret in %j', (line) => {
     const shown = withoutSecrets(`global\n    maxconn 10\n${line}\nfrontend web\n    bind :80\n`);
     expect(shown).not.toContain('HIDE');
     expect(shown).toContain('[hidden]');
@@ -58,11 +58,11 @@ describe('withoutSecrets', () => {
     'server s1 10.0.0.1:80 check cookie s1',
     'redirect scheme https code 308 unless { ssl_fc }',
     'http-request deny unless { http_auth(users) }',
-  ])('leaves %j as it is', (line) => {
+  ])('does not change %j, which has no secret', (line) => {
     expect(withoutSecrets(line)).toBe(line);
   });
 
-  it('leaves nearly all of the configuration that the suite writes', () => {
+  it('hides at most two lines of the haproxy.cfg template', () => {
     const settings = loadSettings({ MCP_PUBLIC_HOST: 'mcp.example.com' });
     const text = renderConfig(settings, { ipv6: true });
     const hidden = withoutSecrets(text).match(/\[hidden\]/g) ?? [];

@@ -3,38 +3,38 @@ import { ArrayField, BooleanField, IntField, NestedField, StringField } from '..
 
 export class ConfigMessageDto {
   @StringField({
-    description: 'The file, where HAProxy names one.',
+    description: 'The file, if HAProxy names one.',
     example: '/opt/haproxy/conf/haproxy.cfg',
     nullable: true,
   })
   file: string | null;
 
-  @IntField({ description: 'The line in it.', min: 1, example: 12, nullable: true })
+  @IntField({ description: 'Its line.', min: 1, example: 12, nullable: true })
   line: number | null;
 
   @StringField({
-    description: "HAProxy's own words.",
+    description: 'The message.',
     example: "unknown keyword 'foo' in 'frontend' section",
   })
   message: string;
 }
 
 export class CheckResultDto {
-  @BooleanField({ description: 'Whether HAProxy would start with these files.' })
+  @BooleanField({ description: 'Whether HAProxy can start with these files.' })
   valid: boolean;
 
-  @ArrayField(ConfigMessageDto, { description: 'What keeps it from starting.' })
+  @ArrayField(ConfigMessageDto, { description: 'Errors that prevent a start.' })
   errors: ConfigMessageDto[];
 
-  @ArrayField(ConfigMessageDto, { description: 'What it would start with all the same.' })
+  @ArrayField(ConfigMessageDto, { description: 'Warnings. HAProxy can still start.' })
   warnings: ConfigMessageDto[];
 }
 
 export class RestoredDto {
-  @IntField({ description: 'Names added, re-pointed or removed.', min: 0, example: 0 })
+  @IntField({ description: 'Domains added, moved or removed.', min: 0, example: 0 })
   domains: number;
 
-  @IntField({ description: 'Servers made, changed or removed.', min: 0, example: 0 })
+  @IntField({ description: 'Servers set or removed.', min: 0, example: 0 })
   servers: number;
 
   @IntField({ description: 'Certificates loaded.', min: 0, example: 0 })
@@ -43,18 +43,18 @@ export class RestoredDto {
 
 export class ReloadResultDto extends PlannedDto {
   @BooleanField({
-    description: 'Whether a new worker serves with the new configuration; false only for a dry run.',
+    description: 'Whether a new worker has the configuration; false in a dry run.',
   })
   reloaded: boolean;
 
   @NestedField(RestoredDto, {
-    description: 'What had to be put right afterwards; zeros where the files said it all.',
+    description: 'What was restored after the reload; zeros if the files had it all.',
   })
   restored: RestoredDto;
 
-  @IntField({ description: 'Milliseconds from the check to full service.', min: 0, example: 120 })
+  @IntField({ description: 'Milliseconds until all was restored.', min: 0, example: 120 })
   duration_ms: number;
 
-  @ArrayField(ConfigMessageDto, { description: 'What HAProxy warned of.' })
+  @ArrayField(ConfigMessageDto, { description: 'Warnings of HAProxy.' })
   warnings: ConfigMessageDto[];
 }

@@ -6,43 +6,44 @@ import { serverName } from '../model/pool-name.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';
 
 export interface RuntimeCapture {
-  taken: TakenOverDto[];
-  /** Servers that stay as they were, each with the reason. */
+  /** The values of HAProxy that are in the draft now. */
+  captured: TakenOverDto[];
+  /** The servers that the capture does not change, each with the reason. */
   refused: string[];
 }
 
 /**
- * Makes what HAProxy has of the servers we know the state: their addresses, weights and states. `seen` are the pools
- * as they were when HAProxy was asked; one that was changed since is left alone, because what HAProxy said of it is
- * older than what a caller has asked for.
+ * Copies the addresses, weights and states that HAProxy has into the draft, for servers that the state has. `before`:
+ * the pools of the state when `actual` was read from HAProxy. A pool that has changed since then is refused, because
+ * the change is newer than the values. `refusalOf` returns why a server may not have an address.
  */
 export function captureRuntime(
   draft: Draft,
-  seen: ReadonlyMap<string, Pool>,
+  before: ReadonlyMap<string, Pool>,
   actual: Routing,
-  refusal: (ip: string) => string | undefined,
+  refusalOf: (ip: string) => string | undefined,
 ): RuntimeCapture {
-  const result: RuntimeCapture = { taken: [], refused: [] };
-  for (const [name, pool] of seen) {
+  const result: RuntimeCapture = { captured: [], refused: [] };
+  for (const [name, pool] of before) {
     if (draft.pool(name) !== pool) {
-      result.refused.push(`${name}: was changed at the same moment; save again`);
+      result.refused.push(`${name}: was changed while HAProxy was read; call haproxy_save_state again`);
       continue;
     }
-    for (const [slot, before] of pool.servers) {
+    for (const [slot, saved] of pool.servers) {
       const server = serverName(name, slot);
       const found = actual.pools.get(name)?.get(slot);
-      const after = found && { ...found, ip: canonicalIp(found.ip) };
-      if (!after)
-        result.refused.push(`${server}: HAProxy does not have it; haproxy_restore_state puts it back`);
-      else if (after.ip === undefined)
+      const live = found && { ...found, ip: canonicalIp(found.ip) };
+      if (!live)
+        result.refused.push(`${server}: HAProxy does not have it; call haproxy_restore_state to restore it`);
+      else if (live.ip === undefined)
         result.refused.push(`${server}: its address in HAProxy is ${found.ip}, which no server can have`);
-      else if (after.ip !== before.ip && refusal(after.ip) !== undefined)
-        result.refused.push(`${server}: ${refusal(after.ip)}`);
+      else if (live.ip !== saved.ip && refusalOf(live.ip) !== undefined)
+        result.refused.push(`${server}: ${refusalOf(live.ip)}`);
       else {
-        const changes = changesOf(server, before, { ...after, ip: after.ip });
+        const changes = changesOf(server, saved, { ...live, ip: live.ip });
         if (changes.length === 0) continue;
-        draft.putServer(name, slot, { ...after, ip: after.ip });
-        result.taken.push(...changes);
+        draft.putServer(name, slot, { ...live, ip: live.ip });
+        result.captured.push(...changes);
       }
     }
   }

@@ -18,9 +18,10 @@ import { Settings } from '../settings/settings.js';
 import { RestoredStateDto, SavedStateDto, type TakenOverDto } from './state.dto.js';
 import { captureRuntime, type RuntimeCapture } from './runtime-capture.js';
 
+/** How many values, servers and differences one answer names. */
 const SHOWN = 100;
 
-/** Between HAProxy and the saved state, in both directions, for somebody who asks for it. */
+/** Saves runtime values of HAProxy into the state (capture), and restores the state into HAProxy. */
 @Injectable()
 export class StateService {
   readonly #logger = new Logger('State');
@@ -40,47 +41,46 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_save_state',
-    title: 'Take over what HAProxy has',
+    title: 'Save the state of HAProxy',
     description:
-      'Makes the weights, states and addresses that somebody changed in HAProxy itself, for servers that are known, ' +
-      'the saved state, and writes the "show servers state" dump. Domains and unknown servers are not taken over. ' +
-      'With RECONCILE=heal such changes are undone within half a minute, so save before that. The other way round is ' +
-      'haproxy_restore_state.',
+      'Saves the weights, states and addresses of known servers that were changed in HAProxy itself, and writes the ' +
+      '"show servers state" dump. Does not save domains or unknown servers. With RECONCILE=heal the suite undoes such ' +
+      'changes within 30 seconds, so call it before. For the opposite direction use haproxy_restore_state.',
     output: SavedStateDto,
     idempotent: true,
   })
   async save({ dry_run }: DryRunDto): Promise<SavedStateDto> {
-    const { seen, actual } = await this.persistence.exclusively(async () => ({
+    const { before, actual } = await this.persistence.exclusively(async () => ({
       actual: await this.runtime.readRouting(),
-      seen: new Map(this.persistence.state.pools),
+      before: new Map(this.persistence.state.pools),
     }));
-    const change = (draft: Draft): RuntimeCapture =>
-      captureRuntime(draft, seen, actual, (ip) => this.#refusal(ip));
+    const edit = (draft: Draft): RuntimeCapture =>
+      captureRuntime(draft, before, actual, (ip) => this.#refusalOf(ip));
     if (dry_run) {
-      const { value, plan } = await this.persistence.preview(change);
-      // HAProxy has these values already; what is told to it is what it says itself.
-      const steps = [...value.taken.map(adoption), ...plan.filter(({ target }) => target === 'file')];
-      const dump = fileStep(this.settings.files.state, 'is written anew');
+      const { value, plan } = await this.persistence.preview(edit);
+      // Without the steps in HAProxy, which has these values already.
+      const steps = [...value.captured.map(captureStep), ...plan.filter(({ target }) => target === 'file')];
+      const dump = fileStep(this.settings.files.state, 'is rewritten');
       return {
         ...this.#saved(this.persistence.state.revision, value),
         dry_run,
         ...shownOf([...steps, dump]),
       };
     }
-    const { value, revision } = await this.persistence.commit(change);
+    const { value, revision } = await this.persistence.commit(edit);
     await this.#writeDump();
-    if (value.taken.length > 0)
-      this.#logger.log(`Taken over from HAProxy: ${value.taken.length} value(s), revision ${revision}`);
+    if (value.captured.length > 0)
+      this.#logger.log(`Saved ${value.captured.length} value(s) from HAProxy, revision ${revision}`);
     return this.#saved(revision, value);
   }
 
   @Operation({
     name: 'haproxy_restore_state',
-    title: 'Put the saved state into HAProxy',
+    title: 'Restore the saved state',
     description:
-      'Compares HAProxy and its files with the saved state and puts right what differs, at once and also with ' +
-      'RECONCILE=report; the answer says what it was. What somebody changed in HAProxy itself is lost: to keep ' +
-      'weights, states and addresses use haproxy_save_state first.',
+      'Restores the saved state into HAProxy and its files at once, with RECONCILE=report too. The answer lists the ' +
+      'differences. Changes that were made in HAProxy itself are lost: to keep weights, states and addresses, call ' +
+      'haproxy_save_state first.',
     output: RestoredStateDto,
     destructive: true,
     idempotent: true,
@@ -88,40 +88,40 @@ export class StateService {
   async restore({ dry_run }: DryRunDto): Promise<RestoredStateDto> {
     if (dry_run) return this.persistence.exclusively(() => this.#previewRestore());
     const restored = await this.persistence.exclusively(async () => {
-      const words = await this.#differences();
+      const differences = await this.#differences();
       const { domains, servers, duration_ms } = await this.restores.restore();
       const rewritten = await this.persistence.rewriteDerived();
       return {
         revision: this.persistence.state.revision,
         repaired: { domains, servers, files: rewritten.length },
-        differences: words.slice(0, SHOWN),
-        difference_count: words.length,
+        differences: differences.slice(0, SHOWN),
+        difference_count: differences.length,
         duration_ms,
       };
     });
-    // What health says of drift is to be of now, not of before.
+    // haproxy_health shows the last comparison.
     await this.drift.check();
     return restored;
   }
 
   async #previewRestore(): Promise<RestoredStateDto> {
     const started = performance.now();
-    const words = await this.#differences();
+    const differences = await this.#differences();
     const steps = await this.reconciler.previewRestore(this.persistence.state);
     const certificates = await this.certificates.unserved();
     const files = await this.persistence.filesToRewrite();
     return {
       revision: this.persistence.state.revision,
       repaired: { domains: 0, servers: 0, files: 0 },
-      differences: words.slice(0, SHOWN),
-      difference_count: words.length,
+      differences: differences.slice(0, SHOWN),
+      difference_count: differences.length,
       duration_ms: Math.round(performance.now() - started),
       dry_run: true,
-      ...shownOf([...describeSteps(steps), ...certificates.map(loading), ...describeRewrites(files)]),
+      ...shownOf([...describeSteps(steps), ...certificates.map(loadStep), ...describeRewrites(files)]),
     };
   }
 
-  /** What differs now, in words. */
+  /** The present differences of HAProxy and the files from the state, as sentences. */
   async #differences(): Promise<string[]> {
     const files = await this.persistence.differingFiles();
     const differences = await this.restores.differences();
@@ -131,11 +131,11 @@ export class StateService {
     ];
   }
 
-  #saved(revision: number, { taken, refused }: RuntimeCapture): SavedStateDto {
+  #saved(revision: number, { captured, refused }: RuntimeCapture): SavedStateDto {
     return {
       revision,
-      taken_over: taken.slice(0, SHOWN),
-      taken_over_count: taken.length,
+      taken_over: captured.slice(0, SHOWN),
+      taken_over_count: captured.length,
       not_taken_over: refused.slice(0, SHOWN),
       not_taken_over_count: refused.length,
       file: this.settings.files.state,
@@ -150,7 +150,7 @@ export class StateService {
     });
   }
 
-  #refusal(ip: string): string | undefined {
+  #refusalOf(ip: string): string | undefined {
     try {
       this.#networks.check(ip);
       return undefined;
@@ -160,11 +160,11 @@ export class StateService {
   }
 }
 
-function adoption({ server, field, before, after }: TakenOverDto): PlanStepDto {
-  const text = `${server}: ${field} ${before} becomes ${after}, as HAProxy has it`;
+function captureStep({ server, field, before, after }: TakenOverDto): PlanStepDto {
+  const text = `${server}: ${field} ${before} becomes ${after}, the value in HAProxy`;
   return { target: 'file', action: 'adopt_value', name: server, text };
 }
 
-function loading(path: string): PlanStepDto {
+function loadStep(path: string): PlanStepDto {
   return { target: 'haproxy', action: 'load_certificate', name: path, text: `${path} is loaded` };
 }

@@ -1,42 +1,57 @@
+import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
 import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
 import { poolName } from '../model/pool-name.js';
 import { DEFAULT_WEIGHT, type ServerSpec } from '../model/server.js';
-import { type Draft, type Pool, type StateReader, requirePool } from '../model/state.js';
+import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
 import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
-import type { AddDomainDto, DomainDto, RemovedDomainDto } from './domains.dto.js';
+import type { AddDomainDto, DomainDto, ListDomainsDto, RemovedDomainDto } from './domains.dto.js';
 
-/** A pool may have thousands of names; an answer about one of them need not hold all the others. */
-export const SHARED_WITH_SHOWN = 100;
-/** In a list, where there may be a thousand such answers. */
+/** How many other domains of the pool an answer names. A pool can have 100,000. */
+const SHARED_WITH_SHOWN = 100;
+/** The same for each item of a list, which can have 1,000 items. */
 export const SHARED_WITH_LISTED = 10;
 
-/** The domain as callers see it, with at most `shown` of those that share its pool. */
+/** Sorts after all wildcards and before all other domains, because `*` sorts before letters and digits. */
+const AFTER_WILDCARDS = '*/';
+
+/** One page of the domains that match the query, sorted by name. Reads the search index of the state, so it is fast. */
+export function domainPage(state: State, input: ListDomainsDto): Page<string> {
+  const { items, more, total } = state.domainIndex(input.pool).page({
+    needle: input.search?.toLowerCase(),
+    from: input.include_wildcards ? undefined : AFTER_WILDCARDS,
+    after: keyOfCursor(input),
+    limit: input.limit,
+  });
+  return { items, next_cursor: more ? cursorAfter(items, (name) => name) : null, total };
+}
+
+/**
+ * The domain as callers see it, with at most `shown` other domains of its pool.
+ *
+ * @throws AppError domain_not_found
+ */
 export function describeDomain(state: StateReader, domain: string, shown = SHARED_WITH_SHOWN): DomainDto {
   const { name, pool } = requirePool(state, domain);
   return {
     domain,
     pool: name,
     wildcard: isWildcard(domain),
-    shared_with: othersOf(pool, domain, shown),
+    shared_with: otherDomains(pool, domain, shown),
     shared_count: pool.domains.length - 1,
     server_count: pool.servers.size,
   };
 }
 
-/** The first domains of a pool but one. The pool is not copied: it may have 100,000. */
-function othersOf(pool: Pool, domain: string, limit: number): string[] {
+/** The first domains of a pool except `domain`. Does not copy the list, which can have 100,000 domains. */
+function otherDomains(pool: Pool, domain: string, limit: number): string[] {
   return pool.domains
     .slice(0, limit + 1)
     .filter((other) => other !== domain)
     .slice(0, limit);
 }
 
-/**
- * `ip` and `share_with` say two different things about where requests go.
- *
- * @throws AppError validation_failed
- */
+/** @throws AppError validation_failed if both `ip` and `share_with` are given */
 export function checkAddDomain(input: AddDomainDto): void {
   if (input.ip === undefined || input.share_with === undefined) return;
   const message = 'give either ip (a pool of its own) or share_with (the pool of another domain), not both';
@@ -48,9 +63,9 @@ export function checkAddDomain(input: AddDomainDto): void {
   });
 }
 
-/** @throws AppError domain_exists, domain_not_found (share_with), pools_exhausted */
+/** @throws AppError domain_exists, domain_not_found, pools_exhausted */
 export function addDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
-  if (draft.poolOf(input.domain) !== undefined) throw domainExists(draft, input.domain);
+  if (draft.poolOf(input.domain) !== undefined) throw domainExistsError(draft, input.domain);
   if (input.share_with === undefined) {
     const pool = lowestFreePool(draft, limit);
     draft.addDomain(input.domain, pool);
@@ -62,18 +77,18 @@ export function addDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): 
 }
 
 /**
- * Makes the domain be as asked, whatever it was: added if it is new, re-addressed if its pool is its own and has at
- * most one server. Where that would take something from somebody it is refused.
+ * Adds the domain, or sets the address of its server if it exists. Refuses if that would move the domain to another
+ * pool, change the servers of other domains, or remove a server.
  *
- * @throws AppError domain_exists, domain_not_found (share_with), pools_exhausted
+ * @throws AppError domain_exists, domain_not_found, pools_exhausted
  */
 export function putDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
   if (draft.poolOf(input.domain) === undefined) return addDomain(draft, input, limit);
   const { name, pool } = requirePool(draft, input.domain);
   if (input.share_with !== undefined) {
-    if (requirePool(draft, input.share_with).name !== name) throw domainExists(draft, input.domain);
+    if (requirePool(draft, input.share_with).name !== name) throw domainExistsError(draft, input.domain);
   } else if (input.ip !== undefined && !hasAddress(pool, input.ip, input.http_port)) {
-    if (pool.servers.size > 1 || pool.domains.length > 1) throw domainExists(draft, input.domain);
+    if (pool.servers.size > 1 || pool.domains.length > 1) throw domainExistsError(draft, input.domain);
     const [slot, server] = [...pool.servers][0] ?? [1, newServer(input.ip, input.http_port)];
     draft.putServer(name, slot, { ...server, ip: input.ip, http_port: input.http_port });
   }
@@ -105,12 +120,12 @@ function lowestFreePool(state: StateReader, limit: PoolLimit): string {
   throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
-function domainExists(state: StateReader, domain: string): AppError {
+function domainExistsError(state: StateReader, domain: string): AppError {
   const existing = describeDomain(state, domain);
   return new AppError(
     'domain_exists',
-    `${domain} exists already, in ${existing.pool} with ${existing.server_count} server(s). Change its servers with ` +
-      'haproxy_add_server, haproxy_remove_server and the like, or remove the domain first (haproxy_remove_domain).',
+    `${domain} already exists in ${existing.pool} with ${existing.server_count} server(s). Change its servers with ` +
+      'haproxy_add_server and haproxy_remove_server, or remove the domain first with haproxy_remove_domain.',
     { existing },
   );
 }

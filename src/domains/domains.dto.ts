@@ -15,15 +15,14 @@ import { DEFAULT_HTTP_PORT } from '../model/server.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
 export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
-  @IpField({ description: 'Address of a first server. Not together with share_with.', optional: true })
+  @IpField({ description: 'Address of its first server. Not with share_with.', optional: true })
   ip?: string;
 
   @HttpPortField()
   http_port: number = DEFAULT_HTTP_PORT;
 
   @DomainField({
-    description:
-      'A domain that is there already, whose pool (and servers) the new one joins. Not together with ip.',
+    description: 'An existing domain whose pool and servers the new domain shares. Not with ip.',
     example: 'www.example.com',
     optional: true,
   })
@@ -32,11 +31,11 @@ export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
 
 export class RemoveDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {}
 
-/** What `PUT /domains/{domain}` takes: the domain is in the path. */
+/** The body of `PUT /domains/{domain}`. The domain is in the path. */
 export class PutDomainBodyDto extends OmitType(AddDomainDto, ['domain']) {}
 
 export class ListDomainsDto extends PageQueryDto {
-  @BooleanField({ description: 'List wildcards (*.example.com) as well.' })
+  @BooleanField({ description: 'Include wildcards (*.example.com).' })
   include_wildcards: boolean = false;
 
   @StringField({
@@ -58,29 +57,29 @@ export class ListDomainsDto extends PageQueryDto {
 }
 
 export class DomainDto {
-  @StringField({ description: 'The domain, canonical.', example: 'example.com' })
+  @StringField({ description: 'The canonical domain.', example: 'example.com' })
   domain: string;
 
-  @StringField({ description: 'The HAProxy backend that answers for it.', example: 'pool_5' })
+  @StringField({ description: 'The HAProxy backend that serves it.', example: 'pool_5' })
   pool: string;
 
   @BooleanField({ description: 'Whether it is a wildcard, which matches exactly one label.' })
   wildcard: boolean;
 
   @ArrayField('string', {
-    description: 'Other domains of the pool: the first 100, in lists the first 10.',
+    description: 'Other domains of the pool: at most 100, in lists at most 10.',
     example: ['www.example.com'],
   })
   shared_with: string[];
 
-  @IntField({ description: 'How many other domains the pool has.', min: 0, example: 1 })
+  @IntField({ description: 'Number of other domains of the pool.', min: 0, example: 1 })
   shared_count: number;
 
   @IntField({ description: 'Servers in the pool.', min: 0, example: 2 })
   server_count: number;
 }
 
-/** A domain that was added or changed, or would be. */
+/** The domain after the change; in a dry run, after the change that is planned. */
 export class ChangedDomainDto extends IntersectionType(DomainDto, PlannedDto) {}
 
 export class DomainListDto extends PageDto {
@@ -96,7 +95,7 @@ export class RemovedDomainDto extends PlannedDto {
   pool: string;
 
   @BooleanField({
-    description: 'Whether it was the last domain of the pool, so that the pool is free again.',
+    description: 'Whether it was the last domain of its pool, so that the pool is free.',
   })
   pool_freed: boolean;
 

@@ -5,11 +5,11 @@ import { ServerNetworks } from '../model/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
-import { domainPage } from './domain-page.js';
 import {
   addDomain,
   checkAddDomain,
   describeDomain,
+  domainPage,
   putDomain,
   removeDomain,
   SHARED_WITH_LISTED,
@@ -23,7 +23,7 @@ import {
   RemovedDomainDto,
 } from './domains.dto.js';
 
-/** Which names HAProxy answers for, and which pool each goes to. */
+/** The domains that HAProxy routes, and the pool of each. */
 @Injectable()
 export class DomainsService {
   readonly #networks: ServerNetworks;
@@ -40,9 +40,9 @@ export class DomainsService {
     name: 'haproxy_list_domains',
     title: 'List domains',
     description:
-      'Lists the domains that HAProxy routes, sorted by name, with the pool of each. Use it to find a domain or to ' +
-      'see what shares a pool; narrow with search or pool instead of reading all pages. ' +
-      'haproxy_list_servers then shows the servers of one.',
+      'Lists the domains that HAProxy routes, sorted by name, with the pool of each. Use it to find a domain, or the ' +
+      'domains that share a pool; filter with search or pool to read fewer pages. ' +
+      'Next: haproxy_list_servers for the servers of a domain.',
     output: DomainListDto,
     readOnly: true,
     idempotent: true,
@@ -60,10 +60,10 @@ export class DomainsService {
     name: 'haproxy_add_domain',
     title: 'Add a domain',
     description:
-      'Makes HAProxy answer for a domain (or a wildcard such as *.example.com), without a reload. Give ip for a first ' +
-      'server, or share_with to join the pool of a domain that is there already; with neither the domain answers 503 ' +
-      'until haproxy_add_server gives it one. A domain that is known is refused: add servers to it instead. Afterwards ' +
-      'haproxy_domain_health tells whether it can be served.',
+      'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip for its first server, ' +
+      'or share_with to join the pool of an existing domain. Without both, its requests get 503 until ' +
+      'haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
+      'Next: haproxy_domain_health, to see whether it is served.',
     output: ChangedDomainDto,
     errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
   })
@@ -78,14 +78,14 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_put_domain',
-    title: 'Make a domain be as given',
+    title: 'Add or update a domain',
     description:
-      'Adds the domain if it is new; otherwise gives its one server this address. The same request twice is the same ' +
-      'as once. Fails with domain_exists where it would take something from another domain, or a server from the pool.',
+      'Adds the domain, or sets the address of its only server if it exists. A repeated request changes nothing. ' +
+      'Fails with domain_exists if it would affect another domain or remove a server.',
     output: ChangedDomainDto,
     idempotent: true,
     errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
-    // It is haproxy_add_domain for scripts that repeat themselves.
+    // For scripts that repeat requests. A model uses haproxy_add_domain.
     mcp: false,
   })
   async put(input: AddDomainDto): Promise<ChangedDomainDto> {
@@ -101,9 +101,8 @@ export class DomainsService {
     name: 'haproxy_remove_domain',
     title: 'Remove a domain',
     description:
-      'HAProxy stops answering for a domain. If it is the last of its pool, the servers of the pool go with it; if ' +
-      'others share the pool, the servers stay. To take servers out of service for a while, use ' +
-      'haproxy_set_domain_state instead.',
+      'Stops routing a domain. The servers of its pool are removed too, unless other domains share the pool. ' +
+      'To take the servers out of service only for some time, use haproxy_set_domain_state instead.',
     output: RemovedDomainDto,
     destructive: true,
     errors: ['domain_not_found'],
@@ -116,17 +115,17 @@ export class DomainsService {
     return { ...value, ...planned };
   }
 
-  /** What a person who types a name may mean: names that begin so first, then those that hold it elsewhere. */
+  /** Completes a partly typed domain: first the domains that start with the text, then those that contain it. */
   @McpCompletes('domain')
   async complete(typed: string): Promise<Completion> {
     const needle = typed.toLowerCase();
     const names = this.persistence.state.domainIndex();
-    const begin = names
+    const matchingStart = names
       .page({ from: needle, limit: COMPLETIONS })
       .items.filter((domain) => domain.startsWith(needle));
-    // As many more as may be among those that begin so.
-    const { items, total } = names.page({ needle, limit: COMPLETIONS + begin.length });
-    return { values: [...begin, ...items.filter((domain) => !domain.startsWith(needle))], total };
+    // This page can contain the domains of the first list again.
+    const { items, total } = names.page({ needle, limit: COMPLETIONS + matchingStart.length });
+    return { values: [...matchingStart, ...items.filter((domain) => !domain.startsWith(needle))], total };
   }
 
   #check(input: AddDomainDto): void {

@@ -4,7 +4,7 @@ import type { ServerSpec } from '../model/server.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Pool } from '../model/state.js';
 
-/** Pools in one answer, and domains and servers of one pool: a model reads all of it. */
+/** A model reads the whole answer, so it has at most this many pools, and domains and servers per pool. */
 const POOLS_SHOWN = 100;
 const DOMAINS_SHOWN = 100;
 const SERVERS_SHOWN = 100;
@@ -17,18 +17,18 @@ interface PoolOverview {
   server_count: number;
 }
 
-export interface RoutingOverview {
-  /** Grows by one with each change. */
+interface RoutingOverview {
+  /** Increases by one with each commit. */
   revision: number;
   domain_count: number;
   pool_count: number;
   server_count: number;
   pools: PoolOverview[];
-  /** How to see the rest, where not all is shown. */
+  /** How to read the rest, if the answer is not complete. */
   note?: string;
 }
 
-/** The desired state at one glance. */
+/** The desired state in one MCP resource. */
 @Injectable()
 export class RoutingOverviewService {
   constructor(private readonly persistence: PersistenceService) {}
@@ -38,8 +38,8 @@ export class RoutingOverviewService {
     name: 'state',
     title: 'Routing state',
     description:
-      'The saved state: its revision, and the first 100 pools with their domains and servers. What HAProxy says of them ' +
-      'now is in haproxy://domains/{domain}.',
+      'The saved state: its revision, and the first 100 pools with their domains and servers. For the status in HAProxy ' +
+      'read haproxy://domains/{domain}.',
     mimeType: 'application/json',
     changesWith: ['routing'],
   })
@@ -50,7 +50,7 @@ export class RoutingOverviewService {
       const pool = state.pool(name);
       return pool ? [describePool(name, pool)] : [];
     });
-    const cut =
+    const isCut =
       names.length > POOLS_SHOWN ||
       shown.some(
         (pool) => pool.domain_count > pool.domains.length || pool.server_count > pool.servers.length,
@@ -63,7 +63,7 @@ export class RoutingOverviewService {
       pool_count: names.length,
       server_count,
       pools: shown,
-      ...(cut && { note: 'Not all is shown: haproxy_list_domains and haproxy_list_servers show the rest.' }),
+      ...(isCut && { note: 'This is not all: haproxy_list_domains and haproxy_list_servers show the rest.' }),
     };
   }
 }

@@ -5,25 +5,27 @@ import { parseState } from '../storage/formats/servers-json.js';
 import type { Settings } from '../settings/settings.js';
 import type { FileHealthDto, FilesComponentDto } from './health.dto.js';
 
-const CONSEQUENCE: Record<FileHealthDto['status'], string> = {
+const PROBLEMS: Record<FileHealthDto['status'], string> = {
   ok: '',
   missing: 'is missing',
   differs: 'is not as the suite wrote it',
   unreadable: 'cannot be read',
 };
 
-/** While changes go on, the files are compared at most this often; a large map is read whole for it. */
-const COMPARED_MS = 2_000;
+/** The shortest time between two comparisons while the state changes. A comparison reads the whole map. */
+const COMPARISON_INTERVAL_MS = 2_000;
 
-/** What the files were found to be. */
+/** The result of one comparison of the files with the state. */
 interface Comparison {
+  /** Milliseconds since the epoch. */
   at: number;
   revision: number;
-  own: FileHealthDto[];
+  /** The files that the suite writes. */
+  files: FileHealthDto[];
   problems: string[];
 }
 
-/** Whether the files are there and hold what they should, so that HAProxy and the suite could start from them now. */
+/** Checks that the files exist and have the right content, so that HAProxy and the suite can start from them. */
 export class FilesHealth {
   #last: Comparison | undefined;
 
@@ -34,55 +36,59 @@ export class FilesHealth {
 
   async check(): Promise<FilesComponentDto> {
     try {
-      const { own, problems } = await this.#compared();
+      const { files: written, problems } = await this.#comparison();
       const { config } = this.settings.files;
-      const files = [...own, { file: config, status: await presence(config) }];
-      const words = files
+      const files = [...written, { file: config, status: await presence(config) }];
+      const details = files
         .filter(({ status }) => status !== 'ok')
-        .map(({ file, status }) => `${file} ${CONSEQUENCE[status]}`);
-      words.push(...problems);
-      if (words.length === 0)
-        return { status: 'healthy', detail: 'All are there and as they should be.', files };
+        .map(({ file, status }) => `${file} ${PROBLEMS[status]}`);
+      details.push(...problems);
+      if (details.length === 0)
+        return { status: 'healthy', detail: 'All files exist and have the right content.', files };
       return {
         status: 'degraded',
-        detail: `${words.join('; ')}. Derived files are put right with the next comparison (RECONCILE=heal) or by haproxy_restore_state.`,
+        detail: `${details.join('; ')}. The next comparison (RECONCILE=heal) or haproxy_restore_state repairs domains.map and pools.cfg.`,
         files,
       };
     } catch (error) {
-      return { status: 'degraded', detail: `The files could not be checked: ${messageOf(error)}`, files: [] };
+      return {
+        status: 'degraded',
+        detail: `The suite cannot check the files: ${messageOf(error)}`,
+        files: [],
+      };
     }
   }
 
-  /** What nobody touched and what should be as before is not read again (`StateFiles.check`). */
-  async #compared(): Promise<Comparison> {
+  /** Reads only files that have changed since the last comparison, or that should have (`StateFiles.check`). */
+  async #comparison(): Promise<Comparison> {
     const { revision } = this.persistence.state;
     const { servers, map, pools, journal } = this.settings.files;
     const last = this.#last;
-    if (last && last.revision !== revision && Date.now() - last.at < COMPARED_MS) return last;
-    const compared = await this.persistence.exclusively(async () => ({
+    if (last && last.revision !== revision && Date.now() - last.at < COMPARISON_INTERVAL_MS) return last;
+    const { different, ...compared } = await this.persistence.exclusively(async () => ({
       revision: this.persistence.state.revision,
       different: await this.persistence.differingFiles(),
     }));
     const statusOf = (file: string): FileHealthDto['status'] => {
-      const found = compared.different.find(({ path }) => path === file);
+      const found = different.find(({ path }) => path === file);
       return found ? (found.missing ? 'missing' : 'differs') : 'ok';
     };
-    const own = [servers, map, pools].map((file) => ({ file, status: statusOf(file) }));
-    // Only a large state has one, and only until `servers.json` has everything.
+    const files = [servers, map, pools].map((file) => ({ file, status: statusOf(file) }));
+    // Only a large state has a journal, and only until all commits are in `servers.json`.
     if (statusOf(journal) !== 'ok' || (await presence(journal)) !== 'missing')
-      own.push({ file: journal, status: statusOf(journal) });
-    const problems = own[0]?.status === 'differs' ? await this.#problemOf(servers) : [];
-    this.#last = { at: Date.now(), revision: compared.revision, own, problems };
+      files.push({ file: journal, status: statusOf(journal) });
+    const problems = files[0]?.status === 'differs' ? await this.#problemsOf(servers) : [];
+    this.#last = { at: Date.now(), revision: compared.revision, files, problems };
     return this.#last;
   }
 
-  /** An edited `servers.json` is what the next start reads, so its errors are told before that. */
-  async #problemOf(servers: string): Promise<string[]> {
+  /** The next start reads an edited `servers.json`, so its errors are reported before that. */
+  async #problemsOf(servers: string): Promise<string[]> {
     try {
       parseState(await readFile(servers, 'utf8'), servers);
       return [];
     } catch (error) {
-      return [`a start would stop at it: ${messageOf(error)}`];
+      return [`the suite cannot start from it: ${messageOf(error)}`];
     }
   }
 }

@@ -8,11 +8,13 @@ import type {
 } from './health.dto.js';
 import type { DomainHealthStatus, ServerHealthDto } from './server-health.dto.js';
 
-/** From this share of the pools in use on, somebody should make room. */
-export const POOLS_WARNING = 0.8;
-/** Renewal begins 30 days before the end; with this many left it has failed for two weeks. */
+/** The health is degraded if at least this share of the pools is in use. */
+const POOLS_WARNING = 0.8;
+/** Renewal starts 30 days before expiry, so with this many days left it has failed for two weeks. */
 const CERTIFICATE_WARNING_DAYS = 14;
 const CERTIFICATE_FAILURE_DAYS = 3;
+/** How many certificates with a problem one answer names. */
+const PROBLEMS_SHOWN = 10;
 
 const ORDER: readonly HealthStatus[] = ['healthy', 'degraded', 'down'];
 
@@ -20,8 +22,8 @@ export function worst(statuses: readonly HealthStatus[]): HealthStatus {
   return ORDER[Math.max(0, ...statuses.map((status) => ORDER.indexOf(status)))] ?? 'down';
 }
 
-/** A server without checks is given requests as one that is up is; nobody knows better. */
-export function isUp({ status }: Pick<ServerHealthDto, 'status'>): boolean {
+/** HAProxy sends requests to a server without health checks as to a server that is up. */
+function isUp({ status }: Pick<ServerHealthDto, 'status'>): boolean {
   return status === 'UP' || status === 'no check';
 }
 
@@ -36,13 +38,13 @@ export function domainStatus(servers: readonly Pick<ServerHealthDto, 'status'>[]
     return {
       status: 'no_servers',
       healthy_count,
-      detail: 'The pool has no server, so requests are answered 503. haproxy_add_server adds one.',
+      detail: 'The pool has no server, so requests get 503. Add one with haproxy_add_server.',
     };
   if (healthy_count === total)
     return {
       status: 'healthy',
       healthy_count,
-      detail: total === 1 ? 'Its server is up.' : `All ${total} servers are up.`,
+      detail: total === 1 ? 'The server is up.' : `All ${total} servers are up.`,
     };
   const others = [...new Set(servers.filter((server) => !isUp(server)).map((server) => server.status))];
   const detail = `${healthy_count} of ${total} servers are up; the others are ${others.join(', ')}.`;
@@ -54,35 +56,37 @@ export function suiteHealth(
   readiness: { ready: boolean; reason: string },
 ): SuiteComponentDto {
   const { pools_in_use: used, pools_total: total } = facts;
-  const words: string[] = [];
-  if (!readiness.ready) words.push(`Not ready: ${readiness.reason}`);
+  const problems: string[] = [];
+  if (!readiness.ready) problems.push(`Not ready: ${readiness.reason}`);
   if (!facts.pools_dynamic && used >= total * POOLS_WARNING)
-    words.push(
-      `${used} of ${total} pools are in use; remove domains, let some share a pool, or raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy.`,
+    problems.push(
+      `${used} of ${total} pools are in use. Remove domains, let domains share a pool, or raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy.`,
     );
-  const status = words.length === 0 ? 'healthy' : 'degraded';
-  const detail = words.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
+  const status = problems.length === 0 ? 'healthy' : 'degraded';
+  const detail = problems.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
   return { status, detail, ...facts };
 }
 
 export function certificatesHealth(certificates: readonly CertificateState[]): CertificatesComponentDto {
   if (certificates.length === 0) return { status: 'healthy', detail: 'No certificates.', total: 0 };
-  const ends = Math.min(...certificates.map((certificate) => certificate.days_left));
-  const words = certificates.flatMap((certificate) => certificateWords(certificate));
-  const status = ends < CERTIFICATE_FAILURE_DAYS ? 'down' : words.length > 0 ? 'degraded' : 'healthy';
-  const shown = words.slice(0, 10).join('; ') + (words.length > 10 ? `; and ${words.length - 10} more` : '');
+  const daysLeft = Math.min(...certificates.map((certificate) => certificate.days_left));
+  const problems = certificates.flatMap((certificate) => certificateProblems(certificate));
+  const status = daysLeft < CERTIFICATE_FAILURE_DAYS ? 'down' : problems.length > 0 ? 'degraded' : 'healthy';
+  const shown =
+    problems.slice(0, PROBLEMS_SHOWN).join('; ') +
+    (problems.length > PROBLEMS_SHOWN ? `; and ${problems.length - PROBLEMS_SHOWN} more` : '');
   return {
     status,
     detail:
       shown === ''
-        ? `${certificates.length} certificate(s); the first expires in ${ends} days.`
-        : `${shown}. haproxy_renew_cert renews, haproxy_load_cert loads one.`,
+        ? `${certificates.length} certificate(s); the first expires in ${daysLeft} days.`
+        : `${shown}. Use haproxy_renew_cert to renew a certificate, or haproxy_load_cert to load one.`,
     total: certificates.length,
-    days_left: ends,
+    days_left: daysLeft,
   };
 }
 
-function certificateWords({ domain, days_left, loaded, problem }: CertificateState): string[] {
+function certificateProblems({ domain, days_left, loaded, problem }: CertificateState): string[] {
   if (days_left < 0) return [`${domain} expired ${-days_left} day(s) ago`];
   if (days_left < CERTIFICATE_WARNING_DAYS) return [`${domain} expires in ${days_left} day(s)`];
   if (!loaded) return [`${domain} is not loaded into HAProxy`];
@@ -100,22 +104,22 @@ export function driftHealth(report: DriftReport | undefined, mode: 'heal' | 'rep
     healed: [...(healed?.differences ?? [])],
   };
   if (!report)
-    return { status: 'healthy', detail: 'Not compared yet: the first restore comes first.', ...facts };
+    return { status: 'healthy', detail: 'Not compared yet: the first restore is not finished.', ...facts };
   if (report.failure !== undefined)
-    return { status: 'degraded', detail: `HAProxy could not be compared: ${report.failure}`, ...facts };
+    return { status: 'degraded', detail: `The suite cannot compare HAProxy: ${report.failure}`, ...facts };
   if (report.count > 0)
     return {
       status: 'degraded',
-      detail: `${report.count} difference(s) from the saved state. haproxy_restore_state puts the saved state back, haproxy_save_state takes weights, states and addresses over.`,
+      detail: `${report.count} difference(s) from the saved state. Use haproxy_restore_state to restore the saved state, or haproxy_save_state to save the weights, states and addresses that HAProxy has.`,
       ...facts,
     };
   const detail = healed
-    ? `As saved. ${healed.count} difference(s) were put right at ${healed.at.toISOString()}.`
-    : 'As saved.';
+    ? `No difference. The suite repaired ${healed.count} difference(s) at ${healed.at.toISOString()}.`
+    : 'No difference.';
   return { status: 'healthy', detail, ...facts };
 }
 
-/** `93784` → `1 day 2 h`. */
+/** Formats a duration: 93784 seconds is `1 day 2 h`. */
 export function duration(seconds: number): string {
   const [days, hours, minutes] = [86_400, 3600, 60].map((unit) => Math.floor(seconds / unit)) as [
     number,

@@ -11,14 +11,14 @@ import { ServerHealthService } from './server-health.service.js';
 @Controller('api/v1')
 export class HealthController {
   constructor(
-    private readonly system: HealthService,
+    private readonly suite: HealthService,
     private readonly servers: ServerHealthService,
   ) {}
 
   @Get('health')
   @Serves(HealthService, 'health')
   health(): Promise<HealthDto> {
-    return this.system.health();
+    return this.suite.health();
   }
 
   @Get('domains/:domain/health')

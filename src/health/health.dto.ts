@@ -13,13 +13,13 @@ export type HealthStatus = (typeof HEALTH_STATUSES)[number];
 
 export class ComponentDto {
   @EnumField(HEALTH_STATUSES, {
-    description: 'healthy; degraded: works, and somebody should look; down: does not do its work.',
+    description: 'healthy; degraded: it works, but needs attention; down: it does not work.',
     example: 'healthy',
   })
   status: HealthStatus;
 
   @StringField({
-    description: 'Why, and what to do about it.',
+    description: 'The reason, and what to do.',
     example: 'HAProxy 3.2.26 answers, up for 3 days.',
   })
   detail: string;
@@ -29,7 +29,7 @@ export class SuiteComponentDto extends ComponentDto {
   @StringField({ description: 'Version of the suite.', example: '0.1.0' })
   version: string;
 
-  @IntField({ description: 'Seconds since the suite was started.', min: 0, example: 3600 })
+  @IntField({ description: 'Seconds since the suite started.', min: 0, example: 3600 })
   uptime_seconds: number;
 
   @IntField({ description: 'Revision of the saved state.', min: 0, example: 42 })
@@ -45,22 +45,21 @@ export class SuiteComponentDto extends ComponentDto {
   pools_in_use: number;
 
   @IntField({
-    description:
-      'Pools that are always there (HAPROXY_POOL_COUNT), or as many as are in use where those are more.',
+    description: 'Permanent pools (HAPROXY_POOL_COUNT), or the pools in use if these are more.',
     min: 1,
     example: 100,
   })
   pools_total: number;
 
-  @BooleanField({ description: 'Whether HAProxy makes more pools when they are needed (3.4 and newer).' })
+  @BooleanField({ description: 'Whether HAProxy creates more pools when needed (3.4 and newer).' })
   pools_dynamic: boolean;
 }
 
 export class HaproxyComponentDto extends ComponentDto {
-  @StringField({ description: 'Its version; absent while it does not answer.', optional: true })
+  @StringField({ description: 'Its version; absent if it does not answer.', optional: true })
   version?: string;
 
-  @IntField({ description: 'Seconds since the serving process was started.', min: 0, optional: true })
+  @IntField({ description: 'Seconds since the worker process started.', min: 0, optional: true })
   uptime_seconds?: number;
 
   @IntField({ description: 'Its process id.', min: 1, optional: true })
@@ -74,7 +73,7 @@ export class FileHealthDto {
   file: string;
 
   @EnumField(FILE_STATUSES, {
-    description: 'ok: there, and (but for haproxy.cfg, which is yours) exactly what the suite wrote.',
+    description: 'ok: it exists and is as the suite wrote it; for haproxy.cfg: it exists.',
     example: 'ok',
   })
   status: (typeof FILE_STATUSES)[number];
@@ -86,38 +85,38 @@ export class FilesComponentDto extends ComponentDto {
 }
 
 export class CertificatesComponentDto extends ComponentDto {
-  @IntField({ description: 'Certificates there are.', min: 0, example: 3 })
+  @IntField({ description: 'Stored certificates.', min: 0, example: 3 })
   total: number;
 
-  @IntField({ description: 'Days until the first of them expires; absent without any.', optional: true })
+  @IntField({ description: 'Days until the first one expires; absent without any.', optional: true })
   days_left?: number;
 }
 
 export class DriftComponentDto extends ComponentDto {
-  @EnumField(['heal', 'report'], { description: 'What is done about drift (RECONCILE).', example: 'heal' })
+  @EnumField(['heal', 'report'], { description: 'What the suite does (RECONCILE).', example: 'heal' })
   mode: 'heal' | 'report';
 
-  @IntField({ description: 'Differences that are there now.', min: 0, example: 0 })
+  @IntField({ description: 'Number of differences now.', min: 0, example: 0 })
   count: number;
 
   @ArrayField('string', { description: 'What differs now, at most 20.', example: [] })
   differences: string[];
 
-  @DateTimeField({ description: 'When it was compared last.', optional: true })
+  @DateTimeField({ description: 'Time of the last check.', optional: true })
   checked_at?: string;
 
-  @DateTimeField({ description: 'When drift was put right last.', optional: true })
+  @DateTimeField({ description: 'Time of the last repair.', optional: true })
   healed_at?: string;
 
-  @ArrayField('string', { description: 'What was put right then, at most 20.', example: [] })
+  @ArrayField('string', { description: 'What was repaired then, at most 20.', example: [] })
   healed: string[];
 }
 
 export class ComponentsDto {
-  @NestedField(SuiteComponentDto, { description: 'The suite itself, and how full its pools are.' })
+  @NestedField(SuiteComponentDto, { description: 'The suite and the use of its pools.' })
   mcp: SuiteComponentDto;
 
-  @NestedField(HaproxyComponentDto, { description: 'HAProxy, as its Runtime API answers.' })
+  @NestedField(HaproxyComponentDto, { description: 'HAProxy, from its Runtime API.' })
   haproxy: HaproxyComponentDto;
 
   @NestedField(FilesComponentDto, { description: 'The files that HAProxy and the suite start from.' })
@@ -126,14 +125,14 @@ export class ComponentsDto {
   @NestedField(CertificatesComponentDto, { description: 'TLS certificates.' })
   certificates: CertificatesComponentDto;
 
-  @NestedField(DriftComponentDto, { description: 'Whether somebody else changed HAProxy or the files.' })
+  @NestedField(DriftComponentDto, { description: 'Changes of HAProxy or its files by others.' })
   drift: DriftComponentDto;
 }
 
 export class HealthDto {
-  @EnumField(HEALTH_STATUSES, { description: 'The worst of the components.', example: 'healthy' })
+  @EnumField(HEALTH_STATUSES, { description: 'The worst component status.', example: 'healthy' })
   status: HealthStatus;
 
-  @NestedField(ComponentsDto, { description: 'Each component, and why it is as it is.' })
+  @NestedField(ComponentsDto, { description: 'Each component with its reason.' })
   components: ComponentsDto;
 }

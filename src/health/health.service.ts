@@ -13,10 +13,10 @@ import { FilesHealth } from './files-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
 
-/** A comparison that is older is made anew when somebody asks for the health, and told to the next who asks. */
+/** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
 const DRIFT_AGE_MS = 5_000;
 
-/** How the whole is. It answers whatever is broken: something that does not work is what it is there to tell. */
+/** The health of the suite, HAProxy, files and certificates. A broken component is part of the answer, never an error. */
 @Injectable()
 export class HealthService {
   readonly #files: FilesHealth;
@@ -37,9 +37,9 @@ export class HealthService {
     name: 'haproxy_health',
     title: 'Health of everything',
     description:
-      'Says how the suite, HAProxy, the configuration files, the certificates and the agreement between HAProxy and ' +
-      'the saved state are, each with the reason in words; the overall status is the worst of them. Begin here when ' +
-      'something is wrong; haproxy_domain_health then looks at one domain.',
+      'Checks the suite, HAProxy, the configuration files, the certificates, and whether HAProxy has the saved state. ' +
+      'Each has a status and a reason; the overall status is the worst of them. Call it first if something is wrong. ' +
+      'Next: haproxy_domain_health for one domain.',
     output: HealthDto,
     readOnly: true,
     idempotent: true,
@@ -54,7 +54,7 @@ export class HealthService {
       certificates: certificatesHealth(await this.certificates.states()),
       drift: driftHealth(drift, this.settings.reconcile),
     };
-    // For the next who asks: to compare 100,000 names takes longer than anyone wants to wait for an answer.
+    // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);
     const parts = [components.mcp, haproxy, config_files, components.certificates, components.drift];
     return { status: worst(parts.map((part) => part.status)), components };
@@ -81,14 +81,14 @@ export class HealthService {
     try {
       const { version, uptimeSeconds, pid, stopping } = await this.runtime.info();
       const facts = { version, uptime_seconds: uptimeSeconds, pid };
-      const words = `HAProxy ${version} answers (pid ${pid}), up for ${duration(uptimeSeconds)}.`;
+      const detail = `HAProxy ${version} answers (pid ${pid}), up for ${duration(uptimeSeconds)}.`;
       if (stopping)
         return {
           status: 'degraded',
-          detail: `${words} It is stopping and takes no new connections.`,
+          detail: `${detail} It is stopping and accepts no new connections.`,
           ...facts,
         };
-      return { status: 'healthy', detail: words, ...facts };
+      return { status: 'healthy', detail, ...facts };
     } catch (error) {
       return { status: 'down', detail: messageOf(error) };
     }

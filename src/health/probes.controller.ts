@@ -12,7 +12,7 @@ class ProbeDto {
   reason?: string;
 }
 
-/** For supervisors and balancers; no token is needed. */
+/** Probes for process supervisors and load balancers. They need no token. */
 @ApiTags('operations')
 @Controller()
 export class ProbesController {
@@ -26,11 +26,11 @@ export class ProbesController {
   }
 
   @Get('readyz')
-  @ApiOperation({ operationId: 'readyz', summary: 'Is everything restored? Needs no token.' })
+  @ApiOperation({ operationId: 'readyz', summary: 'Is the state restored? Needs no token.' })
   @ApiOkResponse({ type: ProbeDto })
   @ApiServiceUnavailableResponse({
     type: ProbeDto,
-    description: 'Not yet, or no longer; the reason says why.',
+    description: 'Not ready; reason says why.',
   })
   ready(@Res({ passthrough: true }) reply: FastifyReply): ProbeDto {
     const { ready, reason } = this.readiness.get();

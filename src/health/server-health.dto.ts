@@ -10,13 +10,13 @@ export class ServerHealthDto extends ServerDto {
   pool: string;
 
   @ArrayField('string', {
-    description: 'The domains it serves, the first 10.',
+    description: 'Its domains, at most 10.',
     example: ['example.com'],
   })
   domains: string[];
 
   @StringField({
-    description: 'What the last health check found; empty before the first.',
+    description: 'Result of the last health check; empty before the first.',
     example: 'Layer4 check passed',
   })
   last_check: string;
@@ -24,12 +24,12 @@ export class ServerHealthDto extends ServerDto {
 
 export class DomainHealthDto {
   @EnumField(DOMAIN_HEALTH_STATUSES, {
-    description: 'healthy: all servers are up. degraded: some are. down: none is. no_servers: it has none.',
+    description: 'healthy: all servers are up. degraded: some. down: none. no_servers: no server.',
     example: 'healthy',
   })
   status: DomainHealthStatus;
 
-  @StringField({ description: 'Why, in words.', example: 'All 2 servers are up.' })
+  @StringField({ description: 'The reason.', example: 'All 2 servers are up.' })
   detail: string;
 
   @StringField({ description: 'The domain.', example: 'example.com' })
@@ -41,10 +41,10 @@ export class DomainHealthDto {
   @ArrayField(ServerHealthDto, { description: 'The servers of the pool, by slot.' })
   servers: ServerHealthDto[];
 
-  @IntField({ description: 'Servers that are up (or, unchecked, taken to be).', min: 0, example: 2 })
+  @IntField({ description: 'Servers that are up or have no check.', min: 0, example: 2 })
   healthy_count: number;
 
-  @IntField({ description: 'Servers there are.', min: 0, example: 2 })
+  @IntField({ description: 'All servers.', min: 0, example: 2 })
   total: number;
 }
 
@@ -53,7 +53,7 @@ export class ListServerHealthDto extends PageQueryDto {
   domain?: string;
 
   @EnumField(SERVER_STATUSES, {
-    description: 'Only servers of this status, DOWN for instance.',
+    description: 'Only servers with this status, such as DOWN.',
     example: 'DOWN',
     optional: true,
   })

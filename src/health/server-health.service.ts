@@ -18,9 +18,10 @@ import {
   ServerHealthListDto,
 } from './server-health.dto.js';
 
+/** How many domains of its pool a server in an answer names. */
 const DOMAINS_SHOWN = 10;
 
-/** How domains and their servers are, as HAProxy's health checks see them. */
+/** The health of domains and servers, from the health checks of HAProxy. */
 @Injectable()
 export class ServerHealthService {
   constructor(
@@ -32,9 +33,9 @@ export class ServerHealthService {
     name: 'haproxy_domain_health',
     title: 'Health of a domain',
     description:
-      'Says whether a domain can be served: healthy (all servers up), degraded (some), down (none) or no_servers, ' +
-      'with each server, its status and what its last health check found. While HAProxy does not answer the status is ' +
-      'down and detail says why. Use it when one domain fails; haproxy_health tells about HAProxy itself.',
+      'Tells whether a domain can be served: healthy (all servers up), degraded (some), down (none) or no_servers, ' +
+      'with the status and the last health check of each server. If HAProxy does not answer, the status is down and ' +
+      'detail says why. Use it if one domain fails. For HAProxy itself use haproxy_health.',
     output: DomainHealthDto,
     readOnly: true,
     idempotent: true,
@@ -45,15 +46,15 @@ export class ServerHealthService {
     name: 'domain',
     title: 'A domain',
     description:
-      'One domain, as haproxy_domain_health shows it: its pool, its servers with weight, state and status, and whether ' +
-      'it can be served.',
+      'One domain, as haproxy_domain_health shows it: its pool, whether it can be served, and its servers with weight, ' +
+      'state and status.',
     mimeType: 'application/json',
     changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
     const { name } = requirePool(this.persistence.state, domain);
-    const { seen, failure } = await this.#look([name]);
-    const servers = this.#found([name], seen).map((found) => describe(found));
+    const { rows, failure } = await this.#readStatuses([name]);
+    const servers = this.#liveServers([name], rows).map((server) => describe(server));
     const { status, healthy_count, detail } = domainStatus(servers);
     return {
       status,
@@ -70,9 +71,9 @@ export class ServerHealthService {
     name: 'haproxy_get_server_health',
     title: 'Health of servers',
     description:
-      'Lists servers with the status that HAProxy reports and what the last health check found, by pool and slot. ' +
-      'status=DOWN finds what is broken; domain narrows to one. While HAProxy does not answer each is "unknown". Whether a ' +
-      'domain as a whole can be served is told by haproxy_domain_health.',
+      'Lists servers, by pool and slot, with the status that HAProxy reports and the result of the last health check. ' +
+      'Use status=DOWN to find broken servers, and domain for one domain. If HAProxy does not answer, each is "unknown". ' +
+      'Next: haproxy_domain_health, to see if a domain is served.',
     output: ServerHealthListDto,
     readOnly: true,
     idempotent: true,
@@ -80,20 +81,20 @@ export class ServerHealthService {
   })
   async servers(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
-    const one = input.domain === undefined ? undefined : requirePool(state, input.domain);
-    if (one || input.status !== undefined) {
-      const wanted = input.status === 'unknown' ? undefined : input.status;
-      const { seen } = await this.#look(one && [one.name], wanted);
-      const found = this.#found(one ? [one.name] : state.sortedPools(), seen).filter(
+    const only = input.domain === undefined ? undefined : requirePool(state, input.domain);
+    if (only || input.status !== undefined) {
+      const status = input.status === 'unknown' ? undefined : input.status;
+      const { rows } = await this.#readStatuses(only && [only.name], status);
+      const servers = this.#liveServers(only ? [only.name] : state.sortedPools(), rows).filter(
         ({ live }) => input.status === undefined || (live?.status ?? 'unknown') === input.status,
       );
-      return described(paginate(found, sortKey, input));
+      return describePage(paginate(servers, sortKey, input));
     }
-    return this.#page(input);
+    return this.#pageOfAll(input);
   }
 
-  /** One page of all servers. HAProxy is asked for the pools of this page only. */
-  async #page(input: ListServerHealthDto): Promise<ServerHealthListDto> {
+  /** One page of all servers. Asks HAProxy only for the pools of this page. */
+  async #pageOfAll(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
     const pools = state.sortedPools();
     const count = (name: string): number => state.pool(name)?.servers.size ?? 0;
@@ -103,40 +104,41 @@ export class ServerHealthService {
     let next = cursor === undefined ? 0 : firstAfter(pools, poolSortKey, cursor);
     if (next > 0 && poolSortKey(pools[next - 1] ?? '') === cursor) next -= 1;
     const shown: string[] = [];
-    // Of the first pool, servers may have been shown before.
-    for (let room = input.limit + 1; room > 0 && next < pools.length; next += 1) {
+    // The first pool does not count, because the previous page can contain its servers.
+    for (let missing = input.limit + 1; missing > 0 && next < pools.length; next += 1) {
       const name = pools[next];
       if (name === undefined || count(name) === 0) continue;
       shown.push(name);
-      if (shown.length > 1) room -= count(name);
+      if (shown.length > 1) missing -= count(name);
     }
-    const { seen } = await this.#look(shown);
-    return { ...described(paginate(this.#found(shown, seen), sortKey, input)), total };
+    const { rows } = await this.#readStatuses(shown);
+    return { ...describePage(paginate(this.#liveServers(shown, rows), sortKey, input)), total };
   }
 
-  /** The servers of these pools, in order. */
-  #found(pools: readonly string[], seen: readonly ServerStatusRow[]): FoundServer[] {
-    const rows = new Map(seen.map((row) => [serverName(row.pool, row.slot), row]));
+  /** The saved servers of these pools, in order, each with its status row. */
+  #liveServers(pools: readonly string[], rows: readonly ServerStatusRow[]): LiveServer[] {
+    const rowOf = new Map(rows.map((row) => [serverName(row.pool, row.slot), row]));
     return pools.flatMap((name) => {
       const pool = this.persistence.state.pool(name);
-      return pool ? serversOf(name, pool, rows) : [];
+      return pool ? serversOf(name, pool, rowOf) : [];
     });
   }
 
-  async #look(
+  /** All pools without `pools`, and any status without `status`. `failure`: why HAProxy could not be read. */
+  async #readStatuses(
     pools?: readonly string[],
     status?: ServerStatus,
-  ): Promise<{ seen: readonly ServerStatusRow[]; failure?: string }> {
+  ): Promise<{ rows: readonly ServerStatusRow[]; failure?: string }> {
     try {
-      return { seen: await this.runtime.serverStatuses(pools, status) };
+      return { rows: await this.runtime.serverStatuses(pools, status) };
     } catch (error) {
-      return { seen: [], failure: messageOf(error) };
+      return { rows: [], failure: messageOf(error) };
     }
   }
 }
 
-/** A server and what HAProxy sees of it. */
-interface FoundServer {
+/** A saved server with its status in HAProxy. */
+interface LiveServer {
   name: string;
   pool: Pool;
   slot: number;
@@ -144,18 +146,17 @@ interface FoundServer {
   live: ServerStatusRow | undefined;
 }
 
-function serversOf(name: string, pool: Pool, rows: ReadonlyMap<string, ServerStatusRow>): FoundServer[] {
+function serversOf(name: string, pool: Pool, rowOf: ReadonlyMap<string, ServerStatusRow>): LiveServer[] {
   return [...pool.servers]
     .toSorted(([a], [b]) => a - b)
-    .map(([slot, server]) => ({ name, pool, slot, server, live: rows.get(serverName(name, slot)) }));
+    .map(([slot, server]) => ({ name, pool, slot, server, live: rowOf.get(serverName(name, slot)) }));
 }
 
-/** Only what is shown is described: a page of 10,000 servers. */
-function described({ items, ...page }: Page<FoundServer>): ServerHealthListDto {
-  return { items: items.map((found) => describe(found)), ...page };
+function describePage({ items, ...page }: Page<LiveServer>): ServerHealthListDto {
+  return { items: items.map((server) => describe(server)), ...page };
 }
 
-function describe({ name, pool, slot, server, live }: FoundServer): ServerHealthDto {
+function describe({ name, pool, slot, server, live }: LiveServer): ServerHealthDto {
   return {
     slot,
     name: serverName(name, slot),
@@ -171,6 +172,6 @@ function describe({ name, pool, slot, server, live }: FoundServer): ServerHealth
   };
 }
 
-function sortKey({ name, slot }: FoundServer): string {
+function sortKey({ name, slot }: LiveServer): string {
   return `${poolSortKey(name)}_${String(slot).padStart(4, '0')}`;
 }

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiProduces, ApiOkResponse, ApiTags } from
 import type { FastifyReply } from 'fastify';
 import { MetricsService } from './metrics.service.js';
 
-/** For Prometheus. It asks for a token like everything else; a read-only one will do. */
+/** Metrics for Prometheus. They need a token; a read-only token is enough. */
 @ApiTags('operations')
 @Controller()
 export class MetricsController {
@@ -13,7 +13,7 @@ export class MetricsController {
   @ApiBearerAuth()
   @ApiOperation({
     operationId: 'metrics',
-    summary: 'Metrics of the suite itself, for Prometheus. HAProxy has an exporter of its own.',
+    summary: 'Prometheus metrics of the suite. HAProxy has its own exporter.',
   })
   @ApiProduces('text/plain')
   @ApiOkResponse({ description: 'Prometheus text format.', schema: { type: 'string' } })

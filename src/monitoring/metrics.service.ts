@@ -8,7 +8,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
 
-/** What Prometheus is shown: what was counted (common/metrics), how things stand now, and the Node.js process. */
+/** The metrics for Prometheus: the counters of lib/metrics, gauges of the present state, and the Node.js process. */
 @Injectable()
 export class MetricsService {
   readonly #registry: Registry;
@@ -20,12 +20,12 @@ export class MetricsService {
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
   ) {
-    const now = new Registry();
-    // Event-loop lag is among these (nodejs_eventloop_lag_seconds and its percentiles).
-    collectDefaultMetrics({ register: now });
-    this.#gauges(now);
-    this.#certificateGauge(now);
-    this.#registry = Registry.merge([suiteMetrics, now]);
+    const gauges = new Registry();
+    // Includes the event loop lag (nodejs_eventloop_lag_seconds and its percentiles).
+    collectDefaultMetrics({ register: gauges });
+    this.#addStateGauges(gauges);
+    this.#addCertificateGauge(gauges);
+    this.#registry = Registry.merge([suiteMetrics, gauges]);
   }
 
   get contentType(): string {
@@ -36,7 +36,7 @@ export class MetricsService {
     return this.#registry.metrics();
   }
 
-  #gauges(register: Registry): void {
+  #addStateGauges(register: Registry): void {
     const { persistence, settings, drift, readiness } = this;
     const gauge = (name: string, help: string, value: () => number) =>
       new Gauge({
@@ -55,9 +55,15 @@ export class MetricsService {
       return servers;
     });
     gauge('pools_in_use', 'Pools that have a domain.', () => persistence.state.pools.size);
-    gauge('pools', 'Pools there are.', () => settings.poolCount);
-    gauge('drift', 'Differences from the saved state that are there now.', () => drift.report?.count ?? 0);
-    gauge('ready', 'Whether HAProxy is known to have the saved state.', () => Number(readiness.get().ready));
+    gauge('pools', 'Pools that always exist (HAPROXY_POOL_COUNT).', () => settings.poolCount);
+    gauge(
+      'drift',
+      'Present differences between HAProxy and the saved state.',
+      () => drift.report?.count ?? 0,
+    );
+    gauge('ready', '1 if HAProxy is known to have the saved state, otherwise 0.', () =>
+      Number(readiness.get().ready),
+    );
     const info = new Gauge({
       name: 'haproxy_suite_info',
       help: 'The version of the suite.',
@@ -67,15 +73,15 @@ export class MetricsService {
     info.set({ version: VERSION }, 1);
   }
 
-  #certificateGauge(register: Registry): void {
-    const summary = this.certificates;
+  #addCertificateGauge(register: Registry): void {
+    const views = this.certificates;
     const gauge = new Gauge({
       name: 'haproxy_suite_certificate_days_left',
       help: 'Days until a certificate expires.',
       labelNames: ['domain'],
       registers: [],
       async collect() {
-        const certificates = await summary.states();
+        const certificates = await views.states();
         this.reset();
         for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
       },

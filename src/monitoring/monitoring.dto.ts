@@ -11,7 +11,7 @@ import { ProcessConnectionsDto, SessionsDto } from './stats.dto.js';
 
 export class ListBackendsDto extends PageQueryDto {
   @BooleanField({
-    description: 'true: only pools that have a domain. false: only free ones. Absent: all.',
+    description: 'true: only pools with a domain. false: only free pools. Absent: all.',
     optional: true,
   })
   in_use?: boolean;
@@ -21,26 +21,26 @@ export class BackendDto {
   @StringField({ description: 'The pool.', example: 'pool_5' })
   name: string;
 
-  @BooleanField({ description: 'Whether a domain points at it.' })
+  @BooleanField({ description: 'Whether it has a domain.' })
   in_use: boolean;
 
   @BooleanField({ description: 'Whether the running HAProxy has it.' })
   in_haproxy: boolean;
 
-  @ArrayField('string', { description: 'Its domains, the first 10.', example: ['example.com'] })
+  @ArrayField('string', { description: 'Its domains, at most 10.', example: ['example.com'] })
   domains: string[];
 
-  @IntField({ description: 'How many domains it has.', min: 0, example: 1 })
+  @IntField({ description: 'Number of its domains.', min: 0, example: 1 })
   domain_count: number;
 
-  @IntField({ description: 'Servers it has.', min: 0, example: 2 })
+  @IntField({ description: 'Its servers.', min: 0, example: 2 })
   server_count: number;
 
-  @IntField({ description: 'Servers that are given requests now.', min: 0, example: 2 })
+  @IntField({ description: 'Servers that get requests now.', min: 0, example: 2 })
   active_servers: number;
 
   @StringField({
-    description: 'UP while at least one server is; DOWN; absent in HAProxy: `missing`.',
+    description: 'UP if a server is up, else DOWN; `missing` if not in HAProxy.',
     example: 'UP',
   })
   status: string;
@@ -57,7 +57,7 @@ export class BackendListDto extends PageDto {
   pools_in_use: number;
 
   @IntField({
-    description: 'Pools there are (HAPROXY_POOL_COUNT, or more where more are in use).',
+    description: 'Permanent pools (HAPROXY_POOL_COUNT), or those in use if more.',
     min: 1,
     example: 100,
   })
@@ -110,13 +110,13 @@ export class ServerConnectionsDto {
   @IntField({ description: 'Sessions now.', min: 0, example: 2 })
   current: number;
 
-  @IntField({ description: 'The most at once since the start.', min: 0, example: 9 })
+  @IntField({ description: 'Most sessions since the start.', min: 0, example: 9 })
   max: number;
 
-  @IntField({ description: 'The most there may be; absent where there is no limit.', min: 0, optional: true })
+  @IntField({ description: 'Most sessions allowed; absent without a limit.', min: 0, optional: true })
   limit?: number;
 
-  @IntField({ description: 'Idle connections to it that are kept for the next request.', min: 0, example: 1 })
+  @IntField({ description: 'Idle connections that HAProxy keeps for reuse.', min: 0, example: 1 })
   idle: number;
 
   @IntField({ description: 'Requests waiting for it.', min: 0, example: 0 })
@@ -127,7 +127,7 @@ export class PoolConnectionsDto {
   @StringField({ description: 'The pool.', example: 'pool_5' })
   pool: string;
 
-  @ArrayField('string', { description: 'Its domains, the first 10.', example: ['example.com'] })
+  @ArrayField('string', { description: 'Its domains, at most 10.', example: ['example.com'] })
   domains: string[];
 
   @NestedField(SessionsDto, { description: 'Sessions of all its servers.' })
@@ -145,7 +145,7 @@ export class ConnectionsDto extends PageDto {
   process: ProcessConnectionsDto;
 
   @ArrayField(PoolConnectionsDto, {
-    description: 'The pools in use of this page, by number. Narrow with domain.',
+    description: 'The pools in use of this page, by number.',
   })
   items: PoolConnectionsDto[];
 }

@@ -20,10 +20,10 @@ import {
 } from './monitoring.dto.js';
 import { NO_SESSIONS, processConnections, sessionsOf, sortByKey } from './stat-view.js';
 
-/** How many of the domains of a pool an answer about pools names. */
+/** How many domains of a pool an answer names. */
 const DOMAINS_SHOWN = 10;
 
-/** What HAProxy has: pools, frontends, and who is connected where. */
+/** The pools, frontends and connections of HAProxy. */
 @Injectable()
 export class MonitoringService {
   constructor(
@@ -36,8 +36,9 @@ export class MonitoringService {
     name: 'haproxy_backends',
     title: 'List pools',
     description:
-      'Lists the pools (HAProxy backends), with their domains, servers and sessions, and how many are in use. ' +
-      'in_use=true leaves out the free ones, in_use=false shows only those: how much room there is. For the traffic of one use haproxy_stats with scope=backend.',
+      'Lists the pools (HAProxy backends) with their domains, servers and sessions, and how many are in use. ' +
+      'in_use=true lists only pools with a domain, in_use=false only free pools. ' +
+      'For the traffic of a pool use haproxy_stats with scope=backend.',
     output: BackendListDto,
     readOnly: true,
     idempotent: true,
@@ -46,16 +47,16 @@ export class MonitoringService {
     const { state } = this.persistence;
     const free = [...(await this.runtime.poolNames())].filter((name) => state.pool(name) === undefined);
     const names = free.length === 0 ? state.sortedPools() : sortPoolNames([...state.pools.keys(), ...free]);
-    const wanted =
+    const matching =
       input.in_use === undefined
         ? names
         : names.filter((name) => input.in_use === (state.pool(name) !== undefined));
-    const page = paginate(wanted, poolSortKey, input);
-    const shown = await this.runtime.statsOf(page.items, STAT.backends);
-    const rows = new Map(shown.map((row) => [row.proxy, row]));
+    const page = paginate(matching, poolSortKey, input);
+    const rows = await this.runtime.statsOf(page.items, STAT.backends);
+    const rowOf = new Map(rows.map((row) => [row.proxy, row]));
     return {
       ...page,
-      items: page.items.map((name) => this.#backend(name, rows.get(name))),
+      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name))),
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
     };
@@ -65,8 +66,8 @@ export class MonitoringService {
     name: 'haproxy_list_frontends',
     title: 'List frontends',
     description:
-      'Lists the frontends of HAProxy, where clients connect, with their status, sessions and rates. Use ' +
-      'haproxy_stats with scope=frontend for errors and responses.',
+      'Lists the frontends of HAProxy, where clients connect, with their status, sessions and rates. ' +
+      'For errors and responses use haproxy_stats with scope=frontend.',
     output: FrontendListDto,
     readOnly: true,
     idempotent: true,
@@ -95,9 +96,9 @@ export class MonitoringService {
     name: 'haproxy_get_connections',
     title: 'Current connections',
     description:
-      'Counts who is connected: the process as a whole, and each pool in use with its servers: now, at most, the ' +
-      'limit, and what waits. Single sessions are not listed. Narrow with domain; before taking a server out use ' +
-      'haproxy_wait_drain.',
+      'Counts connections and queued requests of the whole process, and of each pool in use with its servers: ' +
+      'current, maximum, limit. Does not list single sessions. ' +
+      'Use domain for one pool; to let a server drain use haproxy_wait_drain.',
     output: ConnectionsDto,
     readOnly: true,
     idempotent: true,
@@ -108,13 +109,13 @@ export class MonitoringService {
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
     const page = paginate(only === undefined ? state.sortedPools() : [only], poolSortKey, input);
     const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.statsOf(page.items)]);
-    const shown = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
-    for (const row of rows) shown.get(row.proxy)?.push(row);
-    const items = [...shown].map(([name, own]) => this.#poolConnections(name, own));
+    const rowsOf = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
+    for (const row of rows) rowsOf.get(row.proxy)?.push(row);
+    const items = [...rowsOf].map(([name, poolRows]) => this.#describeConnections(name, poolRows));
     return { process: processConnections(info), ...page, items };
   }
 
-  #backend(name: string, row: StatRow | undefined): BackendDto {
+  #describeBackend(name: string, row: StatRow | undefined): BackendDto {
     const pool = this.persistence.state.pool(name);
     return {
       name,
@@ -129,9 +130,9 @@ export class MonitoringService {
     };
   }
 
-  #poolConnections(name: string, rows: readonly StatRow[]): PoolConnectionsDto {
+  #describeConnections(name: string, rows: readonly StatRow[]): PoolConnectionsDto {
     const pool = this.persistence.state.pool(name);
-    const whole = rows.find((row) => row.kind === 'backend');
+    const backend = rows.find((row) => row.kind === 'backend');
     const servers: ServerConnectionsDto[] = [];
     for (const row of rows) {
       const slot = row.kind === 'server' ? slotOf(name, row.service) : undefined;
@@ -150,8 +151,8 @@ export class MonitoringService {
     return {
       pool: name,
       domains: pool?.domains.slice(0, DOMAINS_SHOWN) ?? [],
-      sessions: whole ? sessionsOf(whole) : { ...NO_SESSIONS },
-      queued: whole?.number('qcur') ?? 0,
+      sessions: backend ? sessionsOf(backend) : { ...NO_SESSIONS },
+      queued: backend?.number('qcur') ?? 0,
       servers: servers.toSorted((a, b) => a.slot - b.slot),
     };
   }

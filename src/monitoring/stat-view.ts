@@ -2,12 +2,12 @@ import type { HaproxyInfo } from '../haproxy/parsers/info.parser.js';
 import type { StatRow } from '../haproxy/parsers/stat.parser.js';
 import type { ProcessConnectionsDto, ProcessStatsDto, SessionsDto, StatDto, StatScope } from './stats.dto.js';
 
-/** What a line of `show stat` counts as; undefined for listeners, which only repeat their frontend in part. */
+/** The scope of a row of `show stat`. Undefined for a listener, because its frontend counts the same sessions. */
 export function scopeOf(row: StatRow): StatScope | undefined {
   return row.kind === 'listener' ? undefined : row.kind;
 }
 
-/** One line of `show stat` as typed numbers. An empty column means that it does not apply, and is left out. */
+/** One row of `show stat` as typed numbers. Omits optional fields whose column is empty (not applicable). */
 export function statOf(row: StatRow, scope: StatScope): StatDto {
   const isServer = scope === 'server';
   const number = (column: string) => Math.max(0, row.number(column));
@@ -18,7 +18,7 @@ export function statOf(row: StatRow, scope: StatScope): StatDto {
     status: row.text('status'),
     sessions: sessionsOf(row),
     requests: {
-      // Servers count responses; what they were asked is their sessions.
+      // HAProxy does not count the requests of a server. Its sessions are the same number.
       total: number(isServer && row.get('req_tot') === undefined ? 'stot' : 'req_tot'),
       ...optional(row, { rate: 'req_rate', rate_max: 'req_rate_max' }),
     },
@@ -59,7 +59,7 @@ export function sessionsOf(row: StatRow): SessionsDto {
   return {
     current: number('scur'),
     max: number('smax'),
-    // That of a backend is its fullconn, which limits nothing.
+    // For a backend `slim` is its fullconn, which is no limit.
     ...(row.kind !== 'backend' && optional(row, { limit: 'slim' })),
     total: number('stot'),
     rate: number('rate'),

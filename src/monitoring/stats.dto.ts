@@ -14,7 +14,7 @@ export const STAT_SCOPES = ['frontend', 'backend', 'server'] as const;
 export type StatScope = (typeof STAT_SCOPES)[number];
 
 const count = (description: string, example = 0) => IntField({ description, min: 0, example });
-const some = (description: string) => IntField({ description, min: 0, example: 0, optional: true });
+const optionalCount = (description: string) => IntField({ description, min: 0, example: 0, optional: true });
 
 export class StatsQueryDto extends PageQueryDto {
   @EnumField(STAT_SCOPES, {
@@ -27,7 +27,7 @@ export class StatsQueryDto extends PageQueryDto {
   @DomainField({ description: 'Only the pool of this domain.', optional: true })
   domain?: string;
 
-  @BooleanField({ description: 'Show pools without a domain as well.' })
+  @BooleanField({ description: 'Include pools without a domain.' })
   include_unused: boolean = false;
 }
 
@@ -35,19 +35,19 @@ export class SessionsDto {
   @count('Now.', 3)
   current: number;
 
-  @count('The most there were at once since the start.', 20)
+  @count('Most sessions at once since the start.', 20)
   max: number;
 
-  @some('The most there may be; absent where there is no limit.')
+  @optionalCount('Most sessions allowed; absent without a limit.')
   limit?: number;
 
-  @count('All since the start.', 1200)
+  @count('Since the start.', 1200)
   total: number;
 
-  @count('New ones in the last second.', 5)
+  @count('New in the last second.', 5)
   rate: number;
 
-  @count('The most new ones in a second.', 40)
+  @count('Most new in one second.', 40)
   rate_max: number;
 }
 
@@ -55,10 +55,10 @@ export class RequestsDto {
   @count('HTTP requests since the start.', 1200)
   total: number;
 
-  @some('In the last second; frontends only.')
+  @optionalCount('In the last second; frontends only.')
   rate?: number;
 
-  @some('The most in a second; frontends only.')
+  @optionalCount('Most in one second; frontends only.')
   rate_max?: number;
 }
 
@@ -69,7 +69,7 @@ export class ResponsesDto {
   @count('Successful.', 1180)
   http_2xx: number;
 
-  @count('Redirects and the like.')
+  @count('Redirects.')
   http_3xx: number;
 
   @count('Client errors.', 12)
@@ -78,27 +78,27 @@ export class ResponsesDto {
   @count('Server errors.')
   http_5xx: number;
 
-  @count('Any other, aborted ones included.')
+  @count('Others, such as aborted.')
   other: number;
 }
 
 export class ErrorsDto {
-  @some('Requests that could not be read; frontends only.')
+  @optionalCount('Invalid requests; frontends only.')
   request?: number;
 
-  @some('Connections to a server that failed.')
+  @optionalCount('Failed connections to a server.')
   connection?: number;
 
-  @some('Responses that failed.')
+  @optionalCount('Failed responses.')
   response?: number;
 
-  @some('Connections that were tried again.')
+  @optionalCount('Retried connections.')
   retries?: number;
 
-  @some('Requests that were given to another server.')
+  @optionalCount('Requests sent to another server.')
   redispatches?: number;
 
-  @count('Requests that a rule denied.')
+  @count('Requests denied by a rule.')
   denied: number;
 }
 
@@ -117,7 +117,7 @@ export class TimesDto {
 }
 
 export class StatDto {
-  @EnumField(STAT_SCOPES, { description: 'What it is.', example: 'server' })
+  @EnumField(STAT_SCOPES, { description: 'Its kind.', example: 'server' })
   scope: StatScope;
 
   @StringField({ description: 'Its name.', example: 'pool_5_1' })
@@ -126,7 +126,7 @@ export class StatDto {
   @StringField({ description: 'The backend of a server.', example: 'pool_5', optional: true })
   backend?: string;
 
-  @StringField({ description: 'The status as HAProxy says it.', example: 'UP' })
+  @StringField({ description: 'The status in HAProxy.', example: 'UP' })
   status: string;
 
   @NestedField(SessionsDto, { description: 'Sessions.' })
@@ -138,7 +138,7 @@ export class StatDto {
   @NestedField(ResponsesDto, { description: 'HTTP responses since the start, by class.' })
   responses: ResponsesDto;
 
-  @NestedField(ErrorsDto, { description: 'What went wrong since the start.' })
+  @NestedField(ErrorsDto, { description: 'Errors since the start.' })
   errors: ErrorsDto;
 
   @count('Bytes received from clients since the start.')
@@ -147,13 +147,13 @@ export class StatDto {
   @count('Bytes sent to clients since the start.')
   bytes_out: number;
 
-  @some('Requests waiting for a free server now; not for frontends.')
+  @optionalCount('Requests waiting for a free server now; not for frontends.')
   queued?: number;
 
-  @some('Weight, all servers of a backend together; not for frontends.')
+  @optionalCount('Weight (backend: sum of its servers); not for frontends.')
   weight?: number;
 
-  @some('Seconds it was down since the start; not for frontends.')
+  @optionalCount('Seconds down since the start; not for frontends.')
   downtime_seconds?: number;
 
   @NestedField(TimesDto, {
@@ -167,16 +167,16 @@ export class ProcessConnectionsDto {
   @count('Now.', 12)
   current: number;
 
-  @count('The most there may be (maxconn).', 9985)
+  @count('Most connections (maxconn).', 9985)
   limit: number;
 
-  @count('All since the start.', 4000)
+  @count('Since the start.', 4000)
   total: number;
 
-  @count('New ones in the last second.', 5)
+  @count('New in the last second.', 5)
   rate: number;
 
-  @count('The most new ones in a second.', 40)
+  @count('Most new in one second.', 40)
   rate_max: number;
 }
 
@@ -199,7 +199,7 @@ export class ProcessStatsDto {
   @count('HTTP requests since the start.', 120_000)
   requests_total: number;
 
-  @IntField({ description: 'Share of the time with nothing to do, percent.', min: 0, max: 100, example: 98 })
+  @IntField({ description: 'Idle time, percent.', min: 0, max: 100, example: 98 })
   idle_percent: number;
 }
 
@@ -213,8 +213,8 @@ export class StatsDto extends PageDto {
   items: StatDto[];
 
   @StringField({
-    description: 'What is shown and how to narrow or widen it.',
-    example: 'Shown: frontends and the 2 pools in use. Narrow with scope or domain.',
+    description: 'What is shown, and how to filter it.',
+    example: 'Shown: each server of the 2 pool(s) in use. Filter with domain.',
   })
   note: string;
 }

@@ -4,7 +4,7 @@ import { serverAddress, type ServerSpec, type ServerState } from '../model/serve
 import { type Draft, type Pool, type StateReader, requirePool } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
 
-/** A server and where it stands. */
+/** A server with its pool and slot. */
 export interface PlacedServer {
   pool: string;
   slot: number;
@@ -16,17 +16,17 @@ export function requireServer(state: StateReader, domain: string, slot: number):
   const { name, pool } = requirePool(state, domain);
   const server = pool.servers.get(slot);
   if (!server) {
-    const taken = [...pool.servers.keys()].toSorted((a, b) => a - b).join(', ') || 'none';
+    const slotsInUse = [...pool.servers.keys()].toSorted((a, b) => a - b).join(', ') || 'none';
     throw new AppError(
       'server_not_found',
-      `${domain} has no server in slot ${slot} (${serverName(name, slot)}); slots in use: ${taken}. ` +
-        'haproxy_list_servers shows them.',
+      `${domain} has no server in slot ${slot} (${serverName(name, slot)}); slots in use: ${slotsInUse}. ` +
+        'Use one of these; haproxy_list_servers shows their servers.',
     );
   }
   return { pool: name, slot, server };
 }
 
-/** @throws AppError domain_not_found */
+/** The servers of the domain, by slot. @throws AppError domain_not_found */
 export function serversOf(state: StateReader, domain: string): PlacedServer[] {
   const { name, pool } = requirePool(state, domain);
   return [...pool.servers]
@@ -35,8 +35,8 @@ export function serversOf(state: StateReader, domain: string): PlacedServer[] {
 }
 
 /**
- * Adds all or none. Slot 0 takes the lowest free one, after those that were asked for by number; a slot that holds
- * the same address already is left as it is.
+ * Adds all servers or throws. Servers with a slot number are added first; then each server with slot 0 gets the lowest
+ * free slot. A slot that already has the same address does not change.
  *
  * @throws AppError domain_not_found, slot_taken, pool_full, validation_failed
  */
@@ -49,10 +49,10 @@ export function addServers(
   const { name } = requirePool(draft, domain);
   checkSlots(inputs, maxSlots);
   const placed = inputs.map((): PlacedServer | undefined => undefined);
-  const inOrder = [...inputs.keys()].toSorted(
+  const numberedFirst = [...inputs.keys()].toSorted(
     (a, b) => Number(inputs[a]?.slot === 0) - Number(inputs[b]?.slot === 0),
   );
-  for (const index of inOrder) {
+  for (const index of numberedFirst) {
     const input = inputs[index];
     if (input) placed[index] = addServer(draft, domain, name, input, maxSlots);
   }
@@ -74,8 +74,8 @@ function addServer(
   if (present)
     throw new AppError(
       'slot_taken',
-      `Slot ${slot} of ${domain} holds ${serverAddress(present)}. Use another slot (0 takes the lowest free ` +
-        'one), or remove that server first (haproxy_remove_server).',
+      `Slot ${slot} of ${domain} holds ${serverAddress(present)}. Use another slot (0 takes the lowest ` +
+        'free slot), or remove that server first with haproxy_remove_server.',
       { existing: { slot, name: serverName(poolName, slot), ...present } },
     );
   const server: ServerSpec = {
@@ -95,17 +95,17 @@ export function removeServer(draft: Draft, domain: string, slot: number): Placed
   return placed;
 }
 
-/** @throws AppError domain_not_found, server_not_found */
+/** Sets the state or the weight. @throws AppError domain_not_found, server_not_found */
 export function changeServer(
   draft: Draft,
   domain: string,
   slot: number,
-  change: { state: ServerState } | { weight: number },
+  values: { state: ServerState } | { weight: number },
 ): PlacedServer {
   const placed = requireServer(draft, domain, slot);
-  const server = { ...placed.server, ...change };
-  const same = server.state === placed.server.state && server.weight === placed.server.weight;
-  if (!same) draft.putServer(placed.pool, slot, server);
+  const server = { ...placed.server, ...values };
+  const isSame = server.state === placed.server.state && server.weight === placed.server.weight;
+  if (!isSame) draft.putServer(placed.pool, slot, server);
   return { ...placed, server };
 }
 
@@ -115,16 +115,16 @@ export function changeDomainState(draft: Draft, domain: string, state: ServerSta
 }
 
 function checkSlots(inputs: readonly ServerInputDto[], maxSlots: number): void {
-  const seen = new Set<number>();
+  const used = new Set<number>();
   const errors = inputs.flatMap((input, index) => {
     const field = inputs.length === 1 ? 'slot' : `servers[${index}].slot`;
     if (input.slot > maxSlots)
       return [
-        { field, message: `slot must be 0 (the lowest free one) or 1 to ${maxSlots} (HAPROXY_MAX_SLOTS)` },
+        { field, message: `slot must be 0 (the lowest free slot) or 1 to ${maxSlots} (HAPROXY_MAX_SLOTS)` },
       ];
-    if (input.slot !== 0 && seen.has(input.slot))
+    if (input.slot !== 0 && used.has(input.slot))
       return [{ field, message: `slot ${input.slot} is given twice` }];
-    seen.add(input.slot);
+    used.add(input.slot);
     return [];
   });
   const [first] = errors;
@@ -135,7 +135,7 @@ function lowestFreeSlot(pool: Pool, poolName: string, domain: string, maxSlots: 
   for (let slot = 1; slot <= maxSlots; slot += 1) if (!pool.servers.has(slot)) return slot;
   throw new AppError(
     'pool_full',
-    `${poolName}, the pool of ${domain}, has all its ${maxSlots} slots in use. Remove a server ` +
-      '(haproxy_remove_server), or raise HAPROXY_MAX_SLOTS and restart the suite.',
+    `All ${maxSlots} slots of ${poolName}, the pool of ${domain}, are in use. Remove a server with ` +
+      'haproxy_remove_server, or raise HAPROXY_MAX_SLOTS and restart the suite.',
   );
 }

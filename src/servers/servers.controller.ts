@@ -25,7 +25,7 @@ import { WaitDrainService } from './wait-drain.service.js';
 export class ServersController {
   constructor(
     private readonly servers: ServersService,
-    private readonly drain: WaitDrainService,
+    private readonly drains: WaitDrainService,
   ) {}
 
   @Get('servers')
@@ -73,6 +73,6 @@ export class ServersController {
   @Post('servers/:slot/wait-drain')
   @Serves(WaitDrainService, 'wait', { status: 200 })
   waitDrain(@Param() path: WaitDrainPathDto, @Body() body: WaitDrainBodyDto): Promise<WaitDrainResultDto> {
-    return this.drain.wait({ ...body, ...path });
+    return this.drains.wait({ ...body, ...path });
   }
 }

@@ -14,7 +14,7 @@ import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import { ServerDto } from '../contract/fields/server.dto.js';
 
-/** Bytes of JSON that one bulk request may take. */
+/** The most bytes of JSON for the servers of one bulk request. */
 const BULK_BYTES = 10 * 1024;
 
 export class ListServersDto extends PageQueryDto {
@@ -23,7 +23,7 @@ export class ListServersDto extends PageQueryDto {
 }
 
 export class ServerRefDto {
-  @DomainField({ description: 'The domain whose server it is.' })
+  @DomainField({ description: 'The domain of the server.' })
   domain: string;
 
   @SlotField({ description: 'The slot of the server.', min: 1 })
@@ -31,7 +31,7 @@ export class ServerRefDto {
 }
 
 export class ServerInputDto {
-  @SlotField({ description: 'The slot to use; 0 takes the lowest free one.', min: 0 })
+  @SlotField({ description: 'The slot to use; 0: the lowest free slot.', min: 0 })
   slot: number = 0;
 
   @IpField({ description: 'IPv4 or IPv6 address of the server. No host names.' })
@@ -45,12 +45,12 @@ export class ServerInputDto {
 }
 
 export class AddServerDto extends IntersectionType(ServerInputDto, DryRunDto) {
-  @DomainField({ description: 'The domain whose pool gets the server.' })
+  @DomainField({ description: 'The domain to add the server to.' })
   domain: string;
 }
 
 export class AddServersDto extends DryRunDto {
-  @DomainField({ description: 'The domain whose pool gets the servers.' })
+  @DomainField({ description: 'The domain to add the servers to.' })
   domain: string;
 
   @ArrayField(ServerInputDto, {
@@ -64,7 +64,6 @@ export class AddServersDto extends DryRunDto {
   servers: ServerInputDto[];
 }
 
-/** A server and `dry_run`: all that removing one takes. */
 export class RemoveServerDto extends IntersectionType(ServerRefDto, DryRunDto) {}
 
 export class SetServerStateDto extends RemoveServerDto {
@@ -78,7 +77,7 @@ export class SetServerWeightDto extends RemoveServerDto {
 }
 
 export class SetDomainStateDto extends PickType(SetServerStateDto, ['state', 'dry_run']) {
-  @DomainField({ description: 'The domain whose servers, all of them, to set.' })
+  @DomainField({ description: 'The domain whose servers to set.' })
   domain: string;
 }
 
@@ -89,11 +88,11 @@ export class WaitDrainDto {
   @SlotField({ description: 'The slot to wait for; 0 waits for all servers of the domain.', min: 0 })
   slot: number = 0;
 
-  @IntField({ description: 'Seconds to wait at most.', min: 1, max: 3600, example: 60 })
+  @IntField({ description: 'Most seconds to wait.', min: 1, max: 3600, example: 60 })
   timeout: number = 30;
 }
 
-/** Bodies of the REST routes, whose paths hold domain and slot. */
+/** Bodies of the REST routes. Domain and slot are in the path. */
 export class AddServerBodyDto extends OmitType(AddServerDto, ['domain']) {}
 export class AddServersBodyDto extends OmitType(AddServersDto, ['domain']) {}
 export class StateBodyDto extends PickType(SetServerStateDto, ['state', 'dry_run']) {}
@@ -101,11 +100,11 @@ export class WeightBodyDto extends PickType(SetServerWeightDto, ['weight', 'dry_
 export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
 export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
 
-/** A server that was added or changed, or would be. */
+/** The server after the change; in a dry run, after the change that is planned. */
 export class ChangedServerDto extends IntersectionType(ServerDto, PlannedDto) {}
 
 export class ServersDto extends PlannedDto {
-  @ArrayField(ServerDto, { description: 'The servers, in the order they were given.' })
+  @ArrayField(ServerDto, { description: 'The servers, in the given order.' })
   servers: ServerDto[];
 }
 
@@ -127,12 +126,12 @@ export class DomainStateDto extends ServersDto {
   pool: string;
 
   @ArrayField('string', {
-    description: 'Other domains of the pool, affected as well; the first 100.',
+    description: 'Other domains of the pool, also affected; at most 100.',
     example: [],
   })
   shared_with: string[];
 
-  @EnumField(SERVER_STATES, { description: 'The state that all servers have now.', example: 'drain' })
+  @EnumField(SERVER_STATES, { description: 'The new state of all servers.', example: 'drain' })
   state: ServerState;
 }
 
@@ -141,22 +140,22 @@ export class DrainingServerDto {
   slot: number;
 
   @EnumField(SERVER_STATES, {
-    description: 'Its state; ready servers keep getting new requests.',
+    description: 'Its state; a ready server gets new requests.',
     example: 'drain',
   })
   state: ServerState;
 
-  @IntField({ description: 'Connections left.', min: 0, example: 0 })
+  @IntField({ description: 'Open connections.', min: 0, example: 0 })
   connections: number;
 }
 
 export class WaitDrainResultDto {
-  @BooleanField({ description: 'Whether no connection was left; false when the time was over first.' })
+  @BooleanField({ description: 'Whether no connection is left; false after a timeout.' })
   drained: boolean;
 
-  @IntField({ description: 'Milliseconds waited.', min: 0, example: 1200 })
+  @IntField({ description: 'Waiting time, ms.', min: 0, example: 1200 })
   waited_ms: number;
 
-  @ArrayField(DrainingServerDto, { description: 'The servers and what they have left.' })
+  @ArrayField(DrainingServerDto, { description: 'The servers and their connections.' })
   servers: DrainingServerDto[];
 }

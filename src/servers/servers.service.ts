@@ -35,18 +35,21 @@ import {
   ServersDto,
 } from './servers.dto.js';
 
-/** The servers behind each domain: which there are, and how much traffic each gets. */
+/** How many other domains of the pool an answer names. A pool can have 100,000. */
+const SHARED_WITH_SHOWN = 100;
+
+/** The servers of each domain: their addresses, states and weights. */
 @Injectable()
 export class ServersService {
   readonly #networks: ServerNetworks;
-  readonly #look: ServerStatusBatcher;
+  readonly #statuses: ServerStatusBatcher;
 
   constructor(
     private readonly persistence: PersistenceService,
     runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
   ) {
-    this.#look = new ServerStatusBatcher(runtime);
+    this.#statuses = new ServerStatusBatcher(runtime);
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
@@ -55,8 +58,8 @@ export class ServersService {
     title: 'List the servers of a domain',
     description:
       'Lists the servers in the pool of a domain, with the status and the current connections that HAProxy reports. ' +
-      'Use it before changing a server, to learn its slot; what its last health check found is in ' +
-      'haproxy_domain_health. While HAProxy does not answer the status is "unknown".',
+      'Use it to find the slot of a server before you change it. The status is "unknown" if HAProxy does not answer. ' +
+      'For health check results use haproxy_domain_health.',
     output: ServerListDto,
     readOnly: true,
     idempotent: true,
@@ -72,24 +75,27 @@ export class ServersService {
     name: 'haproxy_add_server',
     title: 'Add a server',
     description:
-      'Adds a server to the pool of a domain; it gets requests as soon as the answer is there. Every domain that ' +
-      'shares the pool gets it too. Slot 0 takes the lowest free slot; a slot that holds this very address already is ' +
-      'left as it is. For several at once use haproxy_add_servers; haproxy_domain_health then tells whether it is up.',
+      'Adds a server to the pool of a domain. It gets requests at once, for every domain that shares the pool. Slot 0 ' +
+      'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
+      'use haproxy_add_servers. Next: haproxy_domain_health, to see whether the server is up.',
     output: ChangedServerDto,
     errors: ['domain_not_found', 'slot_taken', 'pool_full'],
   })
   async add(input: AddServerDto): Promise<ChangedServerDto> {
     this.#networks.check(input.ip);
-    return this.#one((draft) => addServers(draft, input.domain, [input], this.settings.maxSlots), input);
+    return this.#changeOne(
+      (draft) => addServers(draft, input.domain, [input], this.settings.maxSlots),
+      input,
+    );
   }
 
   @Operation({
     name: 'haproxy_add_servers',
     title: 'Add several servers',
     description:
-      'Adds 1 to 10 servers to the pool of a domain, all or none: one that is refused refuses them all. Give a list ' +
-      'of {slot, ip, http_port, weight}, or a string that holds one as JSON. For more than 10 call it again; ' +
-      'haproxy_domain_health then tells which are up.',
+      'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +
+      '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
+      'Next: haproxy_domain_health, to see which are up.',
     output: ServersDto,
     errors: ['domain_not_found', 'slot_taken', 'pool_full', 'payload_too_large'],
   })
@@ -105,8 +111,8 @@ export class ServersService {
     name: 'haproxy_remove_server',
     title: 'Remove a server',
     description:
-      'Takes a server out of the pool of a domain at once: no new request reaches it, those under way finish. To let ' +
-      'long connections end first, use haproxy_set_server_state with drain and haproxy_wait_drain before it.',
+      'Removes a server from the pool of a domain at once. It gets no new requests; its running requests finish. To let ' +
+      'long connections end first, call haproxy_set_server_state with drain, then haproxy_wait_drain.',
     output: RemovedServerDto,
     destructive: true,
     errors: ['domain_not_found', 'server_not_found'],
@@ -129,14 +135,15 @@ export class ServersService {
     name: 'haproxy_set_server_state',
     title: 'Set the state of a server',
     description:
-      'Puts one server in or out of service. ready: gets requests. drain: gets no new ones, those under way and sticky ones go on. maint: out of service, ' +
-      'health checks stopped. Before maintenance use drain, then haproxy_wait_drain, then maint; afterwards ready.',
+      'Sets the state of one server. ready: it gets requests. drain: it gets only requests of sticky sessions. ' +
+      'maint: it gets no requests and no health checks. ' +
+      'For maintenance: set drain, call haproxy_wait_drain, set maint; afterwards set ready.',
     output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'server_not_found'],
   })
   async setState(input: SetServerStateDto): Promise<ChangedServerDto> {
-    return this.#one(
+    return this.#changeOne(
       (draft) => [changeServer(draft, input.domain, input.slot, { state: input.state })],
       input,
     );
@@ -146,15 +153,15 @@ export class ServersService {
     name: 'haproxy_set_server_weight',
     title: 'Set the weight of a server',
     description:
-      'Sets how large a share of the requests a server gets: its weight divided by the sum of the weights of its ' +
-      'pool. 0 sends it no new requests. To shift traffic between two servers, raise one and lower the other in ' +
-      'steps, and look at haproxy_stats with scope=server in between.',
+      'Sets the share of the requests that a server gets: its weight divided by the sum of the weights in its pool. ' +
+      'With 0 it gets no new requests. To shift traffic between two servers, change both weights in steps, and check ' +
+      'haproxy_stats with scope=server after each step.',
     output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'server_not_found'],
   })
   async setWeight(input: SetServerWeightDto): Promise<ChangedServerDto> {
-    return this.#one(
+    return this.#changeOne(
       (draft) => [changeServer(draft, input.domain, input.slot, { weight: input.weight })],
       input,
     );
@@ -164,8 +171,8 @@ export class ServersService {
     name: 'haproxy_set_domain_state',
     title: 'Set the state of all servers of a domain',
     description:
-      'Sets every server of the pool of a domain to ready, drain or maint in one change. Domains that share the pool ' +
-      'are affected too: the answer names them. With all servers in maint the domain answers 503; for one server use ' +
+      'Sets all servers in the pool of a domain to ready, drain or maint in one change. This also affects the domains ' +
+      'that share the pool; the answer names them. With maint, requests get 503. For one server use ' +
       'haproxy_set_server_state.',
     output: DomainStateDto,
     idempotent: true,
@@ -173,7 +180,7 @@ export class ServersService {
     errors: ['domain_not_found'],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
-    // Taken with the change: a removal right after it must not make an answer about it fail.
+    // Read in the edit: the domain can be removed before the answer is built.
     const found: ReturnType<typeof requirePool>[] = [];
     const changed = await this.#change((draft) => {
       found[0] = requirePool(draft, input.domain);
@@ -181,42 +188,45 @@ export class ServersService {
     }, input);
     const name = found[0]?.name ?? '';
     const shared_with = (found[0]?.pool.domains ?? [])
-      .slice(0, 101)
+      .slice(0, SHARED_WITH_SHOWN + 1)
       .filter((other) => other !== input.domain)
-      .slice(0, 100);
+      .slice(0, SHARED_WITH_SHOWN);
     return { domain: input.domain, pool: name, shared_with, state: input.state, ...changed };
   }
 
-  async #one(change: Edit<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
+  async #changeOne(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
     const {
       servers: [server],
       ...planned
-    } = await this.#change(change, input);
-    if (!server) throw new Error('invariant: a change of one server describes one server');
+    } = await this.#change(edit, input);
+    if (!server) throw new Error('invariant: an edit of one server returns one server');
     return { ...server, ...planned };
   }
 
-  /** HAProxy is asked how the servers are as soon as it has the change, while the files are put in place. */
-  async #change(change: Edit<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
+  /** Reads the server statuses as soon as HAProxy has the change, while the files are put in place. */
+  async #change(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
     let placed: PlacedServer[] = [];
-    let seen: Promise<readonly ServerStatusRow[]> | undefined;
+    let statuses: Promise<readonly ServerStatusRow[]> | undefined;
     const { planned } = await this.persistence.change(
       (draft) => {
-        placed = change(draft);
+        placed = edit(draft);
       },
       input,
       (stage) => {
-        if (stage === 'applied') seen = this.#seen(placed);
+        if (stage === 'applied') statuses = this.#readStatuses(placed);
       },
     );
-    return { servers: await this.#describe(placed, seen), ...planned };
+    return { servers: await this.#describe(placed, statuses), ...planned };
   }
 
-  /** The saved servers, all of one pool, with what HAProxy says of them now. */
-  async #describe(placed: readonly PlacedServer[], seen = this.#seen(placed)): Promise<ServerDto[]> {
-    const statuses = await seen;
+  /** The saved servers with their status in HAProxy. All servers are of one pool. */
+  async #describe(
+    placed: readonly PlacedServer[],
+    statuses = this.#readStatuses(placed),
+  ): Promise<ServerDto[]> {
+    const rows = await statuses;
     return placed.map(({ pool, slot, server }) => {
-      const live = statuses.find((status) => status.slot === slot);
+      const live = rows.find((row) => row.slot === slot);
       return {
         slot,
         name: serverName(pool, slot),
@@ -227,8 +237,8 @@ export class ServersService {
     });
   }
 
-  /** Nothing where HAProxy does not answer. */
-  async #seen([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
-    return first ? this.#look.load(first.pool).catch(() => []) : [];
+  /** Empty if HAProxy does not answer. */
+  async #readStatuses([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
+    return first ? this.#statuses.load(first.pool).catch(() => []) : [];
   }
 }

@@ -11,58 +11,58 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { requireServer, serversOf } from './server-rules.js';
 import { WaitDrainDto, WaitDrainResultDto } from './servers.dto.js';
 
-/** Short at first, because most servers are idle within a moment; then a look a quarter of a second is enough. */
+/** The pause between two checks doubles from the first value to the second. Most servers are idle after a short time. */
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 250;
-/** Short enough that nobody notices, and long enough that any number of waiters makes 50 looks a second at most. */
-const GATHER_MS = 20;
-/** Who waits holds a connection, and asks HAProxy, for up to an hour. */
+/** Checks of all waiting calls within this time share one connection to HAProxy: at most 50 connections a second. */
+const BATCH_MS = 20;
+/** The limit of calls that wait at the same time. Each holds a connection, and polls HAProxy, for up to an hour. */
 const MAX_WAITING = 256;
 
 /** Waits until servers have no connections left. */
 @Injectable()
 export class WaitDrainService {
-  readonly #places = new CallerQuota(MAX_WAITING);
-  readonly #looks: ServerStatusBatcher;
+  readonly #quota = new CallerQuota(MAX_WAITING);
+  readonly #statuses: ServerStatusBatcher;
 
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
     runtime: HaproxyRuntimeService,
   ) {
-    this.#looks = new ServerStatusBatcher(runtime, () => delay(GATHER_MS));
+    this.#statuses = new ServerStatusBatcher(runtime, () => delay(BATCH_MS));
   }
 
   @Operation({
     name: 'haproxy_wait_drain',
     title: 'Wait until a server is idle',
     description:
-      'Waits until a server (slot 0: all servers of the domain) has no connections left, or timeout seconds are over; ' +
-      'drained says which. It changes nothing: set the state to drain first, or new requests keep coming. ' +
-      'Afterwards haproxy_set_server_state with maint, or haproxy_remove_server, hurts nobody.',
+      'Waits until a server (slot 0: all servers of the domain) has no connections, at most timeout seconds; ' +
+      'drained says whether it has none. Changes nothing: set the state to drain first, or new requests keep coming. ' +
+      'Next: haproxy_set_server_state with maint, or haproxy_remove_server.',
     output: WaitDrainResultDto,
     readOnly: true,
     idempotent: true,
     errors: ['domain_not_found', 'server_not_found', 'haproxy_unavailable'],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
-    const giveBack = this.#places.acquire(callContext().actor);
-    if (!giveBack)
+    const release = this.#quota.acquire(callContext().actor);
+    if (!release)
       throw new AppError(
         'haproxy_unavailable',
-        `Too many wait for servers already (${MAX_WAITING} at once, ${this.#places.perCaller} of one caller). Try again when ` +
-          'some are done; haproxy_list_servers shows the connections at once.',
+        `Too many calls wait for servers (at most ${MAX_WAITING}, ${this.#quota.perCaller} of one caller). Try again when ` +
+          'some have ended, or read the present connections with haproxy_list_servers.',
       );
     try {
       return await this.#wait(input);
     } finally {
-      giveBack();
+      release();
     }
   }
 
   async #wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
     const { signal: callerGone, progress } = callContext();
-    // A suite that stops does not wait out an hour on behalf of a caller.
+    // A shutdown does not wait for the timeout of the call.
     const signal = AbortSignal.any([callerGone(), this.shutdown.signal]);
     const started = performance.now();
     const elapsed = () => Math.round(performance.now() - started);
@@ -70,10 +70,10 @@ export class WaitDrainService {
       const servers = await this.#connections(input);
       const open = servers.reduce((sum, server) => sum + server.connections, 0);
       const drained = open === 0;
-      const left = input.timeout * 1000 - elapsed();
-      if (drained || left <= 0 || signal.aborted) return { drained, waited_ms: elapsed(), servers };
+      const remaining = input.timeout * 1000 - elapsed();
+      if (drained || remaining <= 0 || signal.aborted) return { drained, waited_ms: elapsed(), servers };
       progress(Math.floor(elapsed() / 1000), input.timeout, `${open} connection(s) left`);
-      await pauseFor(Math.min(pause, left), signal);
+      await sleep(Math.min(pause, remaining), signal);
     }
   }
 
@@ -82,23 +82,16 @@ export class WaitDrainService {
     const wanted = slot === 0 ? serversOf(state, domain) : [requireServer(state, domain, slot)];
     const pool = wanted[0]?.pool;
     if (pool === undefined) return [];
-    const seen = await this.#looks.load(pool);
+    const rows = await this.#statuses.load(pool);
     return wanted.map((placed) => ({
       slot: placed.slot,
       state: placed.server.state,
-      connections: seen.find((status) => status.slot === placed.slot)?.connections ?? 0,
+      connections: rows.find((row) => row.slot === placed.slot)?.connections ?? 0,
     }));
   }
 }
 
-function pauseFor(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
+/** Ends early when the signal aborts. */
+async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
 }

@@ -1,11 +1,15 @@
 import { Readable } from 'node:stream';
 import { Injectable, StreamableFile } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
+import { orderedPools } from '../model/state-delta.js';
+import type { Pool, State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { exportText } from './export-lines.js';
-import { DomainRecordDto, ExportQueryDto } from './transfer.dto.js';
+import { DomainRecordDto, type ExportFormat, ExportQueryDto } from './transfer.dto.js';
 
-/** Everything out, as one text. */
+/** Characters of one chunk of the stream: about as much as a socket takes at once. */
+const CHUNK_LENGTH = 64 * 1024;
+
+/** Exports the whole state as one text. */
 @Injectable()
 export class ExportService {
   constructor(private readonly persistence: PersistenceService) {}
@@ -14,8 +18,8 @@ export class ExportService {
     name: 'haproxy_export',
     title: 'Export domains and servers',
     description:
-      'All domains, shared pools and servers with address, weight and state, of one revision: a JSON object a line, or ' +
-      'format=json. POST /api/v1/import takes it back.',
+      'Exports all domains, shared pools and servers of one revision, a JSON object per line, or with format=json ' +
+      'as an array. To import it use POST /api/v1/import.',
     output: DomainRecordDto,
     readOnly: true,
     idempotent: true,
@@ -28,4 +32,48 @@ export class ExportService {
       disposition: `attachment; filename="domains-${state.revision}.${format}"`,
     });
   }
+}
+
+/**
+ * The text of an export in chunks. All chunks are of the revision at the time of the call, however slowly the reader
+ * reads: the list of pools is copied, and a pool is immutable.
+ */
+export function exportText(state: State, format: ExportFormat): Generator<string> {
+  const pools = orderedPools(state);
+  return inChunks(format === 'json' ? jsonArrayOf(pools) : ndjsonOf(pools));
+}
+
+function* ndjsonOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
+  for (const record of recordsOf(pools)) yield `${record}\n`;
+}
+
+function* jsonArrayOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
+  let separator = '[';
+  for (const record of recordsOf(pools)) {
+    yield `${separator}\n${record}`;
+    separator = ',';
+  }
+  yield separator === '[' ? '[]\n' : '\n]\n';
+}
+
+/** The record of the first domain of a pool has the servers. The others share with it, in their order. */
+function* recordsOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
+  for (const [pool, { domains, servers }] of pools) {
+    const [first, ...others] = domains;
+    if (first === undefined) continue;
+    const slots = [...servers].toSorted(([a], [b]) => a - b).map(([slot, server]) => ({ slot, ...server }));
+    yield JSON.stringify({ domain: first, pool, servers: slots });
+    for (const domain of others) yield JSON.stringify({ domain, share_with: first });
+  }
+}
+
+function* inChunks(texts: Iterable<string>): Generator<string> {
+  let chunk = '';
+  for (const text of texts) {
+    chunk += text;
+    if (chunk.length < CHUNK_LENGTH) continue;
+    yield chunk;
+    chunk = '';
+  }
+  if (chunk !== '') yield chunk;
 }

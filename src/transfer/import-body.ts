@@ -1,12 +1,17 @@
-import type { FastifyInstance } from 'fastify';
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '../errors/app-error.js';
 
 const IMPORT_ROUTE = '/api/v1/import';
 
-/** A JSON array is held whole, and its text besides: 100,000 domains with a server each are some 15 MB of it. */
+/** The most bytes of a JSON array, which is held in memory. 100,000 domains with a server each are about 15 MB. */
 const ARRAY_LIMIT = 32 * 1024 * 1024;
 
-/** Bodies of the import route: NDJSON is handed on as it arrives, a JSON array is read whole. */
+/** The bytes of NDJSON as they arrive, or the elements of a JSON array. */
+export type ImportContent = AsyncIterable<Buffer> | readonly unknown[];
+
+/** Lets the import route read NDJSON as a stream, and larger JSON arrays than other routes. */
 export function readImportBodies(fastify: FastifyInstance): void {
   fastify.addHook('onRoute', (route) => {
     if (route.url === IMPORT_ROUTE) route.bodyLimit = ARRAY_LIMIT;
@@ -18,4 +23,64 @@ export function readImportBodies(fastify: FastifyInstance): void {
         new AppError('unsupported_media_type', 'Send the body as JSON, with Content-Type: application/json.'),
       );
   });
+}
+
+/** The content of an import request. @throws AppError validation_failed, unsupported_media_type */
+export function contentOf({ body, headers }: Pick<FastifyRequest, 'body' | 'headers'>): ImportContent {
+  if (Array.isArray(body)) return body;
+  if (body instanceof Readable) return bytesOf(body, headers['content-encoding']);
+  const message = 'must be lines of JSON (Content-Type: application/x-ndjson) or a JSON array';
+  throw new AppError('validation_failed', `body ${message}.`, { errors: [{ field: 'body', message }] });
+}
+
+function bytesOf(body: Readable, encoding = 'identity'): AsyncIterable<Buffer> {
+  switch (encoding.trim().toLowerCase()) {
+    case 'identity':
+      return plainBytes(body);
+    case 'gzip':
+    case 'x-gzip':
+      return gunzippedBytes(body);
+    default:
+      throw new AppError(
+        'unsupported_media_type',
+        'Send the lines without a Content-Encoding, or with Content-Encoding: gzip.',
+      );
+  }
+}
+
+/** @throws AppError malformed_request if the client closes the connection early */
+async function* plainBytes(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    // If the import fails early, the client still needs the answer, so the iterator must not destroy the request.
+    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new AppError(
+      'malformed_request',
+      'The body ended before it was complete. Nothing was changed: send it again.',
+      { cause: error },
+    );
+  }
+}
+
+/** @throws AppError malformed_request */
+async function* gunzippedBytes(body: Readable): AsyncGenerator<Buffer> {
+  const gunzip = createGunzip();
+  const onError = (error: Error): void => void gunzip.destroy(error);
+  body.once('error', onError);
+  body.pipe(gunzip);
+  try {
+    yield* gunzip.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new AppError(
+      'malformed_request',
+      'The body is not gzip, or ended before it was complete. Nothing was changed: send it again.',
+      { cause: error },
+    );
+  } finally {
+    body.unpipe(gunzip);
+    body.off('error', onError);
+    gunzip.destroy();
+    // Reads and drops the rest of the body, so that the client gets the answer.
+    body.resume();
+  }
 }

@@ -1,43 +1,47 @@
 import { AppError, type ErrorCode } from '../errors/app-error.js';
 import type { SkippedLineDto } from './transfer.dto.js';
 
-/** What an error names; whoever has more wrong lines than that has the same mistake in all of them. */
-const TOLD = 20;
+/** How many invalid lines an error names. */
+const ERRORS_SHOWN = 20;
 const SKIPPED_SHOWN = 100;
 
-/** The lines that are wrong: all that an error tells, or what an import that goes on leaves out. */
+/** Collects the invalid lines of an import. With on_error=skip the import continues without them. */
 export class ImportProblems {
+  #count: number;
+
   constructor(
-    private readonly goesOn: boolean,
+    private readonly skipsLines: boolean,
     readonly skipped: SkippedLineDto[] = [],
-    private counted = 0,
-  ) {}
+    count = 0,
+  ) {
+    this.#count = count;
+  }
 
   get count(): number {
-    return this.counted;
+    return this.#count;
   }
 
-  /** A copy that goes on from here: the rules may be asked twice. */
-  fork(): ImportProblems {
-    return new ImportProblems(this.goesOn, [...this.skipped], this.counted);
+  /** An independent copy. Each run of an edit needs its own, because a commit can run the edit again. */
+  copy(): ImportProblems {
+    return new ImportProblems(this.skipsLines, [...this.skipped], this.#count);
   }
 
-  /** @throws AppError once there are as many as an error tells */
+  /** @throws AppError with on_error=abort, when there are as many problems as an error names */
   readonly add = (line: number, code: ErrorCode, message: string): void => {
-    this.counted += 1;
+    this.#count += 1;
     if (this.skipped.length < SKIPPED_SHOWN) this.skipped.push({ line, code, message });
-    if (!this.goesOn && this.counted === TOLD) this.check();
+    if (!this.skipsLines && this.#count === ERRORS_SHOWN) this.check();
   };
 
-  /** @throws AppError with the code of the first wrong line, where one is enough to stop */
+  /** @throws AppError with the code of the first problem, unless on_error=skip */
   check(): void {
     const [first] = this.skipped;
-    if (this.goesOn || !first) return;
-    const words = this.skipped.slice(0, 3).map(({ line, message }) => `line ${line}: ${message}`);
-    const more = this.counted > words.length ? '; and more (see errors)' : '';
+    if (this.skipsLines || !first) return;
+    const details = this.skipped.slice(0, 3).map(({ line, message }) => `line ${line}: ${message}`);
+    const more = this.#count > details.length ? '; and more (see errors)' : '';
     throw new AppError(
       first.code as ErrorCode,
-      `${words.join('; ')}${more}. Nothing was changed: correct the lines and send all of them again.`,
+      `${details.join('; ')}${more}. Nothing was changed: correct the lines and send all lines again.`,
       { errors: this.skipped.map(({ line, message }) => ({ field: `line ${line}`, message })) },
     );
   }

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SERVER_STATES } from '../model/server.js';
 import { Draft, State, type Pool } from '../model/state.js';
-import { exportText } from './export-lines.js';
+import { exportText } from './export.service.js';
 import { ImportProblems } from './import-problems.js';
-import { readRecord } from './import-record.js';
+import { parseRecord } from './import-record.js';
 import { applyImport } from './import-rules.js';
 import { summaryOf } from './import-summary.js';
 
@@ -18,11 +18,11 @@ function imported(
   state: State,
   lines: readonly object[],
   mode: 'merge' | 'replace' = 'merge',
-  goesOn = false,
+  skipsLines = false,
 ) {
   const draft = new Draft(state);
-  const problems = new ImportProblems(goesOn);
-  const records = lines.map((line, index) => readRecord(index + 1, line));
+  const problems = new ImportProblems(skipsLines);
+  const records = lines.map((line, index) => parseRecord(index + 1, line));
   applyImport(draft, records, mode, LIMITS, problems.add);
   problems.check();
   const summary = summaryOf(draft, state);
@@ -35,8 +35,8 @@ function imported(
 const SPEC = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' as const };
 const SHOP: Pool = { domains: ['shop.test', 'www.shop.test'], servers: new Map([[2, SPEC]]) };
 
-describe('an import that merges', () => {
-  it('adds domains with servers, and those that share a pool with a later line', () => {
+describe('applyImport, mode=merge', () => {
+  it('adds domains with servers, and domains that share with a later line', () => {
     const { pools, summary } = imported(stateOf({ pool_1: SHOP }), [
       { domain: 'b.test', share_with: 'a.test' },
       {
@@ -61,7 +61,7 @@ describe('an import that merges', () => {
     expect(summary).toMatchObject({ domains_added: 5, domains_removed: 0, servers_added: 3 });
   });
 
-  it('changes the weight and state of a server that is there, and nothing that is not given', () => {
+  it('sets the given weight of an existing server, and changes no value that is not given', () => {
     const state = stateOf({ pool_1: SHOP });
     const { pools, summary } = imported(state, [
       { domain: 'shop.test', servers: [{ ip: '10.0.0.1', weight: 5 }] },
@@ -80,9 +80,9 @@ describe('an import that merges', () => {
       'slot_taken',
     ],
     ['a domain in another pool', { domain: 'www.shop.test', share_with: 'own.test' }, 'domain_exists'],
-    ['sharing with nobody', { domain: 'x.test', share_with: 'y.test' }, 'domain_not_found'],
+    ['share_with with an unknown domain', { domain: 'x.test', share_with: 'y.test' }, 'domain_not_found'],
     [
-      'a slot beyond the limit',
+      'a slot above HAPROXY_MAX_SLOTS',
       { domain: 'x.test', servers: [{ slot: 6, ip: '10.0.0.9' }] },
       'validation_failed',
     ],
@@ -91,7 +91,7 @@ describe('an import that merges', () => {
       { domain: 'x.test', servers: [1, 2, 3, 4, 5, 6].map((n) => ({ ip: `10.0.0.${n}` })) },
       'pool_full',
     ],
-  ])('refuses %s, naming the line', (_, line, code) => {
+  ])('refuses %s and names the line', (_, line, code) => {
     const run = () => imported(stateOf({ pool_1: SHOP }), [{ domain: 'own.test' }, line]);
     expect(run).toThrow(
       expect.objectContaining({ code, detail: expect.stringMatching(/^line 2: /) }) as Error,
@@ -106,7 +106,7 @@ describe('an import that merges', () => {
     );
   });
 
-  it('leaves wrong lines out where it is to go on', () => {
+  it('skips invalid lines with on_error=skip', () => {
     const { pools, problems } = imported(
       stateOf({}),
       [
@@ -124,8 +124,8 @@ describe('an import that merges', () => {
   });
 });
 
-describe('an import that replaces', () => {
-  it('removes what is on no line, and leaves what stays in its pool', () => {
+describe('applyImport, mode=replace', () => {
+  it('removes domains that are on no line, and keeps the others in their pool', () => {
     const state = stateOf({ pool_3: SHOP, pool_4: { domains: ['old.test'], servers: new Map([[1, SPEC]]) } });
     const { pools, summary } = imported(
       state,
@@ -148,10 +148,12 @@ describe('an import that replaces', () => {
 
   it('refuses two lines for one pool', () => {
     const lines = ['a.test', 'b.test'].map((domain) => ({ domain, pool: 'pool_2' }));
-    expect(() => imported(stateOf({}), lines, 'replace')).toThrow(/line 2: pool_2 is the pool of line 1/);
+    expect(() => imported(stateOf({}), lines, 'replace')).toThrow(
+      /line 2: pool_2 is already the pool of line 1/,
+    );
   });
 
-  it('of an export changes nothing, and makes the same from nothing', () => {
+  it('restores any export exactly, into the same state and into another state', () => {
     const server = fc.record({
       ip: fc.constantFrom('10.0.0.1', '10.0.0.2', '2001:db8::1'),
       http_port: fc.constantFrom(80, 8080),
@@ -197,7 +199,7 @@ describe('an import that replaces', () => {
   });
 });
 
-describe('readRecord', () => {
+describe('parseRecord', () => {
   it.each([
     [{ domain: 'x' }, /^domain must be a domain/],
     [{}, /^domain must be/],
@@ -230,7 +232,7 @@ describe('readRecord', () => {
     [{ domain: 'a.test', ip: '10.0.0.1', servers: [] }, /either ip or servers/],
     [{ domain: 'a.test', pool: 'web' }, /pool must be the name of a pool/],
     [['a.test'], /the line must be a JSON object/],
-  ])('refuses %j', (value: unknown, words) => {
-    expect(() => readRecord(1, value)).toThrow(words);
+  ])('refuses %j', (value: unknown, message) => {
+    expect(() => parseRecord(1, value)).toThrow(message);
   });
 });

@@ -1,43 +1,41 @@
 import { AppError, type ErrorCode } from '../errors/app-error.js';
 import { poolName, poolNumber } from '../model/pool-name.js';
-import type { ServerSpec } from '../model/server.js';
+import { DEFAULT_WEIGHT, type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
 import type { Draft, Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
-import type { DomainRecord } from './import-record.js';
-import { putServers } from './import-servers.js';
+import type { DomainRecord, RecordServer } from './import-record.js';
+import type { ImportMode } from './transfer.dto.js';
 
-export interface ImportLimits {
+interface ImportLimits {
   pools: PoolLimit;
   maxSlots: number;
 }
 
-/** Told of a line that cannot be followed. Throws where one wrong line stops everything. */
-export type OnProblem = (line: number, code: ErrorCode, message: string) => void;
+/** Called for each line that breaks a rule. Throws if one such line fails the import. */
+type OnProblem = (line: number, code: ErrorCode, message: string) => void;
 
-/** A pool in the making: only this import has it, so that its lists can grow in place. */
-interface PoolInMaking {
+/** A pool that the import changes. Only the import refers to it, so its list of domains can grow in place. */
+interface ImportedPool {
   readonly domains: string[];
-  servers: ReadonlyMap<number, ServerSpec>;
-  /** The line that asked for it in mode=replace, where no two may. */
-  readonly line: number;
+  servers: PoolServers;
 }
 
 /**
- * Puts the lines into a draft. Pure but for the draft. First the domains with a pool of their own, then those that
- * share one, so that a line may name a later one.
+ * Puts the records into a draft. Domains with their own pool come first, so that a record can share with a later one.
  *
- * In mode=merge what is there stays: a domain is added, or gets servers, weights and states; one in another pool, and
- * a slot with another address, is an error. In mode=replace the lines are all there is, and what is as it was keeps
- * its pool, so that an export that is imported again changes nothing.
+ * mode=merge adds domains and servers, and sets weights and states. A domain in another pool, or another address in the
+ * slot, is a problem. mode=replace makes the records the whole state. What does not change keeps its pool, so that an
+ * import of an unchanged export changes nothing.
  */
 export function applyImport(
   draft: Draft,
   records: readonly DomainRecord[],
-  mode: 'merge' | 'replace',
+  mode: ImportMode,
   limits: ImportLimits,
   onProblem: OnProblem,
 ): void {
-  const target = mode === 'merge' ? new Merging(draft, limits) : new Replacing(draft, limits, records);
+  const target =
+    mode === 'merge' ? new MergeTarget(draft, limits) : new ReplaceTarget(draft, limits, records);
   const guarded = (record: DomainRecord, work: () => void): void => {
     try {
       work();
@@ -47,48 +45,48 @@ export function applyImport(
     }
   };
   for (const record of records)
-    if (record.share_with === undefined) guarded(record, () => own(target, record, limits));
+    if (record.share_with === undefined) guarded(record, () => putOwner(target, record, limits));
   for (const record of records) {
     const { share_with } = record;
-    if (share_with !== undefined) guarded(record, () => share(target, record, share_with));
+    if (share_with !== undefined) guarded(record, () => putSharer(target, record, share_with));
   }
-  target.finish();
+  target.writeToDraft();
 }
 
 /** @throws AppError pools_exhausted, pool_full, slot_taken, validation_failed */
-function own(target: PoolsInMaking, record: DomainRecord, limits: ImportLimits): void {
+function putOwner(target: ImportTarget, record: DomainRecord, limits: ImportLimits): void {
   const present = target.poolOf(record.domain);
-  const name = present ?? target.choose(record);
+  const name = present ?? target.choosePool(record);
   const before = target.pool(name)?.servers ?? new Map<number, ServerSpec>();
-  const servers = putServers(record, before, name, limits.maxSlots);
-  const pool = target.open(name, record.line);
+  const servers = withServers(before, record, name, limits.maxSlots);
+  const pool = target.openPool(name);
   pool.servers = servers;
-  if (present === undefined) target.add(record.domain, name, pool);
+  if (present === undefined) target.addDomain(record.domain, name, pool);
 }
 
 /** @throws AppError domain_not_found, domain_exists */
-function share(target: PoolsInMaking, record: DomainRecord, other: string): void {
+function putSharer(target: ImportTarget, record: DomainRecord, other: string): void {
   const name = target.poolOf(other);
   if (name === undefined)
     throw new AppError(
       'domain_not_found',
-      `share_with: there is no domain ${other}, nor is it on an earlier line or one without share_with`,
+      `share_with: the domain ${other} does not exist, and is not on an earlier line or a line without share_with`,
     );
   const present = target.poolOf(record.domain);
   if (present === name) return;
   if (present !== undefined)
     throw new AppError(
       'domain_exists',
-      `${record.domain} is in ${present} already, and ${other} in ${name}; mode=merge moves no domain`,
+      `${record.domain} is already in ${present}, and ${other} is in ${name}; mode=merge moves no domain`,
     );
-  target.add(record.domain, name, target.open(name, record.line));
+  target.addDomain(record.domain, name, target.openPool(name));
 }
 
-/** The pools as the import leaves them; those it does not touch are as in the draft. */
-abstract class PoolsInMaking {
-  protected readonly made = new Map<string, PoolInMaking>();
+/** The state after the import: the imported pools, and below them the pools of the draft that the mode keeps. */
+abstract class ImportTarget {
+  protected readonly imported = new Map<string, ImportedPool>();
   readonly #poolOf = new Map<string, string>();
-  #lowest = 1;
+  #nextNumber = 1;
 
   constructor(
     protected readonly draft: Draft,
@@ -96,125 +94,192 @@ abstract class PoolsInMaking {
   ) {}
 
   poolOf(domain: string): string | undefined {
-    return this.#poolOf.get(domain) ?? this.before(domain);
+    return this.#poolOf.get(domain) ?? this.keptPoolOf(domain);
   }
 
   pool(name: string): Pool | undefined {
-    return this.made.get(name) ?? this.poolBefore(name);
+    return this.imported.get(name) ?? this.keptPool(name);
   }
 
-  /** The pool to be changed. */
-  open(name: string, line: number): PoolInMaking {
-    let pool = this.made.get(name);
+  /** The pool, to be changed. */
+  openPool(name: string): ImportedPool {
+    let pool = this.imported.get(name);
     if (!pool) {
-      const before = this.poolBefore(name);
-      pool = { domains: [...(before?.domains ?? [])], servers: before?.servers ?? new Map(), line };
-      this.made.set(name, pool);
+      const kept = this.keptPool(name);
+      pool = { domains: [...(kept?.domains ?? [])], servers: kept?.servers ?? new Map() };
+      this.imported.set(name, pool);
     }
     return pool;
   }
 
-  add(domain: string, name: string, pool: PoolInMaking): void {
+  addDomain(domain: string, name: string, pool: ImportedPool): void {
     pool.domains.push(domain);
     this.#poolOf.set(domain, name);
   }
 
+  writeToDraft(): void {
+    const changed = new Map<string, Pool | undefined>();
+    for (const [name, { domains, servers }] of this.imported) {
+      const before = this.draft.pool(name);
+      if (!before || !isSamePool(before, { domains, servers })) changed.set(name, { domains, servers });
+    }
+    for (const name of this.removedPools()) changed.set(name, undefined);
+    this.draft.replacePools(changed);
+  }
+
   /** @throws AppError pools_exhausted */
-  protected lowestFree(isFree: (name: string) => boolean): string {
-    for (; this.#lowest <= this.limits.pools.count; this.#lowest += 1) {
-      const name = poolName(this.#lowest);
+  protected lowestFreePool(isFree: (name: string) => boolean): string {
+    for (; this.#nextNumber <= this.limits.pools.count; this.#nextNumber += 1) {
+      const name = poolName(this.#nextNumber);
       if (isFree(name)) return name;
     }
     throw new AppError('pools_exhausted', poolsExhausted(this.limits.pools));
   }
 
-  /** Where a domain is that the import has not placed. */
-  protected abstract before(domain: string): string | undefined;
-  protected abstract poolBefore(name: string): Pool | undefined;
-  /** The pool for a domain that has none. */
-  abstract choose(record: DomainRecord): string;
-
-  finish(): void {
-    const changed = new Map<string, Pool | undefined>();
-    for (const [name, { domains, servers }] of this.made) {
-      const before = this.draft.pool(name);
-      if (!before || !isSame(before, { domains, servers })) changed.set(name, { domains, servers });
-    }
-    for (const name of this.given()) changed.set(name, undefined);
-    this.draft.replacePools(changed);
-  }
-
-  /** The pools that nobody has any more. */
-  protected given(): string[] {
-    return [];
-  }
+  /** The pool for a domain that has none. @throws AppError pools_exhausted, validation_failed */
+  abstract choosePool(record: DomainRecord): string;
+  protected abstract keptPoolOf(domain: string): string | undefined;
+  protected abstract keptPool(name: string): Pool | undefined;
+  protected abstract removedPools(): string[];
 }
 
-class Merging extends PoolsInMaking {
-  protected before(domain: string): string | undefined {
+/** mode=merge: keeps everything that the draft has. */
+class MergeTarget extends ImportTarget {
+  protected keptPoolOf(domain: string): string | undefined {
     return this.draft.poolOf(domain);
   }
 
-  protected poolBefore(name: string): Pool | undefined {
+  protected keptPool(name: string): Pool | undefined {
     return this.draft.pool(name);
   }
 
-  choose({ pool }: DomainRecord): string {
+  protected removedPools(): string[] {
+    return [];
+  }
+
+  choosePool({ pool }: DomainRecord): string {
     const isFree = (name: string): boolean => !this.pool(name);
-    return pool !== undefined && isWithin(pool, this.limits) && isFree(pool) ? pool : this.lowestFree(isFree);
+    return pool !== undefined && isWithin(pool, this.limits) && isFree(pool)
+      ? pool
+      : this.lowestFreePool(isFree);
   }
 }
 
-class Replacing extends PoolsInMaking {
-  /** Pools that lines name, or whose domain has one now: not to be given to others. Pool → line. */
-  readonly #wanted = new Map<string, number>();
+/** mode=replace: keeps nothing of the draft but the pool names of its domains. */
+class ReplaceTarget extends ImportTarget {
+  /** Pools that a line names, or that its domain has in the draft, with that line. No other domain gets them. */
+  readonly #reserved = new Map<string, number>();
 
   constructor(draft: Draft, limits: ImportLimits, records: readonly DomainRecord[]) {
     super(draft, limits);
     const owners = records.filter(({ share_with }) => share_with === undefined);
     for (const { pool, line } of owners)
-      if (pool !== undefined && !this.#wanted.has(pool)) this.#wanted.set(pool, line);
+      if (pool !== undefined && !this.#reserved.has(pool)) this.#reserved.set(pool, line);
     for (const { pool, domain, line } of owners) {
-      const now = pool === undefined ? draft.poolOf(domain) : undefined;
-      if (now !== undefined && !this.#wanted.has(now)) this.#wanted.set(now, line);
+      const present = pool === undefined ? draft.poolOf(domain) : undefined;
+      if (present !== undefined && !this.#reserved.has(present)) this.#reserved.set(present, line);
     }
   }
 
-  protected before(): undefined {
+  protected keptPoolOf(): undefined {
     return undefined;
   }
 
-  protected poolBefore(): undefined {
+  protected keptPool(): undefined {
     return undefined;
   }
 
-  choose({ domain, pool, line }: DomainRecord): string {
+  protected removedPools(): string[] {
+    return [...this.draft.poolNames()].filter((name) => !this.imported.has(name));
+  }
+
+  choosePool({ domain, pool, line }: DomainRecord): string {
     if (pool !== undefined) {
-      const other = this.#wanted.get(pool);
+      const other = this.#reserved.get(pool);
       if (other !== line)
         throw new AppError(
           'validation_failed',
-          `${pool} is the pool of line ${other} already; use share_with`,
+          `${pool} is already the pool of line ${other}; use share_with to share it`,
         );
       if (!isWithin(pool, this.limits) && this.draft.poolOf(domain) !== pool)
         throw new AppError('pools_exhausted', poolBeyond(pool, this.limits.pools));
       return pool;
     }
-    const now = this.draft.poolOf(domain);
-    if (now !== undefined && this.#wanted.get(now) === line) return now;
-    return this.lowestFree((name) => !this.#wanted.has(name) && !this.made.has(name));
+    const present = this.draft.poolOf(domain);
+    if (present !== undefined && this.#reserved.get(present) === line) return present;
+    return this.lowestFreePool((name) => !this.#reserved.has(name) && !this.imported.has(name));
   }
+}
 
-  protected override given(): string[] {
-    return [...this.draft.poolNames()].filter((name) => !this.made.has(name));
-  }
+/**
+ * The servers of a pool together with those of a record. Sets the weight and state of a server that has the address
+ * already. Servers with a slot number come first, as in `addServers`. Returns a new map, so that a failed record
+ * changes nothing.
+ *
+ * @throws AppError slot_taken, pool_full, validation_failed
+ */
+function withServers(
+  before: PoolServers,
+  { servers }: DomainRecord,
+  pool: string,
+  maxSlots: number,
+): PoolServers {
+  if (servers.length === 0) return before;
+  const after = new Map(before);
+  for (const server of servers) if (server.slot > 0) putServer(after, server.slot, server, pool, maxSlots);
+  for (const server of servers)
+    if (server.slot === 0) putServer(after, slotFor(after, server, pool, maxSlots), server, pool, maxSlots);
+  return after;
+}
+
+function putServer(
+  servers: Map<number, ServerSpec>,
+  slot: number,
+  given: RecordServer,
+  pool: string,
+  maxSlots: number,
+): void {
+  const present = servers.get(slot);
+  if (present && !hasAddress(present, given))
+    throw new AppError(
+      'slot_taken',
+      `slot ${slot} of ${pool} holds ${serverAddress(present)}; leave slot out for the lowest free slot`,
+    );
+  // A slot in use stays usable after HAPROXY_MAX_SLOTS is lowered.
+  if (!present && slot > maxSlots)
+    throw new AppError('validation_failed', `slot must be 1 to ${maxSlots} (HAPROXY_MAX_SLOTS), not ${slot}`);
+  servers.set(slot, {
+    ip: given.ip,
+    http_port: given.http_port,
+    weight: given.weight ?? present?.weight ?? DEFAULT_WEIGHT,
+    state: given.state ?? present?.state ?? 'ready',
+  });
+}
+
+/** The slot that has the address, so that a repeated line adds no second server; otherwise the lowest free slot. */
+function slotFor(
+  servers: ReadonlyMap<number, ServerSpec>,
+  given: RecordServer,
+  pool: string,
+  maxSlots: number,
+): number {
+  for (const [slot, server] of servers) if (hasAddress(server, given)) return slot;
+  for (let slot = 1; slot <= maxSlots; slot += 1) if (!servers.has(slot)) return slot;
+  throw new AppError(
+    'pool_full',
+    `all ${maxSlots} slots of ${pool} are in use; remove a server, or raise HAPROXY_MAX_SLOTS and restart the suite`,
+  );
+}
+
+function hasAddress(server: ServerSpec, { ip, http_port }: RecordServer): boolean {
+  return server.ip === ip && server.http_port === http_port;
 }
 
 function isWithin(pool: string, { pools }: ImportLimits): boolean {
   return (poolNumber(pool) ?? 0) <= pools.count;
 }
 
-function isSame(one: Pool, other: Pool): boolean {
+function isSamePool(one: Pool, other: Pool): boolean {
   return (
     one.domains.length === other.domains.length &&
     one.domains.every((domain, index) => domain === other.domains[index]) &&

@@ -12,7 +12,7 @@ export type ImportSummary = Pick<
   | 'servers_removed'
 >;
 
-/** What a draft changes, in numbers. `before` is what it was made on top of. */
+/** Counts the changes of a draft. `before`: the state that the draft is based on. */
 export function summaryOf(draft: Draft, before: StateReader): ImportSummary {
   const summary: ImportSummary = {
     domains_added: 0,
@@ -40,4 +40,13 @@ function countServers(summary: ImportSummary, before: Pool | undefined, after: P
   }
   for (const slot of before?.servers.keys() ?? [])
     if (!after?.servers.has(slot)) summary.servers_removed += 1;
+}
+
+export function describeSummary(summary: ImportSummary): string {
+  const { domains_added, domains_moved, domains_removed } = summary;
+  const { servers_added, servers_changed, servers_removed } = summary;
+  return (
+    `domains: ${domains_added} added, ${domains_moved} moved, ${domains_removed} removed; ` +
+    `servers: ${servers_added} added, ${servers_changed} changed, ${servers_removed} removed`
+  );
 }

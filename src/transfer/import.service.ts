@@ -10,21 +10,27 @@ import type { CommitStage } from '../persistence/writer-queue.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { ImportProblems } from './import-problems.js';
-import { type ReadImport, readImport } from './import-reader.js';
+import { readImport } from './import-reader.js';
 import { applyImport } from './import-rules.js';
-import { type ImportSummary, summaryOf } from './import-summary.js';
+import { describeSummary, summaryOf } from './import-summary.js';
 import { ImportRequest, ImportResultDto } from './transfer.dto.js';
 
+/** The progress messages of a commit. */
 const STAGES: Record<CommitStage, string> = {
-  prepared: 'The new files are on disk; HAProxy is next.',
-  applied: 'HAProxy has it.',
-  written: 'The files are in place: it is done and will last.',
+  prepared: 'The new files are on disk. HAProxy is next.',
+  applied: 'HAProxy has the import.',
+  written: 'The files are in place. The import is complete.',
 };
 
-type Outcome = Omit<ImportResultDto, 'dry_run' | 'plan' | 'plan_steps'>;
-type Change = (draft: Draft) => Outcome;
+type ImportOutcome = Omit<ImportResultDto, 'dry_run' | 'plan' | 'plan_steps'>;
 
-/** Everything in, in one call, as one change. */
+/** An import whose lines are read. `edit` puts them into a draft. */
+interface PreparedImport {
+  lines: number;
+  edit: (draft: Draft) => ImportOutcome;
+}
+
+/** Imports any number of domains and servers as one change. */
 @Injectable()
 export class ImportService {
   readonly #logger = new Logger('Transfer');
@@ -33,7 +39,7 @@ export class ImportService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
-    private readonly operations: JobsService,
+    private readonly jobs: JobsService,
     private readonly settings: Settings,
   ) {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
@@ -43,11 +49,10 @@ export class ImportService {
     name: 'haproxy_import',
     title: 'Import domains and servers',
     description:
-      'Takes domains, shared pools and servers, a JSON object a line (application/x-ndjson, also with Content-Encoding: ' +
-      'gzip) or as one JSON array, and makes them durable and live as one change of one revision: all or nothing, ' +
-      'unless on_error=skip. An error names the lines. mode=replace with a file of GET /api/v1/export restores exactly ' +
-      'what was exported; dry_run tells what would change. wait=false answers 202 with an operation, which tells how ' +
-      'far it is.',
+      'Imports domains, shared pools and servers, as one JSON object per line (application/x-ndjson, optionally with ' +
+      'Content-Encoding: gzip) or as a JSON array. It is one change of one revision: all or nothing, unless ' +
+      'on_error=skip. An error names the lines. mode=replace with a file of GET /api/v1/export restores exactly ' +
+      'that export. dry_run shows the changes first. wait=false answers 202 with an operation, which has the progress.',
     output: ImportResultDto,
     destructive: true,
     idempotent: true,
@@ -57,79 +62,66 @@ export class ImportService {
     mcp: false,
   })
   async import(input: ImportRequest): Promise<ImportResultDto> {
-    if (!input.dry_run) return (await this.begin(input)).wait();
-    const { change } = await this.#read(input);
-    const { value, plan } = await this.persistence.preview(change);
-    this.#log('Tried an import', input, value);
+    if (!input.dry_run) return (await this.start(input)).wait();
+    const { edit } = await this.#prepare(input);
+    const { value, plan } = await this.persistence.preview(edit);
+    this.#log('Dry run of an import', input, value);
     return { ...value, dry_run: true, ...shownOf(plan) };
   }
 
   /**
-   * The import as an operation, begun once all lines are read and each is right by itself.
+   * Starts the import as a job, after all lines are read and each is valid by itself.
    *
-   * @throws AppError payload_too_large, malformed_request, or what is wrong with the lines
+   * @throws AppError payload_too_large, malformed_request, validation_failed, forbidden, shutting_down
    */
-  async begin(input: ImportRequest): Promise<RunningJob<ImportResultDto>> {
-    const { change, lines } = await this.#read(input);
+  async start(input: ImportRequest): Promise<RunningJob<ImportResultDto>> {
+    const { edit, lines } = await this.#prepare(input);
     const { mode, on_error, dry_run } = input;
-    return this.operations.start(
-      { kind: 'import', given: { mode, on_error, dry_run } },
-      async ({ progress }) => {
-        progress(`${lines} lines read and checked, each by itself.`);
-        const { value, revision } = await this.persistence.commit(
-          (draft) => {
-            const outcome = change(draft);
-            progress(`Checked against what there is: ${wordsOf(outcome)}.`);
-            return outcome;
-          },
-          (stage) => progress(STAGES[stage]),
-        );
-        this.#log(`Imported, revision ${revision}`, input, value);
-        return value;
-      },
-    );
+    return this.jobs.start({ kind: 'import', given: { mode, on_error, dry_run } }, async ({ progress }) => {
+      progress(`${lines} lines read. Each is valid by itself.`);
+      const { value, revision } = await this.persistence.commit(
+        (draft) => {
+          const outcome = edit(draft);
+          progress(`Checked against the saved state: ${describeSummary(outcome)}.`);
+          return outcome;
+        },
+        (stage) => progress(STAGES[stage]),
+      );
+      this.#log(`Imported, revision ${revision}`, input, value);
+      return value;
+    });
   }
 
-  /** All lines, and what to do with them once it is known what there is. */
-  async #read({
-    mode,
-    on_error,
-    content,
-  }: ImportRequest): Promise<Pick<ReadImport, 'lines'> & { change: Change }> {
+  /** Reads and checks all lines. */
+  async #prepare({ mode, on_error, content }: ImportRequest): Promise<PreparedImport> {
     if (mode === 'replace' && on_error === 'skip')
-      throw invalid('on_error', 'skip would remove what a wrong line names; with mode=replace use abort');
+      throw invalid(
+        'on_error',
+        'skip would remove the domains of invalid lines; with mode=replace use abort',
+      );
     const problems = new ImportProblems(on_error === 'skip');
     const { records, lines } = await readImport(content, this.#networks, problems);
     problems.check();
     if (mode === 'replace' && lines === 0)
-      throw invalid('body', 'has no line, and mode=replace would remove everything');
-    const change: Change = (draft) => {
+      throw invalid('body', 'has no line, so mode=replace would remove everything; send at least one line');
+    const edit = (draft: Draft): ImportOutcome => {
       const limits = { pools: this.reconciler.poolLimit, maxSlots: this.settings.maxSlots };
-      const found = problems.fork();
-      applyImport(draft, records, mode, limits, found.add);
-      found.check();
+      const allProblems = problems.copy();
+      applyImport(draft, records, mode, limits, allProblems.add);
+      allProblems.check();
       return {
         lines,
         ...summaryOf(draft, draft.base),
-        skipped_count: found.count,
-        skipped: found.skipped,
+        skipped_count: allProblems.count,
+        skipped: allProblems.skipped,
       };
     };
-    return { change, lines };
+    return { lines, edit };
   }
 
-  #log(what: string, { mode }: ImportRequest, outcome: Outcome): void {
-    this.#logger.log(`${what} (${mode}): ${outcome.lines} lines, ${wordsOf(outcome)}`);
+  #log(what: string, { mode }: ImportRequest, outcome: ImportOutcome): void {
+    this.#logger.log(`${what} (${mode}): ${outcome.lines} lines, ${describeSummary(outcome)}`);
   }
-}
-
-function wordsOf(summary: ImportSummary): string {
-  const { domains_added, domains_moved, domains_removed } = summary;
-  const { servers_added, servers_changed, servers_removed } = summary;
-  return (
-    `domains: ${domains_added} added, ${domains_moved} moved, ${domains_removed} removed; ` +
-    `servers: ${servers_added} added, ${servers_changed} changed, ${servers_removed} removed`
-  );
 }
 
 function invalid(field: string, message: string): AppError {

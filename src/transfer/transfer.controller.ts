@@ -5,7 +5,7 @@ import { Serves } from '../contract/rest-operation.js';
 import { answerJob, prefersAsync, ServesJob } from '../jobs/rest-job.js';
 import type { AcceptedDto } from '../jobs/jobs.dto.js';
 import { ExportService } from './export.service.js';
-import { contentOf } from './import-content.js';
+import { contentOf } from './import-body.js';
 import { ImportService } from './import.service.js';
 import {
   DomainRecordDto,
@@ -24,7 +24,7 @@ export class TransferController {
 
   @Post('import')
   @ApiConsumes('application/x-ndjson', 'application/json')
-  @ApiBody({ type: [DomainRecordDto], description: 'A domain a line, or one array of them.' })
+  @ApiBody({ type: [DomainRecordDto], description: 'One domain per line, or an array.' })
   @ApiHeader({ name: 'Prefer', required: false, description: 'respond-async: as wait=false.' })
   @ServesJob(ImportService, 'import')
   async import(
@@ -34,7 +34,7 @@ export class TransferController {
   ): Promise<ImportResultDto | AcceptedDto> {
     const input = new ImportRequest(query, contentOf(request));
     if (query.dry_run) return this.imports.import(input);
-    return answerJob(await this.imports.begin(input), query.wait ?? !prefersAsync(request), reply);
+    return answerJob(await this.imports.start(input), query.wait ?? !prefersAsync(request), reply);
   }
 
   @Get('export')

@@ -10,16 +10,19 @@ import {
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField } from '../contract/fields/server.dto.js';
 import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
-import type { ImportContent } from './import-content.js';
+import type { ImportContent } from './import-body.js';
 
-export const IMPORT_MODES = ['merge', 'replace'] as const;
+const IMPORT_MODES = ['merge', 'replace'] as const;
 export type ImportMode = (typeof IMPORT_MODES)[number];
 
-/** What to do about a line that is wrong. */
-export const ON_ERROR = ['abort', 'skip'] as const;
+/** What to do if a line is invalid. */
+const ON_ERROR = ['abort', 'skip'] as const;
+
+const EXPORT_FORMATS = ['ndjson', 'json'] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 export class TransferServerDto {
-  @SlotField({ description: 'Its slot; 0 or none takes the lowest free one.', min: 0, optional: true })
+  @SlotField({ description: 'Its slot; 0 or absent: the lowest free slot.', min: 0, optional: true })
   slot?: number;
 
   @IpField({ description: 'IPv4 or IPv6 address.' })
@@ -29,7 +32,7 @@ export class TransferServerDto {
   http_port?: number;
 
   @IntField({
-    description: 'Share of the requests; 1 for a new server where it is not given.',
+    description: 'Share of the requests; default 1 for a new server.',
     min: 0,
     max: MAX_WEIGHT,
     optional: true,
@@ -37,21 +40,21 @@ export class TransferServerDto {
   weight?: number;
 
   @EnumField(SERVER_STATES, {
-    description: 'Its state; ready for a new server where it is not given.',
+    description: 'Its state; default ready for a new server.',
     optional: true,
   })
   state?: ServerState;
 }
 
-/** One line of an export, and of an import. Read by `readRecord`, which holds it to the same rules. */
+/** One line of an export or import. `parseRecord` checks it by the same rules. */
 export class DomainRecordDto {
   @DomainField({ description: 'The domain, or a wildcard such as *.example.com.' })
   domain: string;
 
   @DomainField({
     description:
-      'A domain whose pool it joins: one that is there, or of any line without share_with, or of an earlier line. ' +
-      'Not together with pool, servers or ip.',
+      'The domain whose pool it shares: an existing domain, or one of any line without share_with, or of an earlier ' +
+      'line. Not with pool, servers or ip.',
     example: 'www.example.com',
     optional: true,
   })
@@ -59,7 +62,7 @@ export class DomainRecordDto {
 
   @StringField({
     description:
-      'The pool to take. For mode=merge a wish: where it is taken, the lowest free one is. An export has it.',
+      'The pool to use. With mode=merge the lowest free pool is used if it is taken. An export has it.',
     example: 'pool_5',
     optional: true,
   })
@@ -68,7 +71,7 @@ export class DomainRecordDto {
   @ArrayField(TransferServerDto, { description: 'The servers of its pool.', optional: true })
   servers?: TransferServerDto[];
 
-  @IpField({ description: 'Instead of servers: the address of the only one.', optional: true })
+  @IpField({ description: 'Instead of servers: the only address.', optional: true })
   ip?: string;
 
   @HttpPortField({ optional: true })
@@ -78,27 +81,27 @@ export class DomainRecordDto {
 export class ImportQueryDto extends DryRunDto {
   @EnumField(IMPORT_MODES, {
     description:
-      'merge adds what is not there, and sets weights and states that are given; it takes nothing from anyone. ' +
-      'replace makes the lines all there is: domains and servers on no line are removed.',
+      'merge adds new domains and servers and sets given weights and states; it removes and moves nothing. ' +
+      'replace also removes the domains and servers that are on no line.',
   })
   mode: ImportMode = 'merge';
 
   @EnumField(ON_ERROR, {
     description:
-      'abort: one wrong line, and nothing is changed. skip (merge only): wrong lines are left out and told.',
+      'abort: one invalid line fails the import. skip (merge only): invalid lines are skipped and reported.',
   })
   on_error: (typeof ON_ERROR)[number] = 'abort';
 
   @BooleanField({
     description:
-      'false: answer 202 with an operation once the lines are read, and tell there how far it is (Prefer: ' +
-      'respond-async does the same). true or absent: answer when it is done.',
+      'false: answer 202 with an operation when the lines are read; the operation has the progress (like Prefer: ' +
+      'respond-async). true or absent: answer when it is done.',
     optional: true,
   })
   wait?: boolean;
 }
 
-/** What the service is given. The content is no declared field, so that no log holds it. */
+/** The input of the service. `content` is not a declared field, so that no log contains it. */
 export class ImportRequest extends ImportQueryDto {
   readonly content: ImportContent;
 
@@ -110,50 +113,48 @@ export class ImportRequest extends ImportQueryDto {
 }
 
 export class SkippedLineDto {
-  @IntField({ description: 'Its number; of a JSON array the position, from 1.', min: 1, example: 7 })
+  @IntField({ description: 'Line number, or position in the array, from 1.', min: 1, example: 7 })
   line: number;
 
   @StringField({ description: 'The code of the error.', example: 'domain_exists' })
   code: string;
 
-  @StringField({ description: 'What is wrong.', example: 'domain must be a domain' })
+  @StringField({ description: 'The problem.', example: 'domain must be a domain' })
   message: string;
 }
 
 export class ImportResultDto extends LongPlannedDto {
-  @IntField({ description: 'Lines read, blank ones left out.', min: 0, example: 100_000 })
+  @IntField({ description: 'Lines read, without blank lines.', min: 0, example: 100_000 })
   lines: number;
 
-  @IntField({ description: 'Domains that are new.', min: 0, example: 100_000 })
+  @IntField({ description: 'New domains.', min: 0, example: 100_000 })
   domains_added: number;
 
-  @IntField({ description: 'Domains that are in another pool now.', min: 0, example: 0 })
+  @IntField({ description: 'Domains moved to another pool.', min: 0, example: 0 })
   domains_moved: number;
 
-  @IntField({ description: 'Domains that are gone.', min: 0, example: 0 })
+  @IntField({ description: 'Removed domains.', min: 0, example: 0 })
   domains_removed: number;
 
-  @IntField({ description: 'Servers that are new.', min: 0, example: 2 })
+  @IntField({ description: 'New servers.', min: 0, example: 2 })
   servers_added: number;
 
-  @IntField({ description: 'Servers with another address, weight or state.', min: 0, example: 0 })
+  @IntField({ description: 'Servers with a new address, weight or state.', min: 0, example: 0 })
   servers_changed: number;
 
-  @IntField({ description: 'Servers that are gone.', min: 0, example: 0 })
+  @IntField({ description: 'Removed servers.', min: 0, example: 0 })
   servers_removed: number;
 
-  @IntField({ description: 'Lines left out with on_error=skip.', min: 0, example: 0 })
+  @IntField({ description: 'Lines skipped (on_error=skip).', min: 0, example: 0 })
   skipped_count: number;
 
   @ArrayField(SkippedLineDto, { description: 'The first 100 of them.' })
   skipped: SkippedLineDto[];
 }
 
-export const EXPORT_FORMATS = ['ndjson', 'json'] as const;
-
 export class ExportQueryDto {
   @EnumField(EXPORT_FORMATS, {
-    description: 'ndjson: a domain a line. json: the same as one array. Both can be imported.',
+    description: 'ndjson: one domain per line. json: an array. Both can be imported.',
   })
-  format: (typeof EXPORT_FORMATS)[number] = 'ndjson';
+  format: ExportFormat = 'ndjson';
 }

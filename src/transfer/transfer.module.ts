@@ -5,7 +5,6 @@ import { ExportService } from './export.service.js';
 import { ImportService } from './import.service.js';
 import { TransferController } from './transfer.controller.js';
 
-/** Everything in, everything out. */
 @Module({
   imports: [JobsModule, ReconcilerModule],
   controllers: [TransferController],

@@ -3,26 +3,26 @@ import { type Gate, newGate } from './gate.js';
 
 export interface Backend {
   readonly port: number;
-  /** Requests answered so far. */
+  /** The number of requests received. */
   readonly count: number;
   readonly lastHeaders: IncomingHttpHeaders;
-  /** Path and query of the request that came last. */
+  /** Path and query of the last request. */
   readonly lastPath: string;
-  /** Answers the requests to this path, those that wait and those to come. */
+  /** Answers the waiting and all later requests to this path. */
   release(path: string): void;
   close(): Promise<void>;
 }
 
-/** A small HTTP server that answers its name; below `/held` once that path is released, however long a busy machine takes till then. */
+/** A small HTTP server that answers with its name. A request below `/held` waits until the test releases that path. */
 export async function startBackend(name: string, host = '127.0.0.1'): Promise<Backend> {
   let count = 0;
   let lastHeaders: IncomingHttpHeaders = {};
   let lastPath = '';
   const gates = new Map<string, Gate>();
   const gate = (path: string) => {
-    const made = gates.get(path) ?? newGate();
-    gates.set(path, made);
-    return made;
+    const found = gates.get(path) ?? newGate();
+    gates.set(path, found);
+    return found;
   };
   const server = createServer((request, response) => {
     count += 1;

@@ -1,39 +1,40 @@
 import { Agent, request } from 'node:http';
 
-export interface LoadReport {
+interface LoadReport {
   requests: number;
   failed: number;
-  /** Messages of the first ten failures, with milliseconds since the start. */
+  /** The first 10 failures as text, with milliseconds since the start. */
   failures: string[];
-  /** Start and failure of each failed request, as `performance.now()` values. */
+  /** Start and end of each failed request, in milliseconds of `performance.now()`. */
   spans: Span[];
 }
 
-export interface Span {
+interface Span {
   from: number;
   to: number;
 }
 
 export interface LoadTarget {
   host: string;
-  /** Bodies that the backends of this host may answer. */
+  /** The bodies that the servers of this host answer. */
   bodies: readonly string[];
 }
 
-/** Kept connections. */
-const KEPT = 12;
-/** Concurrent requests at most. The load reaches this only if this process is too slow. */
+/** The most connections that the load keeps open. */
+const KEPT_CONNECTIONS = 12;
+/** The most requests at the same time. Reached only if this process is too slow. */
 const MAX_OPEN = 200;
-/** Longer than a successful request takes on a busy machine. */
+/** A successful request takes less time, on a busy machine too. */
 const TIMEOUT_MS = 30_000;
 
 /**
- * A constant load: requests start at fixed times and do not wait for earlier ones. At most 200 are open, because more
- * would measure this process, which is client and server, and not HAProxy. Every second request uses a kept connection,
- * the others a new one. Any response but status 200 with an expected body is a failure.
+ * A constant load of `rate` requests a second. A request starts at its time, even if earlier requests have no answer.
+ * Above MAX_OPEN open requests new ones are left out, because they would wait for this process, which is also the
+ * server, and not for HAProxy. Half of the requests use a kept connection, the others a new one. A request fails unless
+ * its status is 200 and its body is one of the expected bodies.
  */
 export class Load {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT });
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT_CONNECTIONS });
   readonly #open = new Set<Promise<void>>();
   readonly #started = performance.now();
   readonly #timer: NodeJS.Timeout;
@@ -47,10 +48,10 @@ export class Load {
     private readonly targets: readonly LoadTarget[],
     private readonly rate = 250,
   ) {
-    this.#timer = setInterval(() => this.#catchUp(), 4);
+    this.#timer = setInterval(() => this.#startDue(), 4);
   }
 
-  /** Stops the load, waits for the open requests and returns the report. */
+  /** Stops sending, waits for the open requests, and returns the result. */
   async stop(): Promise<LoadReport> {
     clearInterval(this.#timer);
     await Promise.all(this.#open);
@@ -67,7 +68,8 @@ export class Load {
     return this.#sent;
   }
 
-  #catchUp(): void {
+  /** Starts all requests whose time has come. */
+  #startDue(): void {
     const due = Math.floor(((performance.now() - this.#started) / 1000) * this.rate);
     for (; this.#due < due; this.#due += 1) {
       if (this.#open.size >= MAX_OPEN) continue;
@@ -85,8 +87,8 @@ export class Load {
   #send({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
     const from = performance.now();
     return new Promise((resolve) => {
-      const fail = (message: string) => {
-        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${message}`);
+      const fail = (reason: string) => {
+        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${reason}`);
         resolve();
       };
       const call = request(
@@ -116,9 +118,9 @@ export class Load {
     });
   }
 
-  #fail(from: number, message: string): void {
+  #fail(from: number, reason: string): void {
     const to = performance.now();
     this.#spans.push({ from, to });
-    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${message}`);
+    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${reason}`);
   }
 }

@@ -20,10 +20,10 @@ export interface Home {
   remove(): Promise<void>;
 }
 
-/** Not while a test runs: the minute of the day that a suite draws for itself may be the one that it is now. */
+/** A renewal schedule that does not run during a test. The default is a random minute of each day. */
 export const NO_RENEWAL = '0 0 29 2 *';
 
-/** A folder and ports for one suite with a HAProxy of its own (managed mode). */
+/** A folder and ports for one suite that starts its own HAProxy (managed mode). */
 export async function makeHome(haproxy: HaproxyBinary, env: Record<string, string> = {}): Promise<Home> {
   const home = await tempHome();
   const [apiPort, httpPort] = [await freePort(), await freePort()];
@@ -50,16 +50,17 @@ export async function makeHome(haproxy: HaproxyBinary, env: Record<string, strin
   };
 }
 
+/** The user and group id of nobody. */
 const NOBODY = 65_534;
 
-export interface SpawnOptions {
+interface SpawnOptions {
   uid?: number;
   gid?: number;
-  /** A command that ends by running the command that is appended to it. */
+  /** A command that runs the suite. The command line of the suite is appended to it. */
   through?: readonly string[];
 }
 
-/** The suite as it is run for real: `node dist/main.js` as a process of its own. */
+/** The built suite, `node dist/main.js`, as its own process. */
 export class Suite {
   #output = '';
 
@@ -82,18 +83,18 @@ export class Suite {
     const main = join(import.meta.dirname, '../../dist/main.js');
     const [program, ...args] = [...through, process.execPath, main];
     const child = spawn(program, args, {
-      // Nothing of the machine's own settings may reach the suite under test.
+      // Only PATH: other variables of the test machine could change the suite.
       env: { PATH: process.env['PATH'] ?? '', ...home.env, ...env },
       cwd: home.path,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...options,
     });
-    // Not `exit`, which may come before the last of what it said.
+    // Not `exit`, which can come before the end of the output.
     const exited = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
     return new Suite(home, child, exited);
   }
 
-  /** Started, and ready to be changed. */
+  /** Starts the suite and waits until it is ready. */
   static async start(
     home: Home,
     env: Record<string, string> = {},
@@ -109,7 +110,7 @@ export class Suite {
     return suite;
   }
 
-  /** As a user who cannot write everywhere: root can, so that where the tests run as root it is nobody. */
+  /** Starts the suite as a user without write access to other folders: as nobody, if the tests run as root. */
   static async startUnprivileged(home: Home): Promise<Suite> {
     if (process.getuid?.() !== 0) return Suite.start(home);
     const folders = ['.', 'conf', 'certs', 'data', 'run'].map((name) => join(home.path, name));
@@ -131,19 +132,19 @@ export class Suite {
         if (this.process.exitCode !== null) return true;
         return (await fetch(`${this.url}/readyz`)).status === 200;
       },
-      { timeout: 60_000, what: 'the suite being ready' },
+      { timeout: 60_000, what: 'readiness of the suite' },
     );
-    if (this.process.exitCode !== null) throw new Error(`the suite ended with ${this.process.exitCode}`);
+    if (this.process.exitCode !== null) throw new Error(`the suite exited with ${this.process.exitCode}`);
   }
 
   async token(): Promise<string> {
     const text = await readFile(this.home.file('mcp-token.env'), 'utf8');
     const token = /^MCP_TOKEN=(\S+)$/m.exec(text)?.[1];
-    if (token === undefined) throw new Error('there is no token yet');
+    if (token === undefined) throw new Error('mcp-token.env has no token yet');
     return token;
   }
 
-  /** One call of the REST API. A string is sent as it is, anything else as JSON. */
+  /** One call of the REST API. Sends a string body unchanged, and any other body as JSON. */
   async api<T = Record<string, unknown>>(
     method: string,
     path: string,
@@ -160,13 +161,13 @@ export class Suite {
     return { status: response.status, body: (await response.json()) as T };
   }
 
-  /** SIGTERM: the suite stops its HAProxy and ends. */
+  /** SIGTERM: the suite stops its HAProxy and exits. */
   async stop(): Promise<number | null> {
     this.process.kill('SIGTERM');
     return this.exited;
   }
 
-  /** SIGKILL: its HAProxy goes on serving. */
+  /** SIGKILL: its HAProxy continues to serve. */
   async kill(): Promise<void> {
     this.process.kill('SIGKILL');
     await this.exited;

@@ -14,7 +14,7 @@ import { confFile, type Observed, observe, tamper } from './fixture.js';
 
 const [POOLS, SLOTS] = [100, 10];
 
-/** As an installation older than the suite has it: every pool and slot in haproxy.cfg, filled at run time. */
+/** An older installation without the suite: haproxy.cfg declares every pool and slot, and servers are set at run time. */
 function staticPools(): string {
   let text = 'backend mcp from pools\n  server mcp 127.0.0.1:9\n';
   for (let pool = 1; pool <= POOLS; pool += 1) {
@@ -25,7 +25,7 @@ function staticPools(): string {
   return text;
 }
 
-/** What somebody did to a static slot to put a server into it. */
+/** The commands that put a server into a static slot. */
 const fill = (pool: number, slot: number, port: number, weight = 1) => [
   `set server pool_${pool}/pool_${pool}_${slot} addr 127.0.0.1 port ${port}`,
   `set server pool_${pool}/pool_${pool}_${slot} weight ${weight}`,
@@ -38,7 +38,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
   let one: Backend;
   let two: Backend;
 
-  const ask = async (host: string) => (await get(haproxy.httpPort, host)).body;
+  const bodyOf = async (host: string) => (await get(haproxy.httpPort, host)).body;
   const conf = (name: string) => confFile(haproxy, name);
   const live = async () => {
     const servers = await tamper(haproxy, 'show servers state');
@@ -87,12 +87,12 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     await Promise.all([one.close(), two.close()]);
   });
 
-  it('takes everything over and changes nothing', async () => {
+  it('adopts everything that fits and changes nothing in HAProxy', async () => {
     const before = await live();
-    const lines: unknown[] = [];
+    const warnings: unknown[] = [];
     const running = await start({
       log: () => undefined,
-      warn: (line: unknown) => lines.push(line),
+      warn: (line: unknown) => warnings.push(line),
       error: () => undefined,
     });
     const api = (method: string, path: string) => running.api(method, path);
@@ -121,18 +121,18 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
       items: [{ state: 'maint', http_port: two.port }],
     });
 
-    const told = lines.filter((line) => String(line).includes('the suite adopts'));
-    expect(told).toHaveLength(1);
-    for (const words of [
+    const adoptions = warnings.filter((line) => String(line).includes('the suite adopts'));
+    expect(adoptions).toHaveLength(1);
+    for (const part of [
       '4 domains in 3 pools with 3 servers (and 996 free slots)',
       'mcp.example mcp: mcp is not a pool (pool_N)',
       'UPPER.example pool_1: UPPER.example is not a domain',
       'pool_9: has 1 server(s) in service, and no domain points at it',
     ])
-      expect(told[0]).toContain(words);
+      expect(adoptions[0]).toContain(part);
   });
 
-  it('leaves what it did not take over alone after a restart of the suite too', async () => {
+  it('does not change what it did not adopt, after a restart of the suite either', async () => {
     const before = await live();
     await (await start()).close();
     await start();
@@ -144,7 +144,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     });
   });
 
-  it('leaves a configuration that HAProxy starts from, and keeps the map as it was beside the new one', async () => {
+  it('writes files that HAProxy can start from, and keeps a copy of the former map', async () => {
     await writeFile(conf('domains.map'), 'old.example pool_1\nonly-in-file.example pool_5\n');
     await start();
     expect(await readFile(conf('pools.cfg'), 'utf8')).not.toContain('backend');
@@ -157,7 +157,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     await promisify(execFile)(binary.path, ['-c', '-f', conf('haproxy.cfg'), '-f', conf('pools.cfg')]);
   });
 
-  it('moves the pools to pools.cfg once haproxy.cfg does not declare them any more', async () => {
+  it('writes the pools to pools.cfg when haproxy.cfg no longer declares them', async () => {
     const { app } = await start();
     const config = await readFile(conf('haproxy.cfg'), 'utf8');
     await writeFile(conf('haproxy.cfg'), config.replace(staticPools(), ''));
@@ -168,7 +168,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     await promisify(execFile)(binary.path, ['-c', '-f', conf('haproxy.cfg'), '-f', conf('pools.cfg')]);
   });
 
-  it('does everything with static slots afterwards', async () => {
+  it('adds, changes and removes servers and domains in static slots after adoption', async () => {
     const running = await start();
     const { app } = running;
     const ok = async (method: string, path: string, body?: object) => {
@@ -176,34 +176,34 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
       expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(300);
       return answer.body;
     };
-    expect(await ask('old.example')).toBe('one');
-    // A free static slot is re-addressed.
+    expect(await bodyOf('old.example')).toBe('one');
+    // Adding a server sets the address of a free static slot.
     await ok('POST', '/domains/empty.example/servers', { ip: '127.0.0.1', http_port: two.port });
-    expect(await ask('empty.example')).toBe('two');
+    expect(await bodyOf('empty.example')).toBe('two');
     await ok('PUT', '/domains/old.example/servers/4/state', { state: 'ready' });
     await ok('PUT', '/domains/old.example/servers/1/state', { state: 'maint' });
-    expect(await ask('new.example')).toBe('two');
+    expect(await bodyOf('new.example')).toBe('two');
     await ok('PUT', '/domains/old.example/servers/1/weight', { weight: 3 });
     await ok('PUT', '/domains/old.example/servers/1/state', { state: 'ready' });
     await ok('DELETE', '/domains/old.example/servers/4');
-    expect(await ask('old.example')).toBe('one');
+    expect(await bodyOf('old.example')).toBe('one');
     await ok('POST', '/domains/old.example/servers', { slot: 4, ip: '127.0.0.1', http_port: two.port });
     await ok('DELETE', '/domains/old.example');
     await ok('DELETE', '/domains/new.example');
     await ok('POST', '/domains', { domain: 'fresh.example', ip: '127.0.0.1', http_port: two.port });
-    expect(await ask('fresh.example')).toBe('two');
-    // Pools 1 to 8 first; the ninth has someone's server, which goes when the pool is given away.
+    expect(await bodyOf('fresh.example')).toBe('two');
+    // Pools 1 to 8 are used first. pool_9 has a server without a domain, which is removed when a domain gets the pool.
     for (let n = 4; n <= 9; n += 1)
       await ok('POST', '/domains', { domain: `d${n}.example`, ip: '127.0.0.1', http_port: one.port });
-    expect(await ask('d9.example')).toBe('one');
+    expect(await bodyOf('d9.example')).toBe('one');
     expect(app.get(PersistenceService).state.poolOf('d9.example')).toBe('pool_9');
     expect((await app.get(DriftService).check())?.count).toBe(0);
-    // A name of the operator's own that the suite is asked for is re-pointed, not doubled.
+    // Adding a domain that the operator's map already has changes that entry and adds no second one.
     await ok('POST', '/domains', { domain: 'mcp.example', share_with: 'd9.example' });
-    expect(await ask('mcp.example')).toBe('one');
+    expect(await bodyOf('mcp.example')).toBe('one');
   });
 
-  it('writes nothing while HAProxy is out of reach, and adopts it when it answers', async () => {
+  it('writes nothing while HAProxy does not answer, and adopts it when it answers', async () => {
     const socket = `${haproxy.home}/run/elsewhere.sock`;
     suite = await observe(haproxy, { HAPROXY_SOCKET: socket, HAPROXY_POOL_COUNT: String(POOLS) });
     const map = await readFile(conf('domains.map'), 'utf8');

@@ -30,7 +30,7 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
   const map = () => readFile(confFile(haproxy, 'domains.map'), 'utf8');
   const check = () => suite.app.get(DriftService).check();
   const health = async () => (await suite.tool<Drift>('haproxy_health')).components;
-  /** As HAProxy has it: server, address, port, weight, admin state; and the map. */
+  /** The state in HAProxy: server, address, port, weight and admin state of each server, and the map. */
   const live = async () => {
     const state = await tamper(haproxy, 'show servers state');
     const entries = await tamper(haproxy, `show map ${haproxy.mapFile}`);
@@ -46,7 +46,8 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
       .map((line) => line.split(' ').slice(1).join(' '));
     return { servers: servers.toSorted(), names: names.toSorted() };
   };
-  const meddle = async () => {
+  /** Changes HAProxy without the suite. EXPECTED has the differences. */
+  const changeHaproxy = async () => {
     await tamper(
       haproxy,
       'set server pool_1/pool_1_1 weight 77',
@@ -79,10 +80,10 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     await haproxy.stop();
   });
 
-  it('heals what somebody changed in HAProxy, and says what it was', async () => {
+  it('RECONCILE=heal repairs changes made in HAProxy and reports them', async () => {
     await start('heal');
     const before = await live();
-    await meddle();
+    await changeHaproxy();
     await check();
     expect(await live()).toEqual(before);
     const { drift } = await health();
@@ -93,13 +94,13 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     );
   });
 
-  it('only reports it in report mode, and goes on working', async () => {
+  it('RECONCILE=report reports changes made in HAProxy, and repairs them only on request', async () => {
     await start('report');
     const before = await live();
-    await meddle();
-    const meddled = await live();
+    await changeHaproxy();
+    const changed = await live();
     await check();
-    expect(await live()).toEqual(meddled);
+    expect(await live()).toEqual(changed);
     const { drift } = await health();
     expect(drift).toMatchObject({ status: 'degraded', count: EXPECTED.length });
     expect(drift.differences).toEqual(EXPECTED);
@@ -115,23 +116,22 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     expect((await health()).drift).toMatchObject({ status: 'healthy', count: 0 });
   });
 
-  it('tells each drift once, in one line', async () => {
+  it('logs each difference once, in one line per comparison', async () => {
     const lines: string[] = [];
     const warn = (line: unknown) => lines.push(String(line));
     await start('report', { log: () => undefined, warn, error: () => undefined });
-    await meddle();
+    await changeHaproxy();
     await check();
     await check();
     await tamper(haproxy, 'set server pool_1/pool_1_2 weight 9');
     await check();
-    const told = lines.filter((line) => line.startsWith('Drift, '));
-    expect(told).toEqual([
+    expect(lines.filter((line) => line.startsWith('Drift, '))).toEqual([
       `Drift, ${EXPECTED.length} difference(s) from the saved state: ${EXPECTED.join('; ')}. The suite leaves it as it is (RECONCILE=report).`,
       'Drift, 1 difference(s) from the saved state: server pool_1_2 has weight 9 instead of 1. The suite leaves it as it is (RECONCILE=report).',
     ]);
   });
 
-  it('writes a map that was edited by hand anew, and takes nothing over from it', async () => {
+  it('RECONCILE=heal rewrites a map that was edited by hand, and adopts nothing from it', async () => {
     await start('heal');
     const before = await map();
     await appendFile(confFile(haproxy, 'domains.map'), 'hand.example pool_3\n');
@@ -146,7 +146,7 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     expect((await suite.api('GET', '/domains/hand.example/health')).status).toBe(404);
   });
 
-  it('reports edited files, and leaves a servers.json that somebody edited to its editor', async () => {
+  it('RECONCILE=report reports edited files, and a restore does not overwrite an edited servers.json', async () => {
     await start('report');
     await appendFile(confFile(haproxy, 'domains.map'), 'hand.example pool_3\n');
     await writeFile(confFile(haproxy, 'servers.json'), '{ "version": 1, ');
@@ -161,27 +161,28 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     expect(await readFile(confFile(haproxy, 'servers.json'), 'utf8')).toBe('{ "version": 1, ');
   });
 
-  it('looks at the journal too while there is one, and says where somebody has edited it', async () => {
+  it('health compares the journal too, and reports an edited one', async () => {
     await start('report', false, { STATE_JOURNAL_FROM_KB: '0' });
     let weight = 0;
-    // A second after the last change everything is in servers.json, and the journal is gone.
-    const statusAfterAChange = async (meanwhile: () => Promise<void>) => {
+    // The journal exists only for about a second after a change; then everything is in servers.json.
+    const journalStatusAfterChange = async (meanwhile: () => Promise<void>) => {
       weight = (weight + 1) % 256;
       await suite.api('PUT', '/domains/a.example/servers/1/weight', { weight });
       await meanwhile();
       const { config_files } = await health();
       return config_files.files.find(({ file }) => file.endsWith('servers.json.journal'))?.status;
     };
-    await until(async () => (await statusAfterAChange(async () => undefined)) === 'ok');
+    await until(async () => (await journalStatusAfterChange(async () => undefined)) === 'ok');
     await until(
       async () =>
-        (await statusAfterAChange(() => appendFile(suite.settings.files.journal, 'by hand\n'))) === 'differs',
+        (await journalStatusAfterChange(() => appendFile(suite.settings.files.journal, 'by hand\n'))) ===
+        'differs',
     );
   });
 
-  it('takes weights, states and addresses over when asked to, and writes the dump', async () => {
+  it('haproxy_save_state saves weights, states and addresses, and writes the dump', async () => {
     await start('report');
-    await meddle();
+    await changeHaproxy();
     const { body } = await suite.api('POST', '/state/save');
     expect(body).toMatchObject({
       taken_over_count: 3,
@@ -203,7 +204,7 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     ]);
   });
 
-  it('answers with HAProxy down where it can, and with the reason where it cannot', async () => {
+  it('health answers while HAProxy is down, and other calls fail with haproxy_unavailable', async () => {
     await start('heal');
     haproxy.process.kill('SIGKILL');
     await until(async () => (await suite.text('/readyz')).status === 503);

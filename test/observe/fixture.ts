@@ -15,7 +15,7 @@ import type { RunningHaproxy } from '../kit/start-haproxy.js';
 import type { ApiAnswer } from '../kit/suite.js';
 
 type Json = Record<string, unknown>;
-/** What a tool answers, of the shape that the test expects. */
+/** The structured content of a tool result, with the type that the test expects. */
 type Structured<T> = T & object;
 
 export interface Observed {
@@ -24,15 +24,15 @@ export interface Observed {
   /** One REST call. */
   api<T = Json>(method: string, path: string, body?: object): Promise<ApiAnswer<T>>;
   text(path: string, token?: string): Promise<{ status: number; text: string; type: string }>;
-  /** One tool call; what it answers has been held against its output schema. */
+  /** One tool call. Checks the result against the output schema. */
   tool<T = Json>(name: string, args?: Json): Promise<Structured<T>>;
-  /** A tool call that fails: its code. */
+  /** The error code of a tool call that fails; `no error` if it succeeds. */
   failure(name: string, args?: Json): Promise<string>;
   untilReady(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** The suite in this process, beside a HAProxy that somebody else runs. */
+/** Starts the suite in this process, for a HAProxy that the suite did not start. */
 export async function observe(
   haproxy: RunningHaproxy,
   env: Record<string, string> = {},
@@ -72,8 +72,8 @@ export async function observe(
       });
       return { status: response.status, body: (await response.json()) as T };
     },
-    async text(path, other = token) {
-      const response = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${other}` } });
+    async text(path, bearer = token) {
+      const response = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${bearer}` } });
       return {
         status: response.status,
         text: await response.text(),
@@ -103,7 +103,7 @@ export async function observe(
   };
 }
 
-/** Strict: what a schema does not know is a mistake of the schema or of the answer. */
+/** The validators of the output schemas, by tool. */
 async function outputValidators(client: Client): Promise<Map<string, ValidateFunction>> {
   const ajv = new Ajv2020({ strict: false, allErrors: true });
   formats.default(ajv);
@@ -115,7 +115,7 @@ async function outputValidators(client: Client): Promise<Map<string, ValidateFun
   );
 }
 
-/** A command given to HAProxy by somebody else. */
+/** Sends commands to HAProxy without the suite, and returns the answer. */
 export function tamper(haproxy: RunningHaproxy, ...commands: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = '';

@@ -12,7 +12,7 @@ interface Page {
   total: number;
 }
 
-describe('answers about many pools', () => {
+describe('lists of many pools', () => {
   let home: Home;
   let suite: Suite;
 
@@ -31,12 +31,12 @@ describe('answers about many pools', () => {
     await home.remove();
   });
 
-  const all = async (path: string, limit: number): Promise<{ names: string[]; totals: Set<number> }> => {
+  const allPages = async (path: string, limit: number): Promise<{ names: string[]; totals: Set<number> }> => {
     const names: string[] = [];
     const totals = new Set<number>();
     for (let cursor: string | null = ''; cursor !== null;) {
-      const more: string = cursor === '' ? '' : `&cursor=${cursor}`;
-      const { body } = await suite.api<Page>('GET', `${path}limit=${limit}${more}`);
+      const after: string = cursor === '' ? '' : `&cursor=${cursor}`;
+      const { body } = await suite.api<Page>('GET', `${path}limit=${limit}${after}`);
       expect(body.items.length).toBeLessThanOrEqual(limit);
       names.push(...body.items.map((item) => item.name ?? item.pool ?? ''));
       totals.add(body.total);
@@ -53,46 +53,46 @@ describe('answers about many pools', () => {
     ['/stats?scope=server&', servers],
     ['/connections?', pools],
     ['/backends?in_use=true&', pools],
-  ])('%s gives each once, in order, on pages of any size', async (path, expected) => {
+  ])('%s returns each item once and in order, with any page size', async (path, expected) => {
     if (path.includes('DOWN'))
-      await until(async () => (await all(path, 1000)).names.length === servers.length, {
-        what: 'all servers being down',
+      await until(async () => (await allPages(path, 1000)).names.length === servers.length, {
+        what: 'the status DOWN of all servers',
       });
     for (const limit of [7, 100, 1000]) {
-      const { names, totals } = await all(path, limit);
+      const { names, totals } = await allPages(path, limit);
       expect(names).toEqual(expected);
       expect([...totals]).toEqual([expected.length]);
     }
   });
 
-  it('statistics show frontends, then each pool and its servers, then the backends of the operator', async () => {
-    const whole = await all('/stats?', 1000);
-    const paged = await all('/stats?', 11);
+  it('/stats lists frontends, then each pool with its servers, then the backends of the operator', async () => {
+    const whole = await allPages('/stats?', 1000);
+    const paged = await allPages('/stats?', 11);
     expect(paged).toEqual(whole);
     expect(whole.names).toEqual(expect.arrayContaining([...pools, ...servers]));
     expect([...whole.totals]).toEqual([whole.names.length]);
     const first = whole.names.indexOf('pool_1');
     expect(whole.names.slice(first, first + 4)).toEqual(['pool_1', 'pool_1_1', 'pool_1_2', 'pool_2']);
-    const used = await all('/stats?scope=backend&include_unused=true&', 1000);
+    const used = await allPages('/stats?scope=backend&include_unused=true&', 1000);
     expect(used.names.filter((name) => name.startsWith('pool_'))).toHaveLength(POOLS + 5);
   });
 
-  it('health sees an edit of a file at once, though it reads files only when they have changed', async () => {
+  it('/health reports an edited file at once, although it reads only changed files', async () => {
     const status = async () =>
       (await suite.api<{ components: { config_files: { status: string } } }>('GET', '/health')).body
         .components.config_files.status;
-    await until(async () => (await status()) === 'healthy', { what: 'files that are compared' });
+    await until(async () => (await status()) === 'healthy', { what: 'the first comparison of the files' });
     const map = await readFile(home.file('domains.map'), 'utf8');
     await appendFile(home.file('domains.map'), 'hand.test pool_1\n');
     expect(await status()).toBe('degraded');
     expect(await status()).toBe('degraded');
     await writeFile(home.file('domains.map'), map);
     expect(await status()).toBe('healthy');
-    // As large as before, and written within the same moment.
+    // The same size, and perhaps the same modification time.
     await writeFile(home.file('domains.map'), map.replace('d1.test', 'dX.test'));
     expect(await status()).toBe('degraded');
     await writeFile(home.file('domains.map'), map);
     expect((await suite.api('DELETE', '/domains/d0.test')).status).toBe(200);
-    await until(async () => (await status()) === 'healthy', { what: 'the change being compared' });
+    await until(async () => (await status()) === 'healthy', { what: 'the comparison after the change' });
   });
 });

@@ -29,7 +29,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
         });
         return items.length === 2;
       },
-      { what: 'the dead servers being down' },
+      { what: 'the status DOWN of two servers' },
     );
   });
 
@@ -39,7 +39,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     await backend.close();
   });
 
-  /** The same over REST and over MCP, but for what moves on meanwhile. */
+  /** Calls a tool and its REST route, checks that both return the same fields, and returns the REST answer. */
   const both = async <T extends object>(
     tool: string,
     args: Record<string, unknown>,
@@ -57,12 +57,12 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     ['half.example', 'degraded', 1, 2],
     ['dead.example', 'down', 0, 1],
     ['empty.example', 'no_servers', 0, 0],
-  ])('says of %s that it is %s', async (domain, status, healthy_count, total) => {
+  ])('haproxy_domain_health reports %s as %s', async (domain, status, healthy_count, total) => {
     const health = await both('haproxy_domain_health', { domain }, `/domains/${domain}/health`);
     expect(health).toMatchObject({ status, domain, healthy_count, total });
   });
 
-  it('lists the health of servers, narrowed by domain and status', async () => {
+  it('haproxy_get_server_health lists servers, filtered by domain and status', async () => {
     const all = await both<{ total: number }>('haproxy_get_server_health', {}, '/servers/health');
     expect(all.total).toBe(4);
     const down = await both(
@@ -80,9 +80,9 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     expect(rest.body).toMatchObject({ items: [{ name: 'pool_4_1' }], next_cursor: null, total: 4 });
   });
 
-  it('says how everything is, warns of pools running out, and names each component', async () => {
+  it('haproxy_health reports each component, and is degraded if few pools are free', async () => {
     const health = await both<Record<string, Record<string, unknown>>>('haproxy_health', {}, '/health');
-    // Where HAProxy makes more, they do not run out.
+    // If HAProxy creates more pools as needed, this is no problem.
     const status = hasDynamicBackends(binary.version) ? 'healthy' : 'degraded';
     expect(health).toMatchObject({
       status,
@@ -107,7 +107,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     total: number;
   }
 
-  it('gives statistics as numbers, of what is in use', async () => {
+  it('haproxy_stats returns the counters of everything in use as numbers', async () => {
     const stats = await both<Stats>('haproxy_stats', {}, '/stats');
     const names = stats.items.map(({ name }) => name);
     expect(names).toEqual([
@@ -127,7 +127,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     expect(stats.process.requests_total).toBeGreaterThanOrEqual(5);
   });
 
-  it('narrows statistics by scope and domain, and widens them when asked to', async () => {
+  it('haproxy_stats filters by scope and domain, and includes free pools with include_unused', async () => {
     const one = await both<Stats>(
       'haproxy_stats',
       { scope: 'server', domain: 'a.example' },
@@ -142,7 +142,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     expect(all.items.map(({ name }) => name)).toEqual(['pool_1', 'pool_2', 'pool_3', 'pool_4', 'pool_5']);
   });
 
-  it('lists pools, used and free', async () => {
+  it('haproxy_backends lists used and free pools', async () => {
     const used = await both('haproxy_backends', { in_use: true }, '/backends?in_use=true');
     expect(used).toMatchObject({ total: 4, pools_in_use: 4, pools_total: 5 });
     const free = await both('haproxy_backends', { in_use: false }, '/backends?in_use=false');
@@ -151,13 +151,13 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     expect(first).toMatchObject({ name: 'pool_1', domains: ['a.example'], server_count: 1, status: 'UP' });
   });
 
-  it('lists frontends', async () => {
+  it('haproxy_list_frontends lists the frontends', async () => {
     const { body } = await suite.api('GET', '/frontends');
     expect(body).toMatchObject({ total: 1, items: [{ name: 'web', mode: 'http', status: 'OPEN' }] });
     await both('haproxy_list_frontends', {}, '/frontends');
   });
 
-  it('counts connections while one is open', async () => {
+  it('haproxy_get_connections counts an open connection', async () => {
     const slow = get(haproxy.httpPort, 'a.example', '/held');
     await until(async () => {
       const { items } = await suite.tool<{ items: { servers: { current: number }[] }[] }>(
@@ -180,7 +180,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     });
   });
 
-  it('refuses bad input with the right code', async () => {
+  it('health and monitoring refuse invalid input with the right code', async () => {
     expect((await suite.api('GET', '/stats?scope=cluster')).body).toMatchObject({
       code: 'validation_failed',
     });
@@ -197,7 +197,7 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     expect(await suite.failure('haproxy_domain_health', { domain: 'none.example' })).toBe('domain_not_found');
   });
 
-  it('shows metrics to whoever has a token', async () => {
+  it('/metrics returns the metrics to a caller with a token', async () => {
     expect((await suite.text('/metrics', 'wrong')).status).toBe(401);
     const { status, text, type } = await suite.text('/metrics');
     expect(status).toBe(200);

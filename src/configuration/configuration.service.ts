@@ -9,17 +9,18 @@ import { describeRewrites } from '../contract/dry-run/describe-plan.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
-const REFUSED = 'The configuration is refused; HAProxy goes on with the one it has.';
+const REFUSED =
+  'HAProxy refuses the configuration and keeps the present one. Correct the files and try again.';
 const RELOAD: PlanStepDto = {
   target: 'haproxy',
   action: 'reload',
   name: 'haproxy',
-  text: 'haproxy is reloaded: a new worker takes over with the files as they are then',
+  text: 'haproxy is reloaded: a new worker reads the files and replaces the present worker',
 };
 
-/** The operator's own configuration: is it right, and has HAProxy got it? */
+/** Checks the operator's configuration and reloads HAProxy with it. */
 @Injectable()
-export class ReloadService {
+export class ConfigurationService {
   readonly #logger = new Logger('Configuration');
 
   constructor(
@@ -33,8 +34,8 @@ export class ReloadService {
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
-      'Has HAProxy read haproxy.cfg and pools.cfg as a start would, without serving them, and says what is wrong with ' +
-      'file and line. Use it after editing haproxy.cfg, before haproxy_reload. Domains and servers need neither.',
+      'Lets HAProxy check haproxy.cfg and pools.cfg without loading them, and returns each error with file and line. ' +
+      'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
@@ -50,15 +51,15 @@ export class ReloadService {
     name: 'haproxy_reload',
     title: 'Reload HAProxy',
     description:
-      'Has HAProxy load an edited haproxy.cfg: the files are checked first, and refused ones leave the running worker ' +
-      'as it is; then a new worker takes over and no request is lost. Changes of domains, servers and certificates ' +
-      'never need it. haproxy_check_config only checks.',
+      'Loads an edited haproxy.cfg into HAProxy. Checks the files first: if they have an error, nothing changes. A new ' +
+      'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
+      'only, use haproxy_check_config.',
     output: ReloadResultDto,
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
   reload({ dry_run }: DryRunDto): Promise<ReloadResultDto> {
-    // No change may fall between the moment the new worker reads the files and the moment it takes over.
+    // A change between the read of the files by the new worker and its start would be lost.
     return this.persistence.exclusively(() => (dry_run ? this.#preview() : this.#reload()));
   }
 
@@ -82,7 +83,7 @@ export class ReloadService {
     const started = performance.now();
     const rewritten = await this.persistence.filesToRewrite();
     const check = await this.check();
-    // What is wrong in a file that is written anew first would keep nothing from working.
+    // A reload rewrites these files first, so their errors do not matter.
     const errors = check.errors.filter(
       ({ file, message }) => !rewritten.some(({ path }) => file === path || message.includes(path)),
     );

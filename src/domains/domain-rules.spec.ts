@@ -2,8 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isWildcard } from '../model/domain-name.js';
 import { Draft, State } from '../model/state.js';
-import { describeDomain } from './domain-rules.js';
-import { domainPage } from './domain-page.js';
+import { describeDomain, domainPage } from './domain-rules.js';
 import { ListDomainsDto } from './domains.dto.js';
 
 const NAMES = Array.from({ length: 3000 }, (_, n) => (n % 7 === 0 ? `*.w${n}.test` : `d${n * 7919}.test`));
@@ -13,12 +12,12 @@ const STATE = new State(1, [
   ['pool_3', { domains: NAMES.slice(2500), servers: new Map() }],
 ]);
 
-function query(more: Partial<ListDomainsDto>): ListDomainsDto {
-  return Object.assign(new ListDomainsDto(), more);
+function query(input: Partial<ListDomainsDto>): ListDomainsDto {
+  return Object.assign(new ListDomainsDto(), input);
 }
 
 describe('domainPage', () => {
-  it('pages give every domain that is asked for once, in order', () => {
+  it('returns each matching domain once and in order, for any filter and page size', () => {
     const input = fc.record(
       {
         include_wildcards: fc.boolean(),
@@ -29,28 +28,28 @@ describe('domainPage', () => {
       { requiredKeys: ['limit'] },
     );
     fc.assert(
-      fc.property(input, (given) => {
-        const wanted = NAMES.filter(
+      fc.property(input, (filter) => {
+        const expected = NAMES.filter(
           (name) =>
-            (given.include_wildcards === true || !isWildcard(name)) &&
-            (given.search === undefined || name.includes(given.search.toLowerCase())) &&
-            (given.pool === undefined || STATE.poolOf(name) === given.pool),
+            (filter.include_wildcards === true || !isWildcard(name)) &&
+            (filter.search === undefined || name.includes(filter.search.toLowerCase())) &&
+            (filter.pool === undefined || STATE.poolOf(name) === filter.pool),
         ).toSorted();
         const found: string[] = [];
         let cursor: string | null | undefined;
         do {
-          const page = domainPage(STATE, query({ ...given, ...(cursor && { cursor }) }));
-          expect(page.total).toBe(wanted.length);
+          const page = domainPage(STATE, query({ ...filter, ...(cursor && { cursor }) }));
+          expect(page.total).toBe(expected.length);
           found.push(...page.items);
           cursor = page.next_cursor;
         } while (cursor !== null);
-        expect(found).toEqual(wanted);
+        expect(found).toEqual(expected);
       }),
       { numRuns: 60 },
     );
   });
 
-  it('follows changes', () => {
+  it('returns the new domains after each change of the state', () => {
     const state = new State(1, [['pool_1', { domains: ['b.test'], servers: new Map() }]]);
     expect(domainPage(state, query({})).items).toEqual(['b.test']);
     const draft = new Draft(state);
@@ -64,18 +63,16 @@ describe('domainPage', () => {
     state.apply(moved, 3);
     expect(domainPage(state, query({})).items).toEqual(['a.test', 'c.test']);
   });
-});
 
-describe('a large pool', () => {
-  it('follows changes, few and many at once', () => {
+  it('counts the domains of a large pool after a change of few and of many domains', () => {
     const state = new State(1, [
       ['pool_1', { domains: NAMES.slice(0, 1500), servers: new Map() }],
       ['pool_2', { domains: ['other.test'], servers: new Map() }],
     ]);
     const totals = () =>
       ['pool_1', 'pool_2', undefined].map((pool) => {
-        const asked = query({ include_wildcards: true, limit: 1000, ...(pool !== undefined && { pool }) });
-        return domainPage(state, asked).total;
+        const filter = query({ include_wildcards: true, limit: 1000, ...(pool !== undefined && { pool }) });
+        return domainPage(state, filter).total;
       });
     expect(totals()).toEqual([1500, 1, 1501]);
     for (const [count, expected] of [
@@ -98,11 +95,11 @@ describe('a large pool', () => {
   });
 });
 
-describe('a domain of a pool with many names', () => {
-  it('is shown with a part of the others, never itself', () => {
-    const shown = describeDomain(STATE, NAMES[41]!, 10);
-    expect(shown.shared_with).toEqual([NAMES[40], ...NAMES.slice(42, 51)]);
-    expect(shown.shared_count).toBe(2459);
+describe('describeDomain', () => {
+  it('names some of the other domains of a large pool, and never the domain itself', () => {
+    const described = describeDomain(STATE, NAMES[41]!, 10);
+    expect(described.shared_with).toEqual([NAMES[40], ...NAMES.slice(42, 51)]);
+    expect(described.shared_count).toBe(2459);
     expect(describeDomain(STATE, NAMES[0]!).shared_with).toHaveLength(39);
   });
 });
