@@ -36,7 +36,7 @@ describe('an import', () => {
       agent: false,
     });
 
-  /** Sends a body piece by piece, as far as anyone reads it, and gives the answer, which may come before its end. */
+  /** Sends a body in pieces while the suite reads it. Returns the response, which may come before the end of the body. */
   const send = async (
     body: Iterable<string | Buffer>,
     query = '',
@@ -47,7 +47,7 @@ describe('an import', () => {
       sent.once('response', resolve);
       sent.once('error', reject);
     });
-    // Whoever is answered early has the rest of what was sent refused; the answer is what counts.
+    // After an early response the suite refuses the rest of the body. Only the response matters.
     pipeline(Readable.from(body, { objectMode: false }), sent).catch(() => undefined);
     const response = await answered;
     let text = '';
@@ -96,7 +96,7 @@ describe('an import', () => {
     });
   };
 
-  it('can be left to go on, and tells how far it is', async () => {
+  it('runs as a job that reports its progress, with wait=false', async () => {
     const lines = Array.from(
       { length: 500 },
       (_, n) => `{"domain":"a${n}.test","share_with":"first.test"}\n`,
@@ -115,19 +115,19 @@ describe('an import', () => {
     expect((await suite.api('GET', '/domains/a499.test/servers')).status).toBe(200);
   });
 
-  it('is left to go on as well where the caller prefers so', async () => {
+  it('runs as a job with the header Prefer: respond-async', async () => {
     const line = '{"domain":"prefers.test","share_with":"first.test"}\n';
     const answer = await send([line], '', { prefer: 'handling=lenient, respond-async; foo' });
     expect(answer.status).toBe(202);
     expect(await finished(answer.headers.location)).toMatchObject({ status: 'succeeded' });
-    // What is said in the query counts more.
+    // The query has priority over the header.
     expect((await send([line], '?wait=true', { prefer: 'respond-async' })).status).toBe(200);
   });
 
-  // HAProxy 3.4 has a pool for each; `HAPROXY_VERSIONS=3.4` leaves no older one.
+  // HAProxy 3.4 creates pools as needed, so this needs an older one; `HAPROXY_VERSIONS=3.4` has none.
   const hasTooFewPools = !hasDynamicBackends(oldestHaproxy().version);
   it.runIf(hasTooFewPools)(
-    'that is left to go on is refused at once for a wrong line, and fails for what is there',
+    'as a job is refused at once for an invalid line, and fails later if there are too few pools',
     async () => {
       expect(await send(['{"domain":"x"}\n'], '?wait=false')).toMatchObject({
         status: 422,
@@ -148,7 +148,7 @@ describe('an import', () => {
     },
   );
 
-  it('changes nothing for a line that is wrong, the last but one of 100,000 as well', async () => {
+  it('changes nothing if one line is invalid, also the last but one of 100,000', async () => {
     function* lines(): Generator<string> {
       for (let n = 1; n <= 100_000; n += 1)
         yield n === 99_999 ? '{"domain":"half.t\n' : `{"domain":"n${n}.test","share_with":"first.test"}\n`;
@@ -163,7 +163,7 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('changes nothing where the sender leaves before the end', async () => {
+  it('changes nothing if the caller disconnects before the end', async () => {
     for (const headers of [{}, { 'content-encoding': 'gzip' }] as Record<string, string>[]) {
       const sent = open('', headers);
       sent.on('error', () => undefined);
@@ -173,7 +173,7 @@ describe('an import', () => {
       const known = (await suite.api<{ total: number }>('GET', '/audit')).body.total;
       sent.destroy();
       await until(async () => (await suite.api<{ total: number }>('GET', '/audit')).body.total > known, {
-        what: 'a line about the import that was broken off',
+        what: 'the audit line of the broken import',
       });
       const { body } = await suite.api<{ items: object[] }>('GET', '/audit?limit=1');
       expect(body.items[0]).toMatchObject({ operation: 'haproxy_import', outcome: 'malformed_request' });
@@ -182,7 +182,7 @@ describe('an import', () => {
     expect(suite.output).not.toContain('internal');
   });
 
-  it('is packed or not', async () => {
+  it('accepts a gzip body', async () => {
     const packed = gzipSync('{"domain":"packed.test","share_with":"first.test"}\n');
     const halves = [packed.subarray(0, 30), packed.subarray(30)];
     expect(await send(halves, '', { 'content-encoding': 'gzip' })).toMatchObject({
@@ -191,7 +191,7 @@ describe('an import', () => {
     });
   });
 
-  it('is refused where it cannot be read', async () => {
+  it('is refused if the body cannot be read', async () => {
     const line = '{"domain":"unread.test","share_with":"first.test"}\n';
     const packed = gzipSync(line.repeat(2));
     const array = `[${line}]`;
@@ -216,7 +216,7 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('is refused where it is too large, packed ones too, before all of it has come', async () => {
+  it('is refused if it is too large, also a gzip body, before the whole body has arrived', async () => {
     function* times(count: number, piece: string | Buffer): Generator<string | Buffer> {
       for (let n = 0; n < count; n += 1) yield piece;
     }
@@ -235,14 +235,14 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('tells whoever goes on sending what it was refused for, and is not only a broken connection', async () => {
+  it('gives the reason of the refusal to a client that continues to send', async () => {
     for (let round = 0; round < 10; round += 1) {
       const body = Array.from({ length: 40 }, () => ' '.repeat(MIB));
       expect((await send(body, '', { 'content-type': 'application/json' })).status).toBe(413);
     }
   });
 
-  it('never empties by mistake', async () => {
+  it('refuses to replace everything with an empty body', async () => {
     const array = { 'content-type': 'application/json' };
     for (const [body, headers] of [
       [[], {}],
@@ -257,7 +257,7 @@ describe('an import', () => {
     await unchanged();
   });
 
-  it('and other changes at the same time are one after another', async () => {
+  it('runs one after another with concurrent changes', async () => {
     const lines = Array.from(
       { length: 2000 },
       (_, n) => `{"domain":"c${n}.test","share_with":"first.test"}\n`,
@@ -273,17 +273,17 @@ describe('an import', () => {
     const second = await finished(again.headers.location);
     const counts = [imported.body['domains_added'], second.result?.['domains_added']];
     expect(counts.map(Number).toSorted((a, b) => a - b)).toEqual([0, 2000]);
-    // A state of this size is in servers.json a second later.
+    // A state of this size is written to servers.json a second later.
     const names = ['c1999.test', ...others.map(({ domain }) => domain)];
     const hasAll = (text = '') => names.every((name) => text.includes(`"${name}"`));
-    await until(async () => hasAll((await files())[0]), { what: 'servers.json with all of them' });
-    // No change, and so no bringing up to date either, is under way while the suite compares.
+    await until(async () => hasAll((await files())[0]), { what: 'servers.json with all names' });
+    // The suite compares only while no change runs, so servers.json is not rewritten afterwards.
     expect((await suite.api('POST', '/state/restore?dry_run=true')).status).toBe(200);
     before = await files();
     await unchanged();
   });
 
-  it('gives the export of one revision, however slowly that is read', async () => {
+  it('is exported as one revision, also to a slow reader', async () => {
     const names = Array.from({ length: 30_000 }, (_, n) => `${'long-'.repeat(8)}${n}.test`);
     await send(names.map((domain) => `{"domain":"${domain}","share_with":"first.test"}\n`));
     const { revision } = JSON.parse((await files())[0] ?? '') as { revision: number };
@@ -292,7 +292,7 @@ describe('an import', () => {
       request(`${suite.url}/api/v1/export`, { headers, agent: false }, resolve).once('error', reject).end();
     });
     expect(response.headers['content-disposition']).toContain(`domains-${revision}.ndjson`);
-    // Not read from yet: what does not fit into the sockets has not been made.
+    // The response is not read yet. The suite has produced only what fits into the socket buffers.
     expect((await suite.api('DELETE', `/domains/${names[0]}`)).status).toBe(200);
     let text = '';
     for await (const chunk of response) text += String(chunk);

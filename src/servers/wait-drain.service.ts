@@ -46,11 +46,11 @@ export class WaitDrainService {
     errors: ['domain_not_found', 'server_not_found', 'haproxy_unavailable'],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
-    const giveBack = this.#places.take(callContext().actor);
+    const giveBack = this.#places.acquire(callContext().actor);
     if (!giveBack)
       throw new AppError(
         'haproxy_unavailable',
-        `Too many wait for servers already (${MAX_WAITING} at once, ${this.#places.share} of one caller). Try again when ` +
+        `Too many wait for servers already (${MAX_WAITING} at once, ${this.#places.perCaller} of one caller). Try again when ` +
           'some are done; haproxy_list_servers shows the connections at once.',
       );
     try {

@@ -3,9 +3,9 @@ import { Agent, request } from 'node:http';
 export interface LoadReport {
   requests: number;
   failed: number;
-  /** The first few failures, in words, with milliseconds since the start. */
+  /** Messages of the first ten failures, with milliseconds since the start. */
   failures: string[];
-  /** Of each failure when its request began and when it failed, as `performance.now()` says. */
+  /** Start and failure of each failed request, as `performance.now()` values. */
   spans: Span[];
 }
 
@@ -16,20 +16,21 @@ export interface Span {
 
 export interface LoadTarget {
   host: string;
-  /** What the back ends of this host may answer. */
+  /** Bodies that the backends of this host may answer. */
   bodies: readonly string[];
 }
 
+/** Kept connections. */
 const KEPT = 12;
-/** Far more than are under way at once, unless this process cannot keep up. */
-const MOST_OPEN = 200;
-/** Longer than anything that is not a failure takes, on a busy machine too. */
+/** Concurrent requests at most. The load reaches this only if this process is too slow. */
+const MAX_OPEN = 200;
+/** Longer than a successful request takes on a busy machine. */
 const TIMEOUT_MS = 30_000;
 
 /**
- * A constant load: requests start at their times whatever becomes of those before them, but no more than this process,
- * which is client and server, can handle: those would wait for it and not for HAProxy. Every other request uses a kept
- * connection, the rest a new one. Anything but status 200 with one of the expected bodies is a failure.
+ * A constant load: requests start at fixed times and do not wait for earlier ones. At most 200 are open, because more
+ * would measure this process, which is client and server, and not HAProxy. Every second request uses a kept connection,
+ * the others a new one. Any response but status 200 with an expected body is a failure.
  */
 export class Load {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: KEPT });
@@ -49,7 +50,7 @@ export class Load {
     this.#timer = setInterval(() => this.#catchUp(), 4);
   }
 
-  /** Stops sending, waits for what is under way and says how it went. */
+  /** Stops the load, waits for the open requests and returns the report. */
   async stop(): Promise<LoadReport> {
     clearInterval(this.#timer);
     await Promise.all(this.#open);
@@ -69,9 +70,9 @@ export class Load {
   #catchUp(): void {
     const due = Math.floor(((performance.now() - this.#started) / 1000) * this.rate);
     for (; this.#due < due; this.#due += 1) {
-      if (this.#open.size >= MOST_OPEN) continue;
+      if (this.#open.size >= MAX_OPEN) continue;
       const target = this.targets[this.#sent % this.targets.length];
-      if (target) this.#track(this.#one(target, this.#sent % 2 === 0));
+      if (target) this.#track(this.#send(target, this.#sent % 2 === 0));
       this.#sent += 1;
     }
   }
@@ -81,11 +82,11 @@ export class Load {
     this.#open.add(tracked);
   }
 
-  #one({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
+  #send({ host, bodies }: LoadTarget, kept: boolean): Promise<void> {
     const from = performance.now();
     return new Promise((resolve) => {
-      const fail = (words: string) => {
-        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${words}`);
+      const fail = (message: string) => {
+        this.#fail(from, `${host} (${kept ? 'kept' : 'new'} connection): ${message}`);
         resolve();
       };
       const call = request(
@@ -115,9 +116,9 @@ export class Load {
     });
   }
 
-  #fail(from: number, words: string): void {
+  #fail(from: number, message: string): void {
     const to = performance.now();
     this.#spans.push({ from, to });
-    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${words}`);
+    if (this.#failures.length < 10) this.#failures.push(`+${Math.round(to - this.#started)} ms ${message}`);
   }
 }
