@@ -35,14 +35,14 @@ interface CachedTotal {
   total: number;
 }
 
-export interface NamePage {
+interface NamePage {
   items: string[];
   more: boolean;
   /** Matches on all pages together. */
   total: number;
 }
 
-export interface NameQuery {
+interface NameQuery {
   /** Only names that contain this text. */
   needle?: string | undefined;
   /** Only names that do not sort before this one. */

@@ -31,7 +31,7 @@ export type PoolServers = ReadonlyMap<number, ServerSpec>;
 export type UncheckedServer = { readonly [Field in 'slot' | keyof ServerSpec]?: unknown };
 
 /** The first field that is wrong. */
-export interface ServerProblem {
+interface ServerProblem {
   field: keyof UncheckedServer;
   value: unknown;
   /** What the field may be, as it follows "must be" or "is not". */

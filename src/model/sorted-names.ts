@@ -2,10 +2,10 @@
 const MAX_IN_PLACE_CHANGES = 64;
 
 /** A comparison function for `Array.sort`. Two names are never equal. */
-export type Order = (one: string, other: string) => number;
+type Order = (one: string, other: string) => number;
 
 /** The order of `Array.sort` without a comparison function. */
-export const BY_CODE_UNITS: Order = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
+const BY_CODE_UNITS: Order = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
 
 /** A list of names that stays sorted through changes, so that one new name does not sort 100,000 names again. */
 export class SortedNames {

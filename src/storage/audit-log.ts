@@ -29,7 +29,7 @@ export interface AuditLine extends AuditEntry {
   seq: number;
 }
 
-export interface AuditPage {
+interface AuditPage {
   lines: AuditLine[];
   total: number;
 }

@@ -5,7 +5,6 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers } from '../model/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
-import { UnexpectedContentError } from './files/staged-write.js';
 import { LineFile } from './files/line-file.js';
 import {
   hasSections,
@@ -15,7 +14,12 @@ import {
   type Section,
   SectionFile,
 } from './files/section-file.js';
-import { commitWhenDurable, type StagedWrite, stageInOrder } from './files/staged-write.js';
+import {
+  commitWhenDurable,
+  type StagedWrite,
+  stageInOrder,
+  UnexpectedContentError,
+} from './files/staged-write.js';
 import {
   exactly,
   type ExpectedContent,

@@ -3,9 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { UnexpectedContentError } from './staged-write.js';
 import { activeLines, LineFile } from './line-file.js';
-import { commitWhenDurable } from './staged-write.js';
+import { commitWhenDurable, UnexpectedContentError } from './staged-write.js';
 
 describe('LineFile', () => {
   let folder: string;

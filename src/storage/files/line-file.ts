@@ -1,7 +1,6 @@
 import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs';
 import { openInPlace, PAGE_SIZE, type Patch, writeInPlace } from './in-place.js';
-import { UnexpectedContentError } from './staged-write.js';
-import type { StagedWrite } from './staged-write.js';
+import { type StagedWrite, UnexpectedContentError } from './staged-write.js';
 
 const COMMENT_MARK = '#';
 const LINE_FEED = 0x0a;

@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { UnexpectedContentError } from './staged-write.js';
 
 import { hasSections, renderCompact, renderPadded, type Section, SectionFile } from './section-file.js';
-import { commitWhenDurable } from './staged-write.js';
+import { commitWhenDurable, UnexpectedContentError } from './staged-write.js';
 
 const HEAD = '# head\n';
 

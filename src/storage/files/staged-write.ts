@@ -1,9 +1,9 @@
 import { messageOf } from '../../errors/app-error.js';
 
-/** A file does not have the content that an in-place write builds on. Write the whole file instead. */
+/** A file does not have the content that a write in place needs. Write the whole file instead. */
 export class UnexpectedContentError extends Error {}
 
-/** A write that can still be taken back. When it is durable, `commit` makes it count and `discard` undoes it. */
+/** A write that can still be undone. When it is durable, `commit` makes it count and `discard` undoes it. */
 export interface StagedWrite {
   /** Settles when the data is on disk, or with the error of the disk. Wait for it before `commit` or `discard`. */
   readonly durable: Promise<void>;
