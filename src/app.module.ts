@@ -20,10 +20,10 @@ import { SyncModule } from './sync/sync.module.js';
 import { SettingsModule } from './settings/settings.module.js';
 import { TransferModule } from './transfer/transfer.module.js';
 
-/** The whole suite. */
+/** All modules of the suite. */
 @Module({})
 export class AppModule {
-  /** `extra` is for tests, which bring operations of their own. */
+  /** `extra` has the modules of tests, with operations of their own. */
   static with(settings: Settings, extra: NonNullable<ModuleMetadata['imports']> = []): DynamicModule {
     return {
       module: AppModule,

@@ -3,72 +3,72 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { installCallContext } from './access/call-context.hook.js';
-import { AccessGuard } from './access/access-guard.service.js';
 import { installAccessGuard } from './access/access-guard.hook.js';
-import { setSecurityHeaders } from './http/security-headers.js';
+import { AccessGuard } from './access/access-guard.service.js';
+import { installCallContext } from './access/call-context.hook.js';
 import { AppModule } from './app.module.js';
-import { AuditedOperations } from './audit/audited-operations.js';
 import { AuditRecorder } from './audit/audit-recorder.js';
-import { givenTo, recordRefusal } from './audit/refusals.js';
-import { answerMalformedHttp } from './http/malformed-http.js';
+import { AuditedOperations } from './audit/audited-operations.js';
+import { argumentsOf, recordRestRefusal } from './audit/rest-refusals.js';
 import { installDryRun } from './contract/dry-run/dry-run.hook.js';
-import { readJsonBodies } from './http/json-body.js';
 import { InputPipe } from './contract/input/input.pipe.js';
-import { lingerAfterEarlyAnswers } from './http/half-close.js';
-import { SuiteLogger } from './lib/logger.js';
-import { Shutdown } from './signals/shutdown.js';
 import { openApiDocument } from './contract/openapi.js';
-import { VERSION } from './lib/version.js';
 import { recordedArguments } from './contract/recorded-arguments.js';
+import { installJsonBodies } from './http/json-body.js';
+import { installLingeringClose } from './http/lingering-close.js';
+import { answerMalformedHttp } from './http/malformed-http.js';
+import { setSecurityHeaders } from './http/security-headers.js';
+import { SuiteLogger } from './lib/logger.js';
+import { VERSION } from './lib/version.js';
 import { waitForAll } from './lib/wait-for-all.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { AllExceptionsFilter } from './mcp/all-exceptions.filter.js';
 import { McpCatalogue } from './mcp/catalogue/mcp-catalogue.js';
 import type { Settings } from './settings/settings.js';
+import { Shutdown } from './signals/shutdown.js';
 import { readImportBodies } from './transfer/import-body.js';
 
-/** The most bytes a request body may have, but for an import. The largest are certificates, of a few kilobytes. */
-export const BODY_LIMIT = 1024 * 1024;
-/** Headers and body have to arrive within this time, so that slow senders do not hold connections for ever. */
+/** Largest request body in bytes, except for an import. The largest real bodies are certificates of a few kilobytes. */
+const BODY_LIMIT = 1024 * 1024;
+/** Headers and body must arrive within this time, so that slow clients do not hold connections forever. */
 const REQUEST_TIMEOUT_MS = 60_000;
 
-/** DTOs describe and check the routes. Fastify's own compilers for schemas would take a tenth of a start, for nothing. */
-const noSchemas = (): never => {
-  throw new Error('a route has a schema of Fastify; describe it with a DTO');
+/** DTOs describe and validate the routes. To load Fastify's schema compilers would take a tenth of the start. */
+const refuseSchema = (): never => {
+  throw new Error('A route has a Fastify schema. Describe the route with a DTO instead.');
 };
-const NO_SCHEMAS = { buildValidator: noSchemas, buildSerializer: noSchemas };
+const SCHEMA_COMPILERS = { buildValidator: refuseSchema, buildSerializer: refuseSchema };
 
 export interface AppOptions {
-  /** Modules that only a test loads. */
+  /** Additional modules, for tests. */
   modules?: NonNullable<ModuleMetadata['imports']>;
   logger?: LoggerService | false;
-  /** How long a request may take to arrive; only a test cannot wait for the default. */
+  /** How long a request may take to arrive, for tests that cannot wait for the default. */
   requestTimeoutMs?: number;
 }
 
-/** Builds everything and touches nothing: no port, no file, no HAProxy. */
+/** Builds the application. Opens no port, writes no file and does not talk to HAProxy. */
 export async function createApp(
   settings: Settings,
   options: AppOptions = {},
 ): Promise<NestFastifyApplication> {
-  const brokenRequests = new AllExceptionsFilter();
+  const errorFilter = new AllExceptionsFilter();
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
     requestTimeout: requestTimeoutMs,
-    // Node looks for those that are late only so often, and swaps the two times where headers have the longer one.
+    // Node checks for late requests at an interval. It swaps the two timeouts if headersTimeout is the longer one.
     http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: requestTimeoutMs / 4 },
-    // Addresses are taken from the socket: what a header says about them is the caller's word.
+    // Client addresses come from the socket, because a caller can forge forwarding headers.
     trustProxy: false,
-    schemaController: { compilersFactory: NO_SCHEMAS },
-    // Longer than any name can be, so that a name that is too long is told what is wrong with it.
+    schemaController: { compilersFactory: SCHEMA_COMPILERS },
+    // Longer than any valid name, so that validation and not the router refuses a long name.
     routerOptions: { maxParamLength: 16_384 },
     clientErrorHandler: answerMalformedHttp,
-    // A path that cannot be decoded is no route and reaches no hook, so there is no door to ask.
+    // A path that cannot be decoded reaches no route and no hook, so it does not pass the access guard.
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       setSecurityHeaders(reply.raw, '');
-      brokenRequests.answer(error, request, reply);
+      errorFilter.answer(error, request, reply);
     },
   });
   const app = await NestFactory.create<NestFastifyApplication>(
@@ -77,18 +77,25 @@ export async function createApp(
     { bodyParser: false, abortOnError: false, logger: options.logger ?? loggerFor(settings) },
   );
   const fastify = adapter.getInstance();
-  readJsonBodies(fastify);
+  installJsonBodies(fastify);
   readImportBodies(fastify);
   const recorder = app.get(AuditRecorder);
   installAccessGuard(fastify, app.get(AccessGuard), ({ name, input }, request, { actor }, error) =>
-    recorder.refused(name, recordedArguments(input, givenTo(request)), { actor, via: 'rest' }, error),
+    recorder.recordRefusal(
+      name,
+      recordedArguments(input, argumentsOf(request)),
+      { actor, via: 'rest' },
+      error,
+    ),
   );
-  closeWhenStopping(fastify, app.get(Shutdown));
-  lingerAfterEarlyAnswers(fastify, app.get(Shutdown));
-  // Hooks and no interceptors: with any of those, Nest makes a dozen promises and Observables of each request.
+  installCloseOnShutdown(fastify, app.get(Shutdown));
+  installLingeringClose(fastify, app.get(Shutdown));
+  // Hooks instead of interceptors: one interceptor makes Nest create a dozen promises and Observables per request.
   installCallContext(fastify);
   installDryRun(fastify);
-  app.useGlobalFilters(new AllExceptionsFilter((error, request) => recordRefusal(recorder, error, request)));
+  app.useGlobalFilters(
+    new AllExceptionsFilter((error, request) => recordRestRefusal(recorder, error, request)),
+  );
   app.useGlobalPipes(new InputPipe());
   app.get(AuditedOperations).install();
   app.get(McpCatalogue).load(app);
@@ -100,7 +107,7 @@ export async function createApp(
   return app;
 }
 
-/** Builds, opens the port and starts. Whatever fails leaves nothing running. */
+/** Builds the application, opens the port and starts the suite. After a failure nothing is left running. */
 export async function startApp(
   settings: Settings,
   options: AppOptions = {},
@@ -126,18 +133,18 @@ const LEVELS = {
   ERROR: ['fatal', 'error'],
 } as const satisfies Record<Settings['logLevel'], readonly LogLevel[]>;
 
-/** Lines for people on a terminal, JSON for everything else. */
+/** Logs text to a terminal, and JSON otherwise. */
 function loggerFor(settings: Settings): LoggerService {
-  const forPeople = process.stdout.isTTY;
+  const isTerminal = process.stdout.isTTY;
   return new SuiteLogger({
-    json: !forPeople,
-    colors: forPeople,
+    json: !isTerminal,
+    colors: isTerminal,
     logLevels: [...LEVELS[settings.logLevel]],
   });
 }
 
-/** A connection that is kept open after its last answer would hold up the stop until it times out. */
-function closeWhenStopping(fastify: FastifyInstance, shutdown: Shutdown): void {
+/** Closes connections after their last response during shutdown. Idle connections would delay it until they time out. */
+function installCloseOnShutdown(fastify: FastifyInstance, shutdown: Shutdown): void {
   fastify.addHook('onSend', (_request, reply, payload, done) => {
     if (shutdown.signal.aborted) void reply.header('connection', 'close');
     done(null, payload);

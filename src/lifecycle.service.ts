@@ -52,7 +52,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   /** With the port open and `/readyz` still 503. `/readyz` is 200 once HAProxy has the saved state. */
   async start(): Promise<void> {
     // A HAProxy that has just started has read the files, which do not hold everything: restore the rest at once.
-    this.feed.listen((event) => {
+    this.feed.subscribe((event) => {
       if (event.topic === 'haproxy_started') this.watch.checkNow();
     });
     await waitForAll(

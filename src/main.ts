@@ -4,11 +4,11 @@ import { messageOf } from './errors/app-error.js';
 import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
 import { loadSettings, type Settings } from './settings/settings.js';
 
-/** How long a graceful stop may take before the process leaves anyway. */
+/** How long a graceful shutdown may take before the process exits anyway. */
 const STOP_MS = 30_000;
-const UNFINISHED =
-  `not all was ended within ${STOP_MS / 1000} s of being told to stop. What was acknowledged is kept; a HAProxy that the ` +
-  'suite runs may be running still, and the next start takes it over.';
+const SHUTDOWN_TIMED_OUT =
+  `Shutdown did not finish within ${STOP_MS / 1000} s. All confirmed changes are saved. A HAProxy that the suite runs ` +
+  'may still run; the next start takes it over.';
 
 async function main(): Promise<void> {
   config({ quiet: true });
@@ -16,10 +16,10 @@ async function main(): Promise<void> {
   const [command, ...given] = process.argv.slice(2);
   if (command === 'mcp') await stdio(given, settings);
   else if (command === undefined) await serve(settings);
-  else throw new Error(`there is no command ${command}: start it without one, or with mcp`);
+  else throw new Error(`There is no command ${command}. Start haproxy-suite without a command, or with mcp.`);
 }
 
-/** An MCP server for clients that start one themselves. It owns nothing: the suite that is running does. */
+/** An MCP server on stdin and stdout, for clients that start one. It forwards to the running suite. */
 async function stdio(given: readonly string[], settings: Settings): Promise<void> {
   if (given.includes('--help')) process.stdout.write(USAGE);
   else await serveStdio(stdioTarget(given, settings), process.stdin, process.stdout);
@@ -27,14 +27,14 @@ async function stdio(given: readonly string[], settings: Settings): Promise<void
 }
 
 async function serve(settings: Settings): Promise<void> {
-  // Loaded only here: a client that starts `mcp` waits for it, and it needs none of this.
+  // Imported here, because the command `mcp` does not need it and its client waits for the start.
   const { startApp } = await import('./app.js');
   const app = await startApp(settings);
   let stopping = false;
   const stop = () => {
     if (stopping) return;
     stopping = true;
-    setTimeout(() => fail(new Error(UNFINISHED)), STOP_MS).unref();
+    setTimeout(() => fail(new Error(SHUTDOWN_TIMED_OUT)), STOP_MS).unref();
     app.close().then(
       () => process.exit(0),
       (error: unknown) => fail(error),
@@ -43,7 +43,7 @@ async function serve(settings: Settings): Promise<void> {
   process.on('SIGTERM', stop).on('SIGINT', stop);
 }
 
-/** One line that says what to change; a stack would only hide it. */
+/** Prints the error as one line, without a stack. */
 function fail(error: unknown): never {
   process.stderr.write(`haproxy-suite: ${messageOf(error)}\n`);
   process.exit(1);

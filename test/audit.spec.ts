@@ -68,8 +68,8 @@ afterAll(async () => {
   await home.remove();
 });
 
-describe('the audit log', () => {
-  it('tells of a change over REST: who, what, and between which revisions', async () => {
+describe('audit log', () => {
+  it('records a change over REST with its caller, arguments and revisions', async () => {
     await suite.api('POST', '/domains', { domain: 'A.Example', ip: '127.0.0.1', http_port: 9 });
     expect(await lastLine()).toEqual({
       seq: 1,
@@ -84,7 +84,7 @@ describe('the audit log', () => {
     });
   });
 
-  it('tells of a change over MCP in the same words', async () => {
+  it('records a change over MCP in the same form', async () => {
     await client.callTool({
       name: 'haproxy_add_servers',
       arguments: { domain: 'a.example', servers: '[{"slot":3,"ip":"::1","http_port":80}]' },
@@ -111,7 +111,7 @@ describe('the audit log', () => {
       'haproxy_set_server_state',
       'server_not_found',
     ],
-  ] as const)('tells of %s %s that is refused', async (method, path, body, operation, outcome) => {
+  ] as const)('records the refused %s %s', async (method, path, body, operation, outcome) => {
     const before = (await lines()).length;
     await suite.api(method, path, body);
     expect((await lines()).slice(before)).toMatchObject([
@@ -119,7 +119,7 @@ describe('the audit log', () => {
     ]);
   });
 
-  it('tells what a tool refused, and what a reader tried', async () => {
+  it('records refused tool calls, and forbidden calls of a read-only token', async () => {
     const before = (await lines()).length;
     await client.callTool({ name: 'haproxy_add_domain', arguments: { domain: '' } });
     const reader = await connect(READER);
@@ -140,7 +140,7 @@ describe('the audit log', () => {
     ]);
   });
 
-  it('cannot be filled by a reader: lines are short, and there are only so many', async () => {
+  it('limits the size and the number of lines of a read-only token', async () => {
     const before = await lines();
     const long = ['x'.repeat(60_000), Array.from({ length: 20_000 }, () => 'y'.repeat(20))];
     const reader = await connect(READER);
@@ -148,27 +148,27 @@ describe('the audit log', () => {
       await reader.callTool({ name: 'haproxy_add_domain', arguments: { domain: long, ip: long } });
     await reader.close();
     const headers = { authorization: `Bearer ${READER}` };
-    const tried = () => fetch(`${suite.url}/api/v1/domains/a.example`, { method: 'DELETE', headers });
+    const callForbidden = () => fetch(`${suite.url}/api/v1/domains/a.example`, { method: 'DELETE', headers });
     await until(async () => {
-      await tried();
-      return suite.output.includes('keeps trying what it may not');
+      await callForbidden();
+      return suite.output.includes('forbidden calls within a minute');
     });
-    for (let count = 0; count < 50; count += 1) await tried();
+    for (let count = 0; count < 50; count += 1) await callForbidden();
     const all = await lines();
     const added = all.slice(before.length);
     expect(added.length).toBeGreaterThan(3);
-    // 60 of each minute since the first; a busy machine may take more than one.
+    // 60 lines for each minute since the first one. A busy machine may need more than one minute.
     const first = all.find(({ outcome }) => outcome === 'forbidden');
     const minutes = Math.ceil((Date.now() - Date.parse(first?.time ?? '')) / 60_000);
     expect(added.length).toBeLessThanOrEqual(60 * minutes);
     expect(new Set(added.map(({ outcome }) => outcome))).toEqual(new Set(['forbidden']));
     for (const line of added) expect(JSON.stringify(line).length).toBeLessThan(10_000);
-    // Who may is told of all the same.
+    // Calls of other tokens are still recorded.
     await suite.api('DELETE', '/domains/none.example');
     expect(await lastLine()).toMatchObject({ outcome: 'domain_not_found', actor: 'admin' });
   });
 
-  it('has a line for what changes nothing, and none for what only reads', async () => {
+  it('records a change without effect, but no call that only reads', async () => {
     const before = (await lines()).length;
     await suite.api('GET', '/domains');
     await suite.api('GET', '/audit');
@@ -178,7 +178,7 @@ describe('the audit log', () => {
     ]);
   });
 
-  it('has one line, in order, for each of many changes at once', async () => {
+  it('records each of many concurrent changes once and in order', async () => {
     const before = (await lines()).length;
     const names = Array.from({ length: 40 }, (_, number) => `m${number}.example`);
     await Promise.all(names.map((domain) => suite.api('POST', '/domains', { domain })));
@@ -188,7 +188,7 @@ describe('the audit log', () => {
     expect((await lines()).map(({ seq }) => seq)).toEqual((await lines()).map((_, index) => index + 1));
   });
 
-  it('is read page by page, newest first, also with the read-only token', async () => {
+  it('is listed page by page, newest first, also for the read-only token', async () => {
     const all = (await lines()).toReversed();
     const seen: Line[] = [];
     let cursor: string | null = null;
@@ -210,11 +210,11 @@ describe('the audit log', () => {
   });
 });
 
-describe('the audit log and the disk', () => {
-  it('refuses a change that it cannot tell of, before anything is changed', async () => {
+describe('audit log on disk', () => {
+  it('refuses a change that it cannot record, before anything is changed', async () => {
     const before = await stateOf();
     const text = await readFile(logFile(), 'utf8');
-    // Nothing can be appended to /dev/full, and unlike a full disk it fills nothing else.
+    // An append to /dev/full fails, and unlike a full disk it affects no other file.
     await rename(logFile(), `${logFile()}.aside`);
     await symlink('/dev/full', logFile());
     const refused = await suite.api('POST', '/domains', { domain: 'full.example' });
@@ -229,7 +229,7 @@ describe('the audit log and the disk', () => {
     expect(added).toMatchObject({ outcome: 'ok', arguments: { domain: 'full.example' } });
   });
 
-  it('goes on after a kill, and says where the log and the state part', async () => {
+  it('continues after a kill, and records that the log and the state differ', async () => {
     const last = await lastLine();
     await suite.kill();
     const revision = last?.revision_after ?? 0;

@@ -22,7 +22,7 @@ const files = () =>
       .concat(join(home.path, 'data/audit.jsonl'))
       .map((path) => readFile(path, 'utf8')),
   );
-/** What HAProxy itself has, without what changes by itself: name, address, administrative state and weight. */
+/** The map entries of HAProxy, and name, address, administrative state and weight of its servers. */
 const routing = async () => {
   const socket = connect(join(home.path, 'run/haproxy.sock'));
   socket.end(`show map ${home.file('domains.map')};show servers state\n`);
@@ -41,7 +41,7 @@ afterAll(async () => {
   await home.remove();
 });
 
-describe('a dry run of a change of domains or servers', () => {
+describe('dry run of a change of domains or servers', () => {
   const dry = async (method: string, path: string, body?: object): Promise<Planned> => {
     const before = [await files(), await routing()];
     const answer = await suite.api<Planned>(method, path, body);
@@ -75,7 +75,7 @@ describe('a dry run of a change of domains or servers', () => {
     ['PUT', '/domains/a.example/servers/1/weight', { weight: 7 }, ['set_weight pool_1_1']],
     ['PUT', '/domains/a.example/state', { state: 'maint' }, ['set_state pool_1_1', 'set_state pool_1_3']],
   ] as const)(
-    'of %s %s with %j changes nothing and says what would be',
+    '%s %s with %j changes nothing and answers with the plan',
     async (method, path, body, steps) => {
       const byQuery = await dry(method, `${path}?dry_run=true`, body);
       expect(inHaproxy(byQuery)).toEqual(steps);
@@ -85,7 +85,7 @@ describe('a dry run of a change of domains or servers', () => {
     },
   );
 
-  it('believes whichever of body and query asks for it, also on DELETE', async () => {
+  it('is requested by the body or the query, also for DELETE', async () => {
     await dry('DELETE', '/domains/a.example', { dry_run: true });
     await dry('POST', '/domains?dry_run=true', { domain: 'dry.example', dry_run: false });
     expect(await suite.api('POST', '/domains?dry_run=yes', { domain: 'dry.example' })).toMatchObject({
@@ -94,13 +94,13 @@ describe('a dry run of a change of domains or servers', () => {
     });
   });
 
-  it('is refused as the change would be', async () => {
+  it('is refused with the error of the change', async () => {
     expect(await suite.api('POST', '/domains?dry_run=true', { domain: 'a.example' })).toMatchObject({
       status: 409,
     });
   });
 
-  it('is an argument of the tools', async () => {
+  it('is an argument of MCP tools', async () => {
     const before = await files();
     const result = await callTool(suite.url, await suite.token(), 'haproxy_remove_domain', {
       domain: 'a.example',
@@ -109,8 +109,8 @@ describe('a dry run of a change of domains or servers', () => {
     const planned = result.structuredContent as Planned;
     expect(planned).toMatchObject({ domain: 'a.example', pool_freed: true, dry_run: true });
     expect(planned.plan?.map(({ text }) => text).slice(0, 2)).toEqual([
-      'a.example is not routed any more',
-      'pool_1_1 is removed; requests under way finish',
+      'a.example is no longer routed',
+      'pool_1_1 is removed; its running requests finish',
     ]);
     expect(await files()).toEqual(before);
   });

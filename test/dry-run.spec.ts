@@ -11,8 +11,8 @@ interface Planned {
   plan: { target: string; action: string; name: string; text: string }[];
 }
 
-/** Dry runs of what changes no domain and no server; those are in dry-run-routing.spec.ts. */
-describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) => {
+/** Dry runs of reload, save and restore. dry-run-routing.spec.ts has those of domains and servers. */
+describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
 
@@ -30,7 +30,7 @@ describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) =>
     );
   const everything = async () => {
     const state = await haproxySays('show servers state', `show map ${home.file('domains.map')}`);
-    // Without what changes by itself, such as how long ago a server changed.
+    // Omits columns that change without a command, such as the time since the last change of a server.
     const rows = state.split('\n').map((line) => line.split(' '));
     const pid = /^Pid: \d+$/m.exec(await haproxySays('show info'))?.[0];
     return [
@@ -59,7 +59,7 @@ describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) =>
     await home.remove();
   });
 
-  it('of a reload checks the files and says that it would be one', async () => {
+  it('reload > checks the files and answers with the plan', async () => {
     await writeFile(home.file('pools.cfg'), 'nonsense\n');
     const { status, body } = await dry('/configuration/reload');
     expect({ status, body }).toMatchObject({
@@ -71,7 +71,7 @@ describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) =>
     expect(steps((await dry('/configuration/reload')).body)).toEqual(['reload haproxy']);
   });
 
-  it('of a reload refuses the files that the reload would', async () => {
+  it('reload > refuses files that HAProxy would refuse', async () => {
     const good = await readFile(home.file('haproxy.cfg'), 'utf8');
     await writeFile(home.file('haproxy.cfg'), `global\n    foo bar\n${good}`);
     expect(await dry('/configuration/reload')).toMatchObject({
@@ -81,7 +81,7 @@ describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) =>
     await writeFile(home.file('haproxy.cfg'), good);
   });
 
-  it('of a save says what would be taken over', async () => {
+  it('save > answers with the values that it would take over', async () => {
     await haproxySays('set server pool_1/pool_1_1 weight 50');
     const { status, body } = await dry('/state/save');
     const taken = { server: 'pool_1_1', field: 'weight', before: '1', after: '50' };
@@ -99,7 +99,7 @@ describe.each(haproxyVersions())('a dry run with HAProxy $version', (haproxy) =>
     expect(body.plan.every(({ target }) => target === 'file')).toBe(true);
   });
 
-  it('of a restore says what differs and what would be done about it', async () => {
+  it('restore > answers with the differences and the plan to repair them', async () => {
     await unlink(home.file('domains.map'));
     const { status, body } = await dry('/state/restore');
     expect({ status, body }).toMatchObject({

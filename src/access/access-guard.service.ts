@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { BlockList } from 'node:net';
 import { Injectable, Logger } from '@nestjs/common';
-import { isDocsPath } from '../contract/docs-path.js';
+import { isDocsPath } from '../contract/openapi.js';
 import { AppError } from '../errors/app-error.js';
 import { contains, networks } from '../model/ip-address.js';
 import { Settings } from '../settings/settings.js';
@@ -10,76 +10,85 @@ import { FailedAttempts } from './failed-attempts.js';
 import type { Principal } from './principal.js';
 import { TokenStore } from './token-store.js';
 
-/** Asked by supervisors and balancers, which have no token; they say nothing but alive and ready. */
+/** Probes of supervisors and load balancers, which have no token. They answer only alive and ready. */
 const OPEN_PATHS = new Set(['/healthz', '/readyz']);
 
-/** Decides who may come in, before a body is read: Host and Origin, then trusted network or token (SPEC section 7). */
+/**
+ * Identifies the caller of a request before its body is read. Checks Host and Origin first, then trusted network or
+ * token (specification, section 7).
+ */
 @Injectable()
 export class AccessGuard {
-  private readonly logger = new Logger('access');
+  readonly #logger = new Logger('access');
   readonly names: AllowedNames;
-  private readonly trusted: readonly { cidr: string; set: BlockList }[];
-  private readonly failures = new FailedAttempts();
+  readonly #trusted: readonly { cidr: string; set: BlockList }[];
+  readonly #failures = new FailedAttempts();
 
   constructor(
     settings: Settings,
     private readonly tokens: TokenStore,
   ) {
     this.names = new AllowedNames(settings);
-    this.trusted = settings.trustedNetworks.map((cidr) => ({ cidr, set: networks([cidr]) }));
+    this.#trusted = settings.trustedNetworks.map((cidr) => ({ cidr, set: networks([cidr]) }));
   }
 
   /**
-   * The caller, or undefined where none is asked for: the probes, and (`exists` false) paths that are answered 404
-   * anyway, as clients look for OAuth metadata there before they have a token.
-   * @throws AppError origin_not_allowed, unauthorized
+   * Returns the caller; undefined for requests that need no token: the probes, and missing paths (`exists` is false).
+   * Clients look for OAuth metadata on missing paths before they have a token, and get 404.
+   *
+   * @throws AppError origin_not_allowed, unauthorized, malformed_request
    */
   async admit(request: IncomingMessage, exists: boolean): Promise<Principal | undefined> {
     const path = request.url?.split('?', 1)[0] ?? '';
     if (!path.startsWith('/'))
-      throw new AppError('malformed_request', 'The request target must be a path beginning with /.');
+      throw new AppError('malformed_request', 'The request target must be a path that begins with /.');
     if (OPEN_PATHS.has(path)) return undefined;
     this.names.check(request);
     if (!exists) return undefined;
     const given = bearerOf(request) || basicOf(request, path);
     const name = typeof given === 'string' ? this.tokens.find(given) : undefined;
     if (name !== undefined) return { kind: name, actor: name, readOnly: name === 'readonly' };
-    const network = this.networkOf(request);
+    const network = this.#networkOf(request);
     if (network !== undefined) return { kind: 'network', actor: network, readOnly: false };
-    if (given !== undefined) await this.failed(request, path);
+    if (given !== undefined) await this.#delayFailure(request, path);
     throw new AppError(
       'unauthorized',
-      'Send the header "Authorization: Bearer TOKEN" once, with a token from MCP_TOKEN_FILE.',
+      'The request has no valid token. Send one header "Authorization: Bearer TOKEN" with a token from MCP_TOKEN_FILE.',
     );
   }
 
-  /** Both ends must lie in one network: 100.64.0.0/10 is also carrier NAT, and only a real interface has both. */
-  private networkOf(request: IncomingMessage): string | undefined {
-    // HAProxy connects from this machine, perhaps from an address in a trusted network; its clients do not.
+  /**
+   * The trusted network of both ends of the connection, and the client's address. One end is not enough: 100.64.0.0/10
+   * is also carrier NAT, and only an interface in the network has both ends in it.
+   */
+  #networkOf(request: IncomingMessage): string | undefined {
+    // HAProxy may connect from an address in a trusted network, but its clients are not in it.
     if (this.names.isForwarded(request)) return undefined;
     const { socket } = request;
     const remote = plainAddress(socket.remoteAddress ?? '');
     const local = plainAddress(socket.localAddress ?? '');
     if (remote === '' || local === '') return undefined;
-    const found = this.trusted.find(({ set }) => contains(set, remote) && contains(set, local));
+    const found = this.#trusted.find(({ set }) => contains(set, remote) && contains(set, local));
     return found && `${found.cidr} ${remote}`;
   }
 
-  private async failed(request: IncomingMessage, path: string): Promise<void> {
+  /** Logs and delays a request with a wrong token. */
+  async #delayFailure(request: IncomingMessage, path: string): Promise<void> {
     const source = plainAddress(request.socket.remoteAddress ?? '');
-    const count = this.failures.count(source);
-    // The first few, then every power of two: enough to see, too little to fill a disk with.
+    const count = this.#failures.count(source);
+    // The first five, then every power of two, so that failures cannot fill the disk.
     if (count <= 5 || Number.isInteger(Math.log2(count)))
-      this.logger.warn(
+      this.#logger.warn(
         `Wrong token from ${source} for ${request.method} ${JSON.stringify(path.slice(0, 200))} (${count} within a minute)`,
       );
-    await this.failures.wait(count);
+    await this.#failures.wait(count);
   }
 }
 
 /**
- * The token as the password of HTTP Basic (RFC 7617), which is what a browser can be asked for. Taken only where
- * nothing can be changed: a browser sends it by itself, also when another site made it ask.
+ * The token as the password of HTTP Basic (RFC 7617), which browsers can ask for. Accepted only to read the docs,
+ * because a browser also sends the password with requests that another site causes. False if the header holds no
+ * password or is not accepted here; undefined without a header.
  */
 function basicOf(request: IncomingMessage, path: string): string | false | undefined {
   const { method, headers } = request;
@@ -92,7 +101,7 @@ function basicOf(request: IncomingMessage, path: string): string | false | undef
   return colon === -1 ? false : pair.slice(colon + 1);
 }
 
-/** The token; false where the header is there but holds none; undefined without one. */
+/** The bearer token; false if the header holds none, or was sent twice; undefined without a header. */
 function bearerOf(request: IncomingMessage): string | false | undefined {
   const { authorization } = request.headers;
   if (authorization === undefined) return undefined;

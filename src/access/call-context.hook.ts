@@ -3,9 +3,10 @@ import { type CallContext, runWithCallContext } from '../contract/call-context.j
 import { abortOnClose } from '../lib/abort-on-close.js';
 import { principalOf } from './principal.js';
 
-const UNHEARD = () => undefined;
+/** REST callers receive neither progress nor log lines. */
+const ignore = () => undefined;
 
-/** Tells services who calls over REST, and when the caller has gone. */
+/** Gives services the caller of a REST request, and a signal that is aborted when the caller disconnects. */
 export function installCallContext(fastify: FastifyInstance): void {
   fastify.addHook('preHandler', (request, reply, done) => {
     const principal = principalOf(request.raw);
@@ -18,8 +19,8 @@ export function installCallContext(fastify: FastifyInstance): void {
       actor: principal.actor,
       via: 'rest',
       signal: () => (signal ??= abortOnClose(reply.raw)),
-      progress: UNHEARD,
-      log: UNHEARD,
+      progress: ignore,
+      log: ignore,
     };
     runWithCallContext(call, done);
   });

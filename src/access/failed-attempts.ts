@@ -1,9 +1,11 @@
 import { isIPv6 } from 'node:net';
 
 const WINDOW_MS = 60_000;
-const FREE = 5;
+/** Failures without a delay. */
+const FREE_FAILURES = 5;
+/** How much each further failure adds to the delay. */
 const STEP_MS = 100;
-const LONGEST_MS = 2000;
+const MAX_DELAY_MS = 2000;
 const MAX_SOURCES = 1024;
 const MAX_WAITING = 256;
 
@@ -13,47 +15,47 @@ interface Attempts {
 }
 
 /**
- * Slows down whoever keeps sending wrong tokens. Only the wrong answers wait: HAProxy in front makes many callers
- * look like one source, and a right token must not suffer from them.
+ * Delays the response to wrong tokens. Only failures wait: behind HAProxy many callers share one source address, and
+ * correct tokens must not be delayed with them.
  */
 export class FailedAttempts {
-  private readonly sources = new Map<string, Attempts>();
-  private waiting = 0;
+  readonly #sources = new Map<string, Attempts>();
+  #waiting = 0;
 
   constructor(private readonly now: () => number = Date.now) {}
 
-  /** Counts a failure; returns how many there have been in this window. */
+  /** Counts a failure of a source. Returns its failures in the current minute. */
   count(address: string): number {
     const source = sourceOf(address);
-    const before = this.sources.get(source);
-    const fresh = before && this.now() - before.since < WINDOW_MS;
-    const attempts = fresh ? { ...before, count: before.count + 1 } : { count: 1, since: this.now() };
-    // Deleting first moves the source to the end, so that the first one is the one heard of least recently.
-    this.sources.delete(source);
-    this.sources.set(source, attempts);
-    const [oldest] = this.sources.keys();
-    if (this.sources.size > MAX_SOURCES && oldest !== undefined) this.sources.delete(oldest);
+    const before = this.#sources.get(source);
+    const isCurrent = before && this.now() - before.since < WINDOW_MS;
+    const attempts = isCurrent ? { ...before, count: before.count + 1 } : { count: 1, since: this.now() };
+    // The delete moves the source to the end of the map, so the first source is the least recent one.
+    this.#sources.delete(source);
+    this.#sources.set(source, attempts);
+    const [oldest] = this.#sources.keys();
+    if (this.#sources.size > MAX_SOURCES && oldest !== undefined) this.#sources.delete(oldest);
     return attempts.count;
   }
 
-  /** Milliseconds, at most two seconds. */
+  /** The delay after this many failures, in milliseconds. */
   static delayAfter(count: number): number {
-    return Math.min(Math.max(count - FREE, 0) * STEP_MS, LONGEST_MS);
+    return Math.min(Math.max(count - FREE_FAILURES, 0) * STEP_MS, MAX_DELAY_MS);
   }
 
-  /** Waits, unless so many are waiting that the waiting itself would become a burden. */
+  /** Waits for the delay, unless 256 responses already wait: they hold memory and connections. */
   async wait(count: number): Promise<void> {
     const delay = FailedAttempts.delayAfter(count);
-    if (delay === 0 || this.waiting >= MAX_WAITING) return;
-    this.waiting += 1;
+    if (delay === 0 || this.#waiting >= MAX_WAITING) return;
+    this.#waiting += 1;
     await new Promise<void>((resolve) => {
       setTimeout(resolve, delay).unref();
     });
-    this.waiting -= 1;
+    this.#waiting -= 1;
   }
 }
 
-/** One host can use all of an IPv6 /64, so that is what counts. */
+/** The key to count by. For IPv6 it is the /64, because one host can use all of its addresses. */
 function sourceOf(address: string): string {
   if (!isIPv6(address)) return address;
   const [head = '', tail] = address.split('::');

@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 
-/** Who a request comes from, as the door found out. */
+/** The caller of a request, as the access guard has identified it. */
 export interface Principal {
   kind: 'admin' | 'readonly' | 'network';
-  /** For the audit log: the token's name, or network and address. Never a secret. */
+  /** The name of the token, or network and address, for the audit log. Holds no secret. */
   actor: string;
-  /** May call only what reads. */
+  /** The caller may not change anything. */
   readOnly: boolean;
 }
 
@@ -15,12 +15,12 @@ export function setPrincipal(request: IncomingMessage, principal: Principal): vo
   principals.set(request, principal);
 }
 
-/** Undefined for the few requests that need no token. */
+/** Undefined for requests that need no token. */
 export function principalOf(request: IncomingMessage): Principal | undefined {
   return principals.get(request);
 }
 
-/** Whose share of what is limited it counts for. */
+/** The key of a caller for quotas and sessions. */
 export function ownerOf({ kind, actor }: Principal): string {
   return `${kind} ${actor}`;
 }

@@ -1,26 +1,26 @@
 import { Injectable, Logger } from '@nestjs/common';
 import {
+  type AuditedCall,
   type CallContext,
   callContext,
-  type AuditedCall,
   runWithCallContext,
 } from '../contract/call-context.js';
 import { AppError } from '../errors/app-error.js';
 import { type AuditEntry, AuditLog, entryOf } from '../storage/audit-log.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 
-/** Lines a minute for what read-only callers try: they must not be able to push the history out of a bounded log. */
-const FORBIDDEN_A_MINUTE = 60;
+/** Lines for forbidden calls, of all callers. Read-only callers must not push older lines out of a bounded log. */
+const FORBIDDEN_PER_MINUTE = 60;
 const MINUTE_MS = 60_000;
 
 /**
- * Sees to it that every change has a line in the audit log. What is committed through PersistenceService has its line
- * written with the commit; this writes the others: refused, failed, without effect, or not kept in `servers.json`.
+ * Writes the audit lines that no commit writes: of changes that were refused, failed, had no effect, or are not part of
+ * `servers.json`. PersistenceService writes the lines of commits, so that every change has one line.
  */
 @Injectable()
 export class AuditRecorder {
-  /** Errors that have a line already, on their way from the service to the edge. */
-  readonly #known = new WeakSet<object>();
+  /** Errors that already have a line. They pass through the filters after the service. */
+  readonly #recorded = new WeakSet<object>();
   readonly #logger = new Logger('Audit');
   #forbidden = { since: 0, count: 0 };
 
@@ -30,60 +30,62 @@ export class AuditRecorder {
   ) {}
 
   /**
-   * Runs a change by the caller of now. One that is part of another is told of with that one.
+   * Runs a change of the current caller and records its outcome. A change inside another change has no line of its own.
    *
-   * @throws what `work` throws; AppError storage_failed before it is begun, while the audit log cannot be written
+   * @throws AppError storage_failed, before `work` runs, if the audit log cannot be written; the errors of `work`
    */
-  async run<T>(operation: string, given: Record<string, unknown>, work: () => Promise<T>): Promise<T> {
+  async record<T>(operation: string, given: Record<string, unknown>, work: () => Promise<T>): Promise<T> {
     const caller = callContext();
-    if (caller.change) return work();
+    if (caller.audited) return work();
     await this.audit.checkWritable();
-    const change: AuditedCall = { operation, arguments: given, saved: false };
-    const recorded = { ...caller, change };
+    const audited: AuditedCall = { operation, arguments: given, saved: false };
+    const context = { ...caller, audited };
     try {
-      const result = await runWithCallContext(recorded, work);
-      if (!change.saved) await this.#line(recorded, 'ok');
+      const result = await runWithCallContext(context, work);
+      if (!audited.saved) await this.#append(context, 'ok');
       return result;
     } catch (error) {
-      // Changes of one group fail with one and the same error: here each gets its line all the same.
-      if (typeof error === 'object' && error !== null) this.#known.add(error);
-      await this.#line(recorded, outcomeOf(error));
+      // Changes that are written together fail with the same error object. Each of them has its own line.
+      if (typeof error === 'object' && error !== null) this.#recorded.add(error);
+      await this.#append(context, outcomeOf(error));
       throw error;
     }
   }
 
-  /** A line for a change that was refused before it reached its service. */
-  async refused(
+  /** Records a change that was refused before the service was called. */
+  async recordRefusal(
     operation: string,
     given: Record<string, unknown>,
     { actor, via }: Pick<CallContext, 'actor' | 'via'>,
     error: unknown,
   ): Promise<void> {
-    // An unexpected error reaches the edge as the cause of one that says nothing of it.
+    // An unexpected error may be wrapped in one for the caller; then its cause is the recorded one.
     const cause = error instanceof Error ? error.cause : undefined;
-    if ([error, cause].some((one) => typeof one === 'object' && one !== null && this.#known.has(one))) return;
+    if ([error, cause].some((one) => typeof one === 'object' && one !== null && this.#recorded.has(one)))
+      return;
     const outcome = outcomeOf(error);
-    // A dry run has no line when it is refused either; who may not even ask for one has.
+    // A refused dry run has no line, unless the caller may not use the operation at all.
     if (given['dry_run'] === true && outcome !== 'forbidden') return;
-    if (outcome === 'forbidden' && !this.#hasRoomForForbidden(actor)) return;
-    const change: AuditedCall = { operation, arguments: given, saved: false };
-    await this.#line({ ...callContext(), actor, via, change }, outcome);
+    if (outcome === 'forbidden' && !this.#countForbidden(actor)) return;
+    const audited: AuditedCall = { operation, arguments: given, saved: false };
+    await this.#append({ ...callContext(), actor, via, audited }, outcome);
   }
 
-  #hasRoomForForbidden(actor: string): boolean {
+  /** Returns false if the log has no more room for forbidden calls in this minute. */
+  #countForbidden(actor: string): boolean {
     const now = Date.now();
     if (now - this.#forbidden.since > MINUTE_MS) this.#forbidden = { since: now, count: 0 };
     this.#forbidden.count += 1;
-    if (this.#forbidden.count === FORBIDDEN_A_MINUTE + 1)
+    if (this.#forbidden.count === FORBIDDEN_PER_MINUTE + 1)
       this.#logger.warn(
-        `${actor} keeps trying what it may not; of the rest of this minute the audit log tells nothing.`,
+        `More than ${FORBIDDEN_PER_MINUTE} forbidden calls within a minute, the last by ${actor}. The audit log omits further ones in this minute.`,
       );
-    return this.#forbidden.count <= FORBIDDEN_A_MINUTE;
+    return this.#forbidden.count <= FORBIDDEN_PER_MINUTE;
   }
 
-  #line(caller: CallContext & { change: AuditedCall }, outcome: AuditEntry['outcome']): Promise<void> {
+  #append(caller: CallContext & { audited: AuditedCall }, outcome: AuditEntry['outcome']): Promise<void> {
     const { revision } = this.persistence.state;
-    return this.audit.append(entryOf(caller, caller.change.operation, revision, revision, outcome));
+    return this.audit.append(entryOf(caller, caller.audited.operation, revision, revision, outcome));
   }
 }
 

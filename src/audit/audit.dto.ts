@@ -3,48 +3,51 @@ import { ArrayField, DateTimeField, EnumField, IntField, StringField } from '../
 import { ERROR_CODES } from '../errors/app-error.js';
 import { PageDto } from '../contract/pages/page.dto.js';
 
-export class AuditLineDto {
-  @IntField({ description: 'Its number; one more than that of the line before.', min: 1, example: 17 })
+class AuditLineDto {
+  @IntField({ description: 'Number of the line; one more than the previous line.', min: 1, example: 17 })
   seq: number;
 
-  @DateTimeField({ description: 'When it was done or refused.', example: '2026-01-31T12:00:00.000Z' })
+  @DateTimeField({ description: 'When the change was made or refused.', example: '2026-01-31T12:00:00.000Z' })
   time: string;
 
   @StringField({
-    description: 'Who: the name of the token (admin, readonly), network and address, or suite.',
+    description: 'The caller: name of the token (admin, readonly), network and address, or suite.',
     example: 'admin',
   })
   actor: string;
 
-  @EnumField(['rest', 'mcp', 'internal'], { description: 'How it was asked for.', example: 'mcp' })
+  @EnumField(['rest', 'mcp', 'internal'], { description: 'How the change was requested.', example: 'mcp' })
   via: 'rest' | 'mcp' | 'internal';
 
-  @StringField({ description: 'The operation, by the name of its tool.', example: 'haproxy_add_domain' })
+  @StringField({
+    description: 'Name of the operation, which is the name of its tool.',
+    example: 'haproxy_add_domain',
+  })
   operation: string;
 
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    description: 'Its arguments, without secrets; long ones are cut.',
+    description: 'Arguments of the operation, without secrets. Long texts and lists are cut.',
     example: { domain: 'example.com' },
   })
   arguments: Record<string, unknown>;
 
-  @IntField({ description: 'Revision of the state before.', min: 0, example: 41 })
+  @IntField({ description: 'Revision of the state before the change.', min: 0, example: 41 })
   revision_before: number;
 
   @IntField({
-    description: 'And after: the same where nothing was changed in servers.json.',
+    description: 'Revision of the state after the change. Equal if servers.json did not change.',
     min: 0,
     example: 42,
   })
   revision_after: number;
 
-  @EnumField(['ok', ...ERROR_CODES], { description: 'ok, or the code of the error.', example: 'ok' })
+  @EnumField(['ok', ...ERROR_CODES], { description: 'ok, or the error code.', example: 'ok' })
   outcome: string;
 }
 
 export class AuditListDto extends PageDto {
-  @ArrayField(AuditLineDto, { description: 'The lines of this page, newest first.' })
+  @ArrayField(AuditLineDto, { description: 'Lines of this page, newest first.' })
   items: AuditLineDto[];
 }

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { AppError } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
+import { invalidCursor } from '../contract/pages/page.js';
 import { AuditLog } from '../storage/audit-log.js';
 import { AuditListDto } from './audit.dto.js';
 
-/** Who changed what, for those who ask. */
+/** Lists the audit log. */
 @Injectable()
 export class AuditService {
   constructor(private readonly log: AuditLog) {}
@@ -14,9 +14,8 @@ export class AuditService {
     name: 'haproxy_audit',
     title: 'Read the audit log',
     description:
-      'Lists the changes that were asked for, newest first: when, by whom, with which arguments (secrets left out), ' +
-      'the revision before and after, and what became of each. Refused and failed ones are there too; dry runs and ' +
-      'what only reads are not.',
+      'Lists the requested changes, newest first: time, caller, arguments without secrets, the revision before and ' +
+      'after, and the outcome. Refused and failed changes are included; dry runs and calls that only read are not.',
     output: AuditListDto,
     readOnly: true,
     idempotent: true,
@@ -26,11 +25,11 @@ export class AuditService {
     const before = cursor === undefined ? undefined : seqOf(cursor);
     const { lines, total } = await this.log.page(limit, before);
     const last = lines.at(-1);
-    // Lines are numbered without gaps, so the page is the last one if the oldest line is on it.
     const more = last !== undefined && lines.length === limit && (await this.#hasOlder(last.seq));
     return { items: lines, next_cursor: more ? String(last.seq) : null, total };
   }
 
+  /** A full page may end with the oldest line. */
   async #hasOlder(seq: number): Promise<boolean> {
     return (await this.log.page(1, seq)).lines.length > 0;
   }
@@ -38,6 +37,5 @@ export class AuditService {
 
 function seqOf(cursor: string): number {
   if (/^[1-9]\d{0,14}$/.test(cursor)) return Number(cursor);
-  const message = 'cursor must be the next_cursor of an earlier answer, as it was';
-  throw new AppError('validation_failed', message, { errors: [{ field: 'cursor', message }] });
+  throw invalidCursor();
 }

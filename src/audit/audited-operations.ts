@@ -7,9 +7,8 @@ import { AuditRecorder } from './audit-recorder.js';
 type Method = (input?: object) => Promise<unknown>;
 
 /**
- * Puts the audit log around every service method that is declared as an operation and changes something, so that
- * REST, MCP and a schedule go through the same recording whoever calls. Long work, which outlives the call, records
- * itself (JobsService).
+ * Wraps every service method that is an operation and changes something, so that calls from REST, MCP and schedules are
+ * recorded in the same way. Jobs outlive the call and record themselves (JobsService).
  */
 @Injectable()
 export class AuditedOperations {
@@ -19,7 +18,7 @@ export class AuditedOperations {
     private readonly recorder: AuditRecorder,
   ) {}
 
-  /** Done once, when the application is built and before the tools are looked for. */
+  /** Called once, before McpMethods collects the tools. */
   install(): void {
     const instances = this.discovery.getProviders().map((wrapper) => wrapper.instance as unknown);
     for (const service of new Set(instances)) {
@@ -27,20 +26,20 @@ export class AuditedOperations {
       for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(service) as object)) {
         const method: unknown = Reflect.get(service, name);
         const operation = typeof method === 'function' ? operationOf(method) : undefined;
-        if (operation && !operation.readOnly && !operation.longWork)
+        if (operation && !operation.readOnly && !operation.runsAsJob)
           Object.defineProperty(service, name, {
-            value: this.#recorded(operation, (method as Method).bind(service)),
+            value: this.#withRecord(operation, (method as Method).bind(service)),
           });
       }
     }
   }
 
-  #recorded(operation: DeclaredOperation, method: Method): Method {
+  #withRecord(operation: DeclaredOperation, method: Method): Method {
     const recorded: Method = (input) => {
       const isDryRun = input !== undefined && 'dry_run' in input && input.dry_run === true;
       if (isDryRun) return method(input);
       const given = recordedArguments(operation.input, input);
-      return this.recorder.run(operation.name, given, () => method(input));
+      return this.recorder.record(operation.name, given, () => method(input));
     };
     linkOperation(recorded, operation);
     return recorded;

@@ -1,3 +1,4 @@
+import pLimit, { type LimitFunction } from 'p-limit';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
@@ -5,7 +6,6 @@ import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js
 import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from '../haproxy/certificates/haproxy-certificates.service.js';
 import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
-import { SerialQueue } from '../lib/serial-queue.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { HaproxyReloadService } from '../sync/haproxy-reload.service.js';
@@ -21,7 +21,7 @@ const POLL_MS = 20;
 @Injectable()
 export class CertificateInstaller {
   readonly #logger = new Logger('Certificates');
-  readonly #queues = new Map<string, { queue: SerialQueue; users: number }>();
+  readonly #queues = new Map<string, { queue: LimitFunction; users: number }>();
 
   constructor(
     private readonly folder: CertificateFolder,
@@ -34,11 +34,11 @@ export class CertificateInstaller {
 
   /** Runs one change of a domain's certificate at a time. Changes of other domains run at the same time. */
   async exclusively<T>(domain: string, work: () => Promise<T>): Promise<T> {
-    const entry = this.#queues.get(domain) ?? { queue: new SerialQueue(), users: 0 };
+    const entry = this.#queues.get(domain) ?? { queue: pLimit(1), users: 0 };
     this.#queues.set(domain, entry);
     entry.users += 1;
     try {
-      return await entry.queue.run(work);
+      return await entry.queue(work);
     } finally {
       entry.users -= 1;
       if (entry.users === 0) this.#queues.delete(domain);
@@ -70,7 +70,7 @@ export class CertificateInstaller {
       await this.#restore(path, before);
       throw error;
     }
-    this.feed.tell({ topic: 'certificates' });
+    this.feed.publish({ topic: 'certificates' });
   }
 
   /**
@@ -93,7 +93,7 @@ export class CertificateInstaller {
   async remove(path: string): Promise<void> {
     await this.haproxy.remove(path);
     await this.folder.remove(path);
-    this.feed.tell({ topic: 'certificates' });
+    this.feed.publish({ topic: 'certificates' });
   }
 
   /**
@@ -110,7 +110,7 @@ export class CertificateInstaller {
       await this.folder.unhide(path);
       throw error;
     }
-    this.feed.tell({ topic: 'certificates' });
+    this.feed.publish({ topic: 'certificates' });
   }
 
   /**

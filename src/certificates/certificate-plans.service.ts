@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
-import { fileStep } from '../contract/dry-run/plan-words.js';
+import { fileStep } from '../contract/dry-run/describe-plan.js';
 import { factsOf } from '../haproxy/certificates/certificate-facts.js';
 import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';

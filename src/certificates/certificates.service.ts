@@ -87,7 +87,7 @@ export class CertificatesService {
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
-    longWork: true,
+    runsAsJob: true,
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
@@ -113,7 +113,7 @@ export class CertificatesService {
       'suite renews due certificates every day, so you rarely need this.',
     output: IssuedCertificateDto,
     openWorld: true,
-    longWork: true,
+    runsAsJob: true,
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
@@ -140,7 +140,7 @@ export class CertificatesService {
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
-    longWork: true,
+    runsAsJob: true,
   })
   renewAll({ dry_run }: DryRunDto): Promise<RenewAllDto> {
     return dry_run ? this.plans.renewAll() : this.startRenewAll().wait();

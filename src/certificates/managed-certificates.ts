@@ -2,10 +2,10 @@ import { randomInt } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { prepareFile, syncFolder } from '../lib/atomic-file.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
-import { SerialQueue } from '../lib/serial-queue.js';
 import { parseJson } from '../storage/formats/json-document.js';
 import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';
@@ -36,7 +36,7 @@ const KEYS = ['wildcard', 'failures', 'last_attempt', 'last_error'];
 @Injectable()
 export class ManagedCertificates {
   readonly #path: string;
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
   #entries = new Map<string, ManagedCertificate>();
   /** 0 to 1439, in local time. */
   #renewalMinute: number | undefined;
@@ -64,7 +64,7 @@ export class ManagedCertificates {
   async renewalMinute(): Promise<number> {
     if (this.#renewalMinute === undefined) {
       this.#renewalMinute = randomInt(24 * 60);
-      await this.#queue.run(() => this.#write(this.#entries));
+      await this.#queue(() => this.#write(this.#entries));
     }
     return this.#renewalMinute;
   }
@@ -89,7 +89,7 @@ export class ManagedCertificates {
     entry: ManagedCertificate | undefined,
     change: () => Promise<void> = () => Promise.resolve(),
   ): Promise<void> {
-    await this.#queue.run(async () => {
+    await this.#queue(async () => {
       const entries = new Map(this.#entries);
       if (entry) entries.set(domain, entry);
       else if (!entries.delete(domain)) {
@@ -98,7 +98,7 @@ export class ManagedCertificates {
       }
       await this.#write(entries, change);
       this.#entries = entries;
-      this.feed.tell({ topic: 'certificates' });
+      this.feed.publish({ topic: 'certificates' });
     });
   }
 

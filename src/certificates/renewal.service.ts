@@ -39,7 +39,7 @@ export class RenewalService {
     try {
       job = new Job(cron, () => void this.#renewScheduled());
     } catch {
-      throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron line such as "17 4 * * *"');
+      throw new SettingsError('CERT_RENEW_CRON', cron, 'a cron expression such as "17 4 * * *"');
     }
     const scheduler = (await this.lazy.load(() => ScheduleModule.forRoot(), { logger: false })).get(Registry);
     this.#scheduler = scheduler;

@@ -5,7 +5,7 @@ import { parseConfigMessages } from '../haproxy/config/config-messages.js';
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { describeRewrites } from '../contract/dry-run/plan-words.js';
+import { describeRewrites } from '../contract/dry-run/describe-plan.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 

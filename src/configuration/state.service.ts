@@ -6,7 +6,7 @@ import { Operation } from '../contract/operation.js';
 import { ServerNetworks } from '../model/server-networks.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { describeRewrites, describeSteps, fileStep } from '../contract/dry-run/plan-words.js';
+import { describeRewrites, describeSteps, fileStep } from '../contract/dry-run/describe-plan.js';
 import { asStorageError } from '../errors/storage-error.js';
 import type { Draft } from '../model/state.js';
 import { describeDifference } from '../reconciler/drift.js';

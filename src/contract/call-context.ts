@@ -1,42 +1,43 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-/** Who called, how, and how to reach the caller while the call runs. Set at the edge, read where it matters. */
+/** The caller of the current operation, and how to reach it. Set where a request arrives, read in any service. */
 export interface CallContext {
-  /** Token name, or network and address; never a secret. */
+  /** Token name, or network and address. Holds no secret. */
   actor: string;
   via: 'rest' | 'mcp' | 'internal';
-  /** Aborted when the caller cancelled or went away. Made when it is first asked for: most calls have no use for it. */
+  /** Aborted when the caller cancels or disconnects. Created on first use, because most calls do not need it. */
   signal: () => AbortSignal;
-  /** Tells the caller how far a long call is. `progress` grows; `total` where it is known. */
+  /** Reports the progress of a long call. `progress` grows; `total` is given if it is known. */
   progress: (progress: number, total: number | undefined, message: string) => void;
-  /** A line for a caller who wants to follow the work; lost on callers who cannot be told. Never a secret. */
+  /** Sends a log line to the caller; does nothing if the caller cannot receive one. Must hold no secret. */
   log: (level: 'debug' | 'info' | 'warning' | 'error', message: string) => void;
-  /** The change that the call is, for the audit log. */
-  change?: AuditedCall;
+  /** The call as the audit log records it; undefined for a call that changes nothing. */
+  audited?: AuditedCall;
 }
 
-/** A change under way, as the audit log tells of it. */
+/** A changing call that is running, as the audit log records it. */
 export interface AuditedCall {
-  /** The name of the operation, which is the tool's. */
+  /** The name of the operation, which is the name of its tool. */
   operation: string;
   /** Without secrets. */
   arguments: Record<string, unknown>;
-  /** Whether a line about it was written with a commit. */
+  /** Whether a commit has written the line of this call. */
   saved: boolean;
 }
 
 const storage = new AsyncLocalStorage<CallContext>();
 
-const never = new AbortController().signal;
+const neverAborted = new AbortController().signal;
 
 const INTERNAL: CallContext = {
   actor: 'suite',
   via: 'internal',
-  signal: () => never,
+  signal: () => neverAborted,
   progress: () => undefined,
   log: () => undefined,
 };
 
+/** The context of the current call; outside of a call, the suite itself is the caller. */
 export function callContext(): CallContext {
   return storage.getStore() ?? INTERNAL;
 }

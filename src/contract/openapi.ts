@@ -1,7 +1,7 @@
 import type { INestApplication, Type } from '@nestjs/common';
 import { DocumentBuilder, getSchemaPath, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 
-/** The document that /openapi.json serves and openapi/openapi.json holds. Needs neither listen() nor HAProxy. */
+/** The document of /openapi.json and openapi/openapi.json. Needs neither listen() nor HAProxy. */
 export function openApiDocument(app: INestApplication, version: string): OpenAPIObject {
   const config = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
@@ -18,19 +18,19 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
   return sorted(SwaggerModule.createDocument(app, config));
 }
 
-/** The schemas of DTO classes and of everything they refer to, by name, as `#/components/schemas` holds them. */
+/** The schemas of DTO classes and of all schemas they refer to, by name, as in `#/components/schemas`. */
 export function schemasOf(app: INestApplication, models: readonly Type[]): Record<string, unknown> {
   const config = new DocumentBuilder().setOpenAPIVersion('3.1.0').build();
   const document = SwaggerModule.createDocument(app, config, { extraModels: [...models] });
   return { ...document.components?.schemas };
 }
 
-/** The name of a class's schema: its own, or the one `@ApiSchema` gives it. */
+/** The schema name of a class: the class name, or the name that `@ApiSchema` gives. */
 export function schemaName(type: Type): string {
   return getSchemaPath(type).replace('#/components/schemas/', '');
 }
 
-/** The same code gives the same bytes, whichever module was loaded first. */
+/** Sorts routes and schemas, so that the document does not depend on the order in which modules load. */
 function sorted(document: OpenAPIObject): OpenAPIObject {
   return {
     ...document,
@@ -41,4 +41,9 @@ function sorted(document: OpenAPIObject): OpenAPIObject {
 
 function byKey<T>(record: Record<string, T>): Record<string, T> {
   return Object.fromEntries(Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Swagger UI and its document. Browsers open them, and a browser cannot send a Bearer header for a page. */
+export function isDocsPath(path: string): boolean {
+  return path === '/docs' || path.startsWith('/docs/') || path === '/openapi.json';
 }

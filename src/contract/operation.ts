@@ -2,44 +2,41 @@ import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import type { ErrorCode } from '../errors/app-error.js';
 
-/** What an operation is, told once: the MCP tool, its REST route's description and who may call it follow from it. */
-export interface OperationOptions {
-  /** The MCP tool's name. */
+/** The declaration of an operation. The MCP tool, the REST route's documentation and the access rule use it. */
+interface OperationOptions {
+  /** The name of the MCP tool. */
   name: `haproxy_${string}`;
   title: string;
   /** Two or three sentences: when to use it, when not, what to call next. */
   description: string;
-  /** The class of the result; its schema is the tool's output schema and the REST answer's. */
+  /** The class of the result. Its schema is the output schema of the tool and of the REST response. */
   output: Type;
-  /** Reads only; a read-only token may call it. Default false. */
+  /** Changes nothing, so a read-only token may call it. Default false. */
   readOnly?: boolean;
-  /** May take something away that a caller could miss (MCP destructiveHint). Default false. */
+  /** May delete or overwrite something (MCP destructiveHint). Default false. */
   destructive?: boolean;
-  /** Calling it twice is the same as once (MCP idempotentHint). Default false. */
+  /** A second identical call has no further effect (MCP idempotentHint). Default false. */
   idempotent?: boolean;
-  /** Talks to the world outside HAProxy and its host, such as a CA (MCP openWorldHint). Default false. */
+  /** Reaches systems other than HAProxy and its host, such as a CA (MCP openWorldHint). Default false. */
   openWorld?: boolean;
-  /** Offered as a tool; false for what only REST needs. Who may call it follows from it all the same. Default true. */
+  /** Whether the operation is an MCP tool. If false, only REST serves it, with the same access rule. Default true. */
   mcp?: boolean;
-  /** Goes on as an operation of its own, which also has its line in the audit log. Default false. */
-  longWork?: boolean;
-  /** The codes a caller may meet besides the general ones (validation, access, HAProxy, storage). */
+  /** Runs as a job, which writes its own line to the audit log (JobsService). Default false. */
+  runsAsJob?: boolean;
+  /** Error codes of this operation, beside the general ones (validation, access, HAProxy, storage). */
   errors?: readonly ErrorCode[];
 }
 
 export interface DeclaredOperation extends Required<OperationOptions> {
-  /** The DTO class of the one argument; undefined for an operation without arguments. */
+  /** The DTO class of the arguments; undefined for an operation without arguments. */
   input: Type | undefined;
-  /** The service method that carries it. */
+  /** The name of the service method. */
   method: string;
 }
 
 const OPERATION = Symbol('haproxy-suite:operation');
 
-/**
- * Declares a service method as an operation of the product. The method takes one DTO (or nothing) and returns
- * a promise of `output`.
- */
+/** Declares a service method as an operation. The method takes one DTO or nothing, and returns a promise of `output`. */
 export function Operation(options: OperationOptions): MethodDecorator {
   return (target, property, descriptor) => {
     const parameters = Reflect.getMetadata('design:paramtypes', target, property) as Type[] | undefined;
@@ -49,7 +46,7 @@ export function Operation(options: OperationOptions): MethodDecorator {
       idempotent: false,
       openWorld: false,
       mcp: true,
-      longWork: false,
+      runsAsJob: false,
       errors: [],
       ...options,
       input: parameters?.[0],
@@ -59,12 +56,12 @@ export function Operation(options: OperationOptions): MethodDecorator {
   };
 }
 
-/** The operation that a method was declared as, or undefined. Works on service methods and on routes that serve one. */
+/** The operation that a service method declares, or that a controller method serves; undefined for other methods. */
 export function operationOf(method: object): DeclaredOperation | undefined {
   return Reflect.getMetadata(OPERATION, method) as DeclaredOperation | undefined;
 }
 
-/** Marks a controller method as the REST face of a declared operation, so that hooks and docs find it. */
-export function linkOperation(route: object, operation: DeclaredOperation): void {
-  Reflect.defineMetadata(OPERATION, operation, route);
+/** Links a controller method, or a wrapper of a service method, to its operation, so that `operationOf` finds it. */
+export function linkOperation(method: object, operation: DeclaredOperation): void {
+  Reflect.defineMetadata(OPERATION, operation, method);
 }

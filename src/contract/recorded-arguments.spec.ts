@@ -1,5 +1,5 @@
 import { IntersectionType, OmitType } from '@nestjs/swagger';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ArrayField, DomainField, StringField } from './fields/fields.js';
 import { InputPipe } from './input/input.pipe.js';
 import { recordedArguments } from './recorded-arguments.js';
@@ -30,47 +30,49 @@ class BodyDto {
 
 class InputDto extends IntersectionType(PathDto, OmitType(BodyDto, [])) {}
 
-it('shows declared fields in canonical form, and never a secret, however deep or derived', async () => {
-  const given = { domain: 'A.Example.', pem: 'SECRET', parts: [{ key: 'SECRET', name: 'x' }] };
-  const recorded = recordedArguments(InputDto, await new InputPipe().read(InputDto, given, 'json'));
-  expect(recorded).toEqual({
-    domain: 'a.example',
-    note: 'none',
-    pem: '[redacted]',
-    parts: [{ key: '[redacted]', name: 'x' }],
+describe('recordedArguments', () => {
+  it('keeps declared fields in canonical form and redacts secrets in nested and derived classes', async () => {
+    const given = { domain: 'A.Example.', pem: 'SECRET', parts: [{ key: 'SECRET', name: 'x' }] };
+    const recorded = recordedArguments(InputDto, await new InputPipe().read(InputDto, given, 'json'));
+    expect(recorded).toEqual({
+      domain: 'a.example',
+      note: 'none',
+      pem: '[redacted]',
+      parts: [{ key: '[redacted]', name: 'x' }],
+    });
   });
-});
 
-it('shows what was not found valid too, but nothing that is not declared', () => {
-  const given = {
-    domain: 5,
-    note: 'x'.repeat(1000),
-    pem: { a: 'SECRET' },
-    parts: [{ key: 'SECRET' }],
-    other: 'SECRET',
-  };
-  const recorded = recordedArguments(InputDto, given);
-  expect(JSON.stringify(recorded)).not.toContain('SECRET');
-  expect(recorded).toEqual({
-    domain: 5,
-    note: `${'x'.repeat(253)}…`,
-    pem: '[redacted]',
-    parts: ['[object]'],
+  it('keeps invalid values, but no undeclared fields', () => {
+    const given = {
+      domain: 5,
+      note: 'x'.repeat(1000),
+      pem: { a: 'SECRET' },
+      parts: [{ key: 'SECRET' }],
+      other: 'SECRET',
+    };
+    const recorded = recordedArguments(InputDto, given);
+    expect(JSON.stringify(recorded)).not.toContain('SECRET');
+    expect(recorded).toEqual({
+      domain: 5,
+      note: `${'x'.repeat(253)}…`,
+      pem: '[redacted]',
+      parts: ['[object]'],
+    });
   });
-});
 
-it('stays short and answers whatever is given', () => {
-  const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)) as unknown;
-  const wide = Array.from({ length: 20 }, () => '\0'.repeat(253));
-  const given = { domain: deep, note: [wide, deep, { a: 1 }], parts: wide };
-  const recorded = recordedArguments(InputDto, given);
-  expect(recorded).toMatchObject({ domain: ['[list]'], note: ['[list]', '[list]', '[object]'] });
-  expect(recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })).toHaveProperty('parts');
-  for (const one of [recorded, recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })])
-    expect(JSON.stringify(one).replaceAll('\\u0000', '.').length).toBeLessThan(10_000);
-});
+  it('stays short for any input', () => {
+    const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)) as unknown;
+    const wide = Array.from({ length: 20 }, () => '\0'.repeat(253));
+    const given = { domain: deep, note: [wide, deep, { a: 1 }], parts: wide };
+    const recorded = recordedArguments(InputDto, given);
+    expect(recorded).toMatchObject({ domain: ['[list]'], note: ['[list]', '[list]', '[object]'] });
+    expect(recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })).toHaveProperty('parts');
+    for (const one of [recorded, recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })])
+      expect(JSON.stringify(one).replaceAll('\\u0000', '.').length).toBeLessThan(10_000);
+  });
 
-it('shows no private key, wherever it was put', () => {
-  const note = '-----BEGIN EC PRIVATE KEY-----\nMHcC…';
-  expect(recordedArguments(InputDto, { note })).toEqual({ note: '[redacted]' });
+  it('redacts a private key in any field', () => {
+    const note = '-----BEGIN EC PRIVATE KEY-----\nMHcC…';
+    expect(recordedArguments(InputDto, { note })).toEqual({ note: '[redacted]' });
+  });
 });

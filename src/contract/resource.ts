@@ -2,28 +2,28 @@ import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import type { EventTopic } from '../signals/event-feed.js';
 
-/** What a service method offers for reading under a URI. */
-export interface ResourceOptions {
-  /** With variables in braces (`haproxy://domains/{domain}`) it is a template, and they are the fields of the one DTO. */
+/** An MCP resource that a service method serves. */
+interface ResourceOptions {
+  /** A URI with variables in braces (`haproxy://domains/{domain}`) is a template; the variables are fields of the DTO. */
   uri: `haproxy://${string}`;
   name: string;
   title: string;
   description: string;
-  /** A method that returns an object is shown as JSON, one that returns a string as text. */
+  /** JSON for a method that returns an object, text for a method that returns a string. */
   mimeType: 'application/json' | 'text/plain';
-  /** Which changes make the content another one, so that subscribers are told. */
+  /** The events that change the content. Subscribers are notified of them. */
   changesWith: readonly EventTopic[];
 }
 
 export interface DeclaredResource extends ResourceOptions {
-  /** The DTO class of the variables; undefined for a URI without any. */
+  /** The DTO class of the variables; undefined for a URI without variables. */
   input: Type | undefined;
 }
 
 const RESOURCE = Symbol('haproxy-suite:resource');
 const COMPLETION = Symbol('haproxy-suite:completion');
 
-/** Declares a reading service method as an MCP resource. It may be an operation (`@Operation`) at the same time. */
+/** Declares a read-only service method as an MCP resource. The method may also be an operation (`@Operation`). */
 export function McpResource(options: ResourceOptions): MethodDecorator {
   return (target, property, descriptor) => {
     const parameters = Reflect.getMetadata('design:paramtypes', target, property) as Type[] | undefined;
@@ -36,7 +36,7 @@ export function resourceOf(method: object): DeclaredResource | undefined {
   return Reflect.getMetadata(RESOURCE, method) as DeclaredResource | undefined;
 }
 
-/** Declares a method `(typed: string) => Promise<Completion>` as the source of completions for arguments of this name. */
+/** Declares a method `(typed: string) => Promise<Completion>` as the source of completions for this argument. */
 export function McpCompletes(argument: string): MethodDecorator {
   return (_target, _property, descriptor) => {
     Reflect.defineMetadata(COMPLETION, argument, descriptor.value as object);
@@ -47,10 +47,10 @@ export function completionOf(method: object): string | undefined {
   return Reflect.getMetadata(COMPLETION, method) as string | undefined;
 }
 
-/** The most that MCP lets an answer hold (server/utilities/completion). */
+/** The most values in one answer (MCP specification, server/utilities/completion). */
 export const COMPLETIONS = 100;
 
-/** What a method that completes answers where there may be more than an answer holds: the first, and how many. */
+/** The first values that match, and how many match in total. */
 export interface Completion {
   values: string[];
   total: number;

@@ -4,16 +4,16 @@ import { ERROR_CATALOGUE, type ErrorCode } from '../errors/app-error.js';
 import { linkOperation, type DeclaredOperation, operationOf } from './operation.js';
 import { ProblemDto } from './problems/problem.dto.js';
 import { PROBLEM_JSON } from './problems/problem.filter.js';
-import { HasRouteFacts } from './route-facts.js';
+import { SetRouteMetadata } from './route-metadata.js';
 
-export interface ServesOptions {
-  /** The status of success; default 200. */
+interface ServesOptions {
+  /** The status code of success. Default 200. */
   status?: number;
-  /** The OpenAPI operationId where two routes serve one operation; default the tool's name without `haproxy_`. */
+  /** The OpenAPI operationId, if two routes serve one operation. Default: the tool's name without `haproxy_`. */
   id?: string;
 }
 
-/** What any caller may meet. */
+/** Errors of every operation. */
 const GENERAL: readonly ErrorCode[] = [
   'malformed_request',
   'validation_failed',
@@ -24,7 +24,7 @@ const GENERAL: readonly ErrorCode[] = [
   'internal_error',
 ];
 
-/** What a caller that changes something may meet besides. */
+/** Further errors of every operation that changes something. */
 const CHANGING: readonly ErrorCode[] = [
   'payload_too_large',
   'unsupported_media_type',
@@ -34,8 +34,8 @@ const CHANGING: readonly ErrorCode[] = [
 ];
 
 /**
- * The REST face of a declared operation: `@Serves(DomainsService, 'add', { status: 201 })`. Words, schemas, errors
- * and who may call it come from the declaration on the service method.
+ * Makes a controller method the REST route of an operation: `@Serves(DomainsService, 'add', { status: 201 })`. Texts,
+ * schemas, errors and the access rule come from the `@Operation` on the service method.
  */
 export function Serves<T extends object>(
   service: Type<T>,
@@ -48,7 +48,7 @@ export function Serves<T extends object>(
   const { status = 200, id = operation.name.replace(/^haproxy_/, '') } = options;
   return applyDecorators(
     HttpCode(status),
-    HasRouteFacts({ operation }),
+    SetRouteMetadata({ operation }),
     ApiBearerAuth(),
     ApiOperation({ operationId: id, summary: operation.title, description: operation.description }),
     ApiExtraModels(ProblemDto),
@@ -60,13 +60,13 @@ export function Serves<T extends object>(
   );
 }
 
-/** The one argument of an operation, from the path and the query or body: `this.domains.add(joined(path, body))`. */
+/** The argument of an operation, from the path and the query or body: `this.domains.add(joined(path, body))`. */
 export function joined<A extends object, B extends object>(first: A, second: B): A & B {
   return Object.assign({}, first, second);
 }
 
-/** Every code a caller of the operation may meet. */
-export function codesOf(operation: DeclaredOperation): ErrorCode[] {
+/** All error codes of the operation. */
+function codesOf(operation: DeclaredOperation): ErrorCode[] {
   return [...new Set([...GENERAL, ...(operation.readOnly ? [] : CHANGING), ...operation.errors])];
 }
 

@@ -1,4 +1,4 @@
-/** The groups in which MCP tools can be switched on (`MCP_TOOLSETS`); what is in each is in src/mcp/catalogue/tool-order.ts. */
+/** The groups of MCP tools that `MCP_TOOLSETS` selects. src/mcp/catalogue/tool-order.ts lists the tools of each. */
 export const TOOLSETS = [
   'domains',
   'servers',

@@ -9,7 +9,7 @@ import {
   IpField,
   StringField,
 } from '../contract/fields/fields.js';
-import { HttpPortField } from '../contract/fields/haproxy.fields.js';
+import { HttpPortField } from '../contract/fields/server.dto.js';
 import { POOL_NAME } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT } from '../model/server.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';

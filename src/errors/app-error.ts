@@ -1,6 +1,6 @@
 /**
- * Every error a caller can meet. One catalogue serves REST (problem+json, RFC 9457), MCP (`isError` results)
- * and the OpenAPI document; a code that is missing here does not compile.
+ * All errors that a caller can receive. REST (problem+json, RFC 9457), MCP (`isError` results) and the OpenAPI document
+ * use this catalogue. A code that is missing here does not compile.
  */
 export const ERROR_CATALOGUE = {
   validation_failed: { status: 422, title: 'The request is not valid' },
@@ -9,13 +9,13 @@ export const ERROR_CATALOGUE = {
   domain_not_found: { status: 404, title: 'There is no such domain' },
   server_not_found: { status: 404, title: 'There is no such server' },
   certificate_not_found: { status: 404, title: 'There is no such certificate' },
-  domain_exists: { status: 409, title: 'The domain exists already' },
+  domain_exists: { status: 409, title: 'The domain already exists' },
   slot_taken: { status: 409, title: 'The slot holds another server' },
   pool_full: { status: 409, title: 'The pool has no free slot' },
   pools_exhausted: { status: 409, title: 'There is no free pool' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },
-  unauthorized: { status: 401, title: 'A token is needed' },
+  unauthorized: { status: 401, title: 'A token is required' },
   forbidden: { status: 403, title: 'Not allowed' },
   origin_not_allowed: { status: 403, title: 'The Origin or Host is not allowed' },
   haproxy_unavailable: { status: 503, title: 'HAProxy does not answer' },
@@ -24,14 +24,14 @@ export const ERROR_CATALOGUE = {
   acme_failed: { status: 502, title: 'The certificate was not issued' },
   acme_timeout: { status: 504, title: 'Issuing the certificate took too long' },
   shutting_down: { status: 503, title: 'The suite is stopping' },
-  internal_error: { status: 500, title: 'Something went wrong in the suite' },
+  internal_error: { status: 500, title: 'Internal error of the suite' },
 } as const satisfies Record<string, { status: number; title: string }>;
 
 export type ErrorCode = keyof typeof ERROR_CATALOGUE;
 
 export const ERROR_CODES = Object.keys(ERROR_CATALOGUE) as readonly ErrorCode[];
 
-/** One thing that is wrong with a request: which field, and what is allowed. */
+/** An invalid field of a request: its path, and what is allowed. */
 export interface FieldError {
   field: string;
   message: string;
@@ -39,14 +39,14 @@ export interface FieldError {
 
 interface AppErrorExtra {
   errors?: FieldError[];
-  /** What is already there, for conflicts. Shown to the caller: never a secret. */
+  /** The object that the request conflicts with. The caller sees it, so it holds no secret. */
   existing?: object;
   cause?: unknown;
 }
 
 /**
- * The one error type services throw. `detail` is written for the person (or model) who must act on it: what is
- * wrong, and what to do next.
+ * The error type of all services. `detail` tells the person or model that called what happened, why, and what to do
+ * next.
  */
 export class AppError extends Error {
   readonly errors?: FieldError[];
@@ -67,7 +67,7 @@ export class AppError extends Error {
     return ERROR_CATALOGUE[this.code].status;
   }
 
-  /** The body of the REST answer and the structured content of a failed tool call. */
+  /** The body of the REST response. A failed tool call has the same fields in its structured content. */
   toProblem(): Problem {
     return {
       type: `urn:haproxy-suite:error:${this.code}`,
@@ -92,7 +92,7 @@ export interface Problem {
   existing?: object;
 }
 
-/** The words of anything thrown, for a log line or a detail. */
+/** The message of any thrown value, for a log line or a `detail`. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,24 +1,25 @@
 import { AppError, messageOf } from './app-error.js';
 
+/** What to do next, by the code of the system error (errno(3)). */
 const ADVICE: Record<string, string> = {
   ENOSPC: 'the disk is full; free some space and repeat the request',
   EDQUOT: 'the disk quota is used up; free some space and repeat the request',
   EROFS: 'the file system is read-only; remount it writable and repeat the request',
-  EACCES: 'the suite may not write there; give its user the right and repeat the request',
-  EPERM: 'the suite may not write there; give its user the right and repeat the request',
+  EACCES: 'the user of the suite may not write there; give it write permission and repeat the request',
+  EPERM: 'the user of the suite may not write there; give it write permission and repeat the request',
 };
 
-/** What the file system refused, with advice. The caller has put everything back. */
+/** An AppError storage_failed with advice. It says that nothing was changed, so the thrower rolls back first. */
 export function storageError(error: unknown, home?: string): AppError {
   const advice =
-    ADVICE[codeOf(error) ?? ''] ?? 'see the log and the state of the disk, then repeat the request';
+    ADVICE[codeOf(error) ?? ''] ?? 'check the log of the suite and the disk, then repeat the request';
   const where = home === undefined ? '' : ` (state folder ${home})`;
   return new AppError('storage_failed', `${messageOf(error)}: ${advice}${where}. Nothing was changed.`, {
     cause: error,
   });
 }
 
-/** Errors of the file system become storage_failed with advice; anything else stays what it is. */
+/** Turns an error of the file system into storage_failed with advice. Returns any other error unchanged. */
 export function asStorageError(error: unknown, home: string): unknown {
   if (error instanceof AppError || !/^E[A-Z0-9]+$/.test(codeOf(error) ?? '')) return error;
   return storageError(error, home);

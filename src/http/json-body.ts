@@ -1,19 +1,20 @@
 import type { FastifyInstance } from 'fastify';
 import { AppError } from '../errors/app-error.js';
 
-const PLAIN = 'Send JSON as it is, without Content-Encoding.';
+const NO_ENCODING =
+  'The body has a Content-Encoding, which is not supported here. Send the JSON without one.';
 
 /**
- * Bodies are JSON or refused: a form or plain text is what a page of another site can send without asking. A body of
- * no bytes is no body, whatever its Content-Type says, as many clients send one with every DELETE and POST.
+ * Accepts only JSON bodies. Pages of other sites can send forms and plain text without a CORS preflight. An empty body
+ * counts as a missing one, because many clients send a Content-Type with every DELETE and POST.
  */
-export function readJsonBodies(fastify: FastifyInstance): void {
+export function installJsonBodies(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();
-  // `__proto__` and `constructor.prototype` in a body are refused as malformed.
+  // Refuses `__proto__` and `constructor.prototype` in a body as malformed.
   const parse = fastify.getDefaultJsonParser('error', 'error');
   fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const encoding = request.headers['content-encoding'] ?? 'identity';
-    if (encoding.toLowerCase() !== 'identity') done(new AppError('unsupported_media_type', PLAIN));
+    if (encoding.toLowerCase() !== 'identity') done(new AppError('unsupported_media_type', NO_ENCODING));
     else if (body.length === 0) done(null, undefined);
     else void parse(request, body.toString(), done);
   });

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { AppError } from '../errors/app-error.js';
 import { PROBLEM_JSON } from '../contract/problems/problem.filter.js';
 
-/** Answers what is not HTTP at all (or took too long to arrive) and hangs up: nothing after it can be made sense of. */
+/** Answers a request that is not valid HTTP or did not arrive in time, and closes the connection. */
 export function answerMalformedHttp(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
@@ -21,8 +21,14 @@ export function answerMalformedHttp(error: Error & { code?: string }, socket: So
 
 function reasonFor(code: string | undefined): [line: string, detail: string] {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return ['408 Request Timeout', 'The request took too long to arrive.'];
+    return [
+      '408 Request Timeout',
+      'The request took too long to arrive. Send it faster, or on a new connection.',
+    ];
   if (code === 'HPE_HEADER_OVERFLOW')
-    return ['431 Request Header Fields Too Large', 'The request headers are larger than 16 KiB.'];
-  return ['400 Bad Request', 'The request is not valid HTTP/1.1.'];
+    return [
+      '431 Request Header Fields Too Large',
+      'The request headers are larger than 16 KiB. Send fewer or shorter ones.',
+    ];
+  return ['400 Bad Request', 'The request is not valid HTTP/1.1. Check the client.'];
 }

@@ -1,12 +1,12 @@
 import type { ServerResponse } from 'node:http';
 
 const API_POLICY = "default-src 'none'; frame-ancestors 'none'";
-/** Swagger UI loads its own scripts, styles and data: images, has inline styles, and calls the API it came from. */
+/** Swagger UI loads its own scripts, styles and data: images, has inline styles, and calls the API of its origin. */
 const DOCS_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** Set on the raw response, because that also covers the answers that the MCP transport writes past Fastify. */
+/** Set on the raw response, because the MCP transport writes its responses without Fastify. */
 export function setSecurityHeaders(response: ServerResponse, path: string): void {
   const isDocs = path === '/docs' || path.startsWith('/docs/');
   response.setHeader('x-content-type-options', 'nosniff');
@@ -17,14 +17,14 @@ export function setSecurityHeaders(response: ServerResponse, path: string): void
   if (!isDocs) response.setHeader('cache-control', 'no-store');
 }
 
-/** Lets pages of an origin in ALLOWED_ORIGINS read answers (Fetch standard, CORS protocol). No cookies are in use. */
+/** Lets pages of an origin in ALLOWED_ORIGINS read responses (Fetch standard, CORS protocol). There are no cookies. */
 export function setCrossOriginHeaders(response: ServerResponse, origin: string): void {
   response.setHeader('access-control-allow-origin', origin);
   response.setHeader('vary', 'Origin');
   response.setHeader('access-control-expose-headers', 'Location, Mcp-Session-Id, WWW-Authenticate');
 }
 
-/** What a browser asks before it sends a token along: it has none to show yet. */
+/** The answer to a CORS preflight, which a browser sends without a token. */
 export function setPreflightHeaders(response: ServerResponse): void {
   response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
   response.setHeader(

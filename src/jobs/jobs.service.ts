@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Injectable, Logger } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { AuditRecorder } from '../audit/audit-recorder.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { callContext, runWithCallContext } from '../contract/call-context.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { internalError } from '../contract/problems/problem.filter.js';
-import { SerialQueue } from '../lib/serial-queue.js';
 import { storageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
 import { OperationDto, OperationRefDto } from './jobs.dto.js';
@@ -115,7 +115,7 @@ export class JobsService {
   readonly #path: string;
   readonly #running = new Map<string, RunningJob<object>>();
   readonly #records = new Map<string, OperationDto>();
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
   #stopping = false;
 
   constructor(
@@ -151,7 +151,7 @@ export class JobsService {
     this.#stopping = true;
     for (const running of this.#running.values()) running.cancel();
     await Promise.allSettled([...this.#running.values()].map((running) => running.wait()));
-    await this.#queue.run(() => Promise.resolve());
+    await this.#queue(() => Promise.resolve());
   }
 
   @Operation({
@@ -213,7 +213,7 @@ export class JobsService {
           this.#runAndRecord(record, key, running, async () => {
             await this.#save();
             const name = `haproxy_${spec.kind}`;
-            return this.audit.run(name, spec.given ?? {}, () => work(job));
+            return this.audit.record(name, spec.given ?? {}, () => work(job));
           }),
         ),
       )
@@ -257,7 +257,7 @@ export class JobsService {
       if (this.#records.size <= MAX_RECORDS) break;
       if (this.#records.get(id)?.status !== 'running') this.#records.delete(id);
     }
-    return this.#queue.run(() =>
+    return this.#queue(() =>
       writeFileAtomic(
         this.#path,
         `${JSON.stringify({ operations: [...this.#records.values()] })}\n`,

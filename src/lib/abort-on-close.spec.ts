@@ -12,8 +12,8 @@ describe('abortOnClose', () => {
   });
   afterAll(() => server.close());
 
-  /** A request whose answer is still to be given. */
-  async function asked() {
+  /** A request that has no response yet. */
+  async function pendingRequest() {
     const { port } = server.address() as AddressInfo;
     const client = request({ host: '127.0.0.1', port, agent: false }).on('error', () => undefined);
     client.end();
@@ -21,23 +21,23 @@ describe('abortOnClose', () => {
     return { client, response };
   }
 
-  it('is aborted when the client goes', async () => {
-    const { client, response } = await asked();
+  it('aborts when the client disconnects', async () => {
+    const { client, response } = await pendingRequest();
     const signal = abortOnClose(response);
     expect(signal.aborted).toBe(false);
     client.destroy();
     await once(signal, 'abort');
   });
 
-  it('is aborted from the beginning where the client has gone before', async () => {
-    const { client, response } = await asked();
+  it('is already aborted if the client disconnected before the call', async () => {
+    const { client, response } = await pendingRequest();
     client.destroy();
     await once(response, 'close');
     expect(abortOnClose(response).aborted).toBe(true);
   });
 
-  it('is not aborted where the client has its answer', async () => {
-    const { response } = await asked();
+  it('does not abort after a complete response', async () => {
+    const { response } = await pendingRequest();
     const signal = abortOnClose(response);
     response.end('done');
     await once(response, 'close');

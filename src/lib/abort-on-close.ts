@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
 
-/** Aborted when the client has gone before it had its answer. */
+/** A signal that is aborted when the client disconnects before the whole response is written. */
 export function abortOnClose(response: ServerResponse): AbortSignal {
-  const gone = new AbortController();
+  const controller = new AbortController();
   response.once('close', () => {
-    if (!response.writableFinished) gone.abort();
+    if (!response.writableFinished) controller.abort();
   });
-  if (response.destroyed && !response.writableFinished) gone.abort();
-  return gone.signal;
+  if (response.destroyed && !response.writableFinished) controller.abort();
+  return controller.signal;
 }

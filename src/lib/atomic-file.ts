@@ -3,17 +3,17 @@ import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
- * Makes what was written to an open file durable. Of all that a write takes, only this waits for the disk, so only
- * this is given to another thread: the other calls are done before such a trip has begun.
+ * Makes the data written to an open file durable. Only fsync waits for the disk, so only fsync is asynchronous: the
+ * other calls take less time than a round trip through the thread pool.
  */
 export const syncDescriptor: (descriptor: number) => Promise<void> = promisify(fsync);
 
-/** A file written beside its target: once it is durable, `commit` puts it in place; `discard` forgets it. */
+/** A temporary file beside its target. Wait for `durable`, then call `commit` or `discard`. */
 export interface PreparedFile {
   readonly path: string;
-  /** Settles when the disk has it, or with its error. Nobody has to wait for it who discards. */
+  /** Resolves after fsync, or rejects with its error. Need not be awaited before `discard`. */
   readonly durable: Promise<void>;
-  /** Renames over the target. The folder still has to be synced (`syncFolder`) for the name to survive a power loss. */
+  /** Renames the file over the target. Call `syncFolder` afterwards, or a power loss can undo the rename. */
   commit(): void;
   discard(): void;
 }
@@ -21,8 +21,8 @@ export interface PreparedFile {
 let sequence = 0;
 
 /**
- * Writes `data` to a hidden temporary file in the folder of `path`, and begins to fsync it; the target is not touched
- * yet. A full or read-only disk shows here.
+ * Writes `data` to a hidden temporary file in the folder of `path` and starts its fsync. The target does not change
+ * yet. A full or read-only disk fails here.
  *
  * @throws the error of the file system
  */
@@ -38,11 +38,12 @@ export function beginFile(path: string, data: string | Uint8Array, mode = 0o644)
     throw error;
   }
   const durable = syncDescriptor(descriptor).finally(() => closeSync(descriptor));
+  // A caller that discards the file does not await `durable`.
   durable.catch(() => undefined);
   return { path, durable, commit: () => renameSync(temporary, path), discard: () => remove(temporary) };
 }
 
-/** The same, durable when it answers. */
+/** Like `beginFile`, and waits until the temporary file is durable. @throws the error of the file system */
 export async function prepareFile(
   path: string,
   data: string | Uint8Array,
@@ -58,7 +59,7 @@ export async function prepareFile(
   return file;
 }
 
-/** Makes renames and removals in a folder durable. */
+/** Makes renames and removals in a folder durable. @throws the error of the file system */
 export async function syncFolder(folder: string): Promise<void> {
   const descriptor = openSync(folder, 'r');
   try {
@@ -68,7 +69,12 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Temporary file, fsync, rename, fsync of the folder: a reader never sees half a file. Makes the folder if needed. */
+/**
+ * Replaces a file by temporary file, fsync, rename and fsync of the folder: a reader never sees a partial file. Creates
+ * the folder if it is missing.
+ *
+ * @throws the error of the file system
+ */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   const file = await prepareFile(path, data, mode);
@@ -85,6 +91,6 @@ function remove(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // It was never made, or is gone already.
+    // The file does not exist.
   }
 }

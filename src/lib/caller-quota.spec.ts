@@ -1,16 +1,18 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { CallerQuota } from './caller-quota.js';
 
-it('gives one caller half of the places at most, and all of them to all callers', () => {
-  const places = new CallerQuota(4);
-  const takes = (caller: string) => places.take(caller) !== undefined;
-  expect(['a', 'a', 'a', 'b', 'b', 'c'].map(takes)).toEqual([true, true, false, true, true, false]);
-});
+describe('CallerQuota', () => {
+  it('gives one caller at most half of the places, and all callers together all of them', () => {
+    const quota = new CallerQuota(4);
+    const acquires = (caller: string) => quota.acquire(caller) !== undefined;
+    expect(['a', 'a', 'a', 'b', 'b', 'c'].map(acquires)).toEqual([true, true, false, true, true, false]);
+  });
 
-it('takes places back', () => {
-  const places = new CallerQuota(4);
-  const [first] = [places.take('a'), places.take('a')];
-  expect(places.take('a')).toBeUndefined();
-  first?.();
-  expect(places.take('a')).toBeTypeOf('function');
+  it('gives a place again after its release', () => {
+    const quota = new CallerQuota(4);
+    const [release] = [quota.acquire('a'), quota.acquire('a')];
+    expect(quota.acquire('a')).toBeUndefined();
+    release?.();
+    expect(quota.acquire('a')).toBeTypeOf('function');
+  });
 });

@@ -1,28 +1,33 @@
-/** So many places for what lasts long. One caller has half of them at most, so that nobody keeps the others out. */
+/**
+ * A limit on long calls, such as waits and streams. One caller may hold half of the places, so that it cannot lock out
+ * the others.
+ *
+ * p-limit and p-queue let a call wait where there is no place. Here the call is refused, and counted per caller.
+ */
 export class CallerQuota {
-  readonly #taken = new Map<string, number>();
-  #all = 0;
+  readonly #held = new Map<string, number>();
+  #total = 0;
 
-  constructor(readonly size: number) {}
+  constructor(readonly limit: number) {}
 
-  /** How many one caller can have. */
-  get share(): number {
-    return this.size / 2;
+  /** How many places one caller may hold. */
+  get perCaller(): number {
+    return this.limit / 2;
   }
 
-  /** Returns how to give the place back; undefined where there is none for this caller. */
-  take(caller: string): (() => void) | undefined {
-    const own = this.#taken.get(caller) ?? 0;
-    if (own >= this.share || this.#all >= this.size) return undefined;
-    this.#all += 1;
-    this.#taken.set(caller, own + 1);
-    return () => this.#giveBack(caller);
+  /** Returns a function that releases the place, to be called once; undefined if there is no place for this caller. */
+  acquire(caller: string): (() => void) | undefined {
+    const held = this.#held.get(caller) ?? 0;
+    if (held >= this.perCaller || this.#total >= this.limit) return undefined;
+    this.#total += 1;
+    this.#held.set(caller, held + 1);
+    return () => this.#release(caller);
   }
 
-  #giveBack(caller: string): void {
-    const left = (this.#taken.get(caller) ?? 0) - 1;
-    this.#all -= 1;
-    if (left > 0) this.#taken.set(caller, left);
-    else this.#taken.delete(caller);
+  #release(caller: string): void {
+    const held = (this.#held.get(caller) ?? 0) - 1;
+    this.#total -= 1;
+    if (held > 0) this.#held.set(caller, held);
+    else this.#held.delete(caller);
   }
 }

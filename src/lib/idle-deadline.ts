@@ -1,41 +1,41 @@
 /**
- * Waits at most so long, and tells when it was too long, with the limit in milliseconds; the limit is asked for again
- * each time and may grow.
+ * Inactivity timer: calls `onExpired` when `restart` was not called for `limit()` milliseconds. The limit is read again
+ * at each check, so it may grow.
  *
- * What has arrived by then is dealt with before: Node runs timers first, so that after a long turn of the event loop (a
- * large collection of garbage, a machine that is overloaded) a plain timer would tell of silence while the answer is
- * there to be read.
+ * A last check runs in `setImmediate`. Node runs timers before it reads sockets, so after a long turn of the event loop
+ * (garbage collection, an overloaded machine) a plain timer would expire although the data is waiting to be read.
  */
 export class IdleDeadline {
-  #since = performance.now();
+  #lastActivity = performance.now();
   #timer: NodeJS.Timeout | undefined;
-  #last: NodeJS.Immediate | undefined;
+  #lastCheck: NodeJS.Immediate | undefined;
 
   constructor(
     private readonly limit: () => number,
-    private readonly isOver: (milliseconds: number) => void,
+    private readonly onExpired: (milliseconds: number) => void,
   ) {
-    this.#wait();
+    this.#schedule();
   }
 
-  /** Something has come: from now on as long again. */
+  /** Starts the time from zero. */
   restart(): void {
-    this.#since = performance.now();
+    this.#lastActivity = performance.now();
   }
 
+  /** Stops the timer for good. */
   end(): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#last);
+    clearImmediate(this.#lastCheck);
   }
 
-  #wait(): void {
-    const left = this.#since + this.limit() - performance.now();
-    this.#timer = setTimeout(() => (this.#last = setImmediate(() => this.#look())), Math.max(1, left));
+  #schedule(): void {
+    const left = this.#lastActivity + this.limit() - performance.now();
+    this.#timer = setTimeout(() => (this.#lastCheck = setImmediate(() => this.#check())), Math.max(1, left));
   }
 
-  #look(): void {
+  #check(): void {
     const limit = this.limit();
-    if (performance.now() - this.#since < limit) this.#wait();
-    else this.isOver(Math.round(limit));
+    if (performance.now() - this.#lastActivity < limit) this.#schedule();
+    else this.onExpired(Math.round(limit));
   }
 }

@@ -1,7 +1,7 @@
 import { ConsoleLogger } from '@nestjs/common';
 
-/** Where Nest tells about itself: nothing that somebody who runs the suite could use. */
-const FRAMEWORK = new Set<unknown>([
+/** Nest's own log contexts. Their info lines are of no use to an operator. */
+const FRAMEWORK_CONTEXTS = new Set<unknown>([
   'NestFactory',
   'InstanceLoader',
   'RoutesResolver',
@@ -9,9 +9,9 @@ const FRAMEWORK = new Set<unknown>([
   'NestApplication',
 ]);
 
-/** Nest's own logger without the framework's chatter; its warnings and errors stay. */
+/** Nest's console logger without the info lines of the framework. Warnings and errors of the framework stay. */
 export class SuiteLogger extends ConsoleLogger {
   override log(message: unknown, ...rest: unknown[]): void {
-    if (!FRAMEWORK.has(rest.at(-1))) super.log(message, ...rest);
+    if (!FRAMEWORK_CONTEXTS.has(rest.at(-1))) super.log(message, ...rest);
   }
 }

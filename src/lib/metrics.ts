@@ -1,70 +1,70 @@
 import { Counter, Histogram, Registry } from 'prom-client';
 import { AppError } from '../errors/app-error.js';
 
-/** What the suite counts about itself. A registry of its own: nothing another library registers can get in. */
+/** The suite's own metrics. A separate registry, so that it holds no metrics of other libraries. */
 export const suiteMetrics = new Registry();
 
 const registers = [suiteMetrics];
-/** From a millisecond to half a minute; a change takes a few milliseconds, a restore of 100,000 names a second. */
+/** In seconds. A change takes a few milliseconds; a restore of 100,000 names takes a second. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 const changes = new Counter({
   name: 'haproxy_suite_changes_total',
-  help: 'Changes asked for, by outcome: committed, or the code of the error.',
+  help: 'Requested changes, by outcome: committed, or the error code.',
   labelNames: ['outcome'] as const,
   registers,
 });
 
 const commitSeconds = new Histogram({
   name: 'haproxy_suite_commit_duration_seconds',
-  help: 'From asking for a change to its being on disk and live, waiting included.',
+  help: 'Time from the request of a change until it is on disk and in HAProxy, including the time in the queue.',
   buckets,
   registers,
 });
 
 const applySeconds = new Histogram({
   name: 'haproxy_suite_apply_duration_seconds',
-  help: 'Carrying out one plan in HAProxy.',
+  help: 'Time to apply one plan to HAProxy.',
   buckets,
   registers,
 });
 
 const runtimeErrors = new Counter({
   name: 'haproxy_suite_runtime_api_errors_total',
-  help: 'Runtime API batches that failed, by code: haproxy_unavailable, or haproxy_rejected.',
+  help: 'Failed Runtime API batches, by code: haproxy_unavailable or haproxy_rejected.',
   labelNames: ['code'] as const,
   registers,
 });
 
 const reconciles = new Counter({
   name: 'haproxy_suite_reconciles_total',
-  help: 'Restores of the whole desired state into HAProxy, by outcome: done, or the code of the error.',
+  help: 'Restores of the whole desired state to HAProxy, by outcome: done, or the error code.',
   labelNames: ['outcome'] as const,
   registers,
 });
 
 const driftFound = new Counter({
   name: 'haproxy_suite_drift_total',
-  help: 'Differences found between HAProxy or the derived files and the desired state, by kind.',
+  help: 'Differences between the desired state and HAProxy or the files made from the state, by kind.',
   labelNames: ['kind'] as const,
   registers,
 });
 
 const driftCheckSeconds = new Histogram({
   name: 'haproxy_suite_drift_check_duration_seconds',
-  help: 'One comparison of HAProxy with the desired state.',
+  help: 'Time to compare HAProxy with the desired state.',
   buckets,
   registers,
 });
 
 const certificates = new Counter({
   name: 'haproxy_suite_certificates_issued_total',
-  help: 'Certificates asked of the CA, renewals included, by outcome: done, or the code of the error.',
+  help: 'Certificates requested from the CA, including renewals, by outcome: done, or the error code.',
   labelNames: ['outcome'] as const,
   registers,
 });
 
-/** One line each, where the thing is done. What the promise given comes to, the one returned comes to. */
+/** Each function counts or times one event. Those that take a promise return one with the same result. */
 export const metrics = {
   change: <T>(work: Promise<T>): Promise<T> => observed(work, commitSeconds, changes, 'committed'),
 
@@ -85,12 +85,12 @@ async function observed<T>(
   work: Promise<T>,
   seconds?: Histogram,
   counter?: Counter<'outcome'>,
-  good = 'done',
+  success = 'done',
 ): Promise<T> {
   const end = seconds?.startTimer();
   try {
     const value = await work;
-    counter?.inc({ outcome: good });
+    counter?.inc({ outcome: success });
     return value;
   } catch (error) {
     counter?.inc({ outcome: outcomeOf(error) });

@@ -1,8 +1,8 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { messageOf } from '../errors/app-error.js';
 import { SingleFlight } from './single-flight.js';
 
-function counted(): {
+function countedRuns(): {
   shared: SingleFlight<number>;
   end: (failing?: boolean) => Promise<void>;
   runs: () => number;
@@ -20,7 +20,7 @@ function counted(): {
   });
   const end = async (failing = false) => {
     settle(failing);
-    // As many turns as its callbacks need.
+    // Lets all promise callbacks run.
     await new Promise((resolve) => {
       setImmediate(resolve);
     });
@@ -28,31 +28,33 @@ function counted(): {
   return { shared, end, runs: () => runs };
 }
 
-it('runs once at a time, and once more for all who asked meanwhile', async () => {
-  const { shared, end, runs } = counted();
-  const first = shared.run();
-  const later = Array.from({ length: 50 }, () => shared.run());
-  expect(runs()).toBe(1);
-  await end();
-  expect(await first).toBe(1);
-  expect(runs()).toBe(2);
-  const last = shared.run();
-  await end();
-  expect(new Set(await Promise.all(later))).toEqual(new Set([2]));
-  await end();
-  expect(await last).toBe(3);
-});
+describe('SingleFlight', () => {
+  it('runs once at a time, and once more for all callers that asked during the run', async () => {
+    const { shared, end, runs } = countedRuns();
+    const first = shared.run();
+    const later = Array.from({ length: 50 }, () => shared.run());
+    expect(runs()).toBe(1);
+    await end();
+    expect(await first).toBe(1);
+    expect(runs()).toBe(2);
+    const last = shared.run();
+    await end();
+    expect(new Set(await Promise.all(later))).toEqual(new Set([2]));
+    await end();
+    expect(await last).toBe(3);
+  });
 
-it('begins anew once nobody waits, also after a failure', async () => {
-  const { shared, end, runs } = counted();
-  const failed = shared.run().catch(messageOf);
-  const next = shared.run();
-  await end(true);
-  expect(await failed).toBe('run 1');
-  await end();
-  expect(await next).toBe(2);
-  const again = shared.run();
-  expect(runs()).toBe(3);
-  await end();
-  expect(await again).toBe(3);
+  it('starts a new run when no caller waits, also after a failure', async () => {
+    const { shared, end, runs } = countedRuns();
+    const failed = shared.run().catch(messageOf);
+    const next = shared.run();
+    await end(true);
+    expect(await failed).toBe('run 1');
+    await end();
+    expect(await next).toBe(2);
+    const again = shared.run();
+    expect(runs()).toBe(3);
+    await end();
+    expect(await again).toBe(3);
+  });
 });

@@ -1,6 +1,10 @@
 /**
- * Work that is done once for all who ask at the same time. Who asks while it is under way gets the result of the next
- * run, which all such callers share: the one under way may have looked before what they have changed.
+ * Runs work once for all callers that ask at the same time. A caller that asks during a run shares the next run with
+ * the others: the current run may have read its data before that caller's own change. (Go's singleflight would give it
+ * the result of the current run.)
+ *
+ * p-memoize shares the current run. `pDebounce.promise` with `after` shares the next one, but the caller of the first
+ * run then waits for the later runs too.
  */
 export class SingleFlight<T> {
   #running: Promise<T> | undefined;

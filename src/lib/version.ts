@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The version of package.json, which is as far above src/common as above dist/common. */
+/** The version in package.json. The relative path fits src/lib and dist/lib. */
 export const VERSION = readVersion();
 
 function readVersion(): string {

@@ -2,8 +2,8 @@ import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { waitForAll } from './wait-for-all.js';
 
-describe('together', () => {
-  it('fails with the first failure, once nothing is under way any more', async () => {
+describe('waitForAll', () => {
+  it('rejects with the first failure after all promises have settled', async () => {
     let isDone = false;
     const slow = async (): Promise<void> => {
       await setImmediate();
@@ -14,7 +14,7 @@ describe('together', () => {
     expect(isDone).toBe(true);
   });
 
-  it('is done when all are', async () => {
+  it('resolves when all promises have resolved', async () => {
     await expect(waitForAll(Promise.resolve(1), Promise.resolve('two'))).resolves.toBeUndefined();
   });
 });

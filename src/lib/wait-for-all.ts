@@ -1,10 +1,10 @@
 /**
- * Runs them side by side, and waits for all even where one fails, so that nothing is under way any more when the
- * failure is dealt with.
+ * Waits until all promises have settled, also after one has failed. When the caller handles the failure, none of them
+ * is still running (unlike `Promise.all`).
  *
- * @throws what the first of them, in their order, failed with
+ * @throws the reason of the first rejected promise, in the order of the arguments
  */
-export async function waitForAll(...parts: readonly Promise<unknown>[]): Promise<void> {
-  const failed = (await Promise.allSettled(parts)).find(({ status }) => status === 'rejected');
+export async function waitForAll(...promises: readonly Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(promises)).find(({ status }) => status === 'rejected');
   if (failed?.status === 'rejected') throw failed.reason;
 }

@@ -25,9 +25,9 @@ export function runEdits(edits: readonly PendingEdit[], state: State): EditGroup
       const value = pending.edit(own);
       if (!own.isEmpty) {
         const { caller } = pending;
-        const operation = caller.change?.operation ?? 'internal';
+        const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));
-        answers.push(() => void (caller.change && (caller.change.saved = true)));
+        answers.push(() => void (caller.audited && (caller.audited.saved = true)));
         revision += 1;
       }
       draft.merge(own);

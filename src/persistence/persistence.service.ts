@@ -8,7 +8,7 @@ import { AuditLog } from '../storage/audit-log.js';
 import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
-import { describeSteps } from '../contract/dry-run/plan-words.js';
+import { describeSteps } from '../contract/dry-run/describe-plan.js';
 import { stageAll } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
@@ -255,7 +255,7 @@ export class PersistenceService {
     const domains = touchedDomains(draft, before);
     before.apply(draft, revision);
     if (this.store.pendingRecords > 0) this.#checkpoints.onCommit(this.store.pendingRecords);
-    this.feed.tell({ topic: 'routing', revision, domains });
+    this.feed.publish({ topic: 'routing', revision, domains });
   }
 
   /** Removes a change from HAProxy that cannot be committed. */

@@ -9,7 +9,7 @@ import {
   IpField,
   StringField,
 } from '../contract/fields/fields.js';
-import { HttpPortField, SlotField, WeightField } from '../contract/fields/haproxy.fields.js';
+import { HttpPortField, SlotField, WeightField } from '../contract/fields/server.dto.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import { ServerDto } from '../contract/fields/server.dto.js';

@@ -46,11 +46,11 @@ export class WaitDrainService {
     errors: ['domain_not_found', 'server_not_found', 'haproxy_unavailable'],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
-    const release = this.#quota.take(callContext().actor);
+    const release = this.#quota.acquire(callContext().actor);
     if (!release)
       throw new AppError(
         'haproxy_unavailable',
-        `Too many calls wait for servers (at most ${MAX_WAITING}, ${this.#quota.share} of one caller). Try again when ` +
+        `Too many calls wait for servers (at most ${MAX_WAITING}, ${this.#quota.perCaller} of one caller). Try again when ` +
           'some have ended, or read the present connections with haproxy_list_servers.',
       );
     try {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from './settings.js';
 
-describe('the settings of certificates', () => {
-  it('default to Google Trust Services by Cloudflare', () => {
+describe('loadSettings, certificates', () => {
+  it('uses Google Trust Services and Cloudflare by default', () => {
     const { acme, renewCron } = loadSettings({ HAPROXY_HOME: '/srv/h' });
     expect(acme).toMatchObject({
       home: '/srv/h/acme',
@@ -17,7 +17,7 @@ describe('the settings of certificates', () => {
     expect(renewCron).toBeUndefined();
   });
 
-  it('pass on to acme.sh what it needs, and nothing else', () => {
+  it('passes only the variables that acme.sh needs', () => {
     const { acme } = loadSettings({
       PATH: '/bin',
       HOME: '/root',
@@ -50,11 +50,11 @@ describe('the settings of certificates', () => {
     ['ACME_EMAIL', 'me'],
     ['CERT_RENEW_CRON', 'daily'],
     ['ACME_HOME', 'relative'],
-  ])('%s=%s is refused by name', (name, value) => {
+  ])('refuses %s=%s and names the variable', (name, value) => {
     expect(() => loadSettings({ [name]: value })).toThrow(name);
   });
 
-  it('never quote a secret', () => {
+  it('does not put a secret into an error message', () => {
     expect(() => loadSettings({ ACME_EAB_KID: 'kid', ACME_EAB_HMAC_KEY: 'not base64 at all!' })).toThrow(
       /ACME_EAB_HMAC_KEY="\(hidden\)"/,
     );

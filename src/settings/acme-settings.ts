@@ -2,36 +2,36 @@ import { join } from 'node:path';
 import { integer, list, oneOf, path, SettingsError, text, trimmed, type Environment } from './parse.js';
 
 const KEY_LENGTHS = ['ec-256', 'ec-384', '2048', '3072', '4096'] as const;
-export type AcmeKeyLength = (typeof KEY_LENGTHS)[number];
+type AcmeKeyLength = (typeof KEY_LENGTHS)[number];
 
-/** What acme.sh, curl and openssl need of the machine: where programs are, and how the network is reached. */
+/** Variables that acme.sh, curl and openssl need, for programs, certificates and proxies. */
 const MACHINE = ['PATH', 'HOME', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'CURL_CA_BUNDLE'];
 const PROXIES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'];
-/** Cloudflare's hook (`dns_cf`) reads these; what any other hook needs is named in ACME_ENV. */
+/** Variables of the Cloudflare hook (`dns_cf`). ACME_ENV names the variables of other hooks. */
 const CLOUDFLARE = ['CF_Token', 'CF_Account_ID', 'CF_Zone_ID', 'CF_Key', 'CF_Email'];
 
 export interface AcmeSettings {
-  /** Path of acme.sh; undefined looks in PATH and in ~/.acme.sh. */
+  /** Path of acme.sh; undefined to search PATH and ~/.acme.sh. */
   script: string | undefined;
   home: string;
   server: string;
   dns: string;
   email: string | undefined;
   keyLength: AcmeKeyLength;
-  /** Seconds to wait for DNS; undefined lets acme.sh ask public resolvers until they have the record. */
+  /** Seconds to wait for DNS; undefined if acme.sh asks public resolvers until they have the record. */
   dnsSleep: number | undefined;
   caBundle: string | undefined;
   timeoutSeconds: number;
   renewDays: number;
   /** External account binding (RFC 8555, section 7.3.4). */
   eab: { kid: string; hmacKey: string } | undefined;
-  /** The whole environment of acme.sh. Holds secrets: never logged. */
+  /** The complete environment of acme.sh. It holds secrets and must not be logged. */
   environment: Readonly<Record<string, string>>;
-  /** Those of its variables that came from the operator for the DNS hook: their values are secrets. */
+  /** Names of the variables of the DNS hook. Their values are secrets. */
   hookVariables: readonly string[];
 }
 
-/** Section 6 of the SPEC. Values of secrets never stand in an error. */
+/** Settings of section 6 of the specification. Errors do not contain secrets. @throws SettingsError */
 export function acmeSettings(env: Environment, home: string): AcmeSettings {
   const hookVariables = [...new Set([...CLOUDFLARE, ...namesToPassOn(env)])].filter(
     (name) => trimmed(env, name) !== undefined,
@@ -61,12 +61,12 @@ export function acmeSettings(env: Environment, home: string): AcmeSettings {
   };
 }
 
-/** A cron line of five fields (minute hour day month weekday), or six with seconds first. */
+/** A cron expression of five fields (minute hour day month weekday), or six with seconds first. */
 export function renewCron(env: Environment): string | undefined {
   const value = trimmed(env, 'CERT_RENEW_CRON');
   if (value === undefined) return undefined;
   if (!/^[0-9A-Za-z*/,-]+(?: +[0-9A-Za-z*/,-]+){4,5}$/.test(value))
-    throw new SettingsError('CERT_RENEW_CRON', value, 'a cron line such as "17 4 * * *"');
+    throw new SettingsError('CERT_RENEW_CRON', value, 'a cron expression such as "17 4 * * *"');
   return value;
 }
 
@@ -89,7 +89,7 @@ function externalAccount(env: Environment): AcmeSettings['eab'] {
     throw new SettingsError(
       kid === undefined ? 'ACME_EAB_KID' : 'ACME_EAB_HMAC_KEY',
       '',
-      'set, because ACME_EAB_KID and ACME_EAB_HMAC_KEY go together',
+      'set, because ACME_EAB_KID and ACME_EAB_HMAC_KEY are used together',
     );
   if (!/^[!-~]+$/.test(kid)) throw new SettingsError('ACME_EAB_KID', kid, 'one word');
   if (!/^[A-Za-z0-9+/_=-]+$/.test(hmacKey))

@@ -3,7 +3,7 @@ import { MAX_PORT } from '../model/server.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A setting that cannot be used. Its message is the one line the operator sees. */
+/** An invalid setting. The operator sees its message as one line. */
 export class SettingsError extends Error {
   constructor(variable: string, value: string, allowed: string) {
     super(`${variable}=${JSON.stringify(value)} is not allowed: it must be ${allowed}.`);
@@ -11,7 +11,7 @@ export class SettingsError extends Error {
   }
 }
 
-/** The trimmed value; undefined where the variable is not set or, for a scalar, left empty. */
+/** The trimmed value; undefined if the variable is not set or empty. */
 export function trimmed(env: Environment, name: string): string | undefined {
   const value = env[name]?.trim();
   return value === '' ? undefined : value;
@@ -20,7 +20,7 @@ export function trimmed(env: Environment, name: string): string | undefined {
 export function text(env: Environment, name: string, fallback: string): string {
   const value = trimmed(env, name) ?? fallback;
   if (/\s/.test(value) || hasControlCharacter(value))
-    throw new SettingsError(name, value, 'one word without blanks');
+    throw new SettingsError(name, value, 'one word without spaces');
   return value;
 }
 
@@ -50,17 +50,21 @@ export function oneOf<T extends string>(
 }
 
 /**
- * An absolute path. Blanks, quotes, backslashes and the like are refused, because paths stand in haproxy.cfg and
- * in Runtime API commands, where they would have to be quoted differently each time.
+ * An absolute path. Spaces, quotes and backslashes are refused, because haproxy.cfg and Runtime API commands contain
+ * paths and quote such characters in different ways.
  */
 export function path(env: Environment, name: string, fallback: string): string {
   const value = (trimmed(env, name) ?? fallback).replace(/(?<=.)\/+$/, '');
   if (!/^\/[A-Za-z0-9._/@+-]*$/.test(value))
-    throw new SettingsError(name, value, 'an absolute path of A-Z a-z 0-9 . _ / @ + - only');
+    throw new SettingsError(
+      name,
+      value,
+      'an absolute path that has only the characters A-Z a-z 0-9 . _ / @ + -',
+    );
   return value;
 }
 
-/** Comma-separated; an empty value means an empty list, an unset one the default. */
+/** A comma-separated list. An empty value is an empty list; without the variable, the default applies. */
 export function list(env: Environment, name: string, fallback: string): readonly string[] {
   return (env[name] ?? fallback)
     .split(',')
@@ -68,7 +72,7 @@ export function list(env: Environment, name: string, fallback: string): readonly
     .filter((item) => item !== '');
 }
 
-/** Comma-separated, each one of `allowed`; all of them where it is not set or empty. */
+/** A comma-separated list of values from `allowed`; all of them if the variable is not set or empty. */
 export function someOf<T extends string>(
   env: Environment,
   name: string,

@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { Settings } from './settings.js';
 
-/** Makes the one Settings object injectable everywhere. */
+/** Makes the Settings object injectable in every module. */
 @Module({})
 export class SettingsModule {
   static with(settings: Settings): DynamicModule {

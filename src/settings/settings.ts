@@ -18,13 +18,13 @@ import {
   type Environment,
 } from './parse.js';
 
-export type HaproxyControl = 'managed' | 'master' | 'systemd' | 'podman';
+type HaproxyControl = 'managed' | 'master' | 'systemd' | 'podman';
 export type LogLevel = 'DEBUG' | 'INFO' | 'WARNING' | 'ERROR';
 
-/** Where a Runtime API or master CLI listens: a unix socket, or a TCP host and port. */
+/** The address of a Runtime API or master CLI: a unix socket, or a TCP host and port. */
 export type SocketAddress = { path: string } | { host: string; port: number };
 
-/** Everything that can be set, parsed and checked once. Each field's variable and default is in SPEC section 2. */
+/** All settings, parsed and checked once. Section 2 of the specification has each variable and its default. */
 export class Settings {
   readonly api: { host: string; port: number };
   readonly runtime: SocketAddress;
@@ -38,51 +38,51 @@ export class Settings {
     pools: string;
     map: string;
     servers: string;
-    /** What was committed since `servers.json` was written, where that is large. */
+    /** The commits since the last write of `servers.json`, if that file is large. */
     journal: string;
     certificates: string;
     state: string;
-    /** Long work and how it ended, for those who ask about it after a restart. */
+    /** The records of jobs, kept across restarts. */
     operations: string;
     token: string;
-    /** Who changed what. */
+    /** The audit log. */
     audit: string;
     /** The owner lock. */
     lock: string;
-    /** What was taken over from a HAProxy in use at the first start. */
+    /** The report of what the first start adopted from a running HAProxy. */
     adoption: string;
-    /** What the HAProxy that the suite runs writes to stdout and stderr. */
+    /** The stdout and stderr of the HAProxy that the suite runs. */
     haproxyLog: string;
   };
-  /** When a new audit file is begun, and how many are kept, the current one included. */
+  /** The size at which a new audit file starts, and how many files are kept, including the current one. */
   readonly auditLimits: { maxBytes: number; maxFiles: number };
-  /** From this size of `servers.json` on a commit goes to the journal: writing it all anew would cost more. */
+  /** From this size of `servers.json` on, commits go to the journal, because a rewrite of the file would cost more. */
   readonly journalFromBytes: number;
   readonly folders: { certs: string; run: string };
   readonly poolCount: number;
   readonly maxSlots: number;
   readonly httpBinds: readonly string[];
   readonly httpsBinds: readonly string[];
-  /** Where HAProxy's own Prometheus exporter listens; empty for nowhere. */
+  /** The address of HAProxy's own Prometheus exporter; empty if it is off. */
   readonly metricsBind: string;
-  /** The name under which HAProxy shows /mcp to the outside; undefined for nowhere. */
+  /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
-  /** Host names beside the loopback names, the bind address and this machine's addresses; undefined adds none. */
+  /** Allowed host names beside localhost, the bind address and this machine's addresses; undefined adds none. */
   readonly allowedHosts: readonly string[] | undefined;
   readonly allowedOrigins: readonly string[];
-  /** CIDRs a server address must lie in; empty for any. */
+  /** Networks (CIDR) that the addresses of servers must be in; empty allows any. */
   readonly allowedServerNetworks: readonly string[];
   readonly reconcile: 'heal' | 'report';
   readonly logLevel: LogLevel;
   readonly acme: AcmeSettings;
-  /** When due certificates are renewed; undefined for daily at a random minute, kept across restarts. */
+  /** The schedule of renewals; undefined for daily at a random minute that is kept across restarts. */
   readonly renewCron: string | undefined;
 
-  /** Which tools MCP shows; REST has all of them. */
+  /** Which tools MCP offers. REST offers all operations. */
   readonly mcp: { toolsets: readonly Toolset[]; readOnly: boolean };
 
-  /** @throws SettingsError with one line naming the variable, the value and what is allowed. */
+  /** @throws SettingsError that names the variable, its value and the allowed values in one line */
   constructor(env: Environment) {
     this.api = { host: text(env, 'MCP_HOST', '0.0.0.0'), port: port(env, 'MCP_PORT', 8000) };
     this.home = path(env, 'HAPROXY_HOME', '/opt/haproxy');
@@ -136,7 +136,7 @@ export class Settings {
   }
 }
 
-/** Pure: the same environment gives the same settings. */
+/** Depends only on the environment that is given. @throws SettingsError */
 export function loadSettings(env: Environment): Settings {
   return new Settings(env);
 }
@@ -180,14 +180,14 @@ function control(env: Environment): HaproxyControl {
   return oneOf(env, 'HAPROXY_CONTROL', ['managed', 'master', 'systemd', 'podman'], fallback);
 }
 
-/** Linux holds the path of a unix socket in 108 bytes, the closing zero included (unix(7)). */
+/** Linux allows 108 bytes for the path of a unix socket, including the final zero byte (unix(7)). */
 function unixPath(variable: string, value: string): string {
-  // HAProxy binds a temporary name of up to 15 more characters first and renames it.
+  // HAProxy first binds a temporary name that is up to 15 characters longer, then renames it.
   if (!/^\/[A-Za-z0-9._/@+-]+$/.test(value) || value.length > 92)
     throw new SettingsError(
       variable,
       value,
-      'an absolute path whose socket is at most 92 characters of A-Z a-z 0-9 . _ / @ + -',
+      'an absolute path of at most 92 characters, which are A-Z a-z 0-9 . _ / @ + -',
     );
   return value;
 }

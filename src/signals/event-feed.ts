@@ -1,40 +1,40 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
 
-/** What has just become true. Told after it is durable and live, never before. */
-export type Change =
-  /** A new revision. `domains` are those whose route or whose pool's servers are not as before. */
+/** A change of something that MCP offers as a resource. Published after the change is on disk and in HAProxy. */
+export type ResourceEvent =
+  /** The state has a new revision. `domains` are the domains whose route, or whose pool's servers, have changed. */
   | { topic: 'routing'; revision: number; domains: readonly string[] }
-  /** Certificates were issued, renewed, loaded, deleted, or their renewal went wrong. */
+  /** Certificates were issued, renewed, loaded or deleted, or a renewal failed. */
   | { topic: 'certificates' };
 
-export type EventTopic = Change['topic'];
+export type EventTopic = ResourceEvent['topic'];
 
 /** Every event of the feed. */
-export type FeedEvent =
-  | Change
-  /** A HAProxy that the suite runs has started, or the suite has attached to it. Its Runtime API answers; `pid` is its worker. */
+type FeedEvent =
+  | ResourceEvent
+  /** The suite started HAProxy or attached to it. The Runtime API answers; `pid` is the worker. */
   | { topic: 'haproxy_started'; pid: number };
 
-/** Lets those hear of changes whom the changing side knows nothing about: MCP subscriptions, later a web console. */
+/** Publishes events to higher layers, such as MCP subscriptions, without the publisher knowing them. */
 @Injectable()
 export class EventFeed {
-  readonly #logger = new Logger('changes');
-  readonly #listeners = new Set<(event: FeedEvent) => void>();
+  readonly #logger = new Logger('events');
+  readonly #subscribers = new Set<(event: FeedEvent) => void>();
 
-  /** Returns how to stop listening. */
-  listen(listener: (event: FeedEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  /** Returns a function that ends the subscription. */
+  subscribe(subscriber: (event: FeedEvent) => void): () => void {
+    this.#subscribers.add(subscriber);
+    return () => this.#subscribers.delete(subscriber);
   }
 
-  /** Listeners are told at once and one after another; what one of them throws is its own trouble. */
-  tell(event: FeedEvent): void {
-    for (const listener of this.#listeners) {
+  /** Calls the subscribers synchronously, one after another. An error of one is logged and does not stop the others. */
+  publish(event: FeedEvent): void {
+    for (const subscriber of this.#subscribers) {
       try {
-        listener(event);
+        subscriber(event);
       } catch (error) {
-        this.#logger.error(`A listener failed: ${messageOf(error)}`);
+        this.#logger.error(`A subscriber of the event feed failed: ${messageOf(error)}`);
       }
     }
   }

@@ -1,15 +1,15 @@
 import { Injectable } from '@nestjs/common';
 
-/** Whether the suite may be given traffic, as `/readyz` tells; set by whoever knows. */
+/** Whether the suite can take traffic, and why. `/readyz` answers with it. */
 @Injectable()
 export class Readiness {
-  private state = { ready: false, reason: 'The suite is starting.' };
+  #state = { ready: false, reason: 'The suite is starting.' };
 
   set(ready: boolean, reason: string): void {
-    this.state = { ready, reason };
+    this.#state = { ready, reason };
   }
 
   get(): Readonly<{ ready: boolean; reason: string }> {
-    return this.state;
+    return this.#state;
   }
 }

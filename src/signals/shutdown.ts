@@ -1,13 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import { Injectable } from '@nestjs/common';
 
-/** Aborted when the suite begins to stop, for those who wait long on behalf of a caller. */
+/** Aborts a signal when the suite begins to stop, so that long waits for a caller end early. */
 @Injectable()
 export class Shutdown {
   readonly #controller = new AbortController();
 
   constructor() {
-    // There are as many as wait, which is no leak; Node would warn of one from the eleventh on.
+    // Each waiting call adds a listener. Node would warn of a leak at the eleventh.
     setMaxListeners(0, this.#controller.signal);
   }
 

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { callContext, type CallContext } from '../contract/call-context.js';
 import { messageOf, type ErrorCode } from '../errors/app-error.js';
 import { asStorageError } from '../errors/storage-error.js';
-import { SerialQueue } from '../lib/serial-queue.js';
 import { Settings } from '../settings/settings.js';
 import { AuditFile } from './audit-file.js';
 import type { StagedWrite } from './files/staged-write.js';
@@ -44,7 +44,7 @@ const MAX_UNSAVED_LINES = 1000;
 @Injectable()
 export class AuditLog {
   readonly #logger = new Logger('Audit');
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
   readonly #file: AuditFile;
   readonly #home: string;
   /** `seq` of the last line that counts. The lines of an unfinished commit follow it. */
@@ -86,7 +86,7 @@ export class AuditLog {
    */
   stageLines(entries: readonly AuditEntry[]): Promise<StagedWrite> {
     return new Promise((resolve, reject) => {
-      const done = this.#queue.run(async () => {
+      const done = this.#queue(async () => {
         await this.#saveUnsaved();
         const { size, durable } = await this.#file.stageText(this.#textOf(entries));
         await new Promise<void>((settled) => {
@@ -119,7 +119,7 @@ export class AuditLog {
    */
   async append(entry: AuditEntry): Promise<void> {
     this.#waiting.push(entry);
-    this.#flush ??= this.#queue.run(async () => {
+    this.#flush ??= this.#queue(async () => {
       this.#flush = undefined;
       this.#unsaved.push(...this.#waiting.splice(0));
       await this.#saveUnsaved().catch((error: unknown) => {
@@ -136,11 +136,9 @@ export class AuditLog {
   /** @throws AppError storage_failed, while earlier lines cannot be written */
   async checkWritable(): Promise<void> {
     if (this.#unsaved.length === 0) return;
-    await this.#queue
-      .run(() => this.#saveUnsaved())
-      .catch((error: unknown) => {
-        throw asStorageError(error, this.#home);
-      });
+    await this.#queue(() => this.#saveUnsaved()).catch((error: unknown) => {
+      throw asStorageError(error, this.#home);
+    });
   }
 
   /** Up to `limit` lines with a `seq` below `before`, newest first. */
@@ -195,7 +193,7 @@ export function entryOf(
     actor: caller.actor,
     via: caller.via,
     operation,
-    arguments: caller.change?.arguments ?? {},
+    arguments: caller.audited?.arguments ?? {},
     revision_before: before,
     revision_after: after,
     outcome,

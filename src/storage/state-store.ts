@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
-import { describeFile, linesStep } from '../contract/dry-run/plan-words.js';
+import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers } from '../model/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';

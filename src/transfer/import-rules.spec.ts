@@ -98,6 +98,14 @@ describe('applyImport, mode=merge', () => {
     );
   });
 
+  it('shows the IPv6 address of a taken slot in brackets', () => {
+    const pool: Pool = { domains: ['six.test'], servers: new Map([[1, { ...SPEC, ip: '2001:db8::1' }]]) };
+    const line = { domain: 'six.test', servers: [{ slot: 1, ip: '10.0.0.9' }] };
+    expect(() => imported(stateOf({ pool_1: pool }), [line])).toThrow(
+      expect.objectContaining({ detail: expect.stringContaining('[2001:db8::1]:80') as string }) as Error,
+    );
+  });
+
   it('skips invalid lines with on_error=skip', () => {
     const { pools, problems } = imported(
       stateOf({}),

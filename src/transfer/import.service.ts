@@ -56,7 +56,7 @@ export class ImportService {
     output: ImportResultDto,
     destructive: true,
     idempotent: true,
-    longWork: true,
+    runsAsJob: true,
     errors: ['domain_exists', 'domain_not_found', 'slot_taken', 'pool_full', 'pools_exhausted', 'forbidden'],
     // A tool call cannot carry 100,000 domains.
     mcp: false,

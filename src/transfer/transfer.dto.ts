@@ -8,7 +8,7 @@ import {
   IpField,
   StringField,
 } from '../contract/fields/fields.js';
-import { HttpPortField, SlotField } from '../contract/fields/haproxy.fields.js';
+import { HttpPortField, SlotField } from '../contract/fields/server.dto.js';
 import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
 

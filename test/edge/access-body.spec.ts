@@ -4,14 +4,14 @@ import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture
 import { rawExchange, rawRequest } from './raw-http.js';
 import { type Route, routesOf } from './routes.js';
 
-/** Answered to anybody. */
+/** Paths that need no token. */
 const OPEN = new Set(['/healthz', '/readyz']);
-/** What reads although its method says nothing of it: everything else but GET and HEAD changes something. */
+/** Routes that only read, although their method is POST. */
 const READS = new Set([
   'POST /api/v1/configuration/check',
   'POST /api/v1/domains/:domain/servers/:slot/wait-drain',
 ]);
-/** More than anything here reads, so that only an answer before the body can be an answer. */
+/** More than any route reads, so that a response can only come before the body. */
 const ANNOUNCED = 2 ** 31;
 
 let suite: Running;
@@ -26,7 +26,7 @@ const pathOf = ({ url }: Route) =>
   url.replace(':domain', 'a.example').replace(':slot', '1').replace(':id', 'none').replace('*', 'x');
 
 const bearer = (token: string) => [`Authorization: Bearer ${token}`];
-/** The head of a request whose body never comes. */
+/** Sends the head of a request without its body. */
 const announce = ({ method, url }: Route, headers: readonly string[]) =>
   rawRequest({
     port: suite.port,
@@ -58,8 +58,8 @@ const allOf = (asked: readonly Route[], status: number) =>
 const isReading = ({ method, url }: Route) =>
   method === 'GET' || method === 'HEAD' || url === '/mcp' || READS.has(`${method} ${url}`);
 
-describe('every route there is', () => {
-  it('is known here, with those of Swagger and MCP', () => {
+describe('access to every route', () => {
+  it('covers all routes, including those of Swagger and MCP', () => {
     const known = routes.map(({ method, url }) => `${method} ${url}`);
     expect(known.length).toBeGreaterThan(50);
     for (const route of [
@@ -76,19 +76,19 @@ describe('every route there is', () => {
       expect(known).toContain(route);
   });
 
-  it('answers nobody without a token, before a body is read', async () => {
+  it('answers 401 without a token before it reads the body', async () => {
     const closed = routes.filter(({ url }) => !OPEN.has(url));
     expect(routes.length - closed.length).toBe(4);
     await expect(answersOf(closed, [])).resolves.toEqual(allOf(closed, 401));
   });
 
-  it('holds the read-only token to what reads, before a body is read', async () => {
+  it('refuses the read-only token on routes that change something, before it reads the body', async () => {
     const changing = routes.filter((route) => !isReading(route));
     expect(changing.length).toBeGreaterThan(15);
     await expect(answersOf(changing, bearer(READER))).resolves.toEqual(allOf(changing, 403));
   });
 
-  it('is open to the read-only token where it reads', async () => {
+  it('accepts the read-only token on routes that only read', async () => {
     const asked = routes.filter((route) => isReading(route) && !OPEN.has(route.url));
     for (const { method, url } of asked) {
       const path = pathOf({ method, url });
@@ -98,7 +98,7 @@ describe('every route there is', () => {
     }
   });
 
-  it('is not there under any other method, and no body is read to say so', async () => {
+  it('answers 404 for another method before it reads the body', async () => {
     const nothing = [
       { method: 'POST', url: '/nothing' },
       { method: 'PATCH', url: '/api/v1/domains' },
@@ -108,7 +108,7 @@ describe('every route there is', () => {
   });
 });
 
-describe('a client that asks whether to send its body', () => {
+describe('Expect: 100-continue', () => {
   const ask = (path: string, headers: readonly string[]) =>
     rawExchange({
       port: suite.port,
@@ -130,38 +130,38 @@ describe('a client that asks whether to send its body', () => {
     ['the read-only token', '/api/v1/import', bearer(READER), 403],
     ['no such path', '/nothing', bearer(ADMIN), 404],
     ['a foreign Origin', '/api/v1/import', [...bearer(ADMIN), 'Origin: https://evil.example'], 403],
-  ])('is told no at once: %s', async (_, path, headers, status) => {
+  ])('is refused at once: %s', async (_, path, headers, status) => {
     expect(await ask(path, headers)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 
   it.each([
     ['/api/v1/import', ADMIN],
     ['/mcp', READER],
-  ])('is told to go on where it may: %s', async (path, token) => {
+  ])('is answered with 100 Continue if access is allowed: %s', async (path, token) => {
     expect(await ask(path, bearer(token))).toMatch(/^HTTP\/1\.1 100 Continue\r\n/);
   });
 });
 
 describe('a slow client', () => {
-  // A suite of its own: with so little patience, others too would be slow on a busy machine.
-  let impatient: Running;
+  // A separate suite: with its short timeout, requests of other tests could be late on a busy machine.
+  let shortTimeout: Running;
   beforeAll(async () => {
-    impatient = await startFixture({ ...withTokens, requestTimeoutMs: 500 });
+    shortTimeout = await startFixture({ ...withTokens, requestTimeoutMs: 500 });
   });
-  afterAll(() => impatient.stop());
+  afterAll(() => shortTimeout.stop());
 
-  /** A byte every few milliseconds, until the other side has had enough; what it said then. */
+  /** Sends a byte every few milliseconds until the suite closes the connection. Returns the response. */
   const trickle = (head: string) =>
     new Promise<string>((resolve) => {
       let received = '';
-      const socket = connect(impatient.port, '127.0.0.1', () => socket.write(head));
-      const dripping = setInterval(() => socket.write('x'), 20);
+      const socket = connect(shortTimeout.port, '127.0.0.1', () => socket.write(head));
+      const timer = setInterval(() => socket.write('x'), 20);
       socket.on('data', (chunk: Buffer) => {
         received += chunk.toString();
       });
       socket.on('error', () => undefined);
       socket.on('close', () => {
-        clearInterval(dripping);
+        clearInterval(timer);
         resolve(received);
       });
     });
@@ -170,12 +170,12 @@ describe('a slow client', () => {
   it.each([
     ['headers', lines('X-Slow: ')],
     ['a body', lines(...bearer(ADMIN), 'Content-Type: application/json', 'Content-Length: 1000000', '', '{')],
-  ])('is hung up on, by time and not by patience: %s', async (_, head) => {
+  ])('is disconnected after the request timeout: %s', async (_, head) => {
     expect(await trickle(head)).toMatch(/^HTTP\/1\.1 408 [^]*took too long/);
   });
 });
 
-it('judges each request of a connection by itself', async () => {
+it('checks the token of each request on a connection', async () => {
   const request = (more: readonly string[]) =>
     ['GET /api/v1/things HTTP/1.1', 'Host: localhost', ...more, '', ''].join('\r\n');
   const text = request(bearer(ADMIN)) + request([]) + request([...bearer(READER), 'Connection: close']);

@@ -29,7 +29,7 @@ function send({ host = `127.0.0.1:${suite.port}`, headers = [], ...request }: Se
   return rawRequest({ path: '/api/v1/things', ...request, headers: named, port: suite.port });
 }
 
-/** Everything behind the door, and what it answers to who may come in. */
+/** Routes that need a token, and their status for a caller that has one. */
 const PATHS = [
   ['GET', '/api/v1/things', 200],
   ['GET', '/docs', 200],
@@ -44,8 +44,8 @@ const PATHS = [
   ['DELETE', '/api/v1/things', 200],
 ] as const;
 
-describe('the door', () => {
-  it.each(PATHS)('%s %s answers nobody without a token, and %i with one', async (method, path, status) => {
+describe('AccessGuard', () => {
+  it.each(PATHS)('%s %s answers 401 without a token and %i with one', async (method, path, status) => {
     const refused = await send({ method, path });
     expect(refused.status).toBe(401);
     expect(refused.head).toContain('www-authenticate: bearer');
@@ -57,12 +57,12 @@ describe('the door', () => {
 
   it.each([
     ['/healthz', 200],
-    // No HAProxy runs beside this suite.
+    // This suite has no HAProxy.
     ['/readyz', 503],
     ['/healthz/', 404],
     ['/nothing', 404],
     ['/.well-known/oauth-authorization-server', 404],
-  ])('%s answers %i to anybody', async (path, status) => {
+  ])('%s answers %i without a token', async (path, status) => {
     await expect(send({ path })).resolves.toMatchObject({ status });
   });
 
@@ -72,7 +72,7 @@ describe('the door', () => {
     ['a token cut short', [`Authorization: Bearer ${ADMIN.slice(0, -1)}`]],
     ['a token with more', [`Authorization: Bearer ${ADMIN}x`]],
     ['a token in another case', [`Authorization: Bearer ${ADMIN.toUpperCase()}`]],
-    ['a token with a blank inside', [`Authorization: Bearer ${ADMIN.slice(0, 5)} ${ADMIN.slice(5)}`]],
+    ['a token with a space inside', [`Authorization: Bearer ${ADMIN.slice(0, 5)} ${ADMIN.slice(5)}`]],
     ['two tokens in one header', [`Authorization: Bearer ${ADMIN}, Bearer ${ADMIN}`]],
     ['two headers', [bearer, bearer]],
     ['two headers, the second wrong', [bearer, 'Authorization: Bearer x']],
@@ -87,7 +87,7 @@ describe('the door', () => {
   });
 
   it.each([`?token=${ADMIN}`, `?access_token=${ADMIN}`, `?authorization=Bearer%20${ADMIN}`])(
-    'never looks for a token in the query (%s)',
+    'ignores a token in the query (%s)',
     async (query) => {
       await expect(send({ path: `/api/v1/things${query}` })).resolves.toMatchObject({ status: 401 });
     },
@@ -95,10 +95,10 @@ describe('the door', () => {
 
   it.each([
     ['the scheme in any case', [`authorization: bEARER ${ADMIN}`]],
-    ['blanks around the token', [`Authorization:   Bearer   ${ADMIN}  `]],
+    ['spaces around the token', [`Authorization:   Bearer   ${ADMIN}  `]],
     ['a forwarded address', [bearer, 'X-Forwarded-For: 203.0.113.9']],
     ['the read-only token', [`Authorization: Bearer ${READER}`]],
-  ])('takes %s', async (_, headers) => {
+  ])('accepts %s', async (_, headers) => {
     await expect(send({ headers })).resolves.toMatchObject({ status: 200 });
   });
 
@@ -108,7 +108,7 @@ describe('the door', () => {
     ['only the target in it', '127.0.0.1', '127.0.9.2', 401],
     ['the ends in two trusted networks', '127.0.9.1', '127.0.8.1', 401],
     ['loopback', '127.0.0.1', '127.0.0.1', 401],
-  ])('trusts a network by both ends of the connection: %s', async (_, from, to, status) => {
+  ])('trusts a network only if both ends of the connection are in it: %s', async (_, from, to, status) => {
     await expect(send({ from, to })).resolves.toMatchObject({ status });
   });
 
@@ -135,7 +135,7 @@ describe('the door', () => {
     expect(answer.body.includes('origin_not_allowed')).toBe(status === 403);
   });
 
-  it('refuses no Host, two Hosts and a target with a host of its own', async () => {
+  it('refuses a request without Host, with two Hosts, or with a host in its target', async () => {
     await expect(send({ host: null, headers: [bearer] })).resolves.toMatchObject({ status: 400 });
     await expect(send({ headers: ['Host: localhost', bearer] })).resolves.toMatchObject({ status: 403 });
     const path = 'http://evil.example/api/v1/things';
@@ -161,12 +161,12 @@ describe('the door', () => {
   ])('Origin %j at %s: %i', async (origin, host, status) => {
     const answer = await send({ host, headers: [bearer, `Origin: ${origin}`] });
     expect(answer.status).toBe(status);
-    // Origin is looked at before the token, so that pages learn nothing about tokens.
+    // Origin is checked before the token, so that pages cannot test tokens.
     const without = await send({ host, headers: [`Origin: ${origin}`] });
     expect(without.status).toBe(status === 403 ? 403 : 401);
   });
 
-  it('answers the preflight of an allowed origin, and lets it read the answer', async () => {
+  it('answers the preflight of an allowed origin and lets its pages read the response', async () => {
     const origin = 'Origin: https://console.example';
     const asking = ['Access-Control-Request-Method: POST', 'Access-Control-Request-Headers: authorization'];
     const preflight = await send({ method: 'OPTIONS', headers: [origin, ...asking] });
@@ -186,23 +186,23 @@ describe('the door', () => {
     ['a length and chunks', ['Content-Length: 1', 'Transfer-Encoding: chunked'], 400],
     ['a header without a name', [': x'], 400],
     ['headers of 20 KB', [`X-Long: ${'x'.repeat(20_000)}`], 431],
-  ])('answers broken HTTP with a problem: %s', async (_, headers, status) => {
+  ])('answers malformed HTTP with problem details: %s', async (_, headers, status) => {
     const answer = await send({ method: 'POST', headers: [bearer, ...headers] });
     expect(answer.status).toBe(status);
     expect(answer.body).toContain('malformed_request');
   });
 
-  it('refuses a large body before it is read', async () => {
+  it('refuses a large body before it reads it', async () => {
     const answer = await send({ method: 'POST', path: '/mcp', headers: ['Content-Length: 1000000000'] });
     expect(answer.status).toBe(401);
   });
 
-  it('answers wrong tokens later and later, and right ones at once', async () => {
+  it('delays responses to wrong tokens, but not to correct ones', async () => {
     const wrong = () => send({ from: '127.0.7.1', headers: ['Authorization: Bearer wrong'] });
     const started = performance.now();
     for (let attempt = 0; attempt < 8; attempt += 1) await wrong();
     expect(performance.now() - started).toBeGreaterThan(500);
-    // By then a wrong one takes two seconds, in which even a busy machine answers a right one.
+    // A wrong token now waits two seconds. In that time even a busy machine answers a correct one.
     await Promise.all(Array.from({ length: 20 }, wrong));
     let isSlowOver = false;
     const slow = wrong().finally(() => {
@@ -214,7 +214,7 @@ describe('the door', () => {
   });
 });
 
-it('logs wrong tokens with their source, and never the token', async () => {
+it('logs the source of wrong tokens, but not the token', async () => {
   const said: string[] = [];
   const keep = (message: unknown) => void said.push(String(message));
   const logger = { log: keep, error: keep, warn: keep, debug: keep, verbose: keep, fatal: keep };
@@ -230,7 +230,7 @@ it('logs wrong tokens with their source, and never the token', async () => {
     });
   await watched.stop();
   const lines = said.filter((line) => line.startsWith('Wrong token'));
-  // The first five, then the eighth; and so on by powers of two.
+  // The first five, then each power of two.
   expect(lines).toEqual(
     [1, 2, 3, 4, 5, 8].map(
       (count) => `Wrong token from 127.0.6.1 for POST "/mcp" (${count} within a minute)`,
@@ -240,7 +240,7 @@ it('logs wrong tokens with their source, and never the token', async () => {
 });
 
 describe('the token file', () => {
-  it('is made on the first start, for its owner only', async () => {
+  it('is created at the first start, readable only by its owner', async () => {
     const fresh = await startFixture();
     const file = join(fresh.home, 'conf/mcp-token.env');
     const token = /^MCP_TOKEN=([\w-]{43})\n$/.exec(await readFile(file, 'utf8'))?.[1];
@@ -250,7 +250,7 @@ describe('the token file', () => {
     await fresh.stop();
   });
 
-  it('is read again when it changes; what cannot be used changes nothing', async () => {
+  it('is read again after a change, unless the new content cannot be used', async () => {
     const said: string[] = [];
     const keep = (message: unknown) => void said.push(String(message));
     const logger = { log: keep, error: keep, warn: keep };
@@ -269,7 +269,7 @@ describe('the token file', () => {
     await until(
       async () => {
         await expect(answers('renewed-token-0123456789')).resolves.toBe(200);
-        return said.some((line) => /stay in force.*MCP_TOKEN in .* must be at least 16/.test(line));
+        return said.some((line) => /old tokens stay valid.*MCP_TOKEN in .* must be at least 16/.test(line));
       },
       { what: 'the file being read again' },
     );
@@ -283,11 +283,11 @@ describe('the token file', () => {
     ['MCP_TOKEN=short\n', /MCP_TOKEN in .* must be at least 16/],
     [`MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=x\n`, /MCP_READONLY_TOKEN in .* must be at least 16/],
     [`MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${ADMIN}\n`, /must differ/],
-  ])('stops the start when it holds %j', async (tokens, message) => {
+  ])('fails the start if its content is %j', async (tokens, message) => {
     await expect(startFixture({ tokens })).rejects.toThrow(message);
   });
 
-  it('stops the start when the port is taken, with the port in the message', async () => {
+  it('fails the start if the port is in use, and the message names the port', async () => {
     const taken = createServer();
     const port = await freePort();
     await new Promise<void>((resolve) => {

@@ -21,7 +21,7 @@ const SOURCES = {
   trusted: { from: '127.0.9.1', to: '127.0.9.2' },
   half: { from: '127.0.9.1', to: '127.0.0.1' },
 } as const;
-/** What is sent → who that is, from anywhere. */
+/** The headers of each kind of token, and the caller that they identify. */
 const TOKENS = {
   none: { headers: [], is: undefined },
   admin: { headers: [`Authorization: Bearer ${ADMIN}`], is: 'admin' },
@@ -38,7 +38,7 @@ const SPOOFED = {
     'X-Forwarded-Host: localhost',
   ],
 } as const;
-/** Route → what it is, and what it answers to who may. */
+/** Each route with its kind, and its status for a caller that may use it. */
 const ROUTES = [
   ['GET', '/healthz', 'open', 200],
   ['GET', '/nothing', 'open', 404],
@@ -61,7 +61,7 @@ function expected(source: Source, sent: Sent, kind: (typeof ROUTES)[number][2], 
   const token = TOKENS[sent].is;
   const mayRead = source === 'trusted' || token === 'admin' || token === 'reader';
   if (!mayRead) return token === 'basic' && kind === 'docs' ? success : 401;
-  // A token says who somebody is wherever they are: a reader stays a reader in a trusted network.
+  // A token identifies the caller in any network: a read-only token stays read-only in a trusted network.
   return kind === 'change' && token === 'reader' ? 403 : success;
 }
 
@@ -71,7 +71,7 @@ const TABLE = Object.keys(SOURCES).flatMap((source) =>
   ),
 );
 
-describe('the door', () => {
+describe('AccessGuard, all combinations', () => {
   it.each(TABLE)('from %s, with token %s, %s', async (source, sent, spoofed) => {
     const headers = [`Host: localhost:${suite.port}`, ...TOKENS[sent].headers, ...SPOOFED[spoofed]];
     const answers = await Promise.all(
@@ -91,7 +91,7 @@ describe('the door', () => {
     ['under the public name', 'mcp.example.com', '127.0.9.1', '127.0.9.2', []],
     ['by a proxy on the same address', 'localhost', '127.0.9.2', '127.0.9.2', ['X-Forwarded-For: 127.0.9.2']],
   ])(
-    'asks for a token for what is passed on from a trusted network: %s',
+    'requires a token for a request that a proxy forwards from a trusted network: %s',
     async (_, host, from, to, headers) => {
       const send = (more: readonly string[]) =>
         rawRequest({
@@ -107,11 +107,11 @@ describe('the door', () => {
   );
 });
 
-describe('HTTP Basic, for browsers', () => {
+describe('HTTP Basic', () => {
   const send = (path: string, authorization: string, method = 'GET') =>
     rawRequest({ port: suite.port, method, path, headers: ['Host: localhost', authorization] });
 
-  it('is asked for on the docs, and nowhere else', async () => {
+  it('is offered only for the docs', async () => {
     for (const path of ['/docs', '/docs/swagger-ui.css', '/openapi.json']) {
       const { status, head } = await send(path, 'X: y');
       expect(status).toBe(401);
@@ -131,7 +131,7 @@ describe('HTTP Basic, for browsers', () => {
     ['no base64', `Authorization: Basic admin:${ADMIN}`, 401],
     ['a wrong token', basic('admin', `${ADMIN}x`), 401],
     ['nothing', 'Authorization: Basic ', 401],
-  ])('takes a token as password: %s', async (_, header, status) => {
+  ])('reads the token from the password: %s', async (_, header, status) => {
     expect((await send('/docs', header)).status).toBe(status);
   });
 
@@ -142,14 +142,14 @@ describe('HTTP Basic, for browsers', () => {
     ['GET', '/docsx'],
     ['GET', '/metrics'],
     ['GET', '/docs/../api/v1/things'],
-  ])('is no key to %s %s', async (method, path) => {
-    // 403 is the static files' own answer to a path that leaves their folder.
+  ])('gives no access to %s %s', async (method, path) => {
+    // The static file server answers 403 to a path outside its folder.
     expect([401, 403, 404]).toContain((await send(path, basic('admin', ADMIN), method)).status);
   });
 });
 
 describe('load', () => {
-  it('serves others while a hundred bodies are sent a byte at a time', async () => {
+  it('serves other requests while a hundred clients send their bodies slowly', async () => {
     const head = `POST /api/v1/things/slow.example HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ADMIN}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{`;
     const slow = Array.from({ length: 100 }, () => {
       const socket = connect(suite.port, '127.0.0.1');
@@ -157,10 +157,10 @@ describe('load', () => {
       socket.write(head);
       return socket;
     });
-    await until(() => slow.every(({ connecting }) => !connecting), { what: 'all being connected' });
+    await until(() => slow.every(({ connecting }) => !connecting), { what: 'all connections' });
     const headers = { authorization: `Bearer ${ADMIN}` };
     expect((await fetch(`${suite.url}/api/v1/things`, { headers })).status).toBe(200);
-    // None of them was given up for it.
+    // The slow connections are still open.
     expect(slow.map(({ readyState }) => readyState)).toEqual(slow.map(() => 'open'));
     for (const socket of slow) socket.destroy();
   });
@@ -183,14 +183,14 @@ describe('load', () => {
     expect(await rawExchange({ port: suite.port, text, expected })).toMatch(expected);
   });
 
-  it('does not wait for the body of who has no token', async () => {
+  it('does not wait for the body of a request without a token', async () => {
     const text = ['POST /mcp HTTP/1.1', 'Host: localhost', `Content-Length: ${2 ** 31}`, '', ''].join('\r\n');
     const started = performance.now();
     const quietMs = 20_000;
     expect(await rawExchange({ port: suite.port, text, quietMs })).toMatch(
       /^HTTP\/1\.1 401 [^]*connection: close/i,
     );
-    // It was the suite that hung up.
+    // The suite closed the connection, before the client's own timeout.
     expect(performance.now() - started).toBeLessThan(quietMs);
   });
 });

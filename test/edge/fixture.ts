@@ -74,9 +74,9 @@ class ThingList {
 
 @Injectable()
 export class ThingsService {
-  /** Set by a tool that waits, so that a test knows when it was cancelled. */
+  /** Resolves when the waiting tool is cancelled. */
   cancelled: Promise<void> = Promise.resolve();
-  private things: ThingDto[] = [];
+  #things: ThingDto[] = [];
 
   @Operation({
     name: 'haproxy_list_things',
@@ -86,7 +86,7 @@ export class ThingsService {
     readOnly: true,
   })
   async list(input: ListThings): Promise<ThingList> {
-    return { items: this.things.slice(0, input.limit), limit: input.limit };
+    return { items: this.#things.slice(0, input.limit), limit: input.limit };
   }
 
   @Operation({
@@ -98,12 +98,12 @@ export class ThingsService {
   })
   async add(input: AddThing): Promise<ThingDto> {
     const { actor, via } = callContext();
-    if (this.things.some(({ domain }) => domain === input.domain))
+    if (this.#things.some(({ domain }) => domain === input.domain))
       throw new AppError('domain_exists', `${input.domain} exists; remove it first.`, {
         existing: { domain: input.domain },
       });
     const thing = Object.assign(new ThingDto(), input, { actor, via });
-    this.things.push(thing);
+    this.#things.push(thing);
     return thing;
   }
 
@@ -116,14 +116,14 @@ export class ThingsService {
     idempotent: true,
   })
   async clear(): Promise<ThingList> {
-    this.things = [];
+    this.#things = [];
     return { items: [], limit: 0 };
   }
 
   @Operation({
     name: 'haproxy_wait_things',
     title: 'Wait',
-    description: 'Waits until it is cancelled, or as many steps as told.',
+    description: 'Waits until it is cancelled, or for a number of steps.',
     output: ThingList,
     readOnly: true,
   })
@@ -204,10 +204,10 @@ export interface Running {
   stop: () => Promise<void>;
 }
 
-/** Variables and a token file, for tests that know their tokens. */
+/** Options with a token file, for tests that use known tokens. */
 export const withTokens = { tokens: `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n` };
 
-/** The suite with the things above (or other modules), in a folder of its own, on a free port of 127.0.0.1. */
+/** Starts the suite with the module above, or other modules, in a new folder and on a free port of 127.0.0.1. */
 export async function startFixture(
   { tokens, modules = [ThingsModule], ...options }: AppOptions & { tokens?: string } = {},
   env: Record<string, string> = {},
@@ -222,7 +222,7 @@ export async function startFixture(
     HAPROXY_HOME: home,
     MCP_HOST: '127.0.0.1',
     MCP_PORT: String(port),
-    // Nothing runs at the other end: the edge answers by itself, and what needs HAProxy is tested elsewhere.
+    // No HAProxy listens on this socket. These tests do not need one.
     HAPROXY_CONTROL: 'systemd',
     HAPROXY_SOCKET: join(home, 'run/api.sock'),
     TRUSTED_NETWORKS: '',

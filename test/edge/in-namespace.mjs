@@ -1,5 +1,5 @@
-// Runs inside a network namespace of its own (tailnet.spec.ts): starts the built suite, sends what standard input says
-// from the addresses it says, and prints the first line of each answer. The namespace ends with it.
+// Runs in a new network namespace (tailnet.spec.ts). Starts the built suite, sends the requests that stdin lists from
+// their addresses, and prints the first line of each response. The namespace ends with this process.
 import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { json } from 'node:stream/consumers';

@@ -27,7 +27,7 @@ async function connect(token: string): Promise<Client> {
   return connecting;
 }
 
-/** Calls and holds the result, failed or not, to the tool's own output schema. */
+/** Calls a tool and validates the result, also an error, against the tool's output schema. */
 async function call(name: string, given: Record<string, unknown> = {}, by = client): Promise<CallToolResult> {
   const { tools } = await by.listTools();
   const result = (await by.callTool({ name, arguments: given })) as CallToolResult;
@@ -64,7 +64,7 @@ async function openSession(headers: Record<string, string> = {}): Promise<string
 }
 
 describe('tools/list', () => {
-  it('names the server, and tells models how to begin', () => {
+  it('has server info and instructions for models', () => {
     expect(client.getServerVersion()).toMatchObject({ name: 'haproxy-suite', version: '0.1.0' });
     expect(client.getInstructions()).toContain('haproxy_list_domains');
   });
@@ -72,7 +72,7 @@ describe('tools/list', () => {
   it('shows every declared method with all hints and both schemas, in a stable order', async () => {
     const { tools } = await client.listTools();
     const names = tools.map(({ name }) => name);
-    // Those of the specification come first, in its order; others follow by name.
+    // Tools of the specification come first, in its order. Others follow, sorted by name.
     expect(names.slice(0, 4)).toEqual([
       'haproxy_list_domains',
       'haproxy_add_domain',
@@ -97,7 +97,7 @@ describe('tools/list', () => {
     expect(tools.find(({ name }) => name === 'haproxy_add_thing')).toMatchSnapshot();
   });
 
-  it('shows the read-only token only what reads, and refuses it the rest', async () => {
+  it('shows a read-only token only reading tools, and refuses the others', async () => {
     const reader = await connect(READER);
     const { tools } = await reader.listTools();
     expect(tools.length).toBeGreaterThan(0);
@@ -114,7 +114,7 @@ describe('tools/list', () => {
 });
 
 describe('tools/call', () => {
-  it('runs the service method as REST does, by the same caller', async () => {
+  it('calls the service method like REST, with the same caller', async () => {
     const result = await call('haproxy_add_thing', { domain: 'M.Example', parts: '[{"ip":"10.0.0.1"}]' });
     const thing = {
       domain: 'm.example',
@@ -128,7 +128,7 @@ describe('tools/call', () => {
     expect(JSON.parse(content?.type === 'text' ? content.text : '')).toEqual(thing);
   });
 
-  it('fails with a code and what to do next, and shows what is there', async () => {
+  it('fails with a code, the next step and the existing object', async () => {
     await call('haproxy_add_thing', { domain: 'twice.example' });
     const result = await call('haproxy_add_thing', { domain: 'twice.example' });
     const detail = 'twice.example exists; remove it first.';
@@ -146,31 +146,31 @@ describe('tools/call', () => {
     [{ domain: 'a.example', hasOwnProperty: 1 }, 'hasOwnProperty'],
     [{ domain: 'a.example', parts: [{ ip: '10.0.0.1', http_port: '80' }] }, 'parts[0].http_port'],
     [{ domain: 'a.example', parts: 'x'.repeat(10_000) }, 'parts'],
-  ])('refuses the arguments %.60j and names the field', async (given, field) => {
+  ])('refuses the arguments %.60j and names the invalid field', async (given, field) => {
     await expect(call('haproxy_add_thing', given)).resolves.toMatchObject({
       isError: true,
       structuredContent: { code: 'validation_failed', errors: [{ field }] },
     });
   });
 
-  it('refuses arguments where there are none', async () => {
+  it('refuses arguments of a tool that has none', async () => {
     await expect(call('haproxy_clear_things', { all: true })).resolves.toMatchObject({
       structuredContent: { code: 'validation_failed', errors: [{ field: 'all' }] },
     });
   });
 
-  it('knows no other tool', async () => {
+  it('refuses an unknown tool', async () => {
     await expect(call('haproxy_nothing')).rejects.toMatchObject({ code: -32_602 });
     await expect(call('toString')).rejects.toMatchObject({ code: -32_602 });
   });
 
-  it('hides unexpected errors behind an id', async () => {
+  it('answers an unexpected error with an id and without its message', async () => {
     const result = await call('haproxy_break');
     expect(result).toMatchObject({ isError: true, structuredContent: { code: 'internal_error' } });
     expect(JSON.stringify(result)).not.toContain('secret');
   });
 
-  it('sends progress to those who asked for it', async () => {
+  it('sends progress to a caller that requests it', async () => {
     const steps: number[] = [];
     await client.callTool({ name: 'haproxy_wait_things', arguments: { limit: 3 } }, undefined, {
       onprogress: ({ progress, total }) => {
@@ -181,7 +181,7 @@ describe('tools/call', () => {
     expect(steps).toEqual([1, 2, 3]);
   });
 
-  it('tells the method when the caller cancels', async () => {
+  it('aborts the signal of the method when the caller cancels', async () => {
     const cancel = new AbortController();
     const calling = client.callTool({ name: 'haproxy_wait_things', arguments: { all: true } }, undefined, {
       signal: cancel.signal,
@@ -206,7 +206,7 @@ describe('the transport', () => {
     await expect(response.json()).resolves.toMatchObject({ jsonrpc: '2.0', id: null, error: { code } });
   });
 
-  it.each(['null', '[]', '5', '{"jsonrpc":"2.0"}'])('answers %s within a session too', async (body) => {
+  it.each(['null', '[]', '5', '{"jsonrpc":"2.0"}'])('answers %s within a session', async (body) => {
     const id = await openSession();
     const response = await post(body, { 'mcp-session-id': id });
     expect([400, 202]).toContain(response.status);
@@ -225,7 +225,7 @@ describe('the transport', () => {
     expect(unknown.status).toBe(404);
   });
 
-  it('ends a session when told to', async () => {
+  it('ends a session on DELETE', async () => {
     const id = await openSession();
     const headers = { authorization: `Bearer ${ADMIN}`, 'mcp-session-id': id };
     expect((await fetch(`${suite.url}/mcp`, { method: 'DELETE', headers })).status).toBe(200);
@@ -234,7 +234,7 @@ describe('the transport', () => {
     );
   });
 
-  it('keeps the number of sessions bounded, and the newest ones', async () => {
+  it('limits the number of sessions and keeps the newest', async () => {
     let id = '';
     for (let count = 0; count < MAX_SESSIONS + 10; count += 1) id = await openSession();
     expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
@@ -243,7 +243,7 @@ describe('the transport', () => {
     await newest.text();
   }, 300_000);
 
-  it('stops with a client listening and a call under way', async () => {
+  it('stops while a client listens and a call runs', async () => {
     const other = await startFixture(withTokens);
     const requestInit = { headers: { authorization: `Bearer ${ADMIN}` } };
     const listening = new Client({ name: 'test', version: '1' });
@@ -258,14 +258,14 @@ describe('the transport', () => {
     const { cancelled } = other.app.get(ThingsService, { strict: false });
     const started = performance.now();
     await other.stop();
-    // Well before the process would end itself (STOP_MS in main.ts), on a busy machine too.
+    // Well before the shutdown timeout (STOP_MS in main.ts), also on a busy machine.
     expect(performance.now() - started).toBeLessThan(20_000);
     await expect(cancelled).resolves.toBeUndefined();
     await listening.close();
   });
 });
 
-it('derives the same tools again', () => {
+it('McpCatalogue.load > derives the same tools a second time', () => {
   const methods = suite.app.get(McpCatalogue, { strict: false });
   const shown = () =>
     JSON.stringify([methods.tools.list(false), methods.resources.list(), methods.resources.templates()]);

@@ -5,23 +5,24 @@ export type Field = readonly [name: string, value: string];
 export interface RawH2 {
   port: number;
   servername: string;
-  /** Exactly the fields to send, pseudo-header fields included, as no HTTP library would let a test send them. */
+  /** The exact fields to send, including pseudo-header fields. HTTP libraries would refuse some of them. */
   fields: readonly Field[];
   body?: string;
-  /** What has to come, for which there is patience. */
+  /** Text of the response to wait for, with a long timeout. */
   expected?: string;
 }
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const [DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7];
 const [END_STREAM, ACK, END_HEADERS] = [1, 1, 4];
-/** Longer than HAProxy and the suite need for an answer, and where there has to be one, longer than any machine. */
+/** Without an expected text: longer than HAProxy and the suite need for a response. */
 const QUIET_MS = 1000;
-const PATIENCE_MS = 60_000;
+/** With an expected text: longer than a busy machine needs. */
+const EXPECTED_MS = 60_000;
 
 /**
- * One request over HTTP/2 (RFC 9113), byte for byte. Returns the text of its DATA frames, and of the last frame that
- * ended the connection, if one did.
+ * Sends one request over HTTP/2 (RFC 9113), byte for byte. Returns the text of the DATA frames, and of the GOAWAY frame
+ * if there is one.
  */
 export function rawH2({ port, servername, fields, body = '', expected }: RawH2): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -33,7 +34,7 @@ export function rawH2({ port, servername, fields, body = '', expected }: RawH2):
       rejectUnauthorized: false,
     });
     let received = Buffer.alloc(0);
-    socket.setTimeout(expected === undefined ? QUIET_MS : PATIENCE_MS, () => socket.destroy());
+    socket.setTimeout(expected === undefined ? QUIET_MS : EXPECTED_MS, () => socket.destroy());
     socket.on('secureConnect', () => {
       if (socket.alpnProtocol !== 'h2') socket.destroy(new Error('HAProxy does not speak HTTP/2'));
       const header = Buffer.concat(fields.map((field) => literal(field)));
@@ -61,8 +62,8 @@ export function rawH2({ port, servername, fields, body = '', expected }: RawH2):
 }
 
 function textOf(received: Buffer): string {
-  const told = framesOf(received).filter(({ type }) => type === DATA || type === GOAWAY);
-  return told.map(({ payload }) => payload.toString('latin1')).join('');
+  const frames = framesOf(received).filter(({ type }) => type === DATA || type === GOAWAY);
+  return frames.map(({ payload }) => payload.toString('latin1')).join('');
 }
 
 /** A literal header field without indexing, with a new name and no Huffman code (RFC 7541, section 6.2.2). */
@@ -75,7 +76,7 @@ function text(value: string): Buffer {
   return Buffer.concat([integer(bytes.length), bytes]);
 }
 
-/** With a prefix of seven bits (RFC 7541, section 5.1). */
+/** An integer with a prefix of seven bits (RFC 7541, section 5.1). */
 function integer(value: number): Buffer {
   if (value < 127) return Buffer.from([value]);
   const bytes = [127];

@@ -1,18 +1,18 @@
 import { connect } from 'node:net';
 
-/** Longer than the slowest answer to a wrong token. */
+/** Longer than the most delayed response to a wrong token. */
 const QUIET_MS = 4000;
-/** For what has an end of its own, however long a busy machine takes to it. */
-const PATIENCE_MS = 60_000;
+/** For exchanges that end by themselves: longer than a busy machine needs. */
+const EXPECTED_MS = 60_000;
 
 export interface RawRequest {
   port: number;
   method?: string;
   path?: string;
-  /** Exactly the header lines to send. */
+  /** The exact header lines to send. */
   headers: readonly string[];
   body?: string;
-  /** The address to call from; any of 127.0.0.0/8 works without rights. */
+  /** The source address. Any address of 127.0.0.0/8 works without privileges. */
   from?: string;
   to?: string;
 }
@@ -25,24 +25,24 @@ export interface RawAnswer {
 
 export interface RawExchange {
   port: number;
-  /** Exactly what to send. */
+  /** The exact bytes to send. */
   text: string;
   from?: string;
   to?: string;
-  /** How long nothing may come before it is taken for the end. */
+  /** How long to wait for more data before the exchange ends. */
   quietMs?: number;
-  /** What has to come, for which there is patience; it is hung up once it has come. */
+  /** Waits for this text with a long timeout, and closes the connection when it arrives. */
   expected?: RegExp;
 }
 
-/** What comes back for some bytes until the other side hangs up, or has had nothing more to say for a while. */
+/** Sends bytes and returns the response, until the peer closes the connection or sends nothing for `quietMs`. */
 export function rawExchange({
   port,
   text,
   from = '127.0.0.1',
   to = '127.0.0.1',
   expected,
-  quietMs = expected ? PATIENCE_MS : QUIET_MS,
+  quietMs = expected ? EXPECTED_MS : QUIET_MS,
 }: RawExchange): Promise<string> {
   return new Promise<string>((resolve, reject) => {
     const socket = connect({ host: to, port, localAddress: from });
@@ -53,7 +53,7 @@ export function rawExchange({
       received += chunk;
       if (expected?.test(received)) socket.destroy();
     });
-    // Some break the connection off in the middle of what they refuse.
+    // The peer may reset the connection while the request is still being sent.
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error);
     });
@@ -62,11 +62,11 @@ export function rawExchange({
   });
 }
 
-/** One request, byte for byte, as no HTTP client would let a test send it. */
+/** Sends one request, byte for byte. HTTP clients would refuse some of these requests. */
 export async function rawRequest(request: RawRequest): Promise<RawAnswer> {
   const { method = 'GET', path = '/', headers, body = '', ...rest } = request;
   const lines = [`${method} ${path} HTTP/1.1`, ...headers, 'Connection: close', '', body];
-  const text = await rawExchange({ ...rest, text: lines.join('\r\n'), quietMs: PATIENCE_MS });
+  const text = await rawExchange({ ...rest, text: lines.join('\r\n'), quietMs: EXPECTED_MS });
   const end = text.indexOf('\r\n\r\n');
   return {
     status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1]),

@@ -13,7 +13,7 @@ let log = '';
 const go = () => join(folder, 'go');
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'readers-'));
-  // Stands for a check that takes its time, as long as a test wants, and counts how often it is asked for.
+  // A fake haproxy whose check runs until the file "go" exists. It counts its runs.
   const program = join(folder, 'haproxy');
   await appendFile(join(folder, 'runs'), '');
   await writeFile(
@@ -32,7 +32,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-it('starts one check of the configuration at a time, however many ask for one', async () => {
+it('POST /configuration/check > runs one check at a time for many callers', async () => {
   const headers = { authorization: `Bearer ${READER}` };
   let asked = 0;
   (suite.app.getHttpServer() as Server).on('request', () => {
@@ -44,7 +44,7 @@ it('starts one check of the configuration at a time, however many ask for one', 
       return [response.status, ((await response.json()) as { valid: boolean }).valid];
     }),
   );
-  await until(() => asked === 50, { what: 'all having asked' });
+  await until(() => asked === 50, { what: 'all requests' });
   await writeFile(go(), '');
   const answers = await checks;
   expect(new Set(answers.map(String))).toEqual(new Set(['200,true']));
@@ -52,7 +52,7 @@ it('starts one check of the configuration at a time, however many ask for one', 
   expect(runs.length).toBeLessThan(10);
 });
 
-it('takes a caller who hangs up in the middle of an import for no fault of the suite', async () => {
+it('POST /import > records malformed_request, not an internal error, if the caller disconnects', async () => {
   const head = `POST /api/v1/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ADMIN}\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n`;
   const socket = connect(suite.port, '127.0.0.1');
   socket.on('error', () => undefined);
@@ -65,9 +65,9 @@ it('takes a caller who hangs up in the middle of an import for no fault of the s
   const line = await until(
     async () => (await readFile(file, 'utf8')).split('\n').find((text) => text.includes('import')),
     {
-      what: 'the line of the audit log',
+      what: 'the audit line of the import',
     },
   );
   expect(JSON.parse(line)).toMatchObject({ operation: 'haproxy_import', outcome: 'malformed_request' });
-  expect(log).not.toContain('fault of the suite');
+  expect(log).not.toContain('The suite has failed');
 });

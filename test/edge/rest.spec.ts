@@ -24,7 +24,7 @@ async function send(method: string, path: string, body?: string, headers: Record
 }
 
 describe('REST', () => {
-  it('reads path and body into one argument, with defaults and canonical names', async () => {
+  it('joins path and body into one argument, with defaults and canonical names', async () => {
     const answer = await send(
       'POST',
       '/api/v1/things/B%C3%BCcher.Example.',
@@ -40,7 +40,7 @@ describe('REST', () => {
     });
   });
 
-  it.each([undefined, ''])('takes a missing body (%j) as an empty one', async (body) => {
+  it.each([undefined, ''])('treats a missing body (%j) as an empty one', async (body) => {
     const name = body === undefined ? 'none' : 'empty';
     await expect(send('POST', `/api/v1/things/${name}.example`, body)).resolves.toMatchObject({
       status: 201,
@@ -65,7 +65,7 @@ describe('REST', () => {
     ['POST', '/api/v1/things/a.example', '"x"', 422, 'validation_failed'],
     ['POST', '/api/v1/things/a.example', '{"domain":"b.example"}', 422, 'validation_failed'],
     ['POST', '/api/v1/things/a.example', '{"parts":"[]"}', 422, 'validation_failed'],
-    // As deep as a body of this size can be.
+    // The deepest nesting that a body of this size can have.
     [
       'POST',
       '/api/v1/things/a.example',
@@ -100,13 +100,13 @@ describe('REST', () => {
     },
   );
 
-  it('hides unexpected errors behind an id', async () => {
+  it('answers an unexpected error with an id and without its message', async () => {
     const answer = await send('GET', '/api/v1/things/broken');
     expect(answer).toMatchObject({ status: 500, json: { code: 'internal_error' } });
     expect(answer.text).not.toContain('secret');
   });
 
-  it('holds the read-only token to what reads', async () => {
+  it('refuses the read-only token on routes that change something', async () => {
     const reader = { authorization: `Bearer ${READER}` };
     await expect(send('GET', '/api/v1/things', undefined, reader)).resolves.toMatchObject({ status: 200 });
     const routes = [
@@ -121,7 +121,7 @@ describe('REST', () => {
       });
   });
 
-  it('describes operations once: words, schemas and errors come from the service', async () => {
+  it('documents a route with the texts, schemas and errors of its service method', async () => {
     const { json } = await send('GET', '/openapi.json');
     expect(json).toMatchObject({ openapi: '3.1.0', servers: [{ url: '/' }] });
     expect(json).toHaveProperty(['paths', '/api/v1/things/{domain}', 'post'], {
@@ -141,7 +141,7 @@ describe('REST', () => {
     expect(json).not.toHaveProperty(['components', 'schemas', 'ToolError']);
   });
 
-  it('serves the docs with headers that keep them to themselves', async () => {
+  it('serves the docs with a content security policy', async () => {
     const docs = await send('GET', '/docs');
     expect(docs.status).toBe(200);
     expect(docs.headers.get('content-security-policy')).toContain("script-src 'self'");

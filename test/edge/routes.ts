@@ -2,17 +2,17 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 
 export interface Route {
   method: string;
-  /** With its parameters as Fastify has them, such as `/api/v1/domains/:domain`. */
+  /** With parameters in Fastify's form, such as `/api/v1/domains/:domain`. */
   url: string;
 }
 
-/** Every route that the application has, whoever registered it. */
+/** All routes of the application, including those of Swagger and MCP. */
 export function routesOf(app: NestFastifyApplication): Route[] {
   const fastify = app.getHttpAdapter().getInstance();
   const parents: string[] = [];
   const routes: Route[] = [];
   for (const line of fastify.printRoutes({ commonPrefix: false }).split('\n')) {
-    // `│   ├── /:domain (PUT, DELETE)`: four characters a level, then what the path goes on with, and its methods.
+    // `│   ├── /:domain (PUT, DELETE)`: four characters per level, then the path segment and its methods.
     const match = /^((?:[│ ] {3})*)[├└]── (\S*)(?: \((.+)\))?$/.exec(line);
     if (!match) continue;
     const [, indent = '', segment = '', methods = ''] = match;
@@ -20,7 +20,8 @@ export function routesOf(app: NestFastifyApplication): Route[] {
     const url = (parents[depth - 1] ?? '') + segment;
     parents.splice(depth, parents.length, url);
     for (const method of methods.split(', ').filter((name) => name !== '')) {
-      if (!fastify.hasRoute({ method: method as 'GET', url })) throw new Error(`read wrongly: ${line}`);
+      if (!fastify.hasRoute({ method: method as 'GET', url }))
+        throw new Error(`cannot parse the route: ${line}`);
       routes.push({ method, url });
     }
   }

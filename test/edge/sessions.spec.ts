@@ -31,14 +31,14 @@ async function send({ url }: Running, id: string): Promise<Response> {
   return response;
 }
 
-/** Bytes that are in use and not only waiting to be collected. */
+/** Bytes in use after a garbage collection. */
 function heapUsed(): number {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
   return process.memoryUsage().heapUsed;
 }
 
-it('answers after 10,000 sessions were opened and left, of which it keeps a few and remembers none', async () => {
+it('SessionStore > keeps no memory of 10,000 abandoned sessions and still answers', async () => {
   const suite = await startFixture(withTokens);
   const open = async () => (await begin(suite)).status;
   let few = 0;
@@ -46,14 +46,14 @@ it('answers after 10,000 sessions were opened and left, of which it keeps a few 
     expect(new Set(await Promise.all(Array.from({ length: 50 }, open)))).toEqual(new Set([200]));
     if (opened === 1000) few = heapUsed();
   }
-  // A session that were kept somewhere would be some ten kilobytes.
+  // A session takes about ten kilobytes.
   expect(heapUsed() - few).toBeLessThan(16 * 1024 * 1024);
   expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
   expect((await send(suite, (await begin(suite)).id)).status).toBe(200);
   await suite.stop();
 }, 600_000);
 
-it('takes room for one caller from that caller, not from the others', async () => {
+it('SessionStore > evicts sessions of the caller that opens too many, not of others', async () => {
   const suite = await startFixture(withTokens);
   const { id } = await begin(suite);
   for (let opened = 0; opened < MAX_SESSIONS * 1.5; opened += 32)
@@ -62,7 +62,7 @@ it('takes room for one caller from that caller, not from the others', async () =
   await suite.stop();
 }, 600_000);
 
-it('closes sessions that nobody has used for half an hour, but none that somebody listens to', async () => {
+it('SessionStore > closes a session after half an hour without use, unless a client listens to it', async () => {
   vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
   const other = await startFixture(withTokens);
   try {

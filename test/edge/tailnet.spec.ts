@@ -8,7 +8,7 @@ const ADMIN = 'admin-token-0123456789';
 const READER = 'reader-token-0123456789';
 const PORT = 8000;
 
-/** Addresses of the loopback device of the namespace. Both ends of Tailscale's range, and what is just outside. */
+/** Addresses of the namespace's loopback device: both ends of Tailscale's range, and addresses just outside of it. */
 const OWN = ['100.64.0.1', '100.64.7.2', '100.127.255.254', '100.63.255.255', '100.128.0.1', '192.0.2.1'];
 
 interface Case {
@@ -26,12 +26,12 @@ const CASES: readonly Case[] = [
   { from: '100.127.255.254', to: '100.64.7.2', status: 200 },
   { from: '100.64.7.2', to: '100.64.7.2', status: 200 },
   { from: '100.64.0.1', to: '100.64.7.2', host: '100.64.7.2:8000', status: 200 },
-  // A change is let in as well; no HAProxy is there to take it.
+  // The change passes the access guard and fails later, because no HAProxy runs.
   { from: '100.64.0.1', to: '100.64.7.2', method: 'DELETE', status: 503 },
   { from: '100.64.0.1', to: '100.64.7.2', method: 'DELETE', headers: bearer(READER), status: 403 },
   { from: '100.64.0.1', to: '100.64.7.2', host: 'evil.example', status: 403 },
   { from: '100.64.0.1', to: '100.64.7.2', headers: ['Origin: https://evil.example'], status: 403 },
-  // Carrier NAT: a stranger has such an address, or the machine has one for the outside, but not both in one network.
+  // Carrier NAT: either the client or this machine has such an address, but not both in one network.
   { from: '192.0.2.1', to: '100.64.7.2', status: 401 },
   { from: '100.64.0.1', to: '192.0.2.1', status: 401 },
   { from: '100.64.0.1', to: '127.0.0.1', status: 401 },
@@ -43,14 +43,14 @@ const CASES: readonly Case[] = [
   { from: '192.0.2.1', to: '100.64.7.2', headers: ['Forwarded: for=100.64.0.1;by=100.64.7.2'], status: 401 },
   { from: '192.0.2.1', to: '100.64.7.2', host: '100.64.7.2', status: 401 },
   { from: '192.0.2.1', to: '100.64.7.2', headers: bearer(ADMIN), status: 200 },
-  // Passed on by a proxy on this machine, which connects from the address it connects to.
+  // Forwarded by a proxy on this machine, which connects from the same address that it connects to.
   { from: '100.64.7.2', to: '100.64.7.2', headers: ['X-Forwarded-For: 192.0.2.9'], status: 401 },
 ];
 
-/** The command that runs another one in a network namespace of its own; or why there can be none here. */
+/** The command that runs another command in a new network namespace, or the reason why this machine allows none. */
 function namespaceCommand(): { command: readonly string[] } | { reason: string } {
   const reasons: string[] = [];
-  // Root makes one; others may make one where the kernel lets them be root in a namespace of users.
+  // Root may create a namespace. Other users may, if the kernel allows them a user namespace.
   for (const command of [
     ['unshare', '-n'],
     ['unshare', '-r', '-n'],
@@ -69,51 +69,56 @@ function run([file = '', ...args]: readonly string[], input: string) {
 const namespace = namespaceCommand();
 
 if ('reason' in namespace)
-  // door-table.spec.ts holds the same rule with networks of 127.0.0.0/8, which need no rights.
-  it(`cannot be tried here with 100.64.0.0/10 itself (${namespace.reason})`, () => {
+  // access-table.spec.ts tests the same rule with networks of 127.0.0.0/8, which need no privileges.
+  it(`cannot run with 100.64.0.0/10 on this machine (${namespace.reason})`, () => {
     expect(namespace.reason).toMatch(/not permitted|denied|ENOENT|not found|no space/i);
   });
 else
-  describe('a tailnet, with the default of TRUSTED_NETWORKS', () => {
-    it.each(['0.0.0.0', '::'])('is trusted by both ends, and only so: MCP_HOST=%s', async (host) => {
-      const home = await tempHome();
-      const tokens = join(home.path, 'conf/mcp-token.env');
-      await writeFile(tokens, `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n`);
-      await chmod(tokens, 0o600);
-      const setUp = [
-        'ip link set lo up',
-        ...OWN.map((address) => `ip address add ${address}/32 dev lo`),
-        'exec "$@"',
-      ];
-      const script = join(import.meta.dirname, 'in-namespace.mjs');
-      const command = [...namespace.command, 'sh', '-ec', setUp.join('\n'), 'sh', process.execPath, script];
-      const input = {
-        suite: join(import.meta.dirname, '../../dist/main.js'),
-        port: PORT,
-        env: {
-          HAPROXY_HOME: home.path,
-          HAPROXY_CONTROL: 'systemd',
-          HAPROXY_SOCKET: join(home.path, 'run/none.sock'),
-          MCP_HOST: host,
-          MCP_PORT: String(PORT),
-          LOG_LEVEL: 'ERROR',
-        },
-        requests: CASES.map(({ from, to, headers = [], host = 'localhost', method = 'GET' }) => ({
-          from,
-          to,
-          text: [
-            method === 'GET' ? 'GET /api/v1/audit HTTP/1.1' : `${method} /api/v1/domains/a.example HTTP/1.1`,
-            `Host: ${host}`,
-            'Connection: close',
-            ...headers,
-            '',
-            '',
-          ].join('\r\n'),
-        })),
-      };
-      const { stdout, stderr } = run(command, JSON.stringify(input));
-      await home.remove();
-      const answers = stdout === '' ? [stderr] : (JSON.parse(stdout) as string[]);
-      expect(answers.map((answer) => answer.split(' ')[1])).toEqual(CASES.map(({ status }) => `${status}`));
-    });
+  describe('TRUSTED_NETWORKS, with the default', () => {
+    it.each(['0.0.0.0', '::'])(
+      'trusts a tailnet only if both ends of the connection are in it: MCP_HOST=%s',
+      async (host) => {
+        const home = await tempHome();
+        const tokens = join(home.path, 'conf/mcp-token.env');
+        await writeFile(tokens, `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n`);
+        await chmod(tokens, 0o600);
+        const setUp = [
+          'ip link set lo up',
+          ...OWN.map((address) => `ip address add ${address}/32 dev lo`),
+          'exec "$@"',
+        ];
+        const script = join(import.meta.dirname, 'in-namespace.mjs');
+        const command = [...namespace.command, 'sh', '-ec', setUp.join('\n'), 'sh', process.execPath, script];
+        const input = {
+          suite: join(import.meta.dirname, '../../dist/main.js'),
+          port: PORT,
+          env: {
+            HAPROXY_HOME: home.path,
+            HAPROXY_CONTROL: 'systemd',
+            HAPROXY_SOCKET: join(home.path, 'run/none.sock'),
+            MCP_HOST: host,
+            MCP_PORT: String(PORT),
+            LOG_LEVEL: 'ERROR',
+          },
+          requests: CASES.map(({ from, to, headers = [], host = 'localhost', method = 'GET' }) => ({
+            from,
+            to,
+            text: [
+              method === 'GET'
+                ? 'GET /api/v1/audit HTTP/1.1'
+                : `${method} /api/v1/domains/a.example HTTP/1.1`,
+              `Host: ${host}`,
+              'Connection: close',
+              ...headers,
+              '',
+              '',
+            ].join('\r\n'),
+          })),
+        };
+        const { stdout, stderr } = run(command, JSON.stringify(input));
+        await home.remove();
+        const answers = stdout === '' ? [stderr] : (JSON.parse(stdout) as string[]);
+        expect(answers.map((answer) => answer.split(' ')[1])).toEqual(CASES.map(({ status }) => `${status}`));
+      },
+    );
   });

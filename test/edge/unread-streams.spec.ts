@@ -6,14 +6,14 @@ import { EventFeed } from '../../src/signals/event-feed.js';
 import { until } from '../kit/poll.js';
 import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
 
-/** Of one caller; half of all. */
+/** The streams that one caller may have: half of all. */
 const SHARE = 128;
 const HEADERS = {
   authorization: `Bearer ${ADMIN}`,
   'content-type': 'application/json',
   accept: 'application/json, text/event-stream',
 };
-/** Long ones, so that a change makes much to tell. */
+/** Long names, so that each change sends much data. */
 const DOMAINS = Array.from({ length: 500 }, (_, at) => `${`${'a'.repeat(60)}.`.repeat(3)}d${at}.example`);
 const URIS = DOMAINS.map((domain) => `haproxy://domains/${domain}`);
 
@@ -46,11 +46,11 @@ function listenBody(resourceSubscriptions: readonly string[]): string {
   return JSON.stringify({ jsonrpc: '2.0', id: 7, method: 'subscriptions/listen', params });
 }
 
-/** A request by a client that reads the first bytes of the answer, and nothing after them. */
+/** Sends a request, reads the first bytes of the response, and then stops reading. */
 async function openUnread(method: string, headers: Record<string, string>, body = ''): Promise<Socket> {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const socket = connect({ host: '127.0.0.1', port: suite.port });
-  // An abrupt end is what is waited for.
+  // The suite is expected to break the connection.
   socket.on('error', () => undefined);
   socket.write(`${method} /mcp HTTP/1.1\r\nhost: 127.0.0.1:${suite.port}\r\n${lines.join('')}`);
   socket.write(`content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
@@ -60,7 +60,7 @@ async function openUnread(method: string, headers: Record<string, string>, body 
   return socket;
 }
 
-/** A session with a stream that nobody reads. */
+/** Opens a session with a stream that the client does not read. */
 async function openSession(): Promise<Socket> {
   const send = async (headers: Record<string, string>, method: string, params: object) => {
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
@@ -86,7 +86,7 @@ describe('a stream that its client does not read', () => {
     ['of a session', openSession],
     ['of subscriptions/listen', () => openUnread('POST', LISTEN_HEADERS, listenBody(URIS))],
   ])(
-    '%s is ended when too much waits for the client, and the log says so',
+    '%s is closed when too much data waits for the client, and a warning is logged',
     async (_, open) => {
       warnings.length = 0;
       const socket = await open();
@@ -94,10 +94,10 @@ describe('a stream that its client does not read', () => {
       let revision = 0;
       await until(
         () => {
-          feed.tell({ topic: 'routing', revision: (revision += 1), domains: DOMAINS });
+          feed.publish({ topic: 'routing', revision: (revision += 1), domains: DOMAINS });
           return warnings.length > 0;
         },
-        { timeout: 60_000, what: 'the stream being ended' },
+        { timeout: 60_000, what: 'the end of the stream' },
       );
       expect(warnings).toEqual([
         expect.stringContaining('The MCP stream of admin was closed, because the client does not read it'),
@@ -110,9 +110,9 @@ describe('a stream that its client does not read', () => {
   );
 });
 
-it('gives one caller half of the streams of subscriptions/listen', async () => {
+it('subscriptions/listen > gives one caller at most half of the streams', async () => {
   const gone = new AbortController();
-  // fetch ends the stream of a response that nobody has any more.
+  // Keeps the responses: fetch closes the stream of a response that is garbage-collected.
   const held: Response[] = [];
   const listen = async (token: string) => {
     const response = await fetch(`${suite.url}/mcp`, {
@@ -134,7 +134,7 @@ it('gives one caller half of the streams of subscriptions/listen', async () => {
   await expect(listen(ADMIN)).resolves.toBe('listens');
   expect(held).toHaveLength(SHARE + 2);
   gone.abort();
-  // Their places are free again.
+  // After the streams are closed, the caller can open new ones.
   const again = new AbortController();
   await until(async () => {
     const response = await fetch(`${suite.url}/mcp`, {

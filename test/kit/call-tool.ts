@@ -2,7 +2,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 
-/** One tool call of an MCP client that comes and goes. */
+/** Calls a tool with a new MCP client, which is closed afterwards. */
 export async function callTool(
   url: string,
   token: string,

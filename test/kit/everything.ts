@@ -4,10 +4,10 @@ import { connect } from 'node:net';
 import { join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 
-/** All that a change could leave behind: every file of a home by its content, and what HAProxy has in it. */
+/** Everything that a change could leave behind: the hash of every file in a home, and the content of HAProxy. */
 export async function everythingIn(home: string, socket: string): Promise<Record<string, unknown>> {
   const found: Record<string, unknown> = {
-    haproxy: await haproxyHas(socket, join(home, 'conf/domains.map')),
+    haproxy: await haproxyContent(socket, join(home, 'conf/domains.map')),
   };
   for (const entry of await readdir(home, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
@@ -20,8 +20,8 @@ export async function everythingIn(home: string, socket: string): Promise<Record
   return found;
 }
 
-/** Without what changes by itself: names, addresses, administrative states, weights, certificates, the process. */
-async function haproxyHas(socket: string, map: string): Promise<unknown[]> {
+/** Names, addresses, administrative states, weights, certificates and process. Omits values that change without a command. */
+async function haproxyContent(socket: string, map: string): Promise<unknown[]> {
   const answers = await Promise.all(
     [`show map ${map}`, 'show servers state', 'show ssl cert', 'show info'].map(async (command) => {
       const connection = connect(socket);

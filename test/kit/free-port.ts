@@ -3,22 +3,22 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
 /**
- * None of the ports that the kernel gives to outgoing connections and to listeners on port 0: a port that is free now is
- * still free when it is used, and while the suite that has it is killed and started again.
+ * A range outside of the ephemeral ports, which the kernel gives to outgoing connections and to listeners on port 0. So
+ * a free port stays free until it is used, also while a suite restarts.
  */
-const [LOWEST, HIGHEST] = outside(outgoingPorts());
-/** Test files that run side by side take from shares of their own. */
+const [LOWEST, HIGHEST] = outside(ephemeralPorts());
+/** Test files that run at the same time take ports from different shares. */
 const SHARES = 8;
 const SHARE = Number(process.env['VITEST_POOL_ID'] ?? 0) % SHARES;
 
 const given = new Set<number>();
 
-/** A TCP port on loopback that nothing listens on now; never the same one twice in this process. */
+/** A free TCP port on loopback. Never returns the same port twice in this process. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(Math.ceil(LOWEST / SHARES), Math.floor(HIGHEST / SHARES)) * SHARES + SHARE;
     if (given.has(port)) continue;
-    // Before it is tried, so that nobody who asks at the same time gets it too.
+    // Added before the check, so that a concurrent call does not get the same port.
     given.add(port);
     if (await canListen(port)) return port;
   }
@@ -32,8 +32,8 @@ function canListen(port: number): Promise<boolean> {
   });
 }
 
-/** 32768 to 60999, unless somebody has set it otherwise; gVisor begins at 16000. */
-function outgoingPorts(): [first: number, last: number] {
+/** By default 32768 to 60999. The range of gVisor starts at 16000. */
+function ephemeralPorts(): [first: number, last: number] {
   try {
     const [first = 0, last = 0] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
       .trim()
@@ -45,7 +45,7 @@ function outgoingPorts(): [first: number, last: number] {
   }
 }
 
-/** Enough ports that are not of these; where nearly all are, as good as any. */
+/** A range with enough ports outside of the given one. If the given one has nearly all ports, they overlap. */
 function outside([first, last]: [number, number]): [lowest: number, highest: number] {
   if (first >= 15_000) return [12_000, Math.min(first, 32_000)];
   return last < 62_000 ? [62_000, 65_000] : [12_000, 32_000];

@@ -1,10 +1,10 @@
 export interface Gate {
-  /** Resolves once it was opened. */
+  /** Resolves when the gate is opened. */
   readonly opened: Promise<void>;
   open(): void;
 }
 
-/** Something that waits until a test says so, instead of for a time in which a busy machine gets nothing done. */
+/** Lets a fake wait until the test opens the gate. A fixed delay would fail on a busy machine. */
 export function newGate(): Gate {
   let open = (): void => undefined;
   const opened = new Promise<void>((resolve) => {

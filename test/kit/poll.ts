@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * Asks until the answer is neither undefined nor false, and gives it. A throw counts as "not yet"; the last one is
- * the cause of the failure. As long as a busy machine may need, and shorter than a test may take: the failure then
- * says what was waited for.
+ * Calls `ask` until its result is neither undefined nor false, and returns the result. An error counts as "not yet"; the
+ * last error becomes the cause of the failure. The default timeout fits a busy machine and is shorter than the timeout
+ * of a test, so that the failure can name the condition.
  */
 export async function until<T>(
   ask: () => T | Promise<T>,
@@ -18,7 +18,8 @@ export async function until<T>(
     } catch (error) {
       cause = error;
     }
-    if (performance.now() > end) throw new Error(`${what} did not come true in ${timeout} ms`, { cause });
+    if (performance.now() > end)
+      throw new Error(`Timed out after ${timeout} ms waiting for ${what}`, { cause });
     await delay(interval);
   }
 }

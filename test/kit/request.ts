@@ -6,10 +6,10 @@ export interface Answer {
   headers: IncomingHttpHeaders;
 }
 
-/** Longer than a test holds a request. */
+/** Longer than any test delays a response. */
 const TIMEOUT_MS = 60_000;
 
-/** One GET on a connection of its own, with the Host (and other headers) that a test wants; fetch would not let it. */
+/** Sends a GET on a new connection with any Host and other headers. fetch does not allow to set Host. */
 export function get(
   port: number,
   host: string,

@@ -2,13 +2,13 @@ import { readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** What acme.sh starts with values in its arguments. */
+/** Programs that acme.sh starts with values in their arguments. */
 const PROGRAMS = ['curl', 'openssl', 'sed', 'grep', 'egrep', 'awk', 'tr', 'cut', 'base64'];
 
 /**
- * Collects argument lists until told to stop: those of all processes of this machine, as anyone can read them, where
- * they live long enough to be seen; and every single one of the programs above that are started by way of `folder`,
- * which is in the PATH of acme.sh.
+ * Collects argument lists until `stop` is called. It reads /proc for all processes of this machine, which misses short
+ * ones. It also puts wrappers of the programs above into `folder`, which is in the PATH of acme.sh, and so records each
+ * of their starts.
  */
 export async function watchArguments(folder: string): Promise<{ stop(): Promise<string> }> {
   const record = join(folder, 'arguments');
@@ -32,7 +32,7 @@ exec ${name} "$@"
         const text = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
         if (text !== '') seen.add(text.replaceAll('\0', ' '));
       }
-      // Reading them takes time that the suite, in the same process, needs too.
+      // The suite runs in the same process and needs time too.
       await delay(20);
     }
   })();
@@ -48,7 +48,7 @@ exec ${name} "$@"
   };
 }
 
-/** Every regular file, with its text and whether others than its owner may read it, folders above `folder` aside. */
+/** All regular files below a folder, with their text. `isOpen`: other users may read the file, if they can reach `folder`. */
 export async function filesBelow(
   folder: string,
   isReachable = true,
@@ -67,13 +67,13 @@ export async function filesBelow(
   return found;
 }
 
-/** The lines of all private keys in the text: each is a part of a key. */
+/** The base64 lines of all private keys in the text. */
 export function privateKeyLines(text: string): string[] {
   const keys = text.matchAll(/-----BEGIN [A-Z ]*PRIVATE KEY-----\n([^-]+)\n-----END/g);
   return [...keys].flatMap(([, lines = '']) => lines.split('\n')).filter((line) => line.length > 20);
 }
 
-/** Where any of these values stands: nobody but the owner of the suite's files may come to see one. */
+/** The places that contain one of the secrets, although others than the owner of the suite's files can read them. */
 export async function leaks(
   lab: { home: string; log: string; answers: string },
   secrets: readonly string[],

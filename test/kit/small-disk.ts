@@ -7,20 +7,20 @@ import type { Suite } from './suite.js';
 const FILLER = '.filler';
 const SIZE = 'size=256k,nr_inodes=64';
 
-/** A file system of 256 KB for the suite under test. */
+/** A file system of 256 KiB for the suite under test. */
 export interface SmallDisk {
-  /** Where the suite has it. */
+  /** The path of the file system for the suite. */
   readonly path: string;
-  /** What the suite is started through, where it alone has the file system. */
+  /** The command that starts the suite, if only its own namespace has the file system. */
   readonly through: readonly string[];
-  /** The same for this process. */
+  /** The path of the file system for this process. */
   seenFrom(suite: Suite): string;
   remove(): Promise<void>;
 }
 
 /**
- * A tmpfs; where this user may not mount one, the suite has it in a user namespace of its own. Where that is forbidden
- * too it throws: a disk that was not full proves nothing.
+ * Mounts a tmpfs. If this user may not mount one, the suite mounts it in its own user namespace. If that is forbidden
+ * too, the test fails, because it proves nothing without a full disk.
  */
 export async function smallDisk(): Promise<SmallDisk> {
   const path = await mkdtemp(join(tmpdir(), 'hs-disk-'));
@@ -28,7 +28,9 @@ export async function smallDisk(): Promise<SmallDisk> {
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', SIZE, 'tmpfs', path], { stdio: 'pipe' });
   } catch (error) {
-    process.stdout.write(`no mount (${String(error).split('\n')[0]}): a user namespace has the small disk\n`);
+    process.stdout.write(
+      `mount failed (${String(error).split('\n')[0]}); the small disk is in a user namespace\n`,
+    );
     return inNamespace(path, removeFolder);
   }
   return {
@@ -42,7 +44,7 @@ export async function smallDisk(): Promise<SmallDisk> {
   };
 }
 
-/** The mount goes with the processes of the namespace. */
+/** The mount disappears with the last process of the namespace. */
 function inNamespace(path: string, remove: () => Promise<void>): SmallDisk {
   const mount = `mount -t tmpfs -o ${SIZE} tmpfs ${path} && exec "$@"`;
   return {
@@ -53,9 +55,9 @@ function inNamespace(path: string, remove: () => Promise<void>): SmallDisk {
   };
 }
 
-/** Leaves not a byte on the small disk that this process sees in `folder`. */
+/** Fills the small disk that this process sees in `folder`. */
 export async function fillDisk(folder: string): Promise<void> {
-  // Writing it is what fills the disk, and fails.
+  // The write fills the disk and then fails.
   await writeFile(join(folder, FILLER), Buffer.alloc(512 * 1024)).catch(() => undefined);
 }
 

@@ -127,11 +127,11 @@ describe('revision 2026-07-28', () => {
       value: { method: 'notifications/subscriptions/acknowledged' },
     });
     const feed = suite.app.get(EventFeed);
-    feed.tell({ topic: 'routing', revision: 1, domains: ['b.example', 'a.example'] });
+    feed.publish({ topic: 'routing', revision: 1, domains: ['b.example', 'a.example'] });
     await expect(stream.next()).resolves.toMatchObject({
       value: { method: 'notifications/resources/updated', params: { uri: 'haproxy://domains/a.example' } },
     });
-    feed.tell({ topic: 'certificates' });
+    feed.publish({ topic: 'certificates' });
     await expect(stream.next()).resolves.toMatchObject({
       value: { params: { uri: 'haproxy://certificates' } },
     });

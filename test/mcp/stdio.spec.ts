@@ -156,7 +156,7 @@ describe('haproxy-suite mcp', () => {
     });
     await client.subscribeResource({ uri: 'haproxy://state' });
     const change = () =>
-      suite.app.get(EventFeed).tell({ topic: 'routing', revision: 1, domains: ['a.example'] });
+      suite.app.get(EventFeed).publish({ topic: 'routing', revision: 1, domains: ['a.example'] });
     await until(() => {
       change();
       return updated.length > 0;

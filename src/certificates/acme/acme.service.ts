@@ -1,10 +1,10 @@
+import pLimit from 'p-limit';
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../../errors/app-error.js';
 import { storageError } from '../../errors/storage-error.js';
 import { covers } from '../../haproxy/certificates/certificate-facts.js';
 import { type CertificateBundle, parseBundle } from '../../haproxy/certificates/pem.js';
 import type { JobContext } from '../../jobs/jobs.service.js';
-import { SerialQueue } from '../../lib/serial-queue.js';
 import { Settings } from '../../settings/settings.js';
 import { acmeCancelled, acmeFailed, acmeTimedOut } from './acme-errors.js';
 import { AcmeHome } from './acme-home.js';
@@ -31,7 +31,7 @@ export interface IssueRequest {
 @Injectable()
 export class AcmeService {
   readonly #logger = new Logger('acme.sh');
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
   readonly #home: AcmeHome;
   readonly #secrets: readonly string[];
 
@@ -55,7 +55,7 @@ export class AcmeService {
     job: JobContext,
     install: (bundle: CertificateBundle) => Promise<T>,
   ): Promise<T> {
-    return this.#queue.run(async () => {
+    return this.#queue(async () => {
       const script = await findAcmeScript(this.settings.acme);
       if (job.signal.aborted) throw acmeCancelled();
       await this.#prepareHome(request.domain);

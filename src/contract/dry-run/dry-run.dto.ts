@@ -1,7 +1,7 @@
 import { ArrayField, BooleanField, EnumField, IntField, StringField } from '../fields/fields.js';
 
-/** What a plan does, step by step. `adopt_value` takes into the saved state what HAProxy has. */
-export const PLAN_ACTIONS = [
+/** The actions of a plan. `adopt_value` copies a value of HAProxy into the saved state. */
+const PLAN_ACTIONS = [
   'add_pool',
   'put_server',
   'set_weight',
@@ -18,58 +18,63 @@ export const PLAN_ACTIONS = [
   'delete_certificate',
   'issue_certificate',
 ] as const;
-export const PLAN_TARGETS = ['haproxy', 'file', 'ca'] as const;
-export type PlanAction = (typeof PLAN_ACTIONS)[number];
+const PLAN_TARGETS = ['haproxy', 'file', 'ca'] as const;
+type PlanAction = (typeof PLAN_ACTIONS)[number];
 
 export class PlanStepDto {
   @EnumField(PLAN_TARGETS, {
-    description: 'What would be changed: HAProxy, a file of the suite, or what the CA has issued.',
+    description: 'What the step changes: HAProxy, a file of the suite, or a certificate of the CA.',
     example: 'haproxy',
   })
   target: (typeof PLAN_TARGETS)[number];
 
-  @EnumField(PLAN_ACTIONS, { description: 'How.', name: 'PlanAction', example: 'put_server' })
+  @EnumField(PLAN_ACTIONS, { description: 'What the step does.', name: 'PlanAction', example: 'put_server' })
   action: PlanAction;
 
-  @StringField({ description: 'The server, the domain, the file, or haproxy itself.', example: 'pool_5_1' })
+  @StringField({
+    description: 'The server, domain, pool or file that the step changes, or haproxy.',
+    example: 'pool_5_1',
+  })
   name: string;
 
-  @StringField({ description: 'The step in words.', example: 'pool_5_1 becomes 10.0.0.1:80' })
+  @StringField({ description: 'The step in plain text.', example: 'pool_5_1 becomes 10.0.0.1:80' })
   text: string;
 }
 
-/** The argument of everything that changes something and can say what it would change. */
+/** The argument of every operation that has a dry run. */
 export class DryRunDto {
-  @BooleanField({ description: 'Change nothing: answer what would be, and the plan that leads there.' })
+  @BooleanField({
+    description: 'Change nothing; answer with the result and the plan that a real call would have.',
+  })
   dry_run: boolean = false;
 }
 
-/** What such an operation answers besides, and only for a dry run. */
+/** What an operation answers in addition to its result after a dry run. */
 export class PlannedDto {
-  @BooleanField({ description: 'True where nothing was changed because dry_run asked so.', optional: true })
+  @BooleanField({ description: 'True after a dry run: nothing was changed.', optional: true })
   dry_run?: boolean;
 
   @ArrayField(PlanStepDto, {
-    description: 'Only with dry_run: what would be done, in this order. Empty where nothing would change.',
+    description: 'Only with dry_run: the steps in their order. Empty if nothing would change.',
     optional: true,
   })
   plan?: PlanStepDto[];
 }
 
-/** Steps that an answer shows of a plan that may have any number of them. */
+/** The most steps of a long plan in one answer. */
 const STEPS_SHOWN = 100;
 
-/** The same where a plan may be long. */
+/** The additional answer of an operation whose plan can have any number of steps. */
 export class LongPlannedDto extends PlannedDto {
   @IntField({
-    description: 'Only with dry_run: how many steps there would be; plan shows the first 100.',
+    description: 'Only with dry_run: the number of steps; plan has the first 100.',
     min: 0,
     optional: true,
   })
   plan_steps?: number;
 }
 
-/** What such an answer says of a plan. */
+/** The first steps of a long plan, and how many it has. */
 export function shownOf(plan: readonly PlanStepDto[]): Required<Pick<LongPlannedDto, 'plan' | 'plan_steps'>> {
   return { plan: plan.slice(0, STEPS_SHOWN), plan_steps: plan.length };
 }

@@ -2,21 +2,21 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '../../errors/app-error.js';
 import { declaredFields, fromText } from '../fields/field.js';
-import { routeFactsOf } from '../route-facts.js';
+import { routeMetadataOf } from '../route-metadata.js';
 
-type Bag = Record<string, unknown> | null | undefined;
+type Query = Record<string, unknown> | null | undefined;
 
 /**
- * Over REST, `dry_run` may stand in the query or in the body of any request that changes something: whoever asks for
- * a dry run where it is not looked for would otherwise get the real thing.
+ * Accepts `dry_run` in the query and in the body of every REST request that changes something. Otherwise a caller that
+ * put it in the wrong one would change something by mistake.
  */
 export function installDryRun(fastify: FastifyInstance): void {
   fastify.addHook('preHandler', (request, _reply, done) => {
-    const { operation } = routeFactsOf(request);
+    const { operation } = routeMetadataOf(request);
     try {
       if (operation && !operation.readOnly) {
-        const knows = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
-        place(request, knows);
+        const hasDryRun = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
+        moveDryRun(request, hasDryRun);
       }
     } catch (error) {
       done(error as AppError);
@@ -26,33 +26,37 @@ export function installDryRun(fastify: FastifyInstance): void {
   });
 }
 
-/** @throws AppError validation_failed where the operation knows no dry run */
-function place(request: FastifyRequest, knows: boolean): void {
-  const query = request.query as Bag;
-  const body = isBag(request.body) ? request.body : undefined;
+/**
+ * Moves `dry_run` to where the handler expects the arguments.
+ *
+ * @throws AppError validation_failed, if the operation has no dry run
+ */
+function moveDryRun(request: FastifyRequest, hasDryRun: boolean): void {
+  const query = request.query as Query;
+  const body = isArguments(request.body) ? request.body : undefined;
   const given = [query?.['dry_run'], body?.['dry_run']]
     .filter((value) => value !== undefined)
     .map((value) => fromText(value, /^(?:true|false)$/, (text) => text === 'true'));
   if (given.length === 0) return;
-  if (!knows) {
-    const message = 'is not known here: this operation cannot say beforehand what it would change';
+  if (!hasDryRun) {
+    const message = 'is not allowed: this operation has no dry run';
     throw new AppError('validation_failed', `dry_run ${message}.`, {
       errors: [{ field: 'dry_run', message }],
     });
   }
-  // What is neither true nor false is refused by the field's rule; of the two, true changes nothing.
+  // The rule of the field refuses any other value. If query and body differ, true wins, because it changes nothing.
   const dry_run = given.find((value) => typeof value !== 'boolean') ?? given.includes(true);
-  // Where the body is content, such as the lines of an import, the arguments are in the query.
+  // If the body is content, such as the lines of an import, the arguments are in the query.
   const inQuery = request.method === 'DELETE' || (!body && request.body !== undefined);
   if (inQuery) request.query = { ...query, dry_run };
   else {
     request.body = { ...body, dry_run };
-    // A query that has fields of its own would not know this one.
+    // The query DTO does not declare dry_run and would refuse it.
     request.query = Object.fromEntries(Object.entries(query ?? {}).filter(([name]) => name !== 'dry_run'));
   }
 }
 
-/** Whether a body is arguments: a list is not, and neither is what has not been read yet. */
-function isBag(body: unknown): body is Record<string, unknown> {
+/** Whether a body holds arguments. A list and a stream are content. */
+function isArguments(body: unknown): body is Record<string, unknown> {
   return typeof body === 'object' && body !== null && !Array.isArray(body) && !(body instanceof Readable);
 }

@@ -1,6 +1,6 @@
 import { DomainField } from './fields.js';
 
 export class DomainRefDto {
-  @DomainField({ description: 'The domain, or a wildcard such as *.example.com.' })
+  @DomainField({ description: 'Domain name, or a wildcard such as *.example.com.' })
   domain: string;
 }

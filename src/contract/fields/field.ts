@@ -1,45 +1,44 @@
 import type { Type as Class } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
-import { ValidateBy, ValidateIf } from 'class-validator';
-import { rulesOf } from './validation-rules.js';
+import { getMetadataStorage, ValidateBy, ValidateIf } from 'class-validator';
 
 /**
- * DTO fields. One call declares what a field is for Swagger (and so for the MCP schemas) and what is accepted at the
- * door; each field has one rule and so at most one message. Types are strict: "80" is not a number in a JSON body.
+ * Options of a DTO field. One decorator declares the schema of a field, for OpenAPI and MCP, and its validation. Each
+ * field has one rule and so at most one error message. Types are strict: "80" is not a number in a JSON body.
  *
- * A class property initialiser is the field's default: it is shown in the schemas and makes the field optional.
+ * The initialiser of a class property is the default of the field. The schemas show it, and the field is optional.
  */
 export interface FieldOptions<T> {
   description: string;
   example?: T;
-  /** May be absent. Fields with an initialiser may be absent anyway. */
+  /** The field may be absent. A field with an initialiser is optional without this. */
   optional?: boolean;
-  /** May be null; without it null is refused. */
+  /** The field may be null. */
   nullable?: boolean;
-  /** Never shown again: not in the audit log, and `writeOnly` in the schemas. */
+  /** The audit log redacts the value, and the schemas say `writeOnly`. */
   secret?: boolean;
 }
 
-/** Where a value came from: JSON bodies are taken as they are, text (path and query) is read as the field's type. */
+/** Conversion group of path and query parameters: text becomes a value of the field's type. */
 export const TEXT = 'text';
-/** Tool arguments; some models write a list as a string holding JSON. */
+/** Conversion group of tool arguments: a list may be a string of JSON, as some models write it. */
 export const TOOL = 'tool';
 
 export interface FieldKind {
   schema: ApiPropertyOptions;
   accepts: (value: unknown) => boolean;
-  /** What is allowed, as it follows "must be". */
+  /** The allowed values, as the end of a sentence that begins with "must be". */
   rule: string;
 }
 
-/** What `declaredFields` knows of a field; it goes with the validation rule into derived classes. */
+/** Stored with the validation rule, so that derived classes inherit it. */
 interface FieldContext {
   secret: boolean;
 }
 
 const fieldsByClass = new WeakMap<Class, ReadonlyMap<string, FieldContext>>();
 
-/** The fields of a DTO class, inherited ones included, and whether each is secret. */
+/** The fields of a DTO class and of its base classes, and whether each is secret. */
 export function declaredFields(type: Class): ReadonlyMap<string, FieldContext> {
   const known = fieldsByClass.get(type);
   if (known) return known;
@@ -50,7 +49,7 @@ export function declaredFields(type: Class): ReadonlyMap<string, FieldContext> {
   return fields;
 }
 
-/** One field of one kind: its schema, its rule and whether it may be absent or null. */
+/** Declares a field: its schema, its rule, and whether it may be absent or null. */
 export function field(kind: FieldKind, options: FieldOptions<unknown>): PropertyDecorator {
   const nullable = options.nullable ?? false;
   const message = `must be ${kind.rule}${nullable ? ', or null' : ''}`;
@@ -81,13 +80,39 @@ export function field(kind: FieldKind, options: FieldOptions<unknown>): Property
   };
 }
 
-/** Legacy decorators run once the class is complete, so its initialisers can be read: defaults are told once. */
+/** The default of a field. Legacy decorators run after the class is defined, so an instance has the initialisers. */
 function initialOf(target: object, property: string | symbol): unknown {
   const instance: object = new (target.constructor as Class)() as object;
   return Reflect.get(instance, property);
 }
 
-/** Text of the right shape as its value; anything else as it is, to be refused by the field's rule. */
-export function fromText(value: unknown, shape: RegExp, read: (text: string) => unknown): unknown {
-  return typeof value === 'string' && shape.test(value) ? read(value) : value;
+/** Parses text that matches `shape`. Returns any other value unchanged, for the rule of the field to refuse. */
+export function fromText(value: unknown, shape: RegExp, parse: (text: string) => unknown): unknown {
+  return typeof value === 'string' && shape.test(value) ? parse(value) : value;
+}
+
+const metadata = getMetadataStorage();
+const findRules = metadata.getTargetValidationMetadatas.bind(metadata);
+type Rules = ReturnType<typeof findRules>;
+
+const rulesByClass = new WeakMap<object, Rules>();
+
+/**
+ * class-validator searches the rules of all classes for each object that it validates. The rules of a class do not
+ * change after its declaration, so this caches them. Calls with groups or a schema, which the suite does not use, go to
+ * class-validator.
+ */
+metadata.getTargetValidationMetadatas = (type, schema, always, strictGroups, groups) => {
+  if (schema || always || strictGroups || (groups && groups.length > 0))
+    return findRules(type, schema, always, strictGroups, groups);
+  return rulesOf(type as Class);
+};
+
+/** The validation rules of a class and of its base classes. */
+function rulesOf(type: Class): Rules {
+  const known = rulesByClass.get(type);
+  if (known) return known;
+  const rules = findRules(type, '', false, false);
+  rulesByClass.set(type, rules);
+  return rules;
 }

@@ -7,14 +7,14 @@ import { field, type FieldKind, type FieldOptions, fromText, TEXT, TOOL } from '
 import { findUnsafe } from '../input/input-shape.js';
 import { canonicalIp, IP_RULE } from '../../model/ip-address.js';
 
-export interface StringOptions extends FieldOptions<string> {
+interface StringOptions extends FieldOptions<string> {
   minLength?: number;
   maxLength?: number;
   pattern?: RegExp;
   format?: string;
-  /** Gives the canonical form, or undefined where the value is not allowed. The service sees the canonical form only. */
+  /** Returns the canonical form, which the service gets; undefined if the value is not allowed. */
   canonical?: (value: string) => string | undefined;
-  /** What is allowed, as it follows "must be"; needed with `pattern` and `canonical`. */
+  /** The allowed values, after "must be". Required with `pattern` and `canonical`. */
   rule?: string;
 }
 
@@ -48,7 +48,7 @@ export function StringField(options: StringOptions): PropertyDecorator {
     : field(kind, options);
 }
 
-/** A domain name or one-label wildcard; the service sees it lower-cased, without trailing dot, as A-labels. */
+/** A domain name or a wildcard of one label. The service gets it in lower case, without trailing dot, as A-labels. */
 export function DomainField(options: FieldOptions<string>): PropertyDecorator {
   return StringField({
     example: 'example.com',
@@ -58,12 +58,12 @@ export function DomainField(options: FieldOptions<string>): PropertyDecorator {
   });
 }
 
-/** The address of a server; the service sees its canonical form. */
+/** The IP address of a server. The service gets its canonical form. */
 export function IpField(options: FieldOptions<string>): PropertyDecorator {
   return StringField({ example: '10.0.0.1', ...options, canonical: canonicalIp, rule: IP_RULE });
 }
 
-/** An instant, RFC 3339, such as 2026-01-31T12:00:00Z. */
+/** A date and time (RFC 3339), such as 2026-01-31T12:00:00Z. */
 export function DateTimeField(options: FieldOptions<string>): PropertyDecorator {
   const shape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
   return field(
@@ -99,7 +99,7 @@ export function IntField(options: FieldOptions<number> & { min?: number; max?: n
   );
 }
 
-/** A number that need not be whole, such as a ratio or a duration. */
+/** A number with an optional fraction, such as a ratio or a duration. */
 export function NumberField(
   options: FieldOptions<number> & { min?: number; max?: number },
 ): PropertyDecorator {
@@ -144,7 +144,7 @@ export function BooleanField(options: FieldOptions<boolean>): PropertyDecorator 
   );
 }
 
-/** One of a fixed set of words. `name` makes it a schema of its own in the OpenAPI document. */
+/** One of a fixed set of strings. `name` makes it a separate schema in the OpenAPI document. */
 export function EnumField(
   values: readonly string[],
   options: FieldOptions<string> & { name?: string },
@@ -174,12 +174,12 @@ export function NestedField(type: Class, options: FieldOptions<object>): Propert
   );
 }
 
-export interface ArrayOptions extends FieldOptions<unknown[]> {
+interface ArrayOptions extends FieldOptions<unknown[]> {
   minItems?: number;
   maxItems?: number;
-  /** The most bytes the list may take as JSON; more is payload_too_large. */
+  /** The largest size of the list as JSON, in bytes. A larger list is refused with payload_too_large. */
   maxJsonBytes?: number;
-  /** Tool arguments may also give it as a string holding the JSON. */
+  /** A tool argument may also be a string that holds the list as JSON. */
   orJsonText?: boolean;
 }
 
@@ -190,7 +190,7 @@ export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOp
     if (items === 'integer') return Number.isSafeInteger(value);
     return value instanceof items;
   };
-  const text = options.orJsonText ? ', or a string holding its JSON' : '';
+  const text = options.orJsonText ? ', or a string that holds it as JSON' : '';
   const size = maxJsonBytes === undefined ? '' : `, at most ${maxJsonBytes} bytes of JSON`;
   const what = typeof items === 'string' ? `${items}s` : 'objects';
   return applyDecorators(
@@ -214,7 +214,7 @@ export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOp
   );
 }
 
-/** Refuses before anything is read from it. */
+/** Checks the size before the items are converted. @throws AppError payload_too_large */
 function jsonLimit(maxBytes: number): PropertyDecorator {
   return Transform(
     ({ value, obj, key }) => {
@@ -223,7 +223,7 @@ function jsonLimit(maxBytes: number): PropertyDecorator {
       if (Buffer.byteLength(text) <= maxBytes) return value as unknown;
       throw new AppError(
         'payload_too_large',
-        `${key} may take at most ${maxBytes} bytes of JSON; send it in parts.`,
+        `${key} is larger than ${maxBytes} bytes of JSON. Send it in several requests.`,
       );
     },
     { toClassOnly: true },

@@ -1,38 +1,52 @@
 import { EnumField, IntField, StringField } from './fields.js';
-import { MAX_PORT, MAX_WEIGHT, SERVER_STATES, type ServerState } from '../../model/server.js';
+import { MAX_PORT, MAX_SLOT, MAX_WEIGHT, SERVER_STATES, type ServerState } from '../../model/server.js';
 
-/** What HAProxy reports of a server; `unknown` while it does not answer. */
+export function HttpPortField(options: { optional?: boolean; example?: number } = {}): PropertyDecorator {
+  return IntField({ example: 8080, ...options, description: 'Port of the server.', min: 1, max: MAX_PORT });
+}
+
+export function WeightField(options: { example?: number } = {}): PropertyDecorator {
+  const description =
+    'Share of the requests, relative to the other servers of the pool. With 0 the server gets no new requests.';
+  return IntField({ example: 10, ...options, description, min: 0, max: MAX_WEIGHT });
+}
+
+/** `min` is 0 if slot 0 has a special meaning, which the description must give. */
+export function SlotField(options: {
+  description: string;
+  min: 0 | 1;
+  optional?: boolean;
+}): PropertyDecorator {
+  return IntField({ ...options, max: MAX_SLOT, example: 1 });
+}
+
+/** What HAProxy reports of a server; `unknown` while HAProxy does not answer. */
 export const SERVER_STATUSES = ['UP', 'DOWN', 'DRAIN', 'MAINT', 'no check', 'unknown'] as const;
 export type ServerStatus = (typeof SERVER_STATUSES)[number];
 
-/** A server of a pool: as it is saved, and what HAProxy says of it now. */
+/** A server of a pool: its saved values, and what HAProxy reports of it. */
 export class ServerDto {
-  @IntField({ description: 'Its slot in the pool.', min: 1, example: 1 })
+  @IntField({ description: 'Slot of the server in its pool.', min: 1, example: 1 })
   slot: number;
 
-  @StringField({ description: 'Its name in HAProxy.', example: 'pool_5_1' })
+  @StringField({ description: 'Name of the server in HAProxy.', example: 'pool_5_1' })
   name: string;
 
-  @StringField({ description: 'IPv4 or IPv6 address, canonical.', example: '10.0.0.1' })
+  @StringField({ description: 'IPv4 or IPv6 address in canonical form.', example: '10.0.0.1' })
   ip: string;
 
-  @IntField({ description: 'Port.', min: 1, max: MAX_PORT, example: 80 })
+  @HttpPortField({ example: 80 })
   http_port: number;
 
-  @IntField({
-    description: 'Share of the requests, relative to the others of the pool.',
-    min: 0,
-    max: MAX_WEIGHT,
-    example: 1,
-  })
+  @WeightField({ example: 1 })
   weight: number;
 
-  @EnumField(SERVER_STATES, { description: 'The state that was asked for.', example: 'ready' })
+  @EnumField(SERVER_STATES, { description: 'The requested state.', example: 'ready' })
   state: ServerState;
 
-  @EnumField(SERVER_STATUSES, { description: 'What HAProxy reports.', example: 'UP' })
+  @EnumField(SERVER_STATUSES, { description: 'The status that HAProxy reports.', example: 'UP' })
   status: ServerStatus;
 
-  @IntField({ description: 'Connections it has now.', min: 0, example: 0 })
+  @IntField({ description: 'Number of current connections.', min: 0, example: 0 })
   connections: number;
 }

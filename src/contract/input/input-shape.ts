@@ -1,11 +1,11 @@
-/** No request of the suite needs more; more would only cost time, or the stack of what walks it recursively. */
+/** No valid request has more. More would cost time, or overflow the stack of recursive code. */
 const MAX_DEPTH = 16;
 const MAX_VALUES = 20_000;
 
 /**
- * Says what makes a JSON value unfit to be looked at further, or undefined. Names that every object inherits are
- * refused: class-validator looks rules up in a plain object and takes `hasOwnProperty` for a known field, and
- * `__proto__` and `constructor` would change what the value is.
+ * Finds what makes a JSON value unsafe to validate; undefined if it is safe. Property names that every object inherits
+ * are unsafe: class-validator looks up rules in a plain object and would take `hasOwnProperty` for a known field, and
+ * `__proto__` and `constructor` would change the type of the value.
  */
 export function findUnsafe(root: unknown): { path: string; message: string } | undefined {
   const pending: { value: unknown; path: string; depth: number }[] = [{ value: root, path: '', depth: 0 }];
@@ -18,14 +18,14 @@ export function findUnsafe(root: unknown): { path: string; message: string } | u
       seen += 1;
       const inner = joinPath(path, key, Array.isArray(value));
       if (key in Object.prototype) return { path: inner, message: 'is not a field here' };
-      if (seen > MAX_VALUES) return { path, message: `must not hold more than ${MAX_VALUES} values` };
+      if (seen > MAX_VALUES) return { path, message: `must not have more than ${MAX_VALUES} values` };
       pending.push({ value: Reflect.get(value, key), path: inner, depth: depth + 1 });
     }
   }
   return undefined;
 }
 
-/** `servers[0].ip` */
+/** The path of a field in messages, such as `servers[0].ip`. */
 export function joinPath(parent: string, key: string, isIndex: boolean): string {
   const name = key.length > 64 ? `${key.slice(0, 64)}…` : key;
   if (isIndex) return `${parent}[${name}]`;

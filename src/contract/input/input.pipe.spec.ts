@@ -75,14 +75,14 @@ async function errorsOf(value: unknown, source: InputSource = 'json'): Promise<R
 }
 
 describe('InputPipe', () => {
-  it('fills in the defaults of the class, combined classes included', async () => {
+  it('fills in the defaults of a class and of the classes it combines', async () => {
     const input = await pipe.read(Input, { domain: 'Example.COM.', servers: [{ ip: '10.0.0.1' }] }, 'json');
     expect(input).toMatchObject({ domain: 'example.com', limit: 100, flag: false });
     expect(input.servers?.[0]).toBeInstanceOf(ServerItem);
     expect(input.servers?.[0]?.http_port).toBe(80);
   });
 
-  it('reads numbers and booleans from text, and only there', async () => {
+  it('reads numbers and booleans from text only for path and query parameters', async () => {
     const text = { domain: 'a.example', limit: '5', flag: 'true' };
     await expect(pipe.read(Input, text, 'text')).resolves.toMatchObject({ limit: 5, flag: true });
     const messages = { limit: 'must be a whole number from 1 to 1000', flag: 'must be true or false' };
@@ -119,21 +119,21 @@ describe('InputPipe', () => {
     [{ constructor: { x: 1 } }, 'constructor'],
     [JSON.parse('{"__proto__":{"admin":true}}') as object, '__proto__'],
     [{ one: JSON.parse('{"__proto__":1}') as object }, 'one.__proto__'],
-  ])('refuses %j and names the field', async (value, field) => {
+  ])('refuses %j and names the invalid field', async (value, field) => {
     const errors = await errorsOf({ domain: 'a.example', ...value });
     expect(Object.keys(errors)).toContain(field);
     expect(errors[field]).toMatch(/^(must be|is not a field here)/);
   });
 
-  it.each([[null], [[]], ['x'], [5], [true]])('refuses %j as a whole', async (value) => {
+  it.each([[null], [[]], ['x'], [5], [true]])('refuses %j, which is not an object', async (value) => {
     await expect(errorsOf(value)).resolves.toEqual({ body: 'must be a JSON object' });
   });
 
-  it('takes no body for an empty one', async () => {
+  it('treats a missing body as an empty one', async () => {
     await expect(errorsOf(undefined)).resolves.toHaveProperty('domain');
   });
 
-  it('takes a list as JSON text from tools', async () => {
+  it('accepts a list as JSON text from tools', async () => {
     const value = { domain: 'a.example', servers: '[{"ip":"10.0.0.1"}]' };
     const input = await pipe.read(Input, value, 'tool');
     expect(input.servers).toEqual([{ ip: '10.0.0.1', http_port: 80 }]);
@@ -142,17 +142,17 @@ describe('InputPipe', () => {
     await expect(errorsOf(bad, 'tool')).resolves.toHaveProperty(['servers[0].ip']);
   });
 
-  it('refuses deep nesting instead of running out of stack', async () => {
+  it('refuses deep nesting without a stack overflow', async () => {
     const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as unknown;
     await expect(errorsOf({ domain: 'a.example', tags: deep })).resolves.toBeDefined();
     await expect(
       errorsOf({ domain: 'a.example', tags: Array.from({ length: 30_000 }, String) }),
     ).resolves.toEqual({
-      tags: 'must not hold more than 20000 values',
+      tags: 'must not have more than 20000 values',
     });
   });
 
-  it('answers any JSON with an AppError or an instance', async () => {
+  it('turns any JSON into an instance or an AppError', async () => {
     const keys = fc.oneof(
       fc.constantFrom(
         'domain',

@@ -5,15 +5,15 @@ import { AppError, type FieldError } from '../../errors/app-error.js';
 import { declaredFields, TEXT, type TOOL } from '../fields/field.js';
 import { findUnsafe, joinPath } from './input-shape.js';
 
-/** `json`: a request body. `text`: path or query, all strings. `tool`: arguments of an MCP tool. */
+/** `json`: a request body. `text`: path or query parameters, all strings. `tool`: arguments of an MCP tool. */
 export type InputSource = 'json' | typeof TEXT | typeof TOOL;
 
 const MAX_ERRORS = 20;
 const PRIMITIVES = new Set<unknown>([String, Number, Boolean, Object, Array]);
 
 /**
- * The one door for input: REST bodies, path and query parameters, and tool arguments become instances of their DTO
- * classes here, or are refused with every field that is wrong and what is allowed instead.
+ * Validates all input: turns REST bodies, path and query parameters, and tool arguments into instances of their DTO
+ * classes. The error names every invalid field and what is allowed there.
  */
 @Injectable()
 export class InputPipe implements PipeTransform {
@@ -23,9 +23,9 @@ export class InputPipe implements PipeTransform {
     return this.read(metatype as Type<object>, value, type === 'body' ? 'json' : TEXT);
   }
 
-  /** @throws AppError validation_failed or payload_too_large, and nothing else. */
+  /** @throws AppError validation_failed, payload_too_large */
   async read<T extends object>(type: Type<T>, value: unknown, source: InputSource): Promise<T> {
-    // A request without a body and a tool call without arguments mean "all defaults".
+    // A request without a body, or a tool call without arguments, uses the defaults.
     const given = value === undefined ? {} : value;
     if (typeof given !== 'object' || given === null || Array.isArray(given))
       throw invalid([{ field: source === 'tool' ? 'arguments' : 'body', message: 'must be a JSON object' }]);
@@ -41,14 +41,14 @@ export class InputPipe implements PipeTransform {
     return instance;
   }
 
-  /** For an operation without arguments: refuses any that are given. */
+  /** Checks the input of an operation without arguments. @throws AppError validation_failed, if there are any */
   readNothing(value: unknown): void {
     const names = typeof value === 'object' && value !== null ? Object.keys(value) : [];
     if (names.length === 0) return;
     throw invalid(
       names.slice(0, MAX_ERRORS).map((name) => ({
         field: joinPath('', name, false),
-        message: 'is not allowed: there are no arguments',
+        message: 'is not allowed: this operation has no arguments',
       })),
     );
   }
@@ -68,7 +68,7 @@ function fieldErrors(errors: readonly ValidationError[], parent = '', isIndex = 
   return errors.flatMap((error) => {
     const field = joinPath(parent, error.property, isIndex);
     const { constraints = {}, children = [] } = error;
-    // The field's own rule says more than that its content could not be looked at.
+    // The rule of the field says more than class-validator's message about nested content.
     const message = constraints['field'] ?? unknownField(error) ?? Object.values(constraints)[0];
     const own = message === undefined ? [] : [{ field, message }];
     return [...own, ...fieldErrors(children, field, Array.isArray(error.value))];

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
 
-/** A part of a sorted list of names, and where the next part begins. */
+/** One page of a sorted list. */
 export interface Page<T> {
   items: T[];
   next_cursor: string | null;
@@ -8,10 +8,10 @@ export interface Page<T> {
 }
 
 /**
- * One page of a list sorted by `keyOf`. The cursor is the key of the last item shown, so a list that changes between
- * two pages neither repeats nor skips what stayed.
+ * One page of a list that is sorted by `keyOf`. The cursor holds the key of the last item of the page, so changes of the
+ * list between two pages neither repeat nor skip an unchanged item.
  *
- * @throws AppError validation_failed for a cursor that no list gave
+ * @throws AppError validation_failed, if the cursor is malformed
  */
 export function paginate<T>(
   sorted: readonly T[],
@@ -25,17 +25,18 @@ export function paginate<T>(
   return { items, next_cursor: more ? encodeCursor(keyOf(last)) : null, total: sorted.length };
 }
 
-/** The cursor for what comes after these items; null where there are none. */
+/** The cursor of the page after these items; null if there are no items. */
 export function cursorAfter<T>(items: readonly T[], keyOf: (item: T) => string): string | null {
   const last = items.at(-1);
   return last === undefined ? null : encodeCursor(keyOf(last));
 }
 
-/** The key of the last item shown, or undefined for the first page. @throws AppError validation_failed */
+/** The key of the last item of the previous page; undefined for the first page. @throws AppError validation_failed */
 export function keyOfCursor({ cursor }: { cursor?: string | undefined }): string | undefined {
   return cursor === undefined ? undefined : decodeCursor(cursor);
 }
 
+/** The index of the first item whose key is greater than `key`. Binary search. */
 export function firstAfter<T>(sorted: readonly T[], keyOf: (item: T) => string, key: string): number {
   let low = 0;
   let high = sorted.length;
@@ -55,6 +56,10 @@ function encodeCursor(key: string): string {
 function decodeCursor(cursor: string): string {
   const key = Buffer.from(cursor, 'base64url').toString('utf8');
   if (key !== '' && encodeCursor(key) === cursor) return key;
-  const message = 'cursor must be the next_cursor of an earlier answer, as it was';
-  throw new AppError('validation_failed', message, { errors: [{ field: 'cursor', message }] });
+  throw invalidCursor();
+}
+
+export function invalidCursor(): AppError {
+  const message = 'cursor must be the unchanged next_cursor of an earlier answer';
+  return new AppError('validation_failed', message, { errors: [{ field: 'cursor', message }] });
 }

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { isDocsPath } from '../docs-path.js';
 import { AppError, type ErrorCode, messageOf } from '../../errors/app-error.js';
+import { isDocsPath } from '../openapi.js';
 
 export const PROBLEM_JSON = 'application/problem+json';
 
-/** Writes down what was thrown before it is answered; what that fails with is answered instead. */
+/** Records an error before the response. If it rejects, the caller gets that error. Undefined: nothing to record. */
 type RecordError = (exception: unknown, request: FastifyRequest) => Promise<void> | undefined;
 
-/** Turns everything thrown at the edge into problem details (RFC 9457). What is not ours never shows its words. */
+/** Answers every thrown error with problem details (RFC 9457). The message of an unexpected error stays in the log. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   protected readonly logger = new Logger('http');
@@ -25,7 +25,7 @@ export class ProblemFilter implements ExceptionFilter {
     return recording.then(() => answer(exception), answer);
   }
 
-  /** Also for errors that Fastify meets outside Nest, such as a path that cannot be decoded. */
+  /** Also answers errors that Fastify finds outside Nest, such as a path that cannot be decoded. */
   answer(exception: unknown, request: FastifyRequest, reply: FastifyReply): void {
     const error = toAppError(exception, `${request.method} ${pathOf(request.url)}`);
     if (error.code === 'internal_error') this.logger.error(error.detail, stackOf(exception));
@@ -39,14 +39,14 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/** A browser asks its user for a password only where it is told to, and only the docs are for browsers. */
+/** Basic makes a browser ask its user for a password. Only the docs offer it, because only they are for browsers. */
 function challenges(url: string): string[] {
   const docs = isDocsPath(url.split('?', 1)[0] ?? '');
   return docs ? ['Bearer', 'Basic realm="haproxy-suite (password: a token)", charset="UTF-8"'] : ['Bearer'];
 }
 
-/** `route` (method and path) is named where there is no such route. */
-export function toAppError(exception: unknown, route: string): AppError {
+/** `route` is method and path; the message of a missing route names it. */
+function toAppError(exception: unknown, route: string): AppError {
   if (exception instanceof AppError) return exception;
   const status = exception instanceof HttpException ? exception.getStatus() : statusOf(exception);
   const code = status !== undefined && status < 500 ? codeOf(status) : undefined;
@@ -54,12 +54,12 @@ export function toAppError(exception: unknown, route: string): AppError {
   return new AppError(code, detailOf(code, route, exception), { cause: exception });
 }
 
-/** What the caller is told when the suite itself is at fault: an id to find the log line by, nothing else. */
+/** An error without details for the caller. Its id finds the log line. */
 export function internalError(cause: unknown): AppError {
   const id = randomUUID();
   return new AppError(
     'internal_error',
-    `This is a fault of the suite, not of the request. Its log has the reason under ${id}.`,
+    `The suite has failed; the request is not the cause. Search the log of the suite for ${id}.`,
     { cause },
   );
 }
@@ -80,13 +80,14 @@ function codeOf(status: number): ErrorCode {
 }
 
 function detailOf(code: ErrorCode, route: string, exception: unknown): string {
-  if (code === 'not_found') return `${route} does not exist. The routes are listed in /openapi.json.`;
+  if (code === 'not_found') return `${route} does not exist. /openapi.json lists the routes.`;
   if (code === 'payload_too_large')
     return (
-      'Send a smaller body: at most 1 MiB is read, and of an import more as lines (application/x-ndjson) than as ' +
-      'one JSON array.'
+      'The request body is larger than 1 MiB. Send a smaller one. An import may be larger; it takes more as lines ' +
+      '(application/x-ndjson) than as one JSON array.'
     );
-  if (code === 'unsupported_media_type') return 'Send the body as JSON, with Content-Type: application/json.';
+  if (code === 'unsupported_media_type')
+    return 'The body is not JSON. Send JSON with Content-Type: application/json.';
   if (code === 'malformed_request') return `The request cannot be read: ${messageOf(exception)}`;
   return messageOf(exception);
 }

@@ -63,7 +63,7 @@ export class CertificateLoader {
       const bundle = parseBundle(text);
       if (await this.fitsRuntimeApi(bundle)) await this.loadBundle(path, bundle);
       else if (!isServed((await this.loaded()).get(path), bundle.leaf)) await loadLarge(path, bundle);
-      this.feed.tell({ topic: 'certificates' });
+      this.feed.publish({ topic: 'certificates' });
       const now = await this.folder.read(path);
       if (now === text) return bundle;
       // The file was replaced or deleted during the load. HAProxy must serve what is in the folder.

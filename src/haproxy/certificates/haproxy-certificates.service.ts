@@ -1,7 +1,7 @@
 import { normalize, resolve } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { AppError } from '../../errors/app-error.js';
-import { SerialQueue } from '../../lib/serial-queue.js';
 import { Settings } from '../../settings/settings.js';
 import { type Command, isWord, runtimeCommand, textPayload } from '../runtime/command.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
@@ -37,7 +37,7 @@ interface Inventory {
 export class HaproxyCertificatesService {
   readonly #transport: RuntimeTransport;
   readonly #largeTransport: RuntimeTransport;
-  readonly #queue = new SerialQueue();
+  readonly #queue = pLimit(1);
 
   constructor(
     private readonly settings: Settings,
@@ -79,7 +79,7 @@ export class HaproxyCertificatesService {
    * @throws AppError haproxy_rejected, haproxy_unavailable, payload_too_large (more than `payloadLimit`)
    */
   put(file: string, pem: string): Promise<HaproxyCertificate> {
-    return this.#queue.run(async () => {
+    return this.#queue(async () => {
       const { version } = await this.runtime.capabilities();
       const inventory = await this.#inventory();
       if (inventory.lists.length === 0) throw this.#noCrtListError();
@@ -116,7 +116,7 @@ export class HaproxyCertificatesService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   remove(file: string): Promise<void> {
-    return this.#queue.run(async () => {
+    return this.#queue(async () => {
       const inventory = await this.#inventory();
       const name = inventory.names.get(file);
       if (name === undefined) return;

@@ -62,7 +62,7 @@ describe.each(haproxyVersions())('HaproxyProcessService with HAProxy $version', 
     const runtime = new HaproxyRuntimeService(settings);
     const feed = new EventFeed();
     const startedPids: number[] = [];
-    feed.listen((event) => {
+    feed.subscribe((event) => {
       if (event.topic === 'haproxy_started') startedPids.push(event.pid);
     });
     const created = {
@@ -113,7 +113,7 @@ describe.each(haproxyVersions())('HaproxyProcessService with HAProxy $version', 
         const exits = () =>
           errors.mock.calls.filter(([line]) => String(line).startsWith('HAProxy has exited'));
         const restarted = new Promise<number>((resolve) => {
-          feed.listen((event) => {
+          feed.subscribe((event) => {
             if (event.topic === 'haproxy_started') resolve(event.pid);
           });
         });

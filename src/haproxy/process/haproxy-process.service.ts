@@ -232,7 +232,7 @@ export class HaproxyProcessService {
         const { pid } = await this.runtime.info();
         const processes = await this.#masterCli.processes();
         if (processes?.master === haproxy.pid && processes.workers.includes(pid)) {
-          this.feed.tell({ topic: 'haproxy_started', pid });
+          this.feed.publish({ topic: 'haproxy_started', pid });
           return;
         }
       } catch (error) {

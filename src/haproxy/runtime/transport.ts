@@ -1,9 +1,9 @@
 import { connect, type Socket } from 'node:net';
 import { formatHostPort } from '../../model/ip-address.js';
 import { setTimeout as delay } from 'node:timers/promises';
+import pLimit from 'p-limit';
 import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError, messageOf } from '../../errors/app-error.js';
-import { Turns } from '../../lib/semaphore.js';
 import type { SocketAddress } from '../../settings/settings.js';
 import type { Command } from './command.js';
 import { parseReply, type Reply } from './reply.js';
@@ -64,7 +64,7 @@ const RETRY_MS = 5;
  */
 export class RuntimeTransport {
   readonly #limits: TransportLimits;
-  readonly #turns = new Turns(CONNECTIONS);
+  readonly #limitConnections = pLimit(CONNECTIONS);
 
   constructor(
     private readonly address: SocketAddress,
@@ -85,7 +85,7 @@ export class RuntimeTransport {
     const chunks = this.#chunks(commands, sent);
     const first = chunks.next();
     if (sent.length === 0) return [];
-    const output = await this.#turns.run(async () =>
+    const output = await this.#limitConnections(async () =>
       this.#exchange(await this.#connect(), first, chunks, sent),
     );
     const parts = output.split(PROMPT);

@@ -12,7 +12,7 @@ import type {
 import type { ServerContext } from '@modelcontextprotocol/server';
 import type { Principal } from '../../access/principal.js';
 import type { CallContext } from '../../contract/call-context.js';
-import type { Change } from '../../signals/event-feed.js';
+import type { ResourceEvent } from '../../signals/event-feed.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
 
 /** The request as the library of its protocol revision describes it. Only code about the protocol itself reads it. */
@@ -44,8 +44,8 @@ export interface CatalogueResource {
   /** A ResourceTemplate if the URI has variables. */
   definition: Resource | ResourceTemplate;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
-  /** Returns those URIs of this resource whose content the change affects. */
-  changedBy: (change: Change) => readonly string[];
+  /** Returns those URIs of this resource whose content the event affects. */
+  changedBy: (event: ResourceEvent) => readonly string[];
 }
 
 export interface CataloguePrompt {

@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types.js';
-import type { Change } from '../../signals/event-feed.js';
+import type { ResourceEvent } from '../../signals/event-feed.js';
 import { canonicalDomain } from '../../model/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
 import { internalError } from '../../contract/problems/problem.filter.js';
@@ -94,9 +94,9 @@ export class ResourceRegistry {
     }
   }
 
-  /** Returns the URIs of all resources whose content the change affects. */
-  changedBy(change: Change): string[] {
-    return this.#entries.flatMap(({ resource }) => resource.changedBy(change));
+  /** Returns the URIs of all resources whose content the event affects. */
+  changedBy(event: ResourceEvent): string[] {
+    return this.#entries.flatMap(({ resource }) => resource.changedBy(event));
   }
 
   #logUnexpected(uri: string, cause: unknown): AppError {
@@ -125,7 +125,11 @@ function toDefinition(
   return variables.length === 0 ? { uri, ...shared } : { uriTemplate: uri, ...shared };
 }
 
-function changedUris({ changesWith }: DeclaredResource, template: UriTemplate, change: Change): string[] {
+function changedUris(
+  { changesWith }: DeclaredResource,
+  template: UriTemplate,
+  change: ResourceEvent,
+): string[] {
   if (!changesWith.includes(change.topic)) return [];
   if (template.variables.length === 0) return [template.source];
   return change.topic === 'routing' ? change.domains.map((domain) => template.expand({ domain })) : [];

@@ -11,10 +11,10 @@ export class ResourceUpdates implements OnApplicationShutdown {
   readonly #subscribers = new Set<(uris: ReadonlySet<string>) => void>();
   #pending = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
-  private readonly stop: () => void;
+  readonly #unsubscribe: () => void;
 
   constructor(feed: EventFeed, resources: ResourceRegistry) {
-    this.stop = feed.listen((event) => {
+    this.#unsubscribe = feed.subscribe((event) => {
       if (event.topic === 'haproxy_started') return;
       if (this.#subscribers.size > 0) this.#schedule(resources.changedBy(event));
     });
@@ -27,7 +27,7 @@ export class ResourceUpdates implements OnApplicationShutdown {
   }
 
   onApplicationShutdown(): void {
-    this.stop();
+    this.#unsubscribe();
     clearTimeout(this.#timer);
   }
 

@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
-import { requireRight } from '../../access/access-rule.js';
+import { requireAccess } from '../../access/access-rule.js';
 import { AuditRecorder } from '../../audit/audit-recorder.js';
 import { AppError } from '../../errors/app-error.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
@@ -29,7 +29,7 @@ export class ToolExecutor {
         `There is no tool ${name.slice(0, 100)}. Call tools/list for the names of the tools.`,
       );
     try {
-      requireRight(caller.principal, tool.readOnly);
+      requireAccess(caller.principal, tool.readOnly);
       return await tool.call(args, caller);
     } catch (error) {
       // An error with a JSON-RPC code is for the client, not for the model.
@@ -49,7 +49,7 @@ export class ToolExecutor {
     error: unknown,
   ): Promise<void> {
     if (!readOnly)
-      await this.recorder.refused(name, recordedArguments(input, args), { actor, via: 'mcp' }, error);
+      await this.recorder.recordRefusal(name, recordedArguments(input, args), { actor, via: 'mcp' }, error);
   }
 
   #logUnexpected(name: string, cause: unknown): AppError {

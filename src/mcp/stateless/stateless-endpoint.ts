@@ -79,9 +79,9 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
       writeFetchResponse(answer, response, { disconnected, actor: principal.actor });
     const release = this.#admit(body, principal);
     if (!release) {
-      const { size, share } = this.#listenStreams;
+      const { limit, perCaller } = this.#listenStreams;
       const message =
-        `Too many streams of subscriptions/listen are open. The limit is ${size} in total and ${share} for one ` +
+        `Too many streams of subscriptions/listen are open. The limit is ${limit} in total and ${perCaller} for one ` +
         'caller. Close a stream first.';
       // This revision sends the errors of methods with status 200.
       await send(Response.json(rpcErrorMessage(idOf(body), INTERNAL_ERROR, message)));
@@ -101,7 +101,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
   /** Counts the request. Returns a function to call at its end, or undefined if the caller has too many streams. */
   #admit(body: unknown, principal: Principal): (() => void) | undefined {
     const listens = (body as { method?: unknown } | null)?.method === 'subscriptions/listen';
-    if (listens) return this.#listenStreams.take(ownerOf(principal));
+    if (listens) return this.#listenStreams.acquire(ownerOf(principal));
     this.#activeRequests += 1;
     return () => {
       this.#activeRequests -= 1;

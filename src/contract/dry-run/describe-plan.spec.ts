@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { describeFile } from './plan-words.js';
+import { describeFile } from './describe-plan.js';
 
-/** As many lines of one as the other does not have. */
+/** How many of the lines are missing in the others. */
 function missing(lines: readonly string[], others: readonly string[]): number {
   const left = [...others];
   return lines.filter((line) => {
@@ -13,7 +13,7 @@ function missing(lines: readonly string[], others: readonly string[]): number {
 }
 
 describe('describeFile', () => {
-  it('counts the lines that come and go, wherever in the text they are', () => {
+  it('counts added and removed lines anywhere in the text', () => {
     const line = fc.constantFrom('a', 'b', 'ab', 'ba', 'aa', '');
     const text = fc.array(line, { maxLength: 8 }).map((lines) => lines.map((one) => `${one}\n`).join(''));
     fc.assert(
@@ -28,7 +28,7 @@ describe('describeFile', () => {
     );
   });
 
-  it('finds one line among 100,000', () => {
+  it('finds one added line among 100,000', () => {
     const lines = Array.from({ length: 100_000 }, (_, n) => `name-${n}.test pool_1\n`);
     const after = [...lines.slice(0, 70_000), 'new.test pool_2\n', ...lines.slice(70_000)].join('');
     expect(describeFile('f', lines.join(''), after)?.text).toBe('f: 1 line(s) added, 0 removed');

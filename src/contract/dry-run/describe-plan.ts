@@ -1,22 +1,21 @@
 import type { PlanStepDto } from './dry-run.dto.js';
-import { serverAddress } from '../../model/server.js';
-import type { Step } from '../../model/routing.js';
-import type { FileDifference } from '../../storage/files/state-files.js';
 import { domainOfMapKey } from '../../model/domain-name.js';
 import { serverName } from '../../model/pool-name.js';
+import type { Step } from '../../model/routing.js';
+import { serverAddress } from '../../model/server.js';
 
-/** A step, and the one name of those that are added in one. */
+/** A step that changes one domain, server or pool. */
 type SingleStep = Exclude<Step, { op: 'add_domains' }> | { op: 'add_domain'; key: string; pool: string };
 
-/** Steps in HAProxy as callers read them. */
+/** The steps in HAProxy, in the form that callers get. */
 export function describeSteps(steps: readonly Step[]): PlanStepDto[] {
-  return steps.flatMap(singly).map((step) => {
+  return steps.flatMap(singleSteps).map((step) => {
     const name = nameOf(step);
-    return { target: 'haproxy', action: step.op, name, text: `${name} ${wordsOf(step)}` };
+    return { target: 'haproxy', action: step.op, name, text: `${name} ${effectOf(step)}` };
   });
 }
 
-function singly(step: Step): SingleStep[] {
+function singleSteps(step: Step): SingleStep[] {
   if (step.op !== 'add_domains') return [step];
   return step.keys.map((key, index) => ({ op: 'add_domain', key, pool: step.pools[index] ?? '' }));
 }
@@ -26,10 +25,10 @@ function nameOf(step: SingleStep): string {
   return 'slot' in step ? serverName(step.pool, step.slot) : step.pool;
 }
 
-function wordsOf(step: SingleStep): string {
+function effectOf(step: SingleStep): string {
   switch (step.op) {
     case 'add_pool':
-      return 'is made';
+      return 'is created';
     case 'remove_pool':
       return 'is deleted';
     case 'set_weight':
@@ -37,13 +36,13 @@ function wordsOf(step: SingleStep): string {
     case 'set_state':
       return `becomes ${step.state}`;
     case 'remove_server':
-      return 'is removed; requests under way finish';
+      return 'is removed; its running requests finish';
     case 'add_domain':
       return `is routed to ${step.pool}`;
     case 'set_domain':
-      return `is routed to ${step.pool} from now on`;
+      return `is now routed to ${step.pool}`;
     case 'del_domain':
-      return 'is not routed any more';
+      return 'is no longer routed';
     default: {
       const { weight, state } = step.server;
       return `becomes ${serverAddress(step.server)}, weight ${weight}, ${state}`;
@@ -51,10 +50,10 @@ function wordsOf(step: SingleStep): string {
   }
 }
 
-/** What writing `after` over `before` does to a file, or undefined where it does nothing. */
+/** The step that replaces the content `before` by `after`; undefined if both are equal. */
 export function describeFile(path: string, before: string, after: string): PlanStepDto | undefined {
   if (before === after) return undefined;
-  // Most of a large file stays as it is; only what lies between its equal ends is looked at line by line.
+  // Most of a large file does not change. Only the part between the equal ends is compared line by line.
   const start = equalStart(before, after);
   const end = equalEnd(before, after, start);
   const old = before.slice(start, before.length - end).split('\n');
@@ -64,7 +63,7 @@ export function describeFile(path: string, before: string, after: string): PlanS
   return linesStep(path, added, removed);
 }
 
-/** Lines that come into a file and go out of it. */
+/** The step that adds and removes lines of a file. */
 export function linesStep(path: string, added: number, removed: number): PlanStepDto {
   return {
     target: 'file',
@@ -74,17 +73,17 @@ export function linesStep(path: string, added: number, removed: number): PlanSte
   };
 }
 
-/** What is done to files that do not hold what they should. */
-export function describeRewrites(files: readonly FileDifference[]): PlanStepDto[] {
-  return files.map(({ path, missing }) => fileStep(path, missing ? 'is made' : 'is written anew'));
+/** The steps that restore files whose content differs from the state. `missing`: the file does not exist. */
+export function describeRewrites(files: readonly { path: string; missing: boolean }[]): PlanStepDto[] {
+  return files.map(({ path, missing }) => fileStep(path, missing ? 'is created' : 'is rewritten'));
 }
 
-/** A file that is written, whatever it holds. */
-export function fileStep(path: string, words: string): PlanStepDto {
-  return { target: 'file', action: 'write_file', name: path, text: `${path} ${words}` };
+/** The step that writes a file. `effect` follows the path in its text. */
+export function fileStep(path: string, effect: string): PlanStepDto {
+  return { target: 'file', action: 'write_file', name: path, text: `${path} ${effect}` };
 }
 
-/** How many of the lines the others do not have, each counted as often as it stands there. */
+/** How many of the lines are missing in the others. A line that occurs n times must occur n times there. */
 function countMissing(lines: readonly string[], others: readonly string[]): number {
   const left = new Map<string, number>();
   for (const line of others) left.set(line, (left.get(line) ?? 0) + 1);
@@ -97,9 +96,10 @@ function countMissing(lines: readonly string[], others: readonly string[]): numb
   return missing;
 }
 
+/** Characters that are compared at once. */
 const PIECE = 64 * 1024;
 
-/** How long the part is with which both begin, up to the beginning of a line. */
+/** The length of the common start, in characters, cut back to the start of a line. */
 function equalStart(one: string, other: string): number {
   const most = Math.min(one.length, other.length);
   let equal = 0;
@@ -110,7 +110,7 @@ function equalStart(one: string, other: string): number {
   return equal === 0 ? 0 : one.lastIndexOf('\n', equal - 1) + 1;
 }
 
-/** How long the part is with which both end, not further than `start`, from the end of a line on. */
+/** The length of the common end, in characters, cut to whole lines. It does not overlap the first `start` characters. */
 function equalEnd(one: string, other: string, start: number): number {
   const most = Math.min(one.length, other.length) - start;
   const piece = (text: string, equal: number) =>
