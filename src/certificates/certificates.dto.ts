@@ -134,7 +134,7 @@ export class DeletedCertificateDto extends PlannedDto {
   path: string;
 }
 
-export class FailedRenewalDto {
+class FailedRenewalDto {
   @StringField({ description: 'The domain.', example: 'example.com' })
   domain: string;
 

@@ -9,8 +9,8 @@ import {
 } from '../contract/fields/fields.js';
 import { ProblemDto } from '../contract/problems/problem.dto.js';
 
-export const OPERATION_STATUSES = ['running', 'succeeded', 'failed', 'interrupted'] as const;
-export type OperationStatus = (typeof OPERATION_STATUSES)[number];
+const OPERATION_STATUSES = ['running', 'succeeded', 'failed', 'interrupted'] as const;
+type OperationStatus = (typeof OPERATION_STATUSES)[number];
 
 export class OperationRefDto {
   @StringField({
@@ -22,7 +22,7 @@ export class OperationRefDto {
   id: string;
 }
 
-export class ProgressDto {
+class ProgressDto {
   @DateTimeField({ description: 'Time of the message.', example: '2026-01-31T12:00:00Z' })
   at: string;
 

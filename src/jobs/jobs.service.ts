@@ -26,7 +26,7 @@ export interface JobContext {
   progress: (message: string) => void;
 }
 
-export interface JobSpec {
+interface JobSpec {
   /** The name of the operation without `haproxy_`. It is in the record and in the audit log. */
   kind: string;
   /** Identifies equal work of one kind. `start` joins a running job with this key. Default: unique. */

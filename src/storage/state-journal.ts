@@ -4,7 +4,7 @@ import { Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import type { State } from '../model/state.js';
-import { UnexpectedContentError } from './files/in-place.js';
+import { UnexpectedContentError } from './files/staged-write.js';
 import { LineFile, numberedActiveLines } from './files/line-file.js';
 import type { StagedWrite } from './files/staged-write.js';
 import type { FileCheck } from './files/state-files.js';

@@ -5,7 +5,7 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers } from '../model/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
-import { UnexpectedContentError } from './files/in-place.js';
+import { UnexpectedContentError } from './files/staged-write.js';
 import { LineFile } from './files/line-file.js';
 import {
   hasSections,

@@ -18,7 +18,7 @@ import { canConnect } from './start-haproxy.js';
 import { NO_RENEWAL } from './suite.js';
 import { tempHome } from './temp-home.js';
 
-export interface LabOptions {
+interface LabOptions {
   haproxy?: HaproxyBinary;
   env?: Record<string, string>;
   /** Number of additional HTTPS binds that use the same certificate folder. Default 0. */

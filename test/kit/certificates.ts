@@ -12,7 +12,7 @@ export interface MadeCertificate {
   pem: string;
 }
 
-export interface MakeOptions {
+interface MakeOptions {
   names: readonly string[];
   days?: number;
   rsaBits?: number;

@@ -1,7 +1,7 @@
 import { AppError } from '../../errors/app-error.js';
 
 /** A run of acme.sh that failed. */
-export interface FailedRun {
+interface FailedRun {
   domain: string;
   /** The CA: a name that acme.sh knows, or the URL of an ACME directory. */
   server: string;

@@ -17,7 +17,7 @@ import { type ProcessGroupResult, runProcessGroup } from './process-group.js';
 const SUCCESS = 0;
 const NOT_DUE = 2;
 
-export interface IssueRequest {
+interface IssueRequest {
   domain: string;
   wildcard: boolean;
   /** Request a new certificate even if acme.sh has a valid one that is not due. */

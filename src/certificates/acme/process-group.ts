@@ -13,7 +13,7 @@ export interface ProcessGroupResult {
   end: 'exited' | 'timeout' | 'cancelled';
 }
 
-export interface ProcessGroupOptions {
+interface ProcessGroupOptions {
   env: Record<string, string>;
   cwd: string;
   timeoutMs: number;

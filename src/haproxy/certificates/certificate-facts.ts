@@ -4,7 +4,7 @@ import { canonicalDomain } from '../../model/domain-name.js';
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** The contents of a certificate. */
-export interface CertificateFacts {
+interface CertificateFacts {
   /** Subject alternative names; the common name if there are none. */
   sans: string[];
   /** `CN=Example CA, O=Example`. */

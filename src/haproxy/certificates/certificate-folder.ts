@@ -18,7 +18,7 @@ export interface CertificateFile {
 }
 
 /** A file that HAProxy reads at start and that is not a certificate. HAProxy does not start with it. */
-export interface BrokenFile {
+interface BrokenFile {
   path: string;
   reason: string;
 }

@@ -1,14 +1,11 @@
 import { closeSync, fdatasync, fstatSync, ftruncateSync, openSync, statSync, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
-import type { StagedWrite } from './staged-write.js';
+import { type StagedWrite, UnexpectedContentError } from './staged-write.js';
 
 const syncData = promisify(fdatasync);
 
 /** Bytes of a page of the page cache. A write within one page is complete or absent after a kill (docs/adr/0007). */
 export const PAGE_SIZE = 4096;
-
-/** A file does not have the content that an in-place write builds on. Write the whole file instead. */
-export class UnexpectedContentError extends Error {}
 
 /**
  * Opens a file to write into it. Call it for each change, so that a file that replaced the old one is the file that is

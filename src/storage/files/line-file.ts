@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs';
-import { openInPlace, PAGE_SIZE, type Patch, UnexpectedContentError, writeInPlace } from './in-place.js';
+import { openInPlace, PAGE_SIZE, type Patch, writeInPlace } from './in-place.js';
+import { UnexpectedContentError } from './staged-write.js';
 import type { StagedWrite } from './staged-write.js';
 
 const COMMENT_MARK = '#';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { UnexpectedContentError } from './in-place.js';
+import { UnexpectedContentError } from './staged-write.js';
 
 import { hasSections, renderCompact, renderPadded, type Section, SectionFile } from './section-file.js';
 import { commitWhenDurable } from './staged-write.js';

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
-import { openInPlace, PAGE_SIZE, type Patch, UnexpectedContentError, writeInPlace } from './in-place.js';
+import { openInPlace, PAGE_SIZE, type Patch, writeInPlace } from './in-place.js';
+import { UnexpectedContentError } from './staged-write.js';
 import type { StagedWrite } from './staged-write.js';
 
 /** A named part of a text. It ends with a line feed; an empty section is the same as no section. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { UnexpectedContentError } from './in-place.js';
+import { UnexpectedContentError } from './staged-write.js';
 import { type StagedWrite, stageInOrder } from './staged-write.js';
 
 describe('stageInOrder', () => {

@@ -1,5 +1,7 @@
 import { messageOf } from '../../errors/app-error.js';
-import { UnexpectedContentError } from './in-place.js';
+
+/** A file does not have the content that an in-place write builds on. Write the whole file instead. */
+export class UnexpectedContentError extends Error {}
 
 /** A write that can still be taken back. When it is durable, `commit` makes it count and `discard` undoes it. */
 export interface StagedWrite {
