@@ -28,7 +28,7 @@ export class EventFeed {
     return () => this.#subscribers.delete(subscriber);
   }
 
-  /** Calls the subscribers synchronously, one after another. An error of one subscriber is logged. */
+  /** Calls the subscribers one after another, synchronously. Logs an error of a subscriber and calls the next one. */
   publish(event: FeedEvent): void {
     for (const subscriber of this.#subscribers) {
       try {
