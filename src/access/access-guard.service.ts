@@ -10,7 +10,7 @@ import { FailedAttempts } from './failed-attempts.js';
 import type { Principal } from './principal.js';
 import { TokenStore } from './token-store.js';
 
-/** Probes of supervisors and load balancers, which have no token. They answer only alive and ready. */
+/** Probe paths for supervisors and load balancers, which send no token. The answers hold only the health of the suite. */
 const OPEN_PATHS = new Set(['/healthz', '/readyz']);
 
 /**
@@ -34,7 +34,7 @@ export class AccessGuard {
 
   /**
    * Returns the caller; undefined for requests that need no token: the probes, and missing paths (`exists` is false).
-   * Clients look for OAuth metadata on missing paths before they have a token, and get 404.
+   * A client without a token may request OAuth metadata, which is a missing path, and must get 404 instead of 401.
    *
    * @throws AppError origin_not_allowed, unauthorized, malformed_request
    */
@@ -58,8 +58,9 @@ export class AccessGuard {
   }
 
   /**
-   * The trusted network of both ends of the connection, and the client's address. One end is not enough: 100.64.0.0/10
-   * is also carrier NAT, and only an interface in the network has both ends in it.
+   * The trusted network that contains both ends of the connection, and the client's address. The client's end alone is
+   * not enough: carrier-grade NAT also uses 100.64.0.0/10. Only a connection to an interface in the network has both ends
+   * in it.
    */
   #networkOf(request: IncomingMessage): string | undefined {
     // HAProxy may connect from an address in a trusted network, but its clients are not in it.
@@ -76,7 +77,7 @@ export class AccessGuard {
   async #delayFailure(request: IncomingMessage, path: string): Promise<void> {
     const source = plainAddress(request.socket.remoteAddress ?? '');
     const count = this.#failures.count(source);
-    // The first five, then every power of two, so that failures cannot fill the disk.
+    // Logs the first five, then every power of two, so that failures cannot fill the disk.
     if (count <= 5 || Number.isInteger(Math.log2(count)))
       this.#logger.warn(
         `Wrong token from ${source} for ${request.method} ${JSON.stringify(path.slice(0, 200))} (${count} within a minute)`,

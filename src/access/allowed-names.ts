@@ -38,7 +38,7 @@ export class AllowedNames {
     const host = this.#hostOf(request);
     if (host === undefined || !this.#isAllowed(host.host, request.socket.localAddress))
       throw refused(
-        'The Host header is no name or address of this service. Use an address of this machine, or add the name to ALLOWED_HOSTS.',
+        'The Host header is not a name or address of this service. Use an address of this machine, or add the name to ALLOWED_HOSTS.',
       );
     const { origin } = request.headers;
     if (origin === undefined) return;
@@ -78,7 +78,7 @@ export class AllowedNames {
   }
 }
 
-/** How many times a request has a header. Of some headers Node keeps only the first. */
+/** How many times a request has a header. For some headers, `request.headers` keeps only the first one. */
 export function headerCount(request: IncomingMessage, name: string): number {
   return request.rawHeaders.filter((value, index) => index % 2 === 0 && value.toLowerCase() === name).length;
 }

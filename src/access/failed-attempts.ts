@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 
 const WINDOW_MS = 60_000;
-/** Failures without a delay. */
+/** The number of failures without a delay. */
 const FREE_FAILURES = 5;
 /** How much each further failure adds to the delay. */
 const STEP_MS = 100;
@@ -24,7 +24,7 @@ export class FailedAttempts {
 
   constructor(private readonly now: () => number = Date.now) {}
 
-  /** Counts a failure of a source. Returns its failures in the current minute. */
+  /** Counts a failure of a source. Returns the number of its failures in the current minute. */
   count(address: string): number {
     const source = sourceOf(address);
     const before = this.#sources.get(source);
@@ -55,7 +55,7 @@ export class FailedAttempts {
   }
 }
 
-/** The key to count by. For IPv6 it is the /64, because one host can use all of its addresses. */
+/** The key of the counter. For IPv6 it is the /64, because one host can use all addresses in it. */
 function sourceOf(address: string): string {
   if (!isIPv6(address)) return address;
   const [head = '', tail] = address.split('::');

@@ -8,9 +8,9 @@ import { Settings } from '../settings/settings.js';
 
 type TokenName = 'admin' | 'readonly';
 
-/** Characters of a token. */
+/** The least number of characters in a token. */
 const MIN_LENGTH = 16;
-/** How often the file is checked for changes, at most. */
+/** The shortest time between two checks of the file for changes. */
 const RECHECK_MS = 1000;
 
 interface Tokens {
@@ -29,9 +29,9 @@ export class TokenStore {
   constructor(private readonly settings: Settings) {}
 
   /**
-   * Reads the token file, or creates it (mode 0600) with a new token. No token is valid before.
+   * Reads the token file, or creates it (mode 0600) with a new token. Before this call, no token is valid.
    *
-   * @throws Error with a message of one line, if the file cannot be used
+   * @throws Error with a one-line message, if the file cannot be used
    */
   async open(): Promise<void> {
     const path = this.settings.files.token;

@@ -23,7 +23,7 @@ interface OperationOptions {
   mcp?: boolean;
   /** Runs as a job, which writes its own line to the audit log (JobsService). Default false. */
   runsAsJob?: boolean;
-  /** Error codes of this operation, beside the general ones (validation, access, HAProxy, storage). */
+  /** Error codes of this operation, in addition to the general codes (validation, access, HAProxy, storage). */
   errors?: readonly ErrorCode[];
 }
 

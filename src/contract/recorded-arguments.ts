@@ -2,10 +2,10 @@ import type { Type } from '@nestjs/common';
 import { declaredFields } from './fields/field.js';
 
 const REDACTED = '[redacted]';
-/** Characters of one text. */
+/** The most characters of one string. */
 const MAX_TEXT = 253;
 const MAX_ITEMS = 20;
-/** Characters of all texts together. Refused arguments are not validated and must not fill the log. */
+/** The most characters of all strings together. Refused arguments are not validated and must not fill the log. */
 const MAX_TOTAL = 8192;
 
 interface Budget {

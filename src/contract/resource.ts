@@ -4,7 +4,7 @@ import type { EventTopic } from '../signals/event-feed.js';
 
 /** An MCP resource that a service method serves. */
 interface ResourceOptions {
-  /** A URI with variables in braces (`haproxy://domains/{domain}`) is a template; the variables are fields of the DTO. */
+  /** A URI with variables in braces (`haproxy://domains/{domain}`) is a template. Its variables are fields of the DTO. */
   uri: `haproxy://${string}`;
   name: string;
   title: string;

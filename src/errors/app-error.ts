@@ -45,7 +45,7 @@ interface AppErrorExtra {
 }
 
 /**
- * The error type of all services. `detail` tells the person or model that called what happened, why, and what to do
+ * The error type of all services. `detail` tells the caller (a person or a model) what happened, why, and what to do
  * next.
  */
 export class AppError extends Error {

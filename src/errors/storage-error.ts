@@ -9,7 +9,7 @@ const ADVICE: Record<string, string> = {
   EPERM: 'the user of the suite may not write there; give it write permission and repeat the request',
 };
 
-/** An AppError storage_failed with advice. It says that nothing was changed, so the thrower rolls back first. */
+/** An AppError storage_failed with advice. It says that nothing was changed, so roll back before you throw it. */
 export function storageError(error: unknown, home?: string): AppError {
   const advice =
     ADVICE[codeOf(error) ?? ''] ?? 'check the log of the suite and the disk, then repeat the request';

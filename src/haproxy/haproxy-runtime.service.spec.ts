@@ -55,7 +55,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     await Promise.all([haproxy.stop(), one.close(), two.close()]);
   });
 
-  it('apply adds a server and a domain for the next request, and removes them for the next request', async () => {
+  it('apply adds or removes a server and a domain before the next request', async () => {
     expect(
       await runtime.apply([put('pool_1', 1, spec(one, { weight: 7 })), add('a.test', 'pool_1')]),
     ).toMatchObject({ parked: [], keptPools: [] });
@@ -230,7 +230,7 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
     expect([...pools.values()].reduce((sum, slots) => sum + slots.size, 0)).toBe(504);
   });
 
-  it('info, stats, serverStatuses and capabilities return the facts of the process', async () => {
+  it('info, stats, serverStatuses and capabilities return the data of the process', async () => {
     await runtime.apply([put('pool_1', 3, spec(one))]);
     const info = await runtime.info();
     expect(info.pid).toBe(haproxy.process.pid);

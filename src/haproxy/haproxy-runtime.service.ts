@@ -27,15 +27,15 @@ import {
 } from './runtime/step-commands.js';
 import { serverName, isPoolName } from '../model/pool-name.js';
 
-/** The longest time until HAProxy shows a new address. It needs less than a millisecond. */
+/** The longest time until HAProxy shows a new address. HAProxy normally needs less than a millisecond. */
 const ADDRESS_CHANGE_LIMIT_MS = 2_000;
 /** Each `show stat NAME` searches all backends. Above this many names, one `show stat` of all backends is faster. */
 const MAX_STAT_QUERIES = 200;
 /** Above this many pools, one `show servers state` of all backends is faster than one for each pool. */
 const MAX_SERVERS_STATE_QUERIES = 20;
-/** How long HAProxy may take to close idle connections to a server in maintenance. It needs a few milliseconds. */
+/** How long HAProxy may take to close idle connections to a server in maintenance. It normally needs a few milliseconds. */
 const IDLE_CLOSE_MS = 50;
-/** The longest `wait` inside HAProxy. The transport reports a longer silence as a hanging HAProxy. */
+/** The longest `wait` inside HAProxy. It must be shorter than the idle limit of the transport. */
 const MAX_WAIT_MS = 2_000;
 const NO_SUCH_SERVER = /No such server/;
 
@@ -204,7 +204,7 @@ export class HaproxyRuntimeService {
     });
   }
 
-  /** Returns the pools that HAProxy does not delete. They are published again, so that they can be used as they are. */
+  /** Returns the pools that HAProxy does not delete, and publishes them again, so that they can be used again. */
   async #deletePools(pools: readonly string[]): Promise<string[]> {
     if (pools.length === 0) return [];
     const commands = pools.map((pool) => deletePool(pool));

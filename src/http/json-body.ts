@@ -2,11 +2,11 @@ import type { FastifyInstance } from 'fastify';
 import { AppError } from '../errors/app-error.js';
 
 const NO_ENCODING =
-  'The body has a Content-Encoding, which is not supported here. Send the JSON without one.';
+  'The body has a Content-Encoding, which is not supported here. Send the JSON without that header.';
 
 /**
  * Accepts only JSON bodies. Pages of other sites can send forms and plain text without a CORS preflight. An empty body
- * counts as a missing one, because many clients send a Content-Type with every DELETE and POST.
+ * counts as a missing body, because many clients send a Content-Type with every DELETE and POST.
  */
 export function installJsonBodies(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();

@@ -28,7 +28,7 @@ function reasonFor(code: string | undefined): [line: string, detail: string] {
   if (code === 'HPE_HEADER_OVERFLOW')
     return [
       '431 Request Header Fields Too Large',
-      'The request headers are larger than 16 KiB. Send fewer or shorter ones.',
+      'The request headers are larger than 16 KiB. Send fewer or shorter headers.',
     ];
   return ['400 Bad Request', 'The request is not valid HTTP/1.1. Check the client.'];
 }

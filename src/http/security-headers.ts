@@ -17,7 +17,7 @@ export function setSecurityHeaders(response: ServerResponse, path: string): void
   if (!isDocs) response.setHeader('cache-control', 'no-store');
 }
 
-/** Lets pages of an origin in ALLOWED_ORIGINS read responses (Fetch standard, CORS protocol). There are no cookies. */
+/** Lets pages of an origin in ALLOWED_ORIGINS read responses (Fetch standard, CORS protocol). The suite uses no cookies. */
 export function setCrossOriginHeaders(response: ServerResponse, origin: string): void {
   response.setHeader('access-control-allow-origin', origin);
   response.setHeader('vary', 'Origin');

@@ -3,8 +3,8 @@ import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
- * Makes the data written to an open file durable. Only fsync waits for the disk, so only fsync is asynchronous: the
- * other calls take less time than a round trip through the thread pool.
+ * Makes the data written to an open file durable. Only fsync is asynchronous, because it waits for the disk. The other
+ * calls take less time than a round trip through the thread pool.
  */
 export const syncDescriptor: (descriptor: number) => Promise<void> = promisify(fsync);
 

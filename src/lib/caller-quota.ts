@@ -1,8 +1,8 @@
 /**
- * A limit on long calls, such as waits and streams. One caller may hold half of the places, so that it cannot lock out
+ * A limit on long calls, such as waits and streams. One caller may hold half of the permits, so that it cannot lock out
  * the others.
  *
- * p-limit and p-queue let a call wait where there is no place. Here the call is refused, and counted per caller.
+ * p-limit and p-queue let a call wait for a permit. This class refuses the call, and counts permits per caller.
  */
 export class CallerQuota {
   readonly #held = new Map<string, number>();
@@ -10,12 +10,12 @@ export class CallerQuota {
 
   constructor(readonly limit: number) {}
 
-  /** How many places one caller may hold. */
+  /** How many permits one caller may hold. */
   get perCaller(): number {
     return this.limit / 2;
   }
 
-  /** Returns a function that releases the place, to be called once; undefined if there is no place for this caller. */
+  /** Returns a function that releases the permit (call it once), or undefined if there is no permit for this caller. */
   acquire(caller: string): (() => void) | undefined {
     const held = this.#held.get(caller) ?? 0;
     if (held >= this.perCaller || this.#total >= this.limit) return undefined;

@@ -17,7 +17,7 @@ export class IdleDeadline {
     this.#schedule();
   }
 
-  /** Starts the time from zero. */
+  /** Starts the period of inactivity again. */
   restart(): void {
     this.#lastActivity = performance.now();
   }

@@ -1,6 +1,6 @@
 import { ConsoleLogger } from '@nestjs/common';
 
-/** Nest's own log contexts. Their info lines are of no use to an operator. */
+/** Nest's own log contexts. An operator does not need their info lines. */
 const FRAMEWORK_CONTEXTS = new Set<unknown>([
   'NestFactory',
   'InstanceLoader',

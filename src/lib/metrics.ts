@@ -64,7 +64,7 @@ const certificates = new Counter({
   registers,
 });
 
-/** Each function counts or times one event. Those that take a promise return one with the same result. */
+/** Each function counts or times one event. A function that takes a promise returns a promise with the same result. */
 export const metrics = {
   change: <T>(work: Promise<T>): Promise<T> => observed(work, commitSeconds, changes, 'committed'),
 

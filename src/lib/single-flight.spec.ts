@@ -29,7 +29,7 @@ function countedRuns(): {
 }
 
 describe('SingleFlight', () => {
-  it('runs once at a time, and once more for all callers that asked during the run', async () => {
+  it('runs once at a time, and one more time for all callers that asked during the run', async () => {
     const { shared, end, runs } = countedRuns();
     const first = shared.run();
     const later = Array.from({ length: 50 }, () => shared.run());

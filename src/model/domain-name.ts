@@ -2,7 +2,7 @@ import { domainToASCII } from 'node:url';
 
 export const DOMAIN_RULE =
   'a domain of at least two labels, each 1-63 of a-z 0-9 -, not beginning or ending with -, 253 characters in all ' +
-  '(an internationalised name is turned to A-labels; a wildcard is *. and a domain)';
+  '(an internationalised name is converted to A-labels; a wildcard is *. and a domain)';
 
 const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
 const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})+$`);
@@ -12,7 +12,7 @@ const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})+$`);
  * anything else. A canonical name is its own canonical form.
  */
 export function canonicalDomain(input: string): string | undefined {
-  // A name that could still become valid is at most 253 characters; IDN labels only get longer as A-labels.
+  // A valid name has at most 253 characters, without a trailing dot. A-labels are longer than the IDN labels.
   if (input.length > 256) return undefined;
   const wildcard = input.startsWith('*.');
   const name = toAscii(wildcard ? input.slice(2) : input);

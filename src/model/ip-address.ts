@@ -28,7 +28,7 @@ export function canonicalIp(input: string): string | undefined {
   return NOT_UNICAST.check(address, 'ipv6') ? undefined : address;
 }
 
-/** `10.0.0.1`, 80 → `10.0.0.1:80`; `2001:db8::1`, 80 → `[2001:db8::1]:80`. A host name is taken as it is. */
+/** `10.0.0.1`, 80 → `10.0.0.1:80`; `2001:db8::1`, 80 → `[2001:db8::1]:80`. A host name is used unchanged. */
 export function formatHostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,16 +1,16 @@
 import { firstAtLeast } from './sorted-names.js';
 
-/** Names in a block. A change rebuilds the search text of one block. */
+/** The number of names in a block. A change rebuilds the search text of one block. */
 const BLOCK_SIZE = 512;
-/** Above this many names changed at once, a new index is less work. */
+/** Above this many changed names, building a new index is faster than changing the blocks. */
 const MAX_IN_PLACE_CHANGES = 64;
-/** Searches whose total is kept, so that the next page of a search does not count again. */
+/** The number of searches whose total is cached, so that the next page of a search does not count again. */
 const MAX_CACHED_TOTALS = 16;
 /** After this many matches in a block, comparing bytes is faster than another native search for each match. */
 const MAX_NATIVE_SEARCHES = 48;
-/** The names of a pool up to this size are sorted for each answer; an index is kept for a larger pool. */
+/** The names of a pool up to this size are sorted for each answer. A larger pool has an index. */
 const MAX_UNINDEXED_POOL = 1000;
-/** Pools whose index is kept. The oldest index is dropped first. */
+/** The number of pool indexes in memory. The oldest index is dropped first. */
 const MAX_POOL_INDEXES = 8;
 
 /** Consecutive names. The search text is built by the first search. */
@@ -20,9 +20,9 @@ interface Block {
 }
 
 interface SearchText {
-  /** Each name with a line feed behind it. */
+  /** Each name, followed by a line feed. */
   text: string;
-  /** The same as bytes. */
+  /** The same text as bytes. */
   bytes: Buffer;
   /** The offset of each name, and the length of the text. */
   offsets: Uint32Array;
@@ -47,15 +47,15 @@ interface NameQuery {
   needle?: string | undefined;
   /** Only names that do not sort before this one. */
   from?: string | undefined;
-  /** Only names behind this one are shown. Does not change `total`. */
+  /** Only names after this one are shown. Does not change `total`. */
   after?: string | undefined;
   limit: number;
 }
 
 /**
- * Sorted ASCII names that can be searched for any text. Each block of names is one text, so that one native search rules
- * out a block without a match. Counting the matches of 100,000 names takes about 3 ms and is done once for a search, not
- * for each of its pages.
+ * Sorted ASCII names that can be searched for any text. Each block of names is one text, so that one native search
+ * excludes a block without a match. Counting the matches of 100,000 names takes about 3 ms and is done once for a search,
+ * not for each of its pages.
  */
 export class NameIndex {
   readonly #blocks: Block[] = [];
@@ -71,7 +71,7 @@ export class NameIndex {
     for (const block of this.#blocks) searchTextOf(block);
   }
 
-  /** Returns false, and changes nothing, if there are so many changes that a new index is less work. */
+  /** Returns false and changes nothing if there are too many changes. Then build a new index. */
   change(added: readonly string[], removed: readonly string[]): boolean {
     if (added.length + removed.length > MAX_IN_PLACE_CHANGES) return false;
     for (const name of removed) this.#remove(name);
@@ -98,7 +98,7 @@ export class NameIndex {
       }
   }
 
-  /** The blocks that may have a match at or behind the name `from`. */
+  /** The blocks that may have a match at or after the name `from`. */
   *#candidates(needle: string, from: string): Generator<Block, void> {
     // A line feed would match between two names.
     if (needle.includes('\n')) return;
@@ -194,7 +194,7 @@ export class DomainIndexes {
     if (domains.length <= MAX_UNINDEXED_POOL) return new NameIndex(domains.toSorted());
     let index = this.#byPool.get(name);
     if (!index) {
-      // Selecting from the sorted list of all domains is faster than sorting those of the pool.
+      // Selecting from the sorted list of all domains is faster than sorting the domains of the pool.
       index = new NameIndex(
         this.state.sortedDomains().filter((domain) => this.state.poolOf(domain) === name),
       );

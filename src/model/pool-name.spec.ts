@@ -36,7 +36,7 @@ describe('pool names', () => {
     expect(poolNumber(name)).toBeUndefined();
   });
 
-  it('have one order: by number, with other names behind them', () => {
+  it('have one order: by number, with other names after them', () => {
     fc.assert(
       fc.property(fc.array(numbers), (some) => {
         const byNumber = [...new Set(some)].toSorted((one, other) => one - other).map(poolName);
@@ -51,7 +51,7 @@ describe('pool names', () => {
 });
 
 describe('server names', () => {
-  it('have the slot behind the pool', () => {
+  it('end with the slot', () => {
     expect(serverName('pool_5', 3)).toBe('pool_5_3');
     expect(slotOf('pool_5', 'pool_5_3')).toBe(3);
   });

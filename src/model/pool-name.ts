@@ -29,8 +29,8 @@ export function poolNumber(name: string): number | undefined {
 }
 
 /**
- * Orders pool names by number: `pool_9` before `pool_10`. Of two numbers without leading zeros, the shorter one is the
- * smaller one.
+ * Orders pool names by number: `pool_9` before `pool_10`. Of two numbers without leading zeros, the number
+ * with fewer digits is the smaller one.
  */
 export function comparePoolNames(one: string, other: string): number {
   return one.length - other.length || (one < other ? -1 : one > other ? 1 : 0);
@@ -58,7 +58,7 @@ export function serverName(pool: string, slot: number): string {
   return `${pool}_${slot}`;
 }
 
-/** `pool_5`, `pool_5_3` → 3; undefined for a server that is not named so. */
+/** `pool_5`, `pool_5_3` → 3; undefined for any other name. */
 export function slotOf(pool: string, server: string): number | undefined {
   return server.startsWith(`${pool}_`) ? parseSlot(server.slice(pool.length + 1)) : undefined;
 }

@@ -15,7 +15,7 @@ export interface Routing {
 export type Step =
   /** Creates a pool that HAProxy does not have (HAProxy 3.4 and newer). */
   | { op: 'add_pool'; pool: string }
-  /** Gives an existing slot another address, or creates the slot: `exists` says which of the two. */
+  /** Creates a server in a slot, or, if `exists`, changes the address of the server in the slot. */
   | { op: 'put_server'; pool: string; slot: number; server: ServerSpec; exists: boolean }
   | { op: 'set_weight'; pool: string; slot: number; weight: number }
   | { op: 'set_state'; pool: string; slot: number; state: ServerState }

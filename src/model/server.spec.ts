@@ -29,7 +29,7 @@ describe('findServerProblem', () => {
     [{ ...valid, weight: 257 }, 'weight', 'a whole number from 0 to 256'],
     [{ ...valid, weight: 1.5 }, 'weight', 'a whole number from 0 to 256'],
     [{ ...valid, weight: null }, 'weight', 'a whole number from 0 to 256'],
-  ])('names the wrong field of %j', (server, field, allowed) => {
+  ])('names the invalid field of %j', (server, field, allowed) => {
     expect(findServerProblem(server)).toMatchObject({ field, allowed });
   });
 

@@ -1,6 +1,6 @@
 import { canonicalIp, formatHostPort, IP_RULE } from './ip-address.js';
 
-/** A server of a pool, what its fields may be, and how its address is written. */
+/** A server of a pool: the allowed values of its fields, and the format of its address. */
 
 export const SERVER_STATES = ['ready', 'drain', 'maint'] as const;
 export type ServerState = (typeof SERVER_STATES)[number];
@@ -27,20 +27,20 @@ export interface ServerSpec {
 /** Slot number (1 to MAX_SLOT) → server. */
 export type PoolServers = ReadonlyMap<number, ServerSpec>;
 
-/** The fields of a server as they were read, before they are checked. */
+/** The fields of a server before they are checked. */
 export type UncheckedServer = { readonly [Field in 'slot' | keyof ServerSpec]?: unknown };
 
-/** The first field that is wrong. */
+/** The first invalid field. */
 interface ServerProblem {
   field: keyof UncheckedServer;
   value: unknown;
-  /** What the field may be, as it follows "must be" or "is not". */
+  /** The allowed values, as text after "must be" or "is not". */
   allowed: string;
 }
 
 /**
- * Finds what is wrong with a server: undefined if it is valid. `ip` must be a canonical address; the other fields may be
- * undefined. `minSlot` is 0 where slot 0 means "the lowest free slot".
+ * Finds the first invalid field of a server; undefined if the server is valid. `ip` must be a canonical address; the
+ * other fields may be undefined. `minSlot` is 0 where slot 0 means "the lowest free slot".
  */
 export function findServerProblem(server: UncheckedServer, minSlot: 0 | 1 = 1): ServerProblem | undefined {
   const { ip, state, slot, http_port: port, weight } = server;

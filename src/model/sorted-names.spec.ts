@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { SortedNames } from './sorted-names.js';
 
 describe('SortedNames', () => {
-  it('is what sorting would return, after any changes', () => {
+  it('returns the sorted names after any changes', () => {
     const set = fc.uniqueArray(fc.string({ maxLength: 3 }), { maxLength: 150 });
     fc.assert(
       fc.property(set, fc.array(set, { maxLength: 5 }), (first, steps) => {

@@ -24,7 +24,7 @@ export function poolsWithChangedServers(delta: StateDelta, before: State): strin
   return names;
 }
 
-/** The delta that takes HAProxy back to `before`, after `delta` was applied to HAProxy but not to the state. */
+/** The delta that restores HAProxy to `before`, after `delta` was applied to HAProxy but not to the state. */
 export function inverse(delta: StateDelta, before: State): StateDelta {
   return {
     pools: new Map([...delta.pools.keys()].map((name) => [name, before.pool(name)])),
@@ -32,12 +32,12 @@ export function inverse(delta: StateDelta, before: State): StateDelta {
   };
 }
 
-/** The domains whose pool changes, and those of pools whose servers change. Call it before `State.apply`. */
+/** The domains whose pool changes, and the domains of pools whose servers change. Call it before `State.apply`. */
 export function touchedDomains(delta: StateDelta, before: State): string[] {
   const touched = new Set(delta.domains.keys());
   for (const [name, pool] of delta.pools) {
     const former = before.pool(name);
-    // A pool may have thousands of domains, and a domain more does not affect the others.
+    // A pool may have thousands of domains, and adding one domain does not affect the others.
     if (former?.servers === pool?.servers) continue;
     for (const domain of [...(former?.domains ?? []), ...(pool?.domains ?? [])]) touched.add(domain);
   }

@@ -13,7 +13,7 @@ export interface Pool {
   readonly servers: PoolServers;
 }
 
-/** What both a committed state and a draft can be asked. */
+/** Read access to a committed state or to a draft. */
 export interface StateReader {
   pool(name: string): Pool | undefined;
   poolOf(domain: string): string | undefined;
@@ -87,12 +87,12 @@ export class State implements StateReader {
     return this.#sortedPools.get();
   }
 
-  /** An index to page and search all domains, or those of one pool. The caller must not keep it beyond one tick. */
+  /** An index to page and search all domains, or the domains of one pool. The caller must not keep it beyond one tick. */
   domainIndex(pool?: string): NameIndex {
     return pool === undefined ? this.#indexes.all() : this.#indexes.ofPool(pool);
   }
 
-  /** Makes the delta part of the state, which then has this revision. */
+  /** Applies the delta to the state and sets its revision. */
   apply(delta: StateDelta, revision: number): void {
     const pools = addedAndRemovedPools(delta, this);
     this.#sortedPools.change(pools.added, pools.removed);
@@ -125,7 +125,7 @@ export class State implements StateReader {
   }
 }
 
-/** Changes on top of a state or of another draft, kept apart until they are committed. */
+/** Uncommitted changes on top of a state or of another draft. */
 export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
   readonly domains = new Map<string, string | undefined>();

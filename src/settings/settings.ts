@@ -42,7 +42,7 @@ export class Settings {
     journal: string;
     certificates: string;
     state: string;
-    /** The records of jobs, kept across restarts. */
+    /** The records of jobs. They survive a restart. */
     operations: string;
     token: string;
     /** The audit log. */
@@ -56,7 +56,7 @@ export class Settings {
   };
   /** The size at which a new audit file starts, and how many files are kept, including the current one. */
   readonly auditLimits: { maxBytes: number; maxFiles: number };
-  /** From this size of `servers.json` on, commits go to the journal, because a rewrite of the file would cost more. */
+  /** If `servers.json` has at least this size, commits are written to the journal, which is faster than a rewrite. */
   readonly journalFromBytes: number;
   readonly folders: { certs: string; run: string };
   readonly poolCount: number;
@@ -68,7 +68,7 @@ export class Settings {
   /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
-  /** Allowed host names beside localhost, the bind address and this machine's addresses; undefined adds none. */
+  /** Allowed host names in addition to localhost, the bind address and this machine's addresses; undefined adds none. */
   readonly allowedHosts: readonly string[] | undefined;
   readonly allowedOrigins: readonly string[];
   /** Networks (CIDR) that the addresses of servers must be in; empty allows any. */
@@ -76,7 +76,7 @@ export class Settings {
   readonly reconcile: 'heal' | 'report';
   readonly logLevel: LogLevel;
   readonly acme: AcmeSettings;
-  /** The schedule of renewals; undefined for daily at a random minute that is kept across restarts. */
+  /** The schedule of renewals; undefined for daily at a random minute, which stays the same after a restart. */
   readonly renewCron: string | undefined;
 
   /** Which tools MCP offers. REST offers all operations. */

@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
 
-/** A change of something that MCP offers as a resource. Published after the change is on disk and in HAProxy. */
+/** A change of an MCP resource. Published after the change is on disk and in HAProxy. */
 export type ResourceEvent =
   /** The state has a new revision. `domains` are the domains whose route, or whose pool's servers, have changed. */
   | { topic: 'routing'; revision: number; domains: readonly string[] }
@@ -28,7 +28,7 @@ export class EventFeed {
     return () => this.#subscribers.delete(subscriber);
   }
 
-  /** Calls the subscribers synchronously, one after another. An error of one is logged and does not stop the others. */
+  /** Calls the subscribers one after another, synchronously. Logs an error of a subscriber and calls the next one. */
   publish(event: FeedEvent): void {
     for (const subscriber of this.#subscribers) {
       try {

@@ -27,7 +27,7 @@ export class AuditFile {
     private readonly limits: Settings['auditLimits'],
   ) {}
 
-  /** Creates the folder and the file. Cuts off an incomplete last line, which a power loss leaves; it was not acknowledged. */
+  /** Creates the folder and the file. Removes an incomplete last line, which a power loss can leave. */
   async open(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true });
     await this.#withFile(async (descriptor) => {
@@ -49,8 +49,8 @@ export class AuditFile {
   }
 
   /**
-   * Appends text and starts to fsync it. `size` is the length before it, for `truncateTo`. If `durable` rejects, the text
-   * is cut off again.
+   * Appends text and starts to fsync it. `size` is the length of the file before the text, for `truncateTo`. If
+   * `durable` rejects, the text is removed again.
    *
    * @throws the error of the file system; the file is then unchanged
    */
@@ -82,7 +82,7 @@ export class AuditFile {
     }
   }
 
-  /** Removes what was appended behind `size` bytes. Needs no space on the disk. */
+  /** Truncates the file to `size` bytes. Needs no space on the disk. */
   async truncateTo(size: number): Promise<void> {
     await this.#withFile(async (descriptor) => {
       shorten(descriptor, size);
@@ -120,8 +120,8 @@ export class AuditFile {
   }
 
   /**
-   * Opens the file for each write, so that a file that the operator moved away is not written to any more. With
-   * O_NONBLOCK a pipe that no process reads is an error instead of a wait.
+   * Opens the file for each write, so that no line goes to a file that the operator moved away. With O_NONBLOCK, opening
+   * a pipe that no process reads fails instead of blocking.
    */
   #open(): number {
     return openSync(this.path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
@@ -149,11 +149,11 @@ function tryShorten(descriptor: number, size: number): void {
   try {
     shorten(descriptor, size);
   } catch {
-    // The next start cuts off an incomplete line, and a revision that does not exist shows a complete one.
+    // The next start removes an incomplete line. A complete line has a revision that does not exist.
   }
 }
 
-/** Never makes the file longer: if it was rotated in the meantime, it does not have the text to cut off. */
+/** Never extends the file: after a rotation it may already be shorter than `size`. */
 function shorten(descriptor: number, size: number): void {
   if (fstatSync(descriptor).size > size) ftruncateSync(descriptor, size);
 }

@@ -54,7 +54,7 @@ describe('AuditLog', () => {
   it.each([
     ['moved the file away', () => rename(settings.files.audit, join(home, 'audit.old'))],
     ['emptied the file', () => truncate(settings.files.audit)],
-  ])('appends to the present file if another process %s while a commit was discarded', async (_, rotate) => {
+  ])('appends to the current file if another process %s while a commit was discarded', async (_, rotate) => {
     await (await log.stageLines([entry(1)])).commit();
     const staged = await log.stageLines([entry(2)]);
     await rotate();
@@ -92,7 +92,7 @@ describe('AuditLog', () => {
     expect((await log.page(1)).lines).toMatchObject([{ seq: 31 }]);
   });
 
-  it('continues the numbers after a restart, without a start line if log and state agree', async () => {
+  it('continues the numbers after a restart, without a start line if the revisions are equal', async () => {
     await (await log.stageLines([entry(1)])).commit();
     await reopen(1);
     await log.append(entry(2, 'domain_exists'));

@@ -34,12 +34,12 @@ interface AuditPage {
   total: number;
 }
 
-/** Lines that are kept in memory while the disk cannot be written. One such line is enough to refuse every change. */
+/** The most lines in memory while the audit file cannot be written. One such line is enough to refuse every change. */
 const MAX_UNSAVED_LINES = 1000;
 
 /**
  * `data/audit.jsonl`: who changed what. The lines of a commit are written and fsynced together with its files, before
- * HAProxy is changed, and cut off if the commit fails (docs/adr/0005-audit-lines-ahead.md).
+ * HAProxy is changed, and removed if the commit fails (docs/adr/0005-audit-lines-ahead.md).
  */
 @Injectable()
 export class AuditLog {
@@ -47,7 +47,7 @@ export class AuditLog {
   readonly #queue = pLimit(1);
   readonly #file: AuditFile;
   readonly #home: string;
-  /** `seq` of the last line that counts. The lines of an unfinished commit follow it. */
+  /** `seq` of the last committed line. The lines of an unfinished commit follow it. */
   #lastSeq = 0;
   /** Lines for the next flush. */
   #waiting: AuditEntry[] = [];
@@ -62,7 +62,7 @@ export class AuditLog {
 
   /**
    * Reads the last line. If its revision is not that of the state, adds a line for the operation `start`: the suite was
-   * killed between the line and the commit, or another `servers.json` was put in place.
+   * killed between the line and the commit, or the operator replaced `servers.json`.
    *
    * @throws AppError storage_failed
    */
@@ -79,8 +79,8 @@ export class AuditLog {
   }
 
   /**
-   * Writes the lines of a commit with one write and one fsync. Other lines wait until it is known whether these lines
-   * count, so the caller must soon call `commit` or `discard`.
+   * Writes the lines of a commit with one write and one fsync. Other lines wait until these lines are
+   * committed or discarded, so the caller must soon call `commit` or `discard`.
    *
    * @throws the error of the file system; the file is then unchanged
    */
@@ -99,8 +99,8 @@ export class AuditLog {
             discard: async () => {
               await this.#file.truncateTo(size).catch((error: unknown) => {
                 this.#logger.error(
-                  `The last ${entries.length} line(s) of ${this.#file.path} are of a change that failed, and could not be ` +
-                    `cut off: ${messageOf(error)}`,
+                  `The last ${entries.length} line(s) of ${this.#file.path} belong to a failed change and could not be ` +
+                    `removed: ${messageOf(error)}`,
                 );
                 this.#lastSeq += entries.length;
               });

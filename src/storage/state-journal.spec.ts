@@ -141,7 +141,7 @@ describe('StateJournal of a killed suite', () => {
     expect(await open()).toEqual({ revision: 4, domains: ['a.io', 'b.io', 'c.io', 'e.io'] });
   });
 
-  it('stops the start beside another servers.json, and the error says what to do', async () => {
+  it('stops the start if servers.json was replaced, and the error says what to do', async () => {
     const text = await readFile(settings.files.servers, 'utf8');
     await writeFile(settings.files.servers, text.replace('a.io', 'z.io'));
     await expect(open()).rejects.toThrow(

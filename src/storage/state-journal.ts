@@ -62,7 +62,7 @@ export class StateJournal {
     const records = rest.map(({ number, line }) => this.#atLine(number, () => parseRecord(line)));
     const last = records.at(-1)?.to;
     if (last === undefined) {
-      // A journal without records has nothing to lose, whichever servers.json is beside it.
+      // A journal without records can be ignored beside any servers.json, because no commit is lost.
       if (own.revision > state.revision)
         this.#logger.warn(
           `servers.json has revision ${state.revision}, and had revision ${own.revision} when ${this.path} was started: an ` +
@@ -95,7 +95,7 @@ export class StateJournal {
     this.#recordCount = records.length;
   }
 
-  /** Keeps a journal under another name: `servers.json` wins, but the operator may want to see the commits. */
+  /** Renames the journal. The suite uses `servers.json`, but the operator may want to see the commits. */
   #setAside(from: number, last: number, revision: number): void {
     const kept = `${this.path}.set-aside-${last}`;
     try {
@@ -110,7 +110,7 @@ export class StateJournal {
     this.#isOpen = false;
     this.#logger.warn(
       `${this.path} has the commits from revision ${from} to ${last}, but servers.json (revision ${revision}) does not have ` +
-        'all of them: it was written by something else, or a later change undid them. The suite starts with servers.json ' +
+        'all of them: another program wrote it, or a later change undid them. The suite starts with servers.json ' +
         `and keeps the commits in ${kept}.`,
     );
   }
@@ -161,7 +161,7 @@ export class StateJournal {
     };
   }
 
-  /** Deletes the file, after `servers.json` got all commits. A file that cannot be deleted does no harm: it is older. */
+  /** Deletes the file, after `servers.json` got all commits. A file that remains does no harm, because it is older. */
   remove(): void {
     this.#isOpen = false;
     this.#recordCount = 0;

@@ -105,7 +105,7 @@ export class StateStore {
   }
 
   /**
-   * Writes a commit, so that it only has to be committed or discarded. Only one commit may be staged at a time.
+   * Stages a commit, which the caller must commit or discard. Only one commit may be staged at a time.
    *
    * @throws the error of the file system; the files are then unchanged
    */
@@ -228,7 +228,7 @@ export class StateStore {
     };
   }
 
-  /** After half a commit: rewrites each file with the former state. The drift check reports a file that this fails for. */
+  /** After an incomplete commit: writes the former state to each file. The drift check reports a file that this misses. */
   async #rollBack(before: State): Promise<void> {
     const { servers, map, pools } = this.#paths;
     for (const path of [pools, map, servers])

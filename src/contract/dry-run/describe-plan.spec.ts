@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { describeFile } from './describe-plan.js';
 
-/** How many of the lines are missing in the others. */
+/** How many of `lines` are missing in `others`. */
 function missing(lines: readonly string[], others: readonly string[]): number {
   const left = [...others];
   return lines.filter((line) => {

@@ -83,7 +83,7 @@ export function fileStep(path: string, effect: string): PlanStepDto {
   return { target: 'file', action: 'write_file', name: path, text: `${path} ${effect}` };
 }
 
-/** How many of the lines are missing in the others. A line that occurs n times must occur n times there. */
+/** How many of `lines` are missing in `others`. A line that occurs n times must occur n times in `others`. */
 function countMissing(lines: readonly string[], others: readonly string[]): number {
   const left = new Map<string, number>();
   for (const line of others) left.set(line, (left.get(line) ?? 0) + 1);
@@ -96,7 +96,7 @@ function countMissing(lines: readonly string[], others: readonly string[]): numb
   return missing;
 }
 
-/** Characters that are compared at once. */
+/** The number of characters that are compared at once. */
 const PIECE = 64 * 1024;
 
 /** The length of the common start, in characters, cut back to the start of a line. */

@@ -49,7 +49,7 @@ export class DryRunDto {
   dry_run: boolean = false;
 }
 
-/** What an operation answers in addition to its result after a dry run. */
+/** The fields that a dry run adds to the result of an operation. */
 export class PlannedDto {
   @BooleanField({ description: 'True after a dry run: nothing was changed.', optional: true })
   dry_run?: boolean;
@@ -61,10 +61,10 @@ export class PlannedDto {
   plan?: PlanStepDto[];
 }
 
-/** The most steps of a long plan in one answer. */
+/** The largest number of steps in one answer. */
 const STEPS_SHOWN = 100;
 
-/** The additional answer of an operation whose plan can have any number of steps. */
+/** The added fields of an operation whose plan can have any number of steps. */
 export class LongPlannedDto extends PlannedDto {
   @IntField({
     description: 'Only with dry_run: the number of steps; plan has the first 100.',

@@ -7,8 +7,8 @@ import { routeMetadataOf } from '../route-metadata.js';
 type Query = Record<string, unknown> | null | undefined;
 
 /**
- * Accepts `dry_run` in the query and in the body of every REST request that changes something. Otherwise a caller that
- * put it in the wrong one would change something by mistake.
+ * Accepts `dry_run` both in the query and in the body of every REST request that changes something. If only one were
+ * accepted, a caller that used the other one would change something by mistake.
  */
 export function installDryRun(fastify: FastifyInstance): void {
   fastify.addHook('preHandler', (request, _reply, done) => {

@@ -4,7 +4,7 @@ import { getMetadataStorage, ValidateBy, ValidateIf } from 'class-validator';
 
 /**
  * Options of a DTO field. One decorator declares the schema of a field, for OpenAPI and MCP, and its validation. Each
- * field has one rule and so at most one error message. Types are strict: "80" is not a number in a JSON body.
+ * field has one rule, so it has at most one error message. Types are strict: "80" is not a number in a JSON body.
  *
  * The initialiser of a class property is the default of the field. The schemas show it, and the field is optional.
  */
@@ -27,7 +27,7 @@ export const TOOL = 'tool';
 export interface FieldKind {
   schema: ApiPropertyOptions;
   accepts: (value: unknown) => boolean;
-  /** The allowed values, as the end of a sentence that begins with "must be". */
+  /** The allowed values, as text after "must be". */
   rule: string;
 }
 

@@ -14,7 +14,7 @@ interface StringOptions extends FieldOptions<string> {
   format?: string;
   /** Returns the canonical form, which the service gets; undefined if the value is not allowed. */
   canonical?: (value: string) => string | undefined;
-  /** The allowed values, after "must be". Required with `pattern` and `canonical`. */
+  /** The allowed values, as text after "must be". Required with `pattern` and `canonical`. */
   rule?: string;
 }
 

@@ -1,4 +1,4 @@
-/** No valid request has more. More would cost time, or overflow the stack of recursive code. */
+/** No valid request exceeds these limits. They keep recursive code from a stack overflow and validation fast. */
 const MAX_DEPTH = 16;
 const MAX_VALUES = 20_000;
 

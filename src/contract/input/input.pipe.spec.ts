@@ -75,7 +75,7 @@ async function errorsOf(value: unknown, source: InputSource = 'json'): Promise<R
 }
 
 describe('InputPipe', () => {
-  it('fills in the defaults of a class and of the classes it combines', async () => {
+  it('sets the defaults of a class and of the classes that it combines', async () => {
     const input = await pipe.read(Input, { domain: 'Example.COM.', servers: [{ ip: '10.0.0.1' }] }, 'json');
     expect(input).toMatchObject({ domain: 'example.com', limit: 100, flag: false });
     expect(input.servers?.[0]).toBeInstanceOf(ServerItem);
@@ -129,7 +129,7 @@ describe('InputPipe', () => {
     await expect(errorsOf(value)).resolves.toEqual({ body: 'must be a JSON object' });
   });
 
-  it('treats a missing body as an empty one', async () => {
+  it('treats a missing body as an empty object', async () => {
     await expect(errorsOf(undefined)).resolves.toHaveProperty('domain');
   });
 

@@ -13,7 +13,7 @@ export class PageQueryDto {
   cursor?: string;
 }
 
-/** The fields of every list beside its items. */
+/** The fields of every list, in addition to its items. */
 export class PageDto {
   @StringField({ description: 'The cursor of the next page; null on the last page.', nullable: true })
   next_cursor: string | null;

@@ -45,7 +45,7 @@ function challenges(url: string): string[] {
   return docs ? ['Bearer', 'Basic realm="haproxy-suite (password: a token)", charset="UTF-8"'] : ['Bearer'];
 }
 
-/** `route` is method and path; the message of a missing route names it. */
+/** `route` is the method and the path, for the message about a missing route. */
 function toAppError(exception: unknown, route: string): AppError {
   if (exception instanceof AppError) return exception;
   const status = exception instanceof HttpException ? exception.getStatus() : statusOf(exception);
@@ -54,7 +54,7 @@ function toAppError(exception: unknown, route: string): AppError {
   return new AppError(code, detailOf(code, route, exception), { cause: exception });
 }
 
-/** An error without details for the caller. Its id finds the log line. */
+/** An error without details for the caller. Search the log for its id to find the cause. */
 export function internalError(cause: unknown): AppError {
   const id = randomUUID();
   return new AppError(
@@ -83,8 +83,8 @@ function detailOf(code: ErrorCode, route: string, exception: unknown): string {
   if (code === 'not_found') return `${route} does not exist. /openapi.json lists the routes.`;
   if (code === 'payload_too_large')
     return (
-      'The request body is larger than 1 MiB. Send a smaller one. An import may be larger; it takes more as lines ' +
-      '(application/x-ndjson) than as one JSON array.'
+      'The request body is larger than 1 MiB. Send a smaller body. Only an import may be larger: send a large ' +
+      'import as lines (application/x-ndjson), not as one JSON array.'
     );
   if (code === 'unsupported_media_type')
     return 'The body is not JSON. Send JSON with Content-Type: application/json.';

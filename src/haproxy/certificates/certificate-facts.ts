@@ -43,7 +43,7 @@ export function namesOf(certificate: X509Certificate): string[] {
   return names.length === 0 && common !== undefined ? [common] : names;
 }
 
-/** Whether the certificate lists each of the names. A wildcard of the certificate covers only itself here. */
+/** Whether the certificate lists each name literally: `*.example.com` does not cover `www.example.com` here. */
 export function covers(certificate: X509Certificate, names: readonly string[]): boolean {
   const own = new Set(namesOf(certificate).map((name) => name.toLowerCase()));
   return names.every((name) => own.has(name));

@@ -27,7 +27,7 @@ interface BrokenFile {
 const NOT_CERTIFICATES = /^\.|\.(?:key|ocsp|issuer|sctl)$/;
 /** Temporary files of a suite that was killed during a write. */
 const TEMPORARY = /^\..+\.pem(?:\.deleted)?\.\d+\.\d+\.tmp$/;
-/** A certificate that is being deleted, or a copy of one that is being replaced by a certificate of the operator. */
+/** A certificate that is being deleted, or a copy of a certificate that the operator is replacing. */
 const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 
 interface CachedLeaf {
@@ -61,7 +61,7 @@ export class CertificateFolder {
       if (TEMPORARY.test(name)) await unlink(join(this.#folder, name));
   }
 
-  /** All certificates, sorted by domain. If two files have the same domain, the one named after it comes first. */
+  /** All certificates, sorted by domain. If two files have the same domain, the file `<domain>.pem` comes first. */
   async list(): Promise<{ files: CertificateFile[]; broken: BrokenFile[] }> {
     const files: CertificateFile[] = [];
     const broken: BrokenFile[] = [];
@@ -203,7 +203,7 @@ function hiddenName(path: string): string {
   return join(dirname(path), `.${basename(path)}.deleted`);
 }
 
-/** The file name without `.pem`, if that is a domain; else the first name of the certificate. */
+/** The file name without `.pem`, if it is a domain; otherwise the first name of the certificate. */
 function domainOf(name: string, leaf: X509Certificate): string | undefined {
   const stem = basename(name, '.pem');
   return canonicalDomain(stem) === stem && !isWildcard(stem) && name.endsWith('.pem')

@@ -15,7 +15,7 @@ import {
 } from '../parsers/ssl-cert.parser.js';
 import { isAtLeast } from '../parsers/version.parser.js';
 
-/** Bytes of one command. The default of `tune.cli.max-payload-size` (HAProxy 3.4 and newer) is 128 KB. */
+/** The most bytes of one command. The default of `tune.cli.max-payload-size` (HAProxy 3.4 and newer) is 128 KB. */
 const LARGE_COMMAND_BYTES = 120 * 1024;
 
 /** The certificates and crt-lists that HAProxy has now. */
@@ -67,7 +67,7 @@ export class HaproxyCertificatesService {
     if (lists.length === 0) throw this.#noCrtListError();
   }
 
-  /** Bytes of PEM that one command can send. HAProxy can read a larger certificate only from its file, at a reload. */
+  /** The most bytes of PEM in one command. HAProxy can read a larger certificate only from its file, at a reload. */
   async payloadLimit(): Promise<number> {
     const { version } = await this.runtime.capabilities();
     return (isAtLeast(version, 3, 4) ? LARGE_COMMAND_BYTES : TRANSPORT_LIMITS.commandBytes) - 1024;

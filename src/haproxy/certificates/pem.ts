@@ -9,7 +9,7 @@ export interface CertificateBundle {
   leaf: X509Certificate;
   /** Leaf, issuers in order, then the private key. No blank lines and no text outside the PEM blocks. */
   pem: string;
-  /** Problems that do not keep HAProxy from serving the certificate. */
+  /** Problems that do not prevent HAProxy from serving the certificate. */
   warnings: string[];
 }
 
@@ -47,7 +47,7 @@ export function parseBundle(text: string, now = Date.now()): CertificateBundle {
   return { leaf, pem: [leaf, ...chain].map(textOf).join('') + keyText, warnings };
 }
 
-/** The certificate of a PEM text: the one that belongs to the key, else the first. Undefined if there is none. */
+/** The certificate of the private key in a PEM text, or else the first certificate. Undefined if there is none. */
 export function leafOf(text: string): X509Certificate | undefined {
   try {
     return parseBundle(text).leaf;

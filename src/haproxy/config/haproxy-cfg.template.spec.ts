@@ -16,7 +16,7 @@ import { HaproxyProcessService } from '../process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { renderPool } from '../../storage/formats/pools-cfg.js';
 
-/** An expected warning: TLS cannot work before there is a certificate. */
+/** An expected warning, because there is no certificate yet. */
 const NO_CERTIFICATE_YET = /no SSL certificate specified for bind/;
 
 describe('renderPool', () => {

@@ -16,7 +16,7 @@ export interface ServerStateRow {
 }
 
 /**
- * Bits of srv_admin_state (include/haproxy/server-t.h). 0x04 is not among them: it only records that the configuration
+ * Bits of srv_admin_state (include/haproxy/server-t.h). 0x04 is not included: it only records that the configuration
  * has `disabled`.
  */
 const MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40;

@@ -14,7 +14,7 @@ const INSTALL_HINT =
   'Install HAProxy 3.0 or newer (apt install haproxy on Debian 13), or get one with "npm run tools haproxy", and set HAPROXY_BIN to its path.';
 
 /**
- * The version of the binary. It is an error if the binary is missing, does not run, or is too old.
+ * The version of the binary. Throws if the binary is missing, does not run, or is too old.
  *
  * @throws AppError haproxy_unavailable
  */
@@ -37,8 +37,8 @@ export async function requireVersion(binary: string): Promise<HaproxyVersion> {
 }
 
 /**
- * Runs `haproxy -c`, which reads the files as a start does, but serves nothing. An invalid configuration is a result; a
- * missing binary is an error.
+ * Runs `haproxy -c`, which reads the files like a start, but does not serve requests. Returns `valid: false` for an
+ * invalid configuration. Throws only if the binary is missing.
  *
  * @throws AppError haproxy_unavailable
  */

@@ -62,8 +62,8 @@ export class HaproxyControlService implements Control {
 }
 
 /**
- * Runs a program and returns its output. A failure of the program is a result; a program that is missing or cannot run
- * is an error.
+ * Runs a program and returns its output. Returns `success: false` if the program fails. Throws if the program is missing
+ * or cannot run.
  *
  * @throws AppError haproxy_unavailable
  */

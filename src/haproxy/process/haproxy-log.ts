@@ -13,7 +13,7 @@ const LEVELS: Readonly<Record<string, Level>> = {
 };
 
 /**
- * Messages without use for an operator: HAProxy prints them at every start and stop, once for each pool, and for each
+ * Messages that an operator does not need. HAProxy prints them at every start and stop, for each pool, and for each
  * server that the suite adds.
  */
 const NOISE =

@@ -15,9 +15,9 @@ import { MasterCli } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { PidFile } from './pid-file.js';
 
-/** From the launch until the Runtime API answers. Thousands of certificates take several seconds to load. */
+/** The limit from the launch until the Runtime API answers. Thousands of certificates take several seconds to load. */
 const START_LIMIT_MS = 60_000;
-/** One check costs a millisecond; HAProxy starts in about 60 ms. */
+/** One check takes a millisecond, and HAProxy starts in about 60 ms. */
 const READY_POLL_MS = 5;
 /** A HAProxy whose master CLI answers is loaded, so its Runtime API must answer soon, or it has another address. */
 const ATTACH_LIMIT_MS = 10_000;
@@ -28,7 +28,7 @@ const FOREIGN_POLL_MS = 50;
 const ALIVE_POLL_MS = 50;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
-/** If HAProxy ran this long, the next restart is immediate again. */
+/** After HAProxy has run this long, the next restart is immediate again. */
 const STABLE_MS = 30_000;
 /** How long requests in progress may take to finish when the suite stops. */
 const GRACE_MS = 10_000;
@@ -68,7 +68,7 @@ export class HaproxyProcessService {
   }
 
   /**
-   * Finds the HAProxy of this installation if it already runs. Another HAProxy on the Runtime API address is an error.
+   * Finds the HAProxy of this installation if it already runs. Throws if another HAProxy uses the Runtime API address.
    *
    * @throws AppError haproxy_unavailable
    */

@@ -26,8 +26,8 @@ export class MasterCli {
   constructor(private readonly address: SocketAddress) {}
 
   /**
-   * The processes of HAProxy; undefined if nothing listens on the address (no socket, or that of a killed HAProxy). It
-   * is an error if the program that answers is not a master, or answers too late.
+   * The processes of HAProxy; undefined if nothing listens on the address (no socket file, or the socket of a killed
+   * HAProxy). Throws if the program that answers is not a master, or answers too late.
    *
    * @throws AppError haproxy_unavailable
    */
@@ -38,7 +38,7 @@ export class MasterCli {
   }
 
   /**
-   * Reloads HAProxy. A rejected configuration is a result, with `success` false.
+   * Reloads HAProxy. Returns `success: false` if HAProxy rejects the configuration.
    *
    * @throws AppError haproxy_unavailable
    */

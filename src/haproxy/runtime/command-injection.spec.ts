@@ -24,7 +24,7 @@ const EXPECTED = [
   new RegExp(`^set server ${SERVER} weight \\d+\\n$`),
 ];
 
-/** Special characters of the CLI and valid words. Inputs combine them to break out of one word. */
+/** Special characters of the CLI and valid words. Inputs combine them to inject a second word or command. */
 const piece = fc.oneof(
   fc.constantFrom(
     ';',

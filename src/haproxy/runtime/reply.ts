@@ -46,9 +46,9 @@ function severityOf(body: string): number | undefined {
 }
 
 /**
- * Whether HAProxy rejected the command. Most rejections have a severity below 4. Two differ: `Unknown command` is
- * informational ([6]), and `set server … addr` answers with a warning ([4]) for success and failure alike. For the
- * second, pass the warning that means success.
+ * Whether HAProxy rejected the command. Most rejections have a severity below 4. There are two exceptions:
+ * `Unknown command` is informational ([6]), and `set server … addr` answers with a warning ([4]) for both success and
+ * failure. For the second, pass the warning that means success.
  */
 export function isRejected(reply: Reply, successWarning?: RegExp): boolean {
   if (reply.severity === undefined) return false;

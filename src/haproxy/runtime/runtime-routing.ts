@@ -7,7 +7,7 @@ import type { ProcessIdentity } from './process-identity.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
 import type { ServerSpec } from '../../model/server.js';
 
-/** The routing of a running HAProxy, in the shape of the desired state, with facts that have no place in that shape. */
+/** The routing of a running HAProxy, in the shape of the desired state, with data that only a running HAProxy has. */
 export interface RuntimeRouting extends Routing {
   /** Every slot that exists. Parked slots and unused static slots are included, in maintenance. */
   readonly pools: ReadonlyMap<string, ReadonlyMap<number, ServerSpec>>;
@@ -63,7 +63,7 @@ export function routingOf(
   return { domains, pools, backends, duplicates, hostNames, strangers };
 }
 
-/** Parses `show backend`: a line `# name`, then one backend name in each line. */
+/** Parses `show backend`: a line `# name`, then one backend name on each line. */
 export function parseBackends(text: string): string[] {
   return text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }

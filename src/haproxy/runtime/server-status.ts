@@ -7,7 +7,7 @@ export interface ServerStatusRow {
   pool: string;
   slot: number;
   status: ServerStatus;
-  /** Its current sessions. */
+  /** The number of current sessions. */
   connections: number;
   /** The result of the last health check: `Layer4 connection problem: Connection refused`. Empty before the first check. */
   readonly lastCheck: string;

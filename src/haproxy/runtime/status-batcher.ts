@@ -27,7 +27,7 @@ export class ServerStatusBatcher {
     return (await this.#batch).get(pool) ?? [];
   }
 
-  /** Closes the batch first: a later call may follow a change that this batch does not see, so it needs the next one. */
+  /** Closes the batch, then queries HAProxy. A later call starts another batch, because it may follow a later change. */
   async #dispatch(): Batch {
     const pools = [...this.#pools];
     this.#pools = new Set();

@@ -31,14 +31,14 @@ export interface CommandBatch {
   readonly addressChanges: readonly AddressChange[];
 }
 
-/** `set server … addr` answers with a warning ([4]) for success and failure alike. */
+/** `set server … addr` answers with a warning ([4]) for both success and failure. These texts mean success. */
 const ADDRESS_SET = /\b(?:IP|port) changed from|nothing changed|no need to change/;
 const NO_CHECK = /Health check was not configured/;
-/** The server has connections, or the configuration refers to it. It stays in maintenance; no connection is cut. */
+/** The server has connections, or the configuration refers to it. It stays in maintenance, and its connections continue. */
 const STILL_IN_USE = /Server still has connections|cannot be removed at runtime/;
 
 export const NO_SUCH_BACKEND = /No such (?:proxy|backend)/;
-/** How long finished requests may keep their pool in use. HAProxy needs a few milliseconds. */
+/** How long HAProxy may take to release a pool after its last request. It normally needs a few milliseconds. */
 const POOL_RELEASE_MS = 50;
 
 /** The size of a payload of map entries that fits tune.bufsize (16,384 by default) together with its command. */
@@ -129,7 +129,7 @@ function addPool(pool: string): PlannedCommand[] {
   return [{ command: runtimeCommand`add backend ${pool} from pools mode http` }, publishPool(pool)];
 }
 
-/** The deletion is the last command. HAProxy rejects it and keeps the pool while a server in it has connections. */
+/** The deletion is the last command. HAProxy rejects it while a server in the pool has connections. */
 export function deletePool(pool: string): PlannedCommand[] {
   return [
     { command: runtimeCommand`unpublish backend ${pool}`, acceptedRejection: NO_SUCH_BACKEND },
@@ -158,7 +158,7 @@ function setServerAddress(step: PutServer): PlannedCommand[] {
   return [...stop, { command, successWarning: ADDRESS_SET }];
 }
 
-/** The second part of an address change, when HAProxy shows the new address. The server gets requests last. */
+/** The second part of an address change, after HAProxy shows the new address. The state `ready` is set last. */
 function enableReaddressedServer(step: PutServer): PlannedCommand[] {
   const { weight, state } = step.server;
   return [

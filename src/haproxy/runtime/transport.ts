@@ -19,9 +19,9 @@ interface TransportLimits {
    * reply.
    */
   perCommandMs: number;
-  /** The size of all replies of a batch together. `show map` of 100,000 names has 5 MB. */
+  /** The largest total size of the replies of a batch. `show map` of 100,000 names has 5 MB. */
   replyBytes: number;
-  /** The size of one command with its payload: tune.bufsize of HAProxy (16,384 by default) minus a reserve. */
+  /** The largest size of one command with its payload: tune.bufsize of HAProxy (16,384 by default) minus a reserve. */
   commandBytes: number;
 }
 

@@ -4,12 +4,12 @@ import { type StagedWrite, UnexpectedContentError } from './staged-write.js';
 
 const syncData = promisify(fdatasync);
 
-/** Bytes of a page of the page cache. A write within one page is complete or absent after a kill (docs/adr/0007). */
+/** Bytes in a page of the page cache. A write within one page is complete or absent after a kill (docs/adr/0007). */
 export const PAGE_SIZE = 4096;
 
 /**
- * Opens a file to write into it. Call it for each change, so that a file that replaced the old one is the file that is
- * changed. Refuses a file with a second hard link, because a backup made with `cp -al` must not change with it.
+ * Opens a file to write into it. Call it for each change, because another process may have replaced the file. Refuses a
+ * file with a second hard link, because a backup made with `cp -al` must not change with it.
  *
  * @throws UnexpectedContentError if the file cannot be written in place; the error of the file system
  */
@@ -31,7 +31,7 @@ function openForWriting(path: string): number {
   }
 }
 
-/** A part of a file to overwrite. `before` is its present content, and is empty behind the end of the file. */
+/** A part of a file to overwrite. `before` is its current content, which is empty after the end of the file. */
 export interface Patch {
   offset: number;
   before: string;
@@ -104,12 +104,12 @@ function writeAt(descriptor: number, text: string, offset: number): void {
     done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done);
 }
 
-/** @throws UnexpectedContentError if the path is another file now, or the file has another size */
+/** @throws UnexpectedContentError if the path now names another file, or the file has another size */
 function requireSameFile(path: string, descriptor: number, size: number): void {
   const present = statSync(path, { throwIfNoEntry: false });
   const { dev, ino, size: ownSize } = fstatSync(descriptor);
   if (present?.dev === dev && present.ino === ino && ownSize === size) return;
-  throw Object.assign(new UnexpectedContentError(`${path} was replaced or cut while it was written to`), {
+  throw Object.assign(new UnexpectedContentError(`${path} was replaced or resized during the write`), {
     code: 'ESTALE',
   });
 }

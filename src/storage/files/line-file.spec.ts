@@ -82,7 +82,7 @@ describe('LineFile', () => {
     expect(await text()).toBe('z.io pool_9\n');
   });
 
-  it('lets no line cross a page boundary, so that a reader sees a line whole or not at all', async () => {
+  it('lets no line cross a page boundary, so that a reader sees a complete line or no line', async () => {
     for (let n = 0; n < 40; n += 1) {
       await change([`${'x'.repeat(200)}${n}.io pool_${n}`, `${n}.io pool_1`]);
     }
@@ -113,7 +113,7 @@ describe('LineFile', () => {
     }
   });
 
-  it('has the lines that a list would have, after any changes', async () => {
+  it('has the same lines as a model after any changes', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.record({ add: fc.boolean(), n: fc.nat(12), commits: fc.boolean() }), { maxLength: 30 }),
@@ -141,7 +141,7 @@ describe('LineFile', () => {
 });
 
 describe('activeLines', () => {
-  it('leaves out a last line that a power loss cut off or filled with zeros', () => {
+  it('leaves out a last line that a power loss truncated or filled with zeros', () => {
     expect(activeLines('{"a":1}\n#{"b":2}\n{"c"')).toEqual(['{"a":1}']);
     expect(activeLines('{"a":1}\n{"b":2}\n{"c"\0\0\n')).toEqual(['{"a":1}', '{"b":2}']);
   });

@@ -6,8 +6,8 @@ const COMMENT_MARK = '#';
 const LINE_FEED = 0x0a;
 
 /**
- * A file of lines that changes in place. New lines are appended. A line is removed by writing `#` over its first byte, a
- * write of one byte that cannot be torn. HAProxy ignores a line of a map that begins with `#` (configuration manual,
+ * A file of lines that changes in place. New lines are appended. A line is removed by writing `#` over its first byte: a
+ * write of one byte is complete or absent. HAProxy ignores a line of a map that begins with `#` (configuration manual,
  * section 7.3.1, "map").
  */
 export class LineFile {
@@ -26,7 +26,7 @@ export class LineFile {
     try {
       patches = removed.length === 0 ? [] : commentOut(readFileSync(descriptor, 'latin1'), removed);
       const addition = textToAppend(size, added, endsWithLineFeed(descriptor, size));
-      // New lines first: HAProxy takes the first line of a key, so a domain that moves is never missing from the map.
+      // New lines first, so that a domain that moves is never missing from the map. HAProxy uses the first line of a key.
       if (addition !== '') patches.unshift({ offset: size, before: '', after: addition });
     } catch (error) {
       closeSync(descriptor);
@@ -46,7 +46,7 @@ export function numberedActiveLines(text: string): { number: number; line: strin
   return completeLines(text).flatMap((line, index) => (isActive(line) ? [{ number: index + 1, line }] : []));
 }
 
-/** Leaves out a last line that a power loss cut off or filled with zeros. */
+/** Leaves out a last line that a power loss truncated or filled with zeros. */
 function completeLines(text: string): string[] {
   const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
   return lines.slice(0, lines.at(-2)?.includes('\0') ? -2 : -1);

@@ -36,7 +36,7 @@ describe('SectionFile', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('changes a section in place, and leaves the others alone', async () => {
+  it('changes a section in place and does not change the others', async () => {
     const before = await text();
     await change(section('b', 3));
     const after = await text();
@@ -129,7 +129,7 @@ describe('SectionFile', () => {
     expect(await text()).toBe('theirs\n');
   });
 
-  it('does not write into a file that replaced its own while a change was discarded', async () => {
+  it('does not write into a file that replaced the original while a change was discarded', async () => {
     const staged = file.stageSections([section('a', 2)]);
     const theirs = (await text()).replaceAll('10.0.0.', '10.9.9.');
     await writeFile(join(folder, 'other'), theirs);
@@ -139,7 +139,7 @@ describe('SectionFile', () => {
     expect(await text()).toBe(theirs);
   });
 
-  it('lets no section cross a page boundary, nor a section that fits into a sector a sector boundary', async () => {
+  it('lets no section cross a page boundary, and no section of up to 512 bytes cross a sector boundary', async () => {
     await write(...Array.from({ length: 60 }, (_, n) => section(`pool_${n}`, (n % 7) + 1)));
     await change(...Array.from({ length: 20 }, (_, n) => section(`new_${n}`, (n % 3) + 1)));
     const content = await text();
@@ -150,7 +150,7 @@ describe('SectionFile', () => {
     expect(Math.max(...content.split('\n').map((line) => line.length))).toBeLessThan(2047);
   });
 
-  it('has the sections that a list would have, after any changes', async () => {
+  it('has the same sections as a model after any changes', async () => {
     const step = fc.record({
       name: fc.constantFrom('a', 'b', 'c', 'd'),
       lines: fc.nat(6),

@@ -11,7 +11,7 @@ export interface SectionedText {
   sections: readonly Section[];
 }
 
-/** Where a section is in the file. */
+/** The position of a section in the file. */
 interface Extent {
   offset: number;
   /** Bytes reserved for the section, its text included; 0 for a section that cannot change in place. */
@@ -37,7 +37,7 @@ export interface PaddedText {
 
 /**
  * The least space that is reserved for a section. The space is a power of two at a multiple of itself, so that a section
- * crosses no disk sector and no page that it fits into: after a kill it is complete or absent.
+ * that fits into a disk sector or a page does not cross its boundary: after a kill the section is complete or absent.
  */
 const MIN_RESERVED = 256;
 /** Bytes that each section can grow by: the line of one more server. */
@@ -45,7 +45,7 @@ const GROWTH = 96;
 /** As long as MIN_RESERVED, so that every offset where reserved space may start is the start of a line. */
 const BLANK_LINE = `${' '.repeat(MIN_RESERVED - 1)}\n`;
 /**
- * Free space at the end for new sections: at least this many bytes, and at least this part of the text. The file never
+ * Free space at the end for new sections: at least MIN_FREE bytes, and at least 1/FREE_PART of the text. The file never
  * grows in place. After a power loss, a file that grew may have its new length but zeros in place of the new content,
  * and HAProxy does not start from a file with zeros.
  */
@@ -57,7 +57,7 @@ export function renderCompact({ head, sections }: SectionedText): string {
   return head + sections.map(([, text]) => text).join('');
 }
 
-/** The text with reserved space behind each section and free space at the end. */
+/** The text with reserved space after each section and free space at the end. */
 export function renderPadded({ head, sections }: SectionedText): PaddedText {
   const extents = new Map<string, Extent>();
   const parts = [head];
@@ -132,7 +132,7 @@ export class SectionFile {
   stageSections(sections: readonly Section[]): StagedWrite {
     if (!this.isUnmodified) throw new UnexpectedContentError(`${this.path} was modified`);
     const { before, after, freeOffset, patches } = this.#changesOf(sections);
-    // Until the write succeeds: a file that a failure left half written is not written into again.
+    // Empty until the write succeeds, so that a file with half of a failed write is not changed in place again.
     this.#fingerprint = '';
     const formerFreeOffset = this.#freeOffset;
     const staged = writeInPlace(this.path, openInPlace(this.path), this.#size, patches);
@@ -198,7 +198,7 @@ function padded(text: string, reserved: number): string {
   return text + blankLines(Math.max(0, reserved - text.length));
 }
 
-/** Blank lines of this many bytes together. */
+/** Blank lines with this total length in bytes. */
 function blankLines(length: number): string {
   const full = BLANK_LINE.repeat(Math.floor(length / BLANK_LINE.length));
   const rest = length % BLANK_LINE.length;

@@ -25,7 +25,7 @@ describe('stageInOrder', () => {
     expect(log).toEqual(['pools staged', 'journal staged', 'pools committed', 'journal committed']);
   });
 
-  it('discards the earlier writes and starts no later one if a write cannot be staged', async () => {
+  it('discards the earlier writes and starts no later write if a write cannot be staged', async () => {
     const log: string[] = [];
     await expect(stageInOrder([part(log, 'map'), failing, part(log, 'journal')])).rejects.toThrow('no space');
     expect(log).toEqual(['map staged', 'map discarded']);

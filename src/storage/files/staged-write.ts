@@ -3,17 +3,17 @@ import { messageOf } from '../../errors/app-error.js';
 /** A file does not have the content that a write in place needs. Write the whole file instead. */
 export class UnexpectedContentError extends Error {}
 
-/** A write that can still be undone. When it is durable, `commit` makes it count and `discard` undoes it. */
+/** A write that can still be undone. When it is durable, `commit` makes it final and `discard` undoes it. */
 export interface StagedWrite {
   /** Settles when the data is on disk, or with the error of the disk. Wait for it before `commit` or `discard`. */
   readonly durable: Promise<void>;
-  /** If it fails, everything is as before the write. */
+  /** If it fails, the files are as before the write. */
   commit(): Promise<void>;
   discard(): Promise<void>;
 }
 
 /**
- * Combines writes that are staged concurrently: all of them, or none. `commit` commits them in the given order.
+ * Combines writes that are staged concurrently: either all take effect, or none. `commit` commits them in the given order.
  *
  * @throws the error of the first write that could not be staged, after the others are discarded
  */
@@ -29,10 +29,10 @@ export async function stageAll(parts: readonly Promise<StagedWrite>[]): Promise<
 }
 
 /**
- * Stages writes one after the other, for writes that readers see at once. If one cannot be staged, the earlier ones are
- * discarded and the later ones are not started.
+ * Stages writes one after the other, for writes that readers see at once. If a write cannot be staged, the earlier writes
+ * are discarded and the later writes are not started.
  *
- * @throws the error of that write; UnexpectedContentError if an earlier one could not be discarded
+ * @throws the error of that write; UnexpectedContentError if an earlier write could not be discarded
  */
 export async function stageInOrder(parts: readonly (() => StagedWrite)[]): Promise<StagedWrite> {
   const staged: StagedWrite[] = [];

@@ -34,13 +34,13 @@ export function exactly(text: string): ExpectedContent {
 const MTIME_GRANULARITY_MS = 100;
 
 /**
- * Files that are replaced together. All are written and fsynced beside their targets first, where a full or read-only
- * disk shows. Then they are renamed, which needs no space. The former texts stay in memory, to write them back if a
- * rename fails.
+ * Files that are replaced together. All are written and fsynced beside their targets first, which finds a full or
+ * read-only disk. Then they are renamed, which needs no space. The former texts stay in memory, to write them back if
+ * a rename fails.
  */
 export class StateFiles {
   readonly #current = new Map<string, string>();
-  /** For files that had their expected content: what stat said then, and the key of that content. */
+  /** For each file that had its expected content: the result of stat at that time, and the key of the content. */
   readonly #verified = new Map<string, { identity: string; key: ExpectedContent['key'] }>();
 
   /** The text of a file; undefined if the file does not exist. */
@@ -57,7 +57,7 @@ export class StateFiles {
     return this.#current.get(path);
   }
 
-  /** Whether a file has its expected content. Reads the file only if it, or its expected content, changed since. */
+  /** Whether a file has its expected content. Reads the file only if it or that content changed since the last check. */
   async check(path: string, { key, matches }: ExpectedContent): Promise<FileCheck> {
     const now = Date.now();
     const stats = statSync(path, { throwIfNoEntry: false });

@@ -25,7 +25,7 @@ export function mapLinesOf(delta: StateDelta, before: State): { added: string[];
   return { added, removed };
 }
 
-/** Whether the active lines of a map are those of the state, in any order. */
+/** Whether the active lines of a map are the lines of the state, in any order. */
 export function mapMatches(text: string, state: State): boolean {
   const active = activeLines(text);
   const lines = new Set(active);

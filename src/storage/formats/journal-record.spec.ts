@@ -64,7 +64,7 @@ function asObject(servers: PoolServers): object {
 }
 
 describe('replay', () => {
-  it('makes the state of the original commits from their rendered records', () => {
+  it('rebuilds the state of the original commits from their rendered records', () => {
     fc.assert(
       fc.property(fc.array(fc.array(action, { maxLength: 6 }), { maxLength: 8 }), (changes) => {
         const [live, replayed] = [new State(1), new State(1)];

@@ -2,10 +2,10 @@ import { findNodeAtLocation, parseTree, printParseErrorCode, type ParseError } f
 
 type Parsed = { ok: true; value: unknown } | { ok: false; line: number; reason: string };
 
-/** The place of a value in a document: keys and indexes from the root. */
+/** The position of a value in a document: keys and indexes from the root. */
 export type JsonPath = readonly (string | number)[];
 
-/** What is wrong in a document, and where. */
+/** An error in a document, with its position. */
 export class InvalidDocumentError extends Error {
   constructor(
     readonly path: JsonPath,
