@@ -51,8 +51,8 @@ export class HaproxyRestoreService {
   }
 
   /**
-   * After HAProxy was unreachable or a change failed half-way. Restores everything into a new process, and with
-   * RECONCILE=heal; otherwise (RECONCILE=report) repairs only what the failed changes touched.
+   * Call it after HAProxy was unreachable or a change failed half-way. Restores everything if the process is new or with
+   * RECONCILE=heal; otherwise repairs only what the failed changes touched.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
@@ -66,7 +66,7 @@ export class HaproxyRestoreService {
 
   /**
    * What HAProxy has that differs from the saved state. Empty for a process that has not been restored yet: the watch
-   * restores that one, and what it lacks until then is not drift.
+   * restores that process, and what it lacks until then is not drift.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */

@@ -24,7 +24,7 @@ export class PoolPolicy {
     private readonly operatorConfig: OperatorConfig,
   ) {}
 
-  /** Takes over what the HAProxy that was just read can do. */
+  /** Records the capabilities of the HAProxy process that was just read. */
   setCapabilities({ dynamicBackends }: HaproxyCapabilities): void {
     this.#dynamic = dynamicBackends;
   }
@@ -42,7 +42,7 @@ export class PoolPolicy {
     return names.filter((name) => !present.has(name));
   }
 
-  /** The plan of one change. It deletes only pools that the change frees, because other pools may not be the suite's. */
+  /** The plan of one change. It deletes only pools that the change frees, because others may belong to the operator. */
   planDelta({ from, to, backends }: Sides, view: RoutingView): Step[] {
     const stays = (pool: string): boolean => !this.#dynamic || this.#isFixed(pool);
     const steps = plan(from, to, view.parked, backends && { backends, stays });
