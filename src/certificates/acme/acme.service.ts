@@ -236,7 +236,7 @@ export class AcmeService {
     return result;
   }
 
-  /** Logs a line of acme.sh, and reports it as progress if it has a date. Lines without one are the certificate. */
+  /** Logs a line of acme.sh, and reports it as progress if it has a date. Lines without a date are the certificate. */
   #report(line: string, { progress }: JobContext): void {
     const safe = this.#redact(line);
     this.#logger.debug(safe);
