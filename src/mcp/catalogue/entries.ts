@@ -50,7 +50,7 @@ export interface CatalogueResource {
 
 export interface CataloguePrompt {
   definition: Prompt;
-  /** Names of the tools that the prompt mentions. Without one of these tools the prompt is not offered. */
+  /** Names of the tools that the prompt mentions. If one of these tools is missing, the prompt is not offered. */
   requiredTools?: readonly string[];
   render: (args: Record<string, string>, caller: Caller) => Promise<GetPromptResult>;
 }
