@@ -120,7 +120,7 @@ export class ReconcilerService {
   }
 
   /**
-   * Puts the whole state into HAProxy, whatever HAProxy has now, and counts the names and servers that it changed. Call
+   * Makes HAProxy equal to the whole state, and returns how many names and servers it changed. Call
    * it while no change is under way (`PersistenceService.exclusively`), with a view that is fresh from `read`.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected

@@ -26,7 +26,7 @@ export interface RestoreReport {
 @Injectable()
 export class HaproxyRestoreService {
   readonly #logger = new Logger('Restore');
-  /** The process that last got the whole saved state. */
+  /** The process that the last restore was into. */
   #restored: ProcessIdentity | undefined;
 
   constructor(
@@ -36,13 +36,13 @@ export class HaproxyRestoreService {
     private readonly settings: Settings,
   ) {}
 
-  /** Whether this process is the one that last got the whole saved state. Undefined before the first restore. */
+  /** Whether the last restore was into this process. Undefined before the first restore. */
   hasRestored(process: ProcessIdentity): boolean | undefined {
     return this.#restored && isSameProcess(this.#restored, process);
   }
 
   /**
-   * Puts everything into HAProxy, whatever HAProxy has now.
+   * Makes HAProxy equal to the whole saved state.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */

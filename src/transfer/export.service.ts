@@ -35,8 +35,8 @@ export class ExportService {
 }
 
 /**
- * The text of an export in chunks. All chunks are of the revision at the time of the call, however slowly the reader
- * reads: the list of pools is copied, and a pool is immutable.
+ * The text of an export in chunks. All chunks are of the revision at the time of the call, even for a slow reader:
+ * the list of pools is copied, and a pool is immutable.
  */
 export function exportText(state: State, format: ExportFormat): Generator<string> {
   const pools = orderedPools(state);

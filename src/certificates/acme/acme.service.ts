@@ -20,7 +20,7 @@ const NOT_DUE = 2;
 interface IssueRequest {
   domain: string;
   wildcard: boolean;
-  /** Request a new certificate even if acme.sh has a valid one that is not due. */
+  /** Request a new certificate even if acme.sh has a valid certificate that is not due. */
   force: boolean;
 }
 

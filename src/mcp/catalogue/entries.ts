@@ -44,7 +44,7 @@ export interface CatalogueResource {
   /** A ResourceTemplate if the URI has variables. */
   definition: Resource | ResourceTemplate;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
-  /** Returns those URIs of this resource whose content the event affects. */
+  /** Returns the URIs of this resource whose content the event affects. */
   changedBy: (event: ResourceEvent) => readonly string[];
 }
 

@@ -52,7 +52,7 @@ export class PoolPolicy {
   /**
    * The plan of a restore. It creates a missing pool only if the pool has servers or was created at run time; the first
    * change that needs another pool creates it. An adopted HAProxy may have names whose pool does not exist, and a
-   * restore leaves those as they are.
+   * restore does not change these names.
    */
   planRestore(view: RoutingView, desired: Routing): Step[] {
     const { backends } = view;
