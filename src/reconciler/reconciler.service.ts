@@ -120,8 +120,8 @@ export class ReconcilerService {
   }
 
   /**
-   * Makes HAProxy equal to the whole state, and returns how many names and servers it changed. Call
-   * it while no change is under way (`PersistenceService.exclusively`), with a view that is fresh from `read`.
+   * Makes HAProxy equal to the whole state, and returns how many names and servers it changed. Call it while no change
+   * is under way (`PersistenceService.exclusively`), with a view that is fresh from `read`.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
