@@ -23,7 +23,7 @@ import { TransferModule } from './transfer/transfer.module.js';
 /** All modules of the suite. */
 @Module({})
 export class AppModule {
-  /** `extra` has the modules of tests, with operations of their own. */
+  /** `extra`: additional modules, for tests. */
   static with(settings: Settings, extra: NonNullable<ModuleMetadata['imports']> = []): DynamicModule {
     return {
       module: AppModule,

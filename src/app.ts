@@ -33,7 +33,7 @@ const BODY_LIMIT = 1024 * 1024;
 /** Headers and body must arrive within this time, so that slow clients do not hold connections forever. */
 const REQUEST_TIMEOUT_MS = 60_000;
 
-/** DTOs describe and validate the routes. To load Fastify's schema compilers would take a tenth of the start. */
+/** DTOs describe and validate the routes. Loading Fastify's schema compilers would take a tenth of the start time. */
 const refuseSchema = (): never => {
   throw new Error('A route has a Fastify schema. Describe the route with a DTO instead.');
 };

@@ -13,7 +13,7 @@ import { Shutdown } from './signals/shutdown.js';
 import { DriftService } from './sync/drift.service.js';
 import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
 
-/** Defines the order in which the suite starts and stops. Building the application does none of it. */
+/** Defines the order in which the suite starts and stops. Building the application starts and stops nothing. */
 @Injectable()
 export class LifecycleService implements BeforeApplicationShutdown, OnApplicationShutdown {
   #opened = false;
@@ -51,7 +51,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
 
   /** With the port open and `/readyz` still 503. `/readyz` is 200 once HAProxy has the saved state. */
   async start(): Promise<void> {
-    // A HAProxy that has just started has read the files, which do not hold everything: restore the rest at once.
+    // A new HAProxy has only the state in the files, which is not complete: restore the rest at once.
     this.feed.subscribe((event) => {
       if (event.topic === 'haproxy_started') this.watch.checkNow();
     });
@@ -74,7 +74,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     return this.settings.control === 'managed';
   }
 
-  /** The port is still open: callers get their answers, and `/readyz` is 503, so that balancers send no new ones. */
+  /** The port is still open: callers get their answers, and load balancers read 503 from `/readyz` and send no more. */
   async beforeApplicationShutdown(): Promise<void> {
     this.readiness.set(false, 'The suite is stopping.');
     this.shutdown.begin();
@@ -88,7 +88,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     if (!this.#opened) return;
     await this.drift.stop();
     await this.watch.stop();
-    // After a failed start, a HAProxy that served before must go on serving.
+    // After a failed start, a HAProxy that served before must continue to serve.
     await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());
     await this.persistence.close();
   }

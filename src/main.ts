@@ -8,7 +8,7 @@ import { loadSettings, type Settings } from './settings/settings.js';
 const STOP_MS = 30_000;
 const SHUTDOWN_TIMED_OUT =
   `Shutdown did not finish within ${STOP_MS / 1000} s. All confirmed changes are saved. A HAProxy that the suite runs ` +
-  'may still run; the next start takes it over.';
+  'may still run; the next start of the suite attaches to it.';
 
 async function main(): Promise<void> {
   config({ quiet: true });
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   else throw new Error(`There is no command ${command}. Start haproxy-suite without a command, or with mcp.`);
 }
 
-/** An MCP server on stdin and stdout, for clients that start one. It forwards to the running suite. */
+/** An MCP server on stdin and stdout, for clients that start a local server. It forwards to the running suite. */
 async function stdio(given: readonly string[], settings: Settings): Promise<void> {
   if (given.includes('--help')) process.stdout.write(USAGE);
   else await serveStdio(stdioTarget(given, settings), process.stdin, process.stdout);

@@ -23,8 +23,8 @@ async function countProcesses(home: Home): Promise<number> {
   return count;
 }
 
-/** Each test covers a fault that an attack on the suite has found. */
-describe('Attach to and stop HAProxy', () => {
+/** Each test covers a fault that an earlier version of the suite had. */
+describe('Suite beside a running HAProxy', () => {
   let home: Home;
   let one: Backend;
   let suite: Suite;

@@ -11,7 +11,7 @@ interface Planned {
   plan: { target: string; action: string; name: string; text: string }[];
 }
 
-/** Dry runs of reload, save and restore. dry-run-routing.spec.ts has those of domains and servers. */
+/** Dry runs of reload, save and restore. dry-run-routing.spec.ts tests domains and servers. */
 describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
@@ -81,7 +81,7 @@ describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
     await writeFile(home.file('haproxy.cfg'), good);
   });
 
-  it('save > answers with the values that it would take over', async () => {
+  it('save > answers with the values that it would save', async () => {
     await haproxySays('set server pool_1/pool_1_1 weight 50');
     const { status, body } = await dry('/state/save');
     const taken = { server: 'pool_1_1', field: 'weight', before: '1', after: '50' };

@@ -16,7 +16,7 @@ const files = (home: Home) =>
     (['servers.json', 'domains.map', 'pools.cfg'] as const).map((name) => readFile(home.file(name), 'utf8')),
   );
 
-/** Faults that the real HAProxy does not show on command. */
+/** Faults that a real HAProxy cannot produce on request. */
 describe('a change while the Runtime API fails', () => {
   let home: Home;
   let suite: Suite;
@@ -54,7 +54,7 @@ describe('a change while the Runtime API fails', () => {
     ['an unknown command', { answer: "[6]: Unknown command: 'add'\n" }, 502, 'haproxy_rejected'],
     ['an incomplete line', { answer: { half: '[6]: New ser' } }, 503, 'haproxy_unavailable'],
     ['an early close', { answer: { fault: 'close' } }, 503, 'haproxy_unavailable'],
-  ] as const)('%s: answers the right code and changes nothing', async (_, { answer }, status, code) => {
+  ] as const)('answers the right code and changes nothing after %s', async (_, { answer }, status, code) => {
     const before = await files(home);
     fault = (command) => (command.startsWith('enable health') ? answer : undefined);
     const refused = await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' });
@@ -69,7 +69,7 @@ describe('a change while the Runtime API fails', () => {
     );
   });
 
-  it('a Runtime API that hangs: answers haproxy_unavailable within seconds and changes nothing', async () => {
+  it('answers haproxy_unavailable within seconds and changes nothing if the Runtime API hangs', async () => {
     const before = await files(home);
     fault = (command) => (command.startsWith('add map') ? { fault: 'hang' } : undefined);
     const refused = await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1' });
@@ -77,7 +77,7 @@ describe('a change while the Runtime API fails', () => {
     expect(await files(home)).toEqual(before);
   });
 
-  it('an invalid answer to a read of the routing: the suite is not ready and accepts no change', async () => {
+  it('is refused, and the suite is not ready, after an invalid answer to a read of the routing', async () => {
     fault = (command) =>
       command === 'show servers state' ? 'what?\n' : command === 'show info' ? 'Pid: 4712\n' : undefined;
     await until(async () => (await fetch(`${suite.url}/readyz`)).status === 503, { what: 'not being ready' });
@@ -256,7 +256,7 @@ describe('the start of the suite', () => {
       '{ "version": 1, "revision": 3,\n  "extra": 1, "pools": {} }',
       /servers\.json:2: .*extra/,
     ],
-  ])('is refused with a servers.json that %s, and leaves the file as it is', async (_, text, message) => {
+  ])('is refused with a servers.json that %s, and does not change the file', async (_, text, message) => {
     const home = await makeHome(oldestHaproxy());
     await writeFile(home.file('servers.json'), text);
     const suite = Suite.spawn(home);

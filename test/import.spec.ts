@@ -222,7 +222,7 @@ describe('POST /api/v1/import', () => {
     await unchanged();
   });
 
-  it('refuses a too large body, gzip too, before all of it has arrived', async () => {
+  it('refuses a body that is too large, plain or gzip, before all of it has arrived', async () => {
     function* times(count: number, piece: string | Buffer): Generator<string | Buffer> {
       for (let n = 0; n < count; n += 1) yield piece;
     }
@@ -263,7 +263,7 @@ describe('POST /api/v1/import', () => {
     await unchanged();
   });
 
-  it('runs one after another with other changes at the same time', async () => {
+  it('commits concurrent imports and other changes one after another', async () => {
     const lines = Array.from(
       { length: 2000 },
       (_, n) => `{"domain":"c${n}.test","share_with":"first.test"}\n`,
@@ -289,7 +289,7 @@ describe('POST /api/v1/import', () => {
     await unchanged();
   });
 
-  it('is exported as one revision, however slowly the client reads', async () => {
+  it('is exported as one revision, even if the client reads slowly', async () => {
     const names = Array.from({ length: 30_000 }, (_, n) => `${'long-'.repeat(8)}${n}.test`);
     await send(names.map((domain) => `{"domain":"${domain}","share_with":"first.test"}\n`));
     const { revision } = JSON.parse((await files())[0] ?? '') as { revision: number };

@@ -122,7 +122,7 @@ describe.each(haproxyVersions().filter(({ version }) => hasDynamicBackends(versi
     });
 
     it(`can be ${VERY_MANY}, and all are deleted with their domains`, async () => {
-      // A separate HAProxy: after so many deletions HAProxy is slow for a while, on a busy machine too slow for the next test.
+      // A separate HAProxy: after this many deletions HAProxy is slow for a while, which could fail the next test.
       const otherHome = await makeHome(haproxy, { HAPROXY_POOL_COUNT: String(DECLARED) });
       const other = await Suite.start(otherHome);
       const answersThere = async (host: string) => (await get(otherHome.httpPort, host)).body;
@@ -215,13 +215,13 @@ describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(vers
       await home.remove();
     });
 
-    it('degrades health from 80 % on, and the refusal of a domain says what to do', async () => {
+    it('degrades health from 80 % use, and the refusal of a domain says what to do', async () => {
       const mcp = async () =>
         (await suite.api<{ components: { mcp: Record<string, unknown> } }>('GET', '/health')).body.components
           .mcp;
       for (let n = 1; n <= ALL; n += 1) {
         await suite.api('POST', '/domains', { domain: `d${n}.test` });
-        // 80 % of 5 are 4.
+        // 80 % of 5 is 4.
         expect(await mcp()).toMatchObject({ status: n < 4 ? 'healthy' : 'degraded', pools_in_use: n });
       }
       const refused = await suite.api('POST', '/domains', { domain: 'more.test' });

@@ -272,7 +272,7 @@ describe('a refused request changes nothing', () => {
     });
   });
 
-  it('refuses unreadable and too large bodies', async () => {
+  it('refuses bodies that are unreadable or too large', async () => {
     await refused('POST', '/domains', '{"domain":', 400, 'malformed_request');
     await refused('POST', '/domains', '[]', 422, 'validation_failed');
     await refused('POST', '/domains', '"x"', 422, 'validation_failed');

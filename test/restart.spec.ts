@@ -47,7 +47,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
     ]);
   };
 
-  it('a killed suite: HAProxy serves, and the next suite uses the same HAProxy process', async () => {
+  it('HAProxy serves after the suite is killed, and the next suite uses the same HAProxy process', async () => {
     const before = await masterPid();
     await suite.kill();
     expect(await ask('a.example')).toBe('one');
@@ -58,7 +58,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
     expect(await ask('c.example')).toBe('two');
   });
 
-  it('a killed HAProxy: the suite starts it again with the same routing', async () => {
+  it('the suite starts a killed HAProxy again with the same routing', async () => {
     process.kill(await masterPid(), 'SIGKILL');
     await until(async () => (await ask('a.example')) === 'one', {
       what: 'an answer of the restarted HAProxy',
@@ -69,7 +69,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
     });
   });
 
-  it('both killed: the next start of the suite restores the routing', async () => {
+  it('the next start of the suite restores the routing after both are killed', async () => {
     const pid = await masterPid();
     await suite.kill();
     process.kill(pid, 'SIGKILL');
@@ -85,7 +85,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
     await expectSame();
   });
 
-  it('a stopped suite: HAProxy, started from the files, serves the same', async () => {
+  it('HAProxy serves the same when it is started from the files after the suite has stopped', async () => {
     expect(await suite.stop()).toBe(0);
     await expect(ask('a.example')).rejects.toThrow();
     const alone = spawn(haproxy.path, ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')], {

@@ -75,7 +75,7 @@ describe.each(Object.entries(OPERATIONS))('ALLOWED_SERVER_NETWORKS > %s', (_, se
     '2002:a9fe:a9fe::1',
     '::1',
     'fd00:ec2::254',
-  ])('refuses %s, which is outside', async (ip) => {
+  ])('refuses %s, which is outside the networks', async (ip) => {
     expect(await send(ip)).toEqual([403, 'forbidden']);
   });
 
@@ -100,14 +100,14 @@ describe.each(Object.entries(OPERATIONS))('ALLOWED_SERVER_NETWORKS > %s', (_, se
   });
 });
 
-it('ALLOWED_SERVER_NETWORKS > accepts an IPv4-mapped address inside, and saved none of the refused', async () => {
+it('ALLOWED_SERVER_NETWORKS > accepts an IPv4-mapped address inside, and saves no refused address', async () => {
   const { pools } = JSON.parse(await readFile(home.file('servers.json'), 'utf8')) as { pools: object };
   expect(Object.keys(pools)).toEqual(['pool_1']);
   const added = await suite.api('POST', '/domains/a.example/servers', { ip: '::ffff:10.0.0.7' });
   expect(added).toMatchObject({ status: 201, body: { ip: '10.0.0.7' } });
 });
 
-it('ALLOWED_SERVER_NETWORKS > haproxy_save_state does not save an address outside', async () => {
+it('ALLOWED_SERVER_NETWORKS > haproxy_save_state does not save an address outside the networks', async () => {
   const socket = connect(join(home.path, 'run/haproxy.sock'));
   socket.end('set server pool_1/pool_1_1 addr 169.254.169.254\n');
   await text(socket);

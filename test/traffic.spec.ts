@@ -194,7 +194,7 @@ describe.each(haproxyVersions())('Traffic through HAProxy $version', (haproxy) =
     await suite.api('DELETE', '/domains/wait.example');
   });
 
-  it('follows a PUT of a domain, and a repeated PUT changes nothing', async () => {
+  it('follows a PUT of a domain, which changes nothing when it is repeated', async () => {
     const put = (to: Backend) =>
       suite.api('PUT', '/domains/put.example', { ip: '127.0.0.1', http_port: to.port });
     expect(await put(one)).toMatchObject({ status: 200, body: { server_count: 1 } });

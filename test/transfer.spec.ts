@@ -184,7 +184,7 @@ describe('import and export', () => {
     expect(Math.max(...(await auditLines()).map((line) => line.length))).toBeLessThan(1000);
   });
 
-  it('import needs the admin token, export any token', async () => {
+  it('import needs the admin token, and export accepts any token', async () => {
     expect((await send('', '{"domain":"x.test"}', 'application/x-ndjson', READER)).status).toBe(403);
     expect((await exported('', READER)).status).toBe(200);
     expect((await exported('', 'nonsense')).status).toBe(401);

@@ -59,7 +59,7 @@ export class AuditRecorder {
     { actor, via }: Pick<CallContext, 'actor' | 'via'>,
     error: unknown,
   ): Promise<void> {
-    // An unexpected error may be wrapped in one for the caller; then its cause is the recorded one.
+    // An unexpected error may be wrapped in an AppError for the caller. Then `cause` is the recorded error.
     const cause = error instanceof Error ? error.cause : undefined;
     if ([error, cause].some((one) => typeof one === 'object' && one !== null && this.#recorded.has(one)))
       return;

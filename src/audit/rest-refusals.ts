@@ -28,7 +28,7 @@ export function argumentsOf({ params, query, body }: FastifyRequest): object {
   return Object.assign({}, ...[body, query, params].filter((part) => isArguments(part))) as object;
 }
 
-/** A list and a stream are content, such as the lines of an import. */
+/** Lists and streams are content, such as the lines of an import, and not arguments. */
 function isArguments(part: unknown): part is object {
   return typeof part === 'object' && part !== null && !Array.isArray(part) && !(part instanceof Readable);
 }

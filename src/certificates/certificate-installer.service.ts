@@ -10,7 +10,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { HaproxyReloadService } from '../sync/haproxy-reload.service.js';
 
-/** How long to wait after a reload until the new worker answers. */
+/** How long to wait after a reload until the new worker serves the certificate. */
 const NEW_WORKER_MS = 5_000;
 const POLL_MS = 20;
 

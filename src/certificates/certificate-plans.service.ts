@@ -24,7 +24,7 @@ import { failedRenewal } from './renewal.service.js';
 import { warningsOf } from './stored-certificates.service.js';
 
 /**
- * Dry runs: the steps that a change would take, and its errors that can be known in advance. A dry run reads HAProxy and
+ * Dry runs: the steps that a change would take, and the errors that can be found in advance. A dry run reads HAProxy and
  * files. It does not run acme.sh and does not wait for changes in progress.
  */
 @Injectable()

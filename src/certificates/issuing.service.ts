@@ -29,8 +29,8 @@ export class IssuingService {
   ) {}
 
   /**
-   * Gets and installs a certificate, and returns true. If there is a valid one (`findValid`), loads that one and returns
-   * false.
+   * Gets and installs a certificate, and returns true. If there is a valid certificate (`findValid`), loads it and
+   * returns false.
    *
    * @throws AppError acme_failed, acme_timeout, haproxy_rejected, haproxy_unavailable, storage_failed
    */
@@ -59,7 +59,7 @@ export class IssuingService {
     return this.installer.exclusively(domain, async () => {
       const entry = await this.requireManaged(domain);
       if (!force && !(await this.isDue(domain))) return false;
-      // acme.sh must issue a new certificate here, whatever its own record says.
+      // Forces acme.sh, whose own record may say that the certificate is not due.
       await metrics.certificate(this.#obtain(domain, entry, true, job));
       return true;
     });
@@ -111,11 +111,11 @@ export class IssuingService {
     const before = this.managed.get(domain);
     const last_attempt = new Date().toISOString();
     try {
-      // A certificate that HAProxy cannot serve would count against the rate limit of the CA.
+      // Checked first, because a certificate that HAProxy cannot serve still counts against the rate limit of the CA.
       await this.installer.check();
       await this.acme.issue({ domain, wildcard: entry.wildcard, force }, job, async (bundle) => {
         job.progress('Installing the certificate in HAProxy');
-        // The record comes first: if the suite is killed before the file is written, the next renewal gets it.
+        // The record comes first: if the suite is killed before it writes the file, the next renewal gets a certificate.
         await this.managed.set(domain, { ...entry, failures: 0, last_attempt, last_error: null });
         await this.installer.install(this.folder.pathOf(domain), bundle);
       });

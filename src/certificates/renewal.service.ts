@@ -53,8 +53,8 @@ export class RenewalService {
   }
 
   /**
-   * Renews all due certificates. A failure is in the result and does not stop the others. `backOff` skips those that
-   * failed recently.
+   * Renews all due certificates. A failure is in the result and does not stop the others. `backOff` skips
+   * certificates whose renewal failed recently.
    */
   async renewDue(job: JobContext, { backOff }: { backOff: boolean }): Promise<RenewAllDto> {
     const report: RenewAllDto = { renewed: [], skipped: [], failed: [] };

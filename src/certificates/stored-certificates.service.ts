@@ -9,7 +9,7 @@ import { CertificateViews } from './certificate-views.service.js';
 import type { DeletedCertificateDto, LoadCertificateDto, LoadedCertificateDto } from './certificates.dto.js';
 import { ManagedCertificates } from './managed-certificates.js';
 
-/** Loads and deletes certificates of the folder, both those of the suite and those of the operator. */
+/** Loads and deletes certificates of the folder, which belong to the suite or to the operator. */
 @Injectable()
 export class StoredCertificates {
   constructor(
@@ -35,7 +35,7 @@ export class StoredCertificates {
   }
 
   /**
-   * Loads the given PEM in place of the domain's certificate, or without one the file in the folder.
+   * Loads `pem` in place of the domain's certificate. Without `pem`, loads the file in the folder.
    *
    * @throws AppError validation_failed (the PEM cannot be served), certificate_not_found, haproxy_rejected,
    * haproxy_unavailable, storage_failed
@@ -85,7 +85,7 @@ export class StoredCertificates {
   }
 }
 
-/** Warnings about a certificate that HAProxy is to serve for `domain`. */
+/** Warnings about a certificate that HAProxy will serve for `domain`. */
 export function warningsOf({ leaf, warnings }: CertificateBundle, domain: string): string[] {
   if (matchesDomain(leaf, domain)) return [...warnings];
   const names = namesOf(leaf).join(', ') || 'no name';

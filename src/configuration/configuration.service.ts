@@ -10,12 +10,12 @@ import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-relo
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 const REFUSED =
-  'HAProxy refuses the configuration and keeps the present one. Correct the files and try again.';
+  'HAProxy refuses the configuration and keeps the current one. Correct the files and try again.';
 const RELOAD: PlanStepDto = {
   target: 'haproxy',
   action: 'reload',
   name: 'haproxy',
-  text: 'haproxy is reloaded: a new worker reads the files and replaces the present worker',
+  text: 'haproxy is reloaded: a new worker reads the files and replaces the current worker',
 };
 
 /** Checks the operator's configuration and reloads HAProxy with it. */

@@ -58,7 +58,7 @@ export class StateService {
       captureRuntime(draft, before, actual, (ip) => this.#refusalOf(ip));
     if (dry_run) {
       const { value, plan } = await this.persistence.preview(edit);
-      // Without the steps in HAProxy, which has these values already.
+      // Omits the steps in HAProxy, because HAProxy has these values already.
       const steps = [...value.captured.map(captureStep), ...plan.filter(({ target }) => target === 'file')];
       const dump = fileStep(this.settings.files.state, 'is rewritten');
       return {
@@ -121,7 +121,7 @@ export class StateService {
     };
   }
 
-  /** The present differences of HAProxy and the files from the state, as sentences. */
+  /** The current differences of HAProxy and the files from the state, as sentences. */
   async #differences(): Promise<string[]> {
     const files = await this.persistence.differingFiles();
     const differences = await this.restores.differences();

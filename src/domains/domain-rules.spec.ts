@@ -64,7 +64,7 @@ describe('domainPage', () => {
     expect(domainPage(state, query({})).items).toEqual(['a.test', 'c.test']);
   });
 
-  it('counts the domains of a large pool after a change of few and of many domains', () => {
+  it('counts the domains of a large pool after changes of few and of many domains', () => {
     const state = new State(1, [
       ['pool_1', { domains: NAMES.slice(0, 1500), servers: new Map() }],
       ['pool_2', { domains: ['other.test'], servers: new Map() }],
@@ -96,7 +96,7 @@ describe('domainPage', () => {
 });
 
 describe('describeDomain', () => {
-  it('names some of the other domains of a large pool, and never the domain itself', () => {
+  it('names the first other domains of a large pool, and not the domain itself', () => {
     const described = describeDomain(STATE, NAMES[41]!, 10);
     expect(described.shared_with).toEqual([NAMES[40], ...NAMES.slice(42, 51)]);
     expect(described.shared_count).toBe(2459);

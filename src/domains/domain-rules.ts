@@ -12,7 +12,7 @@ const SHARED_WITH_SHOWN = 100;
 /** The same for each item of a list, which can have 1,000 items. */
 export const SHARED_WITH_LISTED = 10;
 
-/** Sorts after all wildcards and before all other domains, because `*` sorts before letters and digits. */
+/** Sorts after all wildcards (`*.`) and before all other domains: `.` < `/`, and `*` < digits < letters. */
 const AFTER_WILDCARDS = '*/';
 
 /** One page of the domains that match the query, sorted by name. Reads the search index of the state, so it is fast. */

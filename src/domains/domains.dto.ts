@@ -79,7 +79,7 @@ export class DomainDto {
   server_count: number;
 }
 
-/** The domain after the change; in a dry run, after the change that is planned. */
+/** The domain after the change; in a dry run, after the planned change. */
 export class ChangedDomainDto extends IntersectionType(DomainDto, PlannedDto) {}
 
 export class DomainListDto extends PageDto {

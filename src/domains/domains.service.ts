@@ -115,7 +115,7 @@ export class DomainsService {
     return { ...value, ...planned };
   }
 
-  /** Completes a partly typed domain: first the domains that start with the text, then those that contain it. */
+  /** Completes a partly typed domain: first the domains that start with the text, then the domains that contain it. */
   @McpCompletes('domain')
   async complete(typed: string): Promise<Completion> {
     const needle = typed.toLowerCase();

@@ -59,7 +59,7 @@ export class FilesHealth {
     }
   }
 
-  /** Reads only files that have changed since the last comparison, or that should have (`StateFiles.check`). */
+  /** Reads only files that changed, or whose expected content changed, since the last comparison. */
   async #comparison(): Promise<Comparison> {
     const { revision } = this.persistence.state;
     const { servers, map, pools, journal } = this.settings.files;
@@ -82,7 +82,7 @@ export class FilesHealth {
     return this.#last;
   }
 
-  /** The next start reads an edited `servers.json`, so its errors are reported before that. */
+  /** The next start reads an edited `servers.json`, so health reports its errors before that start. */
   async #problemsOf(servers: string): Promise<string[]> {
     try {
       parseState(await readFile(servers, 'utf8'), servers);

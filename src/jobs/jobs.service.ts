@@ -60,7 +60,7 @@ export class RunningJob<T extends object> {
     return this.#result;
   }
 
-  /** Lets the job run to its end, also if no caller waits. */
+  /** Lets the job run to its end, even if no caller waits. */
   hold(): void {
     this.#holders += 1;
   }
@@ -126,7 +126,7 @@ export class JobsService {
   }
 
   /**
-   * Reads the records, and marks those that were running as interrupted. A file that cannot be read is replaced.
+   * Reads the records, and marks records of running jobs as interrupted. A file that cannot be read is replaced.
    *
    * @throws AppError storage_failed
    */

@@ -8,7 +8,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
 
-/** The metrics for Prometheus: the counters of lib/metrics, gauges of the present state, and the Node.js process. */
+/** The metrics for Prometheus: the counters of lib/metrics, gauges of the current state, and the Node.js process. */
 @Injectable()
 export class MetricsService {
   readonly #registry: Registry;
@@ -58,7 +58,7 @@ export class MetricsService {
     gauge('pools', 'Pools that always exist (HAPROXY_POOL_COUNT).', () => settings.poolCount);
     gauge(
       'drift',
-      'Present differences between HAProxy and the saved state.',
+      'Current differences between HAProxy and the saved state.',
       () => drift.report?.count ?? 0,
     );
     gauge('ready', '1 if HAProxy is known to have the saved state, otherwise 0.', () =>

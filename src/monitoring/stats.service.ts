@@ -42,7 +42,7 @@ export class StatsService {
     return { process: processOf(info), ...page, items, note: noteOf(input, state.pools.size) };
   }
 
-  /** One page of all rows of one pool, or of HAProxy. */
+  /** One page of the rows of one pool, or of all rows of HAProxy. */
   async #pageOfRows({ include_unused, ...input }: StatsQueryDto, pool?: string): Promise<Page<ScopedRow>> {
     const { state } = this.persistence;
     const rows = pool === undefined ? await this.runtime.stats() : await this.runtime.statsOf([pool]);
@@ -109,7 +109,7 @@ export class StatsService {
   }
 }
 
-/** How many rows a pool in use has in an answer. */
+/** How many rows of an answer belong to a pool in use. */
 function rowCount(pool: Pool | undefined, scope: StatScope | undefined): number {
   return (
     (scope === undefined || scope === 'backend' ? 1 : 0) +

@@ -1,8 +1,8 @@
 /** A checkpoint runs when no commit has arrived for this time. */
 const IDLE_MS = 1_000;
-/** While commits keep arriving, a checkpoint runs after this time … */
+/** While commits keep arriving, a checkpoint runs at the latest after this time. */
 const MAX_DELAY_MS = 60_000;
-/** … or with this many commits in the journal. */
+/** A checkpoint runs at once with this many commits in the journal. */
 const MAX_COMMITS = 5_000;
 /** The pause after a checkpoint that failed, for example because the disk is full. */
 const RETRY_MS = 30_000;
@@ -16,7 +16,7 @@ export class CheckpointTimer {
   #notBefore = 0;
   #stopped = false;
 
-  /** A checkpoint that rejects is repeated later. */
+  /** If `checkpoint` rejects, it runs again after RETRY_MS. */
   constructor(private readonly checkpoint: () => Promise<void>) {}
 
   /** Call it after each commit to the journal. `commits` is how many the journal holds now. */

@@ -248,7 +248,7 @@ describe.each([
   it('open > reads a servers.json that was edited while the suite ran', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await vi.advanceTimersByTimeAsync(1_000);
-    // By then a checkpoint has run and the next journal exists.
+    // Afterwards a checkpoint has run, and the next journal exists.
     await until(async () => (await read('servers')).includes('a.io'));
     await service.exclusively(() => Promise.resolve());
     const edited = (await read('servers')).replace('a.io', 'b.io');
@@ -257,7 +257,7 @@ describe.each([
     expect(service.state.sortedDomains()).toEqual(['b.io']);
   });
 
-  it('commit > loses nothing when servers.json and the journal were truncated meanwhile', async () => {
+  it('commit > loses nothing after another program truncates servers.json and the journal', async () => {
     await service.commit(add('a.io', 'pool_1'));
     await truncate(settings.files.servers, 10);
     if (files.includes('servers.json.journal')) await truncate(settings.files.journal, 5);

@@ -32,7 +32,7 @@ export class PersistenceService {
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
   #state = new State(0);
-  /** There is no `servers.json`, and HAProxy has not answered yet, so that nothing is adopted. */
+  /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
   #adoptionPending = false;
 
   constructor(
@@ -72,7 +72,7 @@ export class PersistenceService {
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
-    // Sort now, so that the first list does not wait for it.
+    // Sort now, so that the first list request does not wait for the sort.
     this.#state.sortedDomains();
     this.#state.sortedPools();
     this.#logger.log(
@@ -90,8 +90,8 @@ export class PersistenceService {
   }
 
   /**
-   * Runs `edit` on a draft of the latest state, and makes the result durable and live. After an error, also one that
-   * `edit` throws, files and HAProxy are as before. An edit that changes nothing makes no revision and no write.
+   * Runs `edit` on a draft of the latest state, and makes the result durable and live. After any error, including
+   * errors of `edit`, the files and HAProxy are as before. An edit that changes nothing makes no revision and no write.
    *
    * @throws what `edit` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
    */
@@ -101,9 +101,9 @@ export class PersistenceService {
 
   /**
    * What `commit` would return and do now. Changes no file, no revision and nothing in HAProxy. It uses the committed
-   * state and does not wait for a commit under way.
+   * state and does not wait for a commit under way. Exception: it first completes a pending adoption.
    *
-   * @throws what `edit` throws; AppError haproxy_unavailable, haproxy_rejected
+   * @throws what `edit` throws; AppError haproxy_unavailable, haproxy_rejected, storage_failed
    */
   async preview<T>(edit: Edit<T>): Promise<{ value: T; plan: PlanStepDto[] }> {
     if (this.#adoptionPending) await this.exclusively(() => Promise.resolve());
@@ -164,7 +164,7 @@ export class PersistenceService {
     return wanted;
   }
 
-  /** Adopts what HAProxy has. Keeps the files that it replaces as `.before-adoption`. */
+  /** Adopts what HAProxy has. Keeps copies of the replaced files with the suffix `.before-adoption`. */
   async #adopt(): Promise<void> {
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
@@ -238,7 +238,7 @@ export class PersistenceService {
           `Not all files could be restored to revision ${before.revision}: ${messageOf(failure)}`,
         );
       });
-      // Also if the files could not be restored: HAProxy must not keep a change that the answer refuses.
+      // Even if the files could not be restored: HAProxy must not keep a change that the answer refuses.
       if (applied.status === 'fulfilled') await this.#undoInHaproxy(draft);
       throw applied.status === 'rejected'
         ? applied.reason
@@ -258,7 +258,7 @@ export class PersistenceService {
     this.feed.publish({ topic: 'routing', revision, domains });
   }
 
-  /** Removes a change from HAProxy that cannot be committed. */
+  /** Removes a change that cannot be committed from HAProxy. */
   async #undoInHaproxy(draft: Draft): Promise<void> {
     const before = this.#state;
     await this.reconciler.apply(inverse(draft, before), before).catch((failure: unknown) => {

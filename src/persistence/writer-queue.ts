@@ -15,8 +15,8 @@ export interface Committed<T> {
 }
 
 /**
- * The stages of a commit. `prepared`: the new content is written and does not count yet. `applied`: HAProxy has the
- * change, and the disk has the content. `written`: the files count.
+ * The stages of a commit. `prepared`: the new content is written, but not in effect. `applied`: HAProxy has the change,
+ * and the new content is durable. `written`: the new content is in effect.
  */
 export type CommitStage = 'prepared' | 'applied' | 'written';
 export type OnStage = (stage: CommitStage) => void;
@@ -91,7 +91,7 @@ export class WriterQueue {
         for (const pending of group) pending.reject(error);
       });
     }
-    // In the turn that found the queue empty: an item that is pushed later starts `#drain` again.
+    // Set in the turn that found the queue empty, so that an item that is pushed later starts `#drain` again.
     this.#running = undefined;
   }
 

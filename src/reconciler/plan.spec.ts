@@ -129,7 +129,7 @@ describe('plan', () => {
     );
   });
 
-  it('uses parked slots again and leaves the others', () => {
+  it('reuses parked slots that the target needs, and does not touch the others', () => {
     fc.assert(
       fc.property(routing, routing, routing, fc.func(fc.boolean()), (a, b, c, keeps) => {
         const model = new Model(a);
@@ -141,7 +141,7 @@ describe('plan', () => {
     );
   });
 
-  it('creates missing pools and deletes unused pools that do not stay', () => {
+  it('creates missing pools, and deletes unused pools except those that HAProxy keeps', () => {
     fc.assert(
       fc.property(
         routing,

@@ -87,7 +87,7 @@ function adjustments(pool: string, slot: number, from: ServerSpec, to: ServerSpe
   return to.state === 'ready' ? [...weight, ...state] : [...state, ...weight];
 }
 
-/** How many names and servers a plan touches. The steps of one server follow each other. */
+/** How many names and servers a plan touches. The steps of one server are adjacent in a plan. */
 export function countTouched(steps: readonly Step[]): { domains: number; servers: number } {
   const touched = { domains: 0, servers: 0 };
   let last: Step | undefined;

@@ -18,7 +18,7 @@ import type { PoolLimit } from './pools/pool-limits.js';
 import { PoolPolicy } from './pools/pool-policy.js';
 import { RoutingView } from './routing-view.js';
 
-/** How often a change is sent again because HAProxy was replaced while it was applied. */
+/** How often a change is sent at most, if HAProxy is replaced while the change is applied. */
 const ATTEMPTS = 3;
 
 /**
@@ -45,7 +45,7 @@ export class ReconcilerService {
     this.#deletions = new PendingDeletions(runtime);
   }
 
-  /** Whether HAProxy is known to have the desired state. False asks for `repair`. */
+  /** Whether HAProxy is known to have the desired state. If false, call `HaproxyRestoreService.repair`. */
   get inSync(): boolean {
     return this.#view !== undefined && this.#uncertain.isEmpty;
   }
@@ -120,8 +120,8 @@ export class ReconcilerService {
   }
 
   /**
-   * Puts the whole state into HAProxy, whatever HAProxy has now, and counts the names and servers that it changed. Call
-   * it while no change is under way (`PersistenceService.exclusively`), with a view that is fresh from `read`.
+   * Makes HAProxy equal to the whole state, and returns how many names and servers it changed. Call it while no change
+   * is under way (`PersistenceService.exclusively`), with a view that is fresh from `read`.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
@@ -143,7 +143,7 @@ export class ReconcilerService {
   }
 
   /**
-   * Repeats what failed changes touched, so that HAProxy has it as in `state`. Call it as `restore`.
+   * Makes everything that failed changes touched equal to `state`. Call it under the same conditions as `restore`.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
@@ -190,7 +190,7 @@ export class ReconcilerService {
         this.forget();
         this.#uncertain.add(delta);
         this.#logger.error(
-          `HAProxy refused a change, and undoing the part of it that was done failed: ${messageOf(failure)}`,
+          `HAProxy refused a change, and the part that was already applied could not be undone: ${messageOf(failure)}`,
         );
       });
       throw error;
@@ -265,7 +265,7 @@ class UncertainChanges {
     this.#domains.clear();
   }
 
-  /** The delta that makes all of them as they are in `state`. */
+  /** The delta that makes these pools and names equal to `state`. */
   asDelta(state: State): StateDelta {
     return {
       pools: new Map([...this.#pools].map((name) => [name, state.pool(name)])),

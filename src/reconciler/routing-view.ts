@@ -29,19 +29,19 @@ export interface Sides {
  */
 export class RoutingView {
   readonly #domains: Map<string, string>;
-  /** Map keys that the suite would not write. They are the operator's, and a restore leaves them alone. */
+  /** Map keys that the suite would not write. They belong to the operator, and a restore does not change them. */
   readonly #foreign = new Set<string>();
   readonly #pools = new Map<string, Map<number, ServerSpec>>();
   readonly #parked = new Map<string, Set<number>>();
   readonly #hidden: ReadonlySet<string>;
   /** Undefined if the pools were not read. */
   readonly #backends: Set<string> | undefined;
-  /** Executed steps that are not part of the view yet. The next reader folds them in, so that a restore does not wait for it. */
+  /** Executed steps that the view does not contain yet. The next read adds them, so that a restore does not wait. */
   #pending: ExecutedSteps[] = [];
 
   /**
-   * `desired` tells a server that should be in maintenance from a parked slot. `leave` names pools that the view hides
-   * while the desired state does not use them. `process` is the process that was read.
+   * `desired` distinguishes a server that should be in maintenance from a parked slot. `leave` names pools that the view
+   * hides while the desired state does not use them. `process` is the process that was read.
    */
   constructor(
     actual: ActualRouting,

@@ -100,7 +100,7 @@ export class WeightBodyDto extends PickType(SetServerWeightDto, ['weight', 'dry_
 export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
 export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
 
-/** The server after the change; in a dry run, after the change that is planned. */
+/** The server after the change; in a dry run, after the planned change. */
 export class ChangedServerDto extends IntersectionType(ServerDto, PlannedDto) {}
 
 export class ServersDto extends PlannedDto {

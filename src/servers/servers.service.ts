@@ -180,7 +180,7 @@ export class ServersService {
     errors: ['domain_not_found'],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
-    // Read in the edit: the domain can be removed before the answer is built.
+    // Read inside the edit, because the domain can be removed before the answer is built.
     const found: ReturnType<typeof requirePool>[] = [];
     const changed = await this.#change((draft) => {
       found[0] = requirePool(draft, input.domain);
@@ -203,7 +203,7 @@ export class ServersService {
     return { ...server, ...planned };
   }
 
-  /** Reads the server statuses as soon as HAProxy has the change, while the files are put in place. */
+  /** Reads the server statuses as soon as HAProxy has the change, while the files are still being committed. */
   async #change(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
     let placed: PlacedServer[] = [];
     let statuses: Promise<readonly ServerStatusRow[]> | undefined;

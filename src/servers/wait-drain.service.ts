@@ -51,7 +51,7 @@ export class WaitDrainService {
       throw new AppError(
         'haproxy_unavailable',
         `Too many calls wait for servers (at most ${MAX_WAITING}, ${this.#quota.perCaller} of one caller). Try again when ` +
-          'some have ended, or read the present connections with haproxy_list_servers.',
+          'some have ended, or read the current connections with haproxy_list_servers.',
       );
     try {
       return await this.#wait(input);

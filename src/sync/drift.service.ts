@@ -17,7 +17,7 @@ const SHOWN = 20;
 /** The result of the last comparison. */
 export interface DriftReport {
   checkedAt: Date;
-  /** The present differences as sentences; the first 20. Empty after healing. */
+  /** The first 20 current differences, as sentences. Empty after a repair. */
   differences: readonly string[];
   /** How many differences there are now. */
   count: number;
@@ -39,7 +39,7 @@ export class DriftService {
   #report: DriftReport | undefined;
   /** Differences that were logged and are not repaired. */
   #known: ReadonlySet<string> = new Set();
-  /** The error that was logged last and is not over. */
+  /** The error that was logged last and still persists. */
   #loggedError = '';
   #durationMs = 0;
 

@@ -35,13 +35,13 @@ export class HaproxyReloadService {
     return this.reloadFiles();
   }
 
-  /** Reloads with the files as they are. Call it and throws as `reload`. */
+  /** Reloads with the files as they are. Has the same conditions and errors as `reload`. */
   async reloadFiles(): Promise<RestoreReport> {
     const before = await this.runtime.info();
     const { success, log } = await this.control.reload();
     if (!success)
       throw refusedConfiguration(
-        `The reload failed; HAProxy serves with its former configuration: ${log.slice(-500)}`,
+        `The reload failed; HAProxy serves with its previous configuration: ${log.slice(-500)}`,
         parseConfigMessages(log).errors,
       );
     await this.#waitForNewWorker(before);
@@ -57,7 +57,7 @@ export class HaproxyReloadService {
     }
     throw new AppError(
       'haproxy_unavailable',
-      `HAProxy was reloaded, but no new worker answered within ${NEW_WORKER_MS / 1000} s; the former worker may still ` +
+      `HAProxy was reloaded, but no new worker answered within ${NEW_WORKER_MS / 1000} s; the old worker may still ` +
         'serve. Read the log of HAProxy, and call haproxy_health.',
     );
   }

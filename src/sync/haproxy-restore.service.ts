@@ -26,7 +26,7 @@ export interface RestoreReport {
 @Injectable()
 export class HaproxyRestoreService {
   readonly #logger = new Logger('Restore');
-  /** The process that last got the whole saved state. */
+  /** The process that the last restore was into. */
   #restored: ProcessIdentity | undefined;
 
   constructor(
@@ -36,13 +36,13 @@ export class HaproxyRestoreService {
     private readonly settings: Settings,
   ) {}
 
-  /** Whether this process is the one that last got the whole saved state. Undefined before the first restore. */
+  /** Whether the last restore was into this process. Undefined before the first restore. */
   hasRestored(process: ProcessIdentity): boolean | undefined {
     return this.#restored && isSameProcess(this.#restored, process);
   }
 
   /**
-   * Puts everything into HAProxy, whatever HAProxy has now.
+   * Makes HAProxy equal to the whole saved state.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
@@ -51,8 +51,8 @@ export class HaproxyRestoreService {
   }
 
   /**
-   * After HAProxy was unreachable or a change failed half-way. Restores everything into a new process, and with
-   * RECONCILE=heal; otherwise (RECONCILE=report) repairs only what the failed changes touched.
+   * Call it after HAProxy was unreachable or a change failed half-way. Restores everything if the process is new or with
+   * RECONCILE=heal; otherwise repairs only what the failed changes touched.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
@@ -66,7 +66,7 @@ export class HaproxyRestoreService {
 
   /**
    * What HAProxy has that differs from the saved state. Empty for a process that has not been restored yet: the watch
-   * restores that one, and what it lacks until then is not drift.
+   * restores that process, and what it lacks until then is not drift.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */

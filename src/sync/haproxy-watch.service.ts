@@ -20,9 +20,9 @@ export class HaproxyWatchService {
   readonly #logger = new Logger('HaproxyWatch');
   #timer: NodeJS.Timeout | undefined;
   #check: Promise<void> | undefined;
-  /** The error that was logged last and is not over. */
+  /** The error that was logged last and still persists. */
   #loggedError = '';
-  /** The pools that the last reload was for. A reload that does not bring them is not repeated. */
+  /** The pools that the last reload was for. If that reload did not create them, it is not repeated. */
   #reloadedFor = '';
 
   constructor(

@@ -6,7 +6,7 @@ import type { Pool, State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DomainRecordDto, type ExportFormat, ExportQueryDto } from './transfer.dto.js';
 
-/** Characters of one chunk of the stream: about as much as a socket takes at once. */
+/** Characters of one chunk of the stream: about the size of a socket buffer. */
 const CHUNK_LENGTH = 64 * 1024;
 
 /** Exports the whole state as one text. */
@@ -35,8 +35,8 @@ export class ExportService {
 }
 
 /**
- * The text of an export in chunks. All chunks are of the revision at the time of the call, however slowly the reader
- * reads: the list of pools is copied, and a pool is immutable.
+ * The text of an export in chunks. All chunks are of the revision at the time of the call, even for a slow reader:
+ * the list of pools is copied, and a pool is immutable.
  */
 export function exportText(state: State, format: ExportFormat): Generator<string> {
   const pools = orderedPools(state);
@@ -56,7 +56,7 @@ function* jsonArrayOf(pools: Iterable<readonly [string, Pool]>): Generator<strin
   yield separator === '[' ? '[]\n' : '\n]\n';
 }
 
-/** The record of the first domain of a pool has the servers. The others share with it, in their order. */
+/** The record of the first domain of a pool has the servers. The other domains share with the first. */
 function* recordsOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
   for (const [pool, { domains, servers }] of pools) {
     const [first, ...others] = domains;

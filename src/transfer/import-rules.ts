@@ -21,11 +21,11 @@ interface ImportedPool {
 }
 
 /**
- * Puts the records into a draft. Domains with their own pool come first, so that a record can share with a later one.
+ * Puts the records into a draft. Domains with their own pool come first, so a record can share with a later record.
  *
  * mode=merge adds domains and servers, and sets weights and states. A domain in another pool, or another address in the
- * slot, is a problem. mode=replace makes the records the whole state. What does not change keeps its pool, so that an
- * import of an unchanged export changes nothing.
+ * slot, is a problem. mode=replace makes the records the whole state. An import of an unchanged
+ * export changes nothing.
  */
 export function applyImport(
   draft: Draft,
@@ -82,7 +82,7 @@ function putSharer(target: ImportTarget, record: DomainRecord, other: string): v
   target.addDomain(record.domain, name, target.openPool(name));
 }
 
-/** The state after the import: the imported pools, and below them the pools of the draft that the mode keeps. */
+/** The state after the import: the imported pools, and the other pools of the draft that the mode keeps. */
 abstract class ImportTarget {
   protected readonly imported = new Map<string, ImportedPool>();
   readonly #poolOf = new Map<string, string>();
@@ -101,7 +101,7 @@ abstract class ImportTarget {
     return this.imported.get(name) ?? this.keptPool(name);
   }
 
-  /** The pool, to be changed. */
+  /** Returns a pool that the import may change: a copy of the kept pool, or a new pool. */
   openPool(name: string): ImportedPool {
     let pool = this.imported.get(name);
     if (!pool) {
@@ -165,9 +165,9 @@ class MergeTarget extends ImportTarget {
   }
 }
 
-/** mode=replace: keeps nothing of the draft but the pool names of its domains. */
+/** mode=replace: keeps only the pool names of the domains in the draft. */
 class ReplaceTarget extends ImportTarget {
-  /** Pools that a line names, or that its domain has in the draft, with that line. No other domain gets them. */
+  /** Pool → the line that reserves it: the line names the pool, or the draft has the domain of the line in it. */
   readonly #reserved = new Map<string, number>();
 
   constructor(draft: Draft, limits: ImportLimits, records: readonly DomainRecord[]) {
@@ -212,7 +212,7 @@ class ReplaceTarget extends ImportTarget {
 }
 
 /**
- * The servers of a pool together with those of a record. Sets the weight and state of a server that has the address
+ * The servers of a pool after the import of a record. Sets the weight and state of a server that has the address
  * already. Servers with a slot number come first, as in `addServers`. Returns a new map, so that a failed record
  * changes nothing.
  *

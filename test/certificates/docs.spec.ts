@@ -45,7 +45,7 @@ it(
     const { stdout } = await run('bash', ['-c', await scriptFromDocs()], {
       cwd: ROOT,
       timeout: 280_000,
-      // Finds curl and openssl of the machine, or else those beside acme.sh.
+      // Finds curl and openssl of the machine, otherwise the programs beside acme.sh.
       env: { ...process.env, PATH: `${process.env['PATH']}:${join(ROOT, '.tools/acme.sh/helpers')}` },
     });
     const serial = /"serial":"(?<serial>[0-9A-F]+)"/.exec(stdout)?.groups?.['serial'];

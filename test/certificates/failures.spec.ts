@@ -118,7 +118,7 @@ describe('failure', { timeout: 300_000 }, () => {
     expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="done"\} [1-9]/m);
     expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="acme_failed"\} [1-9]/m);
     expect(metrics).toMatch(/^haproxy_suite_certificate_days_left\{domain="example.com"\} 89/m);
-    // All certificates are due. The schedule skips the one that has just failed, and renews the other.
+    // All certificates are due. The schedule skips the certificate that has just failed, and renews the other.
     const before = await lab.servedSerial('example.com');
     await lab.restartSuite({ ACME_RENEW_DAYS: '365', CERT_RENEW_CRON: '* * * * * *' });
     await until(() => lab.log.includes('Scheduled renewal: 1 renewed, 1 not due or backed off, 0 failed'), {
@@ -135,7 +135,7 @@ describe('failure', { timeout: 300_000 }, () => {
     for (const secret of [acme.token, 'PRIVATE KEY', await lab.token()]) expect(audit).not.toContain(secret);
   });
 
-  it('renew > succeeds after an acme.sh that was killed', async () => {
+  it('renew > succeeds after acme.sh was killed', async () => {
     await expectUnchanged('example.com', async () => {
       const { work: failing } = await acme.hold(() => acme.renew('example.com'));
       const pid = Number(await readFile(lab.path('acme/running.pid'), 'utf8'));

@@ -173,7 +173,7 @@ describe('without acme.sh', () => {
         certificates: Object.fromEntries(domains.map((domain) => [domain, ENTRY])),
       }),
     );
-  /** Loads a certificate and makes it one that the suite renews. */
+  /** Loads a certificate, and records that the suite renews it. */
   const loadManaged = async (domain: string) => {
     const { body } = await load(domain, await make(domain));
     await lab.stopSuite();

@@ -67,7 +67,7 @@ class Client {
       .map(([domain, { acknowledged }]) => `domains.map: ${domain}, acknowledged was ${acknowledged}`);
   }
 
-  /** Domains that are neither in the acknowledged state nor in that of the pending change. */
+  /** Domains whose state is neither the acknowledged state nor the result of the pending change. */
   async lost(home: Home): Promise<string[]> {
     const state = await savedState(home);
     const lost: string[] = [];
@@ -112,7 +112,7 @@ describe('the suite, killed with SIGKILL at random moments', () => {
             client
               .run(target, () => dead)
               .catch((error: unknown) => {
-                // A change may end without an answer because of the kill only.
+                // Only the kill may end a change without an answer.
                 if (dead) return;
                 failed += 1;
                 problems.push(error);

@@ -129,7 +129,7 @@ describe('AccessGuard', () => {
     ['localhost@evil.example', 403],
     ['localhost, evil.example', 403],
     ['', 403],
-  ])('Host %j: %i', async (host, status) => {
+  ])('answers Host %j with status %i', async (host, status) => {
     const answer = await send({ host, headers: [bearer] });
     expect(answer.status).toBe(status);
     expect(answer.body.includes('origin_not_allowed')).toBe(status === 403);
@@ -158,7 +158,7 @@ describe('AccessGuard', () => {
     ['https://evil.example', 'localhost', 403],
     ['https://console.example, https://evil.example', 'localhost', 403],
     ['file://', 'localhost', 403],
-  ])('Origin %j at %s: %i', async (origin, host, status) => {
+  ])('answers Origin %j at host %s with status %i', async (origin, host, status) => {
     const answer = await send({ host, headers: [bearer, `Origin: ${origin}`] });
     expect(answer.status).toBe(status);
     // Origin is checked before the token, so that pages cannot test tokens.

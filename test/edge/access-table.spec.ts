@@ -72,7 +72,7 @@ const TABLE = Object.keys(SOURCES).flatMap((source) =>
 );
 
 describe('AccessGuard, all combinations', () => {
-  it.each(TABLE)('from %s, with token %s, %s', async (source, sent, spoofed) => {
+  it.each(TABLE)('answers all routes from %s, with token %s, %s', async (source, sent, spoofed) => {
     const headers = [`Host: localhost:${suite.port}`, ...TOKENS[sent].headers, ...SPOOFED[spoofed]];
     const answers = await Promise.all(
       ROUTES.map(async ([method, path]) => {
@@ -166,13 +166,13 @@ describe('load', () => {
   });
 
   it.each([
-    ['a length that is announced', [`Content-Length: ${2 ** 31}`], ''],
+    ['a Content-Length', [`Content-Length: ${2 ** 31}`], ''],
     [
       'chunks',
       ['Transfer-Encoding: chunked'],
       `${(2 ** 21).toString(16)}\r\n${'x'.repeat(2 ** 21)}\r\n0\r\n\r\n`,
     ],
-  ])('refuses an oversized body by %s', async (_, lines, body) => {
+  ])('refuses an oversized body with %s', async (_, lines, body) => {
     const head = [
       'POST /api/v1/things/big.example HTTP/1.1',
       'Host: localhost',

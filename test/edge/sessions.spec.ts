@@ -62,7 +62,7 @@ it('SessionStore > evicts sessions of the caller that opens too many, not of oth
   await suite.stop();
 }, 600_000);
 
-it('SessionStore > closes a session after half an hour without use, unless a client listens to it', async () => {
+it('SessionStore > closes a session after half an hour without use, unless a client has an open stream', async () => {
   vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
   const other = await startFixture(withTokens);
   try {

@@ -20,7 +20,7 @@ export interface CoreServices {
   restores: HaproxyRestoreService;
 }
 
-/** Builds them and starts nothing; call `persistence.open()` next. */
+/** Creates the services and starts none of them; call `persistence.open()` next. */
 export function coreServices(settings: Settings): CoreServices {
   const runtime = new HaproxyRuntimeService(settings);
   const operatorConfig = new OperatorConfig(settings);

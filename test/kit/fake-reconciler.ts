@@ -4,7 +4,7 @@ import type { PoolServers } from '../../src/model/server.js';
 import { type Pool, State, type StateDelta } from '../../src/model/state.js';
 import type { Section, SectionedText } from '../../src/storage/files/section-file.js';
 
-/** In place of ReconcilerService, for refusals on command, which the real HAProxy does not offer. */
+/** Replaces ReconcilerService in tests that need a refusal, which a real HAProxy cannot produce on request. */
 export class FakeReconciler {
   /** The deltas that were applied, oldest first. */
   readonly applied: StateDelta[] = [];
@@ -31,7 +31,7 @@ export class FakeReconciler {
   }
 }
 
-/** In place of PoolsFile: a `pools.cfg` of one line for each pool. */
+/** Replaces PoolsFile: a `pools.cfg` with one line for each pool. */
 export class FakePoolsFile {
   header = '# pools\n';
 

@@ -29,7 +29,7 @@ const TIMEOUT_MS = 30_000;
 
 /**
  * A constant load of `rate` requests a second. A request starts at its time, even if earlier requests have no answer.
- * Above MAX_OPEN open requests new ones are left out, because they would wait for this process, which is also the
+ * With MAX_OPEN open requests it skips new requests, because they would wait for this process, which is also the
  * server, and not for HAProxy. Half of the requests use a kept connection, the others a new one. A request fails unless
  * its status is 200 and its body is one of the expected bodies.
  */

@@ -6,9 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 const PROGRAMS = ['curl', 'openssl', 'sed', 'grep', 'egrep', 'awk', 'tr', 'cut', 'base64'];
 
 /**
- * Collects argument lists until `stop` is called. It reads /proc for all processes of this machine, which misses short
- * ones. It also puts wrappers of the programs above into `folder`, which is in the PATH of acme.sh, and so records each
- * of their starts.
+ * Collects argument lists until `stop` is called. It reads /proc for all processes of this machine, which misses
+ * short-lived processes. It also puts wrappers of the programs above into `folder`, which is in the PATH of acme.sh,
+ * and so records each of their starts.
  */
 export async function watchArguments(folder: string): Promise<{ stop(): Promise<string> }> {
   const record = join(folder, 'arguments');
@@ -73,7 +73,7 @@ export function privateKeyLines(text: string): string[] {
   return [...keys].flatMap(([, lines = '']) => lines.split('\n')).filter((line) => line.length > 20);
 }
 
-/** The places that contain one of the secrets, although others than the owner of the suite's files can read them. */
+/** The places that contain one of the secrets, although users other than the owner of the suite can read them. */
 export async function leaks(
   lab: { home: string; log: string; answers: string },
   secrets: readonly string[],

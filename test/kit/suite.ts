@@ -50,7 +50,7 @@ export async function makeHome(haproxy: HaproxyBinary, env: Record<string, strin
   };
 }
 
-/** The user and group id of nobody. */
+/** The user and group id of the user `nobody`. */
 const NOBODY = 65_534;
 
 interface SpawnOptions {
@@ -110,7 +110,7 @@ export class Suite {
     return suite;
   }
 
-  /** Starts the suite as a user without write access to other folders: as nobody, if the tests run as root. */
+  /** Starts the suite as a user without write access to other folders: as `nobody`, if the tests run as root. */
   static async startUnprivileged(home: Home): Promise<Suite> {
     if (process.getuid?.() !== 0) return Suite.start(home);
     const folders = ['.', 'conf', 'certs', 'data', 'run'].map((name) => join(home.path, name));

@@ -1,4 +1,4 @@
-/** What each request of the 2026-07-28 revision carries in place of a session. */
+/** What each request of the 2026-07-28 revision contains instead of a session id. */
 const META = {
   'io.modelcontextprotocol/protocolVersion': '2026-07-28',
   'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },

@@ -82,7 +82,7 @@ describe('revision 2026-07-28', () => {
     expect((await send('tools/list', { token: 'wrong-token-0123456789' })).status).toBe(401);
   });
 
-  it('sends progress if the request has a token for it, and log lines from the level in the request', async () => {
+  it('sends progress if the request has a progress token, and log lines from the level in the request', async () => {
     const steps = { name: 'haproxy_wait_things', arguments: { limit: 2 } };
     await expect(allMessages(send('tools/call', { params: steps }))).resolves.toHaveLength(1);
     const messages = await allMessages(send('tools/call', { params: steps, meta: { progressToken: 'p' } }));

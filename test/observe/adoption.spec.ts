@@ -132,7 +132,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
       expect(adoptions[0]).toContain(part);
   });
 
-  it('does not change what it did not adopt, after a restart of the suite either', async () => {
+  it('does not change what it did not adopt, even after a restart of the suite', async () => {
     const before = await live();
     await (await start()).close();
     await start();
@@ -144,7 +144,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     });
   });
 
-  it('writes files that HAProxy can start from, and keeps a copy of the former map', async () => {
+  it('writes files that HAProxy can start from, and keeps a copy of the old map', async () => {
     await writeFile(conf('domains.map'), 'old.example pool_1\nonly-in-file.example pool_5\n');
     await start();
     expect(await readFile(conf('pools.cfg'), 'utf8')).not.toContain('backend');
@@ -225,7 +225,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
 });
 
 describe.each(haproxyVersions())('adopting HAProxy $version with a backend named pool_1000000', (binary) => {
-  it('leaves the backend to the operator, and the next start works', async () => {
+  it('does not adopt the backend, and the next start of the suite succeeds', async () => {
     const own = await startBackend('own');
     const haproxy = await startHaproxy(binary, {
       poolsText: `backend pool_1000000 from pools\n  server pool_1000000_1 127.0.0.1:${own.port}\n`,

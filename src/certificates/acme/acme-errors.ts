@@ -11,7 +11,7 @@ interface FailedRun {
 
 interface Explanation {
   pattern: RegExp;
-  /** Follows "… issued no certificate: ". */
+  /** Follows "SERVER issued no certificate for DOMAIN: ". */
   reason: string;
   advice: string;
 }

@@ -22,7 +22,7 @@ const writeKey = async (text: string) => {
 const readKey = () => readFile(join(home.folderOf('a.test'), 'a.test.key'), 'utf8');
 
 describe('AcmeHome.createFolders', () => {
-  it('closes the folder to other users', async () => {
+  it('gives other users no access to the folder', async () => {
     expect((await stat(home.path)).mode & 0o777).toBe(0o700);
   });
 });
@@ -43,7 +43,7 @@ describe('AcmeHome.restoreBackup', () => {
     await expect(access(home.folderOf('a.test'))).rejects.toThrow('ENOENT');
   });
 
-  it('keeps a folder that a killed call restored', async () => {
+  it('keeps a folder that an interrupted call has already restored', async () => {
     await writeKey('old');
     await home.backUp('a.test');
     await writeKey('incomplete');
@@ -55,7 +55,7 @@ describe('AcmeHome.restoreBackup', () => {
 });
 
 describe('AcmeHome.backUp', () => {
-  it('restores the backup of a killed suite first', async () => {
+  it('first restores a backup that a killed suite left', async () => {
     await writeKey('old');
     await home.backUp('a.test');
     await writeKey('incomplete');
@@ -65,7 +65,7 @@ describe('AcmeHome.backUp', () => {
 });
 
 describe('AcmeHome.recover', () => {
-  it('restores all backups, and deletes those that are not complete', async () => {
+  it('restores all complete backups, and deletes incomplete backups', async () => {
     await writeKey('old');
     await home.backUp('a.test');
     await writeKey('incomplete');

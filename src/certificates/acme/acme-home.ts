@@ -84,8 +84,8 @@ export class AcmeHome {
   }
 
   /**
-   * Makes the domain's folder what it was at `backUp`, and deletes the backup. Without a backup it changes nothing. A
-   * call that was killed can be repeated: the rename takes the copy out of the backup, and then only the backup goes.
+   * Makes the domain's folder what it was at `backUp`, and deletes the backup. Without a backup it changes nothing. If
+   * it is interrupted, call it again: after the rename the backup is empty, and the second call only deletes it.
    */
   async restoreBackup(domain: string): Promise<void> {
     const backup = this.#backupOf(domain);
@@ -112,7 +112,7 @@ export class AcmeHome {
       else await this.restoreBackup(name);
   }
 
-  /** Deletes all files of the domain, including those of another ACME_KEYLENGTH. */
+  /** Deletes all files of the domain, including files for another ACME_KEYLENGTH. */
   async deleteDomain(domain: string): Promise<void> {
     for (const name of [domain, `${domain}_ecc`])
       await rm(join(this.certificates, name), { recursive: true, force: true });
@@ -130,7 +130,7 @@ export class AcmeHome {
     await appendFile(this.#accounts, `${server} ${kid}\n`, { mode: 0o600 });
   }
 
-  /** Kills an acme.sh that a killed suite left running: two of them must not work in this folder. */
+  /** Kills an acme.sh that a killed suite left running: two runs must not work in this folder at the same time. */
   async killOrphan(): Promise<void> {
     const pid = Number(await readFile(this.#pidFile, 'utf8').catch(() => ''));
     // The PID may belong to another program by now. The arguments of acme.sh contain this folder.

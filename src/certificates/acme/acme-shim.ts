@@ -4,7 +4,7 @@ import { writeFileAtomic } from '../../lib/atomic-file.js';
 
 /**
  * Keeps secrets out of argument lists, which every user of a machine can read (proc(5), cmdline). acme.sh stays
- * unmodified: its first line runs it with `env sh`, and this `sh` is the first in its PATH. It loads functions before
+ * unmodified: its first line runs it with `env sh`, and this `sh` is the first in its PATH. It loads functions, then
  * the script. The functions replace the programs to which acme.sh passes secrets as arguments:
  *
  * - curl: passes headers (the token of the DNS provider) as a configuration on standard input.

@@ -20,7 +20,7 @@ const NOT_DUE = 2;
 interface IssueRequest {
   domain: string;
   wildcard: boolean;
-  /** Request a new certificate even if acme.sh has a valid one that is not due. */
+  /** Request a new certificate even if acme.sh has a valid certificate that is not due. */
   force: boolean;
 }
 
@@ -236,7 +236,7 @@ export class AcmeService {
     return result;
   }
 
-  /** Logs a line of acme.sh, and reports it as progress if it has a date. Lines without one are the certificate. */
+  /** Logs a line of acme.sh, and reports it as progress if it has a date. Lines without a date are the certificate. */
   #report(line: string, { progress }: JobContext): void {
     const safe = this.#redact(line);
     this.#logger.debug(safe);

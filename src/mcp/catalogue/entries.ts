@@ -44,13 +44,13 @@ export interface CatalogueResource {
   /** A ResourceTemplate if the URI has variables. */
   definition: Resource | ResourceTemplate;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
-  /** Returns those URIs of this resource whose content the event affects. */
+  /** Returns the URIs of this resource whose content the event affects. */
   changedBy: (event: ResourceEvent) => readonly string[];
 }
 
 export interface CataloguePrompt {
   definition: Prompt;
-  /** Names of the tools that the prompt mentions. Without one of these tools the prompt is not offered. */
+  /** Names of the tools that the prompt mentions. If one of these tools is missing, the prompt is not offered. */
   requiredTools?: readonly string[];
   render: (args: Record<string, string>, caller: Caller) => Promise<GetPromptResult>;
 }

@@ -84,7 +84,7 @@ function replaceOpenApiKeywords(openApi: JsonSchema, { input }: ConversionOption
   const { allOf, nullable, [OR_JSON_TEXT]: orJsonText, ...rest } = openApi;
   replaceBooleanBound(rest, 'minimum', 'exclusiveMinimum');
   replaceBooleanBound(rest, 'maximum', 'exclusiveMaximum');
-  // OpenAPI 3.0 needs an `allOf` with one schema to add a description to a reference. 2020-12 allows both side by side.
+  // OpenAPI 3.0 needs an `allOf` with one schema to add a description to a `$ref`. 2020-12 allows both in one schema.
   const single: unknown = Array.isArray(allOf) && allOf.length === 1 ? allOf[0] : undefined;
   let schema: JsonSchema =
     single === undefined

@@ -120,7 +120,7 @@ export class SessionServerFactory {
 
   #handleSubscriptions(server: Server): void {
     const { resources } = this.catalogue;
-    /** Canonical URI → the URI as the client wrote it. Notifications contain the latter. */
+    /** Canonical URI → the URI as the client wrote it. Notifications contain the client's form. */
     const subscribed = new Map<string, string>();
     let unsubscribe: (() => void) | undefined;
     server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {

@@ -68,7 +68,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
       ...(typeof name === 'string' && { mcpNameHeader: name }),
       body: body ?? null,
     });
-    // 'legacy' is the library's word for the revisions with sessions.
+    // 'legacy' is the library's name for the revisions with sessions.
     return kind !== 'legacy';
   }
 

@@ -28,7 +28,7 @@ interface PendingRequest {
  */
 export class SuiteConnection {
   #sessionId: string | undefined;
-  /** The revision of the session, as `initialize` has agreed it. */
+  /** The revision of the session, which `initialize` negotiated. */
   #revision: string | undefined;
   /** The messages that set up a new session: initialize, log level, subscriptions. One message for each key. */
   readonly #sessionSetup = new Map<string, Message>();
@@ -192,7 +192,7 @@ export class SuiteConnection {
 
   /**
    * Reads the file for each message, so that a new token works without a restart. Undefined if the file has no token:
-   * in a trusted network none is needed.
+   * a trusted network needs none.
    */
   async #readToken(): Promise<string | undefined> {
     const text = await readFile(this.target.tokenFile, 'utf8').catch(() => '');

@@ -82,7 +82,7 @@ describe('adopt', () => {
       'a.example pool_2: an earlier entry of the same name wins',
       'old.example pool_2: in the map file, but not in HAProxy',
       'pool_1/web: not named pool_N_S',
-      'pool_1_1: taken at its address 10.0.0.1, but its host name app.internal is not followed',
+      'pool_1_1: adopted with the address 10.0.0.1; its host name app.internal is ignored',
       'pool_1_2: its host name gone.internal has no address now',
       'pool_3: has 1 server(s) in service, and no domain points at it',
     ]);
@@ -129,7 +129,7 @@ describe('adopt', () => {
 });
 
 describe('RoutingView of a HAProxy with entries of the operator', () => {
-  it('sidesOf > moves a foreign name that the change uses, and clears a pool that was left alone', () => {
+  it('sidesOf > moves a name of the operator, and replaces the server of a pool that was left alone', () => {
     const actual = found([row('pool_3_1', '10.0.0.3')], 'mcp.example mcp\n');
     const view = new RoutingView(actual, adopt(actual).state.routing(), new Set(['pool_3']));
     const pool = { domains: ['mcp.example'], servers: new Map([[1, spec('10.0.0.9')]]) };

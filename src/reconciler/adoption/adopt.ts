@@ -99,7 +99,7 @@ function adoptServers(
       }
       servers.set(slot, adopted);
       if (hostName !== undefined)
-        left.push(`${name}: taken at its address ${ip}, but its host name ${hostName} is not followed`);
+        left.push(`${name}: adopted with the address ${ip}; its host name ${hostName} is ignored`);
     }
   }
   return { servers, free };
@@ -116,8 +116,8 @@ export function describeAdoption(
   const leftOut =
     left.length === 0
       ? 'Nothing was left out.'
-      : `Not adopted as it is: ${left.slice(0, SHOWN).join('; ')}${more}. ${files.adoption} lists all of it, and ` +
-        '"Adopting an existing HAProxy" in docs/operations.md says what to do about it.';
+      : `Not adopted, or only in part: ${left.slice(0, SHOWN).join('; ')}${more}. ${files.adoption} lists all, and ` +
+        '"Adopting an existing HAProxy" in docs/operations.md says what to do next.';
   return (
     `There is no ${files.servers}; the suite adopts ${source}: ${domains} domains in ${state.pools.size} pools with ` +
     `${servers} servers (and ${freeSlots} free slots). Nothing was changed in HAProxy. ${leftOut}`

@@ -6,8 +6,8 @@ import { writeFileAtomic } from '../../lib/atomic-file.js';
 import type { Adoption } from './adopt.js';
 
 /**
- * `data/adoption.json`: what the first start adopted from a HAProxy in use. Operators read it, and the suite reads the
- * pools that it left alone, so that they stay left alone after a restart of the suite.
+ * `data/adoption.json`: what the first start adopted from a HAProxy in use. Operators read it. After a restart
+ * the suite reads from it which pools it must leave alone.
  */
 export class AdoptionRecord {
   readonly #logger = new Logger('Adoption');
@@ -20,7 +20,7 @@ export class AdoptionRecord {
     return this.#leftPools;
   }
 
-  /** Reads the record of an earlier start. Logs a record that cannot be read, and goes on without it. */
+  /** Reads the record of an earlier start. If the record cannot be read, logs that and continues without it. */
   async load(): Promise<void> {
     try {
       const record: unknown = JSON.parse(await readFile(this.path, 'utf8'));

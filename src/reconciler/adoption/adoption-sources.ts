@@ -24,7 +24,7 @@ export async function findRouting(
   } catch (error) {
     const isUnavailable = error instanceof AppError && error.code === 'haproxy_unavailable';
     if (settings.control !== 'managed' || !isUnavailable) throw error;
-    return { source: 'its files, as HAProxy does not run', routing: await routingOfFiles(settings, mapText) };
+    return { source: 'the files of the stopped HAProxy', routing: await routingOfFiles(settings, mapText) };
   }
 }
 

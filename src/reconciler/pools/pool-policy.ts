@@ -24,7 +24,7 @@ export class PoolPolicy {
     private readonly operatorConfig: OperatorConfig,
   ) {}
 
-  /** Takes over what the HAProxy that was just read can do. */
+  /** Records the capabilities of the HAProxy process that was just read. */
   setCapabilities({ dynamicBackends }: HaproxyCapabilities): void {
     this.#dynamic = dynamicBackends;
   }
@@ -42,7 +42,7 @@ export class PoolPolicy {
     return names.filter((name) => !present.has(name));
   }
 
-  /** The plan of one change. It deletes only pools that the change frees, because other pools may not be the suite's. */
+  /** The plan of one change. It deletes only pools that the change frees, because others may belong to the operator. */
   planDelta({ from, to, backends }: Sides, view: RoutingView): Step[] {
     const stays = (pool: string): boolean => !this.#dynamic || this.#isFixed(pool);
     const steps = plan(from, to, view.parked, backends && { backends, stays });
@@ -52,7 +52,7 @@ export class PoolPolicy {
   /**
    * The plan of a restore. It creates a missing pool only if the pool has servers or was created at run time; the first
    * change that needs another pool creates it. An adopted HAProxy may have names whose pool does not exist, and a
-   * restore leaves those as they are.
+   * restore does not change these names.
    */
   planRestore(view: RoutingView, desired: Routing): Step[] {
     const { backends } = view;
