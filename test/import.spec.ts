@@ -138,7 +138,7 @@ describe('POST /api/v1/import', () => {
       expect(answer.status).toBe(202);
       const done = await finished(answer.headers.location);
       expect(done).toMatchObject({ status: 'failed', error: { code: 'pools_exhausted' } });
-      expect(done.error?.['detail']).toMatch(/HAPROXY_POOL_COUNT .*reload/);
+      expect(done.error?.['detail']).toMatch(/HAPROXY_POOL_COUNT,.*reload/);
       const audit = await suite.api<{ items: object[] }>('GET', '/audit?limit=2');
       expect(audit.body.items).toMatchObject([
         { operation: 'haproxy_import', outcome: 'pools_exhausted' },

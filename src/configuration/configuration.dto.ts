@@ -1,7 +1,7 @@
 import { PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { ArrayField, BooleanField, IntField, NestedField, StringField } from '../contract/fields/fields.js';
 
-export class ConfigMessageDto {
+class ConfigMessageDto {
   @StringField({
     description: 'The file, if HAProxy names one.',
     example: '/opt/haproxy/conf/haproxy.cfg',
@@ -30,7 +30,7 @@ export class CheckResultDto {
   warnings: ConfigMessageDto[];
 }
 
-export class RestoredDto {
+class RestoredDto {
   @IntField({ description: 'Domains added, moved or removed.', min: 0, example: 0 })
   domains: number;
 
@@ -48,7 +48,7 @@ export class ReloadResultDto extends PlannedDto {
   reloaded: boolean;
 
   @NestedField(RestoredDto, {
-    description: 'What was restored after the reload; zeros if the files had it all.',
+    description: 'What was restored after the reload; zeros if nothing was missing.',
   })
   restored: RestoredDto;
 

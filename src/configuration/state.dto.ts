@@ -44,7 +44,7 @@ export class SavedStateDto extends LongPlannedDto {
   file: string;
 }
 
-export class RepairedDto {
+class RepairedDto {
   @IntField({ description: 'Domains added, moved or removed.', min: 0, example: 0 })
   domains: number;
 

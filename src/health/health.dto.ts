@@ -8,10 +8,10 @@ import {
   StringField,
 } from '../contract/fields/fields.js';
 
-export const HEALTH_STATUSES = ['healthy', 'degraded', 'down'] as const;
+const HEALTH_STATUSES = ['healthy', 'degraded', 'down'] as const;
 export type HealthStatus = (typeof HEALTH_STATUSES)[number];
 
-export class ComponentDto {
+class ComponentDto {
   @EnumField(HEALTH_STATUSES, {
     description: 'healthy; degraded: it works, but needs attention; down: it does not work.',
     example: 'healthy',
@@ -66,7 +66,7 @@ export class HaproxyComponentDto extends ComponentDto {
   pid?: number;
 }
 
-export const FILE_STATUSES = ['ok', 'missing', 'differs', 'unreadable'] as const;
+const FILE_STATUSES = ['ok', 'missing', 'differs', 'unreadable'] as const;
 
 export class FileHealthDto {
   @StringField({ description: 'Its path.', example: '/opt/haproxy/conf/domains.map' })

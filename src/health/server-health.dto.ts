@@ -2,7 +2,7 @@ import { ArrayField, DomainField, EnumField, IntField, StringField } from '../co
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../contract/fields/server.dto.js';
 
-export const DOMAIN_HEALTH_STATUSES = ['healthy', 'degraded', 'down', 'no_servers'] as const;
+const DOMAIN_HEALTH_STATUSES = ['healthy', 'degraded', 'down', 'no_servers'] as const;
 export type DomainHealthStatus = (typeof DOMAIN_HEALTH_STATUSES)[number];
 
 export class ServerHealthDto extends ServerDto {

@@ -64,7 +64,7 @@ export class BackendListDto extends PageDto {
   pools_total: number;
 }
 
-export class FrontendDto {
+class FrontendDto {
   @StringField({ description: 'Its name.', example: 'http' })
   name: string;
 

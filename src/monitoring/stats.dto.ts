@@ -10,7 +10,7 @@ import {
 } from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
-export const STAT_SCOPES = ['frontend', 'backend', 'server'] as const;
+const STAT_SCOPES = ['frontend', 'backend', 'server'] as const;
 export type StatScope = (typeof STAT_SCOPES)[number];
 
 const count = (description: string, example = 0) => IntField({ description, min: 0, example });
@@ -51,7 +51,7 @@ export class SessionsDto {
   rate_max: number;
 }
 
-export class RequestsDto {
+class RequestsDto {
   @count('HTTP requests since the start.', 1200)
   total: number;
 
@@ -62,7 +62,7 @@ export class RequestsDto {
   rate_max?: number;
 }
 
-export class ResponsesDto {
+class ResponsesDto {
   @count('Informational.')
   http_1xx: number;
 
@@ -82,7 +82,7 @@ export class ResponsesDto {
   other: number;
 }
 
-export class ErrorsDto {
+class ErrorsDto {
   @optionalCount('Invalid requests; frontends only.')
   request?: number;
 
@@ -102,7 +102,7 @@ export class ErrorsDto {
   denied: number;
 }
 
-export class TimesDto {
+class TimesDto {
   @NumberField({ description: 'Waiting for a free server, ms.', min: 0, example: 0 })
   queue_ms: number;
 

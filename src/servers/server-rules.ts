@@ -20,7 +20,7 @@ export function requireServer(state: StateReader, domain: string, slot: number):
     throw new AppError(
       'server_not_found',
       `${domain} has no server in slot ${slot} (${serverName(name, slot)}); slots in use: ${slotsInUse}. ` +
-        'Use one of these; haproxy_list_servers shows their servers.',
+        'Call haproxy_list_servers to see the servers.',
     );
   }
   return { pool: name, slot, server };

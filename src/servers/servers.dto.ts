@@ -135,7 +135,7 @@ export class DomainStateDto extends ServersDto {
   state: ServerState;
 }
 
-export class DrainingServerDto {
+class DrainingServerDto {
   @IntField({ description: 'Its slot.', min: 1, example: 1 })
   slot: number;
 

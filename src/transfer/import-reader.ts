@@ -16,7 +16,7 @@ const ELEMENTS_PER_TURN = 2000;
 type ImportLine = { line: number; value: unknown } | { line: number; problem: string };
 
 /** The valid records of an import, and how many lines it had. Each record is checked by itself. */
-export interface ReadImport {
+interface ReadImport {
   records: DomainRecord[];
   lines: number;
 }

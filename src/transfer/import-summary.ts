@@ -2,7 +2,7 @@ import type { Draft, Pool, StateReader } from '../model/state.js';
 import { isSameServer } from './import-rules.js';
 import type { ImportResultDto } from './transfer.dto.js';
 
-export type ImportSummary = Pick<
+type ImportSummary = Pick<
   ImportResultDto,
   | 'domains_added'
   | 'domains_moved'

@@ -165,10 +165,10 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     await start('report', false, { STATE_JOURNAL_FROM_KB: '0' });
     let weight = 0;
     // The journal exists only for about a second after a change; then everything is in servers.json.
-    const journalStatusAfterChange = async (meanwhile: () => Promise<void>) => {
+    const journalStatusAfterChange = async (afterChange: () => Promise<void>) => {
       weight = (weight + 1) % 256;
       await suite.api('PUT', '/domains/a.example/servers/1/weight', { weight });
-      await meanwhile();
+      await afterChange();
       const { config_files } = await health();
       return config_files.files.find(({ file }) => file.endsWith('servers.json.journal'))?.status;
     };
