@@ -18,7 +18,7 @@ export class AuditedOperations {
     private readonly recorder: AuditRecorder,
   ) {}
 
-  /** Called once, before McpMethods collects the tools. */
+  /** Called once, before McpCatalogue collects the tools. */
   install(): void {
     const instances = this.discovery.getProviders().map((wrapper) => wrapper.instance as unknown);
     for (const service of new Set(instances)) {

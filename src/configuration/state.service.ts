@@ -123,7 +123,7 @@ export class StateService {
 
   /** The current differences of HAProxy and the files from the state, as sentences. */
   async #differences(): Promise<string[]> {
-    const files = await this.persistence.differingFiles();
+    const files = await this.persistence.recheckFiles();
     const differences = await this.restores.differences();
     return [
       ...differences.map((difference) => describeDifference(difference)),

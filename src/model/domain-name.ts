@@ -27,7 +27,7 @@ export function isWildcard(domain: string): boolean {
 
 /** The key of a domain in `domains.map`: `example.com` → itself; `*.example.com` → `.example.com`. */
 export function mapKeyOf(domain: string): string {
-  return isWildcard(domain) ? domain.slice(1) : domain;
+  return domain.startsWith('*.') ? domain.slice(1) : domain;
 }
 
 /** The reverse of `mapKeyOf`, for a key that the suite wrote. */

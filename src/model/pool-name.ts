@@ -25,7 +25,7 @@ export function poolName(number: number): string {
 
 /** `pool_7` → 7; undefined for a name that is not a pool name. */
 export function poolNumber(name: string): number | undefined {
-  return isPoolName(name) ? Number(name.slice(PREFIX.length)) : undefined;
+  return POOL_NAME.test(name) ? Number(name.slice(PREFIX.length)) : undefined;
 }
 
 /**

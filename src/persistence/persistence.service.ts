@@ -136,14 +136,24 @@ export class PersistenceService {
   }
 
   /** The files whose content differs from the state. Call it within `exclusively`. */
-  async differingFiles(): Promise<FileDifference[]> {
+  differingFiles(): Promise<FileDifference[]> {
     return this.store.findDifferences(this.#state);
+  }
+
+  /**
+   * As `differingFiles`, after reading again which pools haproxy.cfg declares. Call it within `exclusively`.
+   *
+   * @throws the error of the file system if haproxy.cfg cannot be read
+   */
+  async recheckFiles(): Promise<FileDifference[]> {
+    await this.store.readDeclaredPools();
+    return this.differingFiles();
   }
 
   /** The files that `rewriteDerived` would write. Call it within `exclusively`. */
   async filesToRewrite(): Promise<FileDifference[]> {
     const { servers } = this.settings.files;
-    const different = await this.differingFiles();
+    const different = await this.recheckFiles();
     return different.filter(({ path, missing }) => path !== servers || missing);
   }
 

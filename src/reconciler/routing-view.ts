@@ -93,23 +93,23 @@ export class RoutingView {
   }
 
   /** Both sides of a change for `plan`, limited to what the change touches. */
-  sidesOf(change: StateDelta): Sides {
+  sidesOf(delta: StateDelta): Sides {
     this.#foldPending();
     const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
     const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
-    for (const [domain, pool] of change.domains) {
+    for (const [domain, pool] of delta.domains) {
       const key = mapKeyOf(domain);
       const present = this.#domains.get(key);
       if (present !== undefined) from.domains.set(key, present);
       if (pool !== undefined) to.domains.set(key, pool);
     }
-    for (const [name, pool] of change.pools) {
+    for (const [name, pool] of delta.pools) {
       const present = this.#pools.get(name);
       if (present) from.pools.set(name, present);
       if (pool) to.pools.set(name, pool.servers);
     }
     if (!this.#backends) return { from, to };
-    const present = [...change.pools.keys()].filter((name) => this.#backends?.has(name));
+    const present = [...delta.pools.keys()].filter((name) => this.#backends?.has(name));
     return { from, to, backends: new Set(present) };
   }
 

@@ -91,7 +91,7 @@ export class StateStore {
    */
   async open(): Promise<State | undefined> {
     const { servers, journal, map, pools } = this.#paths;
-    await this.poolsFile.refresh();
+    await this.readDeclaredPools();
     await this.#files.initializeFolders([servers, journal, map, pools]);
     const text = await this.#files.read(servers);
     for (const path of [map, pools]) await this.#files.read(path);
@@ -159,9 +159,13 @@ export class StateStore {
     if (this.pendingRecords === 0 && this.#journal.check() === 'ok') this.#journal.remove();
   }
 
-  /** The files that do not have the content of the state. Reads again which pools haproxy.cfg declares. */
+  /** Reads again which pools haproxy.cfg declares, because pools.cfg leaves them out. @throws the error of the file system */
+  readDeclaredPools(): Promise<void> {
+    return this.poolsFile.refresh();
+  }
+
+  /** The files that do not have the content of the state, with the pools of the last `readDeclaredPools`. */
   async findDifferences(state: State): Promise<FileDifference[]> {
-    await this.poolsFile.refresh();
     const differences: FileDifference[] = [];
     const add = (path: string, found: FileCheck) => {
       if (found !== 'ok') differences.push({ path, missing: found === 'missing' });

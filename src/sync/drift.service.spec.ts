@@ -18,7 +18,7 @@ describe('DriftService', () => {
     let looks = 0;
     const persistence = {
       exclusively: (work: () => Promise<unknown>) => work(),
-      differingFiles: async () => [],
+      recheckFiles: async () => [],
     } as unknown as PersistenceService;
     const reconciler = {
       inSync: true,

@@ -109,7 +109,7 @@ export class DriftService {
   }
 
   async #compare(): Promise<Difference[]> {
-    const files = await this.persistence.differingFiles();
+    const files = await this.persistence.recheckFiles();
     return [
       ...(await this.restores.differences()),
       ...files.map(({ path, missing }): Difference => {

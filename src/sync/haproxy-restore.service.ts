@@ -84,13 +84,23 @@ export class HaproxyRestoreService {
     this.reconciler.forget();
     const view = fresh ?? (await this.reconciler.read(state));
     const { domains, servers } = await this.reconciler.restore(state, view);
-    const certificates = await this.certificates.restore();
+    const certificates = await this.#restoreCertificates();
     this.#restored = view.process;
     const duration_ms = Math.round(performance.now() - started);
     this.#logger.log(
       `HAProxy has revision ${state.revision}: restored ${domains} names, ${servers} servers and ${certificates} certificates in ${duration_ms} ms`,
     );
     return { domains, servers, certificates, duration_ms };
+  }
+
+  /** If it fails, HAProxy counts as out of sync, so that HaproxyWatchService restores it again. */
+  async #restoreCertificates(): Promise<number> {
+    try {
+      return await this.certificates.restore();
+    } catch (error) {
+      this.reconciler.forget();
+      throw error;
+    }
   }
 
   #isRestored({ process }: RoutingView): boolean {

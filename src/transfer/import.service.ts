@@ -63,7 +63,7 @@ export class ImportService {
   })
   async import(input: ImportRequest): Promise<ImportResultDto> {
     if (!input.dry_run) return (await this.start(input)).wait();
-    const { edit } = await this.#prepare(input);
+    const { edit } = await this.#readEdit(input);
     const { value, plan } = await this.persistence.preview(edit);
     this.#log('Dry run of an import', input, value);
     return { ...value, dry_run: true, ...shownOf(plan) };
@@ -75,7 +75,7 @@ export class ImportService {
    * @throws AppError payload_too_large, malformed_request, validation_failed, forbidden, shutting_down
    */
   async start(input: ImportRequest): Promise<RunningJob<ImportResultDto>> {
-    const { edit, lines } = await this.#prepare(input);
+    const { edit, lines } = await this.#readEdit(input);
     const { mode, on_error, dry_run } = input;
     return this.jobs.start({ kind: 'import', given: { mode, on_error, dry_run } }, async ({ progress }) => {
       progress(`${lines} lines read. Each is valid by itself.`);
@@ -93,7 +93,7 @@ export class ImportService {
   }
 
   /** Reads and checks all lines. */
-  async #prepare({ mode, on_error, content }: ImportRequest): Promise<PreparedImport> {
+  async #readEdit({ mode, on_error, content }: ImportRequest): Promise<PreparedImport> {
     if (mode === 'replace' && on_error === 'skip')
       throw invalid(
         'on_error',

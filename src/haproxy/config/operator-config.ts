@@ -10,26 +10,18 @@ import { declaredPools } from './declared-pools.js';
  */
 @Injectable()
 export class OperatorConfig {
-  #pools: ReadonlySet<string> = new Set();
-  #servers: ReadonlySet<string> = new Set();
+  /** Names of the pools that haproxy.cfg declares. Replaced by `read`. */
+  pools: ReadonlySet<string> = new Set();
+  /** Names (`pool_5_3`) of the servers that haproxy.cfg declares. Replaced by `read`. */
+  servers: ReadonlySet<string> = new Set();
 
   constructor(private readonly settings: Settings) {}
-
-  /** Names of the pools that haproxy.cfg declares. */
-  get pools(): ReadonlySet<string> {
-    return this.#pools;
-  }
-
-  /** Names (`pool_5_3`) of the servers that haproxy.cfg declares. */
-  get servers(): ReadonlySet<string> {
-    return this.#servers;
-  }
 
   /** Reads haproxy.cfg again. @throws the error of the file system, unless the file is missing */
   async read(): Promise<void> {
     const text = await readTextIfPresent(this.settings.files.config);
-    this.#pools = declaredPools(text);
-    this.#servers = new Set(configServers(text).map(({ server }) => server));
+    this.pools = declaredPools(text);
+    this.servers = new Set(configServers(text).map(({ server }) => server));
   }
 }
 
