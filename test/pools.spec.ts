@@ -226,10 +226,10 @@ describe.each(haproxyVersions().filter(({ version }) => !hasDynamicBackends(vers
       }
       const refused = await suite.api('POST', '/domains', { domain: 'more.test' });
       expect(refused).toMatchObject({ status: 409, body: { code: 'pools_exhausted' } });
-      expect(refused.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT .* reload .*3\.4/);
+      expect(refused.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT, .* reload .*3\.4/);
       const bulk = await importOf(suite, [{ domain: 'more.test' }]);
       expect(bulk).toMatchObject({ status: 409, body: { code: 'pools_exhausted' } });
-      expect(bulk.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT .* reload .*3\.4/);
+      expect(bulk.body['detail']).toMatch(/raise HAPROXY_POOL_COUNT, .* reload .*3\.4/);
       const { detail } = await mcp();
       expect(detail).toMatch(/5 of 5 pools are in use.*HAPROXY_POOL_COUNT.*reload HAProxy/);
     });
