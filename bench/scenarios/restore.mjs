@@ -61,9 +61,9 @@ async function suite(settings, state) {
 /** Measures HAProxy and the socket only: the commands are built before the time starts. */
 async function bare(settings, state) {
   const { plan } = await import('../../dist/reconciler/plan.js');
-  const { roundsOf } = await import('../../dist/haproxy/runtime/step-commands.js');
+  const { commandBatches } = await import('../../dist/haproxy/runtime/step-commands.js');
   const empty = { domains: new Map(), pools: new Map() };
-  const rounds = [...roundsOf(plan(empty, state.routing()), settings.files.map)];
+  const rounds = [...commandBatches(plan(empty, state.routing()), settings.files.map)];
   const queries = `prompt\nshow servers state\nshow map ${settings.files.map}\nshow backend\nquit\n`;
   const texts = rounds.map(
     ({ commands }) => `prompt\n${[...commands].map(({ command }) => command.text).join('')}quit\n`,
