@@ -154,8 +154,12 @@ describe('a slow client', () => {
   const trickle = (head: string) =>
     new Promise<string>((resolve) => {
       let received = '';
-      const socket = connect(shortTimeout.port, '127.0.0.1', () => socket.write(head));
-      const timer = setInterval(() => socket.write('x'), 20);
+      let timer: NodeJS.Timeout | undefined;
+      // The first byte of the trickle follows the head, however long the connect takes.
+      const socket = connect(shortTimeout.port, '127.0.0.1', () => {
+        socket.write(head);
+        timer = setInterval(() => socket.write('x'), 20);
+      });
       socket.on('data', (chunk: Buffer) => {
         received += chunk.toString();
       });
