@@ -48,9 +48,12 @@ export class AccessGuard {
     const given = bearerOf(request) || basicOf(request, path);
     const name = typeof given === 'string' ? this.tokens.find(given) : undefined;
     if (name !== undefined) return { kind: name, actor: name, readOnly: name === 'readonly' };
-    const network = this.#networkOf(request);
-    if (network !== undefined) return { kind: 'network', actor: network, readOnly: false };
-    if (given !== undefined) await this.#delayFailure(request, path);
+    // A request with an Authorization header is judged by the header alone: a revoked token gets no access through a
+    // trusted network either.
+    if (given === undefined) {
+      const network = this.#networkOf(request);
+      if (network !== undefined) return { kind: 'network', actor: network, readOnly: false };
+    } else await this.#delayFailure(request, path);
     throw new AppError(
       'unauthorized',
       'The request has no valid token. Send one header "Authorization: Bearer TOKEN" with a token from MCP_TOKEN_FILE.',

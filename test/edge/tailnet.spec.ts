@@ -29,6 +29,9 @@ const CASES: readonly Case[] = [
   // The change passes the access guard and fails later, because no HAProxy runs.
   { from: '100.64.0.1', to: '100.64.7.2', method: 'DELETE', status: 503 },
   { from: '100.64.0.1', to: '100.64.7.2', method: 'DELETE', headers: bearer(READER), status: 403 },
+  // A wrong or revoked token gets no access, although the network alone would give it.
+  { from: '100.64.0.1', to: '100.64.7.2', headers: bearer('revoked-token-0123456789'), status: 401 },
+  { from: '100.64.0.1', to: '100.64.7.2', headers: ['Authorization: Basic eA=='], status: 401 },
   { from: '100.64.0.1', to: '100.64.7.2', host: 'evil.example', status: 403 },
   { from: '100.64.0.1', to: '100.64.7.2', headers: ['Origin: https://evil.example'], status: 403 },
   // Carrier NAT: either the client or this machine has such an address, but not both in one network.
