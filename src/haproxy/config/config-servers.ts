@@ -1,10 +1,8 @@
 import { isIP } from 'node:net';
 import { isPoolName } from '../../model/pool-name.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
+import type { ConfigSection } from './config-parser.js';
 
-/** The keywords that start a section (configuration manual, chapter 2). */
-const SECTION =
-  /^(?:global|defaults|frontend|backend|listen|peers|mailers|resolvers|userlist|cache|ring|program|http-errors|log-forward|log-profile|fcgi-app|crt-store|traces|acme)$/;
 const ADDRESS = /^(?:\[(?<six>[0-9A-Fa-f:.]+)\]|(?<four>[0-9.]+)):(?<port>\d{1,5})$/;
 
 /**
@@ -14,28 +12,39 @@ const ADDRESS = /^(?:\[(?<six>[0-9A-Fa-f:.]+)\]|(?<four>[0-9.]+)):(?<port>\d{1,5
  *   backend pool_1 from pools
  *       server pool_1_1 10.0.0.1:80 weight 3 check disabled
  */
-export function configServers(config: string): ServerStateRow[] {
-  const rows: ServerStateRow[] = [];
-  let backend: string | undefined;
-  for (const line of config.split('\n')) {
-    const words = (line.split('#', 1)[0] ?? '').trim().split(/\s+/);
-    const [keyword = '', name = '', address = ''] = words;
-    if (SECTION.test(keyword))
-      backend = /^(?:backend|listen)$/.test(keyword) && isPoolName(name) ? name : undefined;
-    else if (keyword === 'server' && backend !== undefined) {
-      const groups = ADDRESS.exec(address)?.groups;
-      const ip = groups?.['six'] ?? groups?.['four'] ?? '';
-      if (isIP(ip) === 0) continue;
-      const weight = Number(words[words.indexOf('weight', 3) + 1]);
-      rows.push({
-        backend,
-        server: name,
-        address: ip,
-        port: Number(groups?.['port']),
-        weight: words.includes('weight', 3) && Number.isInteger(weight) ? weight : 1,
-        state: words.includes('disabled', 3) ? 'maint' : 'ready',
-      });
-    }
-  }
-  return rows;
+export function configServers(sections: readonly ConfigSection[]): ServerStateRow[] {
+  return sections
+    .filter(isPool)
+    .flatMap(({ name, lines }) =>
+      lines.filter(({ words }) => words[0] === 'server').map(({ words }) => serverRow(name, words)),
+    )
+    .filter((row) => row !== undefined);
+}
+
+/**
+ * The pools that haproxy.cfg itself declares, for example in an installation that is older than the suite. pools.cfg
+ * must not contain them, because HAProxy rejects two backends with the same name (3.0 to 3.4).
+ */
+export function declaredPools(sections: readonly ConfigSection[]): Set<string> {
+  return new Set(sections.filter(isPool).map(({ name }) => name));
+}
+
+function isPool({ keyword, name }: ConfigSection): boolean {
+  return (keyword === 'backend' || keyword === 'listen') && isPoolName(name);
+}
+
+function serverRow(backend: string, words: readonly string[]): ServerStateRow | undefined {
+  const [, server = '', address = ''] = words;
+  const groups = ADDRESS.exec(address)?.groups;
+  const ip = groups?.['six'] ?? groups?.['four'] ?? '';
+  if (isIP(ip) === 0) return undefined;
+  const weight = Number(words[words.indexOf('weight', 3) + 1]);
+  return {
+    backend,
+    server,
+    address: ip,
+    port: Number(groups?.['port']),
+    weight: words.includes('weight', 3) && Number.isInteger(weight) ? weight : 1,
+    state: words.includes('disabled', 3) ? 'maint' : 'ready',
+  };
 }

@@ -1,15 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
 import { Settings } from '../../settings/settings.js';
-import { configServers } from './config-servers.js';
-import { declaredPools } from './declared-pools.js';
+import { type ConfigSection, parseConfig } from './config-parser.js';
+import { configServers, declaredPools } from './config-servers.js';
 
 /**
- * The pools and pool servers that the operator's haproxy.cfg declares, as of the last `read`. `pools.cfg` leaves these
- * pools out, because HAProxy refuses two backends with one name (docs/adr/0004-pools-cfg-leaves-out-declared-pools.md).
+ * The operator's haproxy.cfg as of the last `read`: its sections, and the pools and pool servers that it declares.
+ * `pools.cfg` leaves these pools out, because HAProxy refuses two backends with one name (docs/adr/0004-pools-cfg-leaves-out-declared-pools.md).
  */
 @Injectable()
 export class OperatorConfig {
+  /** All sections of haproxy.cfg. Empty if there is no such file. Replaced by `read`. */
+  sections: readonly ConfigSection[] = [];
   /** Names of the pools that haproxy.cfg declares. Replaced by `read`. */
   pools: ReadonlySet<string> = new Set();
   /** Names (`pool_5_3`) of the servers that haproxy.cfg declares. Replaced by `read`. */
@@ -19,9 +21,10 @@ export class OperatorConfig {
 
   /** Reads haproxy.cfg again. @throws the error of the file system, unless the file is missing */
   async read(): Promise<void> {
-    const text = await readTextIfPresent(this.settings.files.config);
-    this.pools = declaredPools(text);
-    this.servers = new Set(configServers(text).map(({ server }) => server));
+    const { config } = this.settings.files;
+    this.sections = parseConfig(await readTextIfPresent(config), config);
+    this.pools = declaredPools(this.sections);
+    this.servers = new Set(configServers(this.sections).map(({ server }) => server));
   }
 }
 

@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { declaredPools } from '../../haproxy/config/declared-pools.js';
+import { parseConfig } from '../../haproxy/config/config-parser.js';
+import { declaredPools } from '../../haproxy/config/config-servers.js';
 import { HaproxyRuntimeService } from '../../haproxy/haproxy-runtime.service.js';
 import { loadSettings } from '../../settings/settings.js';
 import { adopt } from './adopt.js';
@@ -76,7 +77,9 @@ describe('findRouting without a running HAProxy', () => {
 
 describe('declaredPools', () => {
   it('returns backend and listen sections with pool names', () => {
-    expect(declaredPools(CONFIG)).toEqual(new Set(['pool_1', 'pool_2']));
-    expect(declaredPools('# backend pool_1\n  use_backend pool_2\n')).toEqual(new Set());
+    expect(declaredPools(parseConfig(CONFIG, 'haproxy.cfg'))).toEqual(new Set(['pool_1', 'pool_2']));
+    expect(declaredPools(parseConfig('# backend pool_1\n  use_backend pool_2\n', 'h.cfg'))).toEqual(
+      new Set(),
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
-import { configServers } from '../../haproxy/config/config-servers.js';
-import { declaredPools } from '../../haproxy/config/declared-pools.js';
+import { parseConfig } from '../../haproxy/config/config-parser.js';
+import { configServers, declaredPools } from '../../haproxy/config/config-servers.js';
 import type { HaproxyRuntimeService } from '../../haproxy/haproxy-runtime.service.js';
 import { routingOf, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { parseServersState } from '../../haproxy/parsers/server-state.parser.js';
@@ -30,13 +30,15 @@ export async function findRouting(
 
 async function routingOfFiles(settings: Settings, mapText: string): Promise<RuntimeRouting> {
   const { config, pools, state } = settings.files;
-  const configs = [await readTextIfPresent(config), await readTextIfPresent(pools)];
-  const rows = new Map(configs.flatMap((text) => configServers(text)).map((row) => [row.server, row]));
+  const sections = [
+    ...parseConfig(await readTextIfPresent(config), config),
+    ...parseConfig(await readTextIfPresent(pools), pools),
+  ];
+  const rows = new Map(configServers(sections).map((row) => [row.server, row]));
   const dump = await readTextIfPresent(state);
   // The dump is from the running HAProxy: a slot without an address in the dump was free.
   if (dump !== '') for (const row of parseServersState(dump)) rows.set(row.server, row);
-  const backends = new Set<string>();
-  for (const text of configs) for (const pool of declaredPools(text)) backends.add(pool);
+  const backends = declaredPools(sections);
   for (const row of rows.values()) backends.add(row.backend);
   const entries = parseMapFile(mapText).map(([key, value]) => ({ ref: '', key, value }));
   return routingOf([...rows.values()], entries, [...backends]);
