@@ -12,6 +12,8 @@ import type { ProcessIdentity } from './runtime/process-identity.js';
 import { checkReplies, isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
 import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
 import { RuntimeTransport } from './runtime/transport.js';
+import { parseCliSockets, parseEnvironment } from './parsers/listeners.parser.js';
+import type { RunningListeners } from './guard/listeners.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
 import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
@@ -86,6 +88,15 @@ export class HaproxyRuntimeService {
   /** The names of the pools that HAProxy has, with or without servers. */
   async poolNames(): Promise<Set<string>> {
     return new Set((await this.backendNames()).filter(isPoolName));
+  }
+
+  /** Where its Runtime API listens, and its environment. Not in `readRouting`: it changes only with the process. */
+  async listeners(): Promise<RunningListeners> {
+    const [sockets, environment] = await this.#query([
+      runtimeCommand`show cli sockets`,
+      runtimeCommand`show env`,
+    ]);
+    return { sockets: parseCliSockets(sockets ?? ''), environment: parseEnvironment(environment ?? '') };
   }
 
   /** The names of all backends that HAProxy has. */
