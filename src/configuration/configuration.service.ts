@@ -51,6 +51,7 @@ export class ConfigurationService {
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
       'only, use haproxy_check_config.',
     output: ReloadResultDto,
+    adminOnly: true,
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
