@@ -65,6 +65,8 @@ export class Settings {
   readonly httpsBinds: readonly string[];
   /** The address of HAProxy's own Prometheus exporter; empty if it is off. */
   readonly metricsBind: string;
+  /** The most domains with a time series of their own in /metrics. */
+  readonly metricsDomains: number;
   /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
@@ -119,6 +121,7 @@ export class Settings {
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
+    this.metricsDomains = integer(env, 'METRICS_DOMAINS', 10_000, 0, 1_000_000);
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');
     this.trustedNetworks = cidrList(env, 'TRUSTED_NETWORKS', '100.64.0.0/10');
     this.allowedHosts =
