@@ -135,11 +135,13 @@ function defaultAnswer(
   steps: ExplainStepDto[],
 ): ExplainAnswerDto {
   if (defaultBackend === undefined) {
-    steps.push(info('default_backend', 'haproxy.cfg has no default_backend, so HAProxy answers 503.'));
+    steps.push(info('default_backend', 'The configuration has no default_backend, so HAProxy answers 503.'));
     return { status: 503, reason };
   }
   if (defaultStatus === undefined) {
-    steps.push(info('default_backend', `haproxy.cfg sends the request to the backend ${defaultBackend}.`));
+    steps.push(
+      info('default_backend', `The configuration sends the request to the backend ${defaultBackend}.`),
+    );
     return { reason: `${reason} The default backend ${defaultBackend} answers.` };
   }
   steps.push(info('default_backend', `The backend ${defaultBackend} returns ${defaultStatus}.`));
@@ -183,8 +185,8 @@ export function certificateFor(
   const dot = host.indexOf('.');
   const wildcard = dot > 0 ? `*${host.slice(dot)}` : undefined;
   const rank = ({ sans, loaded }: CertificateDto): number => {
-    const names = sans.map((name) => name.toLowerCase());
-    const match = names.includes(host) ? 2 : wildcard !== undefined && names.includes(wildcard) ? 1 : 0;
+    const names = new Set(sans.map((name) => name.toLowerCase()));
+    const match = names.has(host) ? 2 : wildcard !== undefined && names.has(wildcard) ? 1 : 0;
     return match === 0 ? 0 : match + (loaded ? 2 : 0);
   };
   const best = certificates.toSorted((a, b) => rank(b) - rank(a))[0];

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { Operation } from '../contract/operation.js';
-import { OperatorConfig } from '../haproxy/config/operator-config.js';
+import { parseConfig } from '../haproxy/config/config-parser.js';
+import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { STAT } from '../haproxy/parsers/stat.parser.js';
 import { isUsed, lastCheckOf, serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
@@ -13,8 +14,8 @@ import { certificateFor, explain } from './explain-rules.js';
 import { mapKeysOf, requestHost } from './request-host.js';
 import { routingConfig } from './routing-config.js';
 
-/** The backend that publishes the suite (MCP_PUBLIC_HOST). */
-const PUBLIC_BACKEND = 'suite';
+/** The backends that publish the suite (MCP_PUBLIC_HOST): in suite.cfg, and in a haproxy.cfg of version 0.1. */
+const PUBLIC_BACKENDS: readonly string[] = ['suite_mcp', 'suite'];
 
 /** Explains what a visitor of a host gets. Sends no request to a server, and changes nothing. */
 @Injectable()
@@ -40,12 +41,15 @@ export class ExplainService {
   })
   async explain({ host: header, path, ip }: ExplainDto): Promise<ExplainResultDto> {
     const host = requestHost(header);
-    const [entry, backends, certificates] = await Promise.all([
+    const { suite, map } = this.settings.files;
+    const [entry, backends, certificates, rules] = await Promise.all([
       this.runtime.lookUp(mapKeysOf(host)),
       this.runtime.backendNames(),
       this.certificates.all(),
+      readTextIfPresent(suite),
     ]);
-    const isPublicHost = host === this.settings.publicHost && backends.includes(PUBLIC_BACKEND);
+    const isPublicHost =
+      host === this.settings.publicHost && PUBLIC_BACKENDS.some((name) => backends.includes(name));
     const hasBackend = entry !== undefined && backends.includes(entry.pool);
     return explain({
       header,
@@ -56,7 +60,7 @@ export class ExplainService {
       saved: matchDomain(this.persistence.state, host),
       hasBackend,
       servers: hasBackend && !isPublicHost ? await this.#servers(entry.pool) : [],
-      config: routingConfig(this.config.sections, this.settings.files.map),
+      config: routingConfig([...parseConfig(rules, suite), ...this.config.sections], map),
       isPublicHost,
       certificate: certificateFor(certificates, host),
     });

@@ -2,8 +2,8 @@ import { isWord } from '../haproxy/runtime/command.js';
 
 /**
  * The host of a request as HAProxy computes it from the Host header: `req.hdr(host),field(1,:),lower,rtrim(.)` (the rules in
- * haproxy/config/haproxy-cfg.template.ts). An IPv6 address is cut at its first colon, so no domain matches it. HAProxy itself
- * refuses a header with a comma or a space (400).
+ * haproxy/config/suite-cfg.ts). An IPv6 address is cut at its first colon, so no domain matches it. HAProxy itself refuses
+ * a header with a comma or a space (400).
  */
 export function requestHost(header: string): string {
   const [name = ''] = header.split(':', 1);

@@ -153,6 +153,18 @@ export class HaproxyRuntimeService {
     return capabilitiesOf(await this.info());
   }
 
+  /**
+   * The version of the rules in suite.cfg that the worker has loaded; undefined if HAProxy was started without suite.cfg.
+   *
+   * @throws AppError haproxy_unavailable
+   */
+  async loadedRules(): Promise<string | undefined> {
+    const [reply] = await this.#run([
+      { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
+    ]);
+    return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
+  }
+
   /** The text of `show servers state`, in the format of a `server-state-file`. */
   async serversState(): Promise<string> {
     const [text] = await this.#query([runtimeCommand`show servers state`]);

@@ -6,6 +6,7 @@ import { OperatorConfig } from './config/operator-config.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { SuiteRules } from './suite-rules.service.js';
 
 const SERVICES = [
   HaproxyRuntimeService,
@@ -15,6 +16,7 @@ const SERVICES = [
   CertificateFolder,
   CertificateLoader,
   OperatorConfig,
+  SuiteRules,
 ];
 
 /** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */

@@ -5,12 +5,14 @@ import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { SitesService } from '../monitoring/sites.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
+import { withRules } from './rules-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { readSitesHealth } from './sites-health.js';
 import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
@@ -32,6 +34,7 @@ export class HealthService {
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
     private readonly sites: SitesService,
+    private readonly rules: SuiteRules,
   ) {
     this.#files = new FilesHealth(persistence, settings);
   }
@@ -49,11 +52,13 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, config_files, sites] = await Promise.all([
+    const [haproxy, files, rules, sites] = await Promise.all([
       this.#haproxy(),
       this.#files.check(),
+      this.rules.report().catch((error: unknown) => messageOf(error)),
       readSitesHealth(this.sites, this.persistence.state.domainCount),
     ]);
+    const config_files = withRules(files, rules);
     const components: ComponentsDto = {
       mcp: this.#suite(),
       haproxy,

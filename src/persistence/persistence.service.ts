@@ -34,6 +34,7 @@ export class PersistenceService {
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
   #adoptionPending = false;
+  #hasAdopted = false;
 
   constructor(
     private readonly settings: Settings,
@@ -50,6 +51,11 @@ export class PersistenceService {
   /** The committed state. Read it within one tick: the next commit changes it in place. */
   get state(): State {
     return this.#state;
+  }
+
+  /** Whether this start was a first start: its state came from a HAProxy or from files of an operator. */
+  get hasAdopted(): boolean {
+    return this.#hasAdopted;
   }
 
   /**
@@ -184,6 +190,7 @@ export class PersistenceService {
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;
     this.#adoptionPending = false;
+    this.#hasAdopted = true;
   }
 
   /**

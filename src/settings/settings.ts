@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 import { MAX_POOL_COUNT } from '../model/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
@@ -34,6 +34,13 @@ export class Settings {
   readonly haproxyBin: string;
   readonly home: string;
   readonly files: {
+    /** The rules that the suite generates for HAProxy. HAProxy reads it before haproxy.cfg. */
+    suite: string;
+    /** The operator's rules that run before the rules of the suite, and lines for the first `global` section. */
+    beforeRules: string;
+    beforeGlobal: string;
+    /** The id of this node in the header CDN-Loop. */
+    nodeId: string;
     config: string;
     pools: string;
     map: string;
@@ -67,6 +74,10 @@ export class Settings {
   readonly metricsBind: string;
   /** The most domains with a time series of their own in /metrics. */
   readonly metricsDomains: number;
+  /** Networks (CIDR) of proxies in front of HAProxy whose X-Forwarded-For and X-Forwarded-Proto HAProxy believes. */
+  readonly trustedProxies: readonly string[];
+  /** Networks (CIDR) whose connections must begin with a header of the PROXY protocol. */
+  readonly proxyProtocolFrom: readonly string[];
   /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
@@ -90,7 +101,12 @@ export class Settings {
     this.home = path(env, 'HAPROXY_HOME', '/opt/haproxy');
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
+    const suite = conf('HAPROXY_SUITE_FILE', 'conf/suite.cfg');
     this.files = {
+      suite,
+      beforeRules: join(dirname(suite), 'before.rules'),
+      beforeGlobal: join(dirname(suite), 'before.global'),
+      nodeId: join(this.home, 'data/node-id.json'),
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
       pools: conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg'),
       map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
@@ -122,6 +138,8 @@ export class Settings {
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
     this.metricsDomains = integer(env, 'METRICS_DOMAINS', 10_000, 0, 1_000_000);
+    this.trustedProxies = cidrList(env, 'TRUSTED_PROXIES', '');
+    this.proxyProtocolFrom = cidrList(env, 'PROXY_PROTOCOL_FROM', '');
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');
     this.trustedNetworks = cidrList(env, 'TRUSTED_NETWORKS', '100.64.0.0/10');
     this.allowedHosts =
