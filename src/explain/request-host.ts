@@ -2,7 +2,7 @@ import { isWord } from '../haproxy/runtime/command.js';
 
 /**
  * The host of a request as HAProxy computes it from the Host header: `req.hdr(host),field(1,:),lower,rtrim(.)` (the rules in
- * haproxy/config/suite-cfg.ts). An IPv6 address is cut at its first colon, so no domain matches it. HAProxy itself refuses
+ * haproxy/config/suite-cfg.template.ts). An IPv6 address is cut at its first colon, so no domain matches it. HAProxy itself refuses
  * a header with a comma or a space (400).
  */
 export function requestHost(header: string): string {
