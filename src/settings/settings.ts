@@ -76,6 +76,8 @@ export class Settings {
   readonly httpsBinds: readonly string[];
   /** The address of HAProxy's own Prometheus exporter; empty if it is off. */
   readonly metricsBind: string;
+  /** The most domains with a time series of their own in /metrics. */
+  readonly metricsDomains: number;
   /** Networks (CIDR) of proxies in front of HAProxy whose X-Forwarded-For and X-Forwarded-Proto HAProxy believes. */
   readonly trustedProxies: readonly string[];
   /** Networks (CIDR) whose connections must begin with a header of the PROXY protocol. */
@@ -141,6 +143,7 @@ export class Settings {
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
+    this.metricsDomains = integer(env, 'METRICS_DOMAINS', 10_000, 0, 1_000_000);
     this.trustedProxies = cidrList(env, 'TRUSTED_PROXIES', '');
     this.proxyProtocolFrom = cidrList(env, 'PROXY_PROTOCOL_FROM', '');
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');
