@@ -2,10 +2,13 @@ import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { parseConfigMessages } from '../haproxy/config/config-messages.js';
+import { checkStart } from '../haproxy/config/check-start.js';
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
+import { isSamePath } from '../lib/same-path.js';
+import { Settings } from '../settings/settings.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
@@ -28,6 +31,7 @@ export class ConfigurationService {
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
     private readonly runtime: HaproxyRuntimeService,
+    private readonly settings: Settings,
   ) {}
 
   @Operation({
@@ -44,7 +48,10 @@ export class ConfigurationService {
     const { valid, output } = await this.control.check();
     const { errors, warnings } = parseConfigMessages(output);
     if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
-    return { valid, errors, warnings };
+    const start = await checkStart(this.settings);
+    errors.push(...start.errors);
+    warnings.push(...start.warnings);
+    return { valid: valid && start.errors.length === 0, errors, warnings };
   }
 
   @Operation({
@@ -85,7 +92,7 @@ export class ConfigurationService {
     const check = await this.check();
     // A reload rewrites these files first, so their errors do not matter.
     const errors = check.errors.filter(
-      ({ file, message }) => !rewritten.some(({ path }) => file === path || message.includes(path)),
+      ({ file, message }) => !rewritten.some(({ path }) => isAbout(path, file, message)),
     );
     if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
     await this.runtime.info();
@@ -98,4 +105,10 @@ export class ConfigurationService {
       plan: [...describeRewrites(rewritten), RELOAD],
     };
   }
+}
+
+/** Whether HAProxy complains about the file at `path`. HAProxy names a map as haproxy.cfg does, in `<…>` or quotes. */
+function isAbout(path: string, file: string | null, message: string): boolean {
+  const named = message.match(/[^\s<>'":,()]*\/[^\s<>'":,()]+/g) ?? [];
+  return [...(file === null ? [] : [file]), ...named].some((name) => isSamePath(name, path));
 }

@@ -36,3 +36,17 @@ export function parseMap(text: string): MapEntry[] {
   }
   return entries;
 }
+
+/**
+ * Parses the file names in `show map` without a name:
+ *
+ *   # id (file) description
+ *   0 (/opt/haproxy/conf/domains.map) pattern loaded from file '/opt/haproxy/conf/domains.map' used by map at …
+ *   -1 () pattern '…' used by acl at …
+ */
+export function parseMapNames(text: string): string[] {
+  return text.split('\n').flatMap((line) => {
+    const name = /^-?\d+ \((?<name>.+?)\) /.exec(line)?.groups?.['name'];
+    return name === undefined ? [] : [name];
+  });
+}
