@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 import { MAX_POOL_COUNT } from '../model/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
@@ -42,6 +42,8 @@ export class Settings {
     journal: string;
     certificates: string;
     state: string;
+    /** The servers that were DOWN, for the next HAProxy process (`server-state-file`). */
+    downServers: string;
     /** The records of jobs. They survive a restart. */
     operations: string;
     token: string;
@@ -88,14 +90,16 @@ export class Settings {
     this.home = path(env, 'HAPROXY_HOME', '/opt/haproxy');
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
+    const pools = conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg');
     this.files = {
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
-      pools: conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg'),
+      pools,
       map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
+      downServers: join(dirname(pools), 'down-servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),

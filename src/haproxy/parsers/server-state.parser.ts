@@ -13,6 +13,10 @@ export interface ServerStateRow {
   state: ServerState;
   /** Only if the server is configured with a host name. */
   hostName?: string;
+  /** Only if the server gets no requests because of its health: its srv_check_status and srv_check_result. */
+  down?: { checkStatus: number; checkResult: number };
+  /** Only if the server has no health check. */
+  unchecked?: true;
 }
 
 /**
@@ -21,6 +25,10 @@ export interface ServerStateRow {
  */
 const MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40;
 const DRAIN = 0x08 | 0x10;
+/** srv_op_state (include/haproxy/server-t.h): the server is DOWN, or in maintenance. */
+const STOPPED = '0';
+/** Bit of srv_check_state (include/haproxy/check-t.h). */
+const CHECK_CONFIGURED = 0x02;
 
 /**
  * Parses `show servers state` (management guide):
@@ -49,6 +57,10 @@ export function parseServersState(text: string): ServerStateRow[] {
   const weight = column('srv_uweight');
   const admin = column('srv_admin_state');
   const fqdn = column('srv_fqdn');
+  const operational = column('srv_op_state');
+  const checkState = column('srv_check_state');
+  const checkStatus = column('srv_check_status');
+  const checkResult = column('srv_check_result');
 
   const rows: ServerStateRow[] = [];
   for (let index = 2; index < lines.length; index += 1) {
@@ -65,6 +77,9 @@ export function parseServersState(text: string): ServerStateRow[] {
     };
     const hostName = fields[fqdn] ?? '-';
     if (hostName !== '-') row.hostName = hostName;
+    if ((Number(fields[checkState]) & CHECK_CONFIGURED) === 0) row.unchecked = true;
+    else if (fields[operational] === STOPPED && row.state !== 'maint')
+      row.down = { checkStatus: Number(fields[checkStatus]), checkResult: Number(fields[checkResult]) };
     if (fields.length < names.length || !Number.isInteger(row.port) || !Number.isInteger(row.weight))
       throw unexpectedOutput('a line of "show servers state"', line);
     rows.push(row);
