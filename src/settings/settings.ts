@@ -53,6 +53,8 @@ export class Settings {
     journal: string;
     certificates: string;
     state: string;
+    /** The servers that were DOWN, for the next HAProxy process (`server-state-file`). */
+    downServers: string;
     /** The records of jobs. They survive a restart. */
     operations: string;
     token: string;
@@ -108,18 +110,20 @@ export class Settings {
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
     const suite = conf('HAPROXY_SUITE_FILE', 'conf/suite.cfg');
+    const pools = conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg');
     this.files = {
       suite,
       beforeRules: join(dirname(suite), 'before.rules'),
       beforeGlobal: join(dirname(suite), 'before.global'),
       nodeId: join(this.home, 'data/node-id.json'),
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
-      pools: conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg'),
+      pools,
       map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
+      downServers: join(dirname(pools), 'down-servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),
