@@ -4,6 +4,7 @@ import { metrics } from '../lib/metrics.js';
 import { canonicalIp } from '../model/ip-address.js';
 import type { Step } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
+import { OperatorConfig } from './config/operator-config.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { type Command, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
@@ -54,7 +55,10 @@ export interface ApplyResult {
 export class HaproxyRuntimeService {
   readonly #transport: RuntimeTransport;
 
-  constructor(private readonly settings: Settings) {
+  constructor(
+    private readonly settings: Settings,
+    private readonly operatorConfig: OperatorConfig = new OperatorConfig(settings),
+  ) {
     this.#transport = new RuntimeTransport(settings.runtime);
   }
 
@@ -68,7 +72,9 @@ export class HaproxyRuntimeService {
     const rejectedDeletions: Slot[] = [];
     const processes: ProcessIdentity[] = [];
     const others = steps.filter((step) => step.op !== 'remove_pool');
-    for (const { commands, addressChanges } of commandBatches(others, this.settings.files.map)) {
+    const { runtimeKeywords } = this.operatorConfig;
+    const batches = commandBatches(others, this.settings.files.map, runtimeKeywords);
+    for (const { commands, addressChanges } of batches) {
       const { sent, replies } = await this.#send(withInfo(commands));
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));
       for (const [index, { deletes }] of sent.entries()) {

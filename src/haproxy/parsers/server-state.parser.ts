@@ -13,6 +13,8 @@ export interface ServerStateRow {
   state: ServerState;
   /** Only if the server is configured with a host name. */
   hostName?: string;
+  /** True if the connections to the server use TLS; otherwise absent. */
+  tls?: true;
 }
 
 /**
@@ -49,6 +51,7 @@ export function parseServersState(text: string): ServerStateRow[] {
   const weight = column('srv_uweight');
   const admin = column('srv_admin_state');
   const fqdn = column('srv_fqdn');
+  const tls = column('srv_use_ssl');
 
   const rows: ServerStateRow[] = [];
   for (let index = 2; index < lines.length; index += 1) {
@@ -65,6 +68,7 @@ export function parseServersState(text: string): ServerStateRow[] {
     };
     const hostName = fields[fqdn] ?? '-';
     if (hostName !== '-') row.hostName = hostName;
+    if (fields[tls] === '1') row.tls = true;
     if (fields.length < names.length || !Number.isInteger(row.port) || !Number.isInteger(row.weight))
       throw unexpectedOutput('a line of "show servers state"', line);
     rows.push(row);

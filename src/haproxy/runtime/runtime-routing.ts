@@ -19,6 +19,8 @@ export interface RuntimeRouting extends Routing {
   readonly hostNames: ReadonlyMap<string, string>;
   /** Servers in pools whose name is not pool_N_S, such as `pool_1/web`. */
   readonly strangers: readonly string[];
+  /** Names of the servers that HAProxy connects to with TLS. */
+  readonly tls: ReadonlySet<string>;
 }
 
 /** The routing of a HAProxy that answered, with the process that answered and its capabilities. */
@@ -37,6 +39,7 @@ export function routingOf(
   const backends = new Set(backendNames.filter(isPoolName));
   const hostNames = new Map<string, string>();
   const strangers: string[] = [];
+  const tls = new Set<string>();
   for (const row of servers) {
     if (!backends.has(row.backend)) continue;
     const slot = slotOf(row.backend, row.server);
@@ -44,6 +47,7 @@ export function routingOf(
       strangers.push(`${row.backend}/${row.server}`);
       continue;
     }
+    if (row.tls) tls.add(row.server);
     if (row.hostName !== undefined) hostNames.set(row.server, row.hostName);
     const slots = pools.get(row.backend) ?? new Map<number, ServerSpec>();
     slots.set(slot, {
@@ -60,7 +64,7 @@ export function routingOf(
     if (domains.has(entry.key)) duplicates.push(entry);
     else domains.set(entry.key, entry.value);
   }
-  return { domains, pools, backends, duplicates, hostNames, strangers };
+  return { domains, pools, backends, duplicates, hostNames, strangers, tls };
 }
 
 /** Parses `show backend`: a line `# name`, then one backend name on each line. */

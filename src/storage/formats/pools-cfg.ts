@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
-import { SERVER_KEYWORDS } from '../../haproxy/config/server-keywords.js';
+import { NO_POOL_DEFAULTS, type PoolDefaults } from '../../haproxy/config/pool-defaults.js';
 import { poolName, poolNumber, serverName } from '../../model/pool-name.js';
 import { type PoolServers, serverAddress } from '../../model/server.js';
 import type { Pool } from '../../model/state.js';
@@ -49,38 +49,45 @@ export class PoolsFile {
   /** The section of one pool; `servers` is undefined for an unused pool. Empty for a pool that the file leaves out. */
   renderPool(name: string, servers: PoolServers | undefined): string {
     if (this.operatorConfig.pools.has(name)) return '';
-    if (servers) return renderPool(name, servers);
-    return (poolNumber(name) ?? 0) <= this.settings.poolCount ? renderPool(name, NO_SERVERS) : '';
+    const { poolDefaults } = this.operatorConfig;
+    if (servers) return renderPool(name, servers, poolDefaults);
+    return (poolNumber(name) ?? 0) <= this.settings.poolCount
+      ? renderPool(name, NO_SERVERS, poolDefaults)
+      : '';
   }
 }
 
 /** Server maps are immutable, so a commit renders only the pools that it changes. */
-const renderedPools = new WeakMap<PoolServers, { pool: string; text: string }>();
+const renderedPools = new WeakMap<PoolServers, { pool: string; defaults: PoolDefaults; text: string }>();
 
 /**
- * The backend section of one pool. `balance` is always written, because HAProxy 3.3 changed its default. A drained
- * server has weight 0, so that a HAProxy that starts without the suite sends it no new requests; the suite restores
- * the real weight.
+ * The backend section of one pool. It sets only what `defaults pools` leaves open. A drained server has weight 0, so
+ * that a HAProxy that starts without the suite sends it no new requests; the suite restores the real weight.
  */
-export function renderPool(pool: string, servers: PoolServers): string {
-  if (servers.size === 0) return renderHead(pool);
+export function renderPool(
+  pool: string,
+  servers: PoolServers,
+  defaults: PoolDefaults = NO_POOL_DEFAULTS,
+): string {
+  if (servers.size === 0) return renderHead(pool, defaults);
   const known = renderedPools.get(servers);
-  if (known?.pool === pool) return known.text;
-  const text = renderHead(pool) + renderServers(pool, servers);
-  renderedPools.set(servers, { pool, text });
+  if (known?.pool === pool && known.defaults === defaults) return known.text;
+  const text = renderHead(pool, defaults) + renderServers(pool, servers, defaults);
+  renderedPools.set(servers, { pool, defaults, text });
   return text;
 }
 
-function renderHead(pool: string): string {
-  return `backend ${pool} from pools\n    balance roundrobin\n`;
+function renderHead(pool: string, { poolLines }: PoolDefaults): string {
+  return [`backend ${pool} from pools\n`, ...poolLines.map((line) => `    ${line}\n`)].join('');
 }
 
-function renderServers(pool: string, servers: PoolServers): string {
+function renderServers(pool: string, servers: PoolServers, { fileKeywords }: PoolDefaults): string {
+  const keywords = fileKeywords.map((word) => ` ${word}`).join('');
   let text = '';
   for (const [slot, server] of [...servers].toSorted(([one], [other]) => one - other)) {
     const weight = server.state === 'drain' ? 0 : server.weight;
     const disabled = server.state === 'maint' ? ' disabled' : '';
-    text += `    server ${serverName(pool, slot)} ${serverAddress(server)} weight ${weight} ${SERVER_KEYWORDS.join(' ')}${disabled}\n`;
+    text += `    server ${serverName(pool, slot)} ${serverAddress(server)} weight ${weight}${keywords}${disabled}\n`;
   }
   return text;
 }
