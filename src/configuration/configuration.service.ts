@@ -1,8 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
-import { parseConfigMessages } from '../haproxy/config/config-messages.js';
-import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
+import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
@@ -10,7 +9,7 @@ import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-relo
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 const REFUSED =
-  'HAProxy refuses the configuration and keeps the current one. Correct the files and try again.';
+  'The configuration is refused, and HAProxy keeps the current one. Correct the files and try again.';
 const RELOAD: PlanStepDto = {
   target: 'haproxy',
   action: 'reload',
@@ -24,7 +23,7 @@ export class ConfigurationService {
   readonly #logger = new Logger('Configuration');
 
   constructor(
-    private readonly control: HaproxyControlService,
+    private readonly checks: ConfigCheckService,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
     private readonly runtime: HaproxyRuntimeService,
@@ -34,17 +33,15 @@ export class ConfigurationService {
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
-      'Lets HAProxy check haproxy.cfg and pools.cfg without loading them, and returns each error with file and line. ' +
+      'Lets HAProxy check haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. Returns ' +
+      'each error with file, line and what to write. ' +
       'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
   })
-  async check(): Promise<CheckResultDto> {
-    const { valid, output } = await this.control.check();
-    const { errors, warnings } = parseConfigMessages(output);
-    if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
-    return { valid, errors, warnings };
+  check(): Promise<CheckResultDto> {
+    return this.checks.check();
   }
 
   @Operation({

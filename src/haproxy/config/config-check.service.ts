@@ -1,0 +1,53 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { Settings } from '../../settings/settings.js';
+import { HaproxyControlService } from '../process/haproxy-control.service.js';
+import { type ConfigMessage, parseConfigMessages } from './config-messages.js';
+import type { Finding } from './finding.js';
+import { describeMessage, findRequirements } from './find-requirements.js';
+
+export interface ConfigReport {
+  /** Whether HAProxy can start with the files and the suite can work with that HAProxy. */
+  valid: boolean;
+  errors: ConfigMessage[];
+  warnings: ConfigMessage[];
+}
+
+/** HAProxy repeats this error for each pool of pools.cfg. One requirement names the section once. */
+const NO_POOL_DEFAULTS = /defaults section.*'pools'/;
+
+/** Checks the configuration: HAProxy checks the syntax, the suite checks what it relies on. */
+@Injectable()
+export class ConfigCheckService {
+  readonly #logger = new Logger('Config');
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly control: HaproxyControlService,
+  ) {}
+
+  /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check */
+  async check(): Promise<ConfigReport> {
+    const [{ valid, output }, findings] = await Promise.all([
+      this.control.check(),
+      findRequirements(this.settings),
+    ]);
+    const { errors, warnings } = parseConfigMessages(output);
+    if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
+    const refused = findings.filter(({ level }) => level !== 'warning').map(asMessage);
+    const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
+    return {
+      valid: valid && refused.length === 0,
+      errors: [...refused, ...other],
+      warnings: [...findings.filter(({ level }) => level === 'warning').map(asMessage), ...warnings],
+    };
+  }
+
+  /** Logs what the suite relies on and haproxy.cfg lacks, one line each. */
+  async warn(): Promise<void> {
+    for (const finding of await findRequirements(this.settings)) this.#logger.warn(describeMessage(finding));
+  }
+}
+
+function asMessage({ file, line, message }: Finding): ConfigMessage {
+  return { file, line, message };
+}
