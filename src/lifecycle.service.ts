@@ -1,6 +1,7 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
+import { ConfigCheckService } from './haproxy/config/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
 import { SuiteRules } from './haproxy/suite-rules.service.js';
@@ -35,6 +36,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
     private readonly feed: EventFeed,
+    private readonly configChecks: ConfigCheckService,
   ) {}
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
@@ -49,9 +51,10 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 
-  /** While the port opens: checks that HAProxy accepts its configuration. */
+  /** While the port opens: checks that HAProxy accepts its configuration, and warns about what the suite misses in it. */
   async checkConfiguration(): Promise<void> {
     if (this.#runsHaproxy) await this.haproxy.checkStartable();
+    await this.configChecks.warn();
   }
 
   /** With the port open and `/readyz` still 503. `/readyz` is 200 once HAProxy has the saved state. */

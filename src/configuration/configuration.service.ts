@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
+import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -10,7 +11,7 @@ import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-relo
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 const REFUSED =
-  'HAProxy refuses the configuration and keeps the current one. Correct the files and try again.';
+  'The configuration is refused, and HAProxy keeps the current one. Correct the files and try again.';
 const RELOAD: PlanStepDto = {
   target: 'haproxy',
   action: 'reload',
@@ -24,6 +25,7 @@ export class ConfigurationService {
   readonly #logger = new Logger('Configuration');
 
   constructor(
+    private readonly checks: ConfigCheckService,
     private readonly rules: SuiteRules,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
@@ -34,14 +36,15 @@ export class ConfigurationService {
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
-      'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and returns each error with file and line. ' +
+      'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. ' +
+      'Returns each error with file, line and what to write. ' +
       'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
   })
   check(): Promise<CheckResultDto> {
-    return this.rules.check();
+    return this.checks.check();
   }
 
   @Operation({

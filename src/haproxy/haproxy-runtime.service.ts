@@ -5,6 +5,7 @@ import { isSamePath } from '../lib/same-path.js';
 import { canonicalIp } from '../model/ip-address.js';
 import type { SentStep } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
+import { OperatorConfig } from './config/operator-config.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { type Command, isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
@@ -80,7 +81,10 @@ export class HaproxyRuntimeService {
   /** The map file as haproxy.cfg names it. HAProxy compares names as text, so another path of the file is unknown to it. */
   #mapName: string;
 
-  constructor(private readonly settings: Settings) {
+  constructor(
+    private readonly settings: Settings,
+    private readonly operatorConfig: OperatorConfig = new OperatorConfig(settings),
+  ) {
     this.#transport = new RuntimeTransport(settings.runtime);
     this.#mapName = settings.files.map;
   }
@@ -98,7 +102,8 @@ export class HaproxyRuntimeService {
     const others = steps.filter((step) => step.op !== 'remove_pool');
     const joined = others.flatMap((step) => ('checkFirst' in step && step.checkFirst ? [step.pool] : []));
     const questions = joined.length === 0 ? [] : showServersState([...new Set(joined)]);
-    for (const { commands, addressChanges } of commandBatches(others, this.#mapName)) {
+    const batches = commandBatches(others, this.#mapName, this.operatorConfig.runtimeKeywords);
+    for (const { commands, addressChanges } of batches) {
       const { sent, replies } = await this.#send(withQuestions(commands, questions));
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));
       servers = replies.slice(-1 - questions.length, -1).flatMap(({ text }) => parseServersState(text));

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
+import { ConfigCheckService } from './config/config-check.service.js';
 import { OperatorConfig } from './config/operator-config.js';
 import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
@@ -19,6 +20,7 @@ const SERVICES = [
   OperatorConfig,
   SuiteRules,
   ServerGuard,
+  ConfigCheckService,
 ];
 
 /** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */

@@ -5,6 +5,7 @@ import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
+import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -12,6 +13,7 @@ import { SitesService } from '../monitoring/sites.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
+import { ConfigHealth } from './config-health.js';
 import { FilesHealth } from './files-health.js';
 import { withRules } from './rules-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
@@ -37,8 +39,9 @@ export class HealthService {
     private readonly sites: SitesService,
     private readonly rules: SuiteRules,
     private readonly guard: ServerGuard,
+    configChecks: ConfigCheckService,
   ) {
-    this.#files = new FilesHealth(persistence, settings);
+    this.#files = new FilesHealth(persistence, settings, new ConfigHealth(configChecks, settings));
   }
 
   @Operation({

@@ -18,6 +18,7 @@ import { FirstChecks } from './first-checks.js';
 import { countTouched } from './plan.js';
 import type { PoolLimit } from './pools/pool-limits.js';
 import { PoolPolicy } from './pools/pool-policy.js';
+import { type LiveSettings, PoolSettings } from './pool-settings.js';
 import { RoutingView } from './routing-view.js';
 
 /** How often a change is sent at most, if HAProxy is replaced while the change is applied. */
@@ -37,17 +38,21 @@ export class ReconcilerService {
   readonly #pools: PoolPolicy;
   readonly #deletions: PendingDeletions;
   readonly #firstChecks: FirstChecks;
+  readonly #poolSettings: PoolSettings;
+  /** The settings that `read` read last. */
+  #live: LiveSettings | undefined;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
-    operatorConfig: OperatorConfig,
+    private readonly operatorConfig: OperatorConfig,
     private readonly guard: ServerGuard,
   ) {
     this.#adoption = new AdoptionRecord(settings.files.adoption);
     this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
     this.#deletions = new PendingDeletions(runtime);
     this.#firstChecks = new FirstChecks(runtime);
+    this.#poolSettings = new PoolSettings(runtime, operatorConfig);
   }
 
   /** Whether HAProxy is known to have the desired state. If false, call `HaproxyRestoreService.repair`. */
@@ -114,6 +119,9 @@ export class ReconcilerService {
   /** Reads what HAProxy has now, to compare it with `state`. @throws AppError haproxy_unavailable, haproxy_rejected */
   async read(state: State): Promise<RoutingView> {
     const live = await this.runtime.readRouting();
+    await this.operatorConfig.usedBy(live.process);
+    const { process, backends, tls } = live;
+    this.#live = { process, backends, tls };
     this.#pools.setCapabilities(live.capabilities);
     return new RoutingView(live, this.#desired(state), this.#adoption.leftPools, live.process);
   }
@@ -122,6 +130,15 @@ export class ReconcilerService {
   differences(state: State, view: RoutingView): Difference[] {
     this.#view = view;
     return compareRouting(view.routing, this.#desired(state));
+  }
+
+  /**
+   * The pools and servers whose settings are not those of `defaults pools`, as of the last `read`.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async settingDifferences(state: State): Promise<Difference[]> {
+    return this.#live ? this.#poolSettings.differences(state, this.#live) : [];
   }
 
   /**

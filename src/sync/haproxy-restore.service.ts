@@ -79,7 +79,10 @@ export class HaproxyRestoreService {
   async differences(): Promise<Difference[]> {
     const { state } = this.persistence;
     const view = await this.reconciler.read(state);
-    if (this.#isRestored(view)) return this.reconciler.differences(state, view);
+    if (this.#isRestored(view)) {
+      const differences = this.reconciler.differences(state, view);
+      return [...differences, ...(await this.reconciler.settingDifferences(state))];
+    }
     this.reconciler.forget();
     return [];
   }

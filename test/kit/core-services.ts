@@ -23,8 +23,8 @@ export interface CoreServices {
 
 /** Creates the services and starts none of them; call `persistence.open()` next. */
 export function coreServices(settings: Settings): CoreServices {
-  const runtime = new HaproxyRuntimeService(settings);
   const operatorConfig = new OperatorConfig(settings);
+  const runtime = new HaproxyRuntimeService(settings, operatorConfig);
   const guard = new ServerGuard(settings, operatorConfig);
   const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
   const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));

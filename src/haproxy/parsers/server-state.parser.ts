@@ -13,6 +13,8 @@ export interface ServerStateRow {
   state: ServerState;
   /** Only if the server is configured with a host name. */
   hostName?: string;
+  /** True if the connections to the server use TLS; otherwise absent. */
+  tls?: true;
   /** Only if the server gets no requests because of its health: its srv_check_status and srv_check_result. */
   down?: { checkStatus: number; checkResult: number };
   /** Only if the server has no health check. */
@@ -74,6 +76,7 @@ export function parseServersState(text: string): RunningServerRow[] {
   const checkState = column('srv_check_state');
   const checkStatus = column('srv_check_status');
   const checkResult = column('srv_check_result');
+  const tls = column('srv_use_ssl');
 
   const rows: RunningServerRow[] = [];
   for (let index = 2; index < lines.length; index += 1) {
@@ -96,6 +99,7 @@ export function parseServersState(text: string): RunningServerRow[] {
     if ((Number(fields[checkState]) & CHECK_CONFIGURED) === 0) row.hasNoCheck = true;
     else if (Number(fields[operational]) === STOPPED && row.state !== 'maint')
       row.down = { checkStatus: Number(fields[checkStatus]), checkResult: Number(fields[checkResult]) };
+    if (fields[tls] === '1') row.tls = true;
     if (fields.length < names.length || !Number.isInteger(row.port) || !Number.isInteger(row.weight))
       throw unexpectedOutput('a line of "show servers state"', line);
     rows.push(row);

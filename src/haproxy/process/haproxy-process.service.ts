@@ -8,6 +8,7 @@ import { waitForAll } from '../../lib/wait-for-all.js';
 import { Settings, type SocketAddress } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
+import { describeMessage, findRequirements } from '../config/find-requirements.js';
 import { formatAddress } from '../runtime/transport.js';
 import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
@@ -357,6 +358,13 @@ export class HaproxyProcessService {
   }
 
   async #checkConfiguration(): Promise<void> {
+    // First, because HAProxy's own message about what is missing does not say what to write.
+    const missing = (await findRequirements(this.settings)).filter(({ level }) => level === 'prevents_start');
+    if (missing.length > 0)
+      throw new AppError(
+        'haproxy_unavailable',
+        `The suite cannot work with this configuration. Correct it and start again:\n${missing.map((one) => describeMessage(one)).join('\n')}`,
+      );
     const files = configurationFiles(this.settings.files);
     const { valid, output } = await checkConfiguration(this.settings.haproxyBin, files);
     if (!valid)

@@ -22,6 +22,8 @@ export interface RuntimeRouting extends Routing {
   readonly unchecked: ReadonlySet<string>;
   /** Servers in pools whose name is not pool_N_S, such as `pool_1/web`. */
   readonly strangers: readonly string[];
+  /** Names of the servers that HAProxy connects to with TLS. */
+  readonly tls: ReadonlySet<string>;
 }
 
 /** The routing of a HAProxy that answered, with the process that answered and its capabilities. */
@@ -41,6 +43,7 @@ export function routingOf(
   const hostNames = new Map<string, string>();
   const strangers: string[] = [];
   const unchecked = new Set<string>();
+  const tls = new Set<string>();
   for (const row of servers) {
     if (!backends.has(row.backend)) continue;
     const slot = slotOf(row.backend, row.server);
@@ -49,6 +52,7 @@ export function routingOf(
       continue;
     }
     if (row.hasNoCheck) unchecked.add(row.server);
+    if (row.tls) tls.add(row.server);
     if (row.hostName !== undefined) hostNames.set(row.server, row.hostName);
     const slots = pools.get(row.backend) ?? new Map<number, ServerSpec>();
     slots.set(slot, {
@@ -65,7 +69,7 @@ export function routingOf(
     if (domains.has(entry.key)) duplicates.push(entry);
     else domains.set(entry.key, entry.value);
   }
-  return { domains, pools, backends, duplicates, hostNames, unchecked, strangers };
+  return { domains, pools, backends, duplicates, hostNames, unchecked, strangers, tls };
 }
 
 /** Parses `show backend`: a line `# name`, then one backend name on each line. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
-import { SERVER_KEYWORDS } from '../../haproxy/config/server-keywords.js';
+import { NO_POOL_DEFAULTS, type PoolDefaults } from '../../haproxy/config/pool-defaults.js';
 import { ServerGuard } from '../../haproxy/guard/server-guard.service.js';
 import { poolName, poolNumber, serverName } from '../../model/pool-name.js';
 import { type PoolServers, serverAddress } from '../../model/server.js';
@@ -59,7 +59,7 @@ export class PoolsFile {
     if (this.operatorConfig.pools.has(name)) return '';
     const isNeeded = servers !== undefined || (poolNumber(name) ?? 0) <= this.settings.poolCount;
     const rendered = servers && served ? served(servers) : NO_SERVERS;
-    return isNeeded ? renderPool(name, rendered, this.#keepsHealth) : '';
+    return isNeeded ? renderPool(name, rendered, this.operatorConfig.poolDefaults, this.#keepsHealth) : '';
   }
 
   /** The file from which HAProxy reads which servers were DOWN. */
@@ -73,34 +73,43 @@ export class PoolsFile {
 }
 
 /** Server maps are immutable, so a commit renders only the pools that it changes. */
-const renderedPools = new WeakMap<PoolServers, { pool: string; keepsHealth: boolean; text: string }>();
+const renderedPools = new WeakMap<
+  PoolServers,
+  { pool: string; defaults: PoolDefaults; keepsHealth: boolean; text: string }
+>();
 
 /**
- * The backend section of one pool. `balance` is always written, because HAProxy 3.3 changed its default. A drained
- * server has weight 0, so that a HAProxy that starts without the suite sends it no new requests; the suite restores
- * the real weight. Without `keepsHealth`, HAProxy must not apply a state file of the operator: its rows have the ports
- * of former servers.
+ * The backend section of one pool. It sets only what `defaults pools` leaves open. A drained server has weight 0, so
+ * that a HAProxy that starts without the suite sends it no new requests; the suite restores the real weight. Without
+ * `keepsHealth`, HAProxy must not apply a state file of the operator: its rows have the ports of former servers.
  */
-export function renderPool(pool: string, servers: PoolServers, keepsHealth = false): string {
-  if (servers.size === 0) return renderHead(pool, keepsHealth);
+export function renderPool(
+  pool: string,
+  servers: PoolServers,
+  defaults: PoolDefaults = NO_POOL_DEFAULTS,
+  keepsHealth = false,
+): string {
+  if (servers.size === 0) return renderHead(pool, defaults, keepsHealth);
   const known = renderedPools.get(servers);
-  if (known?.pool === pool && known.keepsHealth === keepsHealth) return known.text;
-  const text = renderHead(pool, keepsHealth) + renderServers(pool, servers);
-  renderedPools.set(servers, { pool, keepsHealth, text });
+  if (known?.pool === pool && known.defaults === defaults && known.keepsHealth === keepsHealth)
+    return known.text;
+  const text = renderHead(pool, defaults, keepsHealth) + renderServers(pool, servers, defaults);
+  renderedPools.set(servers, { pool, defaults, keepsHealth, text });
   return text;
 }
 
-function renderHead(pool: string, keepsHealth: boolean): string {
-  const source = keepsHealth ? 'global' : 'none';
-  return `backend ${pool} from pools\n    balance roundrobin\n    load-server-state-from-file ${source}\n`;
+function renderHead(pool: string, { poolLines }: PoolDefaults, keepsHealth: boolean): string {
+  const lines = [...poolLines, `load-server-state-from-file ${keepsHealth ? 'global' : 'none'}`];
+  return [`backend ${pool} from pools\n`, ...lines.map((line) => `    ${line}\n`)].join('');
 }
 
-function renderServers(pool: string, servers: PoolServers): string {
+function renderServers(pool: string, servers: PoolServers, { fileKeywords }: PoolDefaults): string {
+  const keywords = fileKeywords.map((word) => ` ${word}`).join('');
   let text = '';
   for (const [slot, server] of [...servers].toSorted(([one], [other]) => one - other)) {
     const weight = server.state === 'drain' ? 0 : server.weight;
     const disabled = server.state === 'maint' ? ' disabled' : '';
-    text += `    server ${serverName(pool, slot)} ${serverAddress(server)} weight ${weight} ${SERVER_KEYWORDS.join(' ')}${disabled}\n`;
+    text += `    server ${serverName(pool, slot)} ${serverAddress(server)} weight ${weight}${keywords}${disabled}\n`;
   }
   return text;
 }
