@@ -147,12 +147,12 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     expect(await forged()).toBe(true);
     await useRules();
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
-    expect(await forged()).toBe(false);
+    await until(async () => !(await forged()), { what: 'the rules' });
     expect((await check())?.warnings).toEqual([]);
     // The way back.
     await writeFile(home.file('haproxy.cfg'), old);
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
-    expect(await forged()).toBe(true);
+    await until(forged, { what: 'the former rules' });
     await suite.kill();
     expect(await masterCli().reload()).toMatchObject({ success: true });
     const files = ['-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
@@ -182,7 +182,7 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     await useRules();
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(502);
     await startMaster(['suite.cfg', 'haproxy.cfg', 'pools.cfg']);
-    expect(await forged()).toBe(false);
+    await until(async () => !(await forged()), { what: 'the rules' });
     expect(await check()).toEqual({ valid: true, errors: [], warnings: [] });
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
     // The way back.
@@ -204,7 +204,7 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
     await useRules();
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
-    expect(await forged()).toBe(false);
+    await until(async () => !(await forged()), { what: 'the rules' });
     expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
   });
 });
