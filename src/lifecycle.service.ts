@@ -47,7 +47,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.certificates.open();
     await this.jobs.open();
     await ensureConfig(this.settings);
-    await this.rules.update();
+    await this.rules.updateAtStart();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
-import { AppError } from '../errors/app-error.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { asStorageError } from '../errors/storage-error.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { Settings } from '../settings/settings.js';
 import { type ConfigMessage, parseConfigMessages } from './config/config-messages.js';
@@ -54,11 +55,26 @@ export class SuiteRules {
     return this.#unchecked;
   }
 
+  /** As `update`, but a disk error does not stop the start of the suite: HAProxy continues with the old file. */
+  async updateAtStart(): Promise<void> {
+    await this.update().catch((error: unknown) =>
+      this.#keepOld(`The suite cannot write the new rules: ${messageOf(error)}.`),
+    );
+  }
+
   /**
    * Writes suite.cfg if it differs from what the settings and the operator's files ask for, and HAProxy accepts it.
-   * Otherwise the old file stays; `report` says why. Throws only errors of the file system.
+   * Otherwise the old file stays; `report` says why.
+   *
+   * @throws AppError storage_failed
    */
   async update(): Promise<void> {
+    await this.#update().catch((error: unknown) => {
+      throw asStorageError(error, this.settings.files.suite);
+    });
+  }
+
+  async #update(): Promise<void> {
     const { suite } = this.settings.files;
     const wanted = await renderSuiteFile(this.settings);
     const present = await readTextIfPresent(suite);
@@ -88,9 +104,15 @@ export class SuiteRules {
   /**
    * Checks the configuration with the suite.cfg that the next `update` would write.
    *
-   * @throws AppError haproxy_unavailable
+   * @throws AppError haproxy_unavailable, storage_failed
    */
   async check(): Promise<ConfigurationCheck> {
+    return this.#checkAll().catch((error: unknown) => {
+      throw asStorageError(error, this.settings.files.suite);
+    });
+  }
+
+  async #checkAll(): Promise<ConfigurationCheck> {
     const wanted = await renderSuiteFile(this.settings);
     const present = await readTextIfPresent(this.settings.files.suite);
     const result =

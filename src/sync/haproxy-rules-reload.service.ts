@@ -36,7 +36,7 @@ export class HaproxyRulesReload {
    */
   async reloadIfNeeded(): Promise<boolean> {
     if (this.persistence.hasAdopted) return false;
-    if (this.rules.isUpdatePending) await this.rules.update();
+    if (this.rules.isUpdatePending) await this.rules.updateAtStart();
     const wanted = await this.rules.versionOnDisk();
     if (wanted === undefined || wanted === this.#reloadedFor) return false;
     const loaded = await this.runtime.loadedRules();

@@ -43,7 +43,20 @@ const NAMES: readonly string[] = [
 /** CGI and similar interfaces turn every character of a header name that is no letter and no digit into `_`. */
 const ANY_SEPARATOR = '[^a-z0-9]';
 
-/** A regular expression (POSIX extended) that matches the lower-case name of such a header, in every spelling. */
-export const CLIENT_CLAIMS = `^(${NAMES.map((name) =>
-  name.replaceAll('-', ANY_SEPARATOR).replace('*', `(${ANY_SEPARATOR}.*)?`),
-).join('|')})$`;
+/**
+ * A regular expression (POSIX extended) that matches the lower-case name of such a header, in every spelling. The names
+ * that begin with `x-` are one alternative, because HAProxy compares it with each header of each request.
+ */
+export const CLIENT_CLAIMS = pattern();
+
+function pattern(): string {
+  const extended = NAMES.filter((name) => name.startsWith('x-')).map((name) => name.slice('x-'.length));
+  const others = NAMES.filter((name) => !name.startsWith('x-'));
+  return `^(x${ANY_SEPARATOR}(${alternatives(extended)})|${alternatives(others)})$`;
+}
+
+function alternatives(names: readonly string[]): string {
+  return names
+    .map((name) => name.replaceAll('-', ANY_SEPARATOR).replace('*', `(${ANY_SEPARATOR}.*)?`))
+    .join('|');
+}

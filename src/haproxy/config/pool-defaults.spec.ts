@@ -37,7 +37,7 @@ describe('poolDefaults', () => {
     });
   });
 
-  it('turns a file of states and `disabled` off', () => {
+  it('turns `disabled` off, and leaves the file of states to pools.cfg', () => {
     expect(
       defaultsOf('defaults pools\n    load-server-state-from-file global\n    default-server disabled\n'),
     ).toMatchObject({

@@ -161,11 +161,11 @@ function forwardingHeaders(networks: readonly string[]): string {
     http-request del-header Connection unless { req.hdr(connection) -i -m str upgrade }
     # A client cannot set these headers. Servers that see "_" or "." as "-" (CGI, WSGI, PHP) get no other spelling either.
     http-request del-header '${CLIENT_CLAIMS}' -m reg
-    http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto %[var(txn.suite_scheme)]
-    http-request set-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found }
-    http-request set-header X-Forwarded-Port %[${port}]
-    http-request set-header X-Real-IP %[src]
+    http-request add-header X-Forwarded-For %[src]
+    http-request add-header X-Forwarded-Proto %[var(txn.suite_scheme)]
+    http-request add-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found }
+    http-request add-header X-Forwarded-Port %[${port}]
+    http-request add-header X-Real-IP %[src]
 `;
 }
 

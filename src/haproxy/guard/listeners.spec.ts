@@ -14,7 +14,11 @@ const NAMES: Record<string, string[]> = { 'own.example': ['10.0.0.5'], 'api.exam
 function verdict(
   config: string,
   server: string,
-  { env = {}, environment = {}, sockets = [] as string[] } = {},
+  {
+    env = {},
+    environment = {},
+    sockets = [],
+  }: { env?: Record<string, string>; environment?: Record<string, string>; sockets?: string[] } = {},
 ): string | undefined {
   const [, ip = '', port = ''] = /^\[?([^\]]*)\]?:(\d+)$/.exec(server) ?? [];
   const settings = loadSettings({ HAPROXY_HOME: '/h', MCP_PORT: '8000', ...env });
@@ -114,7 +118,7 @@ describe('forbiddenServer > binds that route by the map', () => {
     ['unknown.example:80', '10.0.0.5:80'],
     ['${UNKNOWN}:80', '10.0.0.5:80'],
     [':80', '[64:ff9b::10.0.0.5]:80'],
-  ])('"bind %s" refuses %s', (bind, server, env = {}) => {
+  ])('"bind %s" refuses %s', (bind, server, env: Record<string, string> = {}) => {
     expect(verdict(web(bind), server, { env })).toBe(HAPROXY);
   });
 

@@ -1,0 +1,227 @@
+import { execFile, spawn } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MasterCli } from '../src/haproxy/process/master-cli.js';
+import type { ServerSpec } from '../src/model/server.js';
+import { renderPool } from '../src/storage/formats/pools-cfg.js';
+import { type Backend, startBackend } from './kit/backend.js';
+import { freePort } from './kit/free-port.js';
+import { haproxyVersions } from './kit/haproxy-versions.js';
+import { Load } from './kit/load.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const SITE = 'a.example';
+/** A site without load, so that the last headers are those of the test. */
+const FORGED = 'forged.example';
+const FIXTURES = join(import.meta.dirname, 'fixtures');
+
+interface Check {
+  valid: boolean;
+  errors: { message: string }[];
+  warnings: { file: string | null; line: number | null; message: string }[];
+}
+
+describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $version', (haproxy) => {
+  let home: Home;
+  let one: Backend;
+  let two: Backend;
+  let load: Load;
+  let suite: Suite | undefined;
+  let old: string;
+  const masters: number[] = [];
+
+  const masterCli = () => new MasterCli({ path: join(home.path, 'run/master.sock') });
+  const workerPid = async () => (await masterCli().processes())?.workers[0];
+
+  /** Starts HAProxy from these files, in the place of the one that runs, as an operator restarts it without a gap. */
+  const startMaster = async (names: readonly ('suite.cfg' | 'haproxy.cfg' | 'pools.cfg')[]) => {
+    const before = masters.at(-1);
+    const files = names.flatMap((name) => ['-f', home.file(name)]);
+    const socket = join(home.path, 'run/master.sock');
+    const args = ['-W', '-S', socket, '-p', join(home.path, 'run/haproxy.pid'), ...files];
+    const child = spawn(haproxy.path, [...args, ...(before ? ['-sf', String(before)] : [])], {
+      stdio: 'ignore',
+      detached: true,
+    });
+    child.unref();
+    masters.push(child.pid ?? 0);
+    await until(async () => (await masterCli().processes())?.master === child.pid, {
+      what: 'the new master',
+    });
+    await until(async () => (await get(home.httpPort, SITE)).status === 200, { what: 'the site' });
+  };
+  /** Without the warning of HAProxy that there is no certificate yet. */
+  const check = async (): Promise<Check | undefined> => {
+    const body = (await suite?.api<Check>('POST', '/configuration/check'))?.body;
+    return (
+      body && {
+        ...body,
+        warnings: body.warnings.filter(({ message }) => !/no SSL certificate/.test(message)),
+      }
+    );
+  };
+  const health = async () => JSON.stringify((await suite?.api('GET', '/health'))?.body);
+  /** What the server gets of a header that the client forged. */
+  const forged = async () => {
+    await get(home.httpPort, FORGED, '/', { 'x-real-ip': '6.6.6.6' });
+    return two.lastHeaders['x-real-ip'] === '6.6.6.6';
+  };
+  const useRules = () =>
+    writeFile(
+      home.file('haproxy.cfg'),
+      old.replace('frontend web from clients', 'frontend web from suite_web'),
+    );
+
+  beforeEach(async () => {
+    [one, two] = await Promise.all([startBackend('one'), startBackend('two')]);
+    home = await makeHome(haproxy, { MCP_PUBLIC_HOST: 'mcp.example.com', HAPROXY_POOL_COUNT: '3' });
+    await Promise.all(
+      ['run', 'certs', 'conf', 'data'].map((name) => mkdir(join(home.path, name), { recursive: true })),
+    );
+    const template = await readFile(join(FIXTURES, 'haproxy-0.1.cfg'), 'utf8');
+    old = template
+      .replaceAll('/HOME', home.path)
+      .replaceAll('127.0.0.1:65001', `127.0.0.1:${home.httpPort}`)
+      .replaceAll('65002', String(await freePort()))
+      .replaceAll('65003', String(await freePort()))
+      .replaceAll('65004', String(home.apiPort));
+    const server = ({ port }: Backend): ServerSpec => ({
+      ip: '127.0.0.1',
+      http_port: port,
+      weight: 1,
+      state: 'ready',
+    });
+    await writeFile(home.file('haproxy.cfg'), old);
+    await writeFile(
+      home.file('pools.cfg'),
+      renderPool('pool_1', new Map([[1, server(one)]])) + renderPool('pool_2', new Map([[1, server(two)]])),
+    );
+    await writeFile(home.file('domains.map'), `${SITE} pool_1\n${FORGED} pool_2\n`);
+    const pools = {
+      pool_1: { domains: [SITE], servers: { 1: server(one) } },
+      pool_2: { domains: [FORGED], servers: { 1: server(two) } },
+    };
+    await writeFile(home.file('servers.json'), JSON.stringify({ version: 1, revision: 1, pools }));
+    masters.length = 0;
+    await startMaster(['haproxy.cfg', 'pools.cfg']);
+    load = new Load(home.httpPort, [{ host: SITE, bodies: ['one'] }], 100);
+  });
+
+  afterEach(async () => {
+    await load.stop();
+    await suite?.kill();
+    suite = undefined;
+    const running = (
+      await masterCli()
+        .processes()
+        .catch(() => undefined)
+    )?.master;
+    for (const pid of new Set([...masters, running]))
+      if (pid !== undefined)
+        try {
+          process.kill(pid, 'SIGTERM');
+        } catch {
+          // This master was replaced and has exited.
+        }
+    await Promise.all([one.close(), two.close()]);
+    await home.remove();
+  });
+
+  it('managed: a new master loads suite.cfg; both edits work; the way back works; no request fails', async () => {
+    suite = await Suite.start(home);
+    const { warnings, ...rest } = (await check()) ?? {};
+    expect(rest).toEqual({ valid: true, errors: [] });
+    expect(warnings).toEqual([
+      {
+        file: home.file('haproxy.cfg'),
+        line: old.split('\n').indexOf('frontend web from clients') + 1,
+        message: expect.stringContaining("'frontend web from suite_web'"),
+      },
+    ]);
+    expect(suite.output).toContain('serves with');
+    expect(await health()).toMatch(/"status":"healthy","detail":"[^"]*'frontend web from suite_web'/);
+    expect(await forged()).toBe(true);
+    await useRules();
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    await until(async () => !(await forged()), { what: 'the rules' });
+    expect((await check())?.warnings).toEqual([]);
+    // The way back.
+    await writeFile(home.file('haproxy.cfg'), old);
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    await until(forged, { what: 'the former rules' });
+    await suite.kill();
+    expect(await masterCli().reload()).toMatchObject({ success: true });
+    const files = ['-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
+    await promisify(execFile)(haproxy.path, ['-c', ...files]);
+    const { requests, ...report } = await load.stop();
+    expect(report).toMatchObject({ failed: 0, failures: [] });
+    expect(requests).toBeGreaterThan(50);
+  });
+
+  it('master: starts unchanged, names both edits, and has the rules after them; no request fails', async () => {
+    const worker = await workerPid();
+    suite = await Suite.start(home, { HAPROXY_CONTROL: 'master' });
+    expect(await workerPid()).toBe(worker);
+    const edits = [
+      expect.stringContaining("'frontend web from suite_web'"),
+      expect.stringContaining(`'-f ${home.file('suite.cfg')}'`),
+    ];
+    const found = await check();
+    expect({ ...found, warnings: found?.warnings.map(({ message }) => message) }).toEqual({
+      valid: true,
+      errors: [],
+      warnings: edits,
+    });
+    expect(await health()).toContain(`Put '-f ${home.file('suite.cfg')}' before`);
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    // Only one of the edits: HAProxy would refuse the reload, so the check does.
+    await useRules();
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(502);
+    await startMaster(['suite.cfg', 'haproxy.cfg', 'pools.cfg']);
+    await until(async () => !(await forged()), { what: 'the rules' });
+    expect(await check()).toEqual({ valid: true, errors: [], warnings: [] });
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    // The way back.
+    await writeFile(home.file('haproxy.cfg'), old);
+    await startMaster(['haproxy.cfg', 'pools.cfg']);
+    expect((await check())?.warnings.map(({ message }) => message)).toEqual(edits);
+    expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+  });
+
+  it('a haproxy.cfg that HAProxy refuses behind suite.cfg starts as before, and health says why', async () => {
+    await writeFile(home.file('haproxy.cfg'), old.replace('global\n', 'global\n    nbthread 2\n'));
+    suite = await Suite.start(home);
+    expect(await health()).toMatch(/haproxy\.cfg:\d+ 'nbthread' not allowed/);
+    expect((await suite.api('POST', '/domains', { domain: 'b.example' })).status).toBe(201);
+    expect(await masterCli().reload()).toMatchObject({ success: true });
+    // As the message in the documentation says: move the line.
+    await writeFile(home.file('haproxy.cfg'), old);
+    await writeFile(home.file('before.global'), 'nbthread 2\n');
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    await useRules();
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    await until(async () => !(await forged()), { what: 'the rules' });
+    expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+  });
+});
+
+describe('units', () => {
+  it.each(['systemd/haproxy.service', 'quadlet/haproxy.container'])(
+    '%s differs from version 0.1 by the third file, which is the first',
+    async (name) => {
+      const before = await readFile(join(FIXTURES, `haproxy-0.1.${name.split('.')[1]}`), 'utf8');
+      const now = await readFile(join(import.meta.dirname, '../deploy', name), 'utf8');
+      const conf = '/opt/haproxy/conf';
+      const command = (text: string) => text.split('\n').filter((line) => line.includes(' -f '));
+      expect(command(now)).toEqual(
+        command(before).map((line) =>
+          line.replace(`-f ${conf}/haproxy.cfg`, `-f ${conf}/suite.cfg -f ${conf}/haproxy.cfg`),
+        ),
+      );
+    },
+  );
+});
