@@ -2,6 +2,7 @@ import { chmod, mkdir, readdir, readFile, rename, symlink, writeFile } from 'nod
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
+import { MasterCli } from '../src/haproxy/process/master-cli.js';
 import { loadSettings } from '../src/settings/settings.js';
 import { type Backend, startBackend } from './kit/backend.js';
 import { makeCertificate } from './kit/certificates.js';
@@ -134,11 +135,29 @@ describe('HAProxy in managed mode', () => {
     await writeFile(home.file('haproxy.cfg'), edited);
     suite = await Suite.start(home);
     expect((await add()).status).toBe(201);
-    const [master] = await masters(home);
-    const children = await readFile(`/proc/${master}/task/${master}/children`, 'utf8');
-    process.kill(Number(children.trim()), 'SIGKILL');
+    // With an old worker that still has a request, the master stays also without a current worker.
+    const slow = get(home.httpPort, 'a.test', '/held');
+    await until(() => one.count === 1, { what: 'the request' });
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    const { master, workers } = (await new MasterCli({
+      path: join(home.path, 'run/master.sock'),
+    }).processes())!;
+    process.kill(workers[0]!, 'SIGKILL');
     await until(serves, { what: 'an answer of the restarted HAProxy' });
-    expect(await masters(home)).toHaveLength(1);
+    expect(await masters(home)).toEqual([master]);
+    one.release('/held');
+    expect((await slow).body).toBe('one');
+  });
+
+  it('does not start on a port where another HAProxy listens', async () => {
+    home = await makeHome(oldestHaproxy());
+    suite = await Suite.start(home);
+    const other = await makeHome(oldestHaproxy(), { HAPROXY_HTTP_BIND: `127.0.0.1:${home.httpPort}` });
+    const second = Suite.spawn(other);
+    expect(await second.exitCode()).toBe(1);
+    expect(second.output).toContain(`Another process already listens on 127.0.0.1:${home.httpPort}`);
+    expect(await masters(other)).toEqual([]);
+    await other.remove();
   });
 
   it('is not checked as valid if haproxy.cfg names the map in two ways', async () => {
