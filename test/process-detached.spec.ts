@@ -42,6 +42,18 @@ describe('HAProxy in managed mode', () => {
   const serves = async () => (await get(home.httpPort, 'a.test')).body === 'one';
   const check = async () => (await suite.api<Check>('POST', '/configuration/check')).body;
 
+  /** The worker of the killed master may still answer for a moment. */
+  const untilRestarted = async (killed: number) => {
+    await until(
+      async () => {
+        const [master, second] = await masters(home);
+        const ready = (await fetch(`${suite.url}/readyz`)).status === 200;
+        return master !== undefined && master !== killed && second === undefined && ready && (await serves());
+      },
+      { what: 'one new HAProxy that serves' },
+    );
+  };
+
   beforeEach(async () => {
     one = await startBackend('one');
   });
@@ -95,9 +107,7 @@ describe('HAProxy in managed mode', () => {
       for (let round = 0; round < 2; round += 1) {
         const [pid] = await masters(home);
         process.kill(pid!, 'SIGKILL');
-        await until(serves, { what: 'an answer of the restarted HAProxy' });
-        await until(async () => (await fetch(`${suite.url}/readyz`)).status === 200, { what: 'readiness' });
-        expect(await masters(home)).toHaveLength(1);
+        await untilRestarted(pid!);
       }
       // The certificate is read under the same name, and its renewal replaces it.
       const renewed = await makeCertificate(join(home.path, 'data'), { names: ['a.test'] });
@@ -122,14 +132,12 @@ describe('HAProxy in managed mode', () => {
     expect(await serves()).toBe(true);
     const [pid] = await masters(home);
     process.kill(pid!, 'SIGKILL');
-    await until(async () => (await masters(home)).some((other) => other !== pid), { what: 'a new HAProxy' });
-    await until(async () => (await fetch(`${suite.url}/readyz`)).status === 200, { what: 'readiness' });
-    expect(await serves()).toBe(true);
-    expect(await masters(home)).toHaveLength(1);
+    await untilRestarted(pid!);
   });
 
-  it('is restarted if its worker crashes and the master continues (no-exit-on-failure)', async () => {
-    home = await makeHome(oldestHaproxy());
+  it('gets a new worker if its worker crashes and the master continues (no-exit-on-failure)', async () => {
+    // The master of 3.0.11 exits in spite of the option.
+    home = await makeHome(haproxyVersions().at(-1)!);
     const config = renderConfig(loadSettings(home.env), { ipv6: false });
     const edited = config.replace('global\n', 'global\n    master-worker no-exit-on-failure\n');
     await writeFile(home.file('haproxy.cfg'), edited);
