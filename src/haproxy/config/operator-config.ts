@@ -36,9 +36,10 @@ export class OperatorConfig {
    * each server that the file sets DOWN, so with `zero-warning` it would not start.
    */
   get allowsStateFile(): boolean {
-    const isObstacle = (word: string | undefined) => word === 'server-state-file' || word === 'zero-warning';
     return !this.sections.some(
-      ({ keyword, lines }) => keyword === 'global' && lines.some(({ words }) => isObstacle(words[0])),
+      ({ keyword, lines }) =>
+        keyword === 'global' &&
+        lines.some(({ words: [word] }) => word === 'server-state-file' || word === 'zero-warning'),
     );
   }
 

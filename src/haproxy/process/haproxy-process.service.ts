@@ -10,12 +10,15 @@ import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { describeMessage, findRequirements } from '../config/find-requirements.js';
 import { formatAddress } from '../runtime/transport.js';
+import { parseConfig } from '../config/config-parser.js';
+import { readTextIfPresent } from '../config/operator-config.js';
 import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
 import { configurationFiles, logFrom, logSize } from './start-files.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { PidFile } from './pid-file.js';
+import { takenBinds } from './port-owners.js';
 
 /** The limit from the launch until the Runtime API answers. Thousands of certificates take several seconds to load. */
 const START_LIMIT_MS = 60_000;
@@ -30,8 +33,9 @@ const FOREIGN_EXIT_LIMIT_MS = 2_000;
 const FOREIGN_POLL_MS = 50;
 /** How often the suite checks that HAProxy is alive. HAProxy may not be a child process, so there is no exit event. */
 const ALIVE_POLL_MS = 50;
-/** A master without a worker for this long does not get one again: a reload starts the new worker first. */
-const WORKERLESS_MS = 1_000;
+/** How often the suite checks that the master has a worker, and after how many failed checks it reloads HAProxy. */
+const WORKER_CHECK_MS = 1_000;
+const WORKERLESS_CHECKS = 2;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** After HAProxy has run this long, the next restart is immediate again. */
@@ -57,6 +61,8 @@ export class HaproxyProcessService {
   #launched = false;
   /** True while a new master replaces the running one. */
   #takingOver = false;
+  #nextWorkerCheck = 0;
+  #unansweredChecks = 0;
   /** The result of `findRunning`; undefined before the first call. */
   #running: { process: OsProcess; readyLimitMs: number } | 'none' | undefined;
   #version: string | undefined;
@@ -168,12 +174,11 @@ export class HaproxyProcessService {
   async #supervise(): Promise<void> {
     let backoffMs = 0;
     let launchedAt = performance.now();
-    let workers = new WorkerWatch();
     while (!this.#stopping.signal.aborted) {
       if (this.#process?.alive || this.#takingOver) {
-        if (!this.#takingOver && this.#process && workers.isWorkerless(this.#process))
-          await this.#endWorkerless(this.#process);
-        else await this.#sleep(ALIVE_POLL_MS);
+        if (!this.#takingOver)
+          await this.#reviveWorkerless().catch((error: unknown) => this.#logger.error(messageOf(error)));
+        await this.#sleep(ALIVE_POLL_MS);
         continue;
       }
       this.#logTail?.flush();
@@ -185,7 +190,6 @@ export class HaproxyProcessService {
       backoffMs = backoffMs === 0 ? FIRST_BACKOFF_MS : Math.min(backoffMs * 2, MAX_BACKOFF_MS);
       if (this.#stopping.signal.aborted) return;
       launchedAt = performance.now();
-      workers = new WorkerWatch();
       try {
         await this.#launch();
         this.#logger.log(`HAProxy runs again (pid ${this.#process?.pid})`);
@@ -224,12 +228,24 @@ export class HaproxyProcessService {
     }
   }
 
-  /** Ends a master whose worker crashed and that continues (`master-worker no-exit-on-failure`): nothing serves. */
-  async #endWorkerless(master: OsProcess): Promise<void> {
-    this.#logger.error(`The worker of HAProxy (master ${master.pid}) has exited; the suite restarts HAProxy`);
-    master.signal('SIGTERM');
-    if (!(await master.waitForExit(TERM_MS))) master.signal('SIGKILL');
-    await master.waitForExit(TERM_MS);
+  /**
+   * Reloads a master that goes on without a worker. With `master-worker no-exit-on-failure`, a master whose worker crashed
+   * stays while old workers finish their connections, and nothing accepts new ones.
+   */
+  async #reviveWorkerless(): Promise<void> {
+    if (performance.now() < this.#nextWorkerCheck) return;
+    this.#nextWorkerCheck = performance.now() + WORKER_CHECK_MS;
+    const answers = await this.runtime.info().catch(() => undefined);
+    // After a reload that failed, a master may list the worker that serves as an old one, so HAProxy itself is asked too.
+    const processes = answers ? undefined : await this.#masterCli.processes().catch(() => undefined);
+    this.#unansweredChecks = processes?.workers.length === 0 ? this.#unansweredChecks + 1 : 0;
+    if (this.#unansweredChecks < WORKERLESS_CHECKS) return;
+    this.#unansweredChecks = 0;
+    this.#logger.error(
+      `The worker of HAProxy (master ${processes?.master}) has exited; the suite reloads HAProxy`,
+    );
+    const { success, log } = await this.#masterCli.reload();
+    if (!success) this.#logger.error(`The reload of HAProxy failed: ${log.slice(-500)}`);
   }
 
   async #launch(): Promise<void> {
@@ -372,22 +388,29 @@ export class HaproxyProcessService {
         'haproxy_unavailable',
         `HAProxy rejects its configuration. Correct it and start again:\n${errorLines(output)}`,
       );
+    await this.#requireFreePorts();
+  }
+
+  /** Another HAProxy on the same ports would answer a part of the requests, for example one that an earlier suite left. */
+  async #requireFreePorts(): Promise<void> {
+    const { config } = this.settings.files;
+    const sections = parseConfig(await readTextIfPresent(config), config);
+    const deadline = performance.now() + FOREIGN_EXIT_LIMIT_MS;
+    for (;;) {
+      const taken = await takenBinds(sections);
+      if (taken.length === 0) return;
+      if (performance.now() > deadline)
+        throw new AppError(
+          'haproxy_unavailable',
+          `Another process already listens on ${taken.join(', ')}, and this HAProxy would get only a part of the requests. Find it with "ss -ltnp", stop it, and start again; or change the bind lines of ${config}.`,
+        );
+      await delay(FOREIGN_POLL_MS);
+    }
   }
 
   /** `stop` ends the sleep early. */
   async #sleep(ms: number): Promise<void> {
     await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
-  }
-}
-
-/** Finds out that a master has lost its worker and gets no new one. */
-class WorkerWatch {
-  /** When the master last had a worker; undefined before its first worker, because a start may take long. */
-  #lastSeen: number | undefined;
-
-  isWorkerless(master: OsProcess): boolean {
-    if (master.hasChildren) this.#lastSeen = performance.now();
-    return this.#lastSeen !== undefined && performance.now() - this.#lastSeen > WORKERLESS_MS;
   }
 }
 
