@@ -2,6 +2,7 @@ import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown 
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
+import { ServerGuard } from './haproxy/guard/server-guard.service.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
 import { JobsService } from './jobs/jobs.service.js';
 import { waitForAll } from './lib/wait-for-all.js';
@@ -31,6 +32,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
     private readonly feed: EventFeed,
+    private readonly guard: ServerGuard,
   ) {}
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
@@ -40,7 +42,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.tokens.open();
     await this.certificates.open();
     await this.jobs.open();
-    await ensureConfig(this.settings);
+    if (await ensureConfig(this.settings)) await this.guard.refresh();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 

@@ -14,7 +14,7 @@ const NAMES: Record<string, string[]> = { 'own.example': ['10.0.0.5'], 'api.exam
 function verdict(
   config: string,
   server: string,
-  { env = {}, environment = {}, sockets = [] as string[] } = {},
+  { env = {}, environment = {} as Record<string, string>, sockets = [] as string[] } = {},
 ): string | undefined {
   const [, ip = '', port = ''] = /^\[?([^\]]*)\]?:(\d+)$/.exec(server) ?? [];
   const settings = loadSettings({ HAPROXY_HOME: '/h', MCP_PORT: '8000', ...env });
@@ -191,7 +191,7 @@ describe('forbiddenServer > binds that route by the map', () => {
 describe('LocalAddresses', () => {
   it('reads the local routes of Linux', () => {
     const trie =
-      'Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.0.0\n        /16 host LOCAL\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.0.0.5\n        /32 host LOCAL\n';
+      'Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.0.0\n        /16 host LOCAL\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.0.0.5\n        /32 host LOCAL\nId 100:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 host LOCAL\n';
     expect(localIpv4Routes(trie)).toEqual(['10.1.0.0/16', '10.0.0.5/32']);
     const zeros = '0'.repeat(32);
     const line = (address: string, flags: string) =>
