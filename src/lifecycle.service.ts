@@ -3,6 +3,7 @@ import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ConfigCheckService } from './haproxy/config/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
+import { ServerGuard } from './haproxy/guard/server-guard.service.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
 import { SuiteRules } from './haproxy/suite-rules.service.js';
 import { JobsService } from './jobs/jobs.service.js';
@@ -37,6 +38,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly shutdown: Shutdown,
     private readonly feed: EventFeed,
     private readonly configChecks: ConfigCheckService,
+    private readonly guard: ServerGuard,
   ) {}
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
@@ -46,7 +48,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.tokens.open();
     await this.certificates.open();
     await this.jobs.open();
-    await ensureConfig(this.settings);
+    if (await ensureConfig(this.settings)) await this.guard.refresh();
     await this.rules.updateAtStart();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }

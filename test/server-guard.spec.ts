@@ -222,6 +222,8 @@ describe.each(haproxyVersions())(
       expect(config.match(/^ *stats socket .*$/gm)).toEqual([
         `    stats socket ${socket} mode 600 level admin`,
       ]);
+      const loop = { domain: 'loop.example', ip: '127.0.0.1', http_port: fresh.httpPort };
+      expect((await started.api('POST', '/domains', loop)).body['code']).toBe('server_is_haproxy');
       await started.api('POST', '/domains', {
         domain: 'a.example',
         ip: '127.0.0.1',

@@ -195,7 +195,7 @@ describe('forbiddenServer > binds that route by the map', () => {
 describe('LocalAddresses', () => {
   it('reads the local routes of Linux', () => {
     const trie =
-      'Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.0.0\n        /16 host LOCAL\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.0.0.5\n        /32 host LOCAL\n';
+      'Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.0.0\n        /16 host LOCAL\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.0.0.5\n        /32 host LOCAL\nId 100:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 host LOCAL\n';
     expect(localIpv4Routes(trie)).toEqual(['10.1.0.0/16', '10.0.0.5/32']);
     const zeros = '0'.repeat(32);
     const line = (address: string, flags: string) =>

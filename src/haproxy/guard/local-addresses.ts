@@ -17,21 +17,26 @@ export class LocalAddresses {
 
   has(ip: string): boolean {
     if (contains(ALWAYS_SET, ip)) return true;
-    this.#set ??= networks([...interfaceAddresses(), ...localRoutes()]);
+    this.#set ??= networks(addressesOfMachine());
     return contains(this.#set, ip);
   }
 }
 
 const ALWAYS_SET = networks(ALWAYS);
 
-/** Node leaves out interfaces without a carrier, such as a bridge without containers; `localRoutes` has these. */
+/** The routes of Linux are complete; Node leaves out interfaces that are not running, such as an empty bridge. */
+function addressesOfMachine(): string[] {
+  const routes = localRoutes();
+  return routes.length > 0 ? routes : interfaceAddresses();
+}
+
+/** On a system other than Linux. */
 function interfaceAddresses(): string[] {
   try {
     return Object.values(networkInterfaces())
       .flatMap((list) => list ?? [])
       .map(({ address }) => address.split('%', 1)[0] ?? '');
   } catch {
-    // A sandbox can refuse netlink sockets (systemd RestrictAddressFamilies).
     return [];
   }
 }
@@ -45,26 +50,36 @@ function localRoutes(): string[] {
 }
 
 /**
- *   |-- 10.0.0.5
- *      /32 host LOCAL
+ * Reads the tables "Main" and "Local". Other tables hold routes for marked packets only, such as the route of every
+ * address to this machine that a transparent proxy needs.
+ *
+ *   Local:
+ *     |-- 10.0.0.5
+ *        /32 host LOCAL
  */
 export function localIpv4Routes(fibTrie: string): string[] {
   const found = new Set<string>();
   let address = '';
+  let isUsual = false;
   for (const line of fibTrie.split('\n')) {
+    if (/^\S/.test(line)) isUsual = line === 'Main:' || line === 'Local:';
     const leaf = /\|-- (\d+\.\d+\.\d+\.\d+)/.exec(line)?.[1];
     if (leaf !== undefined) address = leaf;
     const prefix = /\/(\d+) host LOCAL/.exec(line)?.[1];
-    if (prefix !== undefined) found.add(`${address}/${prefix}`);
+    if (prefix !== undefined && isUsual) found.add(`${address}/${prefix}`);
   }
   return [...found];
 }
 
-/** `fe80…01 80 0000…00 00 0000…00 00000000 00000002 00000000 80200001 eth0`: address, prefix in hex, …, flags. */
+/**
+ * `fe80…01 80 0000…00 00 0000…00 00000000 00000002 00000000 80200001 eth0`: address, prefix in hex, …, flags. The file
+ * does not name the table, so this leaves out the route of every address (see above).
+ */
 export function localIpv6Routes(routes: string): string[] {
   return routes.split('\n').flatMap((line) => {
     const [address = '', prefix = '', , , , , , , flags = '0'] = line.split(/\s+/);
-    const isLocal = Number.parseInt(flags, 16) >= LOCAL_ROUTE && address.length === 32;
+    const isLocal =
+      Number.parseInt(flags, 16) >= LOCAL_ROUTE && address.length === 32 && Number.parseInt(prefix, 16) > 0;
     return isLocal ? [`${address.replace(/.{4}(?!$)/g, '$&:')}/${Number.parseInt(prefix, 16)}`] : [];
   });
 }

@@ -20,6 +20,8 @@ import { LocalAddresses } from './local-addresses.js';
 
 /** The longest wait for a name server. A name that has no address by then has none until the next refresh. */
 const RESOLVE_MS = 2_000;
+/** How old the addresses of the machine may be. Reading them takes half a millisecond. */
+const ADDRESSES_MS = 100;
 /** How many servers an answer or a log line names. */
 const SHOWN = 20;
 
@@ -35,6 +37,7 @@ export class ServerGuard {
   readonly #networks: ServerNetworks;
   #running: RunningListeners = { sockets: [], environment: new Map() };
   #addresses: ReadonlyMap<string, readonly string[]> = new Map();
+  #local: { since: number; addresses: LocalAddresses } | undefined;
   /** The listeners of these sections; built again if the sections are another object. */
   #known: { sections: readonly ConfigSection[]; controls: Listener[]; routing: Listener[] } | undefined;
 
@@ -45,8 +48,14 @@ export class ServerGuard {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
-  /** Takes over what the running HAProxy says about itself, and resolves the host names of the listeners again. */
+  /**
+   * Reads haproxy.cfg again, takes over what the running HAProxy says about itself, and resolves the host names of the
+   * listeners again.
+   *
+   * @throws the error of the file system, unless haproxy.cfg is missing
+   */
   async refresh(running: RunningListeners = this.#running): Promise<void> {
+    await this.operatorConfig.read();
     this.#running = running;
     const { settings } = this;
     const names = hostNames({ settings, sections: this.operatorConfig.sections, running });
@@ -133,9 +142,12 @@ export class ServerGuard {
     if (reason) throw new AppError(reason.code, explain(server, reason));
   }
 
-  /** One set of facts for each check, because the addresses of the machine change. */
+  /** Reads the addresses of the machine again, because they change. The steps of one change use the same addresses. */
   #facts(): ListenerFacts {
-    const local = new LocalAddresses();
+    const now = performance.now();
+    if (!this.#local || now - this.#local.since > ADDRESSES_MS)
+      this.#local = { since: now, addresses: new LocalAddresses() };
+    const local = this.#local.addresses;
     const isLocal = (ip: string): boolean => local.has(ip);
     const { sections } = this.operatorConfig;
     if (this.#known?.sections !== sections) {

@@ -24,9 +24,8 @@ export class PoolsFile {
   ) {}
 
   /** Reads again which pools and ports haproxy.cfg declares. @throws the error of the file system */
-  async refresh(): Promise<void> {
-    await this.operatorConfig.read();
-    await this.guard.refresh();
+  refresh(): Promise<void> {
+    return this.guard.refresh();
   }
 
   /** The whole file, one section for each pool. `pools` are the pools in use, ordered by number. */
