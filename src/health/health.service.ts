@@ -4,6 +4,7 @@ import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -35,6 +36,7 @@ export class HealthService {
     private readonly certificates: CertificateViews,
     private readonly sites: SitesService,
     private readonly rules: SuiteRules,
+    private readonly guard: ServerGuard,
   ) {
     this.#files = new FilesHealth(persistence, settings);
   }
@@ -85,6 +87,7 @@ export class HealthService {
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
       pools_dynamic: this.reconciler.poolLimit.dynamic,
+      forbidden_servers: this.guard.findings(state),
     };
     return suiteHealth(facts, this.readiness.get());
   }

@@ -22,7 +22,7 @@ async function build(env: Record<string, string> = {}): Promise<NestFastifyAppli
 
 async function toolsWith(env: Record<string, string>): Promise<Tool[]> {
   const app = await build(env);
-  const tools = app.get(McpCatalogue, { strict: false }).tools.list(false);
+  const tools = app.get(McpCatalogue, { strict: false }).tools.list('admin');
   await app.close();
   return tools;
 }
@@ -34,7 +34,7 @@ describe('MCP tools', () => {
   beforeAll(async () => {
     app = await build();
     catalogue = app.get(McpCatalogue, { strict: false });
-    tools = catalogue.tools.list(false);
+    tools = catalogue.tools.list('admin');
   });
   afterAll(() => app.close());
 
@@ -83,8 +83,8 @@ describe('MCP tools', () => {
 
   it('are listed in the same order for each caller and each call', () => {
     const readOnlyTools = tools.filter(({ annotations }) => annotations?.readOnlyHint);
-    expect(catalogue.tools.list(true)).toEqual(readOnlyTools);
-    expect(catalogue.tools.list(false)).toEqual(tools);
+    expect(catalogue.tools.list('read')).toEqual(readOnlyTools);
+    expect(catalogue.tools.list('admin')).toEqual(tools);
   });
 });
 

@@ -54,3 +54,17 @@ export function parseMapLookup(text: string): string | undefined {
   }
   return undefined;
 }
+
+/**
+ * Parses the file names in `show map` without a name:
+ *
+ *   # id (file) description
+ *   0 (/opt/haproxy/conf/domains.map) pattern loaded from file '/opt/haproxy/conf/domains.map' used by map at …
+ *   -1 () pattern '…' used by acl at …
+ */
+export function parseMapNames(text: string): string[] {
+  return text.split('\n').flatMap((line) => {
+    const name = /^-?\d+ \((?<name>.+?)\) /.exec(line)?.groups?.['name'];
+    return name === undefined ? [] : [name];
+  });
+}

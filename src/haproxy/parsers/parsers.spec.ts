@@ -32,10 +32,34 @@ describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
     expect(read.filter(({ unchecked }) => unchecked).map(({ server }) => server)).toEqual(['pool_1_3']);
     const rows = read.map(({ running: _running, unchecked: _unchecked, ...row }) => row);
     expect(rows).toEqual([
-      { backend: 'pool_1', server: 'pool_1_1', address: '127.0.0.1', port: 1, weight: 5, state: 'ready' },
-      { backend: 'pool_1', server: 'pool_1_2', address: '::1', port: 80, weight: 0, state: 'drain' },
+      {
+        backend: 'pool_1',
+        server: 'pool_1_1',
+        address: '127.0.0.1',
+        port: 1,
+        weight: 5,
+        state: 'ready',
+        down: { checkStatus: 8, checkResult: 2 },
+      },
+      {
+        backend: 'pool_1',
+        server: 'pool_1_2',
+        address: '::1',
+        port: 80,
+        weight: 0,
+        state: 'drain',
+        unchecked: true,
+      },
       { backend: 'pool_1', server: 'pool_1_3', address: '192.0.2.3', port: 80, weight: 1, state: 'maint' },
-      { backend: 'pool_1', server: 'pool_1_4', address: '192.0.2.4', port: 80, weight: 1, state: 'maint' },
+      {
+        backend: 'pool_1',
+        server: 'pool_1_4',
+        address: '192.0.2.4',
+        port: 80,
+        weight: 1,
+        state: 'maint',
+        unchecked: true,
+      },
       {
         backend: 'pool_2',
         server: 'pool_2_7',
@@ -44,7 +68,15 @@ describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
         weight: 9,
         state: 'maint',
       },
-      { backend: 'other', server: 'one', address: '192.0.2.9', port: 9, weight: 1, state: 'ready' },
+      {
+        backend: 'other',
+        server: 'one',
+        address: '192.0.2.9',
+        port: 9,
+        weight: 1,
+        state: 'ready',
+        unchecked: true,
+      },
     ]);
   });
 

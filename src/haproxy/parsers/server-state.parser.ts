@@ -13,6 +13,10 @@ export interface ServerStateRow {
   state: ServerState;
   /** Only if the server is configured with a host name. */
   hostName?: string;
+  /** Only if the server gets no requests because of its health: its srv_check_status and srv_check_result. */
+  down?: { checkStatus: number; checkResult: number };
+  /** Only if the server has no health check. */
+  hasNoCheck?: true;
 }
 
 /** One server of a running HAProxy. */
@@ -29,10 +33,12 @@ export interface RunningServerRow extends ServerStateRow {
  */
 const MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40;
 const DRAIN = 0x08 | 0x10;
-/** Values of srv_op_state: 0 stopped, 1 starting (slowstart), 2 running, 3 stopping. */
+/** Values of srv_op_state: 0 stopped (DOWN, or in maintenance), 1 starting (slowstart), 2 running, 3 stopping. */
+const STOPPED = 0;
 const STARTING = 1;
 const RUNNING = 2;
-/** The bit of srv_check_state for a check that is enabled (include/haproxy/check-t.h). */
+/** Bits of srv_check_state (include/haproxy/check-t.h): the server has a check; the check is enabled. */
+const CHECK_CONFIGURED = 0x02;
 const CHECK_ENABLED = 0x04;
 /** A srv_check_status up to this value means that no check has finished: 0 unknown, 1 initializing, 2 started. */
 const CHECK_STARTED = 2;
@@ -67,6 +73,7 @@ export function parseServersState(text: string): RunningServerRow[] {
   const operational = column('srv_op_state');
   const checkState = column('srv_check_state');
   const checkStatus = column('srv_check_status');
+  const checkResult = column('srv_check_result');
 
   const rows: RunningServerRow[] = [];
   for (let index = 2; index < lines.length; index += 1) {
@@ -86,6 +93,9 @@ export function parseServersState(text: string): RunningServerRow[] {
     };
     const hostName = fields[fqdn] ?? '-';
     if (hostName !== '-') row.hostName = hostName;
+    if ((Number(fields[checkState]) & CHECK_CONFIGURED) === 0) row.hasNoCheck = true;
+    else if (Number(fields[operational]) === STOPPED && row.state !== 'maint')
+      row.down = { checkStatus: Number(fields[checkStatus]), checkResult: Number(fields[checkResult]) };
     if (fields.length < names.length || !Number.isInteger(row.port) || !Number.isInteger(row.weight))
       throw unexpectedOutput('a line of "show servers state"', line);
     rows.push(row);
