@@ -247,7 +247,7 @@ describe('missingRequirements > settings of pools', () => {
     const declared =
       'defaults old\n    load-server-state-from-file global\nbackend pool_1\n    mode http\nbackend pool_2 from pools\n';
     expect(findings(`${GLOBAL}${POOLS}${WEB}${declared}`)).toMatchObject([
-      { level: 'warning', line: 16, message: expect.stringMatching(/^pool_1 of this file/) },
+      { level: 'warning', line: 15, message: expect.stringMatching(/^pool_1 of this file/) },
     ]);
     expect(pools('.if feature(X)\n    balance leastconn\n.endif\n')).toMatchObject([
       { level: 'warning', line: 6 },
