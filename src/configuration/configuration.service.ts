@@ -3,8 +3,10 @@ import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js'
 import { Operation } from '../contract/operation.js';
 import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
+import { isSamePath } from '../lib/same-path.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
@@ -24,6 +26,7 @@ export class ConfigurationService {
 
   constructor(
     private readonly checks: ConfigCheckService,
+    private readonly rules: SuiteRules,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
     private readonly runtime: HaproxyRuntimeService,
@@ -33,8 +36,8 @@ export class ConfigurationService {
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
-      'Lets HAProxy check haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. Returns ' +
-      'each error with file, line and what to write. ' +
+      'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. ' +
+      'Returns each error with file, line and what to write. ' +
       'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
     output: CheckResultDto,
     readOnly: true,
@@ -53,6 +56,7 @@ export class ConfigurationService {
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
       'only, use haproxy_check_config.',
     output: ReloadResultDto,
+    adminOnly: true,
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
@@ -66,6 +70,7 @@ export class ConfigurationService {
     await this.persistence.rewriteDerived();
     const check = await this.check();
     if (!check.valid) throw refusedConfiguration(REFUSED, check.errors);
+    await this.rules.update();
     const { domains, servers, certificates } = await this.reloads.reloadFiles();
     const duration_ms = Math.round(performance.now() - started);
     this.#logger.log(`HAProxy was reloaded in ${duration_ms} ms`);
@@ -85,7 +90,7 @@ export class ConfigurationService {
     const errors = check.errors.filter(
       (error) =>
         check.refused.includes(error) ||
-        !rewritten.some(({ path }) => error.file === path || error.message.includes(path)),
+        !rewritten.some(({ path }) => isAbout(path, error.file, error.message)),
     );
     if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
     await this.runtime.info();
@@ -98,4 +103,10 @@ export class ConfigurationService {
       plan: [...describeRewrites(rewritten), RELOAD],
     };
   }
+}
+
+/** Whether HAProxy complains about the file at `path`. HAProxy names a map as haproxy.cfg does, in `<…>` or quotes. */
+function isAbout(path: string, file: string | null, message: string): boolean {
+  const named = message.match(/[^\s<>'":,()]*\/[^\s<>'":,()]+/g) ?? [];
+  return [...(file === null ? [] : [file]), ...named].some((name) => isSamePath(name, path));
 }

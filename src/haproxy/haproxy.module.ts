@@ -4,9 +4,11 @@ import { CertificateLoader } from './certificates/certificate-loader.service.js'
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
 import { ConfigCheckService } from './config/config-check.service.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { SuiteRules } from './suite-rules.service.js';
 
 const SERVICES = [
   HaproxyRuntimeService,
@@ -16,6 +18,8 @@ const SERVICES = [
   CertificateFolder,
   CertificateLoader,
   OperatorConfig,
+  SuiteRules,
+  ServerGuard,
   ConfigCheckService,
 ];
 

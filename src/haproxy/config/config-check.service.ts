@@ -1,7 +1,8 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { Settings } from '../../settings/settings.js';
-import { HaproxyControlService } from '../process/haproxy-control.service.js';
-import { type ConfigMessage, parseConfigMessages } from './config-messages.js';
+import { SuiteRules } from '../suite-rules.service.js';
+import { checkStart } from './check-start.js';
+import type { ConfigMessage } from './config-messages.js';
 import type { Finding } from './finding.js';
 import { describeMessage, findRequirements } from './find-requirements.js';
 
@@ -24,24 +25,27 @@ export class ConfigCheckService {
 
   constructor(
     private readonly settings: Settings,
-    private readonly control: HaproxyControlService,
+    private readonly rules: SuiteRules,
   ) {}
 
   /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check */
   async check(): Promise<ConfigReport> {
-    const [{ valid, output }, findings] = await Promise.all([
-      this.control.check(),
+    const [{ errors, warnings, valid }, findings, start] = await Promise.all([
+      this.rules.check(),
       findRequirements(this.settings),
+      checkStart(this.settings),
     ]);
-    const { errors, warnings } = parseConfigMessages(output);
-    if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
-    const refused = findings.filter(({ level }) => level !== 'warning').map(asMessage);
+    const refused = [...findings.filter(({ level }) => level !== 'warning').map(asMessage), ...start.errors];
     const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
     return {
       valid: valid && refused.length === 0,
       errors: [...refused, ...other],
       refused,
-      warnings: [...findings.filter(({ level }) => level === 'warning').map(asMessage), ...warnings],
+      warnings: [
+        ...findings.filter(({ level }) => level === 'warning').map(asMessage),
+        ...start.warnings,
+        ...warnings,
+      ],
     };
   }
 

@@ -41,7 +41,7 @@ describe('poolDefaults', () => {
     expect(
       defaultsOf('defaults pools\n    load-server-state-from-file global\n    default-server disabled\n'),
     ).toMatchObject({
-      poolLines: ['balance roundrobin', 'load-server-state-from-file none'],
+      poolLines: ['balance roundrobin'],
       fileKeywords: ['check', 'inter', '2s', 'fall', '3', 'rise', '2', 'enabled'],
     });
   });

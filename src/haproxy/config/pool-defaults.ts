@@ -44,8 +44,6 @@ export function poolDefaults(sections: readonly ConfigSection[]): PoolDefaults {
   const poolLines: string[] = [];
   // HAProxy 3.3 changed the default to `random`.
   if (!balance) poolLines.push('balance roundrobin');
-  // A file of states gives a server the port and the weight of the server that had its slot before.
-  if (loadsState(lines)) poolLines.push('load-server-state-from-file none');
   const sent = [...keywords.values()].filter(({ use, words }) => use === 'sent' && words.every(isSendable));
   return {
     balance: balance ? algorithmName(balance) : 'roundrobin',
@@ -213,21 +211,16 @@ function keywordFindings({ words, file, line }: InheritedLine): Finding[] {
   });
 }
 
-function loadsState(lines: readonly InheritedLine[]): boolean {
-  const line = lines.findLast(({ words }) => words[0] === 'load-server-state-from-file');
-  return line !== undefined && line.words[1] !== 'none';
-}
-
 function stateFileFindings(lines: readonly InheritedLine[]): Finding[] {
   const line = lines.findLast(({ words }) => words[0] === 'load-server-state-from-file');
-  if (!line || !loadsState(lines)) return [];
+  if (!line || line.words[1] === 'none') return [];
   return [
     {
       level: 'warning',
       file: line.file,
       line: line.line,
       message:
-        'pools.cfg turns "load-server-state-from-file" off for the pools of the suite: a stored state would give a server the port of the server that had its place before, so a domain could reach the servers of another one. Remove the line; the suite restores weights and states itself.',
+        'pools.cfg overrides "load-server-state-from-file" for the pools of the suite: a stored state would give a server the port of the server that had its place before, so a domain could reach the servers of another one. Remove the line; the suite restores weights and states itself.',
     },
   ];
 }

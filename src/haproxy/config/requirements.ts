@@ -181,7 +181,7 @@ function routingFindings(
     ];
   const names = mapVariables(lines, usesMap);
   if (lines.some(({ words }) => routesByMap(words, names, lines, files.map, facts))) return [];
-  const variable = inheritsRules ? 'txn.suite_pool' : ([...names].at(0) ?? 'txn.pool');
+  const variable = [...names].at(0) ?? 'txn.pool';
   const lookup = names.size > 0 || inheritsRules ? '' : `${lookupLines(files.map)}\n`;
   const rule = lookup === '' ? `    ${useBackendLine(variable)}` : '';
   return [

@@ -1,5 +1,5 @@
 import { serverName } from '../../model/pool-name.js';
-import type { Step } from '../../model/routing.js';
+import type { SentStep, Step } from '../../model/routing.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 import { SERVER_KEYWORDS } from '../config/server-keywords.js';
 import { Keywords, mapPayload, runtimeCommand } from './command.js';
@@ -49,7 +49,7 @@ type AddDomains = Extract<Step, { op: 'add_domains' }>;
 
 /** The commands for a plan. Pure; keeps the order of the steps. `keywords` are those of each added server. */
 export function* commandBatches(
-  steps: readonly Step[],
+  steps: readonly SentStep[],
   mapFile: string,
   keywords: readonly string[] = SERVER_KEYWORDS,
 ): Generator<CommandBatch, void> {
@@ -74,12 +74,12 @@ export function* commandBatches(
   }
 }
 
-function isAddressChange(step: Step): step is PutServer {
+function isAddressChange(step: SentStep): step is PutServer {
   return step.op === 'put_server' && step.exists;
 }
 
 /** The index of the first match at or after `start`; `steps.length` if there is none. */
-function indexFrom(steps: readonly Step[], start: number, matches: (step: Step) => boolean): number {
+function indexFrom(steps: readonly SentStep[], start: number, matches: (step: SentStep) => boolean): number {
   let index = start;
   for (; index < steps.length; index += 1) {
     const step = steps[index];
@@ -91,7 +91,7 @@ function indexFrom(steps: readonly Step[], start: number, matches: (step: Step) 
 /** `readdressed` are the servers whose new address the previous batch has set. */
 function* batchCommands(
   readdressed: readonly PutServer[],
-  steps: readonly Step[],
+  steps: readonly SentStep[],
   addressChanges: readonly PutServer[],
   mapFile: string,
   keywords: readonly string[],
@@ -103,7 +103,7 @@ function* batchCommands(
 }
 
 function stepCommands(
-  step: Exclude<Step, AddDomains>,
+  step: Exclude<SentStep, AddDomains>,
   mapFile: string,
   keywords: readonly string[],
 ): StepCommand[] {
@@ -117,7 +117,9 @@ function stepCommands(
     case 'set_weight':
       return [setWeight(step, step.weight)];
     case 'set_state':
-      return [setState(step, step.state)];
+      return step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, step.state)];
+    case 'assume_up':
+      return [setHealth(step, 'up')];
     case 'remove_server':
       return [...disableAgent(step, keywords), setState(step, 'maint'), deleteServer(step)];
     case 'set_domain':
@@ -162,11 +164,14 @@ function addServer(step: PutServer, keywords: readonly string[]): PlannedCommand
   const { weight, state } = step.server;
   const [pool, name, address] = [step.pool, serverName(step.pool, step.slot), serverAddress(step.server)];
   const command = runtimeCommand`add server ${pool}/${name} ${address} ${new Keywords(['weight', String(weight), ...keywords])}`;
+  const hasCheck = keywords.includes('check');
   const checks = [
-    ...(keywords.includes('check') ? [enableHealthCheck(step)] : []),
+    ...(hasCheck ? [enableHealthCheck(step)] : []),
     ...(keywords.includes('agent-check') ? [{ command: runtimeCommand`enable agent ${pool}/${name}` }] : []),
   ];
-  return [{ command }, ...checks, setState(step, state)];
+  // Without a health check, a server that waits for its first check would stay DOWN.
+  const join = step.checkFirst && hasCheck ? becomeReadyAfterCheck(step) : [setState(step, state)];
+  return [{ command }, ...checks, ...join];
 }
 
 /** An agent check could put a server that is being removed back into service. */
@@ -191,7 +196,7 @@ function enableReaddressedServer(step: PutServer): PlannedCommand[] {
     setWeight(step, weight),
     // A server that the operator declared may have no check, or `check disabled`.
     { ...enableHealthCheck(step), acceptedRejection: NO_CHECK },
-    ...(state === 'ready' ? [setState(step, state)] : []),
+    ...(state === 'ready' ? (step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, state)]) : []),
   ];
 }
 
@@ -202,6 +207,18 @@ function enableHealthCheck({ pool, slot }: Slot): PlannedCommand {
 /** An absolute weight, so the initial weight of the server (also 0) has no effect on the result. */
 function setWeight({ pool, slot }: Slot, weight: number): PlannedCommand {
   return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} weight ${weight}` };
+}
+
+/**
+ * The server becomes `ready` and DOWN, and gets requests after `rise` passed checks. HAProxy sets a server UP when it
+ * leaves maintenance, so the server leaves it as drained, which gets no requests either. (3.0 has no `init-state`.)
+ */
+function becomeReadyAfterCheck(slot: Slot): PlannedCommand[] {
+  return [setState(slot, 'drain'), setHealth(slot, 'down'), setState(slot, 'ready')];
+}
+
+function setHealth({ pool, slot }: Slot, health: 'up' | 'down'): PlannedCommand {
+  return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} health ${health}` };
 }
 
 function setState({ pool, slot }: Slot, state: ServerState): PlannedCommand {
