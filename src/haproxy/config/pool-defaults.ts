@@ -231,7 +231,7 @@ function declaredStateFindings(sections: readonly ConfigSection[]): Finding[] {
     (section) =>
       (section.keyword === 'backend' || section.keyword === 'listen') &&
       isPoolName(section.name) &&
-      loadsState(linesOf(section, sections)),
+      stateFileFindings(linesOf(section, sections)).length > 0,
   );
   const [first] = loading;
   if (!first) return [];

@@ -4,7 +4,7 @@ import { parseConfig } from './config-parser.js';
 import { renderConfig } from './haproxy-cfg.template.js';
 import { missingRequirements } from './requirements.js';
 
-const ENV = { HAPROXY_HOME: '/opt/haproxy', HAPROXY_CONTROL: 'managed' };
+const ENV = { HAPROXY_HOME: '/opt/haproxy', HAPROXY_CONTROL: 'managed', HAPROXY_PORT: '9999' };
 const MAP = '/opt/haproxy/conf/domains.map';
 
 const GLOBAL = 'global\n    stats socket 127.0.0.1:9999 level admin\n';
