@@ -43,8 +43,9 @@ export class ConfigurationService {
     readOnly: true,
     idempotent: true,
   })
-  check(): Promise<CheckResultDto> {
-    return this.checks.check();
+  async check(): Promise<CheckResultDto> {
+    const { valid, errors, warnings } = await this.checks.check();
+    return { valid, errors, warnings };
   }
 
   @Operation({
@@ -84,10 +85,12 @@ export class ConfigurationService {
   async #preview(): Promise<ReloadResultDto> {
     const started = performance.now();
     const rewritten = await this.persistence.filesToRewrite();
-    const check = await this.check();
-    // A reload rewrites these files first, so their errors do not matter.
+    const check = await this.checks.check();
+    // A reload rewrites these files first, so HAProxy's errors about them do not matter.
     const errors = check.errors.filter(
-      ({ file, message }) => !rewritten.some(({ path }) => isAbout(path, file, message)),
+      (error) =>
+        check.refused.includes(error) ||
+        !rewritten.some(({ path }) => isAbout(path, error.file, error.message)),
     );
     if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
     await this.runtime.info();

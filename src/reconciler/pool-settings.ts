@@ -14,7 +14,7 @@ const SERVER_COLUMNS = {
   fall: 'check_fall',
 } as const;
 /** What `show stat` calls the algorithm `random` (`backend_lb_algo_str`). */
-const RANDOM = 'unknown';
+const UNNAMED_ALGORITHM = 'unknown';
 
 /** The part of what was read from HAProxy that has settings. */
 export type LiveSettings = Pick<LiveRouting, 'process' | 'backends' | 'tls'>;
@@ -44,18 +44,13 @@ export class PoolSettings {
     const found = new SettingDifferences();
     for (const row of await this.runtime.stats(STAT.backends | STAT.servers)) {
       if (!this.#isGenerated(row.proxy, state)) continue;
-      if (row.kind === 'backend') found.add('pool', 'balance', row.proxy, this.#balance(), row.text('algo'));
+      const { balance } = poolDefaults;
+      if (row.kind === 'backend') found.add('pool', 'balance', row.proxy, balance, algorithmOf(row));
       else if (state.pool(row.proxy)?.servers.has(slotOf(row.proxy, row.service) ?? 0))
         this.#compareServer(row, found);
     }
     this.#last = { key, differences: found.list() };
     return this.#last.differences;
-  }
-
-  /** Undefined if the suite cannot tell the algorithm. */
-  #balance(): string | undefined {
-    const { balance } = this.operatorConfig.poolDefaults;
-    return balance === 'random' ? RANDOM : balance;
   }
 
   #compareServer(row: StatRow, found: SettingDifferences): void {
@@ -86,6 +81,11 @@ export class PoolSettings {
   #isGenerated(pool: string, state: State): boolean {
     return state.pool(pool) !== undefined && !this.operatorConfig.pools.has(pool);
   }
+}
+
+function algorithmOf(row: StatRow): string {
+  const name = row.text('algo');
+  return name === UNNAMED_ALGORITHM ? 'random' : name;
 }
 
 /** Collects differences: one for all pools, or all servers, with the same wrong value. */

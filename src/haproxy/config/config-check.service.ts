@@ -10,6 +10,8 @@ export interface ConfigReport {
   /** Whether HAProxy can start with the files and the suite can work with that HAProxy. */
   valid: boolean;
   errors: ConfigMessage[];
+  /** The errors that the suite found; HAProxy would accept them. */
+  refused: ConfigMessage[];
   warnings: ConfigMessage[];
 }
 
@@ -38,6 +40,7 @@ export class ConfigCheckService {
     return {
       valid: valid && refused.length === 0,
       errors: [...refused, ...other],
+      refused,
       warnings: [
         ...findings.filter(({ level }) => level === 'warning').map(asMessage),
         ...start.warnings,

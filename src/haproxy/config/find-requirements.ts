@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs';
+import { messageOf } from '../../errors/app-error.js';
 import type { Settings } from '../../settings/settings.js';
 import { poolName } from '../../model/pool-name.js';
 import type { ConfigMessage } from './config-messages.js';
@@ -8,10 +9,18 @@ import type { Finding } from './finding.js';
 import { readTextIfPresent } from './operator-config.js';
 import { missingRequirements } from './requirements.js';
 
-/** Reads haproxy.cfg and finds what the suite relies on and the file lacks. @throws the error of the file system */
+/** Reads haproxy.cfg and finds what the suite relies on and the file lacks. HAProxy itself reports a missing file. */
 export async function findRequirements(settings: Settings): Promise<Finding[]> {
   const { config } = settings.files;
-  const sections = parseConfig(await readTextIfPresent(config), config);
+  let text: string;
+  try {
+    text = await readTextIfPresent(config);
+  } catch (error) {
+    const message = `The suite cannot read the file: ${messageOf(error)}. Correct its permissions.`;
+    return [{ level: 'error', file: config, line: null, message }];
+  }
+  if (text === '') return [];
+  const sections = parseConfig(text, config);
   const declared = declaredPools(sections);
   const generatedPools = Array.from({ length: settings.poolCount }, (_, index) => poolName(index + 1)).some(
     (name) => !declared.has(name),

@@ -1,3 +1,4 @@
+import { isPoolName } from '../../model/pool-name.js';
 import { isWord } from '../runtime/command.js';
 import type { ConfigLine, ConfigSection } from './config-parser.js';
 import type { Finding } from './finding.js';
@@ -61,6 +62,7 @@ export function poolDefaultsFindings(sections: readonly ConfigSection[]): Findin
     ...balanceFindings(lines),
     ...lines.filter(({ words }) => words[0] === 'default-server').flatMap(keywordFindings),
     ...stateFileFindings(lines),
+    ...declaredStateFindings(sections),
     ...lines
       .filter(decides)
       .filter(({ conditional }) => conditional)
@@ -80,14 +82,16 @@ interface InheritedLine extends ConfigLine {
 
 /** The lines of `defaults pools`, after those of the sections that it inherits from. */
 function inheritedLines(sections: readonly ConfigSection[]): InheritedLine[] {
+  const section = sections.find(isPoolDefaults);
+  return section ? linesOf(section, sections) : [];
+}
+
+/** The lines of a section, after those of the `defaults` sections that it names with `from`. */
+function linesOf(section: ConfigSection, sections: readonly ConfigSection[]): InheritedLine[] {
   const chain: ConfigSection[] = [];
-  let name: string | undefined = POOL_DEFAULTS;
-  while (name !== undefined) {
-    const wanted: string = name;
-    const section = sections.find((one) => one.keyword === 'defaults' && one.name === wanted);
-    if (!section || chain.includes(section)) break;
-    chain.unshift(section);
-    name = section.from;
+  for (let next: ConfigSection | undefined = section; next && !chain.includes(next);) {
+    chain.unshift(next);
+    next = parentOf(next, sections);
   }
   return chain.flatMap(({ file, lines }) => {
     let depth = 0;
@@ -97,6 +101,16 @@ function inheritedLines(sections: readonly ConfigSection[]): InheritedLine[] {
       return { ...line, file, conditional: depth > 0 };
     });
   });
+}
+
+/** Without `from`, a proxy takes its options from the last `defaults` section before it, and `defaults` from none. */
+function parentOf(
+  { keyword, from, line }: ConfigSection,
+  sections: readonly ConfigSection[],
+): ConfigSection | undefined {
+  const defaults = sections.filter((one) => one.keyword === 'defaults');
+  if (from !== undefined) return defaults.find(({ name }) => name === from);
+  return keyword === 'defaults' ? undefined : defaults.findLast((one) => one.line < line);
 }
 
 function mergedKeywords(lines: readonly InheritedLine[]): Map<string, ServerKeyword> {
@@ -207,6 +221,27 @@ function stateFileFindings(lines: readonly InheritedLine[]): Finding[] {
       line: line.line,
       message:
         'pools.cfg overrides "load-server-state-from-file" for the pools of the suite: a stored state would give a server the port of the server that had its place before, so a domain could reach the servers of another one. Remove the line; the suite restores weights and states itself.',
+    },
+  ];
+}
+
+/** Pools that haproxy.cfg itself declares. */
+function declaredStateFindings(sections: readonly ConfigSection[]): Finding[] {
+  const loading = sections.filter(
+    (section) =>
+      (section.keyword === 'backend' || section.keyword === 'listen') &&
+      isPoolName(section.name) &&
+      stateFileFindings(linesOf(section, sections)).length > 0,
+  );
+  const [first] = loading;
+  if (!first) return [];
+  const others = loading.length === 1 ? '' : ` and ${loading.length - 1} more pools`;
+  return [
+    {
+      level: 'warning',
+      file: first.file,
+      line: first.line,
+      message: `${first.name}${others} of this file load a stored state ("load-server-state-from-file"). After a start of HAProxy, until the suite has restored the servers, a domain can reach the server that had its place before. Add "load-server-state-from-file none" to these pools; the suite restores weights and states itself.`,
     },
   ];
 }

@@ -4,7 +4,7 @@ import { parseConfig } from './config-parser.js';
 import { renderConfig } from './haproxy-cfg.template.js';
 import { missingRequirements } from './requirements.js';
 
-const ENV = { HAPROXY_HOME: '/opt/haproxy', HAPROXY_CONTROL: 'managed' };
+const ENV = { HAPROXY_HOME: '/opt/haproxy', HAPROXY_CONTROL: 'managed', HAPROXY_PORT: '9999' };
 const MAP = '/opt/haproxy/conf/domains.map';
 
 const GLOBAL = 'global\n    stats socket 127.0.0.1:9999 level admin\n';
@@ -94,7 +94,7 @@ describe('missingRequirements > finds nothing in a configuration that works', ()
     ],
     [
       'Lua',
-      `http-request lua.route ${'\n'}    http-request set-header X %[str(a),map(${MAP})]\n    use_backend %[var(txn.lua_pool)]`,
+      `http-request lua.route\n    http-request set-header X %[str(a),map(${MAP})]\n    use_backend %[var(txn.lua_pool)]`,
     ],
   ])('routing with %s', (_, lines) => {
     const text = `${GLOBAL}${POOLS}frontend web\n    mode http\n    bind :80\n    ${lines}\n`;
@@ -244,6 +244,11 @@ describe('missingRequirements > settings of pools', () => {
   it('warns of a file of states and of a condition', () => {
     expect(pools('    load-server-state-from-file global\n')).toMatchObject([{ level: 'warning', line: 5 }]);
     expect(pools('    load-server-state-from-file none\n')).toEqual([]);
+    const declared =
+      'defaults old\n    load-server-state-from-file global\nbackend pool_1\n    mode http\nbackend pool_2 from pools\n';
+    expect(findings(`${GLOBAL}${POOLS}${WEB}${declared}`)).toMatchObject([
+      { level: 'warning', line: 15, message: expect.stringMatching(/^pool_1 of this file/) },
+    ]);
     expect(pools('.if feature(X)\n    balance leastconn\n.endif\n')).toMatchObject([
       { level: 'warning', line: 6 },
     ]);

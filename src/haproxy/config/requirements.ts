@@ -14,7 +14,7 @@ export interface RequirementFacts {
   /** Whether pools.cfg has a pool, which needs `defaults pools`. */
   generatedPools: boolean;
   /** The path without symbolic links; the path itself if it does not exist. */
-  realPath(path: string): string;
+  realPath: (path: string) => string;
 }
 
 /**
