@@ -1,6 +1,7 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
+import { ConfigCheckService } from './haproxy/config/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
 import { SuiteRules } from './haproxy/suite-rules.service.js';
@@ -11,6 +12,7 @@ import { Settings } from './settings/settings.js';
 import { EventFeed } from './signals/event-feed.js';
 import { Readiness } from './signals/readiness.js';
 import { Shutdown } from './signals/shutdown.js';
+import { DownServersService } from './sync/down-servers.service.js';
 import { DriftService } from './sync/drift.service.js';
 import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
 
@@ -28,11 +30,13 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly haproxy: HaproxyProcessService,
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
+    private readonly downServers: DownServersService,
     private readonly certificates: CertificatesLifecycle,
     private readonly jobs: JobsService,
     private readonly readiness: Readiness,
     private readonly shutdown: Shutdown,
     private readonly feed: EventFeed,
+    private readonly configChecks: ConfigCheckService,
   ) {}
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
@@ -47,9 +51,10 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 
-  /** While the port opens: checks that HAProxy accepts its configuration. */
+  /** While the port opens: checks that HAProxy accepts its configuration, and warns about what the suite misses in it. */
   async checkConfiguration(): Promise<void> {
     if (this.#runsHaproxy) await this.haproxy.checkStartable();
+    await this.configChecks.warn();
   }
 
   /** With the port open and `/readyz` still 503. `/readyz` is 200 once HAProxy has the saved state. */
@@ -65,6 +70,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     );
     this.watch.start();
     this.drift.start();
+    this.downServers.start();
     this.#started = true;
   }
 
@@ -90,6 +96,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async onApplicationShutdown(): Promise<void> {
     if (!this.#opened) return;
     await this.drift.stop();
+    if (this.#started) await this.downServers.stop();
     await this.watch.stop();
     // After a failed start, a HAProxy that served before must continue to serve.
     await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());

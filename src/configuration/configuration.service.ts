@@ -1,15 +1,17 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
+import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
+import { isSamePath } from '../lib/same-path.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 const REFUSED =
-  'HAProxy refuses the configuration and keeps the current one. Correct the files and try again.';
+  'The configuration is refused, and HAProxy keeps the current one. Correct the files and try again.';
 const RELOAD: PlanStepDto = {
   target: 'haproxy',
   action: 'reload',
@@ -23,6 +25,7 @@ export class ConfigurationService {
   readonly #logger = new Logger('Configuration');
 
   constructor(
+    private readonly checks: ConfigCheckService,
     private readonly rules: SuiteRules,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
@@ -33,14 +36,15 @@ export class ConfigurationService {
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
-      'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and returns each error with file and line. ' +
+      'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. ' +
+      'Returns each error with file, line and what to write. ' +
       'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
   })
   check(): Promise<CheckResultDto> {
-    return this.rules.check();
+    return this.checks.check();
   }
 
   @Operation({
@@ -51,6 +55,7 @@ export class ConfigurationService {
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
       'only, use haproxy_check_config.',
     output: ReloadResultDto,
+    adminOnly: true,
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
@@ -82,7 +87,7 @@ export class ConfigurationService {
     const check = await this.check();
     // A reload rewrites these files first, so their errors do not matter.
     const errors = check.errors.filter(
-      ({ file, message }) => !rewritten.some(({ path }) => file === path || message.includes(path)),
+      ({ file, message }) => !rewritten.some(({ path }) => isAbout(path, file, message)),
     );
     if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
     await this.runtime.info();
@@ -95,4 +100,10 @@ export class ConfigurationService {
       plan: [...describeRewrites(rewritten), RELOAD],
     };
   }
+}
+
+/** Whether HAProxy complains about the file at `path`. HAProxy names a map as haproxy.cfg does, in `<…>` or quotes. */
+function isAbout(path: string, file: string | null, message: string): boolean {
+  const named = message.match(/[^\s<>'":,()]*\/[^\s<>'":,()]+/g) ?? [];
+  return [...(file === null ? [] : [file]), ...named].some((name) => isSamePath(name, path));
 }

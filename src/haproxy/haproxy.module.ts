@@ -2,7 +2,9 @@ import { Module } from '@nestjs/common';
 import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
+import { ConfigCheckService } from './config/config-check.service.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
@@ -17,6 +19,8 @@ const SERVICES = [
   CertificateLoader,
   OperatorConfig,
   SuiteRules,
+  ServerGuard,
+  ConfigCheckService,
 ];
 
 /** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */

@@ -3,6 +3,7 @@ import { messageOf } from '../errors/app-error.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import { parseState } from '../storage/formats/servers-json.js';
 import type { Settings } from '../settings/settings.js';
+import type { ConfigHealth } from './config-health.js';
 import type { FileHealthDto, FilesComponentDto } from './health.dto.js';
 
 const PROBLEMS: Record<FileHealthDto['status'], string> = {
@@ -25,6 +26,9 @@ interface Comparison {
   problems: string[];
 }
 
+const REPAIR =
+  'The next comparison (RECONCILE=heal) or haproxy_restore_state repairs domains.map and pools.cfg.';
+
 /** Checks that the files exist and have the right content, so that HAProxy and the suite can start from them. */
 export class FilesHealth {
   #last: Comparison | undefined;
@@ -32,24 +36,30 @@ export class FilesHealth {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly settings: Settings,
+    private readonly configuration: Pick<ConfigHealth, 'problems'>,
   ) {}
 
   async check(): Promise<FilesComponentDto> {
     try {
-      const { files: written, problems } = await this.#comparison();
+      const [{ files: written, problems }, configuration] = await Promise.all([
+        this.#comparison(),
+        this.configuration.problems(),
+      ]);
       const { config } = this.settings.files;
       const files = [...written, { file: config, status: await presence(config) }];
       const details = files
         .filter(({ status }) => status !== 'ok')
         .map(({ file, status }) => `${file} ${PROBLEMS[status]}`);
       details.push(...problems);
-      if (details.length === 0)
-        return { status: 'healthy', detail: 'All files exist and have the right content.', files };
-      return {
-        status: 'degraded',
-        detail: `${details.join('; ')}. The next comparison (RECONCILE=heal) or haproxy_restore_state repairs domains.map and pools.cfg.`,
-        files,
-      };
+      const sentences = details.length === 0 ? [] : [`${details.join('; ')}. ${REPAIR}`];
+      sentences.push(...configuration);
+      if (sentences.length === 0)
+        return {
+          status: 'healthy',
+          detail: 'All files exist and have the right content, and HAProxy can start with them.',
+          files,
+        };
+      return { status: 'degraded', detail: sentences.join(' '), files };
     } catch (error) {
       return {
         status: 'degraded',

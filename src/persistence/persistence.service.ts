@@ -3,6 +3,7 @@ import { EventFeed } from '../signals/event-feed.js';
 import type { DryRunDto, PlannedDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
 import { type EditGroup, runEdits } from './edit-group.js';
@@ -41,6 +42,7 @@ export class PersistenceService {
     private readonly audit: AuditLog,
     private readonly store: StateStore,
     @Inject(ReconcilerService) private readonly reconciler: Reconciler,
+    @Inject(ServerGuard) private readonly guard: Pick<ServerGuard, 'checkChange'>,
     private readonly feed: EventFeed = new EventFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
@@ -117,6 +119,7 @@ export class PersistenceService {
     const draft = new Draft(before);
     const value = edit(draft);
     if (draft.isEmpty) return { value, plan: [] };
+    this.guard.checkChange(draft, before);
     const files = this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
     return { value, plan: [...describeSteps(steps), ...files] };
@@ -211,7 +214,7 @@ export class PersistenceService {
 
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {
     if (this.#adoptionPending) await this.#adopt();
-    const group = runEdits(edits, this.#state);
+    const group = runEdits(edits, this.#state, (change, before) => this.guard.checkChange(change, before));
     if (!group.draft.isEmpty) {
       try {
         await this.#write(group, (stage) => {

@@ -16,6 +16,17 @@ export type Difference =
       wanted: string;
       found: string;
     }
+  | {
+      kind: 'pool_setting' | 'server_setting';
+      /** A keyword of haproxy.cfg, such as `balance` or `maxconn`. */
+      setting: string;
+      /** The first pool or server with the value `found`. */
+      name: string;
+      /** How many pools or servers have the value `found`. */
+      count: number;
+      wanted: string;
+      found: string;
+    }
   | { kind: 'file_missing' | 'file_differs' | 'state_edited'; file: string };
 
 /** Pure; one pass over both sides. `actual` is `RoutingView.routing`, which leaves out what the suite does not manage. */
@@ -90,6 +101,9 @@ export function describeDifference(difference: Difference): string {
     case 'server_weight':
     case 'server_state':
       return `server ${difference.server} has ${difference.kind.slice('server_'.length)} ${difference.found} instead of ${difference.wanted}`;
+    case 'pool_setting':
+    case 'server_setting':
+      return describeSetting(difference);
     case 'file_missing':
       return `file ${difference.file} is missing`;
     case 'file_differs':
@@ -97,6 +111,19 @@ export function describeDifference(difference: Difference): string {
     default:
       return `file ${difference.file} was edited while the suite runs; the next change overwrites it (stop the suite to edit it)`;
   }
+}
+
+function describeSetting({
+  kind,
+  setting,
+  name,
+  count,
+  wanted,
+  found,
+}: Extract<Difference, { kind: 'pool_setting' | 'server_setting' }>): string {
+  const noun = kind === 'pool_setting' ? 'pool' : 'server';
+  const names = count === 1 ? `${noun} ${name} has` : `${noun} ${name} and ${count - 1} more have`;
+  return `${names} ${setting} ${found || 'not set'} instead of ${wanted || 'not set'} ("defaults pools" of haproxy.cfg); haproxy_reload applies it`;
 }
 
 /** The first `limit` differences, and the number of the others. */

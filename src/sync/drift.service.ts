@@ -137,9 +137,11 @@ export class DriftService {
     for (const { kind } of fresh) metrics.drift(kind);
     if (fresh.length === 0) return;
     const action =
-      this.settings.reconcile === 'heal'
-        ? 'The suite repairs it.'
-        : 'The suite leaves it as it is (RECONCILE=report).';
+      this.settings.reconcile === 'report'
+        ? 'The suite leaves it as it is (RECONCILE=report).'
+        : fresh.some((one) => isHealed(one))
+          ? 'The suite repairs it.'
+          : 'The suite does not change it.';
     this.#logger.warn(
       `Drift, ${fresh.length} difference(s) from the saved state: ${describeDifferences(fresh, SHOWN)}. ${action}`,
     );
@@ -159,7 +161,10 @@ export class DriftService {
   }
 }
 
-/** A `servers.json` that an operator edited is reported, and kept until the next change. */
+/**
+ * A `servers.json` that an operator edited is reported, and kept until the next change. Settings of haproxy.cfg change
+ * with a reload, which the operator decides.
+ */
 function isHealed({ kind }: Difference): boolean {
-  return kind !== 'state_edited';
+  return kind !== 'state_edited' && kind !== 'pool_setting' && kind !== 'server_setting';
 }

@@ -8,6 +8,8 @@ import { until } from './poll.js';
 import { tempHome } from './temp-home.js';
 
 export interface RunningHaproxy {
+  /** The path of its binary. */
+  readonly binary: string;
   readonly home: string;
   readonly httpPort: number;
   readonly socket: string;
@@ -70,6 +72,7 @@ export async function startHaproxy(
     throw new Error(output, { cause: error });
   }
   return {
+    binary: binary.path,
     home: home.path,
     httpPort,
     socket,

@@ -41,6 +41,7 @@ export async function observe(
   const port = await freePort();
   const settings = loadSettings({
     HAPROXY_HOME: haproxy.home,
+    HAPROXY_BIN: haproxy.binary,
     HAPROXY_SOCKET: haproxy.socket,
     HAPROXY_CONTROL: 'master',
     HAPROXY_POOL_COUNT: '5',

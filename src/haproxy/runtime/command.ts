@@ -17,7 +17,17 @@ const TEMPLATE_TEXT = /^[A-Za-z0-9 ._:/@#[\]-]*$/;
 const PAYLOAD_LINE = /^[!-~][ -~]{0,4095}$/;
 
 /** A word, an integer, or several words, which are joined with blanks. */
-type CommandValue = string | number | readonly string[];
+type CommandValue = string | number | readonly string[] | Keywords;
+
+/** Keywords of a server with their arguments. An argument may begin with `@`: `ca-file @system-ca`. */
+export class Keywords {
+  constructor(readonly words: readonly string[]) {}
+
+  get text(): string {
+    this.words.forEach((item, index) => word(index === 0 ? item : item.replace(/^@(?=.)/, '')));
+    return this.words.join(' ');
+  }
+}
 
 /** Only this module has it, so only this module can construct a `Command` or a `Payload`. */
 const CONSTRUCTOR_KEY = Symbol('Command');
@@ -132,6 +142,7 @@ export function isWord(value: string): boolean {
 
 function textOf(value: CommandValue): string {
   if (typeof value === 'number') return integer(value);
+  if (value instanceof Keywords) return value.text;
   return typeof value === 'string' ? word(value) : value.map((item) => word(item)).join(' ');
 }
 

@@ -1,8 +1,8 @@
 import { serverName } from '../../model/pool-name.js';
-import type { Step } from '../../model/routing.js';
+import type { SentStep, Step } from '../../model/routing.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 import { SERVER_KEYWORDS } from '../config/server-keywords.js';
-import { mapPayload, runtimeCommand } from './command.js';
+import { Keywords, mapPayload, runtimeCommand } from './command.js';
 import type { PlannedCommand } from './reply.js';
 
 export interface Slot {
@@ -47,8 +47,12 @@ const MAP_PAYLOAD_BYTES = 14_000;
 type PutServer = Extract<Step, { op: 'put_server' }>;
 type AddDomains = Extract<Step, { op: 'add_domains' }>;
 
-/** The commands for a plan. Pure; keeps the order of the steps. */
-export function* commandBatches(steps: readonly Step[], mapFile: string): Generator<CommandBatch, void> {
+/** The commands for a plan. Pure; keeps the order of the steps. `keywords` are those of each added server. */
+export function* commandBatches(
+  steps: readonly SentStep[],
+  mapFile: string,
+  keywords: readonly string[] = SERVER_KEYWORDS,
+): Generator<CommandBatch, void> {
   let readdressed: readonly PutServer[] = [];
   let start = 0;
   while (start < steps.length || readdressed.length > 0) {
@@ -56,7 +60,13 @@ export function* commandBatches(steps: readonly Step[], mapFile: string): Genera
     const end = indexFrom(steps, firstChange, (step) => !isAddressChange(step));
     const addressChanges = steps.slice(firstChange, end).filter(isAddressChange);
     yield {
-      commands: batchCommands(readdressed, steps.slice(start, firstChange), addressChanges, mapFile),
+      commands: batchCommands(
+        readdressed,
+        steps.slice(start, firstChange),
+        addressChanges,
+        mapFile,
+        keywords,
+      ),
       addressChanges,
     };
     readdressed = addressChanges;
@@ -64,12 +74,12 @@ export function* commandBatches(steps: readonly Step[], mapFile: string): Genera
   }
 }
 
-function isAddressChange(step: Step): step is PutServer {
+function isAddressChange(step: SentStep): step is PutServer {
   return step.op === 'put_server' && step.exists;
 }
 
 /** The index of the first match at or after `start`; `steps.length` if there is none. */
-function indexFrom(steps: readonly Step[], start: number, matches: (step: Step) => boolean): number {
+function indexFrom(steps: readonly SentStep[], start: number, matches: (step: SentStep) => boolean): number {
   let index = start;
   for (; index < steps.length; index += 1) {
     const step = steps[index];
@@ -81,30 +91,37 @@ function indexFrom(steps: readonly Step[], start: number, matches: (step: Step) 
 /** `readdressed` are the servers whose new address the previous batch has set. */
 function* batchCommands(
   readdressed: readonly PutServer[],
-  steps: readonly Step[],
+  steps: readonly SentStep[],
   addressChanges: readonly PutServer[],
   mapFile: string,
+  keywords: readonly string[],
 ): Generator<StepCommand, void> {
   for (const step of readdressed) yield* enableReaddressedServer(step);
   for (const step of steps)
-    yield* step.op === 'add_domains' ? addMapEntries(step, mapFile) : stepCommands(step, mapFile);
+    yield* step.op === 'add_domains' ? addMapEntries(step, mapFile) : stepCommands(step, mapFile, keywords);
   for (const step of addressChanges) yield* setServerAddress(step);
 }
 
-function stepCommands(step: Exclude<Step, AddDomains>, mapFile: string): StepCommand[] {
+function stepCommands(
+  step: Exclude<SentStep, AddDomains>,
+  mapFile: string,
+  keywords: readonly string[],
+): StepCommand[] {
   switch (step.op) {
     case 'add_pool':
       return addPool(step.pool);
     case 'remove_pool':
       return deletePool(step.pool);
     case 'put_server':
-      return addServer(step);
+      return addServer(step, keywords);
     case 'set_weight':
       return [setWeight(step, step.weight)];
     case 'set_state':
-      return [setState(step, step.state)];
+      return step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, step.state)];
+    case 'assume_up':
+      return [setHealth(step, 'up')];
     case 'remove_server':
-      return [setState(step, 'maint'), deleteServer(step)];
+      return [...disableAgent(step, keywords), setState(step, 'maint'), deleteServer(step)];
     case 'set_domain':
       return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
     default:
@@ -142,12 +159,26 @@ export function publishPool(pool: string): PlannedCommand {
   return { command: runtimeCommand`publish backend ${pool}` };
 }
 
-/** HAProxy adds a server in maintenance and with its health check disabled. */
-function addServer(step: PutServer): PlannedCommand[] {
+/** HAProxy adds a server in maintenance and with its checks disabled. */
+function addServer(step: PutServer, keywords: readonly string[]): PlannedCommand[] {
   const { weight, state } = step.server;
   const [pool, name, address] = [step.pool, serverName(step.pool, step.slot), serverAddress(step.server)];
-  const command = runtimeCommand`add server ${pool}/${name} ${address} weight ${weight} ${SERVER_KEYWORDS}`;
-  return [{ command }, enableHealthCheck(step), setState(step, state)];
+  const command = runtimeCommand`add server ${pool}/${name} ${address} ${new Keywords(['weight', String(weight), ...keywords])}`;
+  const hasCheck = keywords.includes('check');
+  const checks = [
+    ...(hasCheck ? [enableHealthCheck(step)] : []),
+    ...(keywords.includes('agent-check') ? [{ command: runtimeCommand`enable agent ${pool}/${name}` }] : []),
+  ];
+  // Without a health check, a server that waits for its first check would stay DOWN.
+  const join = step.checkFirst && hasCheck ? becomeReadyAfterCheck(step) : [setState(step, state)];
+  return [{ command }, ...checks, ...join];
+}
+
+/** An agent check could put a server that is being removed back into service. */
+function disableAgent({ pool, slot }: Slot, keywords: readonly string[]): PlannedCommand[] {
+  if (!keywords.includes('agent-check')) return [];
+  const command = runtimeCommand`disable agent ${pool}/${serverName(pool, slot)}`;
+  return [{ command, acceptedRejection: /./ }];
 }
 
 /** The first part of an address change. If the new state is not `ready`, the server gets it before the new address. */
@@ -165,7 +196,7 @@ function enableReaddressedServer(step: PutServer): PlannedCommand[] {
     setWeight(step, weight),
     // A server that the operator declared may have no check, or `check disabled`.
     { ...enableHealthCheck(step), acceptedRejection: NO_CHECK },
-    ...(state === 'ready' ? [setState(step, state)] : []),
+    ...(state === 'ready' ? (step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, state)]) : []),
   ];
 }
 
@@ -176,6 +207,18 @@ function enableHealthCheck({ pool, slot }: Slot): PlannedCommand {
 /** An absolute weight, so the initial weight of the server (also 0) has no effect on the result. */
 function setWeight({ pool, slot }: Slot, weight: number): PlannedCommand {
   return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} weight ${weight}` };
+}
+
+/**
+ * The server becomes `ready` and DOWN, and gets requests after `rise` passed checks. HAProxy sets a server UP when it
+ * leaves maintenance, so the server leaves it as drained, which gets no requests either. (3.0 has no `init-state`.)
+ */
+function becomeReadyAfterCheck(slot: Slot): PlannedCommand[] {
+  return [setState(slot, 'drain'), setHealth(slot, 'down'), setState(slot, 'ready')];
+}
+
+function setHealth({ pool, slot }: Slot, health: 'up' | 'down'): PlannedCommand {
+  return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} health ${health}` };
 }
 
 function setState({ pool, slot }: Slot, state: ServerState): PlannedCommand {

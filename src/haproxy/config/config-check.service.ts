@@ -1,0 +1,57 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { Settings } from '../../settings/settings.js';
+import { SuiteRules } from '../suite-rules.service.js';
+import { checkStart } from './check-start.js';
+import type { ConfigMessage } from './config-messages.js';
+import type { Finding } from './finding.js';
+import { describeMessage, findRequirements } from './find-requirements.js';
+
+export interface ConfigReport {
+  /** Whether HAProxy can start with the files and the suite can work with that HAProxy. */
+  valid: boolean;
+  errors: ConfigMessage[];
+  warnings: ConfigMessage[];
+}
+
+/** HAProxy repeats this error for each pool of pools.cfg. One requirement names the section once. */
+const NO_POOL_DEFAULTS = /defaults section.*'pools'/;
+
+/** Checks the configuration: HAProxy checks the syntax, the suite checks what it relies on. */
+@Injectable()
+export class ConfigCheckService {
+  readonly #logger = new Logger('Config');
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly rules: SuiteRules,
+  ) {}
+
+  /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check */
+  async check(): Promise<ConfigReport> {
+    const [{ errors, warnings, valid }, findings, start] = await Promise.all([
+      this.rules.check(),
+      findRequirements(this.settings),
+      checkStart(this.settings),
+    ]);
+    const refused = [...findings.filter(({ level }) => level !== 'warning').map(asMessage), ...start.errors];
+    const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
+    return {
+      valid: valid && refused.length === 0,
+      errors: [...refused, ...other],
+      warnings: [
+        ...findings.filter(({ level }) => level === 'warning').map(asMessage),
+        ...start.warnings,
+        ...warnings,
+      ],
+    };
+  }
+
+  /** Logs what the suite relies on and haproxy.cfg lacks, one line each. */
+  async warn(): Promise<void> {
+    for (const finding of await findRequirements(this.settings)) this.#logger.warn(describeMessage(finding));
+  }
+}
+
+function asMessage({ file, line, message }: Finding): ConfigMessage {
+  return { file, line, message };
+}

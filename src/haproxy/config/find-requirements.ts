@@ -1,0 +1,35 @@
+import { realpathSync } from 'node:fs';
+import type { Settings } from '../../settings/settings.js';
+import { poolName } from '../../model/pool-name.js';
+import type { ConfigMessage } from './config-messages.js';
+import { parseConfig } from './config-parser.js';
+import { declaredPools } from './config-servers.js';
+import type { Finding } from './finding.js';
+import { readTextIfPresent } from './operator-config.js';
+import { missingRequirements } from './requirements.js';
+
+/** Reads haproxy.cfg and finds what the suite relies on and the file lacks. @throws the error of the file system */
+export async function findRequirements(settings: Settings): Promise<Finding[]> {
+  const { config } = settings.files;
+  const sections = parseConfig(await readTextIfPresent(config), config);
+  const declared = declaredPools(sections);
+  const generatedPools = Array.from({ length: settings.poolCount }, (_, index) => poolName(index + 1)).some(
+    (name) => !declared.has(name),
+  );
+  return missingRequirements(sections, settings, { generatedPools, realPath });
+}
+
+/** The path without symbolic links; the path itself if it does not exist. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+/** `FILE:LINE message` */
+export function describeMessage({ file, line, message }: ConfigMessage): string {
+  const place = [file, line].filter((part) => part !== null).join(':');
+  return place === '' ? message : `${place} ${message}`;
+}

@@ -1,0 +1,106 @@
+import type { OperatorConfig } from '../haproxy/config/operator-config.js';
+import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
+import type { LiveRouting } from '../haproxy/runtime/runtime-routing.js';
+import { serverName, slotOf } from '../model/pool-name.js';
+import type { State } from '../model/state.js';
+import type { Difference } from './drift.js';
+
+/** The columns of `show stat` that show a keyword of a server. */
+const SERVER_COLUMNS = {
+  maxconn: 'slim',
+  maxqueue: 'qlimit',
+  rise: 'check_rise',
+  fall: 'check_fall',
+} as const;
+/** What `show stat` calls the algorithm `random` (`backend_lb_algo_str`). */
+const RANDOM = 'unknown';
+
+/** The part of what was read from HAProxy that has settings. */
+export type LiveSettings = Pick<LiveRouting, 'process' | 'backends' | 'tls'>;
+
+/**
+ * Finds pools and servers whose settings are not those of `defaults pools` in haproxy.cfg. Only a reload changes these
+ * settings: the file was edited after HAProxy read it, or another program added the server.
+ */
+export class PoolSettings {
+  #last: { key: string; differences: Difference[] } | undefined;
+
+  constructor(
+    private readonly runtime: Pick<HaproxyRuntimeService, 'stats'>,
+    private readonly operatorConfig: OperatorConfig,
+  ) {}
+
+  /** `live` is what was read last. @throws AppError haproxy_unavailable, haproxy_rejected */
+  async differences(state: State, live: LiveSettings): Promise<Difference[]> {
+    return [...(await this.#statDifferences(state, live)), ...this.#tlsDifferences(state, live)];
+  }
+
+  /** Reads the statistics only of a new process, for new settings or for new pools, because nothing else can change them. */
+  async #statDifferences(state: State, { process, backends }: LiveSettings): Promise<Difference[]> {
+    const { poolDefaults } = this.operatorConfig;
+    const key = JSON.stringify([process.pid, process.startedSec, backends.size, poolDefaults]);
+    if (this.#last?.key === key) return this.#last.differences;
+    const found = new SettingDifferences();
+    for (const row of await this.runtime.stats(STAT.backends | STAT.servers)) {
+      if (!this.#isGenerated(row.proxy, state)) continue;
+      if (row.kind === 'backend') found.add('pool', 'balance', row.proxy, this.#balance(), row.text('algo'));
+      else if (state.pool(row.proxy)?.servers.has(slotOf(row.proxy, row.service) ?? 0))
+        this.#compareServer(row, found);
+    }
+    this.#last = { key, differences: found.list() };
+    return this.#last.differences;
+  }
+
+  /** Undefined if the suite cannot tell the algorithm. */
+  #balance(): string | undefined {
+    const { balance } = this.operatorConfig.poolDefaults;
+    return balance === 'random' ? RANDOM : balance;
+  }
+
+  #compareServer(row: StatRow, found: SettingDifferences): void {
+    const { runtimeKeywords } = this.operatorConfig.poolDefaults;
+    for (const [keyword, column] of Object.entries(SERVER_COLUMNS)) {
+      const index = runtimeKeywords.lastIndexOf(keyword);
+      const wanted = index === -1 ? '' : runtimeKeywords[index + 1];
+      const live = row.text(column);
+      // A server in maintenance has no check yet, and HAProxy has defaults of its own for what nobody set.
+      if (live !== '' || keyword.startsWith('max')) found.add('server', keyword, row.service, wanted, live);
+    }
+  }
+
+  #tlsDifferences(state: State, { tls }: LiveSettings): Difference[] {
+    const wanted = this.operatorConfig.poolDefaults.runtimeKeywords.includes('ssl');
+    const found = new SettingDifferences();
+    for (const [pool, { servers }] of state.pools) {
+      if (!this.#isGenerated(pool, state)) continue;
+      for (const slot of servers.keys()) {
+        const name = serverName(pool, slot);
+        found.add('server', 'ssl', name, wanted ? 'on' : 'off', tls.has(name) ? 'on' : 'off');
+      }
+    }
+    return found.list();
+  }
+
+  /** Whether the suite wrote the pool and a domain uses it. A pool of haproxy.cfg has the settings that are written there. */
+  #isGenerated(pool: string, state: State): boolean {
+    return state.pool(pool) !== undefined && !this.operatorConfig.pools.has(pool);
+  }
+}
+
+/** Collects differences: one for all pools, or all servers, with the same wrong value. */
+class SettingDifferences {
+  readonly #found = new Map<string, Extract<Difference, { kind: 'pool_setting' | 'server_setting' }>>();
+
+  add(of: 'pool' | 'server', setting: string, name: string, wanted: string | undefined, found: string): void {
+    if (wanted === undefined || wanted === found) return;
+    const key = `${of} ${setting} ${found}`;
+    const known = this.#found.get(key);
+    if (known) known.count += 1;
+    else this.#found.set(key, { kind: `${of}_setting`, setting, name, count: 1, wanted, found });
+  }
+
+  list(): Difference[] {
+    return [...this.#found.values()];
+  }
+}
