@@ -6,9 +6,11 @@ import { OperatorConfig } from './config/operator-config.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { HaproxyWorkers } from './workers/haproxy-workers.service.js';
 
 const SERVICES = [
   HaproxyRuntimeService,
+  HaproxyWorkers,
   HaproxyControlService,
   HaproxyProcessService,
   HaproxyCertificatesService,

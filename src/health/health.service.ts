@@ -5,13 +5,21 @@ import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
-import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
+import {
+  type ComponentsDto,
+  HaproxyComponentDto,
+  HealthDto,
+  type HealthStatus,
+  SuiteComponentDto,
+} from './health.dto.js';
+import { WorkersHealth } from './workers-health.js';
 
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
 const DRIFT_AGE_MS = 5_000;
@@ -20,6 +28,7 @@ const DRIFT_AGE_MS = 5_000;
 @Injectable()
 export class HealthService {
   readonly #files: FilesHealth;
+  readonly #workers: WorkersHealth;
 
   constructor(
     private readonly persistence: PersistenceService,
@@ -29,7 +38,9 @@ export class HealthService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    workers: HaproxyWorkers,
   ) {
+    this.#workers = new WorkersHealth(workers, runtime, persistence, reconciler);
     this.#files = new FilesHealth(persistence, settings);
   }
 
@@ -46,18 +57,23 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, config_files] = await Promise.all([this.#haproxy(), this.#files.check()]);
+    const [haproxy, config_files, workers] = await Promise.all([
+      this.#haproxy(),
+      this.#files.check(),
+      this.#workers.check(),
+    ]);
     const components: ComponentsDto = {
       mcp: this.#suite(),
       haproxy,
       config_files,
       certificates: certificatesHealth(await this.certificates.states()),
       drift: driftHealth(drift, this.settings.reconcile),
+      workers,
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);
-    const parts = [components.mcp, haproxy, config_files, components.certificates, components.drift];
-    return { status: worst(parts.map((part) => part.status)), components };
+    const statuses = Object.values(components).map(({ status }: { status: HealthStatus }) => status);
+    return { status: worst(statuses), components };
   }
 
   #suite(): SuiteComponentDto {
