@@ -18,7 +18,7 @@ interface Drained {
 }
 
 interface Removed {
-  still_open: { current: number; old_workers: number; idle_clients: number; detail: string };
+  still_open?: { current: number; old_workers: number; idle_clients: number; detail: string };
 }
 
 interface Workers {
@@ -194,7 +194,7 @@ describe.each(haproxyVersions())('Old workers of HAProxy $version', (haproxy) =>
 
     const removed = await suite.api<Removed>('DELETE', '/domains/socket.example/servers/1');
     expect(removed.body.still_open).toMatchObject({ current: 0, old_workers: 1 });
-    expect(removed.body.still_open.detail).toMatch(/^Keep the server running\./);
+    expect(removed.body.still_open?.detail).toMatch(/^Keep the server running\./);
     // The slot gets another server, but the removed one is not forgotten.
     await suite.api('POST', '/domains/socket.example/servers', {
       slot: 1,
@@ -240,7 +240,7 @@ describe.each(haproxyVersions())('Old workers of HAProxy $version', (haproxy) =>
     expect(await client.request('kept.example', 'one')).toMatch(/^HTTP\/1\.1 200/);
     expect(await drained).toMatchObject({ drained: true, idle_clients: 0 });
     const removed = await suite.api<Removed>('DELETE', '/domains/kept.example/servers/1');
-    expect(removed.body.still_open).toMatchObject({ current: 0, old_workers: 0, idle_clients: 0 });
+    expect(removed.body.still_open).toBeUndefined();
     expect(await get(home.httpPort, 'kept.example')).toMatchObject({ status: 200, body: 'two' });
   });
 
@@ -265,7 +265,7 @@ describe.each(haproxyVersions())('Old workers of HAProxy $version', (haproxy) =>
     const started = performance.now();
     const removed = await suite.api<Removed>('DELETE', '/domains/hung.example');
     expect(performance.now() - started).toBeLessThan(10_000);
-    expect(removed.body.still_open.detail).toMatch(/^Keep the server running[.:]/);
+    expect(removed.body.still_open?.detail).toMatch(/^Keep the server running[.:]/);
     process.kill(pid, 'SIGKILL');
     await untilNoOldWorker();
     expect((await workers()).status).toBe('healthy');

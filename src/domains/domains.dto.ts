@@ -104,6 +104,9 @@ export class RemovedDomainDto extends PlannedDto {
   @IntField({ description: 'Servers that were removed with the pool.', min: 0, example: 0 })
   servers_removed: number;
 
-  @NestedField(StillOpenDto, { description: 'What is still open to these servers.', optional: true })
+  @NestedField(StillOpenDto, {
+    description: 'What workers still have open to these servers; absent if nothing.',
+    optional: true,
+  })
   still_open?: StillOpenDto;
 }

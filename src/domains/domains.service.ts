@@ -113,7 +113,7 @@ export class DomainsService {
   })
   async remove(input: RemoveDomainDto): Promise<RemovedDomainDto> {
     let removed: PlacedServer[] = [];
-    let stillOpen: Promise<StillOpenDto> | undefined;
+    let stillOpen: Promise<StillOpenDto | undefined> | undefined;
     const { value, planned } = await this.persistence.change(
       (draft) => {
         const servers = serversOf(draft, input.domain);

@@ -29,15 +29,15 @@ export class RemovedServers {
   }
 
   /**
-   * What is still open to the servers of one pool. Call it when HAProxy has the removal. Asks nobody if it is known that
-   * there is no old worker and that HAProxy has deleted the servers. Never throws.
+   * What is still open to the servers of one pool; undefined if nothing is known to be. Call it when HAProxy has the
+   * removal. Asks nobody if it is known that there is no old worker and that HAProxy has deleted the servers. Never
+   * throws.
    */
-  async stillOpen(removed: readonly PlacedServer[], nextStep: string): Promise<StillOpenDto> {
+  async stillOpen(removed: readonly PlacedServer[], nextStep: string): Promise<StillOpenDto | undefined> {
     const { process } = this.reconciler;
     const isGone = removed.every(({ pool, slot }) => !this.reconciler.isParked(pool, slot));
     const [first] = removed;
-    if (!first || (process && isGone && this.workers.isAlone(process)))
-      return { ...NOTHING_OPEN, detail: 'No worker has a connection to it. It can be stopped.' };
+    if (!first || (process && isGone && this.workers.isAlone(process))) return undefined;
     const tooLate = delay(LIMIT_MS, undefined, { ref: false }).then(() => {
       throw new Error(`not all workers of HAProxy answered within ${LIMIT_MS} ms`);
     });
@@ -50,17 +50,20 @@ export class RemovedServers {
     }
   }
 
-  async #read(pool: string, removed: readonly PlacedServer[], nextStep: string): Promise<StillOpenDto> {
+  async #read(
+    pool: string,
+    removed: readonly PlacedServer[],
+    nextStep: string,
+  ): Promise<StillOpenDto | undefined> {
     const view = await this.#watch.load(
       pool,
       removed.map(({ server }) => serverAddress(server)),
     );
     const targets = removed.map(({ slot, server }) => removedTarget(slot, serverAddress(server), true));
-    const { reason, current, old_workers, idle_clients } = drainStatus(targets, pool, view);
-    const detail =
-      reason === undefined
-        ? 'No worker has a connection to it. It can be stopped.'
-        : `Keep the server running. ${reason} ${nextStep}`;
+    const { reason, current, old_workers, idle_clients, final } = drainStatus(targets, pool, view);
+    // Without a master socket only the current worker is known; haproxy_health says so.
+    if (reason === undefined || final === 'no_master') return undefined;
+    const detail = `Keep the server running. ${reason} ${nextStep}`;
     return { current, old_workers, idle_clients, detail };
   }
 }

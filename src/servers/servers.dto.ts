@@ -133,7 +133,7 @@ export class OpenConnectionsDto {
 
 /** What workers still have of a removed server. */
 export class StillOpenDto extends OpenConnectionsDto {
-  @StringField({ description: 'Whether to keep the server running, and why.', example: 'No worker uses it.' })
+  @StringField({ description: 'What to do, and why.', example: 'Keep the server running.' })
   detail: string;
 }
 
@@ -142,7 +142,7 @@ export class RemovedServerDto extends IntersectionType(
   PlannedDto,
 ) {
   @NestedField(StillOpenDto, {
-    description: 'What is still open to it; absent in a dry run.',
+    description: 'What workers still have open to it; absent if nothing.',
     optional: true,
   })
   still_open?: StillOpenDto;

@@ -122,7 +122,7 @@ export class ServersService {
   })
   async remove(input: RemoveServerDto): Promise<RemovedServerDto> {
     let removed: PlacedServer[] = [];
-    let stillOpen: Promise<StillOpenDto> | undefined;
+    let stillOpen: Promise<StillOpenDto | undefined> | undefined;
     const { value, planned } = await this.persistence.change(
       (draft) => {
         const placed = removeServer(draft, input.domain, input.slot);

@@ -7,7 +7,7 @@ import { parseStat, STAT, type StatTypes } from '../parsers/stat.parser.js';
 import type { HaproxyInfo } from '../parsers/info.parser.js';
 import { MasterCli } from '../process/master-cli.js';
 import { type Command, runtimeCommand } from '../runtime/command.js';
-import { isSameProcess, type ProcessIdentity } from '../runtime/process-identity.js';
+import type { ProcessIdentity } from '../runtime/process-identity.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from '../runtime/server-status.js';
 import { formatAddress } from '../runtime/transport.js';
 import type { KnownServers, OldWorker, OldWorkers, OldWorkerState } from './old-worker.js';
@@ -55,7 +55,8 @@ export class HaproxyWorkers {
 
   /** Whether this process is known to have no old worker beside it, without asking anybody. */
   isAlone(current: ProcessIdentity): boolean {
-    return this.#alone !== undefined && isSameProcess(this.#alone, current);
+    // Not `isSameProcess`: `current` can have been read before. A restart, which that also detects, leaves no old worker.
+    return this.#alone?.pid === current.pid && this.#alone.startedSec === current.startedSec;
   }
 
   /** Asks the master for the old workers. `current` has just answered on the Runtime API. Never throws. */
