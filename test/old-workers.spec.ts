@@ -1,6 +1,9 @@
 import { connect, type Server, type Socket } from 'node:net';
 import { createServer } from 'node:http';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MasterCli } from '../src/haproxy/process/master-cli.js';
 import { type Backend, startBackend } from './kit/backend.js';
 import { haproxyVersions } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
@@ -242,6 +245,26 @@ describe.each(haproxyVersions())('Old workers of HAProxy $version', (haproxy) =>
     const removed = await suite.api<Removed>('DELETE', '/domains/kept.example/servers/1');
     expect(removed.body.still_open).toBeUndefined();
     expect(await get(home.httpPort, 'kept.example')).toMatchObject({ status: 200, body: 'two' });
+  });
+
+  it('are none after a failed reload, which health reports until one succeeds', async () => {
+    const config = home.file('haproxy.cfg');
+    const valid = await readFile(config, 'utf8');
+    await writeFile(config, `${valid}\nnonsense\n`);
+    // As an operator or systemd reloads, without the suite.
+    const master = new MasterCli({ path: join(home.path, 'run/master.sock') });
+    expect((await master.reload()).success).toBe(false);
+    const failed = await workers();
+    expect(failed).toMatchObject({ status: 'degraded', old_workers: 0 });
+    expect(failed.detail).toMatch(/^The last 1 reload\(s\) of HAProxy failed/);
+    // The worker that serves counts as the current one.
+    await setState('hung.example', 1, 'drain');
+    expect(await waitDrain('hung.example', 1)).toMatchObject({ drained: true });
+    await setState('hung.example', 1, 'ready');
+    await writeFile(config, valid);
+    await reload();
+    await untilNoOldWorker();
+    expect(await workers()).toMatchObject({ status: 'healthy', detail: 'No old worker.' });
   });
 
   it('are not drained if one does not answer, and are drained when it is killed', async () => {

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { ServersModule } from '../servers/servers.module.js';
 import { DomainsController } from './domains.controller.js';
@@ -6,7 +7,7 @@ import { DomainsService } from './domains.service.js';
 import { RoutingOverviewService } from './routing-overview.service.js';
 
 @Module({
-  imports: [ReconcilerModule, ServersModule],
+  imports: [HaproxyModule, ReconcilerModule, ServersModule],
   controllers: [DomainsController],
   providers: [DomainsService, RoutingOverviewService],
 })

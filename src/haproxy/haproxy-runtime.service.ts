@@ -7,13 +7,21 @@ import { Settings } from '../settings/settings.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { type Command, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
-import { type MapEntry, parseMap } from './parsers/map.parser.js';
+import { type MapEntry, parseMap, parseMapLookup } from './parsers/map.parser.js';
 import type { ProcessIdentity } from './runtime/process-identity.js';
 import { checkReplies, isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
 import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
+import { RecentAddresses } from './runtime/recent-addresses.js';
 import { RuntimeTransport } from './runtime/transport.js';
+import { parseCliSockets, parseEnvironment } from './parsers/listeners.parser.js';
+import type { RunningListeners } from './guard/listeners.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
-import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
+import {
+  type ServerStatus,
+  type ServerStatusRow,
+  statusRows,
+  trackedBackends,
+} from './runtime/server-status.js';
 import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
 import {
   type AddressChange,
@@ -49,10 +57,14 @@ export interface ApplyResult {
   processes: ProcessIdentity[];
 }
 
-/** Typed operations on a running HAProxy. Each opens its own connection. The service caches nothing about HAProxy. */
+/**
+ * Typed operations on a running HAProxy. Each opens its own connection. The service remembers nothing about HAProxy, except
+ * which addresses changed in the last seconds.
+ */
 @Injectable()
 export class HaproxyRuntimeService {
   readonly #transport: RuntimeTransport;
+  readonly #recent = new RecentAddresses();
 
   constructor(private readonly settings: Settings) {
     this.#transport = new RuntimeTransport(settings.runtime);
@@ -75,7 +87,9 @@ export class HaproxyRuntimeService {
         const reply = replies[index];
         if (deletes && reply && isRejected(reply)) rejectedDeletions.push(deletes);
       }
-      if (addressChanges.length > 0) await this.#waitForAddresses(addressChanges);
+      if (addressChanges.length === 0) continue;
+      this.#recent.note(addressChanges);
+      await this.#waitForAddresses(addressChanges);
     }
     // The pools come last: a server that HAProxy still has keeps its pool in use.
     const parked = await this.#retryDeletions(rejectedDeletions);
@@ -86,6 +100,15 @@ export class HaproxyRuntimeService {
   /** The names of the pools that HAProxy has, with or without servers. */
   async poolNames(): Promise<Set<string>> {
     return new Set((await this.backendNames()).filter(isPoolName));
+  }
+
+  /** Where its Runtime API listens, and its environment. Not in `readRouting`: it changes only with the process. */
+  async listeners(): Promise<RunningListeners> {
+    const [sockets, environment] = await this.#query([
+      runtimeCommand`show cli sockets`,
+      runtimeCommand`show env`,
+    ]);
+    return { sockets: parseCliSockets(sockets ?? ''), environment: parseEnvironment(environment ?? '') };
   }
 
   /** The names of all backends that HAProxy has. */
@@ -115,6 +138,17 @@ export class HaproxyRuntimeService {
     return { ...routing, process, capabilities: capabilitiesOf(process) };
   }
 
+  /** The first of these keys that the map in HAProxy has, with its value. Undefined if it has none. */
+  async lookUp(keys: readonly string[]): Promise<{ key: string; pool: string } | undefined> {
+    const file = this.settings.files.map;
+    const texts = await this.#query(keys.map((key) => runtimeCommand`get map ${file} ${key}`));
+    for (const [index, text] of texts.entries()) {
+      const pool = parseMapLookup(text);
+      if (pool !== undefined) return { key: keys[index] ?? '', pool };
+    }
+    return undefined;
+  }
+
   /** Deletes exactly these map entries. Other entries with the same key stay (see `RuntimeRouting.duplicates`). */
   async deleteEntries(entries: readonly MapEntry[]): Promise<void> {
     const file = this.settings.files.map;
@@ -130,6 +164,18 @@ export class HaproxyRuntimeService {
     return capabilitiesOf(await this.info());
   }
 
+  /**
+   * The version of the rules in suite.cfg that the worker has loaded; undefined if HAProxy was started without suite.cfg.
+   *
+   * @throws AppError haproxy_unavailable
+   */
+  async loadedRules(): Promise<string | undefined> {
+    const [reply] = await this.#run([
+      { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
+    ]);
+    return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
+  }
+
   /** The text of `show servers state`, in the format of a `server-state-file`. */
   async serversState(): Promise<string> {
     const [text] = await this.#query([runtimeCommand`show servers state`]);
@@ -139,7 +185,7 @@ export class HaproxyRuntimeService {
   /** The rows of `show stat`. A large HAProxy answers with several megabytes. */
   async stats(types: StatTypes = STAT.all): Promise<StatRow[]> {
     const [text] = await this.#query([runtimeCommand`show stat -1 ${types} -1`]);
-    return parseStat(text ?? '');
+    return this.#recent.withoutStaleChecks(parseStat(text ?? ''));
   }
 
   /** The rows of these backends. A backend that HAProxy does not have has no rows. */
@@ -147,7 +193,8 @@ export class HaproxyRuntimeService {
     backends: readonly string[],
     types: StatTypes = STAT.backends | STAT.servers,
   ): Promise<StatRow[]> {
-    return statRows(await this.#run(statCommands(backends, types)), backends);
+    const rows = statRows(await this.#run(statCommands(backends, types)), backends);
+    return this.#recent.withoutStaleChecks(rows);
   }
 
   /** The rows of these backends, or of all if `backends` is undefined, and the process that they are of. */
@@ -159,12 +206,27 @@ export class HaproxyRuntimeService {
       { command: runtimeCommand`show info` },
       ...statCommands(backends, types),
     ]);
-    return { info: parseInfo(info?.text ?? ''), rows: statRows(replies, backends) };
+    const rows = this.#recent.withoutStaleChecks(statRows(replies, backends));
+    return { info: parseInfo(info?.text ?? ''), rows };
   }
 
   /** The current status of the suite's servers: of these pools if given, with this status if given. */
   async serverStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ServerStatusRow[]> {
-    return statusRows(await (pools ? this.statsOf(pools, STAT.servers) : this.stats(STAT.servers)), status);
+    const rows = await (pools ? this.statsOf(pools, STAT.servers) : this.stats(STAT.servers));
+    return statusRows(rows, status, await this.trackedRows(rows));
+  }
+
+  /** The rows of backends whose servers are tracked by these rows (`track`). Only an operator declares such servers. */
+  async trackedRows(rows: readonly StatRow[]): Promise<StatRow[]> {
+    const found: StatRow[] = [];
+    let missing = trackedBackends(rows);
+    while (missing.length > 0) {
+      const read = await this.statsOf(missing, STAT.servers);
+      if (read.length === 0) break;
+      found.push(...read);
+      missing = trackedBackends([...rows, ...found]);
+    }
+    return found;
   }
 
   /** Deletes a parked server. False while it has connections; true also if it does not exist any more. */

@@ -4,21 +4,20 @@ import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { SitesService } from '../monitoring/sites.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
+import { withRules } from './rules-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
-import {
-  type ComponentsDto,
-  HaproxyComponentDto,
-  HealthDto,
-  type HealthStatus,
-  SuiteComponentDto,
-} from './health.dto.js';
+import { readSitesHealth } from './sites-health.js';
+import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
 import { WorkersHealth } from './workers-health.js';
 
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
@@ -38,6 +37,9 @@ export class HealthService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    private readonly sites: SitesService,
+    private readonly rules: SuiteRules,
+    private readonly guard: ServerGuard,
     workers: HaproxyWorkers,
   ) {
     this.#workers = new WorkersHealth(workers, runtime, persistence, reconciler);
@@ -48,7 +50,7 @@ export class HealthService {
     name: 'haproxy_health',
     title: 'Health of everything',
     description:
-      'Checks the suite, HAProxy, the configuration files, the certificates, and whether HAProxy has the saved state. ' +
+      'Checks the suite, HAProxy, the configuration files, the certificates, the domains that are down, and whether HAProxy has the saved state. ' +
       'Each has a status and a reason; the overall status is the worst of them. Call it first if something is wrong. ' +
       'Next: haproxy_domain_health for one domain.',
     output: HealthDto,
@@ -57,23 +59,26 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, config_files, workers] = await Promise.all([
+    const [haproxy, files, rules, sites, workers] = await Promise.all([
       this.#haproxy(),
       this.#files.check(),
+      this.rules.report().catch((error: unknown) => messageOf(error)),
+      readSitesHealth(this.sites, this.persistence.state.domainCount),
       this.#workers.check(),
     ]);
+    const config_files = withRules(files, rules);
     const components: ComponentsDto = {
       mcp: this.#suite(),
       haproxy,
       config_files,
       certificates: certificatesHealth(await this.certificates.states()),
+      sites,
       drift: driftHealth(drift, this.settings.reconcile),
       workers,
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);
-    const statuses = Object.values(components).map(({ status }: { status: HealthStatus }) => status);
-    return { status: worst(statuses), components };
+    return { status: worst(Object.values(components).map(({ status }) => status)), components };
   }
 
   #suite(): SuiteComponentDto {
@@ -89,6 +94,7 @@ export class HealthService {
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
       pools_dynamic: this.reconciler.poolLimit.dynamic,
+      forbidden_servers: this.guard.findings(state),
     };
     return suiteHealth(facts, this.readiness.get());
   }

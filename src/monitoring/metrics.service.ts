@@ -9,6 +9,8 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { addWorkerGauges } from './worker-metrics.js';
 import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
+import { addSiteGauges } from './site-metrics.js';
+import { SitesService } from './sites.service.js';
 
 /** The metrics for Prometheus: the counters of lib/metrics, gauges of the current state, and the Node.js process. */
 @Injectable()
@@ -21,14 +23,16 @@ export class MetricsService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
-    private readonly workers: HaproxyWorkers,
+    workers: HaproxyWorkers,
+    sites: SitesService,
   ) {
     const gauges = new Registry();
     // Includes the event loop lag (nodejs_eventloop_lag_seconds and its percentiles).
     collectDefaultMetrics({ register: gauges });
     this.#addStateGauges(gauges);
     this.#addCertificateGauge(gauges);
-    addWorkerGauges(gauges, this.workers);
+    addWorkerGauges(gauges, workers);
+    addSiteGauges(gauges, sites, persistence, settings.metricsDomains);
     this.#registry = Registry.merge([suiteMetrics, gauges]);
   }
 

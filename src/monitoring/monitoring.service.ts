@@ -20,6 +20,7 @@ import {
   type PoolConnectionsDto,
   type ServerConnectionsDto,
 } from './monitoring.dto.js';
+import { statusReader } from './row-status.js';
 import { NO_SESSIONS, processConnections, queuedOf, sessionsOf, sortByKey } from './stat-view.js';
 
 /** How many domains of a pool an answer names. */
@@ -55,13 +56,14 @@ export class MonitoringService {
         ? names
         : names.filter((name) => input.in_use === (state.pool(name) !== undefined));
     const page = paginate(matching, poolSortKey, input);
-    const { info, rows } = await this.runtime.statsOfProcess(page.items, STAT.backends);
+    const { info, rows } = await this.runtime.statsOfProcess(page.items, STAT.backends | STAT.servers);
     const { states } = await this.workers.oldRows(info, page.items, STAT.backends);
     const old = sumOldSessions(rows, states);
-    const rowOf = new Map(rows.map((row) => [row.proxy, row]));
+    const rowOf = new Map(rows.filter(({ kind }) => kind === 'backend').map((row) => [row.proxy, row]));
+    const statusOfRow = statusReader(rows, await this.runtime.trackedRows(rows));
     return {
       ...page,
-      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name), old)),
+      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name), statusOfRow, old)),
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
     };
@@ -128,7 +130,12 @@ export class MonitoringService {
     return { process: processConnections(info, old), ...page, items };
   }
 
-  #describeBackend(name: string, row: StatRow | undefined, old: OldSessions): BackendDto {
+  #describeBackend(
+    name: string,
+    row: StatRow | undefined,
+    statusOfRow: (row: StatRow) => string,
+    old: OldSessions,
+  ): BackendDto {
     const pool = this.persistence.state.pool(name);
     return {
       name,
@@ -138,7 +145,7 @@ export class MonitoringService {
       domain_count: pool?.domains.length ?? 0,
       server_count: pool?.servers.size ?? 0,
       active_servers: row?.number('act') ?? 0,
-      status: row?.text('status') ?? 'missing',
+      status: row ? statusOfRow(row) : 'missing',
       sessions: row ? sessionsOf(row, old) : { ...NO_SESSIONS },
     };
   }

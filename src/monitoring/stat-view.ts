@@ -12,15 +12,18 @@ export function scopeOf(row: StatRow): StatScope | undefined {
 /** The values of old workers that belong to a row of the current worker. */
 export type OldValues = Pick<OldSessions, 'of'>;
 
-/** One row of `show stat` as typed numbers. Current values include those of old workers. Omits optional fields whose column is empty (not applicable). */
-export function statOf(row: StatRow, scope: StatScope, old: OldValues): StatDto {
+/**
+ * One row of `show stat` as typed numbers. Current values include those of old workers. Omits optional fields whose column
+ * is empty (not applicable).
+ */
+export function statOf(row: StatRow, scope: StatScope, status: string, old: OldValues): StatDto {
   const isServer = scope === 'server';
   const number = (column: string) => Math.max(0, row.number(column));
   return {
     scope,
     name: isServer ? row.service : row.proxy,
     ...(isServer && { backend: row.proxy }),
-    status: row.text('status'),
+    status,
     sessions: sessionsOf(row, old),
     requests: {
       // HAProxy does not count the requests of a server. Its sessions are the same number.

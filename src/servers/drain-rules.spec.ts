@@ -23,14 +23,16 @@ function worker(
   clients: number,
   servers: [name: string, ip: string, admin: number, sessions: number][],
 ): OldWorkerState {
-  const state = servers.map(([name, ip, admin]) => `1 ${POOL} 1 ${name} ${ip} 2 ${admin} 1 - 80`).join('\n');
+  const state = servers
+    .map(([name, ip, admin]) => `1 ${POOL} 1 ${name} ${ip} 2 ${admin} 1 - 80 6 6`)
+    .join('\n');
   const stat = servers.map(([name, , , sessions]) => `${POOL},${name},${sessions},2`).join('\n');
   return {
     pid: 7,
     replacedSeconds: 30,
     clients,
     servers: knownServersOf(
-      `1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port\n${state}\n`,
+      `1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port srv_check_state srv_check_status\n${state}\n`,
     ),
     rows: parseStat(`# pxname,svname,scur,type\n${stat}\n`),
   };
@@ -48,6 +50,7 @@ function view(
       slot,
       connections,
       status,
+      weight: 1,
       lastCheck: '',
     })),
     list,

@@ -1,3 +1,4 @@
+import { isUsed } from '../haproxy/runtime/server-status.js';
 import type { DrainView } from '../haproxy/workers/drain-watch.js';
 import type { OldWorkerState } from '../haproxy/workers/old-worker.js';
 import { sessionsAt } from '../haproxy/workers/worker-rows.js';
@@ -142,7 +143,9 @@ function whyNotDrained(
       final: true,
     };
   const used = targets.filter(({ slot, removed }) =>
-    rows.some((row) => !removed && row.pool === poolName && row.slot === slot && isUsed(row.status)),
+    rows.some(
+      (row) => !removed && row.pool === poolName && row.slot === slot && isUsed(row.status, row.weight),
+    ),
   );
   if (used.length > 0)
     return {
@@ -169,8 +172,4 @@ function whyNotDrained(
       );
   }
   return parts.length === 0 ? { final: true } : { reason: parts.join(' '), final: false };
-}
-
-function isUsed(status: string): boolean {
-  return status === 'UP' || status === 'no check';
 }

@@ -26,6 +26,11 @@ describe('parseProcesses', () => {
     });
   });
 
+  it('takes the worker that serves after a failed reload, which HAProxy 3.2 lists as an old worker', () => {
+    const failed = TEXT.replace(/^5929.*\n/m, '');
+    expect(parseProcesses(failed)).toMatchObject({ workers: [5900], oldWorkers: [{ pid: 5874 }] });
+  });
+
   it.each(['', 'Permission denied!\n', '220 mail ESMTP\r\n', '# workers\n1 worker 0 0d00h00m00s 3.2\n'])(
     'refuses %j, which is not of a master',
     (text) => {

@@ -34,8 +34,8 @@ export function parseProcesses(text: string): HaproxyProcesses {
   let section = '';
   let master: number | undefined;
   let failedReloads = 0;
-  const workers: WorkerProcess[] = [];
-  const oldWorkers: WorkerProcess[] = [];
+  let workers: WorkerProcess[] = [];
+  let oldWorkers: WorkerProcess[] = [];
   for (const line of text.split('\n')) {
     if (line.startsWith('# ')) section = line.slice(2).trim();
     const match =
@@ -58,6 +58,12 @@ export function parseProcesses(text: string): HaproxyProcesses {
     else if (section === 'old workers') oldWorkers.push(worker);
   }
   if (master === undefined) throw unexpectedOutput('the output of "show proc"', text);
+  // After a failed reload, HAProxy 3.2 and 3.4 list the worker that serves as an old worker. As `@1` does, take the worker
+  // with the fewest reloads (src/cli.c, pcli_prefix_to_pid).
+  if (workers.length === 0) {
+    workers = oldWorkers.toSorted((a, b) => a.reloads - b.reloads).slice(0, 1);
+    oldWorkers = oldWorkers.filter((worker) => !workers.includes(worker));
+  }
   return {
     master,
     failedReloads,

@@ -15,12 +15,27 @@ export interface ServerStateRow {
   hostName?: string;
 }
 
+/** One server of a running HAProxy. */
+export interface RunningServerRow extends ServerStateRow {
+  /** Whether HAProxy can send requests to it, as far as checks decide: false if it is DOWN or stopping. */
+  running: boolean;
+  /** Whether it has a health check that has not finished yet. */
+  unchecked: boolean;
+}
+
 /**
  * Bits of srv_admin_state (include/haproxy/server-t.h). 0x04 is not included: it only records that the configuration
  * has `disabled`.
  */
 const MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40;
 const DRAIN = 0x08 | 0x10;
+/** Values of srv_op_state: 0 stopped, 1 starting (slowstart), 2 running, 3 stopping. */
+const STARTING = 1;
+const RUNNING = 2;
+/** The bit of srv_check_state for a check that is enabled (include/haproxy/check-t.h). */
+const CHECK_ENABLED = 0x04;
+/** A srv_check_status up to this value means that no check has finished: 0 unknown, 1 initializing, 2 started. */
+const CHECK_STARTED = 2;
 
 /**
  * Parses `show servers state` (management guide):
@@ -31,7 +46,7 @@ const DRAIN = 0x08 | 0x10;
  *
  * Finds columns by name, because later versions may add columns.
  */
-export function parseServersState(text: string): ServerStateRow[] {
+export function parseServersState(text: string): RunningServerRow[] {
   const lines = text.split('\n');
   const header = lines[1];
   if (lines[0]?.trim() !== '1' || !header?.startsWith('# '))
@@ -49,19 +64,25 @@ export function parseServersState(text: string): ServerStateRow[] {
   const weight = column('srv_uweight');
   const admin = column('srv_admin_state');
   const fqdn = column('srv_fqdn');
+  const operational = column('srv_op_state');
+  const checkState = column('srv_check_state');
+  const checkStatus = column('srv_check_status');
 
-  const rows: ServerStateRow[] = [];
+  const rows: RunningServerRow[] = [];
   for (let index = 2; index < lines.length; index += 1) {
     const line = lines[index];
     if (!line) continue;
     const fields = line.split(' ');
-    const row: ServerStateRow = {
+    const row: RunningServerRow = {
       backend: fields[backend] ?? '',
       server: fields[server] ?? '',
       address: fields[address] ?? '',
       port: Number(fields[port]),
       weight: Number(fields[weight]),
       state: stateOf(Number(fields[admin])),
+      running: isRunning(Number(fields[operational])),
+      unchecked:
+        (Number(fields[checkState]) & CHECK_ENABLED) !== 0 && Number(fields[checkStatus]) <= CHECK_STARTED,
     };
     const hostName = fields[fqdn] ?? '-';
     if (hostName !== '-') row.hostName = hostName;
@@ -70,6 +91,10 @@ export function parseServersState(text: string): ServerStateRow[] {
     rows.push(row);
   }
   return rows;
+}
+
+function isRunning(operational: number): boolean {
+  return operational === STARTING || operational === RUNNING;
 }
 
 function stateOf(admin: number): ServerState {

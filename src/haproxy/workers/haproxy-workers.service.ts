@@ -127,7 +127,7 @@ export class HaproxyWorkers {
   /** As `HaproxyRuntimeService.serverStatuses`; the connections are those of all workers. */
   async serverStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ServerStatusRow[]> {
     const { info, rows } = await this.runtime.statsOfProcess(pools, STAT.servers);
-    const statuses = statusRows(rows, status);
+    const statuses = statusRows(rows, status, await this.runtime.trackedRows(rows));
     const { states } = await this.oldRows(info, pools, STAT.servers);
     if (states.length === 0) return statuses;
     const sum = sumOldSessions(rows, states);
