@@ -76,6 +76,7 @@ describe('Suite beside a running HAProxy', () => {
     await add('a.example');
     const slow = get(home.httpPort, 'a.example', '/held');
     await until(() => one.count === 1);
+    await suite.api('PUT', '/domains/a.example/servers/1/state', { state: 'drain' });
     const headers = { authorization: `Bearer ${await suite.token()}`, 'content-type': 'application/json' };
     const url = `${suite.url}/api/v1/domains/a.example/servers/1/wait-drain`;
     const waiting = request(url, { method: 'POST', agent: false, headers });

@@ -32,6 +32,7 @@ beforeAll(async () => {
   await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: backend.port });
   held = get(home.httpPort, 'a.example', '/held');
   await until(() => backend.count === 1);
+  await suite.api('PUT', '/domains/a.example/servers/1/state', { state: 'drain' });
 });
 
 afterAll(async () => {

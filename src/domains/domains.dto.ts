@@ -7,12 +7,14 @@ import {
   DomainField,
   IntField,
   IpField,
+  NestedField,
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField } from '../contract/fields/server.dto.js';
 import { POOL_NAME } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT } from '../model/server.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
+import { StillOpenDto } from '../servers/servers.dto.js';
 
 export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
   @IpField({ description: 'Address of its first server. Not with share_with.', optional: true })
@@ -101,4 +103,10 @@ export class RemovedDomainDto extends PlannedDto {
 
   @IntField({ description: 'Servers that were removed with the pool.', min: 0, example: 0 })
   servers_removed: number;
+
+  @NestedField(StillOpenDto, {
+    description: 'What workers still have open to these servers; absent if nothing.',
+    optional: true,
+  })
+  still_open?: StillOpenDto;
 }

@@ -1,12 +1,13 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { ServersModule } from '../servers/servers.module.js';
 import { DomainsController } from './domains.controller.js';
 import { DomainsService } from './domains.service.js';
 import { RoutingOverviewService } from './routing-overview.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule],
+  imports: [HaproxyModule, ReconcilerModule, ServersModule],
   controllers: [DomainsController],
   providers: [DomainsService, RoutingOverviewService],
 })

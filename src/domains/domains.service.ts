@@ -4,6 +4,9 @@ import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
+import { RemovedServers } from '../servers/removed-servers.service.js';
+import { type PlacedServer, serversOf } from '../servers/server-rules.js';
+import type { StillOpenDto } from '../servers/servers.dto.js';
 import {
   addDomain,
   checkAddDomain,
@@ -29,6 +32,7 @@ export class DomainsService {
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly guard: ServerGuard,
+    private readonly removedServers: RemovedServers,
   ) {}
 
   @Operation({
@@ -115,11 +119,26 @@ export class DomainsService {
     errors: ['domain_not_found'],
   })
   async remove(input: RemoveDomainDto): Promise<RemovedDomainDto> {
+    let removed: PlacedServer[] = [];
+    let stillOpen: Promise<StillOpenDto | undefined> | undefined;
     const { value, planned } = await this.persistence.change(
-      (draft) => removeDomain(draft, input.domain),
+      (draft) => {
+        const servers = serversOf(draft, input.domain);
+        const answer = removeDomain(draft, input.domain);
+        removed = answer.pool_freed ? servers : [];
+        return answer;
+      },
       input,
+      (stage) => {
+        if (stage === 'applied')
+          stillOpen = this.removedServers.stillOpen(
+            removed,
+            'haproxy_health (workers) tells when no worker has it.',
+          );
+      },
     );
-    return { ...value, ...planned };
+    const still_open = await stillOpen;
+    return { ...value, ...(still_open && { still_open }), ...planned };
   }
 
   /** Completes a partly typed domain: first the domains that start with the text, then the domains that contain it. */

@@ -254,18 +254,21 @@ export class HaproxyRuntimeService {
     backends: readonly string[],
     types: StatTypes = STAT.backends | STAT.servers,
   ): Promise<StatRow[]> {
-    if (backends.length > MAX_STAT_QUERIES) {
-      const wanted = new Set(backends);
-      return (await this.stats(types)).filter(({ proxy }) => wanted.has(proxy));
-    }
-    const replies = await this.#run(
-      backends.map((name) => ({
-        command: runtimeCommand`show stat ${name} ${types} -1`,
-        acceptedRejection: NO_SUCH_BACKEND,
-      })),
-    );
-    const rows = replies.flatMap((reply) => (isRejected(reply) ? [] : parseStat(reply.text)));
+    const rows = statRows(await this.#run(statCommands(backends, types)), backends);
     return this.#recent.withoutStaleChecks(rows);
+  }
+
+  /** The rows of these backends, or of all if `backends` is undefined, and the process that they are of. */
+  async statsOfProcess(
+    backends: readonly string[] | undefined,
+    types: StatTypes,
+  ): Promise<{ info: HaproxyInfo; rows: StatRow[] }> {
+    const [info, ...replies] = await this.#run([
+      { command: runtimeCommand`show info` },
+      ...statCommands(backends, types),
+    ]);
+    const rows = this.#recent.withoutStaleChecks(statRows(replies, backends));
+    return { info: parseInfo(info?.text ?? ''), rows };
   }
 
   /** The current status of the suite's servers: of these pools if given, with this status if given. */
@@ -384,6 +387,23 @@ export class HaproxyRuntimeService {
       throw error;
     }
   }
+}
+
+/** The commands that read the rows of these backends, or of all if `backends` is undefined. */
+export function statCommands(backends: readonly string[] | undefined, types: StatTypes): PlannedCommand[] {
+  if (backends === undefined || backends.length > MAX_STAT_QUERIES)
+    return [{ command: runtimeCommand`show stat -1 ${types} -1` }];
+  return backends.map((name) => ({
+    command: runtimeCommand`show stat ${name} ${types} -1`,
+    acceptedRejection: NO_SUCH_BACKEND,
+  }));
+}
+
+function statRows(replies: readonly Reply[], backends: readonly string[] | undefined): StatRow[] {
+  const rows = replies.flatMap((reply) => (isRejected(reply) ? [] : parseStat(reply.text)));
+  if (backends === undefined || backends.length <= MAX_STAT_QUERIES) return rows;
+  const wanted = new Set(backends);
+  return rows.filter(({ proxy }) => wanted.has(proxy));
 }
 
 /** Generates the commands, and appends each planned command to `sent`. */

@@ -9,9 +9,11 @@ import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
 import { SuiteRules } from './suite-rules.service.js';
+import { HaproxyWorkers } from './workers/haproxy-workers.service.js';
 
 const SERVICES = [
   HaproxyRuntimeService,
+  HaproxyWorkers,
   HaproxyControlService,
   HaproxyProcessService,
   HaproxyCertificatesService,

@@ -85,13 +85,14 @@ export class ConfigHealth {
   async #operatorFiles(): Promise<string> {
     const { certs } = this.settings.folders;
     const names = await readdir(certs).catch(() => []);
-    const paths = [this.settings.files.config, ...names.map((name) => join(certs, name))];
+    const { config, beforeRules, beforeGlobal } = this.settings.files;
+    const paths = [config, beforeRules, beforeGlobal, ...names.map((name) => join(certs, name))];
     return (await Promise.all(paths.map(stampOf))).join('\n');
   }
 
   async #suiteFiles(): Promise<string> {
-    const { pools, map } = this.settings.files;
-    return (await Promise.all([pools, map].map(stampOf))).join('\n');
+    const { suite, pools, map } = this.settings.files;
+    return (await Promise.all([suite, pools, map].map(stampOf))).join('\n');
   }
 }
 

@@ -118,6 +118,55 @@ export class DriftComponentDto extends ComponentDto {
   healed: string[];
 }
 
+class OldWorkerDto {
+  @IntField({ description: 'Its process id.', min: 1, example: 512 })
+  pid: number;
+
+  @IntField({ description: 'Seconds since a reload replaced it, at least.', min: 0, example: 30 })
+  replaced_seconds: number;
+
+  @IntField({ description: 'Its client connections.', min: 0, example: 2 })
+  connections: number;
+
+  @StringField({ description: 'Why it did not answer.', optional: true })
+  problem?: string;
+}
+
+export class RemovedServerUseDto {
+  @StringField({ description: 'Its address, or its name in the current worker.', example: '10.0.0.1:80' })
+  server: string;
+
+  @StringField({ description: 'The pool it was in.', example: 'pool_5' })
+  pool: string;
+
+  @IntField({ description: 'Connections of the current worker.', min: 0, optional: true })
+  connections?: number;
+
+  @ArrayField('integer', { description: 'Pids of old workers that know it.', optional: true })
+  old_workers?: number[];
+
+  @IntField({ description: 'Their client connections.', min: 0, optional: true })
+  clients?: number;
+}
+
+export class WorkersComponentDto extends ComponentDto {
+  @IntField({ description: 'The pid of the current worker.', min: 1, optional: true })
+  pid?: number;
+
+  @IntField({
+    description: 'Old workers, from before a reload; absent if not known.',
+    min: 0,
+    optional: true,
+  })
+  old_workers?: number;
+
+  @ArrayField(OldWorkerDto, { description: 'Each old worker.' })
+  workers: OldWorkerDto[];
+
+  @ArrayField(RemovedServerUseDto, { description: 'Removed servers that a worker still uses, at most 10.' })
+  removed_servers: RemovedServerUseDto[];
+}
+
 export class SitesComponentDto extends ComponentDto {
   @ArrayField('string', {
     description: 'Domains that are down (503) although a server is in state ready; at most 20.',
@@ -164,6 +213,9 @@ export class ComponentsDto {
 
   @NestedField(DriftComponentDto, { description: 'Changes of HAProxy or its files by others.' })
   drift: DriftComponentDto;
+
+  @NestedField(WorkersComponentDto, { description: 'The worker processes of HAProxy.' })
+  workers: WorkersComponentDto;
 }
 
 export class HealthDto {

@@ -7,6 +7,7 @@ import { Readiness } from '../signals/readiness.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { SitesService } from '../monitoring/sites.service.js';
@@ -19,6 +20,7 @@ import { withRules } from './rules-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { readSitesHealth } from './sites-health.js';
 import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
+import { WorkersHealth } from './workers-health.js';
 
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
 const DRIFT_AGE_MS = 5_000;
@@ -27,6 +29,7 @@ const DRIFT_AGE_MS = 5_000;
 @Injectable()
 export class HealthService {
   readonly #files: FilesHealth;
+  readonly #workers: WorkersHealth;
 
   constructor(
     private readonly persistence: PersistenceService,
@@ -40,8 +43,10 @@ export class HealthService {
     private readonly rules: SuiteRules,
     private readonly guard: ServerGuard,
     configChecks: ConfigCheckService,
+    workers: HaproxyWorkers,
   ) {
     this.#files = new FilesHealth(persistence, settings, new ConfigHealth(configChecks, settings));
+    this.#workers = new WorkersHealth(workers, runtime, persistence, reconciler);
   }
 
   @Operation({
@@ -57,11 +62,12 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, files, rules, sites] = await Promise.all([
+    const [haproxy, files, rules, sites, workers] = await Promise.all([
       this.#haproxy(),
       this.#files.check(),
       this.rules.report().catch((error: unknown) => messageOf(error)),
       readSitesHealth(this.sites, this.persistence.state.domainCount),
+      this.#workers.check(),
     ]);
     const config_files = withRules(files, rules);
     const components: ComponentsDto = {
@@ -71,6 +77,7 @@ export class HealthService {
       certificates: certificatesHealth(await this.certificates.states()),
       sites,
       drift: driftHealth(drift, this.settings.reconcile),
+      workers,
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);

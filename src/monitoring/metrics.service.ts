@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { suiteMetrics } from '../lib/metrics.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { addWorkerGauges } from './worker-metrics.js';
 import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
 import { addSiteGauges } from './site-metrics.js';
@@ -21,6 +23,7 @@ export class MetricsService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    workers: HaproxyWorkers,
     sites: SitesService,
   ) {
     const gauges = new Registry();
@@ -28,6 +31,7 @@ export class MetricsService {
     collectDefaultMetrics({ register: gauges });
     this.#addStateGauges(gauges);
     this.#addCertificateGauge(gauges);
+    addWorkerGauges(gauges, workers);
     addSiteGauges(gauges, sites, persistence, settings.metricsDomains);
     this.#registry = Registry.merge([suiteMetrics, gauges]);
   }

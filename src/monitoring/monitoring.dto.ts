@@ -108,7 +108,10 @@ export class ServerConnectionsDto {
   @IntField({ description: 'Its slot.', min: 1, example: 1 })
   slot: number;
 
-  @IntField({ description: 'Sessions now.', min: 0, example: 2 })
+  @BooleanField({ description: 'true: removed, but a worker still has sessions of it.', optional: true })
+  removed?: boolean;
+
+  @IntField({ description: 'Sessions now, in all workers.', min: 0, example: 2 })
   current: number;
 
   @IntField({ description: 'Most sessions since the start.', min: 0, example: 9 })

@@ -3,6 +3,8 @@ import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import { type OldSessions, sumOldSessions } from '../haproxy/workers/worker-rows.js';
 import { poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { requirePool } from '../model/state.js';
@@ -19,7 +21,7 @@ import {
   type ServerConnectionsDto,
 } from './monitoring.dto.js';
 import { statusReader } from './row-status.js';
-import { NO_SESSIONS, processConnections, sessionsOf, sortByKey } from './stat-view.js';
+import { NO_SESSIONS, processConnections, queuedOf, sessionsOf, sortByKey } from './stat-view.js';
 
 /** How many domains of a pool an answer names. */
 const DOMAINS_SHOWN = 10;
@@ -30,6 +32,7 @@ export class MonitoringService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly runtime: HaproxyRuntimeService,
+    private readonly workers: HaproxyWorkers,
     private readonly settings: Settings,
   ) {}
 
@@ -53,12 +56,14 @@ export class MonitoringService {
         ? names
         : names.filter((name) => input.in_use === (state.pool(name) !== undefined));
     const page = paginate(matching, poolSortKey, input);
-    const rows = await this.runtime.statsOf(page.items);
+    const { info, rows } = await this.runtime.statsOfProcess(page.items, STAT.backends | STAT.servers);
+    const { states } = await this.workers.oldRows(info, page.items, STAT.backends);
+    const old = sumOldSessions(rows, states);
     const rowOf = new Map(rows.filter(({ kind }) => kind === 'backend').map((row) => [row.proxy, row]));
     const statusOfRow = statusReader(rows, await this.runtime.trackedRows(rows));
     return {
       ...page,
-      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name), statusOfRow)),
+      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name), statusOfRow, old)),
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
     };
@@ -75,7 +80,9 @@ export class MonitoringService {
     idempotent: true,
   })
   async frontends(input: PageQueryDto): Promise<FrontendListDto> {
-    const rows = await this.runtime.stats(STAT.frontends);
+    const { info, rows } = await this.runtime.statsOfProcess(undefined, STAT.frontends);
+    const { states } = await this.workers.oldRows(info, undefined, STAT.frontends);
+    const old = sumOldSessions(rows, states);
     const page = paginate(
       sortByKey(rows, (row) => row.proxy),
       (row) => row.proxy,
@@ -85,7 +92,7 @@ export class MonitoringService {
       name: row.proxy,
       mode: row.text('mode'),
       status: row.text('status'),
-      sessions: sessionsOf(row),
+      sessions: sessionsOf(row, old),
       request_rate: row.number('req_rate'),
       requests_total: row.number('req_tot'),
       bytes_in: row.number('bin'),
@@ -98,8 +105,8 @@ export class MonitoringService {
     name: 'haproxy_get_connections',
     title: 'Current connections',
     description:
-      'Counts connections and queued requests of the whole process, and of each pool in use with its servers: ' +
-      'current, maximum, limit. Does not list single sessions. ' +
+      'Counts connections and queued requests of HAProxy, and of each pool in use with its servers: current (of all ' +
+      'workers, old ones from before a reload too), maximum, limit. Does not list single sessions. ' +
       'Use domain for one pool; to let a server drain use haproxy_wait_drain.',
     output: ConnectionsDto,
     readOnly: true,
@@ -110,17 +117,24 @@ export class MonitoringService {
     const { state } = this.persistence;
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
     const page = paginate(only === undefined ? state.sortedPools() : [only], poolSortKey, input);
-    const [info, rows] = await Promise.all([this.runtime.info(), this.runtime.statsOf(page.items)]);
+    const types = STAT.backends | STAT.servers;
+    const { info, rows } = await this.runtime.statsOfProcess(page.items, types);
+    const old = await this.workers.oldRows(info, page.items, types);
+    const sums = sumOldSessions(rows, old.states);
     const rowsOf = new Map<string, StatRow[]>(page.items.map((name) => [name, []]));
     for (const row of rows) rowsOf.get(row.proxy)?.push(row);
-    const items = [...rowsOf].map(([name, poolRows]) => this.#describeConnections(name, poolRows));
-    return { process: processConnections(info), ...page, items };
+    const oldRows = old.states.flatMap((state) => state.rows);
+    const items = [...rowsOf].map(([name, poolRows]) =>
+      this.#describeConnections(name, poolRows, sums, removedRows(name, poolRows, oldRows)),
+    );
+    return { process: processConnections(info, old), ...page, items };
   }
 
   #describeBackend(
     name: string,
     row: StatRow | undefined,
     statusOfRow: (row: StatRow) => string,
+    old: OldSessions,
   ): BackendDto {
     const pool = this.persistence.state.pool(name);
     return {
@@ -132,34 +146,66 @@ export class MonitoringService {
       server_count: pool?.servers.size ?? 0,
       active_servers: row?.number('act') ?? 0,
       status: row ? statusOfRow(row) : 'missing',
-      sessions: row ? sessionsOf(row) : { ...NO_SESSIONS },
+      sessions: row ? sessionsOf(row, old) : { ...NO_SESSIONS },
     };
   }
 
-  #describeConnections(name: string, rows: readonly StatRow[]): PoolConnectionsDto {
+  /** `removed` are rows of servers that only old workers have. */
+  #describeConnections(
+    name: string,
+    rows: readonly StatRow[],
+    old: OldSessions,
+    removed: readonly StatRow[],
+  ): PoolConnectionsDto {
     const pool = this.persistence.state.pool(name);
     const backend = rows.find((row) => row.kind === 'backend');
     const servers: ServerConnectionsDto[] = [];
     for (const row of rows) {
       const slot = row.kind === 'server' ? slotOf(name, row.service) : undefined;
-      if (slot === undefined || !pool?.servers.has(slot)) continue;
-      const { current, max, limit } = sessionsOf(row);
+      if (slot === undefined) continue;
+      const { current, max, limit } = sessionsOf(row, old);
+      const isRemoved = pool?.servers.has(slot) !== true;
+      if (isRemoved && current === 0) continue;
       servers.push({
         name: row.service,
         slot,
+        ...(isRemoved && { removed: true }),
         current,
         max,
         ...(limit !== undefined && { limit }),
         idle: row.number('srv_icur'),
-        queued: row.number('qcur'),
+        queued: queuedOf(row, old),
       });
+    }
+    for (const row of removed) {
+      const slot = slotOf(name, row.service);
+      if (slot === undefined) continue;
+      const values = {
+        current: row.number('scur'),
+        max: 0,
+        idle: row.number('srv_icur'),
+        queued: row.number('qcur'),
+      };
+      servers.push({ name: row.service, slot, removed: true, ...values });
     }
     return {
       pool: name,
       domains: pool?.domains.slice(0, DOMAINS_SHOWN) ?? [],
-      sessions: backend ? sessionsOf(backend) : { ...NO_SESSIONS },
-      queued: backend?.number('qcur') ?? 0,
+      sessions: backend ? sessionsOf(backend, old) : { ...NO_SESSIONS },
+      queued: backend ? queuedOf(backend, old) : 0,
       servers: servers.toSorted((a, b) => a.slot - b.slot),
     };
   }
+}
+
+/** Rows of old workers with sessions of a server that the current worker does not have, or has at another address. */
+function removedRows(pool: string, current: readonly StatRow[], old: readonly StatRow[]): StatRow[] {
+  const present = new Set(current.map((row) => `${row.service} ${row.text('addr')}`));
+  return old.filter(
+    (row) =>
+      row.proxy === pool &&
+      row.kind === 'server' &&
+      row.number('scur') > 0 &&
+      !present.has(`${row.service} ${row.text('addr')}`),
+  );
 }

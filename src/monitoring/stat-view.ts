@@ -1,5 +1,7 @@
 import type { HaproxyInfo } from '../haproxy/parsers/info.parser.js';
 import type { StatRow } from '../haproxy/parsers/stat.parser.js';
+import type { OldWorkerState } from '../haproxy/workers/old-worker.js';
+import type { OldSessions } from '../haproxy/workers/worker-rows.js';
 import type { ProcessConnectionsDto, ProcessStatsDto, SessionsDto, StatDto, StatScope } from './stats.dto.js';
 
 /** The scope of a row of `show stat`. Undefined for a listener, because its frontend counts the same sessions. */
@@ -7,8 +9,14 @@ export function scopeOf(row: StatRow): StatScope | undefined {
   return row.kind === 'listener' ? undefined : row.kind;
 }
 
-/** One row of `show stat` as typed numbers. Omits optional fields whose column is empty (not applicable). */
-export function statOf(row: StatRow, scope: StatScope, status: string): StatDto {
+/** The values of old workers that belong to a row of the current worker. */
+export type OldValues = Pick<OldSessions, 'of'>;
+
+/**
+ * One row of `show stat` as typed numbers. Current values include those of old workers. Omits optional fields whose column
+ * is empty (not applicable).
+ */
+export function statOf(row: StatRow, scope: StatScope, status: string, old: OldValues): StatDto {
   const isServer = scope === 'server';
   const number = (column: string) => Math.max(0, row.number(column));
   return {
@@ -16,7 +24,7 @@ export function statOf(row: StatRow, scope: StatScope, status: string): StatDto 
     name: isServer ? row.service : row.proxy,
     ...(isServer && { backend: row.proxy }),
     status,
-    sessions: sessionsOf(row),
+    sessions: sessionsOf(row, old),
     requests: {
       // HAProxy does not count the requests of a server. Its sessions are the same number.
       total: number(isServer && row.get('req_tot') === undefined ? 'stot' : 'req_tot'),
@@ -42,7 +50,8 @@ export function statOf(row: StatRow, scope: StatScope, status: string): StatDto 
     },
     bytes_in: number('bin'),
     bytes_out: number('bout'),
-    ...optional(row, { queued: 'qcur', weight: 'weight', downtime_seconds: 'downtime' }),
+    ...optional(row, { weight: 'weight', downtime_seconds: 'downtime' }),
+    ...(row.get('qcur') !== undefined && { queued: queuedOf(row, old) }),
     ...(scope !== 'frontend' && {
       average: {
         queue_ms: number('qtime'),
@@ -54,10 +63,15 @@ export function statOf(row: StatRow, scope: StatScope, status: string): StatDto 
   };
 }
 
-export function sessionsOf(row: StatRow): SessionsDto {
+export function queuedOf(row: StatRow, old: OldValues): number {
+  return Math.max(0, row.number('qcur') + old.of(row, 'qcur'));
+}
+
+/** `current` is of all workers. The other values are of the current worker, because those of ended workers are lost. */
+export function sessionsOf(row: StatRow, old: OldValues): SessionsDto {
   const number = (column: string) => Math.max(0, row.number(column));
   return {
-    current: number('scur'),
+    current: number('scur') + old.of(row, 'scur'),
     max: number('smax'),
     // For a backend `slim` is its fullconn, which is no limit.
     ...(row.kind !== 'backend' && optional(row, { limit: 'slim' })),
@@ -69,25 +83,32 @@ export function sessionsOf(row: StatRow): SessionsDto {
 
 export const NO_SESSIONS: Readonly<SessionsDto> = { current: 0, max: 0, total: 0, rate: 0, rate_max: 0 };
 
-export function processOf(info: HaproxyInfo): ProcessStatsDto {
+export function processOf(info: HaproxyInfo, old: OldRows): ProcessStatsDto {
   return {
     version: info.version,
     pid: info.pid,
     uptime_seconds: info.uptimeSeconds,
     threads: info.threads,
-    connections: processConnections(info),
+    connections: processConnections(info, old),
     requests_total: info.totalRequests,
     idle_percent: Math.min(100, Math.max(0, info.idlePercent)),
   };
 }
 
-export function processConnections(info: HaproxyInfo): ProcessConnectionsDto {
+/** What `HaproxyWorkers.oldRows` returns. */
+interface OldRows {
+  known: boolean;
+  states: readonly OldWorkerState[];
+}
+
+export function processConnections(info: HaproxyInfo, { known, states }: OldRows): ProcessConnectionsDto {
   return {
-    current: info.currentConnections,
+    current: info.currentConnections + states.reduce((sum, { clients }) => sum + clients, 0),
     limit: info.maxConnections,
     total: info.totalConnections,
     rate: info.connectionRate,
     rate_max: Number(info.fields.get('MaxConnRate')) || 0,
+    ...(known && { old_workers: states.length }),
   };
 }
 

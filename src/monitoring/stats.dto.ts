@@ -32,7 +32,7 @@ export class StatsQueryDto extends PageQueryDto {
 }
 
 export class SessionsDto {
-  @count('Now.', 3)
+  @count('Now, in all workers.', 3)
   current: number;
 
   @count('Most sessions at once since the start.', 20)
@@ -167,7 +167,7 @@ export class StatDto {
 }
 
 export class ProcessConnectionsDto {
-  @count('Now.', 12)
+  @count('Now, in all workers.', 12)
   current: number;
 
   @count('Most connections (maxconn).', 9985)
@@ -181,6 +181,9 @@ export class ProcessConnectionsDto {
 
   @count('Most new in one second.', 40)
   rate_max: number;
+
+  @optionalCount('Old workers, from before a reload, that "current" includes; absent if not known.')
+  old_workers?: number;
 }
 
 export class ProcessStatsDto {

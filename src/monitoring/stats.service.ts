@@ -2,6 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import { sumOldSessions } from '../haproxy/workers/worker-rows.js';
 import { isPoolName, poolSortKey, slotOf } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -18,6 +20,7 @@ export class StatsService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly runtime: HaproxyRuntimeService,
+    private readonly workers: HaproxyWorkers,
   ) {}
 
   @Operation({
@@ -25,7 +28,8 @@ export class StatsService {
     title: 'Traffic statistics',
     description:
       'Sessions, requests, responses by class, errors, bytes, rates and times of the whole process, of frontends, ' +
-      'backends and servers. Pools without a domain and empty slots are shown only with include_unused. ' +
+      'backends and servers. Current sessions, connections and queues are of all workers, old ones from before a reload ' +
+      'too; totals, rates and times are of the current worker. Free pools and slots only with include_unused. ' +
       'Filter with scope and domain: the answer of a large installation is long.',
     output: StatsDto,
     readOnly: true,
@@ -39,8 +43,11 @@ export class StatsService {
       this.runtime.info(),
       pool === undefined && !input.include_unused ? this.#pageOfUsed(input) : this.#pageOfRows(input, pool),
     ]);
-    const items = page.items.map(({ row, scope, status }) => statOf(row, scope, status()));
-    return { process: processOf(info), ...page, items, note: noteOf(input, state.pools.size) };
+    const rows = page.items.map(({ row }) => row);
+    const old = await this.workers.oldRows(info, [...new Set(rows.map(({ proxy }) => proxy))], STAT.all);
+    const oldValues = sumOldSessions(rows, old.states);
+    const items = page.items.map(({ row, scope, status }) => statOf(row, scope, status(), oldValues));
+    return { process: processOf(info, old), ...page, items, note: noteOf(input, state.pools.size) };
   }
 
   /** One page of the rows of one pool, or of all rows of HAProxy. */

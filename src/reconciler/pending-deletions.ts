@@ -12,6 +12,11 @@ export class PendingDeletions {
 
   constructor(private readonly runtime: HaproxyRuntimeService) {}
 
+  /** Removed servers that HAProxy keeps. */
+  get slots(): Slot[] {
+    return [...this.#slots.values()];
+  }
+
   add({ parked, keptPools }: ApplyResult): void {
     for (const { pool, slot } of parked) this.#slots.set(serverName(pool, slot), { pool, slot });
     for (const pool of keptPools) this.#pools.add(pool);

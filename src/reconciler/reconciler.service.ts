@@ -3,7 +3,8 @@ import { AppError, messageOf } from '../errors/app-error.js';
 import { OperatorConfig } from '../haproxy/config/operator-config.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isSameProcess } from '../haproxy/runtime/process-identity.js';
+import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
+import type { Slot } from '../haproxy/runtime/step-commands.js';
 import { metrics } from '../lib/metrics.js';
 import type { Routing, Step } from '../model/routing.js';
 import { inverse } from '../model/state-delta.js';
@@ -58,6 +59,21 @@ export class ReconcilerService {
   /** Whether HAProxy is known to have the desired state. If false, call `HaproxyRestoreService.repair`. */
   get inSync(): boolean {
     return this.#view !== undefined && this.#uncertain.isEmpty;
+  }
+
+  /** The process that is known to have the desired state; undefined if none is. */
+  get process(): ProcessIdentity | undefined {
+    return this.#view?.process;
+  }
+
+  /** Whether HAProxy keeps a removed server, because it still has connections. */
+  isParked(pool: string, slot: number): boolean {
+    return this.#view?.parked.get(pool)?.has(slot) === true;
+  }
+
+  /** Removed servers that HAProxy keeps until their last connection ends. */
+  get pendingServers(): Slot[] {
+    return this.#deletions.slots;
   }
 
   /** How many pools there can be. */

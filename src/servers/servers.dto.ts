@@ -7,6 +7,7 @@ import {
   EnumField,
   IntField,
   IpField,
+  NestedField,
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField, WeightField } from '../contract/fields/server.dto.js';
@@ -113,10 +114,39 @@ export class ServerListDto extends PageDto {
   items: ServerDto[];
 }
 
+/** Connections to servers, by the worker of HAProxy that has them. */
+export class OpenConnectionsDto {
+  @IntField({ description: 'Connections of the current worker.', min: 0, example: 0 })
+  current: number;
+
+  @IntField({ description: 'Connections of old workers, from before a reload.', min: 0, example: 0 })
+  old_workers: number;
+
+  @IntField({
+    description:
+      'Other client connections of old workers that know the server; the next request can go to it.',
+    min: 0,
+    example: 0,
+  })
+  idle_clients: number;
+}
+
+/** What workers still have of a removed server. */
+export class StillOpenDto extends OpenConnectionsDto {
+  @StringField({ description: 'What to do, and why.', example: 'Keep the server running.' })
+  detail: string;
+}
+
 export class RemovedServerDto extends IntersectionType(
   PickType(ServerDto, ['slot', 'name', 'ip', 'http_port']),
   PlannedDto,
-) {}
+) {
+  @NestedField(StillOpenDto, {
+    description: 'What workers still have open to it; absent if nothing.',
+    optional: true,
+  })
+  still_open?: StillOpenDto;
+}
 
 export class DomainStateDto extends ServersDto {
   @StringField({ description: 'The domain.', example: 'example.com' })
@@ -135,7 +165,7 @@ export class DomainStateDto extends ServersDto {
   state: ServerState;
 }
 
-class DrainingServerDto {
+export class DrainingServerDto {
   @IntField({ description: 'Its slot.', min: 1, example: 1 })
   slot: number;
 
@@ -145,13 +175,21 @@ class DrainingServerDto {
   })
   state: ServerState;
 
-  @IntField({ description: 'Open connections.', min: 0, example: 0 })
+  @BooleanField({ description: 'true: removed, but a worker still has it.', optional: true })
+  removed?: boolean;
+
+  @IntField({ description: 'Open connections of all workers.', min: 0, example: 0 })
   connections: number;
 }
 
-export class WaitDrainResultDto {
-  @BooleanField({ description: 'Whether no connection is left; false after a timeout.' })
+export class WaitDrainResultDto extends OpenConnectionsDto {
+  @BooleanField({
+    description: 'Whether no worker has, or can open, a connection to it.',
+  })
   drained: boolean;
+
+  @StringField({ description: 'Why it is not drained; absent if it is.', optional: true })
+  reason?: string;
 
   @IntField({ description: 'Waiting time, ms.', min: 0, example: 1200 })
   waited_ms: number;

@@ -1,12 +1,15 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { RemovedServers } from './removed-servers.service.js';
 import { ServersController } from './servers.controller.js';
 import { ServersService } from './servers.service.js';
 import { WaitDrainService } from './wait-drain.service.js';
 
 @Module({
-  imports: [HaproxyModule],
+  imports: [HaproxyModule, ReconcilerModule],
   controllers: [ServersController],
-  providers: [ServersService, WaitDrainService],
+  providers: [ServersService, WaitDrainService, RemovedServers],
+  exports: [RemovedServers],
 })
 export class ServersModule {}

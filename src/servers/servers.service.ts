@@ -5,9 +5,9 @@ import { paginate } from '../contract/pages/page.js';
 import { serverName } from '../model/pool-name.js';
 import { ServerDto } from '../contract/fields/server.dto.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
-import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { requirePool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Edit } from '../persistence/writer-queue.js';
@@ -20,6 +20,7 @@ import {
   serversOf,
   type PlacedServer,
 } from './server-rules.js';
+import { RemovedServers } from './removed-servers.service.js';
 import {
   AddServerDto,
   AddServersDto,
@@ -33,6 +34,7 @@ import {
   SetServerStateDto,
   SetServerWeightDto,
   ServersDto,
+  type StillOpenDto,
 } from './servers.dto.js';
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
@@ -47,11 +49,12 @@ export class ServersService {
 
   constructor(
     private readonly persistence: PersistenceService,
-    runtime: HaproxyRuntimeService,
+    workers: HaproxyWorkers,
+    private readonly removedServers: RemovedServers,
     private readonly settings: Settings,
     private readonly guard: ServerGuard,
   ) {
-    this.#statuses = new ServerStatusBatcher(runtime);
+    this.#statuses = new ServerStatusBatcher(workers);
   }
 
   @Operation({
@@ -119,11 +122,26 @@ export class ServersService {
     errors: ['domain_not_found', 'server_not_found'],
   })
   async remove(input: RemoveServerDto): Promise<RemovedServerDto> {
+    let removed: PlacedServer[] = [];
+    let stillOpen: Promise<StillOpenDto | undefined> | undefined;
     const { value, planned } = await this.persistence.change(
-      (draft) => removeServer(draft, input.domain, input.slot),
+      (draft) => {
+        const placed = removeServer(draft, input.domain, input.slot);
+        removed = [placed];
+        return placed;
+      },
       input,
+      (stage) => {
+        if (stage === 'applied')
+          stillOpen = this.removedServers.stillOpen(
+            removed,
+            'haproxy_wait_drain for the same slot tells when it can be stopped.',
+          );
+      },
     );
+    const still_open = await stillOpen;
     return {
+      ...(still_open && { still_open }),
       slot: value.slot,
       name: serverName(value.pool, value.slot),
       ip: value.server.ip,

@@ -6,9 +6,13 @@ import { Operation } from '../contract/operation.js';
 import { CallerQuota } from '../lib/caller-quota.js';
 import { Shutdown } from '../signals/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
+import { DrainWatch } from '../haproxy/workers/drain-watch.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import { serverAddress } from '../model/server.js';
+import { requirePool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { requireServer, serversOf } from './server-rules.js';
+import { drainStatus, type DrainStatus, drainTargets } from './drain-rules.js';
+import { requireServer } from './server-rules.js';
 import { WaitDrainDto, WaitDrainResultDto } from './servers.dto.js';
 
 /** The pause between two checks doubles from the first value to the second. Most servers are idle after a short time. */
@@ -19,27 +23,31 @@ const BATCH_MS = 20;
 /** The limit of calls that wait at the same time. Each holds a connection, and polls HAProxy, for up to an hour. */
 const MAX_WAITING = 256;
 
-/** Waits until servers have no connections left. */
+/** A master that has not listened for this time is not expected to return during the call. A restart takes less. */
+const NO_MASTER_MS = 1_000;
+
+/** Waits until no worker of HAProxy has, or can open, a connection to servers. */
 @Injectable()
 export class WaitDrainService {
   readonly #quota = new CallerQuota(MAX_WAITING);
-  readonly #statuses: ServerStatusBatcher;
+  readonly #watch: DrainWatch;
 
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
     runtime: HaproxyRuntimeService,
+    workers: HaproxyWorkers,
   ) {
-    this.#statuses = new ServerStatusBatcher(runtime, () => delay(BATCH_MS));
+    this.#watch = new DrainWatch(runtime, workers, () => delay(BATCH_MS));
   }
 
   @Operation({
     name: 'haproxy_wait_drain',
     title: 'Wait until a server is idle',
     description:
-      'Waits until a server (slot 0: all servers of the domain) has no connections, at most timeout seconds; ' +
-      'drained says whether it has none. Changes nothing: set the state to drain first, or new requests keep coming. ' +
-      'Next: haproxy_set_server_state with maint, or haproxy_remove_server.',
+      'Waits until a server (slot 0: all servers of the domain) has no connections in any HAProxy worker, old ones ' +
+      'from before a reload too, at most timeout seconds. Changes nothing: set the state to drain first; a ready server ' +
+      'is never drained. Next: haproxy_set_server_state with maint, or haproxy_remove_server.',
     output: WaitDrainResultDto,
     readOnly: true,
     idempotent: true,
@@ -66,28 +74,39 @@ export class WaitDrainService {
     const signal = AbortSignal.any([callerGone(), this.shutdown.signal]);
     const started = performance.now();
     const elapsed = () => Math.round(performance.now() - started);
+    let noMasterSince: number | undefined;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      const servers = await this.#connections(input);
-      const open = servers.reduce((sum, server) => sum + server.connections, 0);
-      const drained = open === 0;
+      const { final, ...status } = await this.#status(input);
+      if (final === 'no_master') noMasterSince ??= elapsed();
+      else noMasterSince = undefined;
+      const isOver = final === true || (noMasterSince ?? Number.POSITIVE_INFINITY) + NO_MASTER_MS < elapsed();
       const remaining = input.timeout * 1000 - elapsed();
-      if (drained || remaining <= 0 || signal.aborted) return { drained, waited_ms: elapsed(), servers };
-      progress(Math.floor(elapsed() / 1000), input.timeout, `${open} connection(s) left`);
+      if (isOver || remaining <= 0 || signal.aborted) return { ...status, waited_ms: elapsed() };
+      const { current, old_workers, idle_clients } = status;
+      const idle = idle_clients > 0 ? `, and ${idle_clients} idle client(s) of old workers` : '';
+      progress(
+        Math.floor(elapsed() / 1000),
+        input.timeout,
+        `${current + old_workers} connection(s) left${idle}`,
+      );
       await sleep(Math.min(pause, remaining), signal);
     }
   }
 
-  async #connections({ domain, slot }: WaitDrainDto): Promise<WaitDrainResultDto['servers']> {
+  async #status(input: Pick<WaitDrainDto, 'domain' | 'slot'>): Promise<DrainStatus> {
+    const { domain, slot } = input;
+    const { name, pool } = requirePool(this.persistence.state, domain);
+    const addresses = [...pool.servers]
+      .filter(([candidate]) => slot === 0 || candidate === slot)
+      .map(([, server]) => serverAddress(server));
+    const view = await this.#watch.load(name, addresses);
+    // The state may have changed meanwhile, and the domain may be in another pool.
     const { state } = this.persistence;
-    const wanted = slot === 0 ? serversOf(state, domain) : [requireServer(state, domain, slot)];
-    const pool = wanted[0]?.pool;
-    if (pool === undefined) return [];
-    const rows = await this.#statuses.load(pool);
-    return wanted.map((placed) => ({
-      slot: placed.slot,
-      state: placed.server.state,
-      connections: rows.find((row) => row.slot === placed.slot)?.connections ?? 0,
-    }));
+    const latest = requirePool(state, domain);
+    if (latest.name !== name) return this.#status(input);
+    const targets = drainTargets(name, latest.pool, slot, view);
+    if (targets.length === 0 && slot !== 0) requireServer(state, domain, slot);
+    return drainStatus(targets, name, view);
   }
 }
 

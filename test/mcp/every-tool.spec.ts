@@ -213,6 +213,7 @@ describe('Every tool on a real HAProxy', { timeout: TIMEOUT_MS }, () => {
       });
       return (structuredContent as { items: { connections: number }[] }).items[0]?.connections === 1;
     });
+    await client.callTool({ name: 'haproxy_set_domain_state', arguments: { domain, state: 'drain' } });
     const cancel = new AbortController();
     const messages: (string | undefined)[] = [];
     const started = performance.now();

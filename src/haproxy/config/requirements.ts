@@ -167,7 +167,7 @@ function routingFindings(
   const lines = sections.flatMap((section) => section.lines.map((line): FoundLine => ({ ...line, section })));
   const usesMap = ({ words }: ConfigLine) => words.some((word) => mentionsMap(word, files.map, facts));
   // The rules of the suite have the lookup. They are in another file, which may not be among the sections.
-  const inheritsRules = sections.some(({ from }) => from?.startsWith('suite_') === true);
+  const inheritsRules = sections.some(({ from }) => from === 'suite_web');
   const frontend = sections.find(({ keyword }) => keyword === 'frontend' || keyword === 'listen');
   const at = { file: frontend?.file ?? files.config, line: frontend?.line ?? null };
   const place = frontend ? `Add to "${frontend.keyword} ${frontend.name}":` : 'Add a frontend with:';

@@ -3,14 +3,9 @@ import { IdleDeadline } from '../../lib/idle-deadline.js';
 import { AppError } from '../../errors/app-error.js';
 import type { SocketAddress } from '../../settings/settings.js';
 import { unexpectedOutput } from '../parsers/parse-error.js';
+import { type HaproxyProcesses, parseProcesses } from '../parsers/proc.parser.js';
+import type { Command } from '../runtime/command.js';
 import { formatAddress } from '../runtime/transport.js';
-
-/** The pids of HAProxy. */
-interface HaproxyProcesses {
-  master: number;
-  /** The current workers. Old workers, which only finish their connections, are not included. */
-  workers: number[];
-}
 
 export interface ReloadResult {
   success: boolean;
@@ -20,6 +15,11 @@ export interface ReloadResult {
 
 /** HAProxy answers a reload when the new worker is ready. Many certificates take several seconds to load. */
 const RELOAD_LIMIT_MS = 30_000;
+
+/** The longest time without data while a worker answers. */
+const WORKER_IDLE_MS = 1_000;
+/** The answer of the master if the worker has ended. */
+const NO_SUCH_WORKER = /^Can't find the target PID/m;
 
 /** A client for the master CLI (management guide, "Master CLI"). */
 export class MasterCli {
@@ -50,20 +50,41 @@ export class MasterCli {
     return { success: match.groups?.['success'] === '1', log: (match.groups?.['log'] ?? '').trim() };
   }
 
+  /**
+   * Runs commands that read in one worker, also in an old one, on one connection, and returns the text of each answer.
+   * Undefined if there is no such worker any more.
+   *
+   * @throws AppError haproxy_unavailable: the worker sends nothing for a second, or ends while it answers
+   */
+  async ask(pid: number, commands: readonly Command[]): Promise<string[] | undefined> {
+    const text = commands.map(({ line }) => `@!${pid} ${line}\n`).join('');
+    const answer = await this.#send(text, WORKER_IDLE_MS, { endsInput: true });
+    if (answer === undefined) throw this.#unavailable('nothing listens there');
+    if (NO_SUCH_WORKER.test(answer)) return undefined;
+    // A worker ends each answer with an empty line.
+    const answers = answer.split('\n\n');
+    if (answers.pop() === '' && answers.length === commands.length) return answers;
+    throw this.#unavailable(`worker ${pid} gave ${answers.length} of ${commands.length} answers`);
+  }
+
   /** Sends `text` and returns the whole answer; undefined if nothing listens on the address. */
-  #send(text: string, timeLimitMs: number): Promise<string | undefined> {
+  #send(text: string, idleLimitMs: number, { endsInput = false } = {}): Promise<string | undefined> {
     return new Promise((resolve, reject) => {
       const socket = connect(this.address);
       const chunks: Buffer[] = [];
       const deadline = new IdleDeadline(
-        () => timeLimitMs,
+        () => idleLimitMs,
         (limit) => {
           socket.destroy();
           reject(this.#unavailable(`no complete answer within ${limit} ms`));
         },
       );
-      socket.on('connect', () => socket.write(text));
-      socket.on('data', (chunk) => chunks.push(chunk));
+      // Without more input, the master closes the connection after its last answer, also if it refused a command.
+      socket.on('connect', () => (endsInput ? socket.end(text) : socket.write(text)));
+      socket.on('data', (chunk) => {
+        if (endsInput) deadline.restart();
+        chunks.push(chunk);
+      });
       socket.on('error', (error: NodeJS.ErrnoException) => {
         deadline.end();
         const { code } = error instanceof AggregateError ? (error.errors[0] as NodeJS.ErrnoException) : error;
@@ -83,29 +104,4 @@ export class MasterCli {
       `The master process of HAProxy does not answer on ${formatAddress(this.address)}: ${reason}. Check that HAProxy runs with -W -S and that HAPROXY_MASTER_SOCKET names its socket.`,
     );
   }
-}
-
-/**
- * Parses `show proc`:
- *
- *   #<PID>          <type>          <reloads>       <uptime>        <version>
- *   5976            master          1 [failed: 0]   0d00h34m40s     3.2.26-1
- *   # workers
- *   26678           worker          0               0d00h00m02s     3.2.26-1
- *   # old workers
- *   5982            worker          1               0d00h34m40s     3.2.26-1
- *   # programs
- */
-function parseProcesses(text: string): HaproxyProcesses {
-  let section = '';
-  let master: number | undefined;
-  const workers: number[] = [];
-  for (const line of text.split('\n')) {
-    if (line.startsWith('# ')) section = line.slice(2).trim();
-    const match = /^(?<pid>\d+)\s+(?<type>master|worker)\s/.exec(line);
-    if (match?.groups?.['type'] === 'master') master = Number(match.groups['pid']);
-    else if (match && section === 'workers') workers.push(Number(match.groups?.['pid']));
-  }
-  if (master === undefined) throw unexpectedOutput('the output of "show proc"', text);
-  return { master, workers };
 }

@@ -52,7 +52,7 @@ export const PROMPTS: readonly PromptTemplate[] = [
 
 1. Call haproxy_list_servers and find the slot of the server. If no other server is ready and UP, stop and tell me that the domain would have no server.
 2. Call haproxy_set_server_state with state=drain. HAProxy sends no new requests to the server.
-3. Call haproxy_wait_drain with timeout=300. If drained is false, show the remaining connections and ask me whether to wait longer or to continue.
+3. Call haproxy_wait_drain with timeout=300. If drained is false, show the reason and ask me whether to wait longer or to continue.
 4. Call haproxy_set_server_state with state=maint and tell me that the maintenance can begin. Wait until I tell you that it is finished.
 5. Call haproxy_set_server_state with state=ready. Call haproxy_wait_healthy and look at the server: it must be UP. If it is DOWN or checking, set it to maint again and tell me what its health check found.`,
   },
