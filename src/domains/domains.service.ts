@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { ServerNetworks } from '../model/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
@@ -10,6 +11,7 @@ import {
   checkAddDomain,
   describeDomain,
   domainPage,
+  invalidBackend,
   putDomain,
   removeDomain,
   SHARED_WITH_LISTED,
@@ -31,6 +33,7 @@ export class DomainsService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
+    private readonly runtime: HaproxyRuntimeService,
     settings: Settings,
   ) {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
@@ -61,14 +64,14 @@ export class DomainsService {
     title: 'Add a domain',
     description:
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip for its first server, ' +
-      'or share_with to join the pool of an existing domain. Without both, its requests get 503 until ' +
-      'haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
+      'share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, requests get 503 ' +
+      'until haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
       'Next: haproxy_domain_health, to see whether it is served.',
     output: ChangedDomainDto,
     errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
   })
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
-    this.#check(input);
+    await this.#check(input);
     const { value, planned } = await this.persistence.change(
       (draft) => addDomain(draft, input, this.reconciler.poolLimit),
       input,
@@ -89,7 +92,7 @@ export class DomainsService {
     mcp: false,
   })
   async put(input: AddDomainDto): Promise<ChangedDomainDto> {
-    this.#check(input);
+    await this.#check(input);
     const { value, planned } = await this.persistence.change(
       (draft) => putDomain(draft, input, this.reconciler.poolLimit),
       input,
@@ -128,8 +131,12 @@ export class DomainsService {
     return { values: [...matchingStart, ...items.filter((domain) => !domain.startsWith(needle))], total };
   }
 
-  #check(input: AddDomainDto): void {
+  /** Asks HAProxy for the backend, if the input has one. */
+  async #check(input: AddDomainDto): Promise<void> {
     checkAddDomain(input);
     if (input.ip !== undefined) this.#networks.check(input.ip);
+    if (input.backend === undefined) return;
+    const problem = (await this.runtime.findBackendProblems([input.backend])).get(input.backend);
+    if (problem !== undefined) throw invalidBackend(problem);
   }
 }

@@ -12,6 +12,7 @@ export const ERROR_CATALOGUE = {
   domain_exists: { status: 409, title: 'The domain already exists' },
   slot_taken: { status: 409, title: 'The slot holds another server' },
   pool_full: { status: 409, title: 'The pool has no free slot' },
+  pool_external: { status: 409, title: 'The pool belongs to the operator' },
   pools_exhausted: { status: 409, title: 'There is no free pool' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },

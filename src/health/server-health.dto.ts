@@ -1,4 +1,4 @@
-import { ArrayField, DomainField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
+import { ArrayField, ExistingDomainField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../contract/fields/server.dto.js';
 
@@ -49,7 +49,7 @@ export class DomainHealthDto {
 }
 
 export class ListServerHealthDto extends PageQueryDto {
-  @DomainField({ description: 'Only the servers of this domain.', optional: true })
+  @ExistingDomainField({ description: 'Only the servers of this domain.', optional: true })
   domain?: string;
 
   @EnumField(SERVER_STATUSES, {

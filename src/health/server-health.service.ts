@@ -9,7 +9,8 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus, ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import type { ServerSpec } from '../model/server.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { type Pool, requirePool } from '../model/state.js';
+import { type Pool, requireOwnPool, requirePool } from '../model/state.js';
+import { externalHealth } from './external-health.js';
 import { domainStatus } from './health-rules.js';
 import {
   DomainHealthDto,
@@ -52,7 +53,8 @@ export class ServerHealthService {
     changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
-    const { name } = requirePool(this.persistence.state, domain);
+    const { name, pool } = requirePool(this.persistence.state, domain);
+    if (pool.external) return { domain, pool: name, ...(await externalHealth(this.runtime, name)) };
     const { rows, failure } = await this.#readStatuses([name]);
     const servers = this.#liveServers([name], rows).map((server) => describe(server));
     const { status, healthy_count, detail } = domainStatus(servers);
@@ -77,11 +79,11 @@ export class ServerHealthService {
     output: ServerHealthListDto,
     readOnly: true,
     idempotent: true,
-    errors: ['domain_not_found'],
+    errors: ['domain_not_found', 'pool_external'],
   })
   async servers(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
-    const only = input.domain === undefined ? undefined : requirePool(state, input.domain);
+    const only = input.domain === undefined ? undefined : requireOwnPool(state, input.domain);
     if (only || input.status !== undefined) {
       const status = input.status === 'unknown' ? undefined : input.status;
       const { rows } = await this.#readStatuses(only && [only.name], status);

@@ -3,9 +3,9 @@ import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
+import { isPoolName, poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
-import { requirePool } from '../model/state.js';
+import { requirePool, type State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import {
@@ -46,7 +46,10 @@ export class MonitoringService {
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
     const free = [...(await this.runtime.poolNames())].filter((name) => state.pool(name) === undefined);
-    const names = free.length === 0 ? state.sortedPools() : sortPoolNames([...state.pools.keys(), ...free]);
+    const names =
+      free.length === 0
+        ? state.sortedPools()
+        : [...sortPoolNames([...state.pools.keys(), ...free]), ...operatorPools(state)];
     const matching =
       input.in_use === undefined
         ? names
@@ -57,8 +60,8 @@ export class MonitoringService {
     return {
       ...page,
       items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name))),
-      pools_in_use: state.pools.size,
-      pools_total: Math.max(this.settings.poolCount, state.pools.size),
+      pools_in_use: state.ownPoolCount,
+      pools_total: Math.max(this.settings.poolCount, state.ownPoolCount),
     };
   }
 
@@ -120,6 +123,7 @@ export class MonitoringService {
     return {
       name,
       in_use: pool !== undefined,
+      external: pool?.external ?? false,
       in_haproxy: row !== undefined,
       domains: pool?.domains.slice(0, DOMAINS_SHOWN) ?? [],
       domain_count: pool?.domains.length ?? 0,
@@ -156,4 +160,9 @@ export class MonitoringService {
       servers: servers.toSorted((a, b) => a.slot - b.slot),
     };
   }
+}
+
+/** The external pools whose name is no pool name, in the order of `sortedPools`. */
+function operatorPools(state: State): string[] {
+  return [...state.externalPools].filter((name) => !isPoolName(name)).toSorted();
 }

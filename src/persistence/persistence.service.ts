@@ -19,7 +19,7 @@ import { Draft, State } from '../model/state.js';
 import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
 /** What a commit needs of the reconciler. */
-type Reconciler = Pick<ReconcilerService, 'loadAdoptionRecord' | 'adopt' | 'apply' | 'preview'>;
+type Reconciler = Pick<ReconcilerService, 'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'>;
 
 /**
  * Owns the desired state: `servers.json`, which is the source of truth, the files derived from it, and the order of
@@ -34,6 +34,7 @@ export class PersistenceService {
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
   #adoptionPending = false;
+  #adopted = false;
 
   constructor(
     private readonly settings: Settings,
@@ -45,6 +46,11 @@ export class PersistenceService {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
     this.#queue = new WriterQueue((edits) => this.#commitGroup(edits));
     this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
+  }
+
+  /** Whether this start adopted what HAProxy has. */
+  get hasAdopted(): boolean {
+    return this.#adopted;
   }
 
   /** The committed state. Read it within one tick: the next commit changes it in place. */
@@ -65,6 +71,7 @@ export class PersistenceService {
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
       await this.reconciler.loadAdoptionRecord();
+      if (state) this.store.keepMapEntries(this.reconciler.keptEntries);
       if (state) {
         await this.store.checkpoint(state);
         await this.store.startJournalEarly(state);
@@ -180,10 +187,12 @@ export class PersistenceService {
       throw asStorageError(error, this.settings.home);
     };
     const state = await this.reconciler.adopt(this.store.mapText);
+    this.store.keepMapEntries(this.reconciler.keptEntries);
     await this.store.backUpDifferingFiles(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;
     this.#adoptionPending = false;
+    this.#adopted = true;
   }
 
   /**

@@ -1,10 +1,12 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
+import { referencedBackends } from '../haproxy/config/config-servers.js';
 import { OperatorConfig } from '../haproxy/config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess } from '../haproxy/runtime/process-identity.js';
 import { metrics } from '../lib/metrics.js';
 import type { Step } from '../model/routing.js';
+import { isPoolName } from '../model/pool-name.js';
 import { inverse } from '../model/state-delta.js';
 import type { State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
@@ -30,6 +32,8 @@ const ATTEMPTS = 3;
 export class ReconcilerService {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
+  /** Keys of external pools that this suite removed. A HAProxy that starts from older files may still have them. */
+  readonly #removedKeys = new Set<string>();
   readonly #uncertain = new UncertainChanges();
   readonly #adoption: AdoptionRecord;
   readonly #pools: PoolPolicy;
@@ -38,7 +42,7 @@ export class ReconcilerService {
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
-    operatorConfig: OperatorConfig,
+    private readonly operatorConfig: OperatorConfig,
   ) {
     this.#adoption = new AdoptionRecord(settings.files.adoption);
     this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
@@ -55,6 +59,11 @@ export class ReconcilerService {
     return this.#pools.limit;
   }
 
+  /** The entries of the adopted map that `domains.map` keeps, because the state cannot represent them. */
+  get keptEntries(): ReadonlyMap<string, string> {
+    return this.#adoption.keptEntries;
+  }
+
   /** Reads the record of an adoption by an earlier start. Call it once, before anything else. */
   loadAdoptionRecord(): Promise<void> {
     return this.#adoption.load();
@@ -67,8 +76,13 @@ export class ReconcilerService {
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
   async adopt(mapText = ''): Promise<State> {
-    const { source, routing } = await findRouting(this.runtime, this.settings, mapText);
-    const adoption = adopt(routing, mapText);
+    const { source, routing, backends } = await findRouting(this.runtime, this.settings, mapText);
+    const adoption = adopt(routing, {
+      mapText,
+      backends,
+      declared: this.operatorConfig.pools,
+      referenced: referencedBackends(this.operatorConfig.sections),
+    });
     await this.#adoption.save(source, adoption);
     const message = describeAdoption(adoption, source, this.settings.files);
     if (message !== undefined) this.#logger.warn(message);
@@ -110,7 +124,8 @@ export class ReconcilerService {
   async read(state: State): Promise<RoutingView> {
     const live = await this.runtime.readRouting();
     this.#pools.setCapabilities(live.capabilities);
-    return new RoutingView(live, state.routing(), this.#adoption.leftPools, live.process);
+    const leave = new Set([...this.#adoption.leftPools, ...state.externalPools]);
+    return new RoutingView(live, state.routing(), leave, live.process, this.#removedKeys);
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */
@@ -236,6 +251,7 @@ export class ReconcilerService {
       const applied = await this.runtime.apply(sent);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
+      this.#rememberRemovals(steps, view);
       view.add({ steps, keptPools: applied.keptPools, parked: [...applied.parked, ...kept] });
       this.#deletions.add(applied);
       return true;
@@ -243,6 +259,11 @@ export class ReconcilerService {
       this.forget();
       throw error;
     }
+  }
+
+  #rememberRemovals(steps: readonly Step[], view: RoutingView): void {
+    for (const step of steps)
+      if (step.op === 'del_domain' && !isPoolName(view.poolOf(step.key) ?? '')) this.#removedKeys.add(step.key);
   }
 }
 

@@ -2,6 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { shownOf } from '../contract/dry-run/dry-run.dto.js';
 import { AppError } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { ServerNetworks } from '../model/server-networks.js';
 import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -11,6 +12,7 @@ import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { ImportProblems } from './import-problems.js';
 import { readImport } from './import-reader.js';
+import type { DomainRecord } from './import-record.js';
 import { applyImport } from './import-rules.js';
 import { describeSummary, summaryOf } from './import-summary.js';
 import { ImportRequest, ImportResultDto } from './transfer.dto.js';
@@ -40,6 +42,7 @@ export class ImportService {
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly jobs: JobsService,
+    private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
   ) {
     this.#networks = new ServerNetworks(settings.allowedServerNetworks);
@@ -104,8 +107,13 @@ export class ImportService {
     problems.check();
     if (mode === 'replace' && lines === 0)
       throw invalid('body', 'has no line, so mode=replace would remove everything; send at least one line');
+    const backendProblem = await this.#backendProblems(records);
     const edit = (draft: Draft): ImportOutcome => {
-      const limits = { pools: this.reconciler.poolLimit, maxSlots: this.settings.maxSlots };
+      const limits = {
+        pools: this.reconciler.poolLimit,
+        maxSlots: this.settings.maxSlots,
+        backendProblem,
+      };
       const allProblems = problems.copy();
       applyImport(draft, records, mode, limits, allProblems.add);
       allProblems.check();
@@ -117,6 +125,16 @@ export class ImportService {
       };
     };
     return { lines, edit };
+  }
+
+  /** Asks HAProxy once for all backends of the operator that the records name. */
+  async #backendProblems(
+    records: readonly DomainRecord[],
+  ): Promise<(backend: string) => string | undefined> {
+    const names = new Set(records.flatMap(({ backend }) => backend ?? []));
+    if (names.size === 0) return () => undefined;
+    const problems = await this.runtime.findBackendProblems([...names]);
+    return (backend) => problems.get(backend);
   }
 
   #log(what: string, { mode }: ImportRequest, outcome: ImportOutcome): void {

@@ -7,7 +7,7 @@ import { storageError } from '../../errors/storage-error.js';
 import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
 import { canonicalDomain, isWildcard } from '../../model/domain-name.js';
 import { Settings } from '../../settings/settings.js';
-import { firstDomain } from './certificate-facts.js';
+import { firstDomain, matchesDomain } from './certificate-facts.js';
 import { leafOf, MAX_PEM_BYTES } from './pem.js';
 
 export interface CertificateFile {
@@ -203,10 +203,14 @@ function hiddenName(path: string): string {
   return join(dirname(path), `.${basename(path)}.deleted`);
 }
 
-/** The file name without `.pem`, if it is a domain; otherwise the first name of the certificate. */
+/**
+ * The file name without `.pem`, if it is a domain; otherwise the first name of the certificate. A file name of one label
+ * (`0001-old.pem`) is a domain only if the certificate has it.
+ */
 function domainOf(name: string, leaf: X509Certificate): string | undefined {
   const stem = basename(name, '.pem');
-  return canonicalDomain(stem) === stem && !isWildcard(stem) && name.endsWith('.pem')
+  const isDomain = canonicalDomain(stem) === stem && !isWildcard(stem);
+  return isDomain && name.endsWith('.pem') && (stem.includes('.') || matchesDomain(leaf, stem))
     ? stem
     : firstDomain(leaf);
 }
