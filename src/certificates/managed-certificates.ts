@@ -119,7 +119,7 @@ export class ManagedCertificates {
       file.discard();
       throw error;
     }
-    await withStorageErrors(() => syncFolder(dirname(this.#path)));
+    await withStorageErrors(() => syncFolder(file.folder));
   }
 
   #parse(text: string): void {

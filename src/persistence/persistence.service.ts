@@ -11,9 +11,11 @@ import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps } from '../contract/dry-run/describe-plan.js';
 import { stageAll } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
+import { formerValues, type FormerValues } from '../model/former.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
+import { requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { Draft, State } from '../model/state.js';
 import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
@@ -67,6 +69,9 @@ export class PersistenceService {
   async open(): Promise<void> {
     try {
       await this.#lock.acquire();
+      const { servers, map, pools, certificates, audit } = this.settings.files;
+      requireReplaceable([servers, map, pools, certificates]);
+      requireTarget(servers, audit);
       const state = await this.store.open();
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
@@ -123,15 +128,26 @@ export class PersistenceService {
     return { value, plan: [...describeSteps(steps), ...files] };
   }
 
-  /** `commit`, or `preview` with `dry_run`. `planned` holds the fields that a dry run adds to the answer. */
+  /**
+   * `commit`, or `preview` with `dry_run`. `planned` holds the fields that every change adds to its answer: the former
+   * values, and the plan of a dry run.
+   */
   async change<T>(
     edit: Edit<T>,
     { dry_run }: DryRunDto,
     onStage?: OnStage,
   ): Promise<{ value: T; planned: PlannedDto }> {
-    if (!dry_run) return { value: (await this.commit(edit, onStage)).value, planned: {} };
-    const { value, plan } = await this.preview(edit);
-    return { value, planned: { dry_run, plan } };
+    const withFormer: Edit<{ value: T; before: FormerValues | undefined }> = (draft) => ({
+      value: edit(draft),
+      before: formerValues(draft),
+    });
+    if (!dry_run) {
+      const { value, before } = (await this.commit(withFormer, onStage)).value;
+      return { value, planned: before ? { before } : {} };
+    }
+    const { value: planned, plan } = await this.preview(withFormer);
+    const { value, before } = planned;
+    return { value, planned: { dry_run, plan, ...(before && { before }) } };
   }
 
   /** Runs work while no commit is under way. Restores and reloads need this. */

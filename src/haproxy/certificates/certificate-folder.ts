@@ -122,7 +122,8 @@ export class CertificateFolder {
   /** Writes a file with mode 0600. @throws AppError storage_failed */
   async write(path: string, pem: string): Promise<void> {
     try {
-      await writeFileAtomic(path, pem, 0o600);
+      // A link often leads to a file of another ACME client, which must not change.
+      await writeFileAtomic(path, pem, 0o600, { replaceLink: true });
       // A umask may have removed the owner's permissions.
       await chmod(path, 0o600);
     } catch (error) {
