@@ -3,6 +3,7 @@ import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
+import { SuiteRules } from './haproxy/suite-rules.service.js';
 import { JobsService } from './jobs/jobs.service.js';
 import { waitForAll } from './lib/wait-for-all.js';
 import { PersistenceService } from './persistence/persistence.service.js';
@@ -23,6 +24,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly settings: Settings,
     private readonly tokens: TokenStore,
     private readonly persistence: PersistenceService,
+    private readonly rules: SuiteRules,
     private readonly haproxy: HaproxyProcessService,
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
@@ -41,6 +43,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.certificates.open();
     await this.jobs.open();
     await ensureConfig(this.settings);
+    await this.rules.update();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 

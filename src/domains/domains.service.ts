@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { ServerNetworks } from '../model/server-networks.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
-import { Settings } from '../settings/settings.js';
 import {
   addDomain,
   checkAddDomain,
@@ -28,16 +27,12 @@ import {
 /** The domains that HAProxy routes, and the pool of each. */
 @Injectable()
 export class DomainsService {
-  readonly #networks: ServerNetworks;
-
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly runtime: HaproxyRuntimeService,
-    settings: Settings,
-  ) {
-    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
-  }
+    private readonly guard: ServerGuard,
+  ) {}
 
   @Operation({
     name: 'haproxy_list_domains',
@@ -68,7 +63,13 @@ export class DomainsService {
       'until haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
       'Next: haproxy_domain_health, to see whether it is served.',
     output: ChangedDomainDto,
-    errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
+    errors: [
+      'domain_exists',
+      'domain_not_found',
+      'pools_exhausted',
+      'server_is_control',
+      'server_is_haproxy',
+    ],
   })
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
     await this.#check(input);
@@ -87,7 +88,13 @@ export class DomainsService {
       'Fails with domain_exists if it would affect another domain or remove a server.',
     output: ChangedDomainDto,
     idempotent: true,
-    errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
+    errors: [
+      'domain_exists',
+      'domain_not_found',
+      'pools_exhausted',
+      'server_is_control',
+      'server_is_haproxy',
+    ],
     // For scripts that repeat requests. A model uses haproxy_add_domain.
     mcp: false,
   })
@@ -134,7 +141,7 @@ export class DomainsService {
   /** Asks HAProxy for the backend, if the input has one. */
   async #check(input: AddDomainDto): Promise<void> {
     checkAddDomain(input);
-    if (input.ip !== undefined) this.#networks.check(input.ip);
+    if (input.ip !== undefined) this.guard.check({ ip: input.ip, http_port: input.http_port });
     if (input.backend === undefined) return;
     const problem = (await this.runtime.findBackendProblems([input.backend])).get(input.backend);
     if (problem !== undefined) throw invalidBackend(problem);

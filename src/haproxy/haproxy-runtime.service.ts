@@ -12,6 +12,8 @@ import type { ProcessIdentity } from './runtime/process-identity.js';
 import { checkReplies, isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
 import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
 import { RuntimeTransport } from './runtime/transport.js';
+import { parseCliSockets, parseEnvironment } from './parsers/listeners.parser.js';
+import type { RunningListeners } from './guard/listeners.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
 import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
@@ -88,6 +90,15 @@ export class HaproxyRuntimeService {
     return new Set((await this.backendNames()).filter(isPoolName));
   }
 
+  /** Where its Runtime API listens, and its environment. Not in `readRouting`: it changes only with the process. */
+  async listeners(): Promise<RunningListeners> {
+    const [sockets, environment] = await this.#query([
+      runtimeCommand`show cli sockets`,
+      runtimeCommand`show env`,
+    ]);
+    return { sockets: parseCliSockets(sockets ?? ''), environment: parseEnvironment(environment ?? '') };
+  }
+
   /** The names of all backends that HAProxy has. */
   async backendNames(): Promise<string[]> {
     const [text] = await this.#query([runtimeCommand`show backend`]);
@@ -145,6 +156,18 @@ export class HaproxyRuntimeService {
 
   async capabilities(): Promise<HaproxyCapabilities> {
     return capabilitiesOf(await this.info());
+  }
+
+  /**
+   * The version of the rules in suite.cfg that the worker has loaded; undefined if HAProxy was started without suite.cfg.
+   *
+   * @throws AppError haproxy_unavailable
+   */
+  async loadedRules(): Promise<string | undefined> {
+    const [reply] = await this.#run([
+      { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
+    ]);
+    return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
   }
 
   /** The text of `show servers state`, in the format of a `server-state-file`. */

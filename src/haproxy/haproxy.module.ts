@@ -3,9 +3,11 @@ import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { SuiteRules } from './suite-rules.service.js';
 
 const SERVICES = [
   HaproxyRuntimeService,
@@ -15,6 +17,8 @@ const SERVICES = [
   CertificateFolder,
   CertificateLoader,
   OperatorConfig,
+  SuiteRules,
+  ServerGuard,
 ];
 
 /** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */

@@ -62,6 +62,8 @@ export function suiteHealth(
     problems.push(
       `${used} of ${total} pools are in use. Remove domains, let domains share a pool, or raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy.`,
     );
+  if (facts.forbidden_servers.length > 0)
+    problems.push(`Remove or move servers that no change could add: ${facts.forbidden_servers.join('. ')}.`);
   const status = problems.length === 0 ? 'healthy' : 'degraded';
   const detail = problems.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
   return { status, detail, ...facts };

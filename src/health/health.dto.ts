@@ -53,6 +53,12 @@ export class SuiteComponentDto extends ComponentDto {
 
   @BooleanField({ description: 'Whether HAProxy creates more pools when needed (3.4 and newer).' })
   pools_dynamic: boolean;
+
+  @ArrayField('string', {
+    description: 'Saved servers that are a control port (not in use) or HAProxy itself, at most 20.',
+    example: [],
+  })
+  forbidden_servers: string[];
 }
 
 export class HaproxyComponentDto extends ComponentDto {

@@ -4,12 +4,15 @@ import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
+import { withRules } from './rules-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
 
@@ -29,6 +32,8 @@ export class HealthService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    private readonly rules: SuiteRules,
+    private readonly guard: ServerGuard,
   ) {
     this.#files = new FilesHealth(persistence, settings);
   }
@@ -46,7 +51,12 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, config_files] = await Promise.all([this.#haproxy(), this.#files.check()]);
+    const [haproxy, files, rules] = await Promise.all([
+      this.#haproxy(),
+      this.#files.check(),
+      this.rules.report().catch((error: unknown) => messageOf(error)),
+    ]);
+    const config_files = withRules(files, rules);
     const components: ComponentsDto = {
       mcp: this.#suite(),
       haproxy,
@@ -73,6 +83,7 @@ export class HealthService {
       pools_in_use: state.ownPoolCount,
       pools_total: Math.max(this.settings.poolCount, state.ownPoolCount),
       pools_dynamic: this.reconciler.poolLimit.dynamic,
+      forbidden_servers: this.guard.findings(state),
     };
     return suiteHealth(facts, this.readiness.get());
   }

@@ -2,10 +2,11 @@ import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { referencedBackends } from '../haproxy/config/config-servers.js';
 import { OperatorConfig } from '../haproxy/config/operator-config.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess } from '../haproxy/runtime/process-identity.js';
 import { metrics } from '../lib/metrics.js';
-import type { Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
 import { isPoolName } from '../model/pool-name.js';
 import { inverse } from '../model/state-delta.js';
 import type { State, StateDelta } from '../model/state.js';
@@ -43,6 +44,7 @@ export class ReconcilerService {
     private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
     private readonly operatorConfig: OperatorConfig,
+    private readonly guard: ServerGuard,
   ) {
     this.#adoption = new AdoptionRecord(settings.files.adoption);
     this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
@@ -117,7 +119,7 @@ export class ReconcilerService {
   /** The steps that `apply` would take now. @throws AppError haproxy_rejected, haproxy_unavailable */
   async preview(delta: StateDelta, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.read(before));
-    return this.#pools.planDelta(view.sidesOf(delta), view);
+    return this.#planDelta(delta, view);
   }
 
   /** Reads what HAProxy has now, to compare it with `state`. @throws AppError haproxy_unavailable, haproxy_rejected */
@@ -125,13 +127,13 @@ export class ReconcilerService {
     const live = await this.runtime.readRouting();
     this.#pools.setCapabilities(live.capabilities);
     const leave = new Set([...this.#adoption.leftPools, ...state.externalPools]);
-    return new RoutingView(live, state.routing(), leave, live.process, this.#removedKeys);
+    return new RoutingView(live, this.#desired(state), leave, live.process, this.#removedKeys);
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */
   differences(state: State, view: RoutingView): Difference[] {
     this.#view = view;
-    return compareRouting(view.routing, state.routing());
+    return compareRouting(view.routing, this.#desired(state));
   }
 
   /**
@@ -142,7 +144,7 @@ export class ReconcilerService {
    */
   async restore(state: State, view: RoutingView): Promise<{ domains: number; servers: number }> {
     this.forget();
-    const steps = this.#pools.planRestore(view, state.routing());
+    const steps = this.#pools.planRestore(view, this.#desired(state));
     if (!(await this.#execute(steps, view)))
       throw new AppError(
         'haproxy_unavailable',
@@ -154,7 +156,7 @@ export class ReconcilerService {
 
   /** The steps that `restore` would take now. @throws AppError haproxy_unavailable, haproxy_rejected */
   async previewRestore(state: State): Promise<Step[]> {
-    return this.#pools.planRestore(await this.read(state), state.routing());
+    return this.#pools.planRestore(await this.read(state), this.#desired(state));
   }
 
   /**
@@ -232,7 +234,23 @@ export class ReconcilerService {
   }
 
   #advance(delta: StateDelta, view: RoutingView): Promise<boolean> {
-    return this.#execute(this.#pools.planDelta(view.sidesOf(delta), view), view);
+    return this.#execute(this.#planDelta(delta, view), view);
+  }
+
+  #planDelta(delta: StateDelta, view: RoutingView): Step[] {
+    const { to, ...sides } = view.sidesOf(delta);
+    return this.#pools.planDelta({ ...sides, to: this.#withoutControlPorts(to) }, view);
+  }
+
+  /** What HAProxy should have: the state without servers that are a control port. */
+  #desired(state: State): Routing {
+    return this.#withoutControlPorts(state.routing());
+  }
+
+  #withoutControlPorts({ domains, pools }: Routing): Routing {
+    const served = this.guard.withholding();
+    const changed = [...pools].map(([name, servers]) => [name, served(servers)] as const);
+    return { domains, pools: new Map(changed) };
   }
 
   /** Returns false if another process than the one of `view` received some of the steps. */

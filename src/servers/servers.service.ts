@@ -4,7 +4,7 @@ import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { serverName } from '../model/pool-name.js';
 import { ServerDto } from '../contract/fields/server.dto.js';
-import { ServerNetworks } from '../model/server-networks.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
@@ -37,20 +37,21 @@ import {
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
 const SHARED_WITH_SHOWN = 100;
+/** A server may be neither a control port nor HAProxy itself. */
+const FORBIDDEN = ['server_is_control', 'server_is_haproxy'] as const;
 
 /** The servers of each domain: their addresses, states and weights. */
 @Injectable()
 export class ServersService {
-  readonly #networks: ServerNetworks;
   readonly #statuses: ServerStatusBatcher;
 
   constructor(
     private readonly persistence: PersistenceService,
     runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
+    private readonly guard: ServerGuard,
   ) {
     this.#statuses = new ServerStatusBatcher(runtime);
-    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
   @Operation({
@@ -79,10 +80,10 @@ export class ServersService {
       'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
       'use haproxy_add_servers. Next: haproxy_domain_health, to see whether the server is up.',
     output: ChangedServerDto,
-    errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full'],
+    errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', ...FORBIDDEN],
   })
   async add(input: AddServerDto): Promise<ChangedServerDto> {
-    this.#networks.check(input.ip);
+    this.guard.check(input);
     return this.#changeOne(
       (draft) => addServers(draft, input.domain, [input], this.settings.maxSlots),
       input,
@@ -97,10 +98,10 @@ export class ServersService {
       '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
       'Next: haproxy_domain_health, to see which are up.',
     output: ServersDto,
-    errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', 'payload_too_large'],
+    errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', 'payload_too_large', ...FORBIDDEN],
   })
   async addMany(input: AddServersDto): Promise<ServersDto> {
-    for (const server of input.servers) this.#networks.check(server.ip);
+    for (const server of input.servers) this.guard.check(server);
     return this.#change(
       (draft) => addServers(draft, input.domain, input.servers, this.settings.maxSlots),
       input,
@@ -140,7 +141,7 @@ export class ServersService {
       'For maintenance: set drain, call haproxy_wait_drain, set maint; afterwards set ready.',
     output: ChangedServerDto,
     idempotent: true,
-    errors: ['domain_not_found', 'pool_external', 'server_not_found'],
+    errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
   })
   async setState(input: SetServerStateDto): Promise<ChangedServerDto> {
     return this.#changeOne(
@@ -158,7 +159,7 @@ export class ServersService {
       'haproxy_stats with scope=server after each step.',
     output: ChangedServerDto,
     idempotent: true,
-    errors: ['domain_not_found', 'pool_external', 'server_not_found'],
+    errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
   })
   async setWeight(input: SetServerWeightDto): Promise<ChangedServerDto> {
     return this.#changeOne(
@@ -177,7 +178,7 @@ export class ServersService {
     output: DomainStateDto,
     idempotent: true,
     destructive: true,
-    errors: ['domain_not_found', 'pool_external'],
+    errors: ['domain_not_found', 'pool_external', ...FORBIDDEN],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
     // Read inside the edit, because the domain can be removed before the answer is built.

@@ -1,3 +1,4 @@
+import { ServerGuard } from '../../src/haproxy/guard/server-guard.service.js';
 import { OperatorConfig } from '../../src/haproxy/config/operator-config.js';
 import { CertificateFolder } from '../../src/haproxy/certificates/certificate-folder.js';
 import { CertificateLoader } from '../../src/haproxy/certificates/certificate-loader.service.js';
@@ -24,14 +25,15 @@ export interface CoreServices {
 export function coreServices(settings: Settings): CoreServices {
   const runtime = new HaproxyRuntimeService(settings);
   const operatorConfig = new OperatorConfig(settings);
-  const reconciler = new ReconcilerService(runtime, settings, operatorConfig);
-  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig));
-  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
+  const guard = new ServerGuard(settings, operatorConfig);
+  const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
+  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
+  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler, guard);
   const certificates = new CertificateLoader(
     new CertificateFolder(settings),
     new HaproxyCertificatesService(settings, runtime),
     new EventFeed(),
   );
-  const restores = new HaproxyRestoreService(persistence, reconciler, certificates, settings);
+  const restores = new HaproxyRestoreService(persistence, reconciler, certificates, settings, runtime, guard);
   return { runtime, reconciler, persistence, restores };
 }

@@ -11,7 +11,8 @@ import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { formatAddress } from '../runtime/transport.js';
 import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
-import { MasterCli } from './master-cli.js';
+import { configurationFiles, logFrom, logSize } from './start-files.js';
+import { MasterCli, type ReloadResult } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { PidFile } from './pid-file.js';
 
@@ -49,6 +50,8 @@ export class HaproxyProcessService {
   #supervision: Promise<void> | undefined;
   #logTail: LogTail | undefined;
   #launched = false;
+  /** True while a new master replaces the running one. */
+  #takingOver = false;
   /** The result of `findRunning`; undefined before the first call. */
   #running: { process: OsProcess; readyLimitMs: number } | 'none' | undefined;
   #version: string | undefined;
@@ -161,7 +164,7 @@ export class HaproxyProcessService {
     let backoffMs = 0;
     let launchedAt = performance.now();
     while (!this.#stopping.signal.aborted) {
-      if (this.#process?.alive) {
+      if (this.#process?.alive || this.#takingOver) {
         await this.#sleep(ALIVE_POLL_MS);
         continue;
       }
@@ -183,8 +186,43 @@ export class HaproxyProcessService {
     }
   }
 
-  /** Launches HAProxy detached, in its own session, so that no signal to the suite and no closed pipe reaches HAProxy. */
+  /**
+   * Starts a new master with all configuration files. Its worker takes over the ports and lets the former HAProxy finish
+   * its connections (`-sf`). If the new HAProxy does not start, the former one continues to serve. A reload does not
+   * replace this: it reads only the files that the master was started with.
+   */
+  async takeOver(): Promise<ReloadResult> {
+    const former = this.#process;
+    const logged = logSize(this.settings.files.haproxyLog);
+    let next: OsProcess | undefined;
+    this.#takingOver = true;
+    try {
+      next = await this.#spawn(former?.alive ? ['-sf', String(former.pid)] : []);
+      await this.#waitUntilReady(next, START_LIMIT_MS);
+      this.#process = next;
+      this.#launched = true;
+      this.#logger.log(`A new HAProxy (pid ${next.pid}) serves with ${this.settings.files.suite}`);
+      return { success: true, log: '' };
+    } catch (error) {
+      if (former?.alive) {
+        next?.signal('SIGTERM');
+        this.#pidFile.write(former);
+      } else this.#process = next;
+      const log = logFrom(this.settings.files.haproxyLog, logged);
+      return { success: false, log: `${messageOf(error)}\n${log}` };
+    } finally {
+      this.#takingOver = false;
+    }
+  }
+
   async #launch(): Promise<void> {
+    this.#process = await this.#spawn([]);
+    this.#launched = true;
+    await this.#waitUntilReady(this.#process, START_LIMIT_MS);
+  }
+
+  /** Starts HAProxy detached, in its own session, so that no signal to the suite and no closed pipe reaches HAProxy. */
+  async #spawn(more: readonly string[]): Promise<OsProcess> {
     const { haproxyBin, files, folders, master } = this.settings;
     const output = openSync(files.haproxyLog, 'a', 0o640);
     const args = [
@@ -193,10 +231,8 @@ export class HaproxyProcessService {
       masterBind(master),
       '-p',
       join(folders.run, 'haproxy.pid'),
-      '-f',
-      files.config,
-      '-f',
-      files.pools,
+      ...configurationFiles(files).flatMap((file) => ['-f', file]),
+      ...more,
     ];
     const child = spawn(haproxyBin, args, { detached: true, stdio: ['ignore', output, output] });
     closeSync(output);
@@ -213,11 +249,10 @@ export class HaproxyProcessService {
         `The suite could not start ${haproxyBin}: ${failure}. Check HAPROXY_BIN.`,
       );
     }
-    this.#process = new OsProcess(child.pid);
-    this.#launched = true;
+    const haproxy = new OsProcess(child.pid);
     // Written at once: if the suite is killed while HAProxy loads, the next suite finds HAProxy only through this file.
-    this.#pidFile.write(this.#process);
-    await this.#waitUntilReady(this.#process, START_LIMIT_MS);
+    this.#pidFile.write(haproxy);
+    return haproxy;
   }
 
   /**
@@ -269,8 +304,8 @@ export class HaproxyProcessService {
   }
 
   async #checkConfiguration(): Promise<void> {
-    const { config, pools } = this.settings.files;
-    const { valid, output } = await checkConfiguration(this.settings.haproxyBin, [config, pools]);
+    const files = configurationFiles(this.settings.files);
+    const { valid, output } = await checkConfiguration(this.settings.haproxyBin, files);
     if (!valid)
       throw new AppError(
         'haproxy_unavailable',

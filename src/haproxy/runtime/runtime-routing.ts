@@ -9,6 +9,7 @@ import type { ServerSpec } from '../../model/server.js';
 
 /** The routing of a running HAProxy, in the shape of the desired state, with data that only a running HAProxy has. */
 export interface RuntimeRouting extends Routing {
+  readonly domains: Map<string, string>;
   /** Every slot that exists. Parked slots and unused static slots are included, in maintenance. */
   readonly pools: ReadonlyMap<string, ReadonlyMap<number, ServerSpec>>;
   /** The backends named pool_N, also those without servers. */

@@ -5,8 +5,8 @@ import type { Caller, CataloguePrompt } from './entries.js';
 import { type PromptTemplate, PROMPTS } from './prompts.js';
 import { ToolRegistry } from './tool-registry.js';
 
-/** Longest argument that is put into a prompt. A domain name has at most 253 characters. */
-const MAX_ARGUMENT_LENGTH = 253;
+/** Longest argument of a prompt. Ten servers with long IPv6 addresses, the longest useful list, have 490 characters. */
+const MAX_ARGUMENT_LENGTH = 1000;
 
 /** The prompts of the suite: common tasks as a list of steps for a model. */
 @Injectable()
@@ -32,7 +32,10 @@ export class PromptRegistry {
     return this.#prompts.has(name);
   }
 
-  /** @throws Error with the JSON-RPC code -32602 if the prompt does not exist or a required argument is missing */
+  /**
+   * @throws Error with the JSON-RPC code -32602 if the prompt does not exist, or an argument is missing or too long. A
+   * shortened list of servers would look complete to the model.
+   */
   async get(name: string, args: Record<string, string>, caller: Caller): Promise<GetPromptResult> {
     const prompt = this.#prompts.get(name);
     if (!prompt || !this.#isOffered(prompt, caller.principal.readOnly))
@@ -47,6 +50,12 @@ export class PromptRegistry {
       throw rpcError(
         INVALID_PARAMS,
         `Arguments of ${name} are missing: ${missing.map((argument) => argument.name).join(', ')}.`,
+      );
+    const long = Object.keys(args).filter((argument) => (args[argument] ?? '').length > MAX_ARGUMENT_LENGTH);
+    if (long.length > 0)
+      throw rpcError(
+        INVALID_PARAMS,
+        `Arguments of ${name} are longer than ${MAX_ARGUMENT_LENGTH} characters: ${long.join(', ').slice(0, 100)}.`,
       );
     return prompt.render(args, caller);
   }
@@ -72,5 +81,5 @@ function toCataloguePrompt({ render, ...definition }: PromptTemplate): Catalogue
 
 /** On one line, an argument cannot look like further instructions to the model. */
 function toOneLine(value: string | undefined): string {
-  return (value ?? '').replace(/\s+/g, ' ').trim().slice(0, MAX_ARGUMENT_LENGTH);
+  return (value ?? '').replace(/\s+/g, ' ').trim();
 }

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import { SERVER_KEYWORDS } from '../../haproxy/config/server-keywords.js';
+import { ServerGuard } from '../../haproxy/guard/server-guard.service.js';
 import { poolName, poolNumber, serverName } from '../../model/pool-name.js';
 import { type PoolServers, serverAddress } from '../../model/server.js';
 import type { Pool } from '../../model/state.js';
@@ -12,23 +13,26 @@ const NO_SERVERS: PoolServers = new Map();
 
 /**
  * Renders `pools.cfg`: the pools in use, and the unused pools up to HAPROXY_POOL_COUNT. It leaves out the pools that
- * haproxy.cfg declares.
+ * haproxy.cfg declares, and servers that are a control port.
  */
 @Injectable()
 export class PoolsFile {
   constructor(
     private readonly settings: Settings,
     private readonly operatorConfig: OperatorConfig,
+    private readonly guard: ServerGuard,
   ) {}
 
-  /** Reads again which pools haproxy.cfg declares. @throws the error of the file system */
-  refresh(): Promise<void> {
-    return this.operatorConfig.read();
+  /** Reads again which pools and ports haproxy.cfg declares. @throws the error of the file system */
+  async refresh(): Promise<void> {
+    await this.operatorConfig.read();
+    await this.guard.refresh();
   }
 
   /** The whole file, one section for each pool. `pools` are the pools in use, ordered by number. */
   renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
     const sections: Section[] = [];
+    const served = this.guard.withholding();
     let next = 1;
     const addUnusedBefore = (end: number) => {
       for (; next < end && next <= this.settings.poolCount; next += 1) {
@@ -43,7 +47,7 @@ export class PoolsFile {
         next = number + 1;
       }
       // The operator declares the backend of an external pool.
-      if (!external) sections.push([name, this.renderPool(name, servers)]);
+      if (!external) sections.push([name, this.renderPool(name, servers, served)]);
     }
     addUnusedBefore(Number.POSITIVE_INFINITY);
     return { head: HEADER, sections };
@@ -53,9 +57,13 @@ export class PoolsFile {
    * The section of one pool; `servers` is undefined for an unused pool. Empty for a pool that the file leaves out. Not for
    * an external pool.
    */
-  renderPool(name: string, servers: PoolServers | undefined): string {
+  renderPool(
+    name: string,
+    servers: PoolServers | undefined,
+    served = servers && this.guard.withholding(),
+  ): string {
     if (this.operatorConfig.pools.has(name)) return '';
-    if (servers) return renderPool(name, servers);
+    if (servers && served) return renderPool(name, served(servers));
     return (poolNumber(name) ?? 0) <= this.settings.poolCount ? renderPool(name, NO_SERVERS) : '';
   }
 }
