@@ -72,7 +72,9 @@ describe.each(haproxyVersions())('files that are symbolic links, with HAProxy $v
     const folder = join(home.path, 'disk');
     const before = await readFile(map, 'utf8');
     expect(await refused(inNamespace(`mount --bind ${map} ${map}`))).toMatch(
-      new RegExp(`domains.map \\(a symbolic link to .*${map}\\) is a mounted file.*Mount the folder .*disk instead`),
+      new RegExp(
+        `domains.map \\(a symbolic link to .*${map}\\) is a mounted file.*Mount the folder .*disk instead`,
+      ),
     );
     expect(
       await refused(inNamespace(`mount --bind ${folder} ${folder} && mount -o remount,bind,ro ${folder}`)),

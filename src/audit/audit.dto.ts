@@ -1,5 +1,12 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { ArrayField, DateTimeField, EnumField, IntField, JsonObjectField, StringField } from '../contract/fields/fields.js';
+import {
+  ArrayField,
+  DateTimeField,
+  EnumField,
+  IntField,
+  JsonObjectField,
+  StringField,
+} from '../contract/fields/fields.js';
 import { ERROR_CODES } from '../errors/app-error.js';
 import { PageDto } from '../contract/pages/page.dto.js';
 

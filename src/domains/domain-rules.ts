@@ -64,14 +64,17 @@ export function checkAddDomain(input: AddDomainDto): void {
   }
   const { backend } = input;
   if (backend === undefined) return;
-  if (isPoolName(backend)) throw invalidBackend(`${backend} is a pool of the suite; use share_with with one of its domains`);
+  if (isPoolName(backend))
+    throw invalidBackend(`${backend} is a pool of the suite; use share_with with one of its domains`);
   if (isSuiteBackend(backend)) throw invalidBackend(`${backend} belongs to the suite's own rules`);
 }
 
 /** A validation_failed error of the field `backend`. */
 export function invalidBackend(reason: string): AppError {
   const message = `${reason}. Use the name of a backend that haproxy.cfg declares`;
-  return new AppError('validation_failed', `backend: ${message}.`, { errors: [{ field: 'backend', message }] });
+  return new AppError('validation_failed', `backend: ${message}.`, {
+    errors: [{ field: 'backend', message }],
+  });
 }
 
 /** @throws AppError domain_exists, domain_not_found, pools_exhausted */

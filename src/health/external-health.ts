@@ -16,7 +16,11 @@ export async function externalHealth(
   runtime: HaproxyRuntimeService,
   backend: string,
 ): Promise<ExternalHealth> {
-  const answer = (status: DomainHealthDto['status'], detail: string, counts = { healthy_count: 0, total: 0 }) => ({
+  const answer = (
+    status: DomainHealthDto['status'],
+    detail: string,
+    counts = { healthy_count: 0, total: 0 },
+  ) => ({
     status,
     detail,
     servers: [],

@@ -1,4 +1,10 @@
-import { ArrayField, ExistingDomainField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
+import {
+  ArrayField,
+  ExistingDomainField,
+  EnumField,
+  IntField,
+  StringField,
+} from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../contract/fields/server.dto.js';
 

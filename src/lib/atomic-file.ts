@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   fsync,
   lstatSync,
   mkdirSync,
@@ -42,7 +43,10 @@ const MAX_LINKS = 40;
 export function linkTarget(path: string): string {
   let target = path;
   for (let links = 0; links <= MAX_LINKS; links += 1) {
-    if (lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return target;
+    if (lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() !== true)
+      return target === path || !existsSync(dirname(target))
+        ? target
+        : join(realpathSync(dirname(target)), basename(target));
     const link = readlinkSync(target);
     // A relative link starts at the real folder of the link, because `..` may leave a folder that is a link itself.
     target = isAbsolute(link) ? link : `${realpathSync(dirname(target))}/${link}`;

@@ -24,7 +24,10 @@ const line = (most: number, what: string) => textRule(new RegExp(`^[^\\p{Cc}]{1,
 const seconds = integerRule(1, MAX_TIMEOUT);
 const networksRule = listRule(networkRule);
 const hostRule = line(253, 'a host name of 1 to 253 characters');
-const tokenRule = textRule(/^[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64}$/, 'a name of 1 to 64 characters without spaces');
+const tokenRule = textRule(
+  /^[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64}$/,
+  'a name of 1 to 64 characters without spaces',
+);
 
 const POOL_OPTIONS = objectRule({
   balance: textRule(
@@ -82,10 +85,10 @@ const SITE_OPTIONS = objectRule({
     },
     ['users'],
   ),
-  rate_limit: objectRule(
-    { requests: integerRule(1, 1_000_000), window_seconds: integerRule(1, 86_400) },
-    ['requests', 'window_seconds'],
-  ),
+  rate_limit: objectRule({ requests: integerRule(1, 1_000_000), window_seconds: integerRule(1, 86_400) }, [
+    'requests',
+    'window_seconds',
+  ]),
   noindex: booleanRule,
   labels: recordRule(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, line(253, 'a text of 1 to 253 characters')),
 });

@@ -22,7 +22,10 @@ import { Draft, State } from '../model/state.js';
 import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
 /** What a commit needs of the reconciler. */
-type Reconciler = Pick<ReconcilerService, 'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'>;
+type Reconciler = Pick<
+  ReconcilerService,
+  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'
+>;
 
 /**
  * Owns the desired state: `servers.json`, which is the source of truth, the files derived from it, and the order of
@@ -71,8 +74,8 @@ export class PersistenceService {
   async open(): Promise<void> {
     try {
       await this.#lock.acquire();
-      const { servers, map, pools, certificates, audit } = this.settings.files;
-      requireReplaceable([servers, map, pools, certificates]);
+      const { servers, map, pools, suite, certificates, audit } = this.settings.files;
+      requireReplaceable([servers, map, pools, suite, certificates]);
       requireTarget(servers, audit);
       const state = await this.store.open();
       if (state) this.#state = state;

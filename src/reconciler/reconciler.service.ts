@@ -281,7 +281,8 @@ export class ReconcilerService {
 
   #rememberRemovals(steps: readonly Step[], view: RoutingView): void {
     for (const step of steps)
-      if (step.op === 'del_domain' && !isPoolName(view.poolOf(step.key) ?? '')) this.#removedKeys.add(step.key);
+      if (step.op === 'del_domain' && !isPoolName(view.poolOf(step.key) ?? ''))
+        this.#removedKeys.add(step.key);
   }
 }
 

@@ -98,7 +98,14 @@ export class ServersService {
       '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
       'Next: haproxy_domain_health, to see which are up.',
     output: ServersDto,
-    errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', 'payload_too_large', ...FORBIDDEN],
+    errors: [
+      'domain_not_found',
+      'pool_external',
+      'slot_taken',
+      'pool_full',
+      'payload_too_large',
+      ...FORBIDDEN,
+    ],
   })
   async addMany(input: AddServersDto): Promise<ServersDto> {
     for (const server of input.servers) this.guard.check(server);

@@ -28,7 +28,13 @@ import {
   type FileText,
   StateFiles,
 } from './files/state-files.js';
-import { type KeptEntries, mapLinesOf, mapMatches, NO_KEPT_ENTRIES, renderMap } from './formats/domains-map.js';
+import {
+  type KeptEntries,
+  mapLinesOf,
+  mapMatches,
+  NO_KEPT_ENTRIES,
+  renderMap,
+} from './formats/domains-map.js';
 import { baseOf, recordOf } from './formats/journal-record.js';
 import { PoolsFile } from './formats/pools-cfg.js';
 import { parseState, renderState, STATE_VERSION } from './formats/servers-json.js';
@@ -294,10 +300,8 @@ export class StateStore {
     const { revision } = state;
     const sections = this.poolsFile.renderPools(ordered);
     const matchesPools = (text: string) => hasSections(text, sections);
-    const matchesMap = (text: string) => 
-      isOpen
-        ? mapMatches(text, state, this.#kept)
-        : text === this.#renderMap(ordered, state);
+    const matchesMap = (text: string) =>
+      isOpen ? mapMatches(text, state, this.#kept) : text === this.#renderMap(ordered, state);
     const matchesState = (text: string) => text === renderState(revision, ordered, sitesAfter(state));
     return [
       [pools, { key: renderCompact(sections), matches: matchesPools }],
@@ -327,7 +331,9 @@ export class StateStore {
 
   #renderMap(ordered: readonly [string, Pool][], before: State, delta?: StateDelta): string {
     const isDomain = (domain: string): boolean =>
-      delta?.domains.has(domain) ? delta.domains.get(domain) !== undefined : before.poolOf(domain) !== undefined;
+      delta?.domains.has(domain)
+        ? delta.domains.get(domain) !== undefined
+        : before.poolOf(domain) !== undefined;
     return renderMap(ordered, this.#kept, isDomain);
   }
 

@@ -68,8 +68,7 @@ function* recordsOf(
     const slots = [...servers].toSorted(([a], [b]) => a - b).map(([slot, server]) => ({ slot, ...server }));
     const pool = external ? { backend: name } : { pool: name, servers: slots, options };
     yield JSON.stringify({ domain: first, ...pool, site: sites.get(first) });
-    for (const domain of others)
-      yield JSON.stringify({ domain, share_with: first, site: sites.get(domain) });
+    for (const domain of others) yield JSON.stringify({ domain, share_with: first, site: sites.get(domain) });
   }
 }
 

@@ -1,7 +1,12 @@
 import { DOMAIN_RULE, knownDomain } from '../model/domain-name.js';
 import { declaredFields } from '../contract/fields/field.js';
 import { canonicalIp } from '../model/ip-address.js';
-import { findPoolOptionsProblem, findSiteProblem, type PoolOptions, type SiteOptions } from '../model/options.js';
+import {
+  findPoolOptionsProblem,
+  findSiteProblem,
+  type PoolOptions,
+  type SiteOptions,
+} from '../model/options.js';
 import { BACKEND_NAME, isPoolName, isSuiteBackend } from '../model/pool-name.js';
 import {
   DEFAULT_HTTP_PORT,

@@ -99,7 +99,10 @@ function putExternal(
 ): void {
   if (present === backend && target.pool(backend)?.external) return;
   if (present !== undefined)
-    throw new AppError('domain_exists', `${record.domain} is already in ${present}; mode=merge moves no domain`);
+    throw new AppError(
+      'domain_exists',
+      `${record.domain} is already in ${present}; mode=merge moves no domain`,
+    );
   // An export may name a backend that the state has already, and that HAProxy lacks for now.
   if (!target.hasExternal(backend)) {
     const problem = isPoolName(backend)

@@ -135,9 +135,7 @@ export class ImportService {
   }
 
   /** Asks HAProxy once for all backends of the operator that the records name. */
-  async #backendProblems(
-    records: readonly DomainRecord[],
-  ): Promise<(backend: string) => string | undefined> {
+  async #backendProblems(records: readonly DomainRecord[]): Promise<(backend: string) => string | undefined> {
     const names = new Set(records.flatMap(({ backend }) => backend ?? []));
     if (names.size === 0) return () => undefined;
     const problems = await this.runtime.findBackendProblems([...names]);

@@ -11,10 +11,9 @@ describe.each(haproxyVersions())('former values, with HAProxy $version', (binary
   const call = (method: string, path: string, body?: object) =>
     suite.api<Record<string, unknown>>(method, path, body);
   const lastLine = async () =>
-    JSON.parse((await readFile(suite.settings.files.audit, 'utf8')).trim().split('\n').at(-1) ?? '') as Record<
-      string,
-      unknown
-    >;
+    JSON.parse(
+      (await readFile(suite.settings.files.audit, 'utf8')).trim().split('\n').at(-1) ?? '',
+    ) as Record<string, unknown>;
   const spec = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' };
   const server = (pool: string, slot: number, values: object = {}) => ({ pool, slot, ...spec, ...values });
 
@@ -51,30 +50,28 @@ describe.each(haproxyVersions())('former values, with HAProxy $version', (binary
       undefined,
       { domains: [{ domain: 'b.example', pool: 'pool_1', share_with: 'a.example' }] },
     ],
-    [
-      'PUT',
-      '/domains/a.example',
-      { ip: '10.0.0.2' },
-      { servers: [server('pool_1', 1, { weight: 9 })] },
-    ],
+    ['PUT', '/domains/a.example', { ip: '10.0.0.2' }, { servers: [server('pool_1', 1, { weight: 9 })] }],
     [
       'DELETE',
       '/domains/a.example/servers/1',
       undefined,
       { servers: [server('pool_1', 1, { weight: 9, ip: '10.0.0.2' })] },
     ],
-  ])('%s %s > are in the answer, in the dry run and in the audit line', async (method, path, body, before) => {
-    const expected = { domains: [], servers: [], ...before };
-    const dry = await (method === 'DELETE'
-      ? call(method, `${path}?dry_run=true`)
-      : call(method, path, { ...body, dry_run: true }));
-    expect(dry.body['before']).toEqual(expected);
-    const answer = await call(method, path, body);
-    expect(answer.status).toBe(200);
-    expect(answer.body['before']).toEqual(expected);
-    expect((await lastLine())['before']).toEqual(expected);
-    expect((await call('GET', '/audit?limit=1')).body).toMatchObject({ items: [{ before: expected }] });
-  });
+  ])(
+    '%s %s > are in the answer, in the dry run and in the audit line',
+    async (method, path, body, before) => {
+      const expected = { domains: [], servers: [], ...before };
+      const dry = await (method === 'DELETE'
+        ? call(method, `${path}?dry_run=true`)
+        : call(method, path, { ...body, dry_run: true }));
+      expect(dry.body['before']).toEqual(expected);
+      const answer = await call(method, path, body);
+      expect(answer.status).toBe(200);
+      expect(answer.body['before']).toEqual(expected);
+      expect((await lastLine())['before']).toEqual(expected);
+      expect((await call('GET', '/audit?limit=1')).body).toMatchObject({ items: [{ before: expected }] });
+    },
+  );
 
   it('DELETE of the last domain of a pool > has the servers of the pool', async () => {
     const added = await call('POST', '/domains/a.example/servers', { ip: '10.0.0.3', weight: 4 });

@@ -1,4 +1,11 @@
-import { ArrayField, BooleanField, EnumField, IntField, JsonObjectField, StringField } from '../fields/fields.js';
+import {
+  ArrayField,
+  BooleanField,
+  EnumField,
+  IntField,
+  JsonObjectField,
+  StringField,
+} from '../fields/fields.js';
 
 /** The actions of a plan. `adopt_value` copies a value of HAProxy into the saved state. */
 const PLAN_ACTIONS = [

@@ -120,11 +120,7 @@ interface AdoptedNames {
   kept: Map<string, string>;
 }
 
-function adoptNames(
-  found: RuntimeRouting,
-  backends: ReadonlySet<string>,
-  left: string[],
-): AdoptedNames {
+function adoptNames(found: RuntimeRouting, backends: ReadonlySet<string>, left: string[]): AdoptedNames {
   const names = new Map<string, string[]>();
   const externals = new Map<string, string[]>();
   const kept = new Map<string, string>();

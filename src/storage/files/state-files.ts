@@ -1,7 +1,13 @@
 import { statSync, unlinkSync } from 'node:fs';
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { beginFile, linkTarget, syncFolder, writeFileAtomic, type PreparedFile } from '../../lib/atomic-file.js';
+import {
+  beginFile,
+  linkTarget,
+  syncFolder,
+  writeFileAtomic,
+  type PreparedFile,
+} from '../../lib/atomic-file.js';
 import { allDurable, type StagedWrite } from './staged-write.js';
 
 /** A path and the text to write there. In a list, the last file is the commit point. */
@@ -122,7 +128,9 @@ class StagedFiles implements StagedWrite {
         file.commit();
         renamed += 1;
       }
-      await Promise.all([...new Set(this.temporary.map(({ folder }) => folder))].map((folder) => syncFolder(folder)));
+      await Promise.all(
+        [...new Set(this.temporary.map(({ folder }) => folder))].map((folder) => syncFolder(folder)),
+      );
     } catch (error) {
       await this.#undo(renamed);
       throw error;

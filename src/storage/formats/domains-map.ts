@@ -51,7 +51,8 @@ export function mapMatches(text: string, state: State, kept: KeptEntries = NO_KE
   const lines = new Set(active);
   const others = keptLines(kept, (domain) => state.poolOf(domain) !== undefined);
   const count = state.domainCount + others.length;
-  if (active.length !== count || lines.size !== count || others.some((line) => !lines.has(line))) return false;
+  if (active.length !== count || lines.size !== count || others.some((line) => !lines.has(line)))
+    return false;
   for (const [name, pool] of state.pools)
     for (const domain of pool.domains) if (!lines.has(renderLine(domain, name))) return false;
   return true;
@@ -74,7 +75,9 @@ export function parseMapFile(text: string): [key: string, value: string][] {
 
 function keptLines(kept: KeptEntries, isDomain: (domain: string) => boolean): string[] {
   if (kept.size === 0) return [];
-  return [...kept].filter(([key]) => !isDomain(domainOfMapKey(key))).map(([key, value]) => keptLine(key, value));
+  return [...kept]
+    .filter(([key]) => !isDomain(domainOfMapKey(key)))
+    .map(([key, value]) => keptLine(key, value));
 }
 
 function keptLine(key: string, value: string): string {

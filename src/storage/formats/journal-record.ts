@@ -200,7 +200,9 @@ export function includesRecords(state: State, records: readonly JournalRecord[])
     [...domains].every(([domain, pool]) => (state.poolOf(domain) ?? null) === pool) &&
     // A pool that the state does not have became free; the records of its domains show that.
     [...servers].every(([name, own]) => isDeepStrictEqual(state.pool(name)?.servers ?? own, own)) &&
-    [...pools].every(([name, own]) => !state.pool(name) || isDeepStrictEqual(propertiesOf(state.pool(name)), own)) &&
+    [...pools].every(
+      ([name, own]) => !state.pool(name) || isDeepStrictEqual(propertiesOf(state.pool(name)), own),
+    ) &&
     [...sites].every(([host, site]) => isDeepStrictEqual(state.site(host) ?? null, site))
   );
 }

@@ -15,12 +15,15 @@ const SERVERS = '"servers": { "1": { "ip": "10.0.0.1", "http_port": 80, "weight"
 const valid = (top = '', pool = ''): string =>
   `{ "version": 2, "revision": 42,
   "pools": { "pool_5": { "domains": ["example.com"], ${SERVERS}${pool && `, ${pool}`} },
-    "be_static": { "external": true, "domains": ["static.example.com"] } }${top && `,
-  ${top}`} }
+    "be_static": { "external": true, "domains": ["static.example.com"] } }${
+      top &&
+      `,
+  ${top}`
+    } }
 `;
-const OPTION_KEYS = (
-  'balance check sticky protocol verify send_proxy max_connections timeouts retries'
-).split(' ');
+const OPTION_KEYS = 'balance check sticky protocol verify send_proxy max_connections timeouts retries'.split(
+  ' ',
+);
 const SITE_KEYS =
   'https hsts_max_age redirect maintenance allow deny basic_auth rate_limit noindex labels'.split(' ');
 const anyOf = (keys: string[]) =>
@@ -48,18 +51,73 @@ describe('parseState', () => {
   });
 
   it.each([
-    ['options of version 1', good.replace('"servers"', '"options": {}, "servers"'), 5, /unknown key "options"/],
-    ['an unknown option', valid('', '"options": { "balanse": "x" }'), 2, /balanse is not a known key; the keys are balance/],
-    ['an option of the wrong type', valid('', '"options": { "retries": "3" }'), 2, /retries must be a whole number/],
-    ['an unknown key in a check', valid('', '"options": { "check": { "type": "tcp", "x": 1 } }'), 2, /check.x is not/],
-    ['an unknown site key', valid('"sites": { "example.com": { "htps": "auto" } }'), 4, /htps is not a known key/],
-    ['a site without a domain', valid('"sites": { "other.com": {} }'), 4, /sites has "other.com", which no pool has/],
-    ['a network that is none', valid('"sites": { "example.com": { "allow": ["10.0.0.0/33"] } }'), 4, /allow.0 must be a network/],
-    ['a password in plain text', valid('"sites": { "example.com": { "basic_auth": { "users": { "a": "pw" } } } }'), 4, /users.a must be an object/],
+    [
+      'options of version 1',
+      good.replace('"servers"', '"options": {}, "servers"'),
+      5,
+      /unknown key "options"/,
+    ],
+    [
+      'an unknown option',
+      valid('', '"options": { "balanse": "x" }'),
+      2,
+      /balanse is not a known key; the keys are balance/,
+    ],
+    [
+      'an option of the wrong type',
+      valid('', '"options": { "retries": "3" }'),
+      2,
+      /retries must be a whole number/,
+    ],
+    [
+      'an unknown key in a check',
+      valid('', '"options": { "check": { "type": "tcp", "x": 1 } }'),
+      2,
+      /check.x is not/,
+    ],
+    [
+      'an unknown site key',
+      valid('"sites": { "example.com": { "htps": "auto" } }'),
+      4,
+      /htps is not a known key/,
+    ],
+    [
+      'a site without a domain',
+      valid('"sites": { "other.com": {} }'),
+      4,
+      /sites has "other.com", which no pool has/,
+    ],
+    [
+      'a network that is none',
+      valid('"sites": { "example.com": { "allow": ["10.0.0.0/33"] } }'),
+      4,
+      /allow.0 must be a network/,
+    ],
+    [
+      'a password in plain text',
+      valid('"sites": { "example.com": { "basic_auth": { "users": { "a": "pw" } } } }'),
+      4,
+      /users.a must be an object/,
+    ],
     ['external: false', valid('', '"external": false'), 2, /external must be true, or absent/],
-    ['servers of an external pool', valid().replace('"external": true,', '"external": true, "servers": {},'), 3, /unknown key "servers"/],
-    ["a backend of the suite's own rules", valid().replace('be_static', 'unknown_host'), 3, /"unknown_host" is not the name of a backend/],
-    ['a backend with a space', valid().replace('be_static', 'be static'), 3, /"be static" is not the name of a backend/],
+    [
+      'servers of an external pool',
+      valid().replace('"external": true,', '"external": true, "servers": {},'),
+      3,
+      /unknown key "servers"/,
+    ],
+    [
+      "a backend of the suite's own rules",
+      valid().replace('be_static', 'unknown_host'),
+      3,
+      /"unknown_host" is not the name of a backend/,
+    ],
+    [
+      'a backend with a space',
+      valid().replace('be_static', 'be static'),
+      3,
+      /"be static" is not the name of a backend/,
+    ],
   ])('refuses %s with the line and the reason', (_, text, line, reason) => {
     const read = () => parseState(text, '/etc/servers.json');
     expect(read).toThrow(reason);

@@ -218,7 +218,9 @@ function renderPoolJson(pool: Pool): string {
   if (text === undefined) {
     const { domains, servers, external, options } = pool;
     text = JSON.stringify(
-      external ? { external, domains } : { domains, servers: renderServers(servers), ...(options && { options }) },
+      external
+        ? { external, domains }
+        : { domains, servers: renderServers(servers), ...(options && { options }) },
     );
     renderedPools.set(pool, text);
   }
