@@ -11,6 +11,7 @@ import { Settings } from './settings/settings.js';
 import { EventFeed } from './signals/event-feed.js';
 import { Readiness } from './signals/readiness.js';
 import { Shutdown } from './signals/shutdown.js';
+import { DownServersService } from './sync/down-servers.service.js';
 import { DriftService } from './sync/drift.service.js';
 import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
 
@@ -28,6 +29,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly haproxy: HaproxyProcessService,
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
+    private readonly downServers: DownServersService,
     private readonly certificates: CertificatesLifecycle,
     private readonly jobs: JobsService,
     private readonly readiness: Readiness,
@@ -65,6 +67,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     );
     this.watch.start();
     this.drift.start();
+    this.downServers.start();
     this.#started = true;
   }
 
@@ -90,6 +93,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async onApplicationShutdown(): Promise<void> {
     if (!this.#opened) return;
     await this.drift.stop();
+    if (this.#started) await this.downServers.stop();
     await this.watch.stop();
     // After a failed start, a HAProxy that served before must continue to serve.
     await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());

@@ -5,6 +5,7 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
+import { isSamePath } from '../lib/same-path.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
@@ -51,6 +52,7 @@ export class ConfigurationService {
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
       'only, use haproxy_check_config.',
     output: ReloadResultDto,
+    adminOnly: true,
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
@@ -82,7 +84,7 @@ export class ConfigurationService {
     const check = await this.check();
     // A reload rewrites these files first, so their errors do not matter.
     const errors = check.errors.filter(
-      ({ file, message }) => !rewritten.some(({ path }) => file === path || message.includes(path)),
+      ({ file, message }) => !rewritten.some(({ path }) => isAbout(path, file, message)),
     );
     if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
     await this.runtime.info();
@@ -95,4 +97,10 @@ export class ConfigurationService {
       plan: [...describeRewrites(rewritten), RELOAD],
     };
   }
+}
+
+/** Whether HAProxy complains about the file at `path`. HAProxy names a map as haproxy.cfg does, in `<…>` or quotes. */
+function isAbout(path: string, file: string | null, message: string): boolean {
+  const named = message.match(/[^\s<>'":,()]*\/[^\s<>'":,()]+/g) ?? [];
+  return [...(file === null ? [] : [file]), ...named].some((name) => isSamePath(name, path));
 }

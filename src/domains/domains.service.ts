@@ -61,7 +61,7 @@ export class DomainsService {
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip for its first server, ' +
       'share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, requests get 503 ' +
       'until haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
-      'Next: haproxy_domain_health, to see whether it is served.',
+      'Next: haproxy_wait_healthy, which waits until its servers have passed their first health check.',
     output: ChangedDomainDto,
     errors: [
       'domain_exists',

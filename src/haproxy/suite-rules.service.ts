@@ -4,6 +4,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { Settings } from '../settings/settings.js';
+import { checkStart } from './config/check-start.js';
 import { type ConfigMessage, parseConfigMessages } from './config/config-messages.js';
 import { parseConfig } from './config/config-parser.js';
 import { readTextIfPresent } from './config/operator-config.js';
@@ -95,8 +96,13 @@ export class SuiteRules {
     const present = await readTextIfPresent(this.settings.files.suite);
     const result =
       present === wanted.text ? toCheck(await this.control.check()) : await this.#checkCandidate(wanted);
+    const start = await checkStart(this.settings);
     const edits = await this.#edits(await this.#loaded());
-    return { ...result, warnings: [...result.warnings, ...edits] };
+    return {
+      valid: result.valid && start.errors.length === 0,
+      errors: [...result.errors, ...start.errors],
+      warnings: [...result.warnings, ...start.warnings, ...edits],
+    };
   }
 
   /** The version of the rules in suite.cfg; undefined without the file. */

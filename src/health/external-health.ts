@@ -1,10 +1,14 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { StatRow } from '../haproxy/parsers/stat.parser.js';
 import { statusOf } from '../haproxy/runtime/server-status.js';
 import type { DomainHealthDto } from './server-health.dto.js';
 
 /** How many servers that are not up one answer names. */
 const NAMES_SHOWN = 10;
+
+/** The `check_status` of a server that has not finished a check (management guide, section 9.1). */
+const UNFINISHED = /^(?:\* )?(?:INI|UNK)?$/;
 
 type ExternalHealth = Pick<DomainHealthDto, 'status' | 'detail' | 'servers' | 'healthy_count' | 'total'>;
 
@@ -40,14 +44,23 @@ export async function externalHealth(
         'no_servers',
         `The operator's backend ${backend} has no server. It may answer by its own rules, which the suite does not see.`,
       );
-    const notUp = servers.filter((row) => !['UP', 'no check'].includes(statusOf(row.text('status'))));
-    const healthy_count = total - notUp.length;
-    const status = healthy_count === total ? 'healthy' : healthy_count > 0 ? 'degraded' : 'down';
+    const up = servers.filter((row) => isChecked(row) && statusOf(row.text('status')) === 'UP');
+    const starting = servers.filter((row) => !isChecked(row) && statusOf(row.text('status')) === 'UP');
+    const unknown = servers.filter((row) => row.text('status') === 'no check');
+    const healthy_count = up.length;
+    const notUp = servers.filter((row) => !up.includes(row));
     const names = notUp.slice(0, NAMES_SHOWN).map((row) => `${row.service} ${row.text('status')}`);
-    const others = notUp.length === 0 ? '' : ` Not up: ${names.join(', ')}.`;
-    const detail = `${healthy_count} of ${total} servers of the operator's backend ${backend} are up.${others}`;
-    return answer(status, detail, { healthy_count, total });
+    const others = notUp.length === 0 ? '' : ` Others: ${names.join(', ')}.`;
+    const detail = `${healthy_count} of ${total} servers of the operator's backend ${backend} have passed their health check.${others}`;
+    const counts = { healthy_count, total };
+    if (healthy_count === total) return answer('healthy', detail, counts);
+    if (healthy_count + unknown.length > 0) return answer('degraded', detail, counts);
+    return answer(starting.length > 0 ? 'checking' : 'down', detail, counts);
   } catch (error) {
     return answer('down', messageOf(error));
   }
+}
+
+function isChecked(row: StatRow): boolean {
+  return !UNFINISHED.test(row.text('check_status'));
 }

@@ -8,12 +8,14 @@ import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { SitesService } from '../monitoring/sites.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
 import { withRules } from './rules-health.js';
 import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
+import { readSitesHealth } from './sites-health.js';
 import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
 
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
@@ -32,6 +34,7 @@ export class HealthService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    private readonly sites: SitesService,
     private readonly rules: SuiteRules,
     private readonly guard: ServerGuard,
   ) {
@@ -42,7 +45,7 @@ export class HealthService {
     name: 'haproxy_health',
     title: 'Health of everything',
     description:
-      'Checks the suite, HAProxy, the configuration files, the certificates, and whether HAProxy has the saved state. ' +
+      'Checks the suite, HAProxy, the configuration files, the certificates, the domains that are down, and whether HAProxy has the saved state. ' +
       'Each has a status and a reason; the overall status is the worst of them. Call it first if something is wrong. ' +
       'Next: haproxy_domain_health for one domain.',
     output: HealthDto,
@@ -51,10 +54,11 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, files, rules] = await Promise.all([
+    const [haproxy, files, rules, sites] = await Promise.all([
       this.#haproxy(),
       this.#files.check(),
       this.rules.report().catch((error: unknown) => messageOf(error)),
+      readSitesHealth(this.sites, this.persistence.state.domainCount),
     ]);
     const config_files = withRules(files, rules);
     const components: ComponentsDto = {
@@ -62,12 +66,12 @@ export class HealthService {
       haproxy,
       config_files,
       certificates: certificatesHealth(await this.certificates.states()),
+      sites,
       drift: driftHealth(drift, this.settings.reconcile),
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);
-    const parts = [components.mcp, haproxy, config_files, components.certificates, components.drift];
-    return { status: worst(parts.map((part) => part.status)), components };
+    return { status: worst(Object.values(components).map(({ status }) => status)), components };
   }
 
   #suite(): SuiteComponentDto {

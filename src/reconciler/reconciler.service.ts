@@ -16,6 +16,7 @@ import { findRouting } from './adoption/adoption-sources.js';
 import { adopt, describeAdoption } from './adoption/adopt.js';
 import { compareRouting, type Difference } from './drift.js';
 import { PendingDeletions } from './pending-deletions.js';
+import { FirstChecks } from './first-checks.js';
 import { countTouched } from './plan.js';
 import type { PoolLimit } from './pools/pool-limits.js';
 import { PoolPolicy } from './pools/pool-policy.js';
@@ -39,6 +40,7 @@ export class ReconcilerService {
   readonly #adoption: AdoptionRecord;
   readonly #pools: PoolPolicy;
   readonly #deletions: PendingDeletions;
+  readonly #firstChecks: FirstChecks;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -49,6 +51,7 @@ export class ReconcilerService {
     this.#adoption = new AdoptionRecord(settings.files.adoption);
     this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
     this.#deletions = new PendingDeletions(runtime);
+    this.#firstChecks = new FirstChecks(runtime);
   }
 
   /** Whether HAProxy is known to have the desired state. If false, call `HaproxyRestoreService.repair`. */
@@ -264,9 +267,12 @@ export class ReconcilerService {
   }
 
   async #send(steps: readonly Step[], view: RoutingView): Promise<boolean> {
-    const { sent, kept } = this.#pools.keepDeclared(steps);
+    const { sent: planned, kept } = this.#pools.keepDeclared(steps);
     try {
+      const sent = await this.#firstChecks.prepare(planned, view.unchecked);
       const applied = await this.runtime.apply(sent);
+      const atOnce = this.#firstChecks.settle(sent, applied);
+      if (atOnce.length > 0) await this.runtime.apply(atOnce);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
       this.#rememberRemovals(steps, view);

@@ -12,6 +12,7 @@ import type { PoolServers, ServerSpec } from '../model/server.js';
 interface ActualRouting extends Pick<Routing, 'pools'> {
   readonly domains: Map<string, string>;
   readonly backends?: ReadonlySet<string>;
+  readonly unchecked?: ReadonlySet<string>;
 }
 
 /** Steps that HAProxy executed, and the servers and pools that it kept although a step removed them. */
@@ -37,6 +38,8 @@ export class RoutingView {
   readonly #pools = new Map<string, Map<number, ServerSpec>>();
   readonly #parked = new Map<string, Set<number>>();
   readonly #hidden: ReadonlySet<string>;
+  /** Servers that HAProxy had without a health check when it was read. The suite creates only servers with one. */
+  readonly unchecked: ReadonlySet<string>;
   /** Undefined if the pools were not read. */
   readonly #backends: Set<string> | undefined;
   /** Executed steps that the view does not contain yet. The next read adds them, so that a restore does not wait. */
@@ -57,6 +60,7 @@ export class RoutingView {
   ) {
     this.#domains = actual.domains;
     this.#backends = actual.backends && new Set(actual.backends);
+    this.unchecked = actual.unchecked ?? new Set();
     for (const [key, value] of actual.domains)
       if (
         !desired.domains.has(key) &&

@@ -78,7 +78,7 @@ export class ServersService {
     description:
       'Adds a server to the pool of a domain. It gets requests at once, for every domain that shares the pool. Slot 0 ' +
       'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
-      'use haproxy_add_servers. Next: haproxy_domain_health, to see whether the server is up.',
+      'use haproxy_add_servers. Next: haproxy_wait_healthy, which waits until the server has passed a health check.',
     output: ChangedServerDto,
     errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', ...FORBIDDEN],
   })
@@ -96,7 +96,7 @@ export class ServersService {
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +
       '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
-      'Next: haproxy_domain_health, to see which are up.',
+      'Next: haproxy_wait_healthy, which waits until they have passed a health check.',
     output: ServersDto,
     errors: [
       'domain_not_found',

@@ -53,6 +53,8 @@ export class Settings {
     journal: string;
     certificates: string;
     state: string;
+    /** The servers that were DOWN, for the next HAProxy process (`server-state-file`). */
+    downServers: string;
     /** The records of jobs. They survive a restart. */
     operations: string;
     token: string;
@@ -76,6 +78,8 @@ export class Settings {
   readonly httpsBinds: readonly string[];
   /** The address of HAProxy's own Prometheus exporter; empty if it is off. */
   readonly metricsBind: string;
+  /** The most domains with a time series of their own in /metrics. */
+  readonly metricsDomains: number;
   /** Networks (CIDR) of proxies in front of HAProxy whose X-Forwarded-For and X-Forwarded-Proto HAProxy believes. */
   readonly trustedProxies: readonly string[];
   /** Networks (CIDR) whose connections must begin with a header of the PROXY protocol. */
@@ -106,18 +110,20 @@ export class Settings {
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
     const suite = conf('HAPROXY_SUITE_FILE', 'conf/suite.cfg');
+    const pools = conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg');
     this.files = {
       suite,
       beforeRules: join(dirname(suite), 'before.rules'),
       beforeGlobal: join(dirname(suite), 'before.global'),
       nodeId: join(this.home, 'data/node-id.json'),
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
-      pools: conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg'),
+      pools,
       map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
+      downServers: join(dirname(pools), 'down-servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),
@@ -141,6 +147,7 @@ export class Settings {
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
+    this.metricsDomains = integer(env, 'METRICS_DOMAINS', 10_000, 0, 1_000_000);
     this.trustedProxies = cidrList(env, 'TRUSTED_PROXIES', '');
     this.proxyProtocolFrom = cidrList(env, 'PROXY_PROTOCOL_FROM', '');
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');

@@ -5,6 +5,7 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers, sitesAfter } from '../model/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
+import { DownServersFile } from './down-servers-file.js';
 import { LineFile } from './files/line-file.js';
 import {
   hasSections,
@@ -65,6 +66,7 @@ export class StateStore {
   readonly #map: LineFile;
   readonly #pools: SectionFile;
   readonly #journal: StateJournal;
+  readonly downServers: DownServersFile;
 
   /** The next commit rewrites all files: a file was modified by another process, or a write could not be undone. */
   #needsRewrite = false;
@@ -79,6 +81,7 @@ export class StateStore {
     this.#map = new LineFile(files.map);
     this.#pools = new SectionFile(files.pools);
     this.#journal = new StateJournal(files.journal);
+    this.downServers = new DownServersFile(files.downServers);
   }
 
   /** Commits that are in the journal but not in `servers.json`; `checkpoint` brings this to 0. */
@@ -110,6 +113,7 @@ export class StateStore {
     for (const path of [map, pools]) await this.#files.read(path);
     if (text === undefined) {
       await this.#journal.requireNoRecords();
+      await this.downServers.open(undefined);
       return undefined;
     }
     const { state, version } = parseState(text, servers);
@@ -119,6 +123,7 @@ export class StateStore {
         this.pendingRecords === 0 ? text : renderState(state.revision, orderedPools(state), [], version);
       await writeFileAtomic(`${servers}.v${version}`, former);
     }
+    await this.downServers.open(state);
     return state;
   }
 
@@ -128,6 +133,7 @@ export class StateStore {
    * @throws the error of the file system; the files are then unchanged
    */
   async stageCommit(delta: StateDelta, before: State, revision: number): Promise<StagedWrite> {
+    await this.downServers.forget(delta, before);
     try {
       if (this.#fitsJournal(delta, before)) return await this.#stageInPlace(delta, before, revision);
     } catch (error) {

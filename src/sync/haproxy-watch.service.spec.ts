@@ -6,6 +6,7 @@ import type { PersistenceService } from '../persistence/persistence.service.js';
 import { loadSettings } from '../settings/settings.js';
 import type { HaproxyRestoreService } from './haproxy-restore.service.js';
 import type { HaproxyRulesReload } from './haproxy-rules-reload.service.js';
+import type { DownServersService } from './down-servers.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 
@@ -50,6 +51,7 @@ describe('HaproxyWatchService', () => {
       {} as HaproxyControlService,
       loadSettings({}),
       { reloadIfNeeded: async () => false } as unknown as HaproxyRulesReload,
+      {} as DownServersService,
     );
   });
 

@@ -7,6 +7,7 @@ import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { Readiness } from '../signals/readiness.js';
 import { HaproxyRulesReload } from './haproxy-rules-reload.service.js';
+import { DownServersService } from './down-servers.service.js';
 import { HaproxyRestoreService, type RestoreReport } from './haproxy-restore.service.js';
 
 /** The suite must notice a restarted HAProxy within a second. A check costs one connection and under a millisecond. */
@@ -35,6 +36,7 @@ export class HaproxyWatchService {
     private readonly control: HaproxyControlService,
     private readonly settings: Settings,
     private readonly rules: HaproxyRulesReload,
+    private readonly downServers: DownServersService,
   ) {}
 
   /** Checks at once and then twice a second. The suite is ready after the first check that succeeds. */
@@ -111,6 +113,7 @@ export class HaproxyWatchService {
       `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …); the suite reloads HAProxy`,
     );
     try {
+      await this.downServers.record();
       const { success, log } = await this.control.reload();
       if (!success) this.#logger.error(`The reload of HAProxy failed: ${log.slice(-500)}`);
     } catch (error) {

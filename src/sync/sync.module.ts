@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { DownServersService } from './down-servers.service.js';
 import { DriftService } from './drift.service.js';
 import { HaproxyReloadService } from './haproxy-reload.service.js';
 import { HaproxyRulesReload } from './haproxy-rules-reload.service.js';
@@ -13,6 +14,7 @@ const SERVICES = [
   HaproxyWatchService,
   HaproxyReloadService,
   DriftService,
+  DownServersService,
 ];
 
 /** Keeps a running HAProxy in sync with the saved state: watch, restore, drift check and reload. */

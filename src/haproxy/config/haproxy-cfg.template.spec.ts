@@ -28,8 +28,9 @@ describe('renderPool', () => {
       [2, { ...server, ip: '2001:db8::1', state: 'drain' }],
       [1, server],
     ]);
-    expect(renderPool('pool_5', servers)).toBe(`backend pool_5 from pools
+    expect(renderPool('pool_5', servers, true)).toBe(`backend pool_5 from pools
     balance roundrobin
+    load-server-state-from-file global
     server pool_5_1 10.0.0.1:80 weight 5 check inter 2s fall 3 rise 2
     server pool_5_2 [2001:db8::1]:80 weight 0 check inter 2s fall 3 rise 2
     server pool_5_10 10.0.0.1:80 weight 5 check inter 2s fall 3 rise 2 disabled

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { GetPromptResult, Prompt } from '@modelcontextprotocol/sdk/types.js';
+import { includesRole, type Role } from '../../contract/role.js';
 import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
 import type { Caller, CataloguePrompt } from './entries.js';
 import { type PromptTemplate, PROMPTS } from './prompts.js';
@@ -22,9 +23,9 @@ export class PromptRegistry {
   }
 
   /** The prompts whose tools the caller may all call. */
-  list(readOnly: boolean): Prompt[] {
+  list(role: Role): Prompt[] {
     return [...this.#prompts.values()]
-      .filter((prompt) => this.#isOffered(prompt, readOnly))
+      .filter((prompt) => this.#isOffered(prompt, role))
       .map(({ definition }) => definition);
   }
 
@@ -38,7 +39,7 @@ export class PromptRegistry {
    */
   async get(name: string, args: Record<string, string>, caller: Caller): Promise<GetPromptResult> {
     const prompt = this.#prompts.get(name);
-    if (!prompt || !this.#isOffered(prompt, caller.principal.readOnly))
+    if (!prompt || !this.#isOffered(prompt, caller.principal.role))
       throw rpcError(
         INVALID_PARAMS,
         `There is no prompt ${name.slice(0, 100)}. Call prompts/list for the names of the prompts.`,
@@ -60,10 +61,10 @@ export class PromptRegistry {
     return prompt.render(args, caller);
   }
 
-  #isOffered({ requiredTools = [] }: CataloguePrompt, readOnly: boolean): boolean {
+  #isOffered({ requiredTools = [] }: CataloguePrompt, role: Role): boolean {
     return requiredTools.every((name) => {
       const tool = this.tools.find(name);
-      return tool !== undefined && (tool.readOnly || !readOnly);
+      return tool !== undefined && includesRole(role, tool.role);
     });
   }
 }

@@ -50,7 +50,7 @@ export class PoolsFile {
       if (!external) sections.push([name, this.renderPool(name, servers, served)]);
     }
     addUnusedBefore(Number.POSITIVE_INFINITY);
-    return { head: HEADER, sections };
+    return { head: HEADER + this.#global(), sections };
   }
 
   /**
@@ -63,30 +63,42 @@ export class PoolsFile {
     served = servers && this.guard.withholding(),
   ): string {
     if (this.operatorConfig.pools.has(name)) return '';
-    if (servers && served) return renderPool(name, served(servers));
-    return (poolNumber(name) ?? 0) <= this.settings.poolCount ? renderPool(name, NO_SERVERS) : '';
+    const isNeeded = servers !== undefined || (poolNumber(name) ?? 0) <= this.settings.poolCount;
+    const rendered = servers && served ? served(servers) : NO_SERVERS;
+    return isNeeded ? renderPool(name, rendered, this.#keepsHealth) : '';
+  }
+
+  /** The file from which HAProxy reads which servers were DOWN. */
+  #global(): string {
+    return this.#keepsHealth ? `global\n    server-state-file ${this.settings.files.downServers}\n` : '';
+  }
+
+  get #keepsHealth(): boolean {
+    return this.operatorConfig.allowsStateFile;
   }
 }
 
 /** Server maps are immutable, so a commit renders only the pools that it changes. */
-const renderedPools = new WeakMap<PoolServers, { pool: string; text: string }>();
+const renderedPools = new WeakMap<PoolServers, { pool: string; keepsHealth: boolean; text: string }>();
 
 /**
  * The backend section of one pool. `balance` is always written, because HAProxy 3.3 changed its default. A drained
  * server has weight 0, so that a HAProxy that starts without the suite sends it no new requests; the suite restores
- * the real weight.
+ * the real weight. Without `keepsHealth`, HAProxy must not apply a state file of the operator: its rows have the ports
+ * of former servers.
  */
-export function renderPool(pool: string, servers: PoolServers): string {
-  if (servers.size === 0) return renderHead(pool);
+export function renderPool(pool: string, servers: PoolServers, keepsHealth = false): string {
+  if (servers.size === 0) return renderHead(pool, keepsHealth);
   const known = renderedPools.get(servers);
-  if (known?.pool === pool) return known.text;
-  const text = renderHead(pool) + renderServers(pool, servers);
-  renderedPools.set(servers, { pool, text });
+  if (known?.pool === pool && known.keepsHealth === keepsHealth) return known.text;
+  const text = renderHead(pool, keepsHealth) + renderServers(pool, servers);
+  renderedPools.set(servers, { pool, keepsHealth, text });
   return text;
 }
 
-function renderHead(pool: string): string {
-  return `backend ${pool} from pools\n    balance roundrobin\n`;
+function renderHead(pool: string, keepsHealth: boolean): string {
+  const source = keepsHealth ? 'global' : 'none';
+  return `backend ${pool} from pools\n    balance roundrobin\n    load-server-state-from-file ${source}\n`;
 }
 
 function renderServers(pool: string, servers: PoolServers): string {
