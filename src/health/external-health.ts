@@ -1,14 +1,10 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { StatRow } from '../haproxy/parsers/stat.parser.js';
 import { statusOf } from '../haproxy/runtime/server-status.js';
 import type { DomainHealthDto } from './server-health.dto.js';
 
 /** How many servers that are not up one answer names. */
 const NAMES_SHOWN = 10;
-
-/** The `check_status` of a server that has not finished a check (management guide, section 9.1). */
-const UNFINISHED = /^(?:\* )?(?:INI|UNK)?$/;
 
 type ExternalHealth = Pick<DomainHealthDto, 'status' | 'detail' | 'servers' | 'healthy_count' | 'total'>;
 
@@ -44,9 +40,9 @@ export async function externalHealth(
         'no_servers',
         `The operator's backend ${backend} has no server. It may answer by its own rules, which the suite does not see.`,
       );
-    const up = servers.filter((row) => isChecked(row) && statusOf(row.text('status')) === 'UP');
-    const starting = servers.filter((row) => !isChecked(row) && statusOf(row.text('status')) === 'UP');
-    const unknown = servers.filter((row) => row.text('status') === 'no check');
+    const up = servers.filter((row) => statusOf(row) === 'UP');
+    const starting = servers.filter((row) => statusOf(row) === 'checking');
+    const unknown = servers.filter((row) => statusOf(row) === 'no check');
     const healthy_count = up.length;
     const notUp = servers.filter((row) => !up.includes(row));
     const names = notUp.slice(0, NAMES_SHOWN).map((row) => `${row.service} ${row.text('status')}`);
@@ -59,8 +55,4 @@ export async function externalHealth(
   } catch (error) {
     return answer('down', messageOf(error));
   }
-}
-
-function isChecked(row: StatRow): boolean {
-  return !UNFINISHED.test(row.text('check_status'));
 }

@@ -48,7 +48,10 @@ export class ServerHealthService {
     const { state } = this.persistence;
     const match = requireMatch(state, domain);
     if (state.pool(match.pool)?.external)
-      return { ...domainHealth(state, domain, match, { rows: [] }), ...(await externalHealth(this.runtime, match.pool)) };
+      return {
+        ...domainHealth(state, domain, match, { rows: [] }),
+        ...(await externalHealth(this.runtime, match.pool)),
+      };
     return domainHealth(state, domain, match, await this.#readStatuses([match.pool]));
   }
 
