@@ -152,10 +152,12 @@ static.example.com pool_3
       );
       expect(await status('GET', '/servers/health?domain=static.example.com')).toBe('409 pool_external');
       expect((await suite.api('GET', '/domains/static.example.com/health')).body).toMatchObject({
+        status: 'degraded',
         pool: 'be_static',
-        healthy_count: 1,
+        healthy_count: 0,
         total: 1,
         servers: [],
+        detail: expect.stringContaining('s1 no check') as unknown,
       });
       expect((await suite.api('GET', '/stats?scope=backend')).body).toMatchObject({
         items: expect.arrayContaining([
