@@ -1,5 +1,12 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { ArrayField, DateTimeField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
+import {
+  ArrayField,
+  DateTimeField,
+  EnumField,
+  IntField,
+  JsonObjectField,
+  StringField,
+} from '../contract/fields/fields.js';
 import { ERROR_CODES } from '../errors/app-error.js';
 import { PageDto } from '../contract/pages/page.dto.js';
 
@@ -45,6 +52,12 @@ class AuditLineDto {
 
   @EnumField(['ok', ...ERROR_CODES], { description: 'ok, or the error code.', example: 'ok' })
   outcome: string;
+
+  @JsonObjectField({
+    description: 'What the change removed or overwrote: domains and servers, or a certificate.',
+    optional: true,
+  })
+  before?: object;
 }
 
 export class AuditListDto extends PageDto {

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { recordFormer } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { paginate } from '../contract/pages/page.js';
@@ -163,8 +164,12 @@ export class CertificatesService {
     destructive: true,
     errors: ['certificate_not_found'],
   })
-  delete(input: DeleteCertificateDto): Promise<DeletedCertificateDto> {
-    return input.dry_run ? this.plans.delete(input.domain) : this.stored.delete(input.domain);
+  async delete(input: DeleteCertificateDto): Promise<DeletedCertificateDto> {
+    const before = await this.#former(input.domain);
+    const deleted = await (input.dry_run
+      ? this.plans.delete(input.domain)
+      : this.stored.delete(input.domain));
+    return { ...deleted, ...(before && { before }) };
   }
 
   @Operation({
@@ -179,7 +184,16 @@ export class CertificatesService {
     idempotent: true,
     errors: ['certificate_not_found', 'payload_too_large'],
   })
-  load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
-    return input.dry_run ? this.plans.load(input) : this.stored.load(input);
+  async load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
+    const before = await this.#former(input.domain);
+    const loaded = await (input.dry_run ? this.plans.load(input) : this.stored.load(input));
+    return { ...loaded, ...(before && { before }) };
+  }
+
+  /** The present certificate of a domain, without its key, for the answer and the audit line of a change. */
+  async #former(domain: string): Promise<CertificateDto | undefined> {
+    const before = await this.views.one(domain).catch(() => undefined);
+    recordFormer(before);
+    return before;
   }
 }

@@ -5,7 +5,7 @@ import { Injectable } from '@nestjs/common';
 import pLimit from 'p-limit';
 import { prepareFile, syncFolder } from '../lib/atomic-file.js';
 import { EventFeed } from '../signals/event-feed.js';
-import { canonicalDomain, isWildcard } from '../model/domain-name.js';
+import { isWildcard, knownDomain } from '../model/domain-name.js';
 import { parseJson } from '../storage/formats/json-document.js';
 import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';
@@ -119,7 +119,7 @@ export class ManagedCertificates {
       file.discard();
       throw error;
     }
-    await withStorageErrors(() => syncFolder(dirname(this.#path)));
+    await withStorageErrors(() => syncFolder(file.folder));
   }
 
   #parse(text: string): void {
@@ -136,7 +136,7 @@ export class ManagedCertificates {
       fail('renew_minute must be a minute of the day, 0 to 1439');
     const certificates = asRecord(root['certificates']) ?? fail('certificates must be a JSON object');
     for (const [domain, value] of Object.entries(certificates)) {
-      if (canonicalDomain(domain) !== domain || isWildcard(domain))
+      if (knownDomain(domain) !== domain || isWildcard(domain))
         fail(`${JSON.stringify(domain)} is not a domain`);
       this.#entries.set(
         domain,

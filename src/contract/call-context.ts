@@ -23,6 +23,8 @@ export interface AuditedCall {
   arguments: Record<string, unknown>;
   /** Whether a commit has written the line of this call. */
   saved: boolean;
+  /** What the call removes or overwrites outside of `servers.json`, for example a certificate. */
+  before?: object;
 }
 
 const storage = new AsyncLocalStorage<CallContext>();
@@ -40,6 +42,12 @@ const INTERNAL: CallContext = {
 /** The context of the current call; outside of a call, the suite itself is the caller. */
 export function callContext(): CallContext {
   return storage.getStore() ?? INTERNAL;
+}
+
+/** Adds former values to the audit line of the current call, if the call changes something. */
+export function recordFormer(before: object | undefined): void {
+  const { audited } = callContext();
+  if (audited && before) audited.before = before;
 }
 
 export function runWithCallContext<T>(context: CallContext, work: () => T): T {

@@ -1,7 +1,7 @@
 import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
 import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
-import { poolName } from '../model/pool-name.js';
+import { isPoolName, isSuiteBackend, poolName } from '../model/pool-name.js';
 import { DEFAULT_WEIGHT, type ServerSpec } from '../model/server.js';
 import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
 import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
@@ -37,6 +37,7 @@ export function describeDomain(state: StateReader, domain: string, shown = SHARE
     domain,
     pool: name,
     wildcard: isWildcard(domain),
+    external: pool.external ?? false,
     shared_with: otherDomains(pool, domain, shown),
     shared_count: pool.domains.length - 1,
     server_count: pool.servers.size,
@@ -51,27 +52,41 @@ function otherDomains(pool: Pool, domain: string, limit: number): string[] {
     .slice(0, limit);
 }
 
-/** @throws AppError validation_failed if both `ip` and `share_with` are given */
+/** @throws AppError validation_failed if more than one of `ip`, `share_with` and `backend` is given, or an invalid backend */
 export function checkAddDomain(input: AddDomainDto): void {
-  if (input.ip === undefined || input.share_with === undefined) return;
-  const message = 'give either ip (a pool of its own) or share_with (the pool of another domain), not both';
-  throw new AppError('validation_failed', message, {
-    errors: [
-      { field: 'ip', message },
-      { field: 'share_with', message },
-    ],
+  const given = (['ip', 'share_with', 'backend'] as const).filter((name) => input[name] !== undefined);
+  if (given.length > 1) {
+    const message =
+      "give only one of ip (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend)";
+    throw new AppError('validation_failed', message, {
+      errors: given.map((field) => ({ field, message })),
+    });
+  }
+  const { backend } = input;
+  if (backend === undefined) return;
+  if (isPoolName(backend))
+    throw invalidBackend(`${backend} is a pool of the suite; use share_with with one of its domains`);
+  if (isSuiteBackend(backend)) throw invalidBackend(`${backend} belongs to the suite's own rules`);
+}
+
+/** A validation_failed error of the field `backend`. */
+export function invalidBackend(reason: string): AppError {
+  const message = `${reason}. Use the name of a backend that haproxy.cfg declares`;
+  return new AppError('validation_failed', `backend: ${message}.`, {
+    errors: [{ field: 'backend', message }],
   });
 }
 
 /** @throws AppError domain_exists, domain_not_found, pools_exhausted */
 export function addDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
   if (draft.poolOf(input.domain) !== undefined) throw domainExistsError(draft, input.domain);
-  if (input.share_with === undefined) {
+  if (input.backend !== undefined) draft.addDomain(input.domain, input.backend, true);
+  else if (input.share_with !== undefined)
+    draft.addDomain(input.domain, requirePool(draft, input.share_with).name);
+  else {
     const pool = lowestFreePool(draft, limit);
     draft.addDomain(input.domain, pool);
     if (input.ip !== undefined) draft.putServer(pool, 1, newServer(input.ip, input.http_port));
-  } else {
-    draft.addDomain(input.domain, requirePool(draft, input.share_with).name);
   }
   return describeDomain(draft, input.domain);
 }
@@ -85,10 +100,13 @@ export function addDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): 
 export function putDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
   if (draft.poolOf(input.domain) === undefined) return addDomain(draft, input, limit);
   const { name, pool } = requirePool(draft, input.domain);
-  if (input.share_with !== undefined) {
+  if (input.backend !== undefined) {
+    if (input.backend !== name) throw domainExistsError(draft, input.domain);
+  } else if (input.share_with !== undefined) {
     if (requirePool(draft, input.share_with).name !== name) throw domainExistsError(draft, input.domain);
   } else if (input.ip !== undefined && !hasAddress(pool, input.ip, input.http_port)) {
-    if (pool.servers.size > 1 || pool.domains.length > 1) throw domainExistsError(draft, input.domain);
+    if (pool.external || pool.servers.size > 1 || pool.domains.length > 1)
+      throw domainExistsError(draft, input.domain);
     const [slot, server] = [...pool.servers][0] ?? [1, newServer(input.ip, input.http_port)];
     draft.putServer(name, slot, { ...server, ip: input.ip, http_port: input.http_port });
   }
@@ -114,7 +132,7 @@ function hasAddress(pool: Pool, ip: string, port: number): boolean {
 function lowestFreePool(state: StateReader, limit: PoolLimit): string {
   for (let number = state.firstFreeCandidate(); number <= limit.count; number += 1) {
     const name = poolName(number);
-    if (!state.pool(name)) return name;
+    if (!state.pool(name) && limit.reserved?.has(name) !== true) return name;
   }
   const why = poolsExhausted(limit);
   throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
@@ -124,8 +142,10 @@ function domainExistsError(state: StateReader, domain: string): AppError {
   const existing = describeDomain(state, domain);
   return new AppError(
     'domain_exists',
-    `${domain} already exists in ${existing.pool} with ${existing.server_count} server(s). Change its servers with ` +
-      'haproxy_add_server and haproxy_remove_server, or remove the domain first with haproxy_remove_domain.',
+    existing.external
+      ? `${domain} already points at the backend ${existing.pool}. Remove the domain first with haproxy_remove_domain.`
+      : `${domain} already exists in ${existing.pool} with ${existing.server_count} server(s). Change its servers with ` +
+          'haproxy_add_server and haproxy_remove_server, or remove the domain first with haproxy_remove_domain.',
     { existing },
   );
 }

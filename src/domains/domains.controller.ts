@@ -1,5 +1,5 @@
 import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
-import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { DomainRefDto, NewDomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { joined, Serves } from '../contract/rest-operation.js';
 import {
@@ -30,7 +30,7 @@ export class DomainsController {
 
   @Put(':domain')
   @Serves(DomainsService, 'put')
-  put(@Param() { domain }: DomainRefDto, @Body() body: PutDomainBodyDto): Promise<ChangedDomainDto> {
+  put(@Param() { domain }: NewDomainRefDto, @Body() body: PutDomainBodyDto): Promise<ChangedDomainDto> {
     return this.domains.put({ ...body, domain });
   }
 

@@ -1,34 +1,43 @@
 import { IntersectionType, OmitType } from '@nestjs/swagger';
-import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { DomainRefDto, NewDomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
-  DomainField,
+  ExistingDomainField,
   IntField,
   IpField,
   NestedField,
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField } from '../contract/fields/server.dto.js';
-import { POOL_NAME } from '../model/pool-name.js';
+import { BACKEND_NAME } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT } from '../model/server.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { StillOpenDto } from '../servers/servers.dto.js';
 
-export class AddDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
+export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   @IpField({ description: 'Address of its first server. Not with share_with.', optional: true })
   ip?: string;
 
   @HttpPortField()
   http_port: number = DEFAULT_HTTP_PORT;
 
-  @DomainField({
+  @ExistingDomainField({
     description: 'An existing domain whose pool and servers the new domain shares. Not with ip.',
     example: 'www.example.com',
     optional: true,
   })
   share_with?: string;
+
+  @StringField({
+    description: "The operator's own backend to point at, instead of ip and share_with.",
+    example: 'be_static',
+    pattern: BACKEND_NAME,
+    rule: 'the name of a backend in haproxy.cfg, such as be_static',
+    optional: true,
+  })
+  backend?: string;
 }
 
 export class RemoveDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {}
@@ -51,7 +60,7 @@ export class ListDomainsDto extends PageQueryDto {
   @StringField({
     description: 'Only domains of this pool.',
     example: 'pool_5',
-    pattern: POOL_NAME,
+    pattern: BACKEND_NAME,
     rule: 'the name of a pool, such as pool_5',
     optional: true,
   })
@@ -67,6 +76,9 @@ export class DomainDto {
 
   @BooleanField({ description: 'Whether it is a wildcard, which matches exactly one label.' })
   wildcard: boolean;
+
+  @BooleanField({ description: "Whether the pool is the operator's own backend, with servers of its own." })
+  external: boolean;
 
   @ArrayField('string', {
     description: 'Other domains of the pool: at most 100, in lists at most 10.',

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
@@ -12,6 +13,7 @@ import {
   checkAddDomain,
   describeDomain,
   domainPage,
+  invalidBackend,
   putDomain,
   removeDomain,
   SHARED_WITH_LISTED,
@@ -31,6 +33,7 @@ export class DomainsService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
+    private readonly runtime: HaproxyRuntimeService,
     private readonly guard: ServerGuard,
     private readonly removedServers: RemovedServers,
   ) {}
@@ -60,8 +63,8 @@ export class DomainsService {
     title: 'Add a domain',
     description:
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip for its first server, ' +
-      'or share_with to join the pool of an existing domain. Without both, its requests get 503 until ' +
-      'haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
+      'share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, requests get 503 ' +
+      'until haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
       'Next: haproxy_wait_healthy, which waits until its servers have passed their first health check.',
     output: ChangedDomainDto,
     errors: [
@@ -73,7 +76,7 @@ export class DomainsService {
     ],
   })
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
-    this.#check(input);
+    await this.#check(input);
     const { value, planned } = await this.persistence.change(
       (draft) => addDomain(draft, input, this.reconciler.poolLimit),
       input,
@@ -100,7 +103,7 @@ export class DomainsService {
     mcp: false,
   })
   async put(input: AddDomainDto): Promise<ChangedDomainDto> {
-    this.#check(input);
+    await this.#check(input);
     const { value, planned } = await this.persistence.change(
       (draft) => putDomain(draft, input, this.reconciler.poolLimit),
       input,
@@ -154,8 +157,12 @@ export class DomainsService {
     return { values: [...matchingStart, ...items.filter((domain) => !domain.startsWith(needle))], total };
   }
 
-  #check(input: AddDomainDto): void {
+  /** Asks HAProxy for the backend, if the input has one. */
+  async #check(input: AddDomainDto): Promise<void> {
     checkAddDomain(input);
     if (input.ip !== undefined) this.guard.check({ ip: input.ip, http_port: input.http_port });
+    if (input.backend === undefined) return;
+    const problem = (await this.runtime.findBackendProblems([input.backend])).get(input.backend);
+    if (problem !== undefined) throw invalidBackend(problem);
   }
 }

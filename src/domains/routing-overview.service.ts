@@ -11,6 +11,8 @@ const SERVERS_SHOWN = 100;
 
 interface PoolOverview {
   pool: string;
+  /** True for a backend of the operator, which has servers of its own. */
+  external?: true;
   domains: string[];
   domain_count: number;
   servers: ({ slot: number } & ServerSpec)[];
@@ -68,9 +70,10 @@ export class RoutingOverviewService {
   }
 }
 
-function describePool(name: string, { domains, servers }: Pool): PoolOverview {
+function describePool(name: string, { domains, servers, external }: Pool): PoolOverview {
   return {
     pool: name,
+    ...(external && { external }),
     domains: domains.slice(0, DOMAINS_SHOWN),
     domain_count: domains.length,
     servers: [...servers]

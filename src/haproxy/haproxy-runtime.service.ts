@@ -142,6 +142,23 @@ export class HaproxyRuntimeService {
   }
 
   /**
+   * Why no domain can point at a backend: backend → reason. A backend that can be used has no entry. HAProxy resets
+   * requests that it routes to a backend of another mode.
+   */
+  async findBackendProblems(names: readonly string[]): Promise<Map<string, string>> {
+    const rows = await this.statsOf(names, STAT.backends);
+    const modes = new Map(rows.map((row) => [row.proxy, row.text('mode')]));
+    const problems = new Map<string, string>();
+    for (const name of names) {
+      const mode = modes.get(name);
+      if (mode === undefined) problems.set(name, `HAProxy has no backend ${name}`);
+      else if (mode !== 'http')
+        problems.set(name, `the backend ${name} has mode ${mode}, and domains need mode http`);
+    }
+    return problems;
+  }
+
+  /**
    * Reads the whole routing. HAProxy rejects this if it has not loaded the map file from the settings.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable

@@ -94,8 +94,8 @@ export class HealthService {
       revision: state.revision,
       domains: state.domainCount,
       servers,
-      pools_in_use: state.pools.size,
-      pools_total: Math.max(this.settings.poolCount, state.pools.size),
+      pools_in_use: state.ownPoolCount,
+      pools_total: Math.max(this.settings.poolCount, state.ownPoolCount),
       pools_dynamic: this.reconciler.poolLimit.dynamic,
       forbidden_servers: this.guard.findings(state),
     };

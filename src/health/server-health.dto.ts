@@ -1,5 +1,11 @@
 import { PickType } from '@nestjs/swagger';
-import { ArrayField, DomainField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
+import {
+  ArrayField,
+  ExistingDomainField,
+  EnumField,
+  IntField,
+  StringField,
+} from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { SERVER_STATUSES, ServerDto, type ServerStatus } from '../contract/fields/server.dto.js';
 
@@ -57,7 +63,7 @@ export class DomainHealthDto {
 }
 
 export class ListServerHealthDto extends PageQueryDto {
-  @DomainField({ description: 'Only the servers of this domain.', optional: true })
+  @ExistingDomainField({ description: 'Only the servers of this domain.', optional: true })
   domain?: string;
 
   @EnumField(SERVER_STATUSES, {
@@ -74,7 +80,7 @@ export class ServerHealthListDto extends PageDto {
 }
 
 export class WaitHealthyDto {
-  @DomainField({ description: 'The domain to wait for.' })
+  @ExistingDomainField({ description: 'The domain to wait for.' })
   domain: string;
 
   @IntField({ description: 'Most seconds to wait.', min: 1, max: 3600, example: 60 })

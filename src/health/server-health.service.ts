@@ -9,7 +9,8 @@ import { poolSortKey } from '../model/pool-name.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus, ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { requirePool } from '../model/state.js';
+import { requireOwnPool } from '../model/state.js';
+import { externalHealth } from './external-health.js';
 import { describe, domainHealth, type LiveServer, liveServers } from './live-servers.js';
 import { DomainHealthDto, ListServerHealthDto, ServerHealthListDto } from './server-health.dto.js';
 
@@ -46,6 +47,11 @@ export class ServerHealthService {
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
     const { state } = this.persistence;
     const match = requireMatch(state, domain);
+    if (state.pool(match.pool)?.external)
+      return {
+        ...domainHealth(state, domain, match, { rows: [] }),
+        ...(await externalHealth(this.runtime, match.pool)),
+      };
     return domainHealth(state, domain, match, await this.#readStatuses([match.pool]));
   }
 
@@ -59,11 +65,11 @@ export class ServerHealthService {
     output: ServerHealthListDto,
     readOnly: true,
     idempotent: true,
-    errors: ['domain_not_found'],
+    errors: ['domain_not_found', 'pool_external'],
   })
   async servers(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
-    const only = input.domain === undefined ? undefined : requirePool(state, input.domain);
+    const only = input.domain === undefined ? undefined : requireOwnPool(state, input.domain);
     if (only || input.status !== undefined) {
       const status = input.status === 'unknown' ? undefined : input.status;
       const { rows } = await this.#readStatuses(only && [only.name], status);

@@ -9,6 +9,7 @@ import { CallerQuota } from '../lib/caller-quota.js';
 import { requireMatch } from '../model/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Shutdown } from '../signals/shutdown.js';
+import { externalHealth } from './external-health.js';
 import { domainHealth } from './live-servers.js';
 import { type DomainHealthDto, WaitHealthyDto, WaitHealthyResultDto } from './server-health.dto.js';
 
@@ -29,7 +30,7 @@ export class WaitHealthyService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
-    runtime: HaproxyRuntimeService,
+    private readonly runtime: HaproxyRuntimeService,
   ) {
     this.#statuses = new ServerStatusBatcher(runtime, () => delay(BATCH_MS));
   }
@@ -81,6 +82,11 @@ export class WaitHealthyService {
   async #read(domain: string): Promise<DomainHealthDto> {
     const { state } = this.persistence;
     const match = requireMatch(state, domain);
+    if (state.pool(match.pool)?.external)
+      return {
+        ...domainHealth(state, domain, match, { rows: [] }),
+        ...(await externalHealth(this.runtime, match.pool)),
+      };
     const read = await this.#statuses.load(match.pool).then(
       (rows) => ({ rows }),
       (error: unknown) => ({ rows: [], failure: messageOf(error) }),

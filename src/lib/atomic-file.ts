@@ -1,5 +1,17 @@
-import { closeSync, fsync, mkdirSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  fsync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
@@ -11,6 +23,8 @@ export const syncDescriptor: (descriptor: number) => Promise<void> = promisify(f
 /** A temporary file beside its target. Wait for `durable`, then call `commit` or `discard`. */
 export interface PreparedFile {
   readonly path: string;
+  /** The folder of the target, to fsync after `commit`. It is not the folder of `path` if `path` is a symbolic link. */
+  readonly folder: string;
   /** Resolves after fsync, or rejects with its error. Need not be awaited before `discard`. */
   readonly durable: Promise<void>;
   /** Renames the file over the target. Call `syncFolder` afterwards, or a power loss can undo the rename. */
@@ -18,17 +32,46 @@ export interface PreparedFile {
   discard(): void;
 }
 
+/** As many symbolic links as Linux follows for one path (path_resolution(7)). */
+const MAX_LINKS = 40;
+
+/**
+ * The file that `path` names after all symbolic links. The file may be missing, and its folder too.
+ *
+ * @throws an error with the code ELOOP if the links form a loop; the error of the file system
+ */
+export function linkTarget(path: string): string {
+  let target = path;
+  for (let links = 0; links <= MAX_LINKS; links += 1) {
+    if (lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() !== true)
+      return target === path || !existsSync(dirname(target))
+        ? target
+        : join(realpathSync(dirname(target)), basename(target));
+    const link = readlinkSync(target);
+    // A relative link starts at the real folder of the link, because `..` may leave a folder that is a link itself.
+    target = isAbsolute(link) ? link : `${realpathSync(dirname(target))}/${link}`;
+  }
+  throw Object.assign(new Error(`${path} is a symbolic link that leads back to itself`), { code: 'ELOOP' });
+}
+
 let sequence = 0;
 
 /**
- * Writes `data` to a hidden temporary file in the folder of `path` and starts its fsync. The target does not change
- * yet. A full or read-only disk fails here.
+ * Writes `data` to a hidden temporary file in the folder of the target and starts its fsync. The target does not change
+ * yet. If `path` is a symbolic link, the target is the file that it leads to, and the link stays. A full or read-only disk
+ * fails here.
  *
  * @throws the error of the file system
  */
 export function beginFile(path: string, data: string | Uint8Array, mode = 0o644): PreparedFile {
+  return beginTarget(path, linkTarget(path), data, mode);
+}
+
+/** As `beginFile` with a known target. If `target` is a symbolic link itself, the file replaces the link. */
+function beginTarget(path: string, target: string, data: string | Uint8Array, mode: number): PreparedFile {
   sequence += 1;
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${sequence}.tmp`);
+  const folder = dirname(target);
+  const temporary = join(folder, `.${basename(target)}.${process.pid}.${sequence}.tmp`);
   const descriptor = openSync(temporary, 'wx', mode);
   try {
     writeFileSync(descriptor, data);
@@ -40,7 +83,13 @@ export function beginFile(path: string, data: string | Uint8Array, mode = 0o644)
   const durable = syncDescriptor(descriptor).finally(() => closeSync(descriptor));
   // A caller that discards the file does not await `durable`.
   durable.catch(() => undefined);
-  return { path, durable, commit: () => renameSync(temporary, path), discard: () => remove(temporary) };
+  return {
+    path,
+    folder,
+    durable,
+    commit: () => renameSync(temporary, target),
+    discard: () => remove(temporary),
+  };
 }
 
 /** Like `beginFile`, and waits until the temporary file is durable. @throws the error of the file system */
@@ -49,7 +98,10 @@ export async function prepareFile(
   data: string | Uint8Array,
   mode = 0o644,
 ): Promise<PreparedFile> {
-  const file = beginFile(path, data, mode);
+  return whenDurable(beginFile(path, data, mode));
+}
+
+async function whenDurable(file: PreparedFile): Promise<PreparedFile> {
   try {
     await file.durable;
   } catch (error) {
@@ -71,20 +123,26 @@ export async function syncFolder(folder: string): Promise<void> {
 
 /**
  * Replaces a file by temporary file, fsync, rename and fsync of the folder: a reader never sees a partial file. Creates
- * the folder if it is missing.
+ * the folder if it is missing. Follows a symbolic link; with `replaceLink` the file replaces the link, for a link that
+ * leads to a file of another program.
  *
  * @throws the error of the file system
  */
-export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array,
+  mode = 0o644,
+  { replaceLink = false } = {},
+): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
-  const file = await prepareFile(path, data, mode);
+  const file = await whenDurable(beginTarget(path, replaceLink ? path : linkTarget(path), data, mode));
   try {
     file.commit();
   } catch (error) {
     file.discard();
     throw error;
   }
-  await syncFolder(dirname(path));
+  await syncFolder(file.folder);
 }
 
 function remove(path: string): void {

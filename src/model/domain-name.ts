@@ -1,17 +1,32 @@
+import { isIPv4 } from 'node:net';
 import { domainToASCII } from 'node:url';
 
 export const DOMAIN_RULE =
-  'a domain of at least two labels, each 1-63 of a-z 0-9 -, not beginning or ending with -, 253 characters in all ' +
-  '(an internationalised name is converted to A-labels; a wildcard is *. and a domain)';
+  'a domain of labels with 1-63 of a-z 0-9 _ -, not beginning or ending with -, 253 characters in all ' +
+  '(an internationalised name is converted to A-labels; a wildcard is *. and a domain); a name whose last label is all ' +
+  'digits must be an IPv4 address';
 
-const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
-const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})+$`);
+const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
+const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`);
+const LAST_LABEL_IS_DIGITS = /(?:^|\.)\d+$/;
 
 /**
  * The canonical form of a domain or one-label wildcard: lower case, no trailing dot, A-labels (RFC 5890). Undefined for
- * anything else. A canonical name is its own canonical form.
+ * anything else. A canonical name is its own canonical form. One label is enough, because `http://intranet/` works in a
+ * browser. Of the names whose last label is all digits, clients accept only IPv4 addresses (URL standard, "ends in a
+ * number").
  */
 export function canonicalDomain(input: string): string | undefined {
+  const domain = knownDomain(input);
+  if (domain === undefined || !LAST_LABEL_IS_DIGITS.test(domain)) return domain;
+  return isIPv4(domain) ? domain : undefined;
+}
+
+/**
+ * As `canonicalDomain`, for a domain that may be in the state already. Version 0.1 accepted names such as `10.0.0.300`,
+ * and the suite must be able to read and remove them.
+ */
+export function knownDomain(input: string): string | undefined {
   // A valid name has at most 253 characters, without a trailing dot. A-labels are longer than the IDN labels.
   if (input.length > 256) return undefined;
   const wildcard = input.startsWith('*.');
@@ -38,13 +53,15 @@ export function domainOfMapKey(key: string): string {
 /** The domain of any key in a map; undefined for a key that the suite would not write. */
 export function parseMapKey(key: string): string | undefined {
   const domain = domainOfMapKey(key);
-  return canonicalDomain(domain) === domain && mapKeyOf(domain) === key ? domain : undefined;
+  return knownDomain(domain) === domain && mapKeyOf(domain) === key ? domain : undefined;
 }
 
 function toAscii(name: string): string | undefined {
   // domainToASCII follows the URL standard: it also decodes percent signs and reads 127.1 as an address. A name of plain
   // ASCII must not go through it.
   const ascii = /^[!-~]*$/.test(name) ? name.toLowerCase() : name.includes('%') ? '' : domainToASCII(name);
+  // The URL standard reads full-width digits as an address.
+  if (ascii !== name.toLowerCase() && isIPv4(ascii)) return undefined;
   const trimmed = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;
   return trimmed === '' ? undefined : trimmed;
 }

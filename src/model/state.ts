@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../errors/app-error.js';
 import { DomainsByKey } from './domains-by-key.js';
 import { type DomainMove, DomainIndexes, type NameIndex } from './name-index.js';
 import { comparePoolNames, poolName, poolNumber } from './pool-name.js';
+import type { PoolOptions, SiteOptions } from './options.js';
 import type { Routing } from './routing.js';
 import type { PoolServers, ServerSpec } from './server.js';
 import { SortedNames } from './sorted-names.js';
@@ -10,13 +12,19 @@ import { SortedNames } from './sorted-names.js';
 export interface Pool {
   /** Canonical domains and wildcards, in the order in which they were added; never empty. */
   readonly domains: readonly string[];
+  /** Always empty if the pool is external. */
   readonly servers: PoolServers;
+  /** The pool is a backend of the operator. The suite routes domains to it and does not change its servers. */
+  readonly external?: true;
+  readonly options?: PoolOptions;
 }
 
 /** Read access to a committed state or to a draft. */
 export interface StateReader {
   pool(name: string): Pool | undefined;
   poolOf(domain: string): string | undefined;
+  /** The options of a host. */
+  site(host: string): SiteOptions | undefined;
   /** All pools with a domain, in no particular order. */
   poolNames(): Iterable<string>;
   /** The pool number at which to start the search for a free pool: no pool with a lower number is free. */
@@ -29,6 +37,8 @@ export interface StateDelta {
   readonly pools: ReadonlyMap<string, Pool | undefined>;
   /** Domain → its new pool, or undefined for a domain that is removed. */
   readonly domains: ReadonlyMap<string, string | undefined>;
+  /** Host → its new options, or undefined for a host that has no options any more. */
+  readonly sites?: ReadonlyMap<string, SiteOptions | undefined>;
 }
 
 const NO_SERVERS: PoolServers = new Map();
@@ -37,6 +47,8 @@ const NO_SERVERS: PoolServers = new Map();
 export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf = new Map<string, string>();
+  readonly #sites: Map<string, SiteOptions>;
+  readonly #external = new Set<string>();
   readonly #sortedDomains = new SortedNames(() => this.#poolOf.keys());
   readonly #sortedPools = new SortedNames(() => this.#pools.keys(), comparePoolNames);
   readonly #indexes = new DomainIndexes(this);
@@ -45,15 +57,33 @@ export class State implements StateReader {
   constructor(
     public revision: number,
     pools: Iterable<readonly [string, Pool]> = [],
+    sites: Iterable<readonly [string, SiteOptions]> = [],
   ) {
+    this.#sites = new Map(sites);
     for (const [name, pool] of pools) {
       this.#pools.set(name, pool);
+      if (pool.external) this.#external.add(name);
       for (const domain of pool.domains) this.#poolOf.set(domain, name);
     }
   }
 
   get pools(): ReadonlyMap<string, Pool> {
     return this.#pools;
+  }
+
+  /** The options of the hosts that have any. */
+  get sites(): ReadonlyMap<string, SiteOptions> {
+    return this.#sites;
+  }
+
+  /** The names of the external pools. */
+  get externalPools(): ReadonlySet<string> {
+    return this.#external;
+  }
+
+  /** Pools in use, without the external ones. */
+  get ownPoolCount(): number {
+    return this.#pools.size - this.#external.size;
   }
 
   get domainCount(): number {
@@ -66,6 +96,10 @@ export class State implements StateReader {
 
   poolOf(domain: string): string | undefined {
     return this.#poolOf.get(domain);
+  }
+
+  site(host: string): SiteOptions | undefined {
+    return this.#sites.get(host);
   }
 
   poolNames(): Iterable<string> {
@@ -99,6 +133,12 @@ export class State implements StateReader {
     for (const [name, pool] of delta.pools) {
       if (pool) this.#pools.set(name, pool);
       else this.#pools.delete(name);
+      if (pool?.external) this.#external.add(name);
+      else this.#external.delete(name);
+    }
+    for (const [host, site] of delta.sites ?? []) {
+      if (site) this.#sites.set(host, site);
+      else this.#sites.delete(host);
     }
     this.#firstFreeCandidate = Math.min(this.#firstFreeCandidate, lowestFreed(delta));
     const moves: DomainMove[] = [];
@@ -120,7 +160,7 @@ export class State implements StateReader {
   /** The state in the shape that HAProxy is compared with. `domains` is a live view: read it before the state changes. */
   routing(): Routing {
     const pools = new Map<string, PoolServers>();
-    for (const [name, pool] of this.#pools) pools.set(name, pool.servers);
+    for (const [name, pool] of this.#pools) if (!pool.external) pools.set(name, pool.servers);
     return { domains: new DomainsByKey(this), pools };
   }
 }
@@ -129,11 +169,12 @@ export class State implements StateReader {
 export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
   readonly domains = new Map<string, string | undefined>();
+  readonly sites = new Map<string, SiteOptions | undefined>();
 
   constructor(readonly base: StateReader) {}
 
   get isEmpty(): boolean {
-    return this.pools.size === 0 && this.domains.size === 0;
+    return this.pools.size + this.domains.size + this.sites.size === 0;
   }
 
   pool(name: string): Pool | undefined {
@@ -142,6 +183,10 @@ export class Draft implements StateReader, StateDelta {
 
   poolOf(domain: string): string | undefined {
     return this.domains.has(domain) ? this.domains.get(domain) : this.base.poolOf(domain);
+  }
+
+  site(host: string): SiteOptions | undefined {
+    return this.sites.has(host) ? this.sites.get(host) : this.base.site(host);
   }
 
   *poolNames(): Iterable<string> {
@@ -153,11 +198,15 @@ export class Draft implements StateReader, StateDelta {
     return Math.min(this.base.firstFreeCandidate(), lowestFreed(this));
   }
 
-  /** The domain must not exist yet; the pool may be new. */
-  addDomain(domain: string, pool: string): void {
+  /** The domain must not exist yet; the pool may be new. `external`: a new pool is a backend of the operator. */
+  addDomain(domain: string, pool: string, external = false): void {
     const present = this.poolOf(domain);
     if (present !== undefined) throw new Error(`invariant: ${domain} is already in ${present}`);
-    const former = this.pool(pool) ?? { domains: [], servers: NO_SERVERS };
+    const former: Pool = this.pool(pool) ?? {
+      domains: [],
+      servers: NO_SERVERS,
+      ...(external && { external }),
+    };
     this.pools.set(pool, { ...former, domains: [...former.domains, domain] });
     this.domains.set(domain, pool);
   }
@@ -170,6 +219,13 @@ export class Draft implements StateReader, StateDelta {
     const domains = pool.domains.filter((other) => other !== domain);
     this.pools.set(name, domains.length === 0 ? undefined : { ...pool, domains });
     this.domains.set(domain, undefined);
+    this.setSite(domain, undefined);
+  }
+
+  /** Sets or, with undefined, removes the options of a host. */
+  setSite(host: string, site: SiteOptions | undefined): void {
+    if (!isDeepStrictEqual(this.base.site(host), site)) this.sites.set(host, site);
+    else this.sites.delete(host);
   }
 
   putServer(poolName: string, slot: number, server: ServerSpec): void {
@@ -199,17 +255,20 @@ export class Draft implements StateReader, StateDelta {
         else this.domains.set(domain, name);
       }
     }
+    for (const [domain, pool] of this.domains) if (pool === undefined) this.setSite(domain, undefined);
   }
 
   /** Adds the changes of another draft that was made on top of this one. */
   merge(delta: StateDelta): void {
     for (const [name, pool] of delta.pools) this.pools.set(name, pool);
     for (const [domain, pool] of delta.domains) this.domains.set(domain, pool);
+    for (const [host, site] of delta.sites ?? []) this.sites.set(host, site);
   }
 
   #existing(name: string): Pool {
     const pool = this.pool(name);
     if (!pool) throw new Error(`invariant: there is no ${name}`);
+    if (pool.external) throw new Error(`invariant: the servers of ${name} belong to the operator`);
     return pool;
   }
 }
@@ -225,6 +284,18 @@ export function requirePool(state: StateReader, domain: string): { name: string;
         'haproxy_add_domain (POST /api/v1/domains) adds one.',
     );
   return { name, pool };
+}
+
+/** As `requirePool`, for a change of its servers. @throws AppError domain_not_found, pool_external */
+export function requireOwnPool(state: StateReader, domain: string): { name: string; pool: Pool } {
+  const found = requirePool(state, domain);
+  if (!found.pool.external) return found;
+  throw new AppError(
+    'pool_external',
+    `${domain} points at the operator's backend ${found.name}, and the suite does not change the servers of that backend. ` +
+      'Change them in haproxy.cfg, then call haproxy_reload (POST /api/v1/configuration/reload). haproxy_domain_health ' +
+      '(GET /api/v1/domains/{domain}/health) shows their status.',
+  );
 }
 
 /** The pools that a delta takes into use, and the pools that it frees. */

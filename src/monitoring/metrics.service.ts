@@ -62,7 +62,11 @@ export class MetricsService {
       for (const pool of persistence.state.pools.values()) servers += pool.servers.size;
       return servers;
     });
-    gauge('pools_in_use', 'Pools that have a domain.', () => persistence.state.pools.size);
+    gauge(
+      'pools_in_use',
+      'Pools that have a domain, without backends of the operator.',
+      () => persistence.state.ownPoolCount,
+    );
     gauge('pools', 'Pools that always exist (HAPROXY_POOL_COUNT).', () => settings.poolCount);
     gauge(
       'drift',

@@ -1,7 +1,7 @@
 import {
   ArrayField,
   BooleanField,
-  DomainField,
+  ExistingDomainField,
   IntField,
   NestedField,
   StringField,
@@ -23,6 +23,9 @@ export class BackendDto {
 
   @BooleanField({ description: 'Whether it has a domain.' })
   in_use: boolean;
+
+  @BooleanField({ description: "Whether it is the operator's own backend, with servers of its own." })
+  external: boolean;
 
   @BooleanField({ description: 'Whether the running HAProxy has it.' })
   in_haproxy: boolean;
@@ -97,7 +100,7 @@ export class FrontendListDto extends PageDto {
 }
 
 export class ConnectionsQueryDto extends PageQueryDto {
-  @DomainField({ description: 'Only the pool of this domain.', optional: true })
+  @ExistingDomainField({ description: 'Only the pool of this domain.', optional: true })
   domain?: string;
 }
 

@@ -5,9 +5,9 @@ import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { type OldSessions, sumOldSessions } from '../haproxy/workers/worker-rows.js';
-import { poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
+import { isPoolName, poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
-import { requirePool } from '../model/state.js';
+import { requirePool, type State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import {
@@ -50,7 +50,10 @@ export class MonitoringService {
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
     const { state } = this.persistence;
     const free = [...(await this.runtime.poolNames())].filter((name) => state.pool(name) === undefined);
-    const names = free.length === 0 ? state.sortedPools() : sortPoolNames([...state.pools.keys(), ...free]);
+    const names =
+      free.length === 0
+        ? state.sortedPools()
+        : [...sortPoolNames([...state.pools.keys(), ...free]), ...operatorPools(state)];
     const matching =
       input.in_use === undefined
         ? names
@@ -64,8 +67,8 @@ export class MonitoringService {
     return {
       ...page,
       items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name), statusOfRow, old)),
-      pools_in_use: state.pools.size,
-      pools_total: Math.max(this.settings.poolCount, state.pools.size),
+      pools_in_use: state.ownPoolCount,
+      pools_total: Math.max(this.settings.poolCount, state.ownPoolCount),
     };
   }
 
@@ -140,6 +143,7 @@ export class MonitoringService {
     return {
       name,
       in_use: pool !== undefined,
+      external: pool?.external ?? false,
       in_haproxy: row !== undefined,
       domains: pool?.domains.slice(0, DOMAINS_SHOWN) ?? [],
       domain_count: pool?.domains.length ?? 0,
@@ -208,4 +212,9 @@ function removedRows(pool: string, current: readonly StatRow[], old: readonly St
       row.number('scur') > 0 &&
       !present.has(`${row.service} ${row.text('addr')}`),
   );
+}
+
+/** The external pools whose name is no pool name, in the order of `sortedPools`. */
+function operatorPools(state: State): string[] {
+  return [...state.externalPools].filter((name) => !isPoolName(name)).toSorted();
 }

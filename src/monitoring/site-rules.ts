@@ -1,6 +1,6 @@
 import type { RunningServerRow } from '../haproxy/parsers/server-state.parser.js';
 import { groupBy } from '../lib/group-by.js';
-import { isPoolName, slotOf } from '../model/pool-name.js';
+import { slotOf } from '../model/pool-name.js';
 import type { Pool, State } from '../model/state.js';
 
 /** How many domains each list of an answer names. */
@@ -40,7 +40,7 @@ export function sitesOverview(state: State, rows: readonly RunningServerRow[]): 
     const pool = state.pool(name);
     if (!pool) continue;
     const servers = backends.get(name) ?? [];
-    const list = listOf(name, pool, servers);
+    const list = listOf(pool, servers);
     if (list !== undefined) addTo(found[list], pool);
     found.serversDown += serversDown(name, pool, servers);
   }
@@ -49,11 +49,11 @@ export function sitesOverview(state: State, rows: readonly RunningServerRow[]): 
 
 type SiteKind = Exclude<keyof SitesOverview, 'serversDown'>;
 
-function listOf(name: string, pool: Pool, servers: readonly RunningServerRow[]): SiteKind | undefined {
+function listOf(pool: Pool, servers: readonly RunningServerRow[]): SiteKind | undefined {
   const used = servers.filter(({ running, state, weight }) => running && state === 'ready' && weight > 0);
   if (used.length > 0) return used.every(({ unchecked }) => unchecked) ? 'checking' : undefined;
   // A backend of the operator can answer by its own rules, without servers.
-  if (!isPoolName(name)) return servers.length === 0 ? undefined : 'down';
+  if (pool.external) return servers.length === 0 ? undefined : 'down';
   if (pool.servers.size === 0) return 'noServers';
   return [...pool.servers.values()].every(({ state }) => state !== 'ready') ? 'maintenance' : 'down';
 }

@@ -1,7 +1,7 @@
 import {
   ArrayField,
   BooleanField,
-  DomainField,
+  ExistingDomainField,
   EnumField,
   IntField,
   NestedField,
@@ -24,7 +24,7 @@ export class StatsQueryDto extends PageQueryDto {
   })
   scope?: StatScope;
 
-  @DomainField({ description: 'Only the pool of this domain.', optional: true })
+  @ExistingDomainField({ description: 'Only the pool of this domain.', optional: true })
   domain?: string;
 
   @BooleanField({ description: 'Include pools without a domain.' })

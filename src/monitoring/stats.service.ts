@@ -47,7 +47,7 @@ export class StatsService {
     const old = await this.workers.oldRows(info, [...new Set(rows.map(({ proxy }) => proxy))], STAT.all);
     const oldValues = sumOldSessions(rows, old.states);
     const items = page.items.map(({ row, scope, status }) => statOf(row, scope, status(), oldValues));
-    return { process: processOf(info, old), ...page, items, note: noteOf(input, state.pools.size) };
+    return { process: processOf(info, old), ...page, items, note: noteOf(input, state.ownPoolCount) };
   }
 
   /** One page of the rows of one pool, or of all rows of HAProxy. */
@@ -69,10 +69,10 @@ export class StatsService {
     const { state } = this.persistence;
     const { scope, limit } = input;
     // A copy, because the state can change while HAProxy answers.
-    const pools = [...state.sortedPools()];
+    const pools = state.sortedPools().filter(isPoolName);
     const count = (name: string): number => rowCount(state.pool(name), scope);
     let total = 0;
-    for (const pool of state.pools.values()) total += rowCount(pool, scope);
+    for (const name of pools) total += count(name);
 
     const ofPools: ScopedRow[] = [];
     let next = firstPoolAfter(pools, keyOfCursor(input));
@@ -165,7 +165,7 @@ function firstPoolAfter(pools: readonly string[], key: string | undefined): numb
 function isInUse(state: State, proxy: string, server: string | undefined): boolean {
   if (!isPoolName(proxy)) return true;
   const pool = state.pool(proxy);
-  if (!pool || server === undefined) return pool !== undefined;
+  if (!pool || server === undefined || pool.external) return pool !== undefined;
   const slot = slotOf(proxy, server);
   return slot === undefined || pool.servers.has(slot);
 }

@@ -1,3 +1,4 @@
+import { formerValues } from '../model/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
 import type { PendingEdit } from './writer-queue.js';
@@ -33,7 +34,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
         check(own, draft);
         const { caller } = pending;
         const operation = caller.audited?.operation ?? 'internal';
-        entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));
+        entries.push(entryOf(caller, operation, revision, revision + 1, 'ok', formerValues(own)));
         answers.push(() => void (caller.audited && (caller.audited.saved = true)));
         revision += 1;
       }

@@ -66,7 +66,7 @@ describe.each([
   });
 
   it('open > creates all files for an empty state', async () => {
-    const nothing = '{ "version": 1, "revision": 0,\n  "pools": {} }\n';
+    const nothing = '{ "version": 2, "revision": 0,\n  "pools": {} }\n';
     expect([await read('servers'), await read('map'), await poolLines()]).toEqual([nothing, '', ['# pools']]);
   });
 

@@ -12,15 +12,20 @@ import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps } from '../contract/dry-run/describe-plan.js';
 import { stageAll } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
+import { formerValues, type FormerValues } from '../model/former.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
+import { requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { Draft, State } from '../model/state.js';
 import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
 /** What a commit needs of the reconciler. */
-type Reconciler = Pick<ReconcilerService, 'loadAdoptionRecord' | 'adopt' | 'apply' | 'preview'>;
+type Reconciler = Pick<
+  ReconcilerService,
+  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'
+>;
 
 /**
  * Owns the desired state: `servers.json`, which is the source of truth, the files derived from it, and the order of
@@ -69,10 +74,14 @@ export class PersistenceService {
   async open(): Promise<void> {
     try {
       await this.#lock.acquire();
+      const { servers, map, pools, suite, certificates, audit } = this.settings.files;
+      requireReplaceable([servers, map, pools, suite, certificates]);
+      requireTarget(servers, audit);
       const state = await this.store.open();
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
       await this.reconciler.loadAdoptionRecord();
+      if (state) this.store.keepMapEntries(this.reconciler.keptEntries);
       if (state) {
         await this.store.checkpoint(state);
         await this.store.startJournalEarly(state);
@@ -125,15 +134,26 @@ export class PersistenceService {
     return { value, plan: [...describeSteps(steps), ...files] };
   }
 
-  /** `commit`, or `preview` with `dry_run`. `planned` holds the fields that a dry run adds to the answer. */
+  /**
+   * `commit`, or `preview` with `dry_run`. `planned` holds the fields that every change adds to its answer: the former
+   * values, and the plan of a dry run.
+   */
   async change<T>(
     edit: Edit<T>,
     { dry_run }: DryRunDto,
     onStage?: OnStage,
   ): Promise<{ value: T; planned: PlannedDto }> {
-    if (!dry_run) return { value: (await this.commit(edit, onStage)).value, planned: {} };
-    const { value, plan } = await this.preview(edit);
-    return { value, planned: { dry_run, plan } };
+    const withFormer: Edit<{ value: T; before: FormerValues | undefined }> = (draft) => ({
+      value: edit(draft),
+      before: formerValues(draft),
+    });
+    if (!dry_run) {
+      const { value, before } = (await this.commit(withFormer, onStage)).value;
+      return { value, planned: before ? { before } : {} };
+    }
+    const { value: planned, plan } = await this.preview(withFormer);
+    const { value, before } = planned;
+    return { value, planned: { dry_run, plan, ...(before && { before }) } };
   }
 
   /** Runs work while no commit is under way. Restores and reloads need this. */
@@ -189,6 +209,7 @@ export class PersistenceService {
       throw asStorageError(error, this.settings.home);
     };
     const state = await this.reconciler.adopt(this.store.mapText);
+    this.store.keepMapEntries(this.reconciler.keptEntries);
     await this.store.backUpDifferingFiles(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;

@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
+import { referencedBackends } from '../haproxy/config/config-servers.js';
 import { OperatorConfig } from '../haproxy/config/operator-config.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -7,6 +8,7 @@ import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-
 import type { Slot } from '../haproxy/runtime/step-commands.js';
 import { metrics } from '../lib/metrics.js';
 import type { Routing, Step } from '../model/routing.js';
+import { isPoolName } from '../model/pool-name.js';
 import { inverse } from '../model/state-delta.js';
 import type { State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
@@ -34,6 +36,8 @@ const ATTEMPTS = 3;
 export class ReconcilerService {
   readonly #logger = new Logger('Reconciler');
   #view: RoutingView | undefined;
+  /** Keys of external pools that this suite removed. A HAProxy that starts from older files may still have them. */
+  readonly #removedKeys = new Set<string>();
   readonly #uncertain = new UncertainChanges();
   readonly #adoption: AdoptionRecord;
   readonly #pools: PoolPolicy;
@@ -81,6 +85,11 @@ export class ReconcilerService {
     return this.#pools.limit;
   }
 
+  /** The entries of the adopted map that `domains.map` keeps, because the state cannot represent them. */
+  get keptEntries(): ReadonlyMap<string, string> {
+    return this.#adoption.keptEntries;
+  }
+
   /** Reads the record of an adoption by an earlier start. Call it once, before anything else. */
   loadAdoptionRecord(): Promise<void> {
     return this.#adoption.load();
@@ -93,8 +102,13 @@ export class ReconcilerService {
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
   async adopt(mapText = ''): Promise<State> {
-    const { source, routing } = await findRouting(this.runtime, this.settings, mapText);
-    const adoption = adopt(routing, mapText);
+    const { source, routing, backends } = await findRouting(this.runtime, this.settings, mapText);
+    const adoption = adopt(routing, {
+      mapText,
+      backends,
+      declared: this.operatorConfig.pools,
+      referenced: referencedBackends(this.operatorConfig.sections),
+    });
     await this.#adoption.save(source, adoption);
     const message = describeAdoption(adoption, source, this.settings.files);
     if (message !== undefined) this.#logger.warn(message);
@@ -139,7 +153,8 @@ export class ReconcilerService {
     const { process, backends, tls } = live;
     this.#live = { process, backends, tls };
     this.#pools.setCapabilities(live.capabilities);
-    return new RoutingView(live, this.#desired(state), this.#adoption.leftPools, live.process);
+    const leave = new Set([...this.#adoption.leftPools, ...state.externalPools]);
+    return new RoutingView(live, this.#desired(state), leave, live.process, this.#removedKeys);
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */
@@ -293,6 +308,7 @@ export class ReconcilerService {
       if (atOnce.length > 0) await this.runtime.apply(atOnce);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
+      this.#rememberRemovals(steps, view);
       view.add({ steps, keptPools: applied.keptPools, parked: [...applied.parked, ...kept] });
       this.#deletions.add(applied);
       return true;
@@ -300,6 +316,12 @@ export class ReconcilerService {
       this.forget();
       throw error;
     }
+  }
+
+  #rememberRemovals(steps: readonly Step[], view: RoutingView): void {
+    for (const step of steps)
+      if (step.op === 'del_domain' && !isPoolName(view.poolOf(step.key) ?? ''))
+        this.#removedKeys.add(step.key);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Routing, Step } from '../model/routing.js';
 import type { ApplyResult } from '../haproxy/haproxy-runtime.service.js';
 import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import { mapKeyOf, parseMapKey } from '../model/domain-name.js';
-import type { StateDelta } from '../model/state.js';
+import type { Pool, StateDelta } from '../model/state.js';
 import { isPoolName } from '../model/pool-name.js';
 import type { ParkedSlots } from './plan.js';
 import type { PoolServers, ServerSpec } from '../model/server.js';
@@ -47,7 +47,8 @@ export class RoutingView {
 
   /**
    * `desired` distinguishes a server that should be in maintenance from a parked slot. `leave` names pools that the view
-   * hides while the desired state does not use them. `process` is the process that was read. The view changes the map
+   * hides while the desired state does not use them: left by the adoption, or external. `process` is the process that was
+   * read. `removed` are keys that the suite removed, so that they are not the operator's. The view changes the map
    * `actual.domains`: a copy of 100,000 entries would delay each start.
    */
   constructor(
@@ -55,12 +56,17 @@ export class RoutingView {
     desired: Routing,
     leave: ReadonlySet<string> = new Set(),
     readonly process?: ProcessIdentity,
+    removed: ReadonlySet<string> = new Set(),
   ) {
     this.#domains = actual.domains;
     this.#backends = actual.backends && new Set(actual.backends);
     this.unchecked = actual.unchecked ?? new Set();
     for (const [key, value] of actual.domains)
-      if (!desired.domains.has(key) && (!isPoolName(value) || parseMapKey(key) === undefined))
+      if (
+        !desired.domains.has(key) &&
+        !removed.has(key) &&
+        (!isPoolName(value) || parseMapKey(key) === undefined)
+      )
         this.#foreign.add(key);
     for (const [pool, servers] of actual.pools) {
       const wanted = desired.pools.get(pool);
@@ -81,6 +87,12 @@ export class RoutingView {
     const pools = this.#hidden.size === 0 ? this.#pools : new Map(this.#pools);
     for (const pool of this.#hidden) pools.delete(pool);
     return { domains, pools };
+  }
+
+  /** The backend of a map key. */
+  poolOf(key: string): string | undefined {
+    this.#foldPending();
+    return this.#domains.get(key);
   }
 
   get parked(): ParkedSlots {
@@ -111,14 +123,21 @@ export class RoutingView {
       if (present !== undefined) from.domains.set(key, present);
       if (pool !== undefined) to.domains.set(key, pool);
     }
-    for (const [name, pool] of delta.pools) {
+    const managed = [...delta.pools].filter(([name, pool]) => this.#isManaged(name, pool));
+    for (const [name, pool] of managed) {
       const present = this.#pools.get(name);
       if (present) from.pools.set(name, present);
       if (pool) to.pools.set(name, pool.servers);
     }
     if (!this.#backends) return { from, to };
-    const present = [...delta.pools.keys()].filter((name) => this.#backends?.has(name));
+    const present = managed.map(([name]) => name).filter((name) => this.#backends?.has(name));
     return { from, to, backends: new Set(present) };
+  }
+
+  /** Whether the suite owns the servers of a pool that becomes `pool`. */
+  #isManaged(name: string, pool: Pool | undefined): boolean {
+    if (!isPoolName(name) || pool?.external) return false;
+    return pool !== undefined || !this.#hidden.has(name);
   }
 
   /** Adds steps that HAProxy executed. */

@@ -1,7 +1,7 @@
 import { AppError } from '../errors/app-error.js';
 import { serverName } from '../model/pool-name.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../model/server.js';
-import { type Draft, type Pool, type StateReader, requirePool } from '../model/state.js';
+import { type Draft, type Pool, requireOwnPool, type StateReader } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
 
 /** A server with its pool and slot. */
@@ -11,9 +11,9 @@ export interface PlacedServer {
   server: ServerSpec;
 }
 
-/** @throws AppError domain_not_found, server_not_found */
+/** @throws AppError domain_not_found, server_not_found, pool_external */
 export function requireServer(state: StateReader, domain: string, slot: number): PlacedServer {
-  const { name, pool } = requirePool(state, domain);
+  const { name, pool } = requireOwnPool(state, domain);
   const server = pool.servers.get(slot);
   if (!server) {
     const slotsInUse = [...pool.servers.keys()].toSorted((a, b) => a - b).join(', ') || 'none';
@@ -26,9 +26,9 @@ export function requireServer(state: StateReader, domain: string, slot: number):
   return { pool: name, slot, server };
 }
 
-/** The servers of the domain, by slot. @throws AppError domain_not_found */
+/** The servers of the domain, by slot. @throws AppError domain_not_found, pool_external */
 export function serversOf(state: StateReader, domain: string): PlacedServer[] {
-  const { name, pool } = requirePool(state, domain);
+  const { name, pool } = requireOwnPool(state, domain);
   return [...pool.servers]
     .toSorted(([a], [b]) => a - b)
     .map(([slot, server]) => ({ pool: name, slot, server }));
@@ -38,7 +38,7 @@ export function serversOf(state: StateReader, domain: string): PlacedServer[] {
  * Adds all servers or throws. Servers with a slot number are added first; then each server with slot 0 gets the lowest
  * free slot. A slot that already has the same address does not change.
  *
- * @throws AppError domain_not_found, slot_taken, pool_full, validation_failed
+ * @throws AppError domain_not_found, pool_external, slot_taken, pool_full, validation_failed
  */
 export function addServers(
   draft: Draft,
@@ -46,7 +46,7 @@ export function addServers(
   inputs: readonly ServerInputDto[],
   maxSlots: number,
 ): PlacedServer[] {
-  const { name } = requirePool(draft, domain);
+  const { name } = requireOwnPool(draft, domain);
   checkSlots(inputs, maxSlots);
   const placed = inputs.map((): PlacedServer | undefined => undefined);
   const numberedFirst = [...inputs.keys()].toSorted(
@@ -66,7 +66,7 @@ function addServer(
   input: ServerInputDto,
   maxSlots: number,
 ): PlacedServer {
-  const { pool } = requirePool(draft, domain);
+  const { pool } = requireOwnPool(draft, domain);
   const slot = input.slot === 0 ? lowestFreeSlot(pool, poolName, domain, maxSlots) : input.slot;
   const present = pool.servers.get(slot);
   if (present && present.ip === input.ip && present.http_port === input.http_port)
@@ -88,14 +88,14 @@ function addServer(
   return { pool: poolName, slot, server };
 }
 
-/** @throws AppError domain_not_found, server_not_found */
+/** @throws AppError domain_not_found, server_not_found, pool_external */
 export function removeServer(draft: Draft, domain: string, slot: number): PlacedServer {
   const placed = requireServer(draft, domain, slot);
   draft.removeServer(placed.pool, slot);
   return placed;
 }
 
-/** Sets the state or the weight. @throws AppError domain_not_found, server_not_found */
+/** Sets the state or the weight. @throws AppError domain_not_found, server_not_found, pool_external */
 export function changeServer(
   draft: Draft,
   domain: string,
@@ -109,7 +109,7 @@ export function changeServer(
   return { ...placed, server };
 }
 
-/** @throws AppError domain_not_found */
+/** @throws AppError domain_not_found, pool_external */
 export function changeDomainState(draft: Draft, domain: string, state: ServerState): PlacedServer[] {
   return serversOf(draft, domain).map(({ slot }) => changeServer(draft, domain, slot, { state }));
 }

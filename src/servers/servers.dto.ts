@@ -3,8 +3,8 @@ import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
-  DomainField,
   EnumField,
+  ExistingDomainField,
   IntField,
   IpField,
   NestedField,
@@ -19,12 +19,12 @@ import { ServerDto } from '../contract/fields/server.dto.js';
 const BULK_BYTES = 10 * 1024;
 
 export class ListServersDto extends PageQueryDto {
-  @DomainField({ description: 'The domain whose servers to list.' })
+  @ExistingDomainField({ description: 'The domain whose servers to list.' })
   domain: string;
 }
 
 export class ServerRefDto {
-  @DomainField({ description: 'The domain of the server.' })
+  @ExistingDomainField({ description: 'The domain of the server.' })
   domain: string;
 
   @SlotField({ description: 'The slot of the server.', min: 1 })
@@ -46,12 +46,12 @@ export class ServerInputDto {
 }
 
 export class AddServerDto extends IntersectionType(ServerInputDto, DryRunDto) {
-  @DomainField({ description: 'The domain to add the server to.' })
+  @ExistingDomainField({ description: 'The domain to add the server to.' })
   domain: string;
 }
 
 export class AddServersDto extends DryRunDto {
-  @DomainField({ description: 'The domain to add the servers to.' })
+  @ExistingDomainField({ description: 'The domain to add the servers to.' })
   domain: string;
 
   @ArrayField(ServerInputDto, {
@@ -78,12 +78,12 @@ export class SetServerWeightDto extends RemoveServerDto {
 }
 
 export class SetDomainStateDto extends PickType(SetServerStateDto, ['state', 'dry_run']) {
-  @DomainField({ description: 'The domain whose servers to set.' })
+  @ExistingDomainField({ description: 'The domain whose servers to set.' })
   domain: string;
 }
 
 export class WaitDrainDto {
-  @DomainField({ description: 'The domain whose servers to wait for.' })
+  @ExistingDomainField({ description: 'The domain whose servers to wait for.' })
   domain: string;
 
   @SlotField({ description: 'The slot to wait for; 0 waits for all servers of the domain.', min: 0 })

@@ -8,7 +8,7 @@ import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
-import { requirePool } from '../model/state.js';
+import { requireOwnPool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Edit } from '../persistence/writer-queue.js';
 import { Settings } from '../settings/settings.js';
@@ -67,7 +67,7 @@ export class ServersService {
     output: ServerListDto,
     readOnly: true,
     idempotent: true,
-    errors: ['domain_not_found'],
+    errors: ['domain_not_found', 'pool_external'],
   })
   async list(input: ListServersDto): Promise<ServerListDto> {
     const placed = serversOf(this.persistence.state, input.domain);
@@ -83,7 +83,7 @@ export class ServersService {
       'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
       'use haproxy_add_servers. Next: haproxy_wait_healthy, which waits until the server has passed a health check.',
     output: ChangedServerDto,
-    errors: ['domain_not_found', 'slot_taken', 'pool_full', ...FORBIDDEN],
+    errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', ...FORBIDDEN],
   })
   async add(input: AddServerDto): Promise<ChangedServerDto> {
     this.guard.check(input);
@@ -101,7 +101,14 @@ export class ServersService {
       '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
       'Next: haproxy_wait_healthy, which waits until they have passed a health check.',
     output: ServersDto,
-    errors: ['domain_not_found', 'slot_taken', 'pool_full', 'payload_too_large', ...FORBIDDEN],
+    errors: [
+      'domain_not_found',
+      'pool_external',
+      'slot_taken',
+      'pool_full',
+      'payload_too_large',
+      ...FORBIDDEN,
+    ],
   })
   async addMany(input: AddServersDto): Promise<ServersDto> {
     for (const server of input.servers) this.guard.check(server);
@@ -119,7 +126,7 @@ export class ServersService {
       'long connections end first, call haproxy_set_server_state with drain, then haproxy_wait_drain.',
     output: RemovedServerDto,
     destructive: true,
-    errors: ['domain_not_found', 'server_not_found'],
+    errors: ['domain_not_found', 'pool_external', 'server_not_found'],
   })
   async remove(input: RemoveServerDto): Promise<RemovedServerDto> {
     let removed: PlacedServer[] = [];
@@ -159,7 +166,7 @@ export class ServersService {
       'For maintenance: set drain, call haproxy_wait_drain, set maint; afterwards set ready.',
     output: ChangedServerDto,
     idempotent: true,
-    errors: ['domain_not_found', 'server_not_found', ...FORBIDDEN],
+    errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
   })
   async setState(input: SetServerStateDto): Promise<ChangedServerDto> {
     return this.#changeOne(
@@ -177,7 +184,7 @@ export class ServersService {
       'haproxy_stats with scope=server after each step.',
     output: ChangedServerDto,
     idempotent: true,
-    errors: ['domain_not_found', 'server_not_found', ...FORBIDDEN],
+    errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
   })
   async setWeight(input: SetServerWeightDto): Promise<ChangedServerDto> {
     return this.#changeOne(
@@ -196,13 +203,13 @@ export class ServersService {
     output: DomainStateDto,
     idempotent: true,
     destructive: true,
-    errors: ['domain_not_found', ...FORBIDDEN],
+    errors: ['domain_not_found', 'pool_external', ...FORBIDDEN],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
     // Read inside the edit, because the domain can be removed before the answer is built.
-    const found: ReturnType<typeof requirePool>[] = [];
+    const found: ReturnType<typeof requireOwnPool>[] = [];
     const changed = await this.#change((draft) => {
-      found[0] = requirePool(draft, input.domain);
+      found[0] = requireOwnPool(draft, input.domain);
       return changeDomainState(draft, input.domain, input.state);
     }, input);
     const name = found[0]?.name ?? '';

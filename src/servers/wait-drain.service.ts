@@ -51,7 +51,7 @@ export class WaitDrainService {
     output: WaitDrainResultDto,
     readOnly: true,
     idempotent: true,
-    errors: ['domain_not_found', 'server_not_found', 'haproxy_unavailable'],
+    errors: ['domain_not_found', 'pool_external', 'server_not_found', 'haproxy_unavailable'],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
     const release = this.#quota.acquire(callContext().actor);

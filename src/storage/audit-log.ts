@@ -22,6 +22,8 @@ export interface AuditEntry {
   revision_before: number;
   revision_after: number;
   outcome: 'ok' | ErrorCode;
+  /** What the change removed or overwrote. Absent if it only added, or failed. */
+  before?: object;
 }
 
 /** One line of the file. `seq` grows by one from line to line, across rotated files. */
@@ -187,6 +189,7 @@ export function entryOf(
   before: number,
   after: number,
   outcome: AuditEntry['outcome'],
+  former = caller.audited?.before,
 ): AuditEntry {
   return {
     time: new Date().toISOString(),
@@ -197,6 +200,7 @@ export function entryOf(
     revision_before: before,
     revision_after: after,
     outcome,
+    ...(former && outcome === 'ok' && { before: former }),
   };
 }
 

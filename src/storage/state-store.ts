@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
-import { orderedPools, poolsWithChangedServers } from '../model/state-delta.js';
+import { orderedPools, poolsWithChangedServers, sitesAfter } from '../model/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
 import { DownServersFile } from './down-servers-file.js';
@@ -29,10 +29,16 @@ import {
   type FileText,
   StateFiles,
 } from './files/state-files.js';
-import { mapLinesOf, mapMatches, renderMap } from './formats/domains-map.js';
+import {
+  type KeptEntries,
+  mapLinesOf,
+  mapMatches,
+  NO_KEPT_ENTRIES,
+  renderMap,
+} from './formats/domains-map.js';
 import { baseOf, recordOf } from './formats/journal-record.js';
 import { PoolsFile } from './formats/pools-cfg.js';
-import { parseState, renderState } from './formats/servers-json.js';
+import { parseState, renderState, STATE_VERSION } from './formats/servers-json.js';
 import { StateJournal } from './state-journal.js';
 
 /** A commit that changes more domains, or removes more lines of `domains.map`, rewrites the files. */
@@ -64,6 +70,7 @@ export class StateStore {
 
   /** The next commit rewrites all files: a file was modified by another process, or a write could not be undone. */
   #needsRewrite = false;
+  #kept: KeptEntries = NO_KEPT_ENTRIES;
 
   constructor(
     { files, journalFromBytes }: Settings,
@@ -87,8 +94,14 @@ export class StateStore {
     return this.#files.lastKnown(this.#paths.map);
   }
 
+  /** The entries of an adopted map that `domains.map` keeps. Call it before the first write. */
+  keepMapEntries(kept: KeptEntries): void {
+    this.#kept = kept;
+  }
+
   /**
-   * Reads `servers.json` and replays the journal. Undefined if there is no `servers.json`.
+   * Reads `servers.json` and replays the journal. Undefined if there is no `servers.json`. If the file has an older
+   * version, it is kept with the journal folded in, as `servers.json.v1`; the next `checkpoint` writes the new version.
    *
    * @throws StateFileError, or the error of the file system
    */
@@ -103,8 +116,13 @@ export class StateStore {
       await this.downServers.open(undefined);
       return undefined;
     }
-    const state = parseState(text, servers);
+    const { state, version } = parseState(text, servers);
     await this.#journal.replayInto(state, baseOf(state.revision, text));
+    if (version < STATE_VERSION) {
+      const former =
+        this.pendingRecords === 0 ? text : renderState(state.revision, orderedPools(state), [], version);
+      await writeFileAtomic(`${servers}.v${version}`, former);
+    }
     await this.downServers.open(state);
     return state;
   }
@@ -142,7 +160,7 @@ export class StateStore {
       sectionsOf((name) => before.pool(name)),
       sectionsOf((name) => delta.pools.get(name)),
     );
-    const { added, removed } = mapLinesOf(delta, before);
+    const { added, removed } = mapLinesOf(delta, before, this.#kept);
     const mapStep =
       added.length + removed.length > 0 ? linesStep(map, added.length, removed.length) : undefined;
     return [poolsStep, mapStep, linesStep(journal, 1, 0)].filter((step) => step !== undefined);
@@ -206,13 +224,13 @@ export class StateStore {
     const text = this.#files.lastKnown(this.#paths.servers);
     if (this.#needsRewrite || text === undefined || !this.#isLarge(text)) return false;
     if (delta.domains.size > MAX_JOURNALED_DOMAINS) return false;
-    return mapLinesOf(delta, before).removed.length <= MAX_REMOVED_MAP_LINES;
+    return mapLinesOf(delta, before, this.#kept).removed.length <= MAX_REMOVED_MAP_LINES;
   }
 
   async #stageInPlace(delta: StateDelta, before: State, revision: number): Promise<StagedWrite> {
     if (!this.#journal.isOpen) await this.#startJournal(before);
     else if (this.pendingRecords === 0) await this.#requireUnmodified(this.#paths.servers);
-    const { added, removed } = mapLinesOf(delta, before);
+    const { added, removed } = mapLinesOf(delta, before, this.#kept);
     const parts: (() => StagedWrite)[] = [];
     const sections = poolsWithChangedServers(delta, before).map((name): Section => [
       name,
@@ -288,8 +306,9 @@ export class StateStore {
     const { revision } = state;
     const sections = this.poolsFile.renderPools(ordered);
     const matchesPools = (text: string) => hasSections(text, sections);
-    const matchesMap = (text: string) => (isOpen ? mapMatches(text, state) : text === renderMap(ordered));
-    const matchesState = (text: string) => text === renderState(revision, ordered);
+    const matchesMap = (text: string) =>
+      isOpen ? mapMatches(text, state, this.#kept) : text === this.#renderMap(ordered, state);
+    const matchesState = (text: string) => text === renderState(revision, ordered, sitesAfter(state));
     return [
       [pools, { key: renderCompact(sections), matches: matchesPools }],
       [map, { key: revision, matches: matchesMap }],
@@ -303,17 +322,25 @@ export class StateStore {
   #render(before: State, revision: number, delta?: StateDelta): RenderedFiles {
     const paths = this.#paths;
     const ordered = orderedPools(before, delta);
-    const text = renderState(revision, ordered);
+    const text = renderState(revision, ordered, sitesAfter(before, delta));
     const sections = this.poolsFile.renderPools(ordered);
     const pools = this.#isLarge(text) ? renderPadded(sections) : undefined;
     return {
       files: [
         { path: paths.pools, text: pools?.text ?? renderCompact(sections) },
-        { path: paths.map, text: renderMap(ordered) },
+        { path: paths.map, text: this.#renderMap(ordered, before, delta) },
         { path: paths.servers, text },
       ],
       pools,
     };
+  }
+
+  #renderMap(ordered: readonly [string, Pool][], before: State, delta?: StateDelta): string {
+    const isDomain = (domain: string): boolean =>
+      delta?.domains.has(domain)
+        ? delta.domains.get(domain) !== undefined
+        : before.poolOf(domain) !== undefined;
+    return renderMap(ordered, this.#kept, isDomain);
   }
 
   /** Whether commits to a `servers.json` with this text use the journal. */

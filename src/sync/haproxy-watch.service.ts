@@ -101,6 +101,14 @@ export class HaproxyWatchService {
     const wanted = missing.join(' ');
     if (wanted === '' || wanted === this.#reloadedFor) return;
     this.#reloadedFor = wanted;
+    // A first start changes nothing that serves. A domain that needs a missing pool is refused until a reload.
+    if (this.persistence.hasAdopted) {
+      this.#logger.warn(
+        `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …). The first start does not ` +
+          'reload HAProxy. Call haproxy_check_config, then haproxy_reload (POST /api/v1/configuration/reload), before you add domains.',
+      );
+      return;
+    }
     this.#logger.warn(
       `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …); the suite reloads HAProxy`,
     );

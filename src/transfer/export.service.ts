@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { Injectable, StreamableFile } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
+import type { SiteOptions } from '../model/options.js';
 import { orderedPools } from '../model/state-delta.js';
 import type { Pool, State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -39,17 +40,17 @@ export class ExportService {
  * the list of pools is copied, and a pool is immutable.
  */
 export function exportText(state: State, format: ExportFormat): Generator<string> {
-  const pools = orderedPools(state);
-  return inChunks(format === 'json' ? jsonArrayOf(pools) : ndjsonOf(pools));
+  const records = recordsOf(orderedPools(state), new Map(state.sites));
+  return inChunks(format === 'json' ? jsonArrayOf(records) : ndjsonOf(records));
 }
 
-function* ndjsonOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
-  for (const record of recordsOf(pools)) yield `${record}\n`;
+function* ndjsonOf(records: Iterable<string>): Generator<string> {
+  for (const record of records) yield `${record}\n`;
 }
 
-function* jsonArrayOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
+function* jsonArrayOf(records: Iterable<string>): Generator<string> {
   let separator = '[';
-  for (const record of recordsOf(pools)) {
+  for (const record of records) {
     yield `${separator}\n${record}`;
     separator = ',';
   }
@@ -57,13 +58,17 @@ function* jsonArrayOf(pools: Iterable<readonly [string, Pool]>): Generator<strin
 }
 
 /** The record of the first domain of a pool has the servers. The other domains share with the first. */
-function* recordsOf(pools: Iterable<readonly [string, Pool]>): Generator<string> {
-  for (const [pool, { domains, servers }] of pools) {
+function* recordsOf(
+  pools: Iterable<readonly [string, Pool]>,
+  sites: ReadonlyMap<string, SiteOptions>,
+): Generator<string> {
+  for (const [name, { domains, servers, external, options }] of pools) {
     const [first, ...others] = domains;
     if (first === undefined) continue;
     const slots = [...servers].toSorted(([a], [b]) => a - b).map(([slot, server]) => ({ slot, ...server }));
-    yield JSON.stringify({ domain: first, pool, servers: slots });
-    for (const domain of others) yield JSON.stringify({ domain, share_with: first });
+    const pool = external ? { backend: name } : { pool: name, servers: slots, options };
+    yield JSON.stringify({ domain: first, ...pool, site: sites.get(first) });
+    for (const domain of others) yield JSON.stringify({ domain, share_with: first, site: sites.get(domain) });
   }
 }
 

@@ -1,7 +1,13 @@
-import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
+import { DOMAIN_RULE, knownDomain } from '../model/domain-name.js';
 import { declaredFields } from '../contract/fields/field.js';
 import { canonicalIp } from '../model/ip-address.js';
-import { isPoolName } from '../model/pool-name.js';
+import {
+  findPoolOptionsProblem,
+  findSiteProblem,
+  type PoolOptions,
+  type SiteOptions,
+} from '../model/options.js';
+import { BACKEND_NAME, isPoolName, isSuiteBackend } from '../model/pool-name.js';
 import {
   DEFAULT_HTTP_PORT,
   findServerProblem,
@@ -28,6 +34,12 @@ export interface DomainRecord {
   share_with: string | undefined;
   pool: string | undefined;
   servers: readonly RecordServer[];
+  /** The operator's backend to point at. */
+  backend: string | undefined;
+  /** Undefined keeps the options of the pool. */
+  options: PoolOptions | undefined;
+  /** Undefined keeps the options of the site. */
+  site: SiteOptions | undefined;
 }
 
 /** A line that is not valid. The message says which field, and what is allowed. */
@@ -36,7 +48,9 @@ export class InvalidRecord extends Error {}
 const FIELDS = new Set(declaredFields(DomainRecordDto).keys());
 const SERVER_FIELDS = new Set(declaredFields(TransferServerDto).keys());
 /** The fields that a line with share_with may not have. */
-const OWN_POOL_FIELDS = ['pool', 'servers', 'ip', 'http_port'] as const;
+const OWN_POOL_FIELDS = ['pool', 'servers', 'ip', 'http_port', 'options', 'backend'] as const;
+/** The fields that a line with backend may not have. */
+const NOT_WITH_BACKEND = ['pool', 'servers', 'ip', 'http_port', 'options'] as const;
 
 /**
  * Checks one line by the rules of the DTOs (SPEC section 4). Does not use class-validator, which is many times too slow
@@ -47,14 +61,47 @@ const OWN_POOL_FIELDS = ['pool', 'servers', 'ip', 'http_port'] as const;
 export function parseRecord(line: number, value: unknown): DomainRecord {
   const given = object(value, 'the line', FIELDS);
   const domain = domainName(given['domain'], 'domain');
-  const record = { line, domain, share_with: undefined, pool: undefined, servers: [] };
+  const site = given['site'];
+  refuse(site === undefined ? undefined : findSiteProblem(site, ['site']));
+  const record = {
+    line,
+    domain,
+    share_with: undefined,
+    pool: undefined,
+    servers: [],
+    backend: undefined,
+    options: undefined,
+    site: site as SiteOptions | undefined,
+  };
   if (given['share_with'] !== undefined) {
     const other = OWN_POOL_FIELDS.find((name) => given[name] !== undefined);
     if (other)
       throw new InvalidRecord(`give either share_with (the pool of another domain) or ${other}, not both`);
     return { ...record, share_with: domainName(given['share_with'], 'share_with') };
   }
-  return { ...record, pool: poolName(given['pool']), servers: parseServers(given) };
+  if (given['backend'] !== undefined) {
+    const other = NOT_WITH_BACKEND.find((name) => given[name] !== undefined);
+    if (other) throw new InvalidRecord(`give either backend (of the operator) or ${other}, not both`);
+    return { ...record, backend: backendName(given['backend']) };
+  }
+  const options = given['options'];
+  refuse(options === undefined ? undefined : findPoolOptionsProblem(options, ['options']));
+  return {
+    ...record,
+    pool: poolName(given['pool']),
+    servers: parseServers(given),
+    options: options as PoolOptions | undefined,
+  };
+}
+
+/** @throws InvalidRecord */
+function refuse(problem: ReturnType<typeof findSiteProblem>): void {
+  if (problem) throw new InvalidRecord(`${problem.path.join('.')} ${problem.reason}`);
+}
+
+function backendName(value: unknown): string {
+  if (typeof value === 'string' && BACKEND_NAME.test(value) && !isSuiteBackend(value)) return value;
+  throw new InvalidRecord('backend must be the name of a backend in haproxy.cfg, such as be_static');
 }
 
 function parseServers(given: Record<string, unknown>): RecordServer[] {
@@ -93,7 +140,7 @@ function parseServer(value: unknown, path: string): RecordServer {
 }
 
 function domainName(value: unknown, field: string): string {
-  const domain = typeof value === 'string' ? canonicalDomain(value) : undefined;
+  const domain = typeof value === 'string' ? knownDomain(value) : undefined;
   if (domain === undefined) throw new InvalidRecord(`${field} must be ${DOMAIN_RULE}`);
   return domain;
 }

@@ -201,7 +201,7 @@ describe('applyImport, mode=replace', () => {
 
 describe('parseRecord', () => {
   it.each([
-    [{ domain: 'x' }, /^domain must be a domain/],
+    [{ domain: 'x y' }, /^domain must be a domain/],
     [{}, /^domain must be/],
     [
       { domain: 'a.test', weight: 1 },

@@ -1,5 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { AppError, type ErrorCode } from '../errors/app-error.js';
-import { poolName, poolNumber } from '../model/pool-name.js';
+import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
+import type { PoolOptions } from '../model/options.js';
+import { isPoolName, poolName, poolNumber } from '../model/pool-name.js';
 import { DEFAULT_WEIGHT, type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
 import type { Draft, Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
@@ -9,6 +12,8 @@ import type { ImportMode } from './transfer.dto.js';
 interface ImportLimits {
   pools: PoolLimit;
   maxSlots: number;
+  /** Why no domain can point at a backend; undefined for a backend that can be used. */
+  backendProblem?: (backend: string) => string | undefined;
 }
 
 /** Called for each line that breaks a rule. Throws if one such line fails the import. */
@@ -18,6 +23,8 @@ type OnProblem = (line: number, code: ErrorCode, message: string) => void;
 interface ImportedPool {
   readonly domains: string[];
   servers: PoolServers;
+  readonly external?: true;
+  options?: PoolOptions;
 }
 
 /**
@@ -51,17 +58,59 @@ export function applyImport(
     if (share_with !== undefined) guarded(record, () => putSharer(target, record, share_with));
   }
   target.writeToDraft();
+  for (const { domain, site } of records) {
+    if (draft.poolOf(domain) === undefined) continue;
+    if (site !== undefined) draft.setSite(domain, Object.keys(site).length === 0 ? undefined : site);
+    else if (mode === 'replace') draft.setSite(domain, undefined);
+  }
 }
 
 /** @throws AppError pools_exhausted, pool_full, slot_taken, validation_failed */
 function putOwner(target: ImportTarget, record: DomainRecord, limits: ImportLimits): void {
   const present = target.poolOf(record.domain);
+  if (record.backend !== undefined) {
+    putExternal(target, record, record.backend, present, limits);
+    return;
+  }
+  if (present !== undefined && target.pool(present)?.external)
+    throw new AppError(
+      'domain_exists',
+      `${record.domain} points at the operator's backend ${present}, which has no servers here; mode=merge moves no domain`,
+    );
   const name = present ?? target.choosePool(record);
   const before = target.pool(name)?.servers ?? new Map<number, ServerSpec>();
   const servers = withServers(before, record, name, limits.maxSlots);
   const pool = target.openPool(name);
   pool.servers = servers;
+  if (record.options !== undefined) {
+    if (Object.keys(record.options).length > 0) pool.options = record.options;
+    else delete pool.options;
+  }
   if (present === undefined) target.addDomain(record.domain, name, pool);
+}
+
+/** @throws AppError domain_exists, validation_failed */
+function putExternal(
+  target: ImportTarget,
+  record: DomainRecord,
+  backend: string,
+  present: string | undefined,
+  limits: ImportLimits,
+): void {
+  if (present === backend && target.pool(backend)?.external) return;
+  if (present !== undefined)
+    throw new AppError(
+      'domain_exists',
+      `${record.domain} is already in ${present}; mode=merge moves no domain`,
+    );
+  // An export may name a backend that the state has already, and that HAProxy lacks for now.
+  if (!target.hasExternal(backend)) {
+    const problem = isPoolName(backend)
+      ? `${backend} is a pool of the suite; use share_with with one of its domains`
+      : limits.backendProblem?.(backend);
+    if (problem !== undefined) throw new AppError('validation_failed', `backend: ${problem}`);
+  }
+  target.addDomain(record.domain, backend, target.openPool(backend, true));
 }
 
 /** @throws AppError domain_not_found, domain_exists */
@@ -102,26 +151,39 @@ abstract class ImportTarget {
   }
 
   /** Returns a pool that the import may change: a copy of the kept pool, or a new pool. */
-  openPool(name: string): ImportedPool {
+  openPool(name: string, isExternal = false): ImportedPool {
     let pool = this.imported.get(name);
     if (!pool) {
       const kept = this.keptPool(name);
-      pool = { domains: [...(kept?.domains ?? [])], servers: kept?.servers ?? new Map() };
+      pool = {
+        servers: new Map(),
+        ...(isExternal && { external: true }),
+        ...kept,
+        domains: [...(kept?.domains ?? [])],
+      };
       this.imported.set(name, pool);
     }
     return pool;
   }
 
+  /** @throws AppError validation_failed for a name that only version 0.1 accepted, and that is not in the state yet */
   addDomain(domain: string, name: string, pool: ImportedPool): void {
+    if (canonicalDomain(domain) === undefined && this.draft.poolOf(domain) === undefined)
+      throw new AppError('validation_failed', `domain must be ${DOMAIN_RULE}`);
     pool.domains.push(domain);
     this.#poolOf.set(domain, name);
   }
 
+  /** Whether the state before the import has this external pool. */
+  hasExternal(name: string): boolean {
+    return this.draft.pool(name)?.external ?? false;
+  }
+
   writeToDraft(): void {
     const changed = new Map<string, Pool | undefined>();
-    for (const [name, { domains, servers }] of this.imported) {
+    for (const [name, pool] of this.imported) {
       const before = this.draft.pool(name);
-      if (!before || !isSamePool(before, { domains, servers })) changed.set(name, { domains, servers });
+      if (!before || !isSamePool(before, pool)) changed.set(name, { ...pool });
     }
     for (const name of this.removedPools()) changed.set(name, undefined);
     this.draft.replacePools(changed);
@@ -131,7 +193,7 @@ abstract class ImportTarget {
   protected lowestFreePool(isFree: (name: string) => boolean): string {
     for (; this.#nextNumber <= this.limits.pools.count; this.#nextNumber += 1) {
       const name = poolName(this.#nextNumber);
-      if (isFree(name)) return name;
+      if (isFree(name) && this.limits.pools.reserved?.has(name) !== true) return name;
     }
     throw new AppError('pools_exhausted', poolsExhausted(this.limits.pools));
   }
@@ -159,7 +221,8 @@ class MergeTarget extends ImportTarget {
 
   choosePool({ pool }: DomainRecord): string {
     const isFree = (name: string): boolean => !this.pool(name);
-    return pool !== undefined && isWithin(pool, this.limits) && isFree(pool)
+    const isReserved = pool !== undefined && this.limits.pools.reserved?.has(pool) === true;
+    return pool !== undefined && !isReserved && isWithin(pool, this.limits) && isFree(pool)
       ? pool
       : this.lowestFreePool(isFree);
   }
@@ -172,7 +235,9 @@ class ReplaceTarget extends ImportTarget {
 
   constructor(draft: Draft, limits: ImportLimits, records: readonly DomainRecord[]) {
     super(draft, limits);
-    const owners = records.filter(({ share_with }) => share_with === undefined);
+    const owners = records.filter(
+      ({ share_with, backend }) => share_with === undefined && backend === undefined,
+    );
     for (const { pool, line } of owners)
       if (pool !== undefined && !this.#reserved.has(pool)) this.#reserved.set(pool, line);
     for (const { pool, domain, line } of owners) {
@@ -201,12 +266,19 @@ class ReplaceTarget extends ImportTarget {
           'validation_failed',
           `${pool} is already the pool of line ${other}; use share_with to share it`,
         );
+      const isOwn = this.draft.poolOf(domain) === pool && !this.draft.pool(pool)?.external;
+      if (this.limits.pools.reserved?.has(pool) === true && !isOwn)
+        throw new AppError(
+          'validation_failed',
+          `${pool} is left to the rules of haproxy.cfg (reserved_pools in data/adoption.json); leave pool out`,
+        );
       if (!isWithin(pool, this.limits) && this.draft.poolOf(domain) !== pool)
         throw new AppError('pools_exhausted', poolBeyond(pool, this.limits.pools));
       return pool;
     }
     const present = this.draft.poolOf(domain);
-    if (present !== undefined && this.#reserved.get(present) === line) return present;
+    if (present !== undefined && this.#reserved.get(present) === line && !this.draft.pool(present)?.external)
+      return present;
     return this.lowestFreePool((name) => !this.#reserved.has(name) && !this.imported.has(name));
   }
 }
@@ -283,6 +355,8 @@ function isSamePool(one: Pool, other: Pool): boolean {
   return (
     one.domains.length === other.domains.length &&
     one.domains.every((domain, index) => domain === other.domains[index]) &&
+    one.external === other.external &&
+    isDeepStrictEqual(one.options, other.options) &&
     one.servers.size === other.servers.size &&
     [...one.servers].every(([slot, server]) => isSameServer(server, other.servers.get(slot)))
   );

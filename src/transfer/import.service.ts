@@ -3,6 +3,7 @@ import { shownOf } from '../contract/dry-run/dry-run.dto.js';
 import { AppError } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Draft } from '../model/state.js';
@@ -11,6 +12,7 @@ import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { ImportProblems } from './import-problems.js';
 import { readImport } from './import-reader.js';
+import type { DomainRecord } from './import-record.js';
 import { applyImport } from './import-rules.js';
 import { describeSummary, summaryOf } from './import-summary.js';
 import { ImportRequest, ImportResultDto } from './transfer.dto.js';
@@ -39,6 +41,7 @@ export class ImportService {
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly jobs: JobsService,
+    private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
     private readonly guard: ServerGuard,
   ) {}
@@ -111,8 +114,13 @@ export class ImportService {
     problems.check();
     if (mode === 'replace' && lines === 0)
       throw invalid('body', 'has no line, so mode=replace would remove everything; send at least one line');
+    const backendProblem = await this.#backendProblems(records);
     const edit = (draft: Draft): ImportOutcome => {
-      const limits = { pools: this.reconciler.poolLimit, maxSlots: this.settings.maxSlots };
+      const limits = {
+        pools: this.reconciler.poolLimit,
+        maxSlots: this.settings.maxSlots,
+        backendProblem,
+      };
       const allProblems = problems.copy();
       applyImport(draft, records, mode, limits, allProblems.add);
       allProblems.check();
@@ -124,6 +132,14 @@ export class ImportService {
       };
     };
     return { lines, edit };
+  }
+
+  /** Asks HAProxy once for all backends of the operator that the records name. */
+  async #backendProblems(records: readonly DomainRecord[]): Promise<(backend: string) => string | undefined> {
+    const names = new Set(records.flatMap(({ backend }) => backend ?? []));
+    if (names.size === 0) return () => undefined;
+    const problems = await this.runtime.findBackendProblems([...names]);
+    return (backend) => problems.get(backend);
   }
 
   #log(what: string, { mode }: ImportRequest, outcome: ImportOutcome): void {

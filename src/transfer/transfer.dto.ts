@@ -6,9 +6,11 @@ import {
   EnumField,
   IntField,
   IpField,
+  JsonObjectField,
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField } from '../contract/fields/server.dto.js';
+import type { PoolOptions, SiteOptions } from '../model/options.js';
 import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
 
@@ -76,6 +78,19 @@ export class DomainRecordDto {
 
   @HttpPortField({ optional: true })
   http_port?: number;
+
+  @StringField({
+    description: "Instead of a pool: the operator's own backend to point at.",
+    example: 'be_static',
+    optional: true,
+  })
+  backend?: string;
+
+  @JsonObjectField({ description: 'The options of its pool.', optional: true })
+  options?: PoolOptions;
+
+  @JsonObjectField({ description: 'The options of the site.', optional: true })
+  site?: SiteOptions;
 }
 
 export class ImportQueryDto extends DryRunDto {

@@ -13,6 +13,8 @@ export class FakeReconciler {
   /** The error for a delta that is refused. */
   refuse: (delta: StateDelta) => AppError | undefined = () => undefined;
 
+  readonly keptEntries = new Map<string, string>();
+
   async loadAdoptionRecord(): Promise<void> {}
 
   async adopt(): Promise<State> {

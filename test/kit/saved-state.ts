@@ -11,7 +11,7 @@ import type { Home } from './suite.js';
 /** The state in `servers.json`. @throws StateFileError */
 export async function savedState(home: Home): Promise<State> {
   const file = home.file('servers.json');
-  return parseState(await readFile(file, 'utf8'), file);
+  return parseState(await readFile(file, 'utf8'), file).state;
 }
 
 /** The differences of the running HAProxy and of `domains.map` from `servers.json`; empty if there are none. */

@@ -102,10 +102,11 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
 
     const { body: domains } = await api('GET', '/domains?include_wildcards=true');
     expect(domains).toMatchObject({
-      total: 4,
+      total: 5,
       items: [
         { domain: '*.wild.example', pool: 'pool_2', server_count: 1 },
         { domain: 'empty.example', pool: 'pool_3', server_count: 0 },
+        { domain: 'mcp.example', pool: 'mcp', external: true, server_count: 0 },
         { domain: 'new.example', pool: 'pool_1', shared_with: ['old.example'] },
         { domain: 'old.example', pool: 'pool_1', server_count: 2 },
       ],
@@ -124,8 +125,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     const adoptions = warnings.filter((line) => String(line).includes('the suite adopts'));
     expect(adoptions).toHaveLength(1);
     for (const part of [
-      '4 domains in 3 pools with 3 servers (and 996 free slots)',
-      'mcp.example mcp: mcp is not a pool (pool_N)',
+      '5 domains in 4 pools with 3 servers (and 996 free slots); 1 of the domains point at backends of haproxy.cfg',
       'UPPER.example pool_1: UPPER.example is not a domain',
       'pool_9: has 1 server(s) in service, and no domain points at it',
     ])
@@ -139,7 +139,9 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     expect(await live()).toEqual(before);
     expect(JSON.parse(await readFile(suite?.settings.files.adoption ?? '', 'utf8'))).toMatchObject({
       source: 'the running HAProxy',
-      domains: 4,
+      domains: 5,
+      external_domains: 1,
+      kept_entries: [['UPPER.example', 'pool_1']],
       left_pools: ['pool_9'],
     });
   });
@@ -149,7 +151,8 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     await start();
     expect(await readFile(conf('pools.cfg'), 'utf8')).not.toContain('backend');
     expect(await readFile(conf('domains.map'), 'utf8')).toBe(
-      'old.example pool_1\nnew.example pool_1\n.wild.example pool_2\nempty.example pool_3\n',
+      'old.example pool_1\nnew.example pool_1\n.wild.example pool_2\nempty.example pool_3\nmcp.example mcp\n' +
+        'UPPER.example pool_1\n',
     );
     expect(await readFile(`${conf('domains.map')}.before-adoption`, 'utf8')).toContain(
       'only-in-file.example',
@@ -198,7 +201,9 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     expect(await bodyOf('d9.example')).toBe('one');
     expect(app.get(PersistenceService).state.poolOf('d9.example')).toBe('pool_9');
     expect((await app.get(DriftService).check())?.count).toBe(0);
-    // Adding a domain that the operator's map already has changes that entry and adds no second one.
+    // A domain that points at a backend of the operator can move to a pool.
+    await ok('DELETE', '/domains/mcp.example');
+    expect((await get(haproxy.httpPort, 'mcp.example')).status).toBe(503);
     await ok('POST', '/domains', { domain: 'mcp.example', share_with: 'd9.example' });
     expect(await bodyOf('mcp.example')).toBe('one');
   });
@@ -216,7 +221,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
     expect(await readFile(conf('domains.map'), 'utf8')).toBe(map);
     await symlink(haproxy.socket, socket);
     await suite.untilReady();
-    expect((await suite.api('GET', '/domains')).body).toMatchObject({ total: 3 });
+    expect((await suite.api('GET', '/domains')).body).toMatchObject({ total: 4 });
     expect((await suite.api('POST', '/domains', { domain: 'x.example' })).status).toBe(201);
     expect(JSON.parse(await readFile(conf('servers.json'), 'utf8'))).toMatchObject({
       revision: 2,
@@ -225,7 +230,7 @@ describe.each(haproxyVersions())('adopting an existing HAProxy $version', (binar
 });
 
 describe.each(haproxyVersions())('adopting HAProxy $version with a backend named pool_1000000', (binary) => {
-  it('does not adopt the backend, and the next start of the suite succeeds', async () => {
+  it('adopts the domain of the backend, and the next start of the suite succeeds', async () => {
     const own = await startBackend('own');
     const haproxy = await startHaproxy(binary, {
       poolsText: `backend pool_1000000 from pools\n  server pool_1000000_1 127.0.0.1:${own.port}\n`,
@@ -238,15 +243,18 @@ describe.each(haproxyVersions())('adopting HAProxy $version with a backend named
         suite = await observe(haproxy);
         await suite.untilReady();
         expect((await suite.api('GET', '/domains')).body, start).toMatchObject({
-          items: [{ domain: 'a.example', pool: 'pool_1' }],
+          items: [
+            { domain: 'a.example', pool: 'pool_1', external: false },
+            { domain: 'own.example', pool: 'pool_1000000', external: true },
+          ],
         });
         expect(await answer(), start).toBe('own');
         await suite.close();
         suite = undefined;
       }
       expect(JSON.parse(await readFile(`${haproxy.home}/data/adoption.json`, 'utf8'))).toMatchObject({
-        domains: 1,
-        not_taken_over: ['own.example pool_1000000: pool_1000000 is not a pool (pool_N)'],
+        domains: 2,
+        not_taken_over: [],
       });
     } finally {
       await suite?.close();

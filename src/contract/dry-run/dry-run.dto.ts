@@ -1,4 +1,11 @@
-import { ArrayField, BooleanField, EnumField, IntField, StringField } from '../fields/fields.js';
+import {
+  ArrayField,
+  BooleanField,
+  EnumField,
+  IntField,
+  JsonObjectField,
+  StringField,
+} from '../fields/fields.js';
 
 /** The actions of a plan. `adopt_value` copies a value of HAProxy into the saved state. */
 const PLAN_ACTIONS = [
@@ -59,6 +66,12 @@ export class PlannedDto {
     optional: true,
   })
   plan?: PlanStepDto[];
+
+  @JsonObjectField({
+    description: 'What the change removes or overwrites, so that it can be put back. Absent if it only adds.',
+    optional: true,
+  })
+  before?: object;
 }
 
 /** The largest number of steps in one answer. */

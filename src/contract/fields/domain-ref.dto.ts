@@ -1,6 +1,13 @@
-import { DomainField } from './fields.js';
+import { DomainField, ExistingDomainField } from './fields.js';
 
+/** A domain that exists. */
 export class DomainRefDto {
+  @ExistingDomainField({ description: 'Domain name, or a wildcard such as *.example.com.' })
+  domain: string;
+}
+
+/** A domain that may not exist yet. */
+export class NewDomainRefDto {
   @DomainField({ description: 'Domain name, or a wildcard such as *.example.com.' })
   domain: string;
 }

@@ -1,7 +1,7 @@
 import { applyDecorators, type Type as Class } from '@nestjs/common';
 import { plainToInstance, Transform, Type } from 'class-transformer';
 import { ValidateNested } from 'class-validator';
-import { canonicalDomain, DOMAIN_RULE } from '../../model/domain-name.js';
+import { canonicalDomain, DOMAIN_RULE, knownDomain } from '../../model/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
 import { field, type FieldKind, type FieldOptions, fromText, TEXT, TOOL } from './field.js';
 import { findUnsafe } from '../input/input-shape.js';
@@ -50,10 +50,22 @@ export function StringField(options: StringOptions): PropertyDecorator {
 
 /** A domain name or a wildcard of one label. The service gets it in lower case, without trailing dot, as A-labels. */
 export function DomainField(options: FieldOptions<string>): PropertyDecorator {
+  return domainField(options, canonicalDomain);
+}
+
+/** As `DomainField`, for a domain that exists. It accepts the names that only version 0.1 accepted as new. */
+export function ExistingDomainField(options: FieldOptions<string>): PropertyDecorator {
+  return domainField(options, knownDomain);
+}
+
+function domainField(
+  options: FieldOptions<string>,
+  canonical: (value: string) => string | undefined,
+): PropertyDecorator {
   return StringField({
     example: 'example.com',
     ...options,
-    canonical: canonicalDomain,
+    canonical,
     rule: DOMAIN_RULE,
   });
 }
@@ -171,6 +183,18 @@ export function NestedField(type: Class, options: FieldOptions<object>): Propert
       },
       options,
     ),
+  );
+}
+
+/** A JSON object of any keys. */
+export function JsonObjectField(options: FieldOptions<object>): PropertyDecorator {
+  return field(
+    {
+      schema: { type: 'object', additionalProperties: true },
+      accepts: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+      rule: 'an object',
+    },
+    options,
   );
 }
 

@@ -7,7 +7,7 @@ import { storageError } from '../../errors/storage-error.js';
 import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
 import { canonicalDomain, isWildcard } from '../../model/domain-name.js';
 import { Settings } from '../../settings/settings.js';
-import { firstDomain } from './certificate-facts.js';
+import { firstDomain, matchesDomain } from './certificate-facts.js';
 import { leafOf, MAX_PEM_BYTES } from './pem.js';
 
 export interface CertificateFile {
@@ -122,7 +122,8 @@ export class CertificateFolder {
   /** Writes a file with mode 0600. @throws AppError storage_failed */
   async write(path: string, pem: string): Promise<void> {
     try {
-      await writeFileAtomic(path, pem, 0o600);
+      // A link often leads to a file of another ACME client, which must not change.
+      await writeFileAtomic(path, pem, 0o600, { replaceLink: true });
       // A umask may have removed the owner's permissions.
       await chmod(path, 0o600);
     } catch (error) {
@@ -203,10 +204,14 @@ function hiddenName(path: string): string {
   return join(dirname(path), `.${basename(path)}.deleted`);
 }
 
-/** The file name without `.pem`, if it is a domain; otherwise the first name of the certificate. */
+/**
+ * The file name without `.pem`, if it is a domain; otherwise the first name of the certificate. A file name of one label
+ * (`0001-old.pem`) is a domain only if the certificate has it.
+ */
 function domainOf(name: string, leaf: X509Certificate): string | undefined {
   const stem = basename(name, '.pem');
-  return canonicalDomain(stem) === stem && !isWildcard(stem) && name.endsWith('.pem')
+  const isDomain = canonicalDomain(stem) === stem && !isWildcard(stem);
+  return isDomain && name.endsWith('.pem') && (stem.includes('.') || matchesDomain(leaf, stem))
     ? stem
     : firstDomain(leaf);
 }

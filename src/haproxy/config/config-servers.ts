@@ -29,6 +29,17 @@ export function declaredPools(sections: readonly ConfigSection[]): Set<string> {
   return new Set(sections.filter(isPool).map(({ name }) => name));
 }
 
+/** The backends that a `use_backend` or `default_backend` line names. */
+export function referencedBackends(sections: readonly ConfigSection[]): Set<string> {
+  return new Set(
+    sections.flatMap(({ lines }) =>
+      lines
+        .filter(({ words }) => words[0] === 'use_backend' || words[0] === 'default_backend')
+        .map(({ words }) => words[1] ?? ''),
+    ),
+  );
+}
+
 function isPool({ keyword, name }: ConfigSection): boolean {
   return (keyword === 'backend' || keyword === 'listen') && isPoolName(name);
 }

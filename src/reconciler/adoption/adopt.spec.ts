@@ -73,12 +73,12 @@ describe('adopt', () => {
         ],
         'a.example pool_1\nA.example pool_1\n*.b.example pool_1\nmcp.example mcp\na.example pool_2\n',
       ),
-      'a.example pool_1\nold.example pool_2\n# a comment\n',
+      { mapText: 'a.example pool_1\nold.example pool_2\n# a comment\n' },
     );
     expect(left).toEqual([
-      'A.example pool_1: A.example is not a domain or .domain (wildcard)',
-      '*.b.example pool_1: *.b.example is not a domain or .domain (wildcard)',
-      'mcp.example mcp: mcp is not a pool (pool_N)',
+      'A.example pool_1: A.example is not a domain or .domain (wildcard). The line stays in the map',
+      '*.b.example pool_1: *.b.example is not a domain or .domain (wildcard). The line stays in the map',
+      'mcp.example mcp: HAProxy has no backend mcp, so nothing serves the name. The line stays in the map',
       'a.example pool_2: an earlier entry of the same name wins',
       'old.example pool_2: in the map file, but not in HAProxy',
       'pool_1/web: not named pool_N_S',
@@ -121,6 +121,64 @@ describe('adopt', () => {
     const { state, leftPools } = adopt(actual);
     const view = new RoutingView(actual, state.routing(), leftPools);
     expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
+  });
+
+  it('makes names of every form domains, and entries for backends of the operator domains of external pools', () => {
+    const { state, left, externalDomains } = adopt(
+      found(
+        [row('pool_2_1', '10.0.0.1'), row('pool_3_1', '10.0.0.3')],
+        'my_app.example.com pool_2\nstatic.example.com be_static\nintranet pool_3\n10.0.0.9 be_static\n.com pool_2\n',
+      ),
+      { backends: new Set(['be_static', 'pool_2', 'pool_3']) },
+    );
+    expect(left).toEqual([]);
+    expect(externalDomains).toBe(2);
+    expect(Object.fromEntries(state.pools)).toEqual({
+      pool_2: { domains: ['my_app.example.com', '*.com'], servers: new Map([[1, spec('10.0.0.1')]]) },
+      pool_3: { domains: ['intranet'], servers: new Map([[1, spec('10.0.0.3')]]) },
+      be_static: { domains: ['static.example.com', '10.0.0.9'], servers: new Map(), external: true },
+    });
+  });
+
+  it('keeps the entries that the state cannot represent, and gives their pools to no other domain', () => {
+    const map =
+      'example.com/api be_api\nWWW.example pool_1\n^x[0-9]+$ pool_7\n10.0.0.300 be_api\ngone.example be_gone\n' +
+      'e.example unknown_host\ne.example pool_1\nfine.example pool_1\n';
+    const { state, kept, left, leftPools, reservedPools } = adopt(found([row('pool_7_1', '10.0.0.7')], map), {
+      backends: new Set(['be_api', 'unknown_host', 'pool_1', 'pool_7']),
+      referenced: new Set(['pool_9', 'be_api']),
+    });
+    expect([...kept]).toEqual([
+      ['example.com/api', 'be_api'],
+      ['WWW.example', 'pool_1'],
+      ['^x[0-9]+$', 'pool_7'],
+      ['gone.example', 'be_gone'],
+      ['e.example', 'unknown_host'],
+    ]);
+    expect([...state.sortedDomains()]).toEqual(['10.0.0.300', 'fine.example']);
+    expect(left).toHaveLength(7);
+    expect(reservedPools).toEqual(new Set(['pool_7', 'pool_9']));
+    expect(leftPools).toEqual(reservedPools);
+  });
+
+  it.each([
+    ['a host name', row('pool_2_1', '10.0.0.1', { hostName: 'web.internal' })],
+    ['a unix socket', row('pool_2_1', '-')],
+    ['another name', row('web', '10.0.0.1', { backend: 'pool_2' })],
+    ['a slot out of range', row('pool_2_1001', '10.0.0.1')],
+  ])('makes a pool of haproxy.cfg external if a server has %s', (_, server) => {
+    const actual = found([server, row('pool_2_3', '10.0.0.3')], 'a.example pool_2\n');
+    const { state, leftPools, reservedPools } = adopt(actual, { declared: new Set(['pool_2']) });
+    expect(state.pool('pool_2')).toEqual({ domains: ['a.example'], servers: new Map(), external: true });
+    expect([...leftPools, ...reservedPools]).toEqual(['pool_2', 'pool_2']);
+    const view = new RoutingView(actual, state.routing(), leftPools);
+    expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
+    // Removing the domain removes its entry, and nothing of the pool.
+    const { from, to } = view.sidesOf({
+      pools: new Map([['pool_2', undefined]]),
+      domains: new Map([['a.example', undefined]]),
+    });
+    expect(plan(from, to, view.parked)).toEqual([{ op: 'del_domain', key: 'a.example' }]);
   });
 
   it('gives revision 0 when there is nothing to adopt', () => {

@@ -2,12 +2,15 @@ import { canonicalIp } from '../../model/ip-address.js';
 import { parseMapKey } from '../../model/domain-name.js';
 import type { RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { State, type Pool } from '../../model/state.js';
-import { serverName, isPoolName } from '../../model/pool-name.js';
+import { isPoolName, isSuiteBackend, serverName } from '../../model/pool-name.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
-import { findServerProblem, type ServerSpec } from '../../model/server.js';
+import { findServerProblem, type PoolServers, type ServerSpec } from '../../model/server.js';
 
 /** How many entries a log line names; `data/adoption.json` has all. */
 const SHOWN = 20;
+/** What `show servers state` prints for a server without an IP address. */
+const NO_ADDRESS = '-';
+const NO_SERVERS: PoolServers = new Map();
 
 export interface Adoption {
   state: State;
@@ -15,30 +18,64 @@ export interface Adoption {
   servers: number;
   /** Slots without an address, in maintenance or not. They are free, because they serve nothing. */
   freeSlots: number;
+  /** Domains that point at backends of the operator. */
+  externalDomains: number;
   /** What was not adopted, each with the reason. */
   left: readonly string[];
   /** Pools with servers but without a domain. The suite leaves them alone until it gives a domain to them. */
   leftPools: ReadonlySet<string>;
+  /**
+   * The pools of `leftPools` that no new domain gets: rules or kept entries may route to them, or they have servers that the
+   * state cannot represent.
+   */
+  reservedPools: ReadonlySet<string>;
+  /** Entries of the map that the state cannot represent: key → value. `domains.map` keeps them. */
+  kept: ReadonlyMap<string, string>;
+}
+
+/** What `adopt` knows beside the routing. */
+interface AdoptionFacts {
+  /** The text of the map file, which may hold names that HAProxy does not have. */
+  mapText?: string;
+  /** All backends of HAProxy, also those that are no pools. */
+  backends?: ReadonlySet<string>;
+  /** The pools that haproxy.cfg declares. */
+  declared?: ReadonlySet<string>;
+  /** The pools that a rule of haproxy.cfg names. */
+  referenced?: ReadonlySet<string>;
 }
 
 /**
  * The first state of a suite beside a HAProxy in use: the names of HAProxy, and the servers of the pools that the names
- * point to, exactly as they are, so that a restore of this state changes nothing. Pure. `mapText` is the text of the
- * map file, which may hold names that HAProxy does not have.
+ * point to, exactly as they are, so that a restore of this state changes nothing. A name that points at a backend of the
+ * operator becomes a domain of an external pool. Pure.
  */
-export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
+export function adopt(found: RuntimeRouting, facts: AdoptionFacts = {}): Adoption {
+  const { mapText = '', backends = new Set<string>(), declared = new Set<string>(), referenced = [] } = facts;
   const left: string[] = [];
-  const names = adoptNames(found, left);
+  const { names, externals, kept } = adoptNames(found, backends, left);
   left.push(...onlyInFile(found, mapText), ...found.strangers.map((name) => `${name}: not named pool_N_S`));
 
   const pools = new Map<string, Pool>();
   const leftPools = new Set<string>();
+  const reservedPools = new Set<string>();
+  const foreign = poolsOf(found.strangers);
   let servers = 0;
   let freeSlots = 0;
-  for (const [name, slots] of found.pools) {
-    const taken = adoptServers(name, slots, found.hostNames, left);
-    freeSlots += taken.free;
+  for (const name of new Set([...found.pools.keys(), ...foreign, ...names.keys()])) {
+    const problems: string[] = [];
+    const taken = adoptServers(name, found.pools.get(name) ?? NO_SERVERS, found.hostNames, problems);
+    const isExact = problems.length === 0 && !foreign.has(name);
+    left.push(...problems);
     const domains = names.get(name);
+    if (domains && !isExact && declared.has(name)) {
+      externals.set(name, domains);
+      leftPools.add(name);
+      reservedPools.add(name);
+      left.push(`${name}: its servers stay as haproxy.cfg declares them; the suite does not change them`);
+      continue;
+    }
+    freeSlots += taken.free;
     if (domains) {
       pools.set(name, { domains, servers: taken.servers });
       servers += taken.servers.size;
@@ -46,27 +83,73 @@ export function adopt(found: RuntimeRouting, mapText = ''): Adoption {
     }
     const active = [...taken.servers.values()].filter((server) => server.state !== 'maint').length;
     freeSlots += taken.servers.size - active;
+    if (!isExact) reservedPools.add(name);
     if (active === 0) continue;
     leftPools.add(name);
     left.push(`${name}: has ${active} server(s) in service, and no domain points at it`);
   }
-  for (const [name, domains] of names) if (!pools.has(name)) pools.set(name, { domains, servers: new Map() });
+  // The operator's rules or the kept entries may route to a pool without a domain. No other site may get its servers.
+  for (const name of [...referenced, ...kept.values()])
+    if (isPoolName(name) && !pools.has(name)) reservedPools.add(name);
+  for (const name of reservedPools) leftPools.add(name);
+  let externalDomains = 0;
+  for (const [name, domains] of externals) {
+    pools.set(name, { domains, servers: NO_SERVERS, external: true });
+    externalDomains += domains.length;
+  }
 
   const state = new State(pools.size === 0 ? 0 : 1, pools);
-  return { state, domains: state.domainCount, servers, freeSlots, left, leftPools };
+  return {
+    state,
+    domains: state.domainCount,
+    servers,
+    freeSlots,
+    externalDomains,
+    left,
+    leftPools,
+    reservedPools,
+    kept,
+  };
 }
 
-function adoptNames(found: RuntimeRouting, left: string[]): Map<string, string[]> {
+interface AdoptedNames {
+  /** Pool → domains. */
+  names: Map<string, string[]>;
+  /** Backend of the operator → domains. */
+  externals: Map<string, string[]>;
+  kept: Map<string, string>;
+}
+
+function adoptNames(found: RuntimeRouting, backends: ReadonlySet<string>, left: string[]): AdoptedNames {
   const names = new Map<string, string[]>();
-  for (const [key, pool] of found.domains) {
+  const externals = new Map<string, string[]>();
+  const kept = new Map<string, string>();
+  const keep = (key: string, value: string, reason: string): void => {
+    kept.set(key, value);
+    left.push(`${key} ${value}: ${reason}. The line stays in the map`);
+  };
+  for (const [key, value] of found.domains) {
     const domain = parseMapKey(key);
-    if (!isPoolName(pool)) left.push(`${key} ${pool}: ${pool || 'nothing'} is not a pool (pool_N)`);
-    else if (domain === undefined) left.push(`${key} ${pool}: ${key} is not a domain or .domain (wildcard)`);
-    else names.set(pool, [...(names.get(pool) ?? []), domain]);
+    if (domain === undefined) keep(key, value, `${key} is not a domain or .domain (wildcard)`);
+    else if (isPoolName(value)) append(names, value, domain);
+    else if (isSuiteBackend(value)) keep(key, value, `${value} is a backend of the suite's own rules`);
+    else if (backends.has(value)) append(externals, value, domain);
+    else keep(key, value, `HAProxy has no backend ${value || 'without a name'}, so nothing serves the name`);
   }
   for (const { key, value } of found.duplicates)
     left.push(`${key} ${value}: an earlier entry of the same name wins`);
-  return names;
+  return { names, externals, kept };
+}
+
+function append(lists: Map<string, string[]>, key: string, value: string): void {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
+}
+
+/** The pools of servers that are not named pool_N_S. */
+function poolsOf(strangers: readonly string[]): Set<string> {
+  return new Set(strangers.map((name) => name.split('/', 1)[0] ?? ''));
 }
 
 function onlyInFile(found: RuntimeRouting, mapText: string): string[] {
@@ -89,6 +172,8 @@ function adoptServers(
     const ip = canonicalIp(server.ip);
     if (ip === undefined && hostName !== undefined)
       left.push(`${name}: its host name ${hostName} has no address now`);
+    else if (ip === undefined && server.ip === NO_ADDRESS)
+      left.push(`${name}: it has no IP address (for example a unix socket)`);
     else if (ip === undefined) free += 1;
     else {
       const adopted = { ...server, ip };
@@ -107,7 +192,7 @@ function adoptServers(
 
 /** The log line about an adoption; undefined if there was nothing to adopt. */
 export function describeAdoption(
-  { state, domains, servers, freeSlots, left }: Adoption,
+  { state, domains, servers, freeSlots, externalDomains, left }: Adoption,
   source: string,
   files: { servers: string; adoption: string },
 ): string | undefined {
@@ -120,6 +205,7 @@ export function describeAdoption(
         '"Adopting an existing HAProxy" in docs/operations.md says what to do next.';
   return (
     `There is no ${files.servers}; the suite adopts ${source}: ${domains} domains in ${state.pools.size} pools with ` +
-    `${servers} servers (and ${freeSlots} free slots). Nothing was changed in HAProxy. ${leftOut}`
+    `${servers} servers (and ${freeSlots} free slots); ${externalDomains} of the domains point at backends of ` +
+    `haproxy.cfg. Nothing was changed in HAProxy. ${leftOut}`
   );
 }

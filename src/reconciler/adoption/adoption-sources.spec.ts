@@ -54,7 +54,7 @@ describe('findRouting without a running HAProxy', () => {
     const map = 'a.example pool_1\nb.example pool_2\n';
     const { source, routing } = await find('managed', map);
     expect(source).toContain('files');
-    const { state } = adopt(routing, map);
+    const { state } = adopt(routing, { mapText: map });
     expect(state.pool('pool_1')).toEqual({
       domains: ['a.example'],
       servers: new Map([
@@ -67,7 +67,7 @@ describe('findRouting without a running HAProxy', () => {
 
   it('finds nothing without files', async () => {
     const { routing } = await find('managed', '');
-    expect(adopt(routing, '').state.pools.size).toBe(0);
+    expect(adopt(routing).state.pools.size).toBe(0);
   });
 
   it('throws haproxy_unavailable in the other modes', async () => {

@@ -1,12 +1,21 @@
 import { AppError } from '../../errors/app-error.js';
-import { parseConfig } from '../../haproxy/config/config-parser.js';
+import { type ConfigSection, parseConfig } from '../../haproxy/config/config-parser.js';
 import { configServers, declaredPools } from '../../haproxy/config/config-servers.js';
 import type { HaproxyRuntimeService } from '../../haproxy/haproxy-runtime.service.js';
 import { routingOf, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { parseServersState } from '../../haproxy/parsers/server-state.parser.js';
 import type { Settings } from '../../settings/settings.js';
+import { isPoolName } from '../../model/pool-name.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
 import { readTextIfPresent } from '../../haproxy/config/operator-config.js';
+
+/** What can be adopted, and where it is from. */
+interface AdoptionSource {
+  source: string;
+  routing: RuntimeRouting;
+  /** All backends, also those that are no pools. */
+  backends: ReadonlySet<string>;
+}
 
 /**
  * Reads what can be adopted: from the running HAProxy, or in managed mode without a running HAProxy from the files that
@@ -18,17 +27,18 @@ export async function findRouting(
   runtime: HaproxyRuntimeService,
   settings: Settings,
   mapText: string,
-): Promise<{ source: string; routing: RuntimeRouting }> {
+): Promise<AdoptionSource> {
   try {
-    return { source: 'the running HAProxy', routing: await runtime.readRouting() };
+    const routing = await runtime.readRouting();
+    return { source: 'the running HAProxy', routing, backends: new Set(await runtime.backendNames()) };
   } catch (error) {
     const isUnavailable = error instanceof AppError && error.code === 'haproxy_unavailable';
     if (settings.control !== 'managed' || !isUnavailable) throw error;
-    return { source: 'the files of the stopped HAProxy', routing: await routingOfFiles(settings, mapText) };
+    return { source: 'the files of the stopped HAProxy', ...(await readFiles(settings, mapText)) };
   }
 }
 
-async function routingOfFiles(settings: Settings, mapText: string): Promise<RuntimeRouting> {
+async function readFiles(settings: Settings, mapText: string): Promise<Omit<AdoptionSource, 'source'>> {
   const { config, pools, state } = settings.files;
   const sections = [
     ...parseConfig(await readTextIfPresent(config), config),
@@ -41,5 +51,23 @@ async function routingOfFiles(settings: Settings, mapText: string): Promise<Runt
   const backends = declaredPools(sections);
   for (const row of rows.values()) backends.add(row.backend);
   const entries = parseMapFile(mapText).map(([key, value]) => ({ ref: '', key, value }));
-  return routingOf([...rows.values()], entries, [...backends]);
+  const all = sections.filter(({ keyword }) => keyword === 'backend' || keyword === 'listen');
+  const routing = routingOf([...rows.values()], entries, [...backends]);
+  return {
+    routing: { ...routing, strangers: [...routing.strangers, ...unreadServers(sections, rows)] },
+    backends: new Set(all.map(({ name }) => name)),
+  };
+}
+
+/** Servers of pools that are declared with something else than an IP address, and that the dump does not have. */
+function unreadServers(sections: readonly ConfigSection[], rows: ReadonlyMap<string, unknown>): string[] {
+  return sections
+    .filter(({ keyword, name }) => (keyword === 'backend' || keyword === 'listen') && isPoolName(name))
+    .flatMap(({ name, lines }) =>
+      lines
+        .filter(({ words }) => words[0] === 'server' || words[0] === 'server-template')
+        .map(({ words }) => words[1] ?? '')
+        .filter((server) => !rows.has(server))
+        .map((server) => `${name}/${server}`),
+    );
 }

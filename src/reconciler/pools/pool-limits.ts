@@ -6,6 +6,8 @@ import { poolName, sortPoolNames } from '../../model/pool-name.js';
 export interface PoolLimit {
   count: number;
   dynamic: boolean;
+  /** Pools that no new domain gets, because the operator's rules may route to their servers. */
+  reserved?: ReadonlySet<string>;
 }
 
 /** How an operator gets more pools with a HAProxy before 3.4. */

@@ -31,7 +31,11 @@ export class PoolPolicy {
 
   /** The highest number of pools, and whether HAProxy can create pools at run time. */
   get limit(): PoolLimit {
-    return { count: this.#dynamic ? MAX_POOL_COUNT : this.settings.poolCount, dynamic: this.#dynamic };
+    return {
+      count: this.#dynamic ? MAX_POOL_COUNT : this.settings.poolCount,
+      dynamic: this.#dynamic,
+      reserved: this.adoption.reservedPools,
+    };
   }
 
   /** The pools with servers, or with `all` the pools that pools.cfg declares, that are not `present`. */
@@ -80,7 +84,7 @@ export class PoolPolicy {
   /** The pools that pools.cfg declares. */
   #declared(pools: ReadonlyMap<string, Pool>): string[] {
     return poolsToDeclare(this.settings.poolCount, pools.keys()).filter(
-      (name) => !this.operatorConfig.pools.has(name),
+      (name) => !this.operatorConfig.pools.has(name) && !pools.get(name)?.external,
     );
   }
 

@@ -1,7 +1,13 @@
 import { statSync, unlinkSync } from 'node:fs';
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { beginFile, syncFolder, writeFileAtomic, type PreparedFile } from '../../lib/atomic-file.js';
+import {
+  beginFile,
+  linkTarget,
+  syncFolder,
+  writeFileAtomic,
+  type PreparedFile,
+} from '../../lib/atomic-file.js';
 import { allDurable, type StagedWrite } from './staged-write.js';
 
 /** A path and the text to write there. In a list, the last file is the commit point. */
@@ -73,7 +79,8 @@ export class StateFiles {
   }
 
   /** Creates the folders of the files, and deletes temporary files that a killed suite left in them. */
-  async initializeFolders(paths: readonly string[]): Promise<void> {
+  async initializeFolders(given: readonly string[]): Promise<void> {
+    const paths = given.map((path) => linkTarget(path));
     const names = new Set(paths.map((path) => basename(path)));
     for (const folder of foldersOf(paths)) {
       await mkdir(folder, { recursive: true });
@@ -121,7 +128,9 @@ class StagedFiles implements StagedWrite {
         file.commit();
         renamed += 1;
       }
-      await Promise.all(foldersOf(this.files.map((file) => file.path)).map((folder) => syncFolder(folder)));
+      await Promise.all(
+        [...new Set(this.temporary.map(({ folder }) => folder))].map((folder) => syncFolder(folder)),
+      );
     } catch (error) {
       await this.#undo(renamed);
       throw error;
@@ -138,7 +147,7 @@ class StagedFiles implements StagedWrite {
     for (const file of this.files.slice(0, renamed)) {
       const before = this.current.get(file.path);
       try {
-        if (before === undefined) unlinkSync(file.path);
+        if (before === undefined) unlinkSync(linkTarget(file.path));
         else await writeFileAtomic(file.path, before);
       } catch {
         // The file still has the text of the failed commit, so the former text is not its content any more.

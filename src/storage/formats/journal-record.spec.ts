@@ -18,7 +18,10 @@ const NAMES = ['a.io', 'b.io', 'c.io', '*.a.io', 'd.example.com', 'e.example.com
 type Action =
   | { do: 'add'; domain: string; pool: number }
   | { do: 'remove'; domain: string }
-  | { do: 'serve'; pool: number; slot: number; weight: number };
+  | { do: 'serve'; pool: number; slot: number; weight: number }
+  | { do: 'point'; domain: string; backend: string }
+  | { do: 'options'; pool: number; retries: number | undefined }
+  | { do: 'site'; domain: string; https: string | undefined };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({
@@ -33,6 +36,21 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     slot: fc.integer({ min: 1, max: 3 }),
     weight: fc.integer({ min: 0, max: 256 }),
   }),
+  fc.record({
+    do: fc.constant('point' as const),
+    domain: fc.constantFrom(...NAMES),
+    backend: fc.constantFrom('be_static', 'api.v1:x'),
+  }),
+  fc.record({
+    do: fc.constant('options' as const),
+    pool: fc.integer({ min: 1, max: POOLS }),
+    retries: fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined }),
+  }),
+  fc.record({
+    do: fc.constant('site' as const),
+    domain: fc.constantFrom(...NAMES),
+    https: fc.option(fc.constantFrom('none', 'auto'), { nil: undefined }),
+  }),
 );
 
 function act(draft: Draft, one: Action): void {
@@ -40,6 +58,17 @@ function act(draft: Draft, one: Action): void {
     if (draft.poolOf(one.domain) === undefined) draft.addDomain(one.domain, `pool_${one.pool}`);
   } else if (one.do === 'remove') {
     if (draft.poolOf(one.domain) !== undefined) draft.removeDomain(one.domain);
+  } else if (one.do === 'point') {
+    if (draft.poolOf(one.domain) === undefined) draft.addDomain(one.domain, one.backend, true);
+  } else if (one.do === 'options') {
+    const pool = draft.pool(`pool_${one.pool}`);
+    if (!pool) return;
+    const { domains, servers } = pool;
+    const options = one.retries === undefined ? {} : { options: { retries: one.retries } };
+    draft.replacePools(new Map([[`pool_${one.pool}`, { domains, servers, ...options }]]));
+  } else if (one.do === 'site') {
+    if (draft.poolOf(one.domain) === undefined) return;
+    draft.setSite(one.domain, one.https === undefined ? undefined : { https: one.https });
   } else if (draft.pool(`pool_${one.pool}`)) {
     draft.putServer(`pool_${one.pool}`, one.slot, {
       ip: '10.0.0.1',
@@ -52,11 +81,16 @@ function act(draft: Draft, one: Action): void {
 
 /** The content of a state without the order of the domains in a pool. */
 function contentOf(state: State): object {
-  const pools = [...state.pools].map(([name, { domains, servers }]): [string, object] => [
+  const pools = [...state.pools].map(([name, { domains, servers, ...rest }]): [string, object] => [
     name,
-    { domains: domains.toSorted(), servers: asObject(servers) },
+    { domains: domains.toSorted(), servers: asObject(servers), ...rest },
   ]);
-  return { revision: state.revision, pools: Object.fromEntries(pools) };
+  return {
+    revision: state.revision,
+    pools: Object.fromEntries(pools),
+    sites: Object.fromEntries(state.sites),
+    external: [...state.externalPools].toSorted(),
+  };
 }
 
 function asObject(servers: PoolServers): object {
@@ -86,10 +120,31 @@ describe('replay', () => {
   });
 });
 
+describe('replay of a record that servers.json could not hold', () => {
+  it.each([
+    [{ from: 1, to: 2, domains: [['a.io', 'pool_x']], servers: [] }, /is not pool_1/],
+    [{ from: 1, to: 2, domains: [], servers: [], sites: [['a.io', {}]] }, /which no pool has/],
+    [
+      {
+        from: 1,
+        to: 2,
+        domains: [['a.io', 'web']],
+        servers: [],
+        pools: [['web', { external: true, options: { retries: 1 } }]],
+      },
+      /has servers or options/,
+    ],
+  ])('refuses %j', (record, reason) => {
+    expect(() => replay(parseRecord(JSON.stringify(record)), new State(1))).toThrow(reason);
+  });
+});
+
 describe('parseRecord', () => {
   it.each([
-    [{ from: 1, to: 2, domains: [['a', 'pool_1']], servers: [] }, /is not a domain/],
-    [{ from: 1, to: 2, domains: [['a.io', 'pool_x']], servers: [] }, /is not pool_1/],
+    [{ from: 1, to: 2, domains: [['a b', 'pool_1']], servers: [] }, /is not a domain/],
+    [{ from: 1, to: 2, domains: [['a.io', 'pool 1']], servers: [] }, /is not the name of a backend/],
+    [{ from: 1, to: 2, domains: [], servers: [], pools: [['web', { x: 1 }]] }, /unknown key "x"/],
+    [{ from: 1, to: 2, domains: [], servers: [], sites: [['a.io', { x: 1 }]] }, /x is not a known key/],
     [
       { from: 1, to: 2, domains: [['a.io', 'pool_1']], servers: [['pool_1', { 1: { ip: 'x' } }]] },
       /has no key|is not/,

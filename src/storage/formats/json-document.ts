@@ -49,10 +49,15 @@ export function requireObject(value: unknown, path: JsonPath): Record<string, un
   return value as Record<string, unknown>;
 }
 
-/** Each key must be present, and no other. @throws InvalidDocumentError */
-export function requireKeys(value: Record<string, unknown>, keys: readonly string[], path: JsonPath): void {
+/** Each key must be present, and no other except the optional ones. @throws InvalidDocumentError */
+export function requireKeys(
+  value: Record<string, unknown>,
+  keys: readonly string[],
+  path: JsonPath,
+  optional: readonly string[] = [],
+): void {
   for (const key of Object.keys(value))
-    if (!keys.includes(key))
+    if (!keys.includes(key) && !optional.includes(key))
       throw new InvalidDocumentError(
         [...path, key],
         `unknown key ${JSON.stringify(key)} in ${labelOf(path)}`,

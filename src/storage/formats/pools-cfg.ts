@@ -39,17 +39,23 @@ export class PoolsFile {
         sections.push([name, this.renderPool(name, NO_SERVERS)]);
       }
     };
-    for (const [name, { servers }] of pools) {
-      const number = poolNumber(name) ?? 0;
-      addUnusedBefore(number);
-      sections.push([name, this.renderPool(name, servers, served)]);
-      next = number + 1;
+    for (const [name, { servers, external }] of pools) {
+      const number = poolNumber(name);
+      if (number !== undefined) {
+        addUnusedBefore(number);
+        next = number + 1;
+      }
+      // The operator declares the backend of an external pool.
+      if (!external) sections.push([name, this.renderPool(name, servers, served)]);
     }
     addUnusedBefore(Number.POSITIVE_INFINITY);
     return { head: HEADER + this.#global(), sections };
   }
 
-  /** The section of one pool; `servers` is undefined for an unused pool. Empty for a pool that the file leaves out. */
+  /**
+   * The section of one pool; `servers` is undefined for an unused pool. Empty for a pool that the file leaves out. Not for
+   * an external pool.
+   */
   renderPool(
     name: string,
     servers: PoolServers | undefined,

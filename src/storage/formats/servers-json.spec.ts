@@ -10,19 +10,133 @@ const good = `{ "version": 1, "revision": 42,
         "1": { "ip": "10.0.0.1", "http_port": 80, "weight": 1, "state": "ready" } } } } }
 `;
 
+const SERVERS = '"servers": { "1": { "ip": "10.0.0.1", "http_port": 80, "weight": 1, "state": "ready" } }';
+/** A file of version 2, with more keys at the top and in its pool. */
+const valid = (top = '', pool = ''): string =>
+  `{ "version": 2, "revision": 42,
+  "pools": { "pool_5": { "domains": ["example.com"], ${SERVERS}${pool && `, ${pool}`} },
+    "be_static": { "external": true, "domains": ["static.example.com"] } }${
+      top &&
+      `,
+  ${top}`
+    } }
+`;
+const OPTION_KEYS = 'balance check sticky protocol verify send_proxy max_connections timeouts retries'.split(
+  ' ',
+);
+const SITE_KEYS =
+  'https hsts_max_age redirect maintenance allow deny basic_auth rate_limit noindex labels'.split(' ');
+const anyOf = (keys: string[]) =>
+  fc.dictionary(fc.constantFrom(...keys), fc.jsonValue()).map((value) => JSON.stringify(value));
+
 describe('parseState', () => {
-  it('parses what renderState rendered', () => {
-    const state = parseState(good, 'servers.json');
+  it('parses what renderState rendered, with options, sites and an external pool', () => {
+    const text = valid(
+      '"sites": { "example.com": { "https": "redirect", "labels": { "team": "web" } } }',
+      '"options": { "balance": "leastconn", "timeouts": { "server": 60 } }',
+    );
+    const { state, version } = parseState(text, 'servers.json');
+    expect(version).toBe(2);
+    expect(state.pool('pool_5')?.options).toEqual({ balance: 'leastconn', timeouts: { server: 60 } });
+    expect(state.pool('be_static')).toEqual({
+      domains: ['static.example.com'],
+      servers: new Map(),
+      external: true,
+    });
+    expect(state.site('example.com')).toEqual({ https: 'redirect', labels: { team: 'web' } });
+    const rendered = renderState(state.revision, state.pools, state.sites);
+    expect(JSON.parse(rendered)).toEqual(JSON.parse(text));
+    const { state: again } = parseState(rendered, 'servers.json');
+    expect(renderState(again.revision, again.pools, again.sites)).toBe(rendered);
+  });
+
+  it.each([
+    [
+      'options of version 1',
+      good.replace('"servers"', '"options": {}, "servers"'),
+      5,
+      /unknown key "options"/,
+    ],
+    [
+      'an unknown option',
+      valid('', '"options": { "balanse": "x" }'),
+      2,
+      /balanse is not a known key; the keys are balance/,
+    ],
+    [
+      'an option of the wrong type',
+      valid('', '"options": { "retries": "3" }'),
+      2,
+      /retries must be a whole number/,
+    ],
+    [
+      'an unknown key in a check',
+      valid('', '"options": { "check": { "type": "tcp", "x": 1 } }'),
+      2,
+      /check.x is not/,
+    ],
+    [
+      'an unknown site key',
+      valid('"sites": { "example.com": { "htps": "auto" } }'),
+      4,
+      /htps is not a known key/,
+    ],
+    [
+      'a site without a domain',
+      valid('"sites": { "other.com": {} }'),
+      4,
+      /sites has "other.com", which no pool has/,
+    ],
+    [
+      'a network that is none',
+      valid('"sites": { "example.com": { "allow": ["10.0.0.0/33"] } }'),
+      4,
+      /allow.0 must be a network/,
+    ],
+    [
+      'a password in plain text',
+      valid('"sites": { "example.com": { "basic_auth": { "users": { "a": "pw" } } } }'),
+      4,
+      /users.a must be an object/,
+    ],
+    ['external: false', valid('', '"external": false'), 2, /external must be true, or absent/],
+    [
+      'servers of an external pool',
+      valid().replace('"external": true,', '"external": true, "servers": {},'),
+      3,
+      /unknown key "servers"/,
+    ],
+    [
+      "a backend of the suite's own rules",
+      valid().replace('be_static', 'unknown_host'),
+      3,
+      /"unknown_host" is not the name of a backend/,
+    ],
+    [
+      'a backend with a space',
+      valid().replace('be_static', 'be static'),
+      3,
+      /"be static" is not the name of a backend/,
+    ],
+  ])('refuses %s with the line and the reason', (_, text, line, reason) => {
+    const read = () => parseState(text, '/etc/servers.json');
+    expect(read).toThrow(reason);
+    expect(read).toThrow(new RegExp(`^/etc/servers.json:${line}: `));
+  });
+
+  it('parses version 1, and renders version 2', () => {
+    const { state, version } = parseState(good, 'servers.json');
+    expect(version).toBe(1);
     expect(state.revision).toBe(42);
     expect(state.poolOf('*.example.com')).toBe('pool_5');
     const text = renderState(state.revision, state.pools);
-    const again = parseState(text, 'servers.json');
+    const { state: again } = parseState(text, 'servers.json');
     expect(renderState(again.revision, again.pools)).toBe(text);
-    expect(JSON.parse(text)).toEqual(JSON.parse(good));
+    expect(JSON.parse(text)).toEqual({ ...(JSON.parse(good) as object), version: 2 });
   });
 
   it('parses an empty state', () => {
-    const state = parseState(renderState(0, []), 'servers.json');
+    const { state } = parseState(renderState(0, []), 'servers.json');
     expect([state.revision, state.domainCount]).toEqual([0, 0]);
   });
 
@@ -30,7 +144,7 @@ describe('parseState', () => {
     ['not JSON', good.replace('"domains":', '"domains"'), 4, /not valid JSON/],
     ['an empty file', '', 1, /not valid JSON/],
     ['half a file', good.slice(0, 90), 4, /not valid JSON/],
-    ['a newer version', good.replace('"version": 1', '"version": 2'), 1, /version is 2/],
+    ['a newer version', good.replace('"version": 1', '"version": 3'), 1, /version is 3/],
     ['an unknown key at the top', good.replace('"revision"', '"x": 1, "revision"'), 1, /unknown key "x"/],
     ['an unknown key in a server', good.replace('"weight"', '"wait": 1, "weight"'), 6, /unknown key "wait"/],
     ['a missing key', good.replace('"weight": 1, ', ''), 6, /no key "weight"/],
@@ -74,6 +188,11 @@ describe('parseState', () => {
           fc.string(),
           fc.json(),
           fc.json().map((json) => `{"version":1,"revision":1,"pools":${json}}`),
+          fc.json().map((json) => `{"version":2,"revision":1,"pools":{"pool_1":${json}}}`),
+          fc.json().map((json) => valid('', `"options": ${json}`)),
+          fc.json().map((json) => valid(`"sites": { "example.com": ${json} }`)),
+          anyOf(OPTION_KEYS).map((json) => valid('', `"options": ${json}`)),
+          anyOf(SITE_KEYS).map((json) => valid(`"sites": { "example.com": ${json} }`)),
         ),
         (text) => {
           try {
