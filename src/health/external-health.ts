@@ -16,16 +16,6 @@ export async function externalHealth(
   runtime: HaproxyRuntimeService,
   backend: string,
 ): Promise<ExternalHealth> {
-  const answer = (
-    status: DomainHealthDto['status'],
-    detail: string,
-    counts = { healthy_count: 0, total: 0 },
-  ) => ({
-    status,
-    detail,
-    servers: [],
-    ...counts,
-  });
   try {
     const rows = await runtime.statsOf([backend]);
     if (rows.length === 0)
@@ -55,4 +45,12 @@ export async function externalHealth(
   } catch (error) {
     return answer('down', messageOf(error));
   }
+}
+
+function answer(
+  status: DomainHealthDto['status'],
+  detail: string,
+  counts = { healthy_count: 0, total: 0 },
+): ExternalHealth {
+  return { status, detail, servers: [], ...counts };
 }

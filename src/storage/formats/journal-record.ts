@@ -38,7 +38,7 @@ export interface JournalRecord {
   domains: readonly (readonly [domain: string, pool: string | null])[];
   /** The servers of the pools whose servers changed. */
   servers: readonly (readonly [pool: string, servers: PoolServers])[];
-  /** The pools that are new or whose properties changed, if they have or had any. */
+  /** The pools whose properties changed. Empty properties for a pool that becomes free and had some. */
   pools?: readonly (readonly [pool: string, properties: PoolProperties])[];
   /** Host → its new options, or null for a host without options. */
   sites?: readonly (readonly [host: string, site: SiteOptions | null])[];
@@ -55,8 +55,9 @@ export function recordOf(delta: StateDelta, before: State, to: number): JournalR
     if (pool && !pool.external) servers.push([name, pool.servers]);
   }
   const pools: [string, PoolProperties][] = [];
+  // Also for a pool that becomes free, so that the last record of a pool has its present properties.
   for (const [name, pool] of delta.pools)
-    if (pool && !isDeepStrictEqual(propertiesOf(pool), propertiesOf(before.pool(name))))
+    if (!isDeepStrictEqual(propertiesOf(pool), propertiesOf(before.pool(name))))
       pools.push([name, propertiesOf(pool)]);
   const sites = [...(delta.sites ?? [])].map(([host, site]) => [host, site ?? null] as const);
   const domains = [...delta.domains].map(([domain, pool]) => [domain, pool ?? null] as const);
