@@ -2,6 +2,8 @@ import { Module } from '@nestjs/common';
 import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
+import { ServedCertificates } from './certificates/served-certificates.service.js';
+import { TrialContexts } from './certificates/trial-contexts.js';
 import { OperatorConfig } from './config/operator-config.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
@@ -14,6 +16,8 @@ const SERVICES = [
   HaproxyCertificatesService,
   CertificateFolder,
   CertificateLoader,
+  ServedCertificates,
+  TrialContexts,
   OperatorConfig,
 ];
 

@@ -10,8 +10,15 @@ import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
-import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
-import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
+import { certificatesHealth } from './certificates-health.js';
+import { driftHealth, duration, suiteHealth, worst } from './health-rules.js';
+import {
+  CertificatesComponentDto,
+  type ComponentsDto,
+  HaproxyComponentDto,
+  HealthDto,
+  SuiteComponentDto,
+} from './health.dto.js';
 
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
 const DRIFT_AGE_MS = 5_000;
@@ -51,7 +58,7 @@ export class HealthService {
       mcp: this.#suite(),
       haproxy,
       config_files,
-      certificates: certificatesHealth(await this.certificates.states()),
+      certificates: await this.#certificates(),
       drift: driftHealth(drift, this.settings.reconcile),
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.
@@ -75,6 +82,11 @@ export class HealthService {
       pools_dynamic: this.reconciler.poolLimit.dynamic,
     };
     return suiteHealth(facts, this.readiness.get());
+  }
+
+  async #certificates(): Promise<CertificatesComponentDto> {
+    const { certificates, broken } = await this.certificates.states();
+    return certificatesHealth(certificates, broken);
   }
 
   async #haproxy(): Promise<HaproxyComponentDto> {
