@@ -34,6 +34,7 @@ const LAYERS = [
   { folders: ['configuration'], about: 'Feature: the HAProxy configuration, its check and its reload.' },
   { folders: ['monitoring'], about: 'Feature: statistics and metrics.' },
   { folders: ['health'], about: 'Feature: health of the suite, of HAProxy and of the servers.' },
+  { folders: ['explain'], about: 'Feature: which rule, pool, servers and certificate answer a host.' },
   { folders: ['mcp'], about: 'The operations as MCP tools, resources and prompts.' },
   { folders: ['cli'], about: 'The operations as commands.' },
   { folders: ['[^/]+\\.ts'], about: 'The application: main.ts, its modules, start and stop.' },

@@ -5,6 +5,7 @@ import { CertificatesModule } from './certificates/certificates.module.js';
 import { SignalsModule } from './signals/signals.module.js';
 import { ConfigurationModule } from './configuration/configuration.module.js';
 import { DomainsModule } from './domains/domains.module.js';
+import { ExplainModule } from './explain/explain.module.js';
 import { HaproxyModule } from './haproxy/haproxy.module.js';
 import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
@@ -41,6 +42,7 @@ export class AppModule {
         TransferModule,
         CertificatesModule,
         HealthModule,
+        ExplainModule,
         MonitoringModule,
         AuditModule,
         JobsModule,

@@ -3,6 +3,7 @@ import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
+import { SuiteRules } from './haproxy/suite-rules.service.js';
 import { JobsService } from './jobs/jobs.service.js';
 import { waitForAll } from './lib/wait-for-all.js';
 import { PersistenceService } from './persistence/persistence.service.js';
@@ -10,6 +11,7 @@ import { Settings } from './settings/settings.js';
 import { EventFeed } from './signals/event-feed.js';
 import { Readiness } from './signals/readiness.js';
 import { Shutdown } from './signals/shutdown.js';
+import { DownServersService } from './sync/down-servers.service.js';
 import { DriftService } from './sync/drift.service.js';
 import { HaproxyWatchService } from './sync/haproxy-watch.service.js';
 
@@ -23,9 +25,11 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly settings: Settings,
     private readonly tokens: TokenStore,
     private readonly persistence: PersistenceService,
+    private readonly rules: SuiteRules,
     private readonly haproxy: HaproxyProcessService,
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
+    private readonly downServers: DownServersService,
     private readonly certificates: CertificatesLifecycle,
     private readonly jobs: JobsService,
     private readonly readiness: Readiness,
@@ -41,6 +45,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.certificates.open();
     await this.jobs.open();
     await ensureConfig(this.settings);
+    await this.rules.update();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
 
@@ -62,6 +67,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     );
     this.watch.start();
     this.drift.start();
+    this.downServers.start();
     this.#started = true;
   }
 
@@ -87,6 +93,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   async onApplicationShutdown(): Promise<void> {
     if (!this.#opened) return;
     await this.drift.stop();
+    if (this.#started) await this.downServers.stop();
     await this.watch.stop();
     // After a failed start, a HAProxy that served before must continue to serve.
     await (this.#started ? this.haproxy.stop() : this.haproxy.stopIfLaunched());

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { config } from 'dotenv';
 import { messageOf } from './errors/app-error.js';
+import { findRuntimeApi } from './haproxy/config/runtime-api.js';
 import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
 import { loadSettings, type Settings } from './settings/settings.js';
 
@@ -12,7 +13,7 @@ const SHUTDOWN_TIMED_OUT =
 
 async function main(): Promise<void> {
   config({ quiet: true });
-  const settings = loadSettings(process.env);
+  const settings = loadSettings(process.env, findRuntimeApi);
   const [command, ...given] = process.argv.slice(2);
   if (command === 'mcp') await stdio(given, settings);
   else if (command === undefined) await serve(settings);

@@ -6,7 +6,7 @@ import { type Backend, startBackend } from './kit/backend.js';
 import { type HaproxyBinary, haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { type Home, makeHome, startFiles, Suite } from './kit/suite.js';
 
 interface Check {
   valid: boolean;
@@ -39,8 +39,8 @@ describe.each(haproxyVersions())('configuration of HAProxy $version', (haproxy) 
     expect(check).toMatchObject({ status: 200, body: { valid: true, errors: [], warnings: [] } });
     const config = await readFile(home.file('haproxy.cfg'), 'utf8');
     const edited = config.replace(
-      'http-request set-header X-Forwarded-Proto http\n',
-      'http-request set-header X-Forwarded-Proto http\n    http-request set-header X-Edited yes\n',
+      '    use_backend',
+      '    http-request set-header X-Edited yes\n    use_backend',
     );
     await writeFile(home.file('haproxy.cfg'), edited);
     const reload = await suite.api('POST', '/configuration/reload');
@@ -129,14 +129,13 @@ describe.each([
     await until(async () => (await readFile(home.file('haproxy.cfg'), 'utf8')).includes('frontend web'), {
       what: 'haproxy.cfg from the template',
     });
-    const files = ['-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
     const args = [
       '-W',
       '-S',
       join(home.path, 'run/master.sock'),
       '-p',
       join(home.path, 'run/haproxy.pid'),
-      ...files,
+      ...startFiles(home),
     ];
     const master = spawn(haproxy.path, args, { stdio: 'ignore' });
     const ended = new Promise((resolve) => master.once('exit', resolve));

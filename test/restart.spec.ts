@@ -5,7 +5,7 @@ import { type Backend, startBackend } from './kit/backend.js';
 import { haproxyVersions } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { type Home, makeHome, startFiles, Suite } from './kit/suite.js';
 
 describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version', (haproxy) => {
   let home: Home;
@@ -88,7 +88,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
   it('HAProxy serves the same when it is started from the files after the suite has stopped', async () => {
     expect(await suite.stop()).toBe(0);
     await expect(ask('a.example')).rejects.toThrow();
-    const alone = spawn(haproxy.path, ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')], {
+    const alone = spawn(haproxy.path, ['-db', ...startFiles(home)], {
       stdio: 'ignore',
     });
     const ended = new Promise((resolve) => alone.once('exit', resolve));

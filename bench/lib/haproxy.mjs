@@ -40,17 +40,20 @@ export async function startEmpty(binary, settings, poolCount) {
   const pools = Array.from({ length: poolCount }, (_, index) => renderPool(`pool_${index + 1}`, new Map()));
   await writeFile(settings.files.pools, pools.join(''));
   await writeFile(settings.files.map, '');
-  return startHaproxy(binary, [settings.files.config, settings.files.pools], settings.runtime);
+  return startHaproxy(binary, files(settings), settings.runtime);
 }
 
-/** Starts HAProxy with one configuration file, which must bind `httpPort`. `template` is the haproxy.cfg of the suite. */
+/** Starts HAProxy with one configuration file, which must bind `httpPort`. `template` is the haproxy.cfg of the suite, `rules` its suite.cfg. */
 export async function startConfig(binary, textOf) {
   const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
   const { settings, remove } = await makeHome();
   const file = settings.files.config;
   const httpPort = portOf(settings);
   await ensureConfig(settings);
-  await writeFile(file, textOf({ httpPort, template: await readFile(file, 'utf8') }));
+  const [template, rules] = await Promise.all(
+    [file, settings.files.suite].map((name) => readFile(name, 'utf8')),
+  );
+  await writeFile(file, textOf({ httpPort, template, rules }));
   const haproxy = await startHaproxy(binary, [file], { host: '127.0.0.1', port: httpPort });
   return { httpPort, runtime: settings.runtime, stop: () => haproxy.stop().then(remove) };
 }
@@ -71,6 +74,10 @@ frontend origin
     http-request return status 200 content-type text/plain string ok
 `,
   );
+}
+
+function files({ files: { suite, config, pools } }) {
+  return [suite, config, pools];
 }
 
 /** The HTTP port of the HAProxy with these settings. */

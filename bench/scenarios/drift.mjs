@@ -57,12 +57,22 @@ async function startDriftCheck(settings) {
   const { OperatorConfig } = await import('../../dist/haproxy/config/operator-config.js');
   const { PoolsFile } = await import('../../dist/storage/formats/pools-cfg.js');
   const { HaproxyRestoreService } = await import('../../dist/sync/haproxy-restore.service.js');
+  const { ServerGuard } = await import('../../dist/haproxy/guard/server-guard.service.js');
   const operatorConfig = new OperatorConfig(settings);
-  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), settings, operatorConfig);
-  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig));
-  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
+  const guard = new ServerGuard(settings, operatorConfig);
+  const runtime = new HaproxyRuntimeService(settings);
+  const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
+  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
+  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler, guard);
   const noCertificates = { restore: async () => 0 };
-  const restores = new HaproxyRestoreService(persistence, reconciler, noCertificates, settings);
+  const restores = new HaproxyRestoreService(
+    persistence,
+    reconciler,
+    noCertificates,
+    settings,
+    runtime,
+    guard,
+  );
   await persistence.open();
   await persistence.exclusively(() => restores.restore());
   const drift = new DriftService(persistence, reconciler, restores, settings);

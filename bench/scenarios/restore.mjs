@@ -51,8 +51,15 @@ async function suite(settings, state) {
   const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
   const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
   const { OperatorConfig } = await import('../../dist/haproxy/config/operator-config.js');
+  const { ServerGuard } = await import('../../dist/haproxy/guard/server-guard.service.js');
   const operatorConfig = new OperatorConfig(settings);
-  const reconciler = new ReconcilerService(new HaproxyRuntimeService(settings), settings, operatorConfig);
+  const guard = new ServerGuard(settings, operatorConfig);
+  const reconciler = new ReconcilerService(
+    new HaproxyRuntimeService(settings),
+    settings,
+    operatorConfig,
+    guard,
+  );
   const started = performance.now();
   await reconciler.restore(state, await reconciler.read(state));
   return performance.now() - started;

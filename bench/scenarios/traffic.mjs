@@ -12,7 +12,7 @@ const HOST = 'www.load.example.com';
 
 /**
  * Requests through HAProxy with 1 and with 100,000 domains, by exact name and by wildcard. The references route one host:
- * `static` is the haproxy.cfg of the suite with one static `use_backend` instead of the map look-ups; `bare` has only that
+ * `static` is the configuration of the suite with one static `use_backend` instead of the map look-ups; `bare` has only that
  * rule, without X-Forwarded-For, retries and health checks. The three are loaded in turn. The ratio is the median of the
  * ratios of neighbouring runs, so a machine that slows down affects all three. The origin is a HAProxy that answers itself.
  */
@@ -92,12 +92,12 @@ backend one
 `;
 }
 
-/** The haproxy.cfg of the suite without the map look-ups. */
-function staticConfig({ template }, origin) {
-  const lookUps = /^ +(?:http-request set-var\(txn\.|use_backend %\[).*\n/gm;
-  if ((template.match(lookUps) ?? []).length < 2)
-    throw new Error('the map look-ups of haproxy.cfg were not found; change staticConfig');
-  const rule = `    use_backend one if { req.hdr(host) ${HOST} }\n    default_backend`;
-  const text = template.replace(lookUps, '').replace(/^ +default_backend/m, rule);
+/** The suite.cfg and haproxy.cfg of the suite without the map look-ups. */
+function staticConfig({ template, rules }, origin) {
+  const lookUps = /^ +http-request set-var\(txn\.(?:host|pool)\).*\n/gm;
+  if ((rules.match(lookUps) ?? []).length < 2 || !template.includes('use_backend %['))
+    throw new Error('the map look-ups of suite.cfg were not found; change staticConfig');
+  const rule = `    use_backend one if { req.hdr(host) ${HOST} }`;
+  const text = rules.replace(lookUps, '') + template.replace(/^ +use_backend %\[.*$/m, rule);
   return `${text}\nbackend one from pools\n    server one_1 127.0.0.1:${origin} weight 1 check inter 2s fall 3 rise 2\n`;
 }

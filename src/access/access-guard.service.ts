@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { BlockList } from 'node:net';
 import { Injectable, Logger } from '@nestjs/common';
 import { isDocsPath } from '../contract/openapi.js';
+import type { Role } from '../contract/role.js';
 import { AppError } from '../errors/app-error.js';
 import { contains, networks } from '../model/ip-address.js';
 import { Settings } from '../settings/settings.js';
@@ -22,6 +23,7 @@ export class AccessGuard {
   readonly #logger = new Logger('access');
   readonly names: AllowedNames;
   readonly #trusted: readonly { cidr: string; set: BlockList }[];
+  readonly #trustedRole: Role;
   readonly #failures = new FailedAttempts();
 
   constructor(
@@ -29,6 +31,7 @@ export class AccessGuard {
     private readonly tokens: TokenStore,
   ) {
     this.names = new AllowedNames(settings);
+    this.#trustedRole = settings.trustedRole;
     this.#trusted = settings.trustedNetworks.map((cidr) => ({ cidr, set: networks([cidr]) }));
   }
 
@@ -47,12 +50,12 @@ export class AccessGuard {
     if (!exists) return undefined;
     const given = bearerOf(request) || basicOf(request, path);
     const name = typeof given === 'string' ? this.tokens.find(given) : undefined;
-    if (name !== undefined) return { kind: name, actor: name, readOnly: name === 'readonly' };
+    if (name !== undefined) return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin' };
     // A request with an Authorization header is judged by the header alone: a revoked token gets no access through a
     // trusted network either.
     if (given === undefined) {
       const network = this.#networkOf(request);
-      if (network !== undefined) return { kind: 'network', actor: network, readOnly: false };
+      if (network !== undefined) return { kind: 'network', actor: network, role: this.#trustedRole };
     } else await this.#delayFailure(request, path);
     throw new AppError(
       'unauthorized',

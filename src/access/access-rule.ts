@@ -1,27 +1,39 @@
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../errors/app-error.js';
+import { includesRole, type Role } from '../contract/role.js';
 import { routeMetadataOf, SetRouteMetadata } from '../contract/route-metadata.js';
 import type { Principal } from './principal.js';
 
 /** For a route that checks access itself, because only the body says which operation the caller wants. */
 export const ChecksAccessItself = (): MethodDecorator => SetRouteMetadata({ checksAccessItself: true });
 
-/** @throws AppError forbidden, if a read-only caller wants to change something */
-export function requireAccess(principal: Principal | undefined, isReading: boolean): void {
-  if (principal?.readOnly && !isReading)
-    throw new AppError('forbidden', 'This token may only read. Use the admin token (MCP_TOKEN) for changes.');
+const MAY: Readonly<Record<Role, string>> = {
+  read: 'only read',
+  operate: 'read, and change domains, servers and certificates, but nothing else',
+  admin: 'do everything',
+};
+
+/** @throws AppError forbidden, if the role of the caller is not enough */
+export function requireAccess(principal: Principal | undefined, needed: Role): void {
+  if (!principal || includesRole(principal.role, needed)) return;
+  const who =
+    principal.kind === 'network' ? `A caller without a token (TRUSTED_ROLE=${principal.role})` : 'This token';
+  throw new AppError(
+    'forbidden',
+    `${who} may ${MAY[principal.role]}. Use the admin token (MCP_TOKEN) for this call.`,
+  );
 }
 
 /**
- * Refuses a read-only caller on a route that changes something. For a route without an operation, the method decides.
+ * Refuses a caller whose role is not enough for the route. For a route without an operation, the method decides.
  *
  * @throws AppError forbidden
  */
 export function requireRouteAccess(principal: Principal, request: FastifyRequest): void {
   const { operation, checksAccessItself = false } = routeMetadataOf(request);
-  if (!checksAccessItself) requireAccess(principal, operation?.readOnly ?? hasReadingMethod(request));
+  if (!checksAccessItself) requireAccess(principal, operation?.role ?? roleOfMethod(request));
 }
 
-function hasReadingMethod({ method }: FastifyRequest): boolean {
-  return method === 'GET' || method === 'HEAD';
+function roleOfMethod({ method }: FastifyRequest): Role {
+  return method === 'GET' || method === 'HEAD' ? 'read' : 'admin';
 }

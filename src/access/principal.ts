@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http';
+import type { Role } from '../contract/role.js';
 
 /** The caller of a request, as the access guard has identified it. */
 export interface Principal {
   kind: 'admin' | 'readonly' | 'network';
   /** The name of the token, or network and address, for the audit log. Holds no secret. */
   actor: string;
-  /** The caller may not change anything. */
-  readOnly: boolean;
+  /** What the caller may do. */
+  role: Role;
 }
 
 const principals = new WeakMap<IncomingMessage, Principal>();

@@ -54,6 +54,10 @@ export class CertificateViews {
     return (await this.folder.list()).files;
   }
 
+  async all(): Promise<CertificateDto[]> {
+    return this.many(await this.files());
+  }
+
   /** Waits at most two seconds for handshakes; results from the last seconds are used. */
   async many(files: readonly CertificateFile[]): Promise<CertificateDto[]> {
     const { broken } = await this.folder.list();

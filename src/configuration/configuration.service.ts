@@ -1,11 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
-import { parseConfigMessages } from '../haproxy/config/config-messages.js';
-import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
+import { isSamePath } from '../lib/same-path.js';
 import { HaproxyReloadService, refusedConfiguration } from '../sync/haproxy-reload.service.js';
 import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
@@ -24,7 +24,7 @@ export class ConfigurationService {
   readonly #logger = new Logger('Configuration');
 
   constructor(
-    private readonly control: HaproxyControlService,
+    private readonly rules: SuiteRules,
     private readonly persistence: PersistenceService,
     private readonly reloads: HaproxyReloadService,
     private readonly runtime: HaproxyRuntimeService,
@@ -34,17 +34,14 @@ export class ConfigurationService {
     name: 'haproxy_check_config',
     title: 'Check the configuration',
     description:
-      'Lets HAProxy check haproxy.cfg and pools.cfg without loading them, and returns each error with file and line. ' +
+      'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and returns each error with file and line. ' +
       'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
   })
-  async check(): Promise<CheckResultDto> {
-    const { valid, output } = await this.control.check();
-    const { errors, warnings } = parseConfigMessages(output);
-    if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
-    return { valid, errors, warnings };
+  check(): Promise<CheckResultDto> {
+    return this.rules.check();
   }
 
   @Operation({
@@ -55,6 +52,7 @@ export class ConfigurationService {
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
       'only, use haproxy_check_config.',
     output: ReloadResultDto,
+    adminOnly: true,
     idempotent: true,
     errors: ['haproxy_rejected', 'haproxy_unavailable'],
   })
@@ -68,6 +66,7 @@ export class ConfigurationService {
     await this.persistence.rewriteDerived();
     const check = await this.check();
     if (!check.valid) throw refusedConfiguration(REFUSED, check.errors);
+    await this.rules.update();
     const { domains, servers, certificates } = await this.reloads.reloadFiles();
     const duration_ms = Math.round(performance.now() - started);
     this.#logger.log(`HAProxy was reloaded in ${duration_ms} ms`);
@@ -85,7 +84,7 @@ export class ConfigurationService {
     const check = await this.check();
     // A reload rewrites these files first, so their errors do not matter.
     const errors = check.errors.filter(
-      ({ file, message }) => !rewritten.some(({ path }) => file === path || message.includes(path)),
+      ({ file, message }) => !rewritten.some(({ path }) => isAbout(path, file, message)),
     );
     if (errors.length > 0) throw refusedConfiguration(REFUSED, errors);
     await this.runtime.info();
@@ -98,4 +97,10 @@ export class ConfigurationService {
       plan: [...describeRewrites(rewritten), RELOAD],
     };
   }
+}
+
+/** Whether HAProxy complains about the file at `path`. HAProxy names a map as haproxy.cfg does, in `<…>` or quotes. */
+function isAbout(path: string, file: string | null, message: string): boolean {
+  const named = message.match(/[^\s<>'":,()]*\/[^\s<>'":,()]+/g) ?? [];
+  return [...(file === null ? [] : [file]), ...named].some((name) => isSamePath(name, path));
 }

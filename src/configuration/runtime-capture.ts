@@ -15,13 +15,13 @@ export interface RuntimeCapture {
 /**
  * Copies the addresses, weights and states that HAProxy has into the draft, for servers that the state has. `before`:
  * the pools of the state when `actual` was read from HAProxy. A pool that has changed since then is refused, because
- * the change is newer than the values. `refusalOf` returns why a server may not have an address.
+ * the change is newer than the values. `refusalOf` returns why a saved server may not become `live`.
  */
 export function captureRuntime(
   draft: Draft,
   before: ReadonlyMap<string, Pool>,
   actual: Routing,
-  refusalOf: (ip: string) => string | undefined,
+  refusalOf: (saved: ServerSpec, live: ServerSpec) => string | undefined,
 ): RuntimeCapture {
   const result: RuntimeCapture = { captured: [], refused: [] };
   for (const [name, pool] of before) {
@@ -37,12 +37,16 @@ export function captureRuntime(
         result.refused.push(`${server}: HAProxy does not have it; call haproxy_restore_state to restore it`);
       else if (live.ip === undefined)
         result.refused.push(`${server}: its address in HAProxy is ${found.ip}, which no server can have`);
-      else if (live.ip !== saved.ip && refusalOf(live.ip) !== undefined)
-        result.refused.push(`${server}: ${refusalOf(live.ip)}`);
       else {
-        const changes = changesOf(server, saved, { ...live, ip: live.ip });
+        const after = { ...live, ip: live.ip };
+        const changes = changesOf(server, saved, after);
         if (changes.length === 0) continue;
-        draft.putServer(name, slot, { ...live, ip: live.ip });
+        const refusal = refusalOf(saved, after);
+        if (refusal !== undefined) {
+          result.refused.push(`${server}: ${refusal}`);
+          continue;
+        }
+        draft.putServer(name, slot, after);
         result.captured.push(...changes);
       }
     }

@@ -2,8 +2,9 @@ import { Injectable, Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { DryRunDto, type PlanStepDto, shownOf } from '../contract/dry-run/dry-run.dto.js';
 import { messageOf } from '../errors/app-error.js';
+import type { ServerSpec } from '../model/server.js';
 import { Operation } from '../contract/operation.js';
-import { ServerNetworks } from '../model/server-networks.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites, describeSteps, fileStep } from '../contract/dry-run/describe-plan.js';
@@ -25,7 +26,6 @@ const SHOWN = 100;
 @Injectable()
 export class StateService {
   readonly #logger = new Logger('State');
-  readonly #networks: ServerNetworks;
 
   constructor(
     private readonly persistence: PersistenceService,
@@ -35,9 +35,8 @@ export class StateService {
     private readonly certificates: CertificateLoader,
     private readonly drift: DriftService,
     private readonly settings: Settings,
-  ) {
-    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
-  }
+    private readonly guard: ServerGuard,
+  ) {}
 
   @Operation({
     name: 'haproxy_save_state',
@@ -55,7 +54,7 @@ export class StateService {
       before: new Map(this.persistence.state.pools),
     }));
     const edit = (draft: Draft): RuntimeCapture =>
-      captureRuntime(draft, before, actual, (ip) => this.#refusalOf(ip));
+      captureRuntime(draft, before, actual, (saved, live) => this.#refusalOf(saved, live));
     if (dry_run) {
       const { value, plan } = await this.persistence.preview(edit);
       // Omits the steps in HAProxy, because HAProxy has these values already.
@@ -150,9 +149,9 @@ export class StateService {
     });
   }
 
-  #refusalOf(ip: string): string | undefined {
+  #refusalOf(saved: ServerSpec, live: ServerSpec): string | undefined {
     try {
-      this.#networks.check(ip);
+      this.guard.checkReplacement(saved, live);
       return undefined;
     } catch (error) {
       return messageOf(error);

@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import type { ErrorCode } from '../errors/app-error.js';
+import type { Role } from './role.js';
 
 /** The declaration of an operation. The MCP tool, the REST route's documentation and the access rule use it. */
 interface OperationOptions {
@@ -13,6 +14,8 @@ interface OperationOptions {
   output: Type;
   /** Changes nothing, so a read-only token may call it. Default false. */
   readOnly?: boolean;
+  /** Only an administrator may call it: it changes how HAProxy itself runs. Default false. */
+  adminOnly?: boolean;
   /** May delete or overwrite something (MCP destructiveHint). Default false. */
   destructive?: boolean;
   /** A second identical call has no further effect (MCP idempotentHint). Default false. */
@@ -28,6 +31,8 @@ interface OperationOptions {
 }
 
 export interface DeclaredOperation extends Required<OperationOptions> {
+  /** The least role that may call it. */
+  role: Role;
   /** The DTO class of the arguments; undefined for an operation without arguments. */
   input: Type | undefined;
   /** The name of the service method. */
@@ -42,6 +47,7 @@ export function Operation(options: OperationOptions): MethodDecorator {
     const parameters = Reflect.getMetadata('design:paramtypes', target, property) as Type[] | undefined;
     const operation: DeclaredOperation = {
       readOnly: false,
+      adminOnly: false,
       destructive: false,
       idempotent: false,
       openWorld: false,
@@ -49,6 +55,7 @@ export function Operation(options: OperationOptions): MethodDecorator {
       runsAsJob: false,
       errors: [],
       ...options,
+      role: options.adminOnly ? 'admin' : options.readOnly ? 'read' : 'operate',
       input: parameters?.[0],
       method: String(property),
     };

@@ -1,10 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
-import { ServerNetworks } from '../model/server-networks.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
-import { Settings } from '../settings/settings.js';
 import {
   addDomain,
   checkAddDomain,
@@ -26,15 +25,11 @@ import {
 /** The domains that HAProxy routes, and the pool of each. */
 @Injectable()
 export class DomainsService {
-  readonly #networks: ServerNetworks;
-
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
-    settings: Settings,
-  ) {
-    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
-  }
+    private readonly guard: ServerGuard,
+  ) {}
 
   @Operation({
     name: 'haproxy_list_domains',
@@ -63,9 +58,15 @@ export class DomainsService {
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip for its first server, ' +
       'or share_with to join the pool of an existing domain. Without both, its requests get 503 until ' +
       'haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
-      'Next: haproxy_domain_health, to see whether it is served.',
+      'Next: haproxy_wait_healthy, which waits until its servers have passed their first health check.',
     output: ChangedDomainDto,
-    errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
+    errors: [
+      'domain_exists',
+      'domain_not_found',
+      'pools_exhausted',
+      'server_is_control',
+      'server_is_haproxy',
+    ],
   })
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
     this.#check(input);
@@ -84,7 +85,13 @@ export class DomainsService {
       'Fails with domain_exists if it would affect another domain or remove a server.',
     output: ChangedDomainDto,
     idempotent: true,
-    errors: ['domain_exists', 'domain_not_found', 'pools_exhausted'],
+    errors: [
+      'domain_exists',
+      'domain_not_found',
+      'pools_exhausted',
+      'server_is_control',
+      'server_is_haproxy',
+    ],
     // For scripts that repeat requests. A model uses haproxy_add_domain.
     mcp: false,
   })
@@ -130,6 +137,6 @@ export class DomainsService {
 
   #check(input: AddDomainDto): void {
     checkAddDomain(input);
-    if (input.ip !== undefined) this.#networks.check(input.ip);
+    if (input.ip !== undefined) this.guard.check({ ip: input.ip, http_port: input.http_port });
   }
 }

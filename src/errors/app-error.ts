@@ -13,6 +13,8 @@ export const ERROR_CATALOGUE = {
   slot_taken: { status: 409, title: 'The slot holds another server' },
   pool_full: { status: 409, title: 'The pool has no free slot' },
   pools_exhausted: { status: 409, title: 'There is no free pool' },
+  server_is_control: { status: 422, title: 'The server is a control port' },
+  server_is_haproxy: { status: 422, title: 'The server is HAProxy itself' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },
   unauthorized: { status: 401, title: 'A token is required' },

@@ -240,7 +240,14 @@ describe.each(haproxyVersions())('HaproxyRuntimeService on HAProxy $version', (b
       (await runtime.serverStatuses(['pool_1']))[0]?.lastCheck.startsWith('Layer4 check passed'),
     );
     expect(await runtime.serverStatuses(['pool_1'])).toEqual([
-      { pool: 'pool_1', slot: 3, status: 'UP', connections: 0, lastCheck: 'Layer4 check passed' },
+      {
+        pool: 'pool_1',
+        slot: 3,
+        status: 'UP',
+        weight: 1,
+        connections: 0,
+        lastCheck: 'Layer4 check passed',
+      },
     ]);
     expect(await runtime.serverStatuses()).toHaveLength(5);
     expect(await runtime.serverStatuses(['pool_77'])).toEqual([]);

@@ -1,19 +1,28 @@
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
+import { isSamePath } from '../lib/same-path.js';
 import { canonicalIp } from '../model/ip-address.js';
-import type { Step } from '../model/routing.js';
+import type { SentStep } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
-import { type Command, runtimeCommand } from './runtime/command.js';
+import { type Command, isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
-import { type MapEntry, parseMap } from './parsers/map.parser.js';
+import { type MapEntry, parseMap, parseMapLookup, parseMapNames } from './parsers/map.parser.js';
 import type { ProcessIdentity } from './runtime/process-identity.js';
 import { checkReplies, isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
 import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
+import { RecentAddresses } from './runtime/recent-addresses.js';
 import { RuntimeTransport } from './runtime/transport.js';
+import { parseCliSockets, parseEnvironment } from './parsers/listeners.parser.js';
+import type { RunningListeners } from './guard/listeners.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
-import { type ServerStatus, type ServerStatusRow, statusRows } from './runtime/server-status.js';
+import {
+  type ServerStatus,
+  type ServerStatusRow,
+  statusRows,
+  trackedBackends,
+} from './runtime/server-status.js';
 import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
 import {
   type AddressChange,
@@ -25,7 +34,7 @@ import {
   type Slot,
   type StepCommand,
 } from './runtime/step-commands.js';
-import { serverName, isPoolName } from '../model/pool-name.js';
+import { serverName, isPoolName, slotOf } from '../model/pool-name.js';
 
 /** The longest time until HAProxy shows a new address. HAProxy normally needs less than a millisecond. */
 const ADDRESS_CHANGE_LIMIT_MS = 2_000;
@@ -38,6 +47,15 @@ const IDLE_CLOSE_MS = 50;
 /** The longest `wait` inside HAProxy. It must be shorter than the idle limit of the transport. */
 const MAX_WAIT_MS = 2_000;
 const NO_SUCH_SERVER = /No such server/;
+const NO_SUCH_MAP = /Unknown map identifier/;
+
+/** A server that is DOWN, and why. */
+export interface DownServerRow extends Slot {
+  ip: string;
+  http_port: number;
+  checkStatus: number;
+  checkResult: number;
+}
 
 /** The result of a plan: the deletions that HAProxy postponed, and the processes that ran the plan. */
 export interface ApplyResult {
@@ -45,17 +63,26 @@ export interface ApplyResult {
   parked: Slot[];
   /** Deleted pools that stay, without traffic, because they are still in use. */
   keptPools: string[];
+  /** The servers of the pools that servers joined with `checkFirst`, as they are after the steps. */
+  servers: ServerStateRow[];
   /** The processes that ran the commands. There are several if HAProxy was restarted or reloaded meanwhile. */
   processes: ProcessIdentity[];
 }
 
-/** Typed operations on a running HAProxy. Each opens its own connection. The service caches nothing about HAProxy. */
+/**
+ * Typed operations on a running HAProxy. Each opens its own connection. The service remembers nothing about HAProxy, except
+ * the name of the map, and which addresses changed in the last seconds.
+ */
 @Injectable()
 export class HaproxyRuntimeService {
   readonly #transport: RuntimeTransport;
+  readonly #recent = new RecentAddresses();
+  /** The map file as haproxy.cfg names it. HAProxy compares names as text, so another path of the file is unknown to it. */
+  #mapName: string;
 
   constructor(private readonly settings: Settings) {
     this.#transport = new RuntimeTransport(settings.runtime);
+    this.#mapName = settings.files.map;
   }
 
   /**
@@ -64,28 +91,43 @@ export class HaproxyRuntimeService {
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  async apply(steps: readonly Step[]): Promise<ApplyResult> {
+  async apply(steps: readonly SentStep[]): Promise<ApplyResult> {
     const rejectedDeletions: Slot[] = [];
     const processes: ProcessIdentity[] = [];
+    let servers: ServerStateRow[] = [];
     const others = steps.filter((step) => step.op !== 'remove_pool');
-    for (const { commands, addressChanges } of commandBatches(others, this.settings.files.map)) {
-      const { sent, replies } = await this.#send(withInfo(commands));
+    const joined = others.flatMap((step) => ('checkFirst' in step && step.checkFirst ? [step.pool] : []));
+    const questions = joined.length === 0 ? [] : showServersState([...new Set(joined)]);
+    for (const { commands, addressChanges } of commandBatches(others, this.#mapName)) {
+      const { sent, replies } = await this.#send(withQuestions(commands, questions));
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));
+      servers = replies.slice(-1 - questions.length, -1).flatMap(({ text }) => parseServersState(text));
       for (const [index, { deletes }] of sent.entries()) {
         const reply = replies[index];
         if (deletes && reply && isRejected(reply)) rejectedDeletions.push(deletes);
       }
-      if (addressChanges.length > 0) await this.#waitForAddresses(addressChanges);
+      if (addressChanges.length === 0) continue;
+      this.#recent.note(addressChanges);
+      await this.#waitForAddresses(addressChanges);
     }
     // The pools come last: a server that HAProxy still has keeps its pool in use.
     const parked = await this.#retryDeletions(rejectedDeletions);
     const pools = steps.filter((step) => step.op === 'remove_pool').map(({ pool }) => pool);
-    return { parked, keptPools: await this.#deletePools(pools), processes };
+    return { parked, keptPools: await this.#deletePools(pools), servers, processes };
   }
 
   /** The names of the pools that HAProxy has, with or without servers. */
   async poolNames(): Promise<Set<string>> {
     return new Set((await this.backendNames()).filter(isPoolName));
+  }
+
+  /** Where its Runtime API listens, and its environment. Not in `readRouting`: it changes only with the process. */
+  async listeners(): Promise<RunningListeners> {
+    const [sockets, environment] = await this.#query([
+      runtimeCommand`show cli sockets`,
+      runtimeCommand`show env`,
+    ]);
+    return { sockets: parseCliSockets(sockets ?? ''), environment: parseEnvironment(environment ?? '') };
   }
 
   /** The names of all backends that HAProxy has. */
@@ -100,12 +142,7 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   async readRouting(): Promise<LiveRouting> {
-    const [info, servers, map, backends] = await this.#query([
-      runtimeCommand`show info`,
-      runtimeCommand`show servers state`,
-      runtimeCommand`show map ${this.settings.files.map}`,
-      runtimeCommand`show backend`,
-    ]);
+    const [info, servers, map, backends] = await this.#readRoutingTexts();
     const process = parseInfo(info ?? '');
     const routing = routingOf(
       parseServersState(servers ?? ''),
@@ -115,9 +152,42 @@ export class HaproxyRuntimeService {
     return { ...routing, process, capabilities: capabilitiesOf(process) };
   }
 
+  /** The first of these keys that the map in HAProxy has, with its value. Undefined if it has none. */
+  async lookUp(keys: readonly string[]): Promise<{ key: string; pool: string } | undefined> {
+    const texts = await this.#query(keys.map((key) => runtimeCommand`get map ${this.#mapName} ${key}`));
+    for (const [index, text] of texts.entries()) {
+      const pool = parseMapLookup(text);
+      if (pool !== undefined) return { key: keys[index] ?? '', pool };
+    }
+    return undefined;
+  }
+
+  async #readRoutingTexts(): Promise<string[]> {
+    const plannedWith = (acceptedRejection?: RegExp): PlannedCommand[] => [
+      { command: runtimeCommand`show info` },
+      { command: runtimeCommand`show servers state` },
+      { command: runtimeCommand`show map ${this.#mapName}`, ...(acceptedRejection && { acceptedRejection }) },
+      { command: runtimeCommand`show backend` },
+    ];
+    let replies = await this.#run(plannedWith(NO_SUCH_MAP));
+    if (replies.some((reply) => isRejected(reply))) {
+      await this.#findMapName();
+      replies = await this.#run(plannedWith());
+    }
+    return replies.map(({ text }) => text);
+  }
+
+  /** Finds the map by the path of its file. If HAProxy does not have it, the next command with the map is rejected. */
+  async #findMapName(): Promise<void> {
+    const { map } = this.settings.files;
+    const [text] = await this.#query([runtimeCommand`show map`]);
+    const name = parseMapNames(text ?? '').find((found) => isWord(found) && isSamePath(found, map));
+    this.#mapName = name ?? map;
+  }
+
   /** Deletes exactly these map entries. Other entries with the same key stay (see `RuntimeRouting.duplicates`). */
   async deleteEntries(entries: readonly MapEntry[]): Promise<void> {
-    const file = this.settings.files.map;
+    const file = this.#mapName;
     await this.#run(entries.map(({ ref }) => ({ command: runtimeCommand`del map ${file} #${ref}` })));
   }
 
@@ -130,6 +200,38 @@ export class HaproxyRuntimeService {
     return capabilitiesOf(await this.info());
   }
 
+  /**
+   * The version of the rules in suite.cfg that the worker has loaded; undefined if HAProxy was started without suite.cfg.
+   *
+   * @throws AppError haproxy_unavailable
+   */
+  async loadedRules(): Promise<string | undefined> {
+    const [reply] = await this.#run([
+      { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
+    ]);
+    return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
+  }
+
+  /** The servers of these pools. A pool that HAProxy does not have has none. */
+  async serversOf(pools: readonly string[]): Promise<ServerStateRow[]> {
+    const replies = await this.#run(
+      showServersState(pools).map((command) => ({ command, acceptedRejection: NO_SUCH_BACKEND })),
+    );
+    return replies.flatMap((reply) => (isRejected(reply) ? [] : parseServersState(reply.text)));
+  }
+
+  /** The servers of pools that get no requests because of their health check. */
+  async downServers(): Promise<DownServerRow[]> {
+    const rows = parseServersState(await this.serversState());
+    return rows.flatMap(({ backend: pool, server, address, port, down }) => {
+      const slot = down && isPoolName(pool) ? slotOf(pool, server) : undefined;
+      const ip = canonicalIp(address);
+      return down && slot !== undefined && ip !== undefined
+        ? [{ pool, slot, ip, http_port: port, ...down }]
+        : [];
+    });
+  }
+
   /** The text of `show servers state`, in the format of a `server-state-file`. */
   async serversState(): Promise<string> {
     const [text] = await this.#query([runtimeCommand`show servers state`]);
@@ -139,7 +241,7 @@ export class HaproxyRuntimeService {
   /** The rows of `show stat`. A large HAProxy answers with several megabytes. */
   async stats(types: StatTypes = STAT.all): Promise<StatRow[]> {
     const [text] = await this.#query([runtimeCommand`show stat -1 ${types} -1`]);
-    return parseStat(text ?? '');
+    return this.#recent.withoutStaleChecks(parseStat(text ?? ''));
   }
 
   /** The rows of these backends. A backend that HAProxy does not have has no rows. */
@@ -157,12 +259,27 @@ export class HaproxyRuntimeService {
         acceptedRejection: NO_SUCH_BACKEND,
       })),
     );
-    return replies.flatMap((reply) => (isRejected(reply) ? [] : parseStat(reply.text)));
+    const rows = replies.flatMap((reply) => (isRejected(reply) ? [] : parseStat(reply.text)));
+    return this.#recent.withoutStaleChecks(rows);
   }
 
   /** The current status of the suite's servers: of these pools if given, with this status if given. */
   async serverStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ServerStatusRow[]> {
-    return statusRows(await (pools ? this.statsOf(pools, STAT.servers) : this.stats(STAT.servers)), status);
+    const rows = await (pools ? this.statsOf(pools, STAT.servers) : this.stats(STAT.servers));
+    return statusRows(rows, status, await this.trackedRows(rows));
+  }
+
+  /** The rows of backends whose servers are tracked by these rows (`track`). Only an operator declares such servers. */
+  async trackedRows(rows: readonly StatRow[]): Promise<StatRow[]> {
+    const found: StatRow[] = [];
+    let missing = trackedBackends(rows);
+    while (missing.length > 0) {
+      const read = await this.statsOf(missing, STAT.servers);
+      if (read.length === 0) break;
+      found.push(...read);
+      missing = trackedBackends([...rows, ...found]);
+    }
+    return found;
   }
 
   /** Deletes a parked server. False while it has connections; true also if it does not exist any more. */
@@ -273,8 +390,12 @@ function* collect(planned: Iterable<StepCommand>, sent: StepCommand[]): Generato
 }
 
 /** Appends `show info`, which identifies the process. A second connection could reach another worker. */
-function* withInfo(planned: Iterable<StepCommand>): Generator<StepCommand, void> {
+function* withQuestions(
+  planned: Iterable<StepCommand>,
+  questions: readonly Command[],
+): Generator<StepCommand, void> {
   yield* planned;
+  for (const command of questions) yield { command };
   yield { command: runtimeCommand`show info` };
 }
 

@@ -5,9 +5,11 @@ import { HaproxyCertificatesService } from './certificates/haproxy-certificates.
 import { ServedCertificates } from './certificates/served-certificates.service.js';
 import { TrialContexts } from './certificates/trial-contexts.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
+import { SuiteRules } from './suite-rules.service.js';
 
 const SERVICES = [
   HaproxyRuntimeService,
@@ -19,6 +21,8 @@ const SERVICES = [
   ServedCertificates,
   TrialContexts,
   OperatorConfig,
+  SuiteRules,
+  ServerGuard,
 ];
 
 /** All communication with HAProxy. Needs the global modules SettingsModule and SignalsModule. */

@@ -1,3 +1,4 @@
+import { isUsed } from '../haproxy/runtime/server-status.js';
 import type { DriftReport } from '../sync/drift.service.js';
 import type { DriftComponentDto, HealthStatus, SuiteComponentDto } from './health.dto.js';
 import type { DomainHealthStatus, ServerHealthDto } from './server-health.dto.js';
@@ -11,33 +12,67 @@ export function worst(statuses: readonly HealthStatus[]): HealthStatus {
   return ORDER[Math.max(0, ...statuses.map((status) => ORDER.indexOf(status)))] ?? 'down';
 }
 
-/** HAProxy sends requests to a server without health checks as to a server that is up. */
-function isUp({ status }: Pick<ServerHealthDto, 'status'>): boolean {
-  return status === 'UP' || status === 'no check';
-}
+/** What the health of a domain depends on: the status of each server in HAProxy, and its share of the requests. */
+type Facts = Pick<ServerHealthDto, 'status'> & { weight: number };
 
-export function domainStatus(servers: readonly Pick<ServerHealthDto, 'status'>[]): {
+/**
+ * The health of a domain. A server counts as healthy only if its check has passed and it gets requests. Pure.
+ */
+export function domainStatus(servers: readonly Facts[]): {
   status: DomainHealthStatus;
   healthy_count: number;
   detail: string;
 } {
   const total = servers.length;
-  const healthy_count = servers.filter((server) => isUp(server)).length;
-  if (total === 0)
-    return {
-      status: 'no_servers',
-      healthy_count,
-      detail: 'The pool has no server, so requests get 503. Add one with haproxy_add_server.',
-    };
-  if (healthy_count === total)
-    return {
-      status: 'healthy',
-      healthy_count,
-      detail: total === 1 ? 'The server is up.' : `All ${total} servers are up.`,
-    };
-  const others = [...new Set(servers.filter((server) => !isUp(server)).map((server) => server.status))];
-  const detail = `${healthy_count} of ${total} servers are up; the others are ${others.join(', ')}.`;
-  return { status: healthy_count === 0 ? 'down' : 'degraded', healthy_count, detail };
+  const used = servers.filter(({ status, weight }) => isUsed(status, weight));
+  const healthy_count = used.filter(({ status }) => status === 'UP').length;
+  const all = { healthy_count, detail: reasonOf(servers, healthy_count) };
+  if (total === 0) return { status: 'no_servers', ...all };
+  if (healthy_count === total) return { status: 'healthy', ...all };
+  if (used.length === 0) return { status: 'down', ...all };
+  const waits = healthy_count === 0 && used.some(({ status }) => status === 'checking');
+  return { status: waits ? 'checking' : 'degraded', ...all };
+}
+
+function reasonOf(servers: readonly Facts[], healthy: number): string {
+  const total = servers.length;
+  if (total === 0) return 'The pool has no server, so requests get 503. Add one with haproxy_add_server.';
+  if (healthy === total)
+    return total === 1
+      ? 'The server passed its health check.'
+      : `All ${total} servers passed their health check.`;
+  const others = new Map<string, number>();
+  for (const server of servers) {
+    const reason = problemOf(server);
+    if (reason !== undefined) others.set(reason, (others.get(reason) ?? 0) + 1);
+  }
+  const listed = [...others].map(([reason, count]) => `${count} ${reason}`).join(', ');
+  const start = `${healthy} of ${total} server(s) passed the health check and get requests; ${listed}.`;
+  if (servers.some(({ status, weight }) => isUsed(status, weight))) return start;
+  const allZero = servers.every((server) => hasNoWeight(server));
+  return allZero
+    ? `All weights are 0, so no server gets requests, and visitors get 503. Use haproxy_set_server_weight.`
+    : `No server can get requests, so visitors get 503: ${listed}.`;
+}
+
+/** Whether only its weight of 0 keeps a server from requests. */
+function hasNoWeight({ status, weight }: Facts): boolean {
+  return weight === 0 && isUsed(status, 1);
+}
+
+/** Why a server is not healthy, as text after a number of servers; undefined if it is healthy. */
+function problemOf({ status, weight }: Facts): string | undefined {
+  if (hasNoWeight({ status, weight })) return 'with weight 0';
+  switch (status) {
+    case 'UP':
+      return undefined;
+    case 'checking':
+      return 'checking (no check has passed yet)';
+    case 'no check':
+      return 'without a health check (add "check" to the server in haproxy.cfg)';
+    default:
+      return status;
+  }
 }
 
 export function suiteHealth(
@@ -51,6 +86,8 @@ export function suiteHealth(
     problems.push(
       `${used} of ${total} pools are in use. Remove domains, let domains share a pool, or raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy.`,
     );
+  if (facts.forbidden_servers.length > 0)
+    problems.push(`Remove or move servers that no change could add: ${facts.forbidden_servers.join('. ')}.`);
   const status = problems.length === 0 ? 'healthy' : 'degraded';
   const detail = problems.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
   return { status, detail, ...facts };

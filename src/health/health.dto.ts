@@ -53,6 +53,12 @@ export class SuiteComponentDto extends ComponentDto {
 
   @BooleanField({ description: 'Whether HAProxy creates more pools when needed (3.4 and newer).' })
   pools_dynamic: boolean;
+
+  @ArrayField('string', {
+    description: 'Saved servers that are a control port (not in use) or HAProxy itself, at most 20.',
+    example: [],
+  })
+  forbidden_servers: string[];
 }
 
 export class HaproxyComponentDto extends ComponentDto {
@@ -112,6 +118,32 @@ export class DriftComponentDto extends ComponentDto {
   healed: string[];
 }
 
+export class SitesComponentDto extends ComponentDto {
+  @ArrayField('string', {
+    description: 'Domains that are down (503) although a server is in state ready; at most 20.',
+    example: [],
+  })
+  down: string[];
+
+  @IntField({ description: 'How many are down.', min: 0, example: 0 })
+  down_total: number;
+
+  @ArrayField('string', {
+    description: 'Domains whose servers are all set to drain or maint (503); at most 20.',
+    example: [],
+  })
+  maintenance: string[];
+
+  @IntField({ description: 'How many are in maintenance.', min: 0, example: 0 })
+  maintenance_total: number;
+
+  @IntField({ description: 'Domains whose pool has no server (503).', min: 0, example: 0 })
+  no_servers_total: number;
+
+  @IntField({ description: 'Domains whose servers have not finished a health check.', min: 0, example: 0 })
+  checking_total: number;
+}
+
 export class ComponentsDto {
   @NestedField(SuiteComponentDto, { description: 'The suite and the use of its pools.' })
   mcp: SuiteComponentDto;
@@ -124,6 +156,11 @@ export class ComponentsDto {
 
   @NestedField(CertificatesComponentDto, { description: 'TLS certificates.' })
   certificates: CertificatesComponentDto;
+
+  @NestedField(SitesComponentDto, {
+    description: 'The domains that are down, from the health checks of HAProxy.',
+  })
+  sites: SitesComponentDto;
 
   @NestedField(DriftComponentDto, { description: 'Changes of HAProxy or its files by others.' })
   drift: DriftComponentDto;

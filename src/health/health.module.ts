@@ -2,15 +2,17 @@ import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { CertificatesModule } from '../certificates/certificates.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
+import { MonitoringModule } from '../monitoring/monitoring.module.js';
 import { SyncModule } from '../sync/sync.module.js';
 import { HealthController } from './health.controller.js';
 import { HealthService } from './health.service.js';
 import { ProbesController } from './probes.controller.js';
 import { ServerHealthService } from './server-health.service.js';
+import { WaitHealthyService } from './wait-healthy.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule, SyncModule, CertificatesModule],
+  imports: [HaproxyModule, ReconcilerModule, SyncModule, CertificatesModule, MonitoringModule],
   controllers: [ProbesController, HealthController],
-  providers: [HealthService, ServerHealthService],
+  providers: [HealthService, ServerHealthService, WaitHealthyService],
 })
 export class HealthModule {}

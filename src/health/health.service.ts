@@ -4,12 +4,17 @@ import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SuiteRules } from '../haproxy/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { SitesService } from '../monitoring/sites.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { FilesHealth } from './files-health.js';
+import { withRules } from './rules-health.js';
+import { readSitesHealth } from './sites-health.js';
 import { certificatesHealth } from './certificates-health.js';
 import { driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import {
@@ -36,6 +41,9 @@ export class HealthService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    private readonly sites: SitesService,
+    private readonly rules: SuiteRules,
+    private readonly guard: ServerGuard,
   ) {
     this.#files = new FilesHealth(persistence, settings);
   }
@@ -44,7 +52,7 @@ export class HealthService {
     name: 'haproxy_health',
     title: 'Health of everything',
     description:
-      'Checks the suite, HAProxy, the configuration files, the certificates, and whether HAProxy has the saved state. ' +
+      'Checks the suite, HAProxy, the configuration files, the certificates, the domains that are down, and whether HAProxy has the saved state. ' +
       'Each has a status and a reason; the overall status is the worst of them. Call it first if something is wrong. ' +
       'Next: haproxy_domain_health for one domain.',
     output: HealthDto,
@@ -53,18 +61,24 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
-    const [haproxy, config_files] = await Promise.all([this.#haproxy(), this.#files.check()]);
+    const [haproxy, files, rules, sites] = await Promise.all([
+      this.#haproxy(),
+      this.#files.check(),
+      this.rules.report().catch((error: unknown) => messageOf(error)),
+      readSitesHealth(this.sites, this.persistence.state.domainCount),
+    ]);
+    const config_files = withRules(files, rules);
     const components: ComponentsDto = {
       mcp: this.#suite(),
       haproxy,
       config_files,
       certificates: await this.#certificates(),
+      sites,
       drift: driftHealth(drift, this.settings.reconcile),
     };
     // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);
-    const parts = [components.mcp, haproxy, config_files, components.certificates, components.drift];
-    return { status: worst(parts.map((part) => part.status)), components };
+    return { status: worst(Object.values(components).map(({ status }) => status)), components };
   }
 
   #suite(): SuiteComponentDto {
@@ -80,6 +94,7 @@ export class HealthService {
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
       pools_dynamic: this.reconciler.poolLimit.dynamic,
+      forbidden_servers: this.guard.findings(state),
     };
     return suiteHealth(facts, this.readiness.get());
   }

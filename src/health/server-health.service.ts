@@ -4,22 +4,14 @@ import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { McpResource } from '../contract/resource.js';
 import { firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
-import { poolSortKey, serverName } from '../model/pool-name.js';
+import { requireMatch } from '../model/domain-match.js';
+import { poolSortKey } from '../model/pool-name.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus, ServerStatusRow } from '../haproxy/runtime/server-status.js';
-import type { ServerSpec } from '../model/server.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { type Pool, requirePool } from '../model/state.js';
-import { domainStatus } from './health-rules.js';
-import {
-  DomainHealthDto,
-  ListServerHealthDto,
-  type ServerHealthDto,
-  ServerHealthListDto,
-} from './server-health.dto.js';
-
-/** How many domains of its pool a server in an answer names. */
-const DOMAINS_SHOWN = 10;
+import { requirePool } from '../model/state.js';
+import { describe, domainHealth, type LiveServer, liveServers } from './live-servers.js';
+import { DomainHealthDto, ListServerHealthDto, ServerHealthListDto } from './server-health.dto.js';
 
 /** The health of domains and servers, from the health checks of HAProxy. */
 @Injectable()
@@ -33,9 +25,9 @@ export class ServerHealthService {
     name: 'haproxy_domain_health',
     title: 'Health of a domain',
     description:
-      'Tells whether a domain can be served: healthy (all servers up), degraded (some), down (none) or no_servers, ' +
-      'with the status and the last health check of each server. If HAProxy does not answer, the status is down and ' +
-      'detail says why. Use it if one domain fails. For HAProxy itself use haproxy_health.',
+      'Tells whether a domain can be served: healthy (every server passed a health check and gets requests), degraded ' +
+      '(some), down (none), checking (no check has finished yet) or no_servers, and why. A host under a wildcard is ' +
+      'answered by the wildcard (matched). If HAProxy does not answer, it is down. Next: haproxy_explain.',
     output: DomainHealthDto,
     readOnly: true,
     idempotent: true,
@@ -52,19 +44,9 @@ export class ServerHealthService {
     changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
-    const { name } = requirePool(this.persistence.state, domain);
-    const { rows, failure } = await this.#readStatuses([name]);
-    const servers = this.#liveServers([name], rows).map((server) => describe(server));
-    const { status, healthy_count, detail } = domainStatus(servers);
-    return {
-      status,
-      detail: failure === undefined || servers.length === 0 ? detail : failure,
-      domain,
-      pool: name,
-      servers,
-      healthy_count,
-      total: servers.length,
-    };
+    const { state } = this.persistence;
+    const match = requireMatch(state, domain);
+    return domainHealth(state, domain, match, await this.#readStatuses([match.pool]));
   }
 
   @Operation({
@@ -85,7 +67,7 @@ export class ServerHealthService {
     if (only || input.status !== undefined) {
       const status = input.status === 'unknown' ? undefined : input.status;
       const { rows } = await this.#readStatuses(only && [only.name], status);
-      const servers = this.#liveServers(only ? [only.name] : state.sortedPools(), rows).filter(
+      const servers = liveServers(state, only ? [only.name] : state.sortedPools(), rows).filter(
         ({ live }) => input.status === undefined || (live?.status ?? 'unknown') === input.status,
       );
       return describePage(paginate(servers, sortKey, input));
@@ -112,16 +94,7 @@ export class ServerHealthService {
       if (shown.length > 1) missing -= count(name);
     }
     const { rows } = await this.#readStatuses(shown);
-    return { ...describePage(paginate(this.#liveServers(shown, rows), sortKey, input)), total };
-  }
-
-  /** The saved servers of these pools, in order, each with its status row. */
-  #liveServers(pools: readonly string[], rows: readonly ServerStatusRow[]): LiveServer[] {
-    const rowOf = new Map(rows.map((row) => [serverName(row.pool, row.slot), row]));
-    return pools.flatMap((name) => {
-      const pool = this.persistence.state.pool(name);
-      return pool ? serversOf(name, pool, rowOf) : [];
-    });
+    return { ...describePage(paginate(liveServers(state, shown, rows), sortKey, input)), total };
   }
 
   /** All pools without `pools`, and any status without `status`. `failure`: why HAProxy could not be read. */
@@ -137,39 +110,8 @@ export class ServerHealthService {
   }
 }
 
-/** A saved server with its status in HAProxy. */
-interface LiveServer {
-  name: string;
-  pool: Pool;
-  slot: number;
-  server: ServerSpec;
-  live: ServerStatusRow | undefined;
-}
-
-function serversOf(name: string, pool: Pool, rowOf: ReadonlyMap<string, ServerStatusRow>): LiveServer[] {
-  return [...pool.servers]
-    .toSorted(([a], [b]) => a - b)
-    .map(([slot, server]) => ({ name, pool, slot, server, live: rowOf.get(serverName(name, slot)) }));
-}
-
 function describePage({ items, ...page }: Page<LiveServer>): ServerHealthListDto {
   return { items: items.map((server) => describe(server)), ...page };
-}
-
-function describe({ name, pool, slot, server, live }: LiveServer): ServerHealthDto {
-  return {
-    slot,
-    name: serverName(name, slot),
-    ip: server.ip,
-    http_port: server.http_port,
-    weight: server.weight,
-    state: server.state,
-    status: live?.status ?? 'unknown',
-    connections: live?.connections ?? 0,
-    pool: name,
-    domains: pool.domains.slice(0, DOMAINS_SHOWN),
-    last_check: live?.lastCheck ?? '',
-  };
 }
 
 function sortKey({ name, slot }: LiveServer): string {

@@ -11,14 +11,25 @@ export interface Routing {
   readonly pools: ReadonlyMap<string, PoolServers>;
 }
 
-/** One step of a plan. HaproxyRuntimeService sends it as one or a few commands of the Runtime API. */
+/**
+ * One step of a plan. HaproxyRuntimeService sends it as one or a few commands of the Runtime API. With `checkFirst` the
+ * server gets its first request after a passed health check.
+ */
 export type Step =
   /** Creates a pool that HAProxy does not have (HAProxy 3.4 and newer). */
   | { op: 'add_pool'; pool: string }
   /** Creates a server in a slot, or, if `exists`, changes the address of the server in the slot. */
-  | { op: 'put_server'; pool: string; slot: number; server: ServerSpec; exists: boolean }
+  | { op: 'put_server'; pool: string; slot: number; server: ServerSpec; exists: boolean; checkFirst?: true }
   | { op: 'set_weight'; pool: string; slot: number; weight: number }
-  | { op: 'set_state'; pool: string; slot: number; state: ServerState }
+  /** `temporary`: the same plan gives the server a new address and then its state. */
+  | {
+      op: 'set_state';
+      pool: string;
+      slot: number;
+      state: ServerState;
+      checkFirst?: true;
+      temporary?: true;
+    }
   /** Sets maintenance, and deletes the server once it is idle. A server with connections stays in maintenance. */
   | { op: 'remove_server'; pool: string; slot: number }
   /** Adds keys that HAProxy does not have. `pools` has the pool of each key. One step, because a restore may have 100,000. */
@@ -27,3 +38,9 @@ export type Step =
   | { op: 'del_domain'; key: string }
   /** Deletes a pool once it has no server. A pool that still has one stays, and can be used again. */
   | { op: 'remove_pool'; pool: string };
+
+/**
+ * A step as it is sent. `assume_up`: a server that waits for its first check gets requests at once, because no other
+ * server of its pool can answer.
+ */
+export type SentStep = Step | { op: 'assume_up'; pool: string; slot: number };

@@ -7,6 +7,8 @@ import { Readiness } from '../signals/readiness.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
+import { addSiteGauges } from './site-metrics.js';
+import { SitesService } from './sites.service.js';
 
 /** The metrics for Prometheus: the counters of lib/metrics, gauges of the current state, and the Node.js process. */
 @Injectable()
@@ -19,12 +21,14 @@ export class MetricsService {
     private readonly readiness: Readiness,
     private readonly settings: Settings,
     private readonly certificates: CertificateViews,
+    sites: SitesService,
   ) {
     const gauges = new Registry();
     // Includes the event loop lag (nodejs_eventloop_lag_seconds and its percentiles).
     collectDefaultMetrics({ register: gauges });
     this.#addStateGauges(gauges);
     this.#addCertificateGauge(gauges);
+    addSiteGauges(gauges, sites, persistence, settings.metricsDomains);
     this.#registry = Registry.merge([suiteMetrics, gauges]);
   }
 

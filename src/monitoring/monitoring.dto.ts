@@ -36,11 +36,12 @@ export class BackendDto {
   @IntField({ description: 'Its servers.', min: 0, example: 2 })
   server_count: number;
 
-  @IntField({ description: 'Servers that get requests now.', min: 0, example: 2 })
+  @IntField({ description: 'Servers that get requests now, checked or not.', min: 0, example: 2 })
   active_servers: number;
 
   @StringField({
-    description: 'UP if a server is up, else DOWN; `missing` if not in HAProxy.',
+    description:
+      'UP if a server passed its check; `checking` or `no check` if servers get requests unchecked; DOWN if none does; `missing` if not in HAProxy.',
     example: 'UP',
   })
   status: string;

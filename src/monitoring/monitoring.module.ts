@@ -6,11 +6,13 @@ import { MetricsController } from './metrics.controller.js';
 import { MetricsService } from './metrics.service.js';
 import { MonitoringController } from './monitoring.controller.js';
 import { MonitoringService } from './monitoring.service.js';
+import { SitesService } from './sites.service.js';
 import { StatsService } from './stats.service.js';
 
 @Module({
   imports: [HaproxyModule, SyncModule, CertificatesModule],
   controllers: [MonitoringController, MetricsController],
-  providers: [StatsService, MonitoringService, MetricsService],
+  providers: [StatsService, MonitoringService, MetricsService, SitesService],
+  exports: [SitesService],
 })
 export class MonitoringModule {}

@@ -18,6 +18,7 @@ import {
   type PoolConnectionsDto,
   type ServerConnectionsDto,
 } from './monitoring.dto.js';
+import { statusReader } from './row-status.js';
 import { NO_SESSIONS, processConnections, sessionsOf, sortByKey } from './stat-view.js';
 
 /** How many domains of a pool an answer names. */
@@ -52,11 +53,12 @@ export class MonitoringService {
         ? names
         : names.filter((name) => input.in_use === (state.pool(name) !== undefined));
     const page = paginate(matching, poolSortKey, input);
-    const rows = await this.runtime.statsOf(page.items, STAT.backends);
-    const rowOf = new Map(rows.map((row) => [row.proxy, row]));
+    const rows = await this.runtime.statsOf(page.items);
+    const rowOf = new Map(rows.filter(({ kind }) => kind === 'backend').map((row) => [row.proxy, row]));
+    const statusOfRow = statusReader(rows, await this.runtime.trackedRows(rows));
     return {
       ...page,
-      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name))),
+      items: page.items.map((name) => this.#describeBackend(name, rowOf.get(name), statusOfRow)),
       pools_in_use: state.pools.size,
       pools_total: Math.max(this.settings.poolCount, state.pools.size),
     };
@@ -115,7 +117,11 @@ export class MonitoringService {
     return { process: processConnections(info), ...page, items };
   }
 
-  #describeBackend(name: string, row: StatRow | undefined): BackendDto {
+  #describeBackend(
+    name: string,
+    row: StatRow | undefined,
+    statusOfRow: (row: StatRow) => string,
+  ): BackendDto {
     const pool = this.persistence.state.pool(name);
     return {
       name,
@@ -125,7 +131,7 @@ export class MonitoringService {
       domain_count: pool?.domains.length ?? 0,
       server_count: pool?.servers.size ?? 0,
       active_servers: row?.number('act') ?? 0,
-      status: row?.text('status') ?? 'missing',
+      status: row ? statusOfRow(row) : 'missing',
       sessions: row ? sessionsOf(row) : { ...NO_SESSIONS },
     };
   }

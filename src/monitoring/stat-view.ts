@@ -8,14 +8,14 @@ export function scopeOf(row: StatRow): StatScope | undefined {
 }
 
 /** One row of `show stat` as typed numbers. Omits optional fields whose column is empty (not applicable). */
-export function statOf(row: StatRow, scope: StatScope): StatDto {
+export function statOf(row: StatRow, scope: StatScope, status: string): StatDto {
   const isServer = scope === 'server';
   const number = (column: string) => Math.max(0, row.number(column));
   return {
     scope,
     name: isServer ? row.service : row.proxy,
     ...(isServer && { backend: row.proxy }),
-    status: row.text('status'),
+    status,
     sessions: sessionsOf(row),
     requests: {
       // HAProxy does not count the requests of a server. Its sessions are the same number.

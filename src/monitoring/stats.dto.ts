@@ -126,7 +126,10 @@ export class StatDto {
   @StringField({ description: 'The backend of a server.', example: 'pool_5', optional: true })
   backend?: string;
 
-  @StringField({ description: 'The status in HAProxy.', example: 'UP' })
+  @StringField({
+    description: 'The status in HAProxy; `checking` or `no check` if it is UP without a passed check.',
+    example: 'UP',
+  })
   status: string;
 
   @NestedField(SessionsDto, { description: 'Sessions.' })

@@ -6,6 +6,7 @@ import { isPoolName, poolSortKey, slotOf } from '../model/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { type Pool, type State, requirePool } from '../model/state.js';
+import { statusReader } from './row-status.js';
 import { processOf, scopeOf, sortByKey, statOf } from './stat-view.js';
 import { StatsDto, StatsQueryDto, type StatScope } from './stats.dto.js';
 
@@ -38,7 +39,7 @@ export class StatsService {
       this.runtime.info(),
       pool === undefined && !input.include_unused ? this.#pageOfUsed(input) : this.#pageOfRows(input, pool),
     ]);
-    const items = page.items.map(({ row, scope }) => statOf(row, scope));
+    const items = page.items.map(({ row, scope, status }) => statOf(row, scope, status()));
     return { process: processOf(info), ...page, items, note: noteOf(input, state.pools.size) };
   }
 
@@ -46,7 +47,7 @@ export class StatsService {
   async #pageOfRows({ include_unused, ...input }: StatsQueryDto, pool?: string): Promise<Page<ScopedRow>> {
     const { state } = this.persistence;
     const rows = pool === undefined ? await this.runtime.stats() : await this.runtime.statsOf([pool]);
-    const scoped = scopedRows(rows, input.scope).filter(
+    const scoped = scopedRows(rows, input.scope, await this.runtime.trackedRows(rows)).filter(
       ({ row, scope }) =>
         include_unused || isInUse(state, row.proxy, scope === 'server' ? row.service : undefined),
     );
@@ -80,7 +81,7 @@ export class StatsService {
       }
       const [rows, others] = await Promise.all([this.runtime.statsOf(names), notOfPools]);
       ofPools.push(
-        ...scopedRows(rows, scope).filter(({ row, scope: kind }) =>
+        ...scopedRows(rows, scope, await this.runtime.trackedRows(rows)).filter(({ row, scope: kind }) =>
           isInUse(state, row.proxy, kind === 'server' ? row.service : undefined),
         ),
       );
@@ -105,7 +106,9 @@ export class StatsService {
         .backendNames()
         .then((names) => this.runtime.statsOf(names.filter((name) => !isPoolName(name)))),
     ]);
-    return scopedRows([...frontends, ...rest], scope).filter(({ row }) => !isPoolName(row.proxy));
+    return scopedRows([...frontends, ...rest], scope, await this.runtime.trackedRows(rest)).filter(
+      ({ row }) => !isPoolName(row.proxy),
+    );
   }
 }
 
@@ -121,12 +124,21 @@ function rowCount(pool: Pool | undefined, scope: StatScope | undefined): number 
 interface ScopedRow {
   row: StatRow;
   scope: StatScope;
+  /** Computed when it is read, because a page shows few of the rows. */
+  status: () => string;
 }
 
-function scopedRows(rows: readonly StatRow[], only: StatScope | undefined): ScopedRow[] {
+function scopedRows(
+  rows: readonly StatRow[],
+  only: StatScope | undefined,
+  tracked: readonly StatRow[],
+): ScopedRow[] {
+  const statusOfRow = statusReader(rows, tracked);
   return rows.flatMap((row) => {
     const scope = scopeOf(row);
-    return scope === undefined || (only !== undefined && scope !== only) ? [] : [{ row, scope }];
+    return scope === undefined || (only !== undefined && scope !== only)
+      ? []
+      : [{ row, scope, status: () => statusOfRow(row) }];
   });
 }
 

@@ -1,4 +1,4 @@
-import { Draft, type State } from '../model/state.js';
+import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
 import type { PendingEdit } from './writer-queue.js';
 
@@ -13,8 +13,14 @@ export interface EditGroup {
   settle(): void;
 }
 
-/** Runs each edit on top of the one before. An edit that refuses does not affect the others. Commits nothing. */
-export function runEdits(edits: readonly PendingEdit[], state: State): EditGroup {
+/** Throws if a change may not be made, whatever edit made it. */
+export type CheckChange = (change: StateDelta, before: StateReader) => void;
+
+/**
+ * Runs each edit on top of the one before. An edit that refuses, or that `check` refuses, does not affect the others.
+ * Commits nothing.
+ */
+export function runEdits(edits: readonly PendingEdit[], state: State, check: CheckChange): EditGroup {
   const draft = new Draft(state);
   const entries: AuditEntry[] = [];
   const answers: (() => void)[] = [];
@@ -24,6 +30,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State): EditGroup
     try {
       const value = pending.edit(own);
       if (!own.isEmpty) {
+        check(own, draft);
         const { caller } = pending;
         const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok'));

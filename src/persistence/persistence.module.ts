@@ -1,4 +1,5 @@
 import { Global, Module } from '@nestjs/common';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { StorageModule } from '../storage/storage.module.js';
 import { PersistenceService } from './persistence.service.js';
@@ -6,7 +7,7 @@ import { PersistenceService } from './persistence.service.js';
 /** The desired state and its commits. Global: every feature reads or changes the state. */
 @Global()
 @Module({
-  imports: [StorageModule, ReconcilerModule],
+  imports: [HaproxyModule, StorageModule, ReconcilerModule],
   providers: [PersistenceService],
   exports: [PersistenceService],
 })

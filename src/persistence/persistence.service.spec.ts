@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { FakePoolsFile, FakeReconciler } from '../../test/kit/fake-reconciler.js';
+import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../test/kit/fake-reconciler.js';
 import { until } from '../../test/kit/poll.js';
 import { AppError } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
@@ -42,6 +42,7 @@ describe.each([
       new AuditLog(settings),
       new StateStore(settings, poolsFile),
       target,
+      ALLOW_ALL,
     );
     await service.open();
   };
@@ -54,7 +55,7 @@ describe.each([
     target = new FakeReconciler();
     poolsFile = new FakePoolsFile();
     store = new StateStore(settings, poolsFile);
-    service = new PersistenceService(settings, new AuditLog(settings), store, target);
+    service = new PersistenceService(settings, new AuditLog(settings), store, target, ALLOW_ALL);
     await service.open();
   });
 
@@ -285,6 +286,7 @@ describe.each([
       new AuditLog(settings),
       new StateStore(settings, poolsFile),
       target,
+      ALLOW_ALL,
     );
     await expect(service.open()).rejects.toThrow(/servers.json:1: version is 9/);
     expect(await read('servers')).toBe('{ "version": 9 }');
@@ -296,6 +298,7 @@ describe.each([
       new AuditLog(settings),
       new StateStore(settings, poolsFile),
       target,
+      ALLOW_ALL,
     );
     await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);
   });

@@ -3,6 +3,7 @@ import { EventFeed } from '../signals/event-feed.js';
 import type { DryRunDto, PlannedDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
 import { type EditGroup, runEdits } from './edit-group.js';
@@ -34,12 +35,14 @@ export class PersistenceService {
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
   #adoptionPending = false;
+  #hasAdopted = false;
 
   constructor(
     private readonly settings: Settings,
     private readonly audit: AuditLog,
     private readonly store: StateStore,
     @Inject(ReconcilerService) private readonly reconciler: Reconciler,
+    @Inject(ServerGuard) private readonly guard: Pick<ServerGuard, 'checkChange'>,
     private readonly feed: EventFeed = new EventFeed(),
   ) {
     this.#lock = new OwnerLock(settings.home, settings.files.lock);
@@ -50,6 +53,11 @@ export class PersistenceService {
   /** The committed state. Read it within one tick: the next commit changes it in place. */
   get state(): State {
     return this.#state;
+  }
+
+  /** Whether this start was a first start: its state came from a HAProxy or from files of an operator. */
+  get hasAdopted(): boolean {
+    return this.#hasAdopted;
   }
 
   /**
@@ -111,6 +119,7 @@ export class PersistenceService {
     const draft = new Draft(before);
     const value = edit(draft);
     if (draft.isEmpty) return { value, plan: [] };
+    this.guard.checkChange(draft, before);
     const files = this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
     return { value, plan: [...describeSteps(steps), ...files] };
@@ -184,6 +193,7 @@ export class PersistenceService {
     await this.store.checkpoint(state).catch(storage);
     this.#state = state;
     this.#adoptionPending = false;
+    this.#hasAdopted = true;
   }
 
   /**
@@ -204,7 +214,7 @@ export class PersistenceService {
 
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {
     if (this.#adoptionPending) await this.#adopt();
-    const group = runEdits(edits, this.#state);
+    const group = runEdits(edits, this.#state, (change, before) => this.guard.checkChange(change, before));
     if (!group.draft.isEmpty) {
       try {
         await this.#write(group, (stage) => {

@@ -32,16 +32,19 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
     for (const pool of to.pools.keys()) if (!facts.backends.has(pool)) steps.push({ op: 'add_pool', pool });
 
   const removals: Step[] = [];
+  const withdrawals: Step[] = [];
+  const changes: Step[] = [];
   for (const pool of new Set([...from.pools.keys(), ...to.pools.keys()])) {
     planPool(
       pool,
       from.pools.get(pool) ?? NOTHING,
       to.pools.get(pool) ?? NOTHING,
       parked.get(pool) ?? NO_SLOTS,
-      steps,
-      removals,
+      { withdrawals, changes, removals },
     );
   }
+  for (const step of withdrawals) steps.push(step);
+  for (const step of changes) steps.push(step);
 
   const added = { keys: [] as string[], pools: [] as string[] };
   to.domains.forEach((pool, key) => {
@@ -64,24 +67,52 @@ function planPool(
   from: PoolServers,
   to: PoolServers,
   parked: ReadonlySet<number>,
-  steps: Step[],
-  removals: Step[],
+  { withdrawals, changes, removals }: Record<'withdrawals' | 'changes' | 'removals', Step[]>,
 ): void {
+  const checkFirst = hasServing(from, to) ? ({ checkFirst: true } as const) : undefined;
   for (const [slot, server] of to) {
     const present = from.get(slot);
-    if (!present || present.ip !== server.ip || present.http_port !== server.http_port) {
-      steps.push({ op: 'put_server', pool, slot, server, exists: present !== undefined || parked.has(slot) });
+    if (!present || !isSameAddress(present, server)) {
+      const joins = server.state === 'ready' ? checkFirst : undefined;
+      const exists = present !== undefined || parked.has(slot);
+      // Its first request at the new address comes after a check too.
+      if (joins && present?.state === 'ready')
+        withdrawals.push({ op: 'set_state', pool, slot, state: 'maint', temporary: true });
+      changes.push({ op: 'put_server', pool, slot, server, exists, ...joins });
     } else {
-      steps.push(...adjustments(pool, slot, present, server));
+      changes.push(...adjustments(pool, slot, present, server, checkFirst));
     }
   }
   for (const slot of from.keys()) if (!to.has(slot)) removals.push({ op: 'remove_server', pool, slot });
 }
 
-function adjustments(pool: string, slot: number, from: ServerSpec, to: ServerSpec): Step[] {
+/** Whether a server of the pool gets requests before, during and after the change. */
+function hasServing(from: PoolServers, to: PoolServers): boolean {
+  for (const [slot, present] of from) {
+    const wanted = to.get(slot);
+    const serves = [present, wanted].every((server) => server?.state === 'ready' && server.weight > 0);
+    if (serves && wanted && isSameAddress(present, wanted)) return true;
+  }
+  return false;
+}
+
+function isSameAddress(one: ServerSpec, other: ServerSpec): boolean {
+  return one.ip === other.ip && one.http_port === other.http_port;
+}
+
+function adjustments(
+  pool: string,
+  slot: number,
+  from: ServerSpec,
+  to: ServerSpec,
+  checkFirst?: { readonly checkFirst: true },
+): Step[] {
   const weight: Step[] =
     from.weight === to.weight ? [] : [{ op: 'set_weight', pool, slot, weight: to.weight }];
-  const state: Step[] = from.state === to.state ? [] : [{ op: 'set_state', pool, slot, state: to.state }];
+  // HAProxy checks a drained server, but not one in maintenance.
+  const joins = from.state === 'maint' && to.state === 'ready' ? checkFirst : undefined;
+  const state: Step[] =
+    from.state === to.state ? [] : [{ op: 'set_state', pool, slot, state: to.state, ...joins }];
   // A server that leaves service stops getting requests before its weight changes. A server that becomes ready gets its
   // weight first.
   return to.state === 'ready' ? [...weight, ...state] : [...state, ...weight];
@@ -92,6 +123,7 @@ export function countTouched(steps: readonly Step[]): { domains: number; servers
   const touched = { domains: 0, servers: 0 };
   let last: Step | undefined;
   for (const step of steps) {
+    if (step.op === 'set_state' && step.temporary) continue;
     if (step.op === 'add_domains') touched.domains += step.keys.length;
     else if ('key' in step) touched.domains += 1;
     else if ('slot' in step && !isOfSameServer(step, last)) touched.servers += 1;

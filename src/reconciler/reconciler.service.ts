@@ -1,10 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { OperatorConfig } from '../haproxy/config/operator-config.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess } from '../haproxy/runtime/process-identity.js';
 import { metrics } from '../lib/metrics.js';
-import type { Step } from '../model/routing.js';
+import type { Routing, Step } from '../model/routing.js';
 import { inverse } from '../model/state-delta.js';
 import type { State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
@@ -13,6 +14,7 @@ import { findRouting } from './adoption/adoption-sources.js';
 import { adopt, describeAdoption } from './adoption/adopt.js';
 import { compareRouting, type Difference } from './drift.js';
 import { PendingDeletions } from './pending-deletions.js';
+import { FirstChecks } from './first-checks.js';
 import { countTouched } from './plan.js';
 import type { PoolLimit } from './pools/pool-limits.js';
 import { PoolPolicy } from './pools/pool-policy.js';
@@ -34,15 +36,18 @@ export class ReconcilerService {
   readonly #adoption: AdoptionRecord;
   readonly #pools: PoolPolicy;
   readonly #deletions: PendingDeletions;
+  readonly #firstChecks: FirstChecks;
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
     operatorConfig: OperatorConfig,
+    private readonly guard: ServerGuard,
   ) {
     this.#adoption = new AdoptionRecord(settings.files.adoption);
     this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
     this.#deletions = new PendingDeletions(runtime);
+    this.#firstChecks = new FirstChecks(runtime);
   }
 
   /** Whether HAProxy is known to have the desired state. If false, call `HaproxyRestoreService.repair`. */
@@ -103,20 +108,20 @@ export class ReconcilerService {
   /** The steps that `apply` would take now. @throws AppError haproxy_rejected, haproxy_unavailable */
   async preview(delta: StateDelta, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.read(before));
-    return this.#pools.planDelta(view.sidesOf(delta), view);
+    return this.#planDelta(delta, view);
   }
 
   /** Reads what HAProxy has now, to compare it with `state`. @throws AppError haproxy_unavailable, haproxy_rejected */
   async read(state: State): Promise<RoutingView> {
     const live = await this.runtime.readRouting();
     this.#pools.setCapabilities(live.capabilities);
-    return new RoutingView(live, state.routing(), this.#adoption.leftPools, live.process);
+    return new RoutingView(live, this.#desired(state), this.#adoption.leftPools, live.process);
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */
   differences(state: State, view: RoutingView): Difference[] {
     this.#view = view;
-    return compareRouting(view.routing, state.routing());
+    return compareRouting(view.routing, this.#desired(state));
   }
 
   /**
@@ -127,7 +132,7 @@ export class ReconcilerService {
    */
   async restore(state: State, view: RoutingView): Promise<{ domains: number; servers: number }> {
     this.forget();
-    const steps = this.#pools.planRestore(view, state.routing());
+    const steps = this.#pools.planRestore(view, this.#desired(state));
     if (!(await this.#execute(steps, view)))
       throw new AppError(
         'haproxy_unavailable',
@@ -139,7 +144,7 @@ export class ReconcilerService {
 
   /** The steps that `restore` would take now. @throws AppError haproxy_unavailable, haproxy_rejected */
   async previewRestore(state: State): Promise<Step[]> {
-    return this.#pools.planRestore(await this.read(state), state.routing());
+    return this.#pools.planRestore(await this.read(state), this.#desired(state));
   }
 
   /**
@@ -217,7 +222,23 @@ export class ReconcilerService {
   }
 
   #advance(delta: StateDelta, view: RoutingView): Promise<boolean> {
-    return this.#execute(this.#pools.planDelta(view.sidesOf(delta), view), view);
+    return this.#execute(this.#planDelta(delta, view), view);
+  }
+
+  #planDelta(delta: StateDelta, view: RoutingView): Step[] {
+    const { to, ...sides } = view.sidesOf(delta);
+    return this.#pools.planDelta({ ...sides, to: this.#withoutControlPorts(to) }, view);
+  }
+
+  /** What HAProxy should have: the state without servers that are a control port. */
+  #desired(state: State): Routing {
+    return this.#withoutControlPorts(state.routing());
+  }
+
+  #withoutControlPorts({ domains, pools }: Routing): Routing {
+    const served = this.guard.withholding();
+    const changed = [...pools].map(([name, servers]) => [name, served(servers)] as const);
+    return { domains, pools: new Map(changed) };
   }
 
   /** Returns false if another process than the one of `view` received some of the steps. */
@@ -231,9 +252,12 @@ export class ReconcilerService {
   }
 
   async #send(steps: readonly Step[], view: RoutingView): Promise<boolean> {
-    const { sent, kept } = this.#pools.keepDeclared(steps);
+    const { sent: planned, kept } = this.#pools.keepDeclared(steps);
     try {
+      const sent = await this.#firstChecks.prepare(planned, view.unchecked);
       const applied = await this.runtime.apply(sent);
+      const atOnce = this.#firstChecks.settle(sent, applied);
+      if (atOnce.length > 0) await this.runtime.apply(atOnce);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
       view.add({ steps, keptPools: applied.keptPools, parked: [...applied.parked, ...kept] });

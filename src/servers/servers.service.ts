@@ -4,7 +4,7 @@ import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { serverName } from '../model/pool-name.js';
 import { ServerDto } from '../contract/fields/server.dto.js';
-import { ServerNetworks } from '../model/server-networks.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
@@ -37,20 +37,21 @@ import {
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
 const SHARED_WITH_SHOWN = 100;
+/** A server may be neither a control port nor HAProxy itself. */
+const FORBIDDEN = ['server_is_control', 'server_is_haproxy'] as const;
 
 /** The servers of each domain: their addresses, states and weights. */
 @Injectable()
 export class ServersService {
-  readonly #networks: ServerNetworks;
   readonly #statuses: ServerStatusBatcher;
 
   constructor(
     private readonly persistence: PersistenceService,
     runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
+    private readonly guard: ServerGuard,
   ) {
     this.#statuses = new ServerStatusBatcher(runtime);
-    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
   }
 
   @Operation({
@@ -77,12 +78,12 @@ export class ServersService {
     description:
       'Adds a server to the pool of a domain. It gets requests at once, for every domain that shares the pool. Slot 0 ' +
       'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
-      'use haproxy_add_servers. Next: haproxy_domain_health, to see whether the server is up.',
+      'use haproxy_add_servers. Next: haproxy_wait_healthy, which waits until the server has passed a health check.',
     output: ChangedServerDto,
-    errors: ['domain_not_found', 'slot_taken', 'pool_full'],
+    errors: ['domain_not_found', 'slot_taken', 'pool_full', ...FORBIDDEN],
   })
   async add(input: AddServerDto): Promise<ChangedServerDto> {
-    this.#networks.check(input.ip);
+    this.guard.check(input);
     return this.#changeOne(
       (draft) => addServers(draft, input.domain, [input], this.settings.maxSlots),
       input,
@@ -95,12 +96,12 @@ export class ServersService {
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +
       '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
-      'Next: haproxy_domain_health, to see which are up.',
+      'Next: haproxy_wait_healthy, which waits until they have passed a health check.',
     output: ServersDto,
-    errors: ['domain_not_found', 'slot_taken', 'pool_full', 'payload_too_large'],
+    errors: ['domain_not_found', 'slot_taken', 'pool_full', 'payload_too_large', ...FORBIDDEN],
   })
   async addMany(input: AddServersDto): Promise<ServersDto> {
-    for (const server of input.servers) this.#networks.check(server.ip);
+    for (const server of input.servers) this.guard.check(server);
     return this.#change(
       (draft) => addServers(draft, input.domain, input.servers, this.settings.maxSlots),
       input,
@@ -140,7 +141,7 @@ export class ServersService {
       'For maintenance: set drain, call haproxy_wait_drain, set maint; afterwards set ready.',
     output: ChangedServerDto,
     idempotent: true,
-    errors: ['domain_not_found', 'server_not_found'],
+    errors: ['domain_not_found', 'server_not_found', ...FORBIDDEN],
   })
   async setState(input: SetServerStateDto): Promise<ChangedServerDto> {
     return this.#changeOne(
@@ -158,7 +159,7 @@ export class ServersService {
       'haproxy_stats with scope=server after each step.',
     output: ChangedServerDto,
     idempotent: true,
-    errors: ['domain_not_found', 'server_not_found'],
+    errors: ['domain_not_found', 'server_not_found', ...FORBIDDEN],
   })
   async setWeight(input: SetServerWeightDto): Promise<ChangedServerDto> {
     return this.#changeOne(
@@ -177,7 +178,7 @@ export class ServersService {
     output: DomainStateDto,
     idempotent: true,
     destructive: true,
-    errors: ['domain_not_found'],
+    errors: ['domain_not_found', ...FORBIDDEN],
   })
   async setDomainState(input: SetDomainStateDto): Promise<DomainStateDto> {
     // Read inside the edit, because the domain can be removed before the answer is built.

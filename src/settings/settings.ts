@@ -1,7 +1,8 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 import { MAX_POOL_COUNT } from '../model/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
+import { type Role, ROLES } from '../contract/role.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
 import {
@@ -24,6 +25,9 @@ export type LogLevel = 'DEBUG' | 'INFO' | 'WARNING' | 'ERROR';
 /** The address of a Runtime API or master CLI: a unix socket, or a TCP host and port. */
 export type SocketAddress = { path: string } | { host: string; port: number };
 
+/** Finds the Runtime API that an existing haproxy.cfg declares. `preferred` is the unix socket of a new installation. */
+export type FindRuntimeApi = (configFile: string, preferred: string) => SocketAddress | undefined;
+
 /** All settings, parsed and checked once. Section 2 of the specification has each variable and its default. */
 export class Settings {
   readonly api: { host: string; port: number };
@@ -34,6 +38,13 @@ export class Settings {
   readonly haproxyBin: string;
   readonly home: string;
   readonly files: {
+    /** The rules that the suite generates for HAProxy. HAProxy reads it before haproxy.cfg. */
+    suite: string;
+    /** The operator's rules that run before the rules of the suite, and lines for the first `global` section. */
+    beforeRules: string;
+    beforeGlobal: string;
+    /** The id of this node in the header CDN-Loop. */
+    nodeId: string;
     config: string;
     pools: string;
     map: string;
@@ -42,6 +53,8 @@ export class Settings {
     journal: string;
     certificates: string;
     state: string;
+    /** The servers that were DOWN, for the next HAProxy process (`server-state-file`). */
+    downServers: string;
     /** The records of jobs. They survive a restart. */
     operations: string;
     token: string;
@@ -65,9 +78,17 @@ export class Settings {
   readonly httpsBinds: readonly string[];
   /** The address of HAProxy's own Prometheus exporter; empty if it is off. */
   readonly metricsBind: string;
+  /** The most domains with a time series of their own in /metrics. */
+  readonly metricsDomains: number;
+  /** Networks (CIDR) of proxies in front of HAProxy whose X-Forwarded-For and X-Forwarded-Proto HAProxy believes. */
+  readonly trustedProxies: readonly string[];
+  /** Networks (CIDR) whose connections must begin with a header of the PROXY protocol. */
+  readonly proxyProtocolFrom: readonly string[];
   /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
+  /** What callers in a trusted network may do without a token. */
+  readonly trustedRole: Role;
   /** Allowed host names in addition to localhost, the bind address and this machine's addresses; undefined adds none. */
   readonly allowedHosts: readonly string[] | undefined;
   readonly allowedOrigins: readonly string[];
@@ -83,19 +104,26 @@ export class Settings {
   readonly mcp: { toolsets: readonly Toolset[]; readOnly: boolean };
 
   /** @throws SettingsError that names the variable, its value and the allowed values in one line */
-  constructor(env: Environment) {
+  constructor(env: Environment, findRuntimeApi: FindRuntimeApi) {
     this.api = { host: text(env, 'MCP_HOST', '0.0.0.0'), port: port(env, 'MCP_PORT', 8000) };
     this.home = path(env, 'HAPROXY_HOME', '/opt/haproxy');
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
+    const suite = conf('HAPROXY_SUITE_FILE', 'conf/suite.cfg');
+    const pools = conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg');
     this.files = {
+      suite,
+      beforeRules: join(dirname(suite), 'before.rules'),
+      beforeGlobal: join(dirname(suite), 'before.global'),
+      nodeId: join(this.home, 'data/node-id.json'),
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
-      pools: conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg'),
+      pools,
       map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
       state: conf('HAPROXY_STATE_FILE', 'data/servers.state'),
+      downServers: join(dirname(pools), 'down-servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),
@@ -109,8 +137,8 @@ export class Settings {
     };
     this.journalFromBytes = integer(env, 'STATE_JOURNAL_FROM_KB', 16, 0, 1_000_000) * 1024;
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };
-    this.runtime = runtimeAddress(env);
     this.control = control(env);
+    this.runtime = runtimeAddress(env, this, findRuntimeApi);
     this.master = masterAddress(env, join(this.folders.run, 'master.sock'));
     this.container = text(env, 'HAPROXY_CONTAINER', 'haproxy');
     this.haproxyBin = text(env, 'HAPROXY_BIN', 'haproxy');
@@ -119,8 +147,12 @@ export class Settings {
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
+    this.metricsDomains = integer(env, 'METRICS_DOMAINS', 10_000, 0, 1_000_000);
+    this.trustedProxies = cidrList(env, 'TRUSTED_PROXIES', '');
+    this.proxyProtocolFrom = cidrList(env, 'PROXY_PROTOCOL_FROM', '');
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');
     this.trustedNetworks = cidrList(env, 'TRUSTED_NETWORKS', '100.64.0.0/10');
+    this.trustedRole = oneOf(env, 'TRUSTED_ROLE', ROLES, 'admin');
     this.allowedHosts =
       trimmed(env, 'ALLOWED_HOSTS') === undefined ? undefined : list(env, 'ALLOWED_HOSTS', '');
     this.allowedOrigins = list(env, 'ALLOWED_ORIGINS', '');
@@ -136,15 +168,33 @@ export class Settings {
   }
 }
 
-/** Depends only on the environment that is given. @throws SettingsError */
-export function loadSettings(env: Environment): Settings {
-  return new Settings(env);
+/**
+ * Depends only on the environment that is given, and on what `findRuntimeApi` finds. Without `findRuntimeApi`, the
+ * settings are those of a new installation.
+ *
+ * @throws SettingsError
+ */
+export function loadSettings(env: Environment, findRuntimeApi: FindRuntimeApi = () => undefined): Settings {
+  return new Settings(env, findRuntimeApi);
 }
 
-function runtimeAddress(env: Environment): SocketAddress {
+/**
+ * Without a setting, an existing haproxy.cfg decides. A new installation in managed mode has the Runtime API on a unix
+ * socket, because a TCP port could become a server of a site.
+ */
+function runtimeAddress(
+  env: Environment,
+  { control, files, folders }: Pick<Settings, 'control' | 'files' | 'folders'>,
+  findRuntimeApi: FindRuntimeApi,
+): SocketAddress {
   const socket = trimmed(env, 'HAPROXY_SOCKET');
   if (socket !== undefined) return { path: unixPath('HAPROXY_SOCKET', socket) };
-  return { host: text(env, 'HAPROXY_HOST', 'localhost'), port: port(env, 'HAPROXY_PORT', 9999) };
+  const tcp = { host: text(env, 'HAPROXY_HOST', 'localhost'), port: port(env, 'HAPROXY_PORT', 9999) };
+  const isGiven = ['HAPROXY_HOST', 'HAPROXY_PORT'].some((name) => trimmed(env, name) !== undefined);
+  if (isGiven) return tcp;
+  const path = join(folders.run, 'haproxy.sock');
+  const fits = path.length <= MAX_UNIX_PATH;
+  return findRuntimeApi(files.config, path) ?? (control === 'managed' && fits ? { path } : tcp);
 }
 
 function masterAddress(env: Environment, inHome: string): SocketAddress {
@@ -180,14 +230,18 @@ function control(env: Environment): HaproxyControl {
   return oneOf(env, 'HAPROXY_CONTROL', ['managed', 'master', 'systemd', 'podman'], fallback);
 }
 
-/** Linux allows 108 bytes for the path of a unix socket, including the final zero byte (unix(7)). */
+/**
+ * Linux allows 108 bytes for the path of a unix socket, including the final zero byte (unix(7)). HAProxy first binds a
+ * temporary name that is up to 15 characters longer, then renames it.
+ */
+const MAX_UNIX_PATH = 92;
+
 function unixPath(variable: string, value: string): string {
-  // HAProxy first binds a temporary name that is up to 15 characters longer, then renames it.
-  if (!/^\/[A-Za-z0-9._/@+-]+$/.test(value) || value.length > 92)
+  if (!/^\/[A-Za-z0-9._/@+-]+$/.test(value) || value.length > MAX_UNIX_PATH)
     throw new SettingsError(
       variable,
       value,
-      'an absolute path of at most 92 characters, which are A-Z a-z 0-9 . _ / @ + -',
+      `an absolute path of at most ${MAX_UNIX_PATH} characters, which are A-Z a-z 0-9 . _ / @ + -`,
     );
   return value;
 }

@@ -5,6 +5,7 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers } from '../model/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
+import { DownServersFile } from './down-servers-file.js';
 import { LineFile } from './files/line-file.js';
 import {
   hasSections,
@@ -59,6 +60,7 @@ export class StateStore {
   readonly #map: LineFile;
   readonly #pools: SectionFile;
   readonly #journal: StateJournal;
+  readonly downServers: DownServersFile;
 
   /** The next commit rewrites all files: a file was modified by another process, or a write could not be undone. */
   #needsRewrite = false;
@@ -72,6 +74,7 @@ export class StateStore {
     this.#map = new LineFile(files.map);
     this.#pools = new SectionFile(files.pools);
     this.#journal = new StateJournal(files.journal);
+    this.downServers = new DownServersFile(files.downServers);
   }
 
   /** Commits that are in the journal but not in `servers.json`; `checkpoint` brings this to 0. */
@@ -97,10 +100,12 @@ export class StateStore {
     for (const path of [map, pools]) await this.#files.read(path);
     if (text === undefined) {
       await this.#journal.requireNoRecords();
+      await this.downServers.open(undefined);
       return undefined;
     }
     const state = parseState(text, servers);
     await this.#journal.replayInto(state, baseOf(state.revision, text));
+    await this.downServers.open(state);
     return state;
   }
 
@@ -110,6 +115,7 @@ export class StateStore {
    * @throws the error of the file system; the files are then unchanged
    */
   async stageCommit(delta: StateDelta, before: State, revision: number): Promise<StagedWrite> {
+    await this.downServers.forget(delta, before);
     try {
       if (this.#fitsJournal(delta, before)) return await this.#stageInPlace(delta, before, revision);
     } catch (error) {

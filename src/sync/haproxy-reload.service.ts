@@ -6,6 +6,7 @@ import { HaproxyControlService } from '../haproxy/process/haproxy-control.servic
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { DownServersService } from './down-servers.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
 import type { RestoreReport } from './haproxy-restore.service.js';
 
@@ -21,6 +22,7 @@ export class HaproxyReloadService {
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
     private readonly watch: HaproxyWatchService,
+    private readonly downServers: DownServersService,
   ) {}
 
   /**
@@ -38,6 +40,7 @@ export class HaproxyReloadService {
   /** Reloads with the files as they are. Has the same conditions and errors as `reload`. */
   async reloadFiles(): Promise<RestoreReport> {
     const before = await this.runtime.info();
+    await this.downServers.record();
     const { success, log } = await this.control.reload();
     if (!success)
       throw refusedConfiguration(

@@ -1,6 +1,8 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { CertificateLoader } from '../haproxy/certificates/certificate-loader.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { metrics } from '../lib/metrics.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Difference } from '../reconciler/drift.js';
@@ -28,12 +30,16 @@ export class HaproxyRestoreService {
   readonly #logger = new Logger('Restore');
   /** The process that the last restore was into. */
   #restored: ProcessIdentity | undefined;
+  /** The findings about servers that were logged last. */
+  #warned = '';
 
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly certificates: CertificateLoader,
     private readonly settings: Settings,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly guard: ServerGuard,
   ) {}
 
   /** Whether the last restore was into this process. Undefined before the first restore. */
@@ -82,6 +88,7 @@ export class HaproxyRestoreService {
     const started = performance.now();
     const { state } = this.persistence;
     this.reconciler.forget();
+    await this.#checkServers();
     const view = fresh ?? (await this.reconciler.read(state));
     const { domains, servers } = await this.reconciler.restore(state, view);
     const certificates = await this.#restoreCertificates();
@@ -91,6 +98,18 @@ export class HaproxyRestoreService {
       `HAProxy has revision ${state.revision}: restored ${domains} names, ${servers} servers and ${certificates} certificates in ${duration_ms} ms`,
     );
     return { domains, servers, certificates, duration_ms };
+  }
+
+  /** A new process can have other ports, so a saved server can be one of them now. Logs each finding once. */
+  async #checkServers(): Promise<void> {
+    // If HAProxy does not tell, its files still do. If it does not answer, the next read throws.
+    await this.guard.refresh(await this.runtime.listeners().catch(() => undefined));
+    const found = this.guard.findings(this.persistence.state).join('. ');
+    if (found !== '' && found !== this.#warned)
+      this.#logger.warn(
+        `Servers that no change could add: ${found}. Remove or move them; haproxy_health lists them.`,
+      );
+    this.#warned = found;
   }
 
   /** If it fails, HAProxy counts as out of sync, so that HaproxyWatchService restores it again. */

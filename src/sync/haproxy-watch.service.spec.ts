@@ -5,6 +5,8 @@ import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.j
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import { loadSettings } from '../settings/settings.js';
 import type { HaproxyRestoreService } from './haproxy-restore.service.js';
+import type { HaproxyRulesReload } from './haproxy-rules-reload.service.js';
+import type { DownServersService } from './down-servers.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 
@@ -48,6 +50,8 @@ describe('HaproxyWatchService', () => {
       readiness,
       {} as HaproxyControlService,
       loadSettings({}),
+      { reloadIfNeeded: async () => false } as unknown as HaproxyRulesReload,
+      {} as DownServersService,
     );
   });
 

@@ -6,6 +6,8 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { Readiness } from '../signals/readiness.js';
+import { HaproxyRulesReload } from './haproxy-rules-reload.service.js';
+import { DownServersService } from './down-servers.service.js';
 import { HaproxyRestoreService, type RestoreReport } from './haproxy-restore.service.js';
 
 /** The suite must notice a restarted HAProxy within a second. A check costs one connection and under a millisecond. */
@@ -33,6 +35,8 @@ export class HaproxyWatchService {
     private readonly readiness: Readiness,
     private readonly control: HaproxyControlService,
     private readonly settings: Settings,
+    private readonly rules: HaproxyRulesReload,
+    private readonly downServers: DownServersService,
   ) {}
 
   /** Checks at once and then twice a second. The suite is ready after the first check that succeeds. */
@@ -81,6 +85,7 @@ export class HaproxyWatchService {
     await this.persistence.exclusively(async () => {
       await this.#reloadForMissingPools();
       await this.restores.repair();
+      if (isRestored !== true && (await this.rules.reloadIfNeeded())) await this.restores.repair();
     });
     this.#setReady();
   }
@@ -100,6 +105,7 @@ export class HaproxyWatchService {
       `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …); the suite reloads HAProxy`,
     );
     try {
+      await this.downServers.record();
       const { success, log } = await this.control.reload();
       if (!success) this.#logger.error(`The reload of HAProxy failed: ${log.slice(-500)}`);
     } catch (error) {

@@ -1,6 +1,6 @@
 import { TextDecoder } from 'node:util';
 import { AppError } from '../errors/app-error.js';
-import type { ServerNetworks } from '../model/server-networks.js';
+import type { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import type { ImportContent } from './import-body.js';
 import type { ImportProblems } from './import-problems.js';
 import { type DomainRecord, InvalidRecord, parseRecord } from './import-record.js';
@@ -28,7 +28,7 @@ interface ReadImport {
  */
 export async function readImport(
   content: ImportContent,
-  networks: ServerNetworks,
+  guard: Pick<ServerGuard, 'check'>,
   problems: ImportProblems,
 ): Promise<ReadImport> {
   const records: DomainRecord[] = [];
@@ -36,7 +36,7 @@ export async function readImport(
   let lines = 0;
   for await (const line of Symbol.asyncIterator in content ? linesOf(content) : elementsOf(content)) {
     lines += 1;
-    const record = recordOf(line, networks, problems);
+    const record = recordOf(line, guard, problems);
     if (!record) continue;
     const other = lineOf.get(record.domain);
     if (other === undefined) {
@@ -49,13 +49,13 @@ export async function readImport(
 
 function recordOf(
   line: ImportLine,
-  networks: ServerNetworks,
+  guard: Pick<ServerGuard, 'check'>,
   problems: ImportProblems,
 ): DomainRecord | undefined {
   try {
     if ('problem' in line) throw new InvalidRecord(line.problem);
     const record = parseRecord(line.line, line.value);
-    for (const { ip } of record.servers) networks.check(ip);
+    for (const server of record.servers) guard.check(server);
     return record;
   } catch (error) {
     if (error instanceof InvalidRecord) problems.add(line.line, 'validation_failed', error.message);

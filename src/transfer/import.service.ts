@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { shownOf } from '../contract/dry-run/dry-run.dto.js';
 import { AppError } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
-import { ServerNetworks } from '../model/server-networks.js';
+import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Draft } from '../model/state.js';
@@ -34,16 +34,14 @@ interface PreparedImport {
 @Injectable()
 export class ImportService {
   readonly #logger = new Logger('Transfer');
-  readonly #networks: ServerNetworks;
 
   constructor(
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly jobs: JobsService,
     private readonly settings: Settings,
-  ) {
-    this.#networks = new ServerNetworks(settings.allowedServerNetworks);
-  }
+    private readonly guard: ServerGuard,
+  ) {}
 
   @Operation({
     name: 'haproxy_import',
@@ -57,7 +55,16 @@ export class ImportService {
     destructive: true,
     idempotent: true,
     runsAsJob: true,
-    errors: ['domain_exists', 'domain_not_found', 'slot_taken', 'pool_full', 'pools_exhausted', 'forbidden'],
+    errors: [
+      'domain_exists',
+      'domain_not_found',
+      'slot_taken',
+      'pool_full',
+      'pools_exhausted',
+      'forbidden',
+      'server_is_control',
+      'server_is_haproxy',
+    ],
     // A tool call cannot carry 100,000 domains.
     mcp: false,
   })
@@ -100,7 +107,7 @@ export class ImportService {
         'skip would remove the domains of invalid lines; with mode=replace use abort',
       );
     const problems = new ImportProblems(on_error === 'skip');
-    const { records, lines } = await readImport(content, this.#networks, problems);
+    const { records, lines } = await readImport(content, this.guard, problems);
     problems.check();
     if (mode === 'replace' && lines === 0)
       throw invalid('body', 'has no line, so mode=replace would remove everything; send at least one line');

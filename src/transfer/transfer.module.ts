@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { ExportService } from './export.service.js';
@@ -6,7 +7,7 @@ import { ImportService } from './import.service.js';
 import { TransferController } from './transfer.controller.js';
 
 @Module({
-  imports: [JobsModule, ReconcilerModule],
+  imports: [HaproxyModule, JobsModule, ReconcilerModule],
   controllers: [TransferController],
   providers: [ExportService, ImportService],
 })

@@ -7,12 +7,12 @@ import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js'
 import { Load, type LoadTarget } from '../kit/load.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { type Home, makeHome, startFiles, Suite } from '../kit/suite.js';
 import { report, scaled } from './scale.js';
 
 /** Starts HAProxy as an operator would, without the suite. */
 async function startAlone(haproxy: HaproxyBinary, home: Home): Promise<() => Promise<void>> {
-  const args = ['-db', '-f', home.file('haproxy.cfg'), '-f', home.file('pools.cfg')];
+  const args = ['-db', ...startFiles(home)];
   const child = spawn(haproxy.path, args, { stdio: 'ignore' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   await until(async () => (await get(home.httpPort, 'nobody.example')).status === 404, {

@@ -268,7 +268,7 @@ describe('the transport', () => {
 it('McpCatalogue.load > derives the same tools a second time', () => {
   const methods = suite.app.get(McpCatalogue, { strict: false });
   const shown = () =>
-    JSON.stringify([methods.tools.list(false), methods.resources.list(), methods.resources.templates()]);
+    JSON.stringify([methods.tools.list('admin'), methods.resources.list(), methods.resources.templates()]);
   const before = shown();
   methods.load(suite.app);
   expect(shown()).toBe(before);

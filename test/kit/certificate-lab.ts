@@ -7,7 +7,7 @@ import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { startApp } from '../../src/app.js';
 import { renderPool } from '../../src/storage/formats/pools-cfg.js';
-import { renderConfig } from '../../src/haproxy/config/haproxy-cfg.template.js';
+import { ensureConfig } from '../../src/haproxy/config/config-file.js';
 import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { callTool } from './call-tool.js';
 import { freePort } from './free-port.js';
@@ -76,7 +76,7 @@ export class CertificateLab {
     const { settings } = lab;
     try {
       const pools = [1, 2, 3].map((number) => renderPool(`pool_${number}`, new Map())).join('');
-      await writeFile(settings.files.config, renderConfig(settings, { ipv6: false }));
+      await ensureConfig(settings);
       await writeFile(settings.files.pools, pools);
       await writeFile(settings.files.map, '');
       await lab.startHaproxy();
@@ -133,10 +133,11 @@ export class CertificateLab {
   }
 
   async startHaproxy(): Promise<void> {
-    const { config, pools } = this.settings.files;
+    const { suite, config, pools } = this.settings.files;
+    const files = [suite, config, pools].flatMap((file) => ['-f', file]);
     const master = join(this.home, 'run/master.sock');
     let output = '';
-    const child = spawn(this.binary.path, ['-W', '-db', '-S', master, '-f', config, '-f', pools], {
+    const child = spawn(this.binary.path, ['-W', '-db', '-S', master, ...files], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr])

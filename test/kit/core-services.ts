@@ -1,3 +1,4 @@
+import { ServerGuard } from '../../src/haproxy/guard/server-guard.service.js';
 import { OperatorConfig } from '../../src/haproxy/config/operator-config.js';
 import { CertificateFolder } from '../../src/haproxy/certificates/certificate-folder.js';
 import { CertificateLoader } from '../../src/haproxy/certificates/certificate-loader.service.js';
@@ -26,13 +27,14 @@ export interface CoreServices {
 export function coreServices(settings: Settings): CoreServices {
   const runtime = new HaproxyRuntimeService(settings);
   const operatorConfig = new OperatorConfig(settings);
-  const reconciler = new ReconcilerService(runtime, settings, operatorConfig);
-  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig));
-  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
+  const guard = new ServerGuard(settings, operatorConfig);
+  const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
+  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
+  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler, guard);
   const folder = new CertificateFolder(settings, operatorConfig);
   const haproxy = new HaproxyCertificatesService(settings, runtime);
   const served = new ServedCertificates(folder, new TrialContexts(settings, runtime, haproxy));
   const certificates = new CertificateLoader(folder, haproxy, served, new EventFeed());
-  const restores = new HaproxyRestoreService(persistence, reconciler, certificates, settings);
+  const restores = new HaproxyRestoreService(persistence, reconciler, certificates, settings, runtime, guard);
   return { runtime, reconciler, persistence, restores };
 }

@@ -46,3 +46,6 @@ export class FakePoolsFile {
     return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
   }
 }
+
+/** Replaces ServerGuard in tests of other subjects: allows every server. */
+export const ALLOW_ALL = { checkChange: (): void => undefined };

@@ -16,7 +16,17 @@ export interface Home {
   readonly httpPort: number;
   readonly apiPort: number;
   readonly env: Record<string, string>;
-  file(name: 'servers.json' | 'domains.map' | 'pools.cfg' | 'haproxy.cfg' | 'mcp-token.env'): string;
+  file(
+    name:
+      | 'servers.json'
+      | 'domains.map'
+      | 'pools.cfg'
+      | 'haproxy.cfg'
+      | 'suite.cfg'
+      | 'before.rules'
+      | 'before.global'
+      | 'mcp-token.env',
+  ): string;
   remove(): Promise<void>;
 }
 
@@ -48,6 +58,11 @@ export async function makeHome(haproxy: HaproxyBinary, env: Record<string, strin
     file: (name) => join(home.path, 'conf', name),
     remove: () => home.remove(),
   };
+}
+
+/** The arguments of a HAProxy that is started from the files of this home. */
+export function startFiles(home: Home): string[] {
+  return (['suite.cfg', 'haproxy.cfg', 'pools.cfg'] as const).flatMap((name) => ['-f', home.file(name)]);
 }
 
 /** The user and group id of the user `nobody`. */

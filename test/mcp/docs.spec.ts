@@ -19,14 +19,14 @@ afterAll(() => suite.stop());
 describe('docs/mcp.md', () => {
   it('names every resource and prompt, and no unknown tool', () => {
     const { tools, resources, prompts } = suite.app.get(McpCatalogue, { strict: false });
-    const known = new Set(tools.list(false).map(({ name }) => name));
+    const known = new Set(tools.list('admin').map(({ name }) => name));
     for (const [name] of text.matchAll(/\bhaproxy_[a-z_]+/g)) expect(known).toContain(name);
     const uris = [
       ...resources.list().map(({ uri }) => uri),
       ...resources.templates().map(({ uriTemplate }) => uriTemplate),
     ];
     for (const uri of uris) expect(text).toContain(`\`${uri}\``);
-    for (const { name } of prompts.list(false)) expect(text).toContain(`\`${name}\``);
+    for (const { name } of prompts.list('admin')) expect(text).toContain(`\`${name}\``);
   });
 
   it('shows client configurations that are valid JSON', () => {

@@ -85,6 +85,8 @@ function callsOfEveryTool(): [name: string, args: Arguments][] {
     ['haproxy_set_domain_state', { domain, state: 'ready' }],
     ['haproxy_health', {}],
     ['haproxy_domain_health', { domain }],
+    ['haproxy_wait_healthy', { domain, timeout: 1 }],
+    ['haproxy_explain', { host: domain, path: '/x', ip: '192.0.2.7' }],
     ['haproxy_get_server_health', { domain }],
     ['haproxy_stats', { scope: 'server', domain }],
     ['haproxy_backends', { in_use: true }],

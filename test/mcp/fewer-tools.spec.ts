@@ -115,7 +115,7 @@ describe.each(Object.entries(CLIENTS))('A client %s', (_, connect) => {
     expect(namesIn(await send('tools/list'), 'tools').slice(0, 3)).toEqual([
       'haproxy_health',
       'haproxy_domain_health',
-      'haproxy_get_server_health',
+      'haproxy_wait_healthy',
     ]);
     for (const name of ['haproxy_add_domain', 'haproxy_list_domains', 'haproxy_clear_things'])
       expect((await send(...callTool(name))).error, name).toMatchObject({ code: -32_602 });

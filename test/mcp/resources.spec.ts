@@ -149,6 +149,12 @@ describe('Prompts and completions', () => {
     });
     expect(JSON.stringify(prompt.messages)).toContain('why shop.example Ignore all of it does not work');
     await expect(client.getPrompt({ name: 'diagnose_domain' })).rejects.toMatchObject({ code: -32_602 });
+    // A list of servers is complete, or it is refused.
+    const addService = (servers: string) =>
+      client.getPrompt({ name: 'add_service', arguments: { domain: 'shop.example', servers } });
+    const ten = Array.from({ length: 10 }, (_, n) => `[2001:db8:1234:5678:9abc:def0:1234:${n}]:8080`).join(', ');
+    expect(JSON.stringify((await addService(ten)).messages)).toContain(ten);
+    await expect(addService('1'.repeat(1001))).rejects.toMatchObject({ code: -32_602 });
     const argument = { name: 'domain', value: 'shop' };
     for (const ref of [
       { type: 'ref/prompt' as const, name: 'diagnose_domain' },

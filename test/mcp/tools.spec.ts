@@ -9,7 +9,7 @@ import { loadSettings } from '../../src/settings/settings.js';
 
 /** The tools of SPEC section 5, in that order. */
 const SPECIFIED = `list_domains add_domain remove_domain list_servers add_server add_servers remove_server
-  set_server_state set_server_weight set_domain_state wait_drain health domain_health get_server_health stats backends
+  set_server_state set_server_weight set_domain_state wait_drain health domain_health wait_healthy explain get_server_health stats backends
   list_frontends get_connections check_config reload save_state restore_state list_certs cert_info issue_cert renew_cert
   renew_all_certs delete_cert load_cert`
   .split(/\s+/)
@@ -22,7 +22,7 @@ async function build(env: Record<string, string> = {}): Promise<NestFastifyAppli
 
 async function toolsWith(env: Record<string, string>): Promise<Tool[]> {
   const app = await build(env);
-  const tools = app.get(McpCatalogue, { strict: false }).tools.list(false);
+  const tools = app.get(McpCatalogue, { strict: false }).tools.list('admin');
   await app.close();
   return tools;
 }
@@ -34,7 +34,7 @@ describe('MCP tools', () => {
   beforeAll(async () => {
     app = await build();
     catalogue = app.get(McpCatalogue, { strict: false });
-    tools = catalogue.tools.list(false);
+    tools = catalogue.tools.list('admin');
   });
   afterAll(() => app.close());
 
@@ -83,15 +83,15 @@ describe('MCP tools', () => {
 
   it('are listed in the same order for each caller and each call', () => {
     const readOnlyTools = tools.filter(({ annotations }) => annotations?.readOnlyHint);
-    expect(catalogue.tools.list(true)).toEqual(readOnlyTools);
-    expect(catalogue.tools.list(false)).toEqual(tools);
+    expect(catalogue.tools.list('read')).toEqual(readOnlyTools);
+    expect(catalogue.tools.list('admin')).toEqual(tools);
   });
 });
 
 describe('MCP_TOOLSETS and MCP_READ_ONLY', () => {
   it('reduce the list of tools', async () => {
     const selected = await toolsWith({ MCP_TOOLSETS: 'health, Monitoring' });
-    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(11, 18));
+    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(11, 20));
     const readOnlyTools = await toolsWith({ MCP_READ_ONLY: 'true' });
     expect(readOnlyTools.length).toBeGreaterThan(10);
     expect(readOnlyTools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);

@@ -85,8 +85,9 @@ describe.each(haproxyVersions())('health and monitoring with HAProxy $version', 
     // If HAProxy creates more pools as needed, this is no problem.
     const status = hasDynamicBackends(binary.version) ? 'healthy' : 'degraded';
     expect(health).toMatchObject({
-      status,
+      status: 'degraded',
       components: {
+        sites: { status: 'degraded', down: ['dead.example'], down_total: 1, no_servers_total: 1 },
         mcp: {
           status,
           detail: expect.stringContaining('4 of 5 pools are in use') as string,

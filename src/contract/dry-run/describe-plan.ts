@@ -34,7 +34,7 @@ function effectOf(step: SingleStep): string {
     case 'set_weight':
       return `gets weight ${step.weight}`;
     case 'set_state':
-      return `becomes ${step.state}`;
+      return step.checkFirst ? 'becomes ready after its first passed check' : `becomes ${step.state}`;
     case 'remove_server':
       return 'is removed; its running requests finish';
     case 'add_domain':
@@ -45,7 +45,8 @@ function effectOf(step: SingleStep): string {
       return 'is no longer routed';
     default: {
       const { weight, state } = step.server;
-      return `becomes ${serverAddress(step.server)}, weight ${weight}, ${state}`;
+      const when = step.checkFirst ? ' after its first passed check' : '';
+      return `becomes ${serverAddress(step.server)}, weight ${weight}, ${state}${when}`;
     }
   }
 }

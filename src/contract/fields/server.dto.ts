@@ -20,8 +20,11 @@ export function SlotField(options: {
   return IntField({ ...options, max: MAX_SLOT, example: 1 });
 }
 
-/** What HAProxy reports of a server; `unknown` while HAProxy does not answer. */
-export const SERVER_STATUSES = ['UP', 'DOWN', 'DRAIN', 'MAINT', 'no check', 'unknown'] as const;
+/**
+ * What HAProxy reports of a server. `checking`: HAProxy sends it requests, but its health check has not passed (yet, or
+ * since its last failure). `unknown`: HAProxy does not answer.
+ */
+export const SERVER_STATUSES = ['UP', 'checking', 'DOWN', 'DRAIN', 'MAINT', 'no check', 'unknown'] as const;
 export type ServerStatus = (typeof SERVER_STATUSES)[number];
 
 /** A server of a pool: its saved values, and what HAProxy reports of it. */
@@ -44,7 +47,10 @@ export class ServerDto {
   @EnumField(SERVER_STATES, { description: 'The requested state.', example: 'ready' })
   state: ServerState;
 
-  @EnumField(SERVER_STATUSES, { description: 'The status that HAProxy reports.', example: 'UP' })
+  @EnumField(SERVER_STATUSES, {
+    description: 'What HAProxy reports. checking: used, but its check has not passed.',
+    example: 'UP',
+  })
   status: ServerStatus;
 
   @IntField({ description: 'Number of current connections.', min: 0, example: 0 })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { realpath } from 'node:fs/promises';
 import pLimit from 'p-limit';
+import { isSamePath } from '../../lib/same-path.js';
 import type { HttpsBind } from '../config/https-binds.js';
 import type { HaproxyCertificate } from '../parsers/ssl-cert.parser.js';
 import { bindKey, type SniEntry } from '../parsers/ssl-sni.parser.js';
@@ -61,9 +61,9 @@ export class CertificateTrial {
   }
 
   async run(): Promise<TrialResult> {
-    const path = await realpath(this.file.path).catch(() => this.file.path);
     const binds = this.context.binds.filter(
-      ({ certificates }) => certificates.length === 0 || certificates.includes(path),
+      ({ certificates }) =>
+        certificates.length === 0 || certificates.some((path) => isSamePath(path, this.file.path)),
     );
     const names = dnsNamesOf(this.file.leaf);
     if (binds.length === 0) this.#notTried.add('no bind of haproxy.cfg serves this certificate');

@@ -1,9 +1,10 @@
+import { basename, dirname, join, normalize } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import pLimit from 'p-limit';
 import { AppError } from '../../errors/app-error.js';
+import { isSamePath } from '../../lib/same-path.js';
 import { Settings } from '../../settings/settings.js';
 import { type Command, isWord, runtimeCommand, textPayload } from '../runtime/command.js';
-import { FolderPaths } from './folder-paths.js';
 import type { CertificateBundle, CertificateExtras } from './pem.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { isRejected, type Reply, firstLineOf } from '../runtime/reply.js';
@@ -24,10 +25,13 @@ const LARGE_COMMAND_BYTES = 120 * 1024;
 interface Inventory {
   /** The certificate of the open transaction. HAProxy has at most one transaction. */
   transaction: string | undefined;
-  /** The name in HAProxy of each certificate, by the path of its file. */
-  names: Map<string, string>;
-  /** The crt-lists of the certificate folder, each with the paths of its certificates. */
-  lists: { name: string; certificates: Set<string> }[];
+  /**
+   * The names in HAProxy of each certificate, by the path of its file. HAProxy has a certificate several times if its
+   * configuration names the folder in several ways.
+   */
+  names: Map<string, readonly string[]>;
+  /** The crt-lists of the certificate folder, each with the paths and the names of its certificates. */
+  lists: { name: string; certificates: Set<string>; names: Set<string> }[];
 }
 
 /**
@@ -40,35 +44,36 @@ export class HaproxyCertificatesService {
   readonly #transport: RuntimeTransport;
   readonly #largeTransport: RuntimeTransport;
   readonly #queue = pLimit(1);
-  readonly #paths: FolderPaths;
 
   constructor(
     private readonly settings: Settings,
     private readonly runtime: HaproxyRuntimeService,
   ) {
-    this.#paths = new FolderPaths(settings.folders.certs);
     this.#transport = new RuntimeTransport(settings.runtime);
     this.#largeTransport = new RuntimeTransport(settings.runtime, { commandBytes: LARGE_COMMAND_BYTES });
   }
 
   /** All certificates that HAProxy has, by the path of the file. @throws AppError haproxy_unavailable */
   async loaded(): Promise<Map<string, HaproxyCertificate>> {
-    const names = [...(await this.names())].filter(([, name]) => isWord(name));
-    const replies = await this.#transport.run(names.map(([, name]) => runtimeCommand`show ssl cert ${name}`));
+    const [text] = await this.#run([runtimeCommand`show ssl cert`]);
+    const names = parseCertificateNames(text?.text ?? '').names.filter((name) => isWord(name));
+    const pathOf = this.#pathOf();
+    const replies = await this.#transport.run(names.map((name) => runtimeCommand`show ssl cert ${name}`));
     const found = new Map<string, HaproxyCertificate>();
-    for (const [index, [path]] of names.entries()) {
+    for (const [index, name] of names.entries()) {
       const reply = replies[index];
       // HAProxy rejects the command for a bundle of several certificates, and after the certificate was removed.
-      if (reply && !isRejected(reply)) found.set(path, parseCertificate(reply.text));
+      if (reply && !isRejected(reply)) found.set(pathOf(name), parseCertificate(reply.text));
     }
     return found;
   }
 
-  /** The name in HAProxy of each certificate, by the path of the file. @throws AppError haproxy_unavailable */
+  /** A name in HAProxy of each certificate, by the path of the file. @throws AppError haproxy_unavailable */
   async names(): Promise<Map<string, string>> {
     const [text] = await this.#run([runtimeCommand`show ssl cert`]);
+    const pathOf = this.#pathOf();
     const { names } = parseCertificateNames(text?.text ?? '');
-    return new Map([...(await this.#paths.of(names))].map(([name, path]) => [path, name]));
+    return new Map(names.map((name) => [pathOf(name), name]));
   }
 
   /** The certificate of this name in HAProxy; undefined if there is none. @throws AppError haproxy_unavailable */
@@ -82,10 +87,8 @@ export class HaproxyCertificatesService {
   async sni(): Promise<Map<string, SniEntry[]>> {
     const [reply] = await this.#run([runtimeCommand`show ssl sni`]);
     const binds = parseSslSni(reply?.text ?? '');
-    const names = new Set([...binds.values()].flatMap((entries) => entries.map(({ path }) => path)));
-    const paths = await this.#paths.of([...names]);
-    for (const entries of binds.values())
-      for (const entry of entries) entry.path = paths.get(entry.path) ?? entry.path;
+    const pathOf = this.#pathOf();
+    for (const entries of binds.values()) for (const entry of entries) entry.path = pathOf(entry.path);
     return binds;
   }
 
@@ -116,14 +119,17 @@ export class HaproxyCertificatesService {
       if (inventory.transaction !== undefined)
         await this.#transport.run([runtimeCommand`abort ssl cert ${inventory.transaction}`]);
       const known = inventory.names.get(file);
-      const name = known ?? file;
+      const names = known ?? [nameInList(inventory.lists[0]?.name, file)];
+      const [name = file] = names;
       const transport = isAtLeast(version, 3, 4) ? this.#largeTransport : this.#transport;
       const commands = [
         ...(known === undefined ? [runtimeCommand`new ssl cert ${name}`] : []),
         // A new PEM removes the other parts that HAProxy had.
-        runtimeCommand`set ssl cert ${name}`.with(textPayload(pem)),
-        ...partCommands(name, extras),
-        runtimeCommand`commit ssl cert ${name}`,
+        ...names.flatMap((each) => [
+          runtimeCommand`set ssl cert ${each}`.with(textPayload(pem)),
+          ...partCommands(each, extras),
+          runtimeCommand`commit ssl cert ${each}`,
+        ]),
         ...inventory.lists
           .filter((list) => !list.certificates.has(file))
           .map((list) => runtimeCommand`add ssl crt-list ${list.name} ${name}`),
@@ -134,8 +140,8 @@ export class HaproxyCertificatesService {
         return parseCertificate(reply?.text ?? '');
       } catch (error) {
         await this.#transport.run([
-          runtimeCommand`abort ssl cert ${name}`,
-          ...(known === undefined ? removalCommands(name, inventory) : []),
+          ...names.map((each) => runtimeCommand`abort ssl cert ${each}`),
+          ...(known === undefined ? removalCommands(names, inventory.lists) : []),
         ]);
         throw error;
       }
@@ -150,16 +156,20 @@ export class HaproxyCertificatesService {
   remove(file: string): Promise<void> {
     return this.#queue(async () => {
       const inventory = await this.#inventory();
-      const name = inventory.names.get(file);
-      if (name === undefined) return;
+      const names = inventory.names.get(file);
+      if (names === undefined) return;
       if (inventory.transaction !== undefined)
         await this.#transport.run([runtimeCommand`abort ssl cert ${inventory.transaction}`]);
-      const lists = inventory.lists.filter((list) => list.certificates.has(file));
+      const listsOf = (name: string) => inventory.lists.filter((list) => list.names.has(name));
       try {
-        await this.#run(removalCommands(name, { ...inventory, lists }));
+        await this.#run(names.flatMap((name) => removalCommands([name], listsOf(name))));
       } catch (error) {
         // HAProxy does not delete a certificate that a bind names itself (`crt FILE`). Undo the deletion from the lists.
-        await this.#transport.run(lists.map((list) => runtimeCommand`add ssl crt-list ${list.name} ${name}`));
+        await this.#transport.run(
+          names.flatMap((name) =>
+            listsOf(name).map((list) => runtimeCommand`add ssl crt-list ${list.name} ${name}`),
+          ),
+        );
         throw error;
       }
     });
@@ -171,21 +181,35 @@ export class HaproxyCertificatesService {
       runtimeCommand`show ssl crt-list`,
     ]);
     const { transaction, names } = parseCertificateNames(certificates?.text ?? '');
-    const candidates = parseCrtList(lists?.text ?? '').filter((name) => isWord(name));
-    const ours: string[] = [];
-    // If binds name the folder with and without a trailing slash, HAProxy has two lists for it.
-    for (const name of candidates) if (await this.#paths.isFolder(name)) ours.push(name);
+    const folder = this.settings.folders.certs;
+    const pathOf = this.#pathOf();
+    // If binds name the folder in several ways, HAProxy has a list for each.
+    const ours = parseCrtList(lists?.text ?? '').filter((name) => isWord(name) && isSamePath(name, folder));
     const contents = await this.#run(ours.map((name) => runtimeCommand`show ssl crt-list ${name}`));
-    const members = contents.map(({ text }) => parseCrtList(text));
-    const paths = await this.#paths.of([...names, ...members.flat()]);
-    const pathOf = (name: string) => paths.get(name) ?? name;
+    const namesByPath = new Map<string, string[]>();
+    for (const name of names) {
+      const path = pathOf(name);
+      namesByPath.set(path, [...(namesByPath.get(path) ?? []), name]);
+    }
     return {
       transaction,
-      names: new Map(names.map((name) => [pathOf(name), name])),
-      lists: ours.map((name, index) => ({
-        name,
-        certificates: new Set((members[index] ?? []).map((member) => pathOf(member))),
-      })),
+      names: namesByPath,
+      lists: ours.map((name, index) => {
+        const listed = parseCrtList(contents[index]?.text ?? '');
+        return { name, certificates: new Set(listed.map((each) => pathOf(each))), names: new Set(listed) };
+      }),
+    };
+  }
+
+  /** Returns the function that turns a name in HAProxy into the path of the file. It reads each folder only once. */
+  #pathOf(): (name: string) => string {
+    const folder = this.settings.folders.certs;
+    const isOurs = new Map<string, boolean>();
+    return (name) => {
+      const parent = dirname(name);
+      const ours = isOurs.get(parent) ?? isSamePath(parent, folder);
+      isOurs.set(parent, ours);
+      return ours ? join(folder, basename(name)) : normalize(name);
     };
   }
 
@@ -217,11 +241,16 @@ function partCommands(name: string, { issuer, ocsp, sctl }: CertificateExtras): 
   ];
 }
 
-function removalCommands(name: string, { lists }: Inventory): Command[] {
-  return [
+/** The name under which HAProxy reads the file at its next start, so that it has each certificate under one name. */
+function nameInList(list: string | undefined, file: string): string {
+  return list === undefined ? file : `${list.replace(/\/+$/, '')}/${basename(file)}`;
+}
+
+function removalCommands(names: readonly string[], lists: Inventory['lists']): Command[] {
+  return names.flatMap((name) => [
     ...lists.map((list) => runtimeCommand`del ssl crt-list ${list.name} ${name}`),
     runtimeCommand`del ssl cert ${name}`,
-  ];
+  ]);
 }
 
 /** @throws AppError haproxy_rejected if HAProxy rejected one of the commands */

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import { isSamePath } from '../../lib/same-path.js';
 import { Settings } from '../../settings/settings.js';
 import { parseConfig } from '../config/config-parser.js';
 import { type HttpsBind, httpsBinds } from '../config/https-binds.js';
@@ -8,7 +9,6 @@ import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../runtime/process-identity.js';
 import type { CertificateFile } from './certificate-folder.js';
 import { stampOf } from './certificate-file.js';
-import { realPath } from './folder-paths.js';
 import { isAtLeast, parseVersion } from '../parsers/version.parser.js';
 import type { TrialContext } from './certificate-trial.js';
 import { HaproxyCertificatesService } from './haproxy-certificates.service.js';
@@ -60,13 +60,13 @@ export class TrialContexts {
     const stamp = (await stampOf(config)) ?? '';
     if (this.#config?.stamp === stamp) return this.#config.binds;
     const text = await readTextIfPresent(config).catch(() => '');
-    const folder = await realPath(this.settings.folders.certs);
+    const folder = this.settings.folders.certs;
     const binds: HttpsBind[] = [];
     for (const bind of httpsBinds(parseConfig(text, config))) {
-      const paths = await Promise.all(bind.certificates.map((path) => realPath(path)));
+      if (bind.certificates.some((path) => isSamePath(path, folder)))
+        binds.push({ ...bind, certificates: [] });
       // A bind can name a file of the folder instead of the folder.
-      if (paths.some((path) => path === folder || dirname(path) === folder))
-        binds.push({ ...bind, certificates: paths.includes(folder) ? [] : paths });
+      else if (bind.certificates.some((path) => isSamePath(dirname(path), folder))) binds.push(bind);
     }
     this.#config = { stamp, binds };
     return binds;

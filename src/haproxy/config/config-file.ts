@@ -5,10 +5,13 @@ import { Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
 import type { Settings } from '../../settings/settings.js';
 import { renderConfig } from './haproxy-cfg.template.js';
+import { renderSuiteFile } from './suite-file.js';
 
 /**
- * Creates the folders that HAProxy needs, and writes haproxy.cfg if it does not exist. Returns whether it wrote the
- * file. haproxy.cfg refers to the map file and starts together with pools.cfg; the caller writes these two.
+ * Creates the folders that HAProxy needs, and writes haproxy.cfg if it does not exist; then also suite.cfg, if that does
+ * not exist either. Returns whether it wrote haproxy.cfg. haproxy.cfg starts together with suite.cfg and pools.cfg, and
+ * suite.cfg refers to the map file. The caller writes pools.cfg and the map, and updates an existing suite.cfg
+ * (SuiteRules).
  */
 export async function ensureConfig(settings: Settings): Promise<boolean> {
   await mkdir(settings.folders.run, { recursive: true, mode: 0o755 });
@@ -18,17 +21,21 @@ export async function ensureConfig(settings: Settings): Promise<boolean> {
     await warnIfPublicHostMissing(settings);
     return false;
   }
-  await writeFileAtomic(
-    settings.files.config,
-    renderConfig(settings, { ipv6: existsSync('/proc/net/if_inet6') }),
-  );
+  const ipv6 = existsSync('/proc/net/if_inet6');
+  await writeFileAtomic(settings.files.config, renderConfig(settings, { ipv6 }));
+  if (!existsSync(settings.files.suite)) {
+    const { text, errors } = await renderSuiteFile(settings);
+    if (errors.length === 0) await writeFileAtomic(settings.files.suite, text);
+  }
   return true;
 }
 
-/** The operator owns an existing haproxy.cfg, so the suite cannot add the lines for MCP_PUBLIC_HOST itself. */
+/** suite.cfg has the rules for MCP_PUBLIC_HOST, but only frontends that use `suite_web` have these rules. */
 async function warnIfPublicHostMissing({ publicHost, files }: Settings): Promise<void> {
-  if (publicHost === undefined || (await readFile(files.config, 'utf8')).includes(publicHost)) return;
+  if (publicHost === undefined) return;
+  const text = await readFile(files.config, 'utf8');
+  if (text.includes(publicHost) || /^\s*frontend\s+\S+\s+from\s+suite_web\b/m.test(text)) return;
   new Logger('Config').warn(
-    `${files.config} does not contain the MCP_PUBLIC_HOST ${publicHost}, so HAProxy does not serve /mcp under that name. Add the lines from docs/security.md to the file and reload HAProxy.`,
+    `No frontend of ${files.config} uses the rules of the suite (from suite_web), so HAProxy does not serve /mcp under the MCP_PUBLIC_HOST ${publicHost}. Make the edits of docs/upgrade.md and reload HAProxy.`,
   );
 }

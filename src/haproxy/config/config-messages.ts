@@ -7,14 +7,14 @@ export interface ConfigMessage {
   message: string;
 }
 
-interface ConfigMessages {
+export interface ConfigMessages {
   errors: ConfigMessage[];
   warnings: ConfigMessage[];
 }
 
-/** Lines that only summarize the other messages. */
+/** Lines that only summarize the other messages, or say which servers `down-servers.state` sets DOWN. */
 const SUMMARY =
-  /^(?:Error\(s\) found in configuration file|Fatal errors found in configuration|Warnings were found)/;
+  /changed from server-state after a reload|^(?:Error\(s\) found in configuration file|Fatal errors found in configuration|Warnings were found)/;
 
 /**
  * Parses the output of `haproxy -c` or the start-up log of a reload. Pure.

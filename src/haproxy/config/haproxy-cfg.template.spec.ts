@@ -12,6 +12,7 @@ import { loadSettings, type Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { ensureConfig } from './config-file.js';
 import { checkConfiguration } from '../process/haproxy-binary.js';
+import { configurationFiles } from '../process/start-files.js';
 import { HaproxyProcessService } from '../process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { renderPool } from '../../storage/formats/pools-cfg.js';
@@ -27,8 +28,9 @@ describe('renderPool', () => {
       [2, { ...server, ip: '2001:db8::1', state: 'drain' }],
       [1, server],
     ]);
-    expect(renderPool('pool_5', servers)).toBe(`backend pool_5 from pools
+    expect(renderPool('pool_5', servers, true)).toBe(`backend pool_5 from pools
     balance roundrobin
+    load-server-state-from-file global
     server pool_5_1 10.0.0.1:80 weight 5 check inter 2s fall 3 rise 2
     server pool_5_2 [2001:db8::1]:80 weight 0 check inter 2s fall 3 rise 2
     server pool_5_10 10.0.0.1:80 weight 5 check inter 2s fall 3 rise 2 disabled
@@ -87,7 +89,8 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
   }
 
   it('has no warnings with TLS, without TLS, and with a unix socket', async () => {
-    const files = [settings.files.config, settings.files.pools];
+    const { suite, pools } = settings.files;
+    const files = [suite, settings.files.config, pools];
     const warnings = async () => {
       const { valid, output } = await checkConfiguration(binary.path, files);
       expect(valid).toBe(true);
@@ -104,7 +107,7 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
       HAPROXY_METRICS_BIND: '',
     });
     expect(await ensureConfig(bare)).toBe(true);
-    files[0] = bare.files.config;
+    files[1] = bare.files.config;
     expect(await warnings()).toEqual([]);
   });
 
@@ -166,10 +169,10 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
   it('serves only the path /mcp of the suite under its public name, and only over TLS', async () => {
     const env = { MCP_PUBLIC_HOST: 'example.test', MCP_HOST: '127.0.0.1', MCP_PORT: String(one.port) };
     settings = await settingsFor(binary, home.path, port, env);
-    unlinkSync(settings.files.config);
+    for (const file of [settings.files.config, settings.files.suite]) unlinkSync(file);
     await ensureConfig(settings);
     addCertificate(settings.folders.certs);
-    const { output } = await checkConfiguration(binary.path, [settings.files.config, settings.files.pools]);
+    const { output } = await checkConfiguration(binary.path, configurationFiles(settings.files));
     expect(output).not.toMatch(/WARNING|ALERT/);
     await start();
     const tls = Number(settings.httpsBinds[0]?.split(':').at(-1));

@@ -1,10 +1,11 @@
 import type { Settings, SocketAddress } from '../../settings/settings.js';
 import { formatAddress } from '../runtime/transport.js';
+import { errorPage } from './error-page.js';
 
 /** The settings that haproxy.cfg depends on. */
 type ConfigSettings = Pick<
   Settings,
-  'runtime' | 'files' | 'folders' | 'httpBinds' | 'httpsBinds' | 'metricsBind' | 'api' | 'publicHost'
+  'runtime' | 'files' | 'folders' | 'httpBinds' | 'httpsBinds' | 'metricsBind'
 >;
 
 /** Features of the machine. Lines that need a missing feature are commented out, so HAProxy starts without them. */
@@ -17,13 +18,15 @@ interface Machine {
  * again. Pure. `haproxy -c` prints no warnings on 3.0, 3.2 and 3.4, except that TLS has no certificate yet.
  */
 export function renderConfig(settings: ConfigSettings, machine: Machine): string {
-  const map = settings.files.map;
+  const { suite, beforeRules, beforeGlobal, pools } = settings.files;
   return `# HAProxy configuration. haproxy-suite wrote this file once and never changes it again. Edit it as you like, then reload.
-# The suite needs: the stats socket, the section "defaults pools", and the map lookups in "frontend web".
-# HAProxy starts with this file and ${settings.files.pools}. The suite generates that file: do not edit it.
+# The suite needs: the stats socket, the section "defaults pools", and "frontend web from suite_web" with its use_backend line.
+# HAProxy starts with -f ${suite} -f this file -f ${pools}
+# The suite generates the first and the last of them: do not edit these two.
 
+# HAProxy accepts "nbthread" and "thread-groups" only in the first section of all files: put them into ${beforeGlobal}.
 global
-    # Logs starts, stops and health changes to standard output, but no requests (see "defaults clients").
+    # Logs starts, stops and health changes to standard output, but no requests (see "frontend web").
     log stdout format raw local0 notice
     # The Runtime API. The suite changes HAProxy through it. Every user who can connect to it has full control.
     stats socket ${runtimeBind(settings.runtime)} level admin
@@ -35,22 +38,6 @@ global
     ssl-default-bind-options ssl-min-ver TLSv1.2
     # Enables HTTP/3 also if HAProxy is built with an OpenSSL without a QUIC interface (3.0 in Debian).
     limited-quic
-
-# For all sections except the generated backends.
-defaults clients
-    mode http
-    # To log every request, remove the "#" from the next two lines.
-    #log stdout format raw local0 info
-    #option httplog
-    timeout connect 5s
-    timeout client 1m
-    timeout server 1m
-    # The longest time until all headers of a request have arrived.
-    timeout http-request 10s
-    timeout http-keep-alive 10s
-    timeout tunnel 1h
-    # After a reload or a stop, HAProxy closes an idle client connection with its next response, so no request fails.
-    option idle-close-on-response
 
 # For the generated backends ("backend pool_N from pools").
 defaults pools
@@ -65,68 +52,22 @@ defaults pools
     retries 3
     option redispatch 1
     retry-on conn-failure empty-response
-    http-error status 503 content-type "text/html; charset=utf-8" string "${page('503 Service unavailable', 'No server of this site can answer now. Please try again later.')}"
+    http-error status 503 content-type "text/html; charset=utf-8" string "${errorPage('503 Service unavailable', 'No server of this site can answer now. Please try again later.')}"
 
-frontend web from clients
+# "defaults suite_web" in ${suite} has the timeouts and the rules of the suite. Your own rules in this
+# section run after them. Rules that must run before them belong into ${beforeRules}.
+frontend web from suite_web
 ${settings.httpBinds.map((bind) => httpBind(bind, machine)).join('')}${settings.httpsBinds.map((bind) => httpsBinds(bind, settings.folders.certs, machine)).join('')}
+    # To log every request, remove the "#" from the next two lines.
+    #log stdout format raw local0 info
+    #option httplog
+
     # To redirect all requests to https, remove the "#" from the next line.
-    #http-request redirect scheme https code 308 unless { ssl_fc }
-
-    # The address and the protocol of the client. These lines replace the values that the client sent.
-    http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto http
-    http-request set-header X-Forwarded-Proto https if { ssl_fc }
-    # HAProxy retries a request that it has already sent only if the method is safe to repeat.
-    http-request disable-l7-retry unless { method GET HEAD OPTIONS }
-
-    # Finds the pool of the Host in ${map}. The port, the case and a final dot are ignored. An exact name has
-    # priority over a wildcard. The map stores "*.example.com" as ".example.com". Both lookups use a tree, so a large map is fast.
-    http-request set-var(txn.host) req.hdr(host),field(1,:),lower,rtrim(.)
-${publicFrontend(settings)}    http-request set-var(txn.pool) var(txn.host),map_str(${map}) unless { var(txn.host) -m beg . }
-    http-request set-var(txn.pool) var(txn.host),regsub(^[^.]*,),map_str(${map}) unless { var(txn.pool) -m found } || { var(txn.host) -m beg . }
-${settings.publicHost === undefined ? '' : '    use_backend suite if suite_host\n'}    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
-    default_backend unknown_host
+    #http-request redirect scheme https code 308 unless { var(txn.suite_scheme) -m str https }
 ${altSvc(settings)}
-# Requests for a host that matches no domain.
-backend unknown_host from clients
-    http-request return status 404 content-type "text/html; charset=utf-8" string "${page('404 Unknown host', 'No site of this name is served here.')}"
-${publicBackend(settings)}${exporter(settings.metricsBind)}`;
-}
-
-/** The rules that publish the suite under MCP_PUBLIC_HOST: only the path /mcp. The suite itself checks the token. */
-function publicFrontend({ publicHost, httpsBinds }: ConfigSettings): string {
-  if (publicHost === undefined) return '';
-  // Without a TLS bind, a proxy in front of HAProxy may terminate TLS. HAProxy cannot know that, so it allows plain HTTP.
-  const requireTls =
-    httpsBinds.length === 0
-      ? ''
-      : '    http-request return status 403 content-type text/plain string "Use https: a token is sent here." if suite_host !{ ssl_fc }\n';
-  return `
-    # The suite, for external MCP clients (MCP_PUBLIC_HOST). Only the path /mcp is served under this name.
-    acl suite_host var(txn.host) -m str ${publicHost}
-    http-request return status 404 content-type text/plain string "Only /mcp is here." if suite_host !{ path /mcp }
-${requireTls}    # An event stream can be idle for a long time, and a tool call can take an hour.
-    http-request set-timeout client 70m if suite_host
-
-`;
-}
-
-function publicBackend({ publicHost, api }: ConfigSettings): string {
-  if (publicHost === undefined) return '';
-  return `
-# The suite. It does not trust HAProxy: every request needs a token, independent of X-Forwarded-For.
-backend suite from clients
-    # Each client gets its own connection, so that data of one client cannot become part of a request of another client.
-    http-reuse never
-    timeout server 70m
-    server suite ${formatAddress({ host: connectHost(api.host), port: api.port })}
-`;
-}
-
-/** The host for a connection to a listener. A listener on all addresses is reached through loopback. */
-function connectHost(host: string): string {
-  if (host === '0.0.0.0' || host === 'localhost') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
+    # The rules of the suite set txn.pool. Without a pool, the answer is 404 (or the one of your own default_backend).
+    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
+${exporter(settings.metricsBind)}`;
 }
 
 /** Binds localhost as 127.0.0.1, because a machine may have no ::1. Clients that connect to localhost try both. */
@@ -170,14 +111,9 @@ function exporter(bind: string): string {
   if (bind === '') return '';
   return `
 # Metrics of HAProxy for Prometheus.
-frontend metrics from clients
+frontend metrics from suite_clients
     bind ${bind}
     http-request use-service prometheus-exporter if { path /metrics }
     http-request return status 404 content-type text/plain string "See /metrics"
 `;
-}
-
-/** HTML in one line and without double quotes, because it is inside a quoted string of the configuration. */
-function page(title: string, text: string): string {
-  return `<!doctype html><html lang=en><meta charset=utf-8><title>${title}</title><h1>${title}</h1><p>${text}</p></html>`;
 }

@@ -19,6 +19,17 @@ export class OperatorConfig {
 
   constructor(private readonly settings: Settings) {}
 
+  /**
+   * Whether HAProxy may read `down-servers.state`. It takes only one `server-state-file`, and it prints a warning for
+   * each server that the file sets DOWN, so with `zero-warning` it would not start.
+   */
+  get allowsStateFile(): boolean {
+    const isObstacle = (word: string | undefined) => word === 'server-state-file' || word === 'zero-warning';
+    return !this.sections.some(
+      ({ keyword, lines }) => keyword === 'global' && lines.some(({ words }) => isObstacle(words[0])),
+    );
+  }
+
   /** Reads haproxy.cfg again. @throws the error of the file system, unless the file is missing */
   async read(): Promise<void> {
     const { config } = this.settings.files;

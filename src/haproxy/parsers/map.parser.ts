@@ -36,3 +36,35 @@ export function parseMap(text: string): MapEntry[] {
   }
   return entries;
 }
+
+/**
+ * Parses `get map F KEY` (management guide), and returns the value of the key; undefined if the map has no such key:
+ *
+ *   type=str, case=sensitive, found=yes, idx=tree, key="example.com", value="pool_1", type="str"
+ *
+ * HAProxy prints a line for each way in which its configuration matches the map. Only `map_str` (`type=str`) routes.
+ */
+export function parseMapLookup(text: string): string | undefined {
+  const lines = text.split('\n').filter((line) => line.startsWith('type='));
+  if (lines.length === 0) throw unexpectedOutput('the output of "get map"', text);
+  const exact = lines.filter((line) => line.startsWith('type=str,'));
+  for (const line of exact.length > 0 ? exact : lines) {
+    const value = /, found=yes,.* value="([^"]*)"/.exec(line)?.[1];
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+/**
+ * Parses the file names in `show map` without a name:
+ *
+ *   # id (file) description
+ *   0 (/opt/haproxy/conf/domains.map) pattern loaded from file '/opt/haproxy/conf/domains.map' used by map at …
+ *   -1 () pattern '…' used by acl at …
+ */
+export function parseMapNames(text: string): string[] {
+  return text.split('\n').flatMap((line) => {
+    const name = /^-?\d+ \((?<name>.+?)\) /.exec(line)?.groups?.['name'];
+    return name === undefined ? [] : [name];
+  });
+}

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseInfo } from './info.parser.js';
-import { parseMap } from './map.parser.js';
+import { parseMap, parseMapLookup } from './map.parser.js';
 import { parseReply } from '../runtime/reply.js';
 import { parseBackends, routingOf } from '../runtime/runtime-routing.js';
 import { parseServersState } from './server-state.parser.js';
@@ -19,12 +19,47 @@ function fixture(version: string, name: string): string {
 
 describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
   it('read "show servers state"', () => {
-    const rows = parseServersState(fixture(version, 'servers-state'));
+    const read = parseServersState(fixture(version, 'servers-state'));
+    expect(read.map(({ server, running }) => [server, running])).toEqual([
+      ['pool_1_1', false],
+      ['pool_1_2', true],
+      ['pool_1_3', false],
+      ['pool_1_4', false],
+      ['pool_2_7', false],
+      ['one', true],
+    ]);
+    // Only two servers have a check: pool_1_1, whose check failed, and pool_1_3, whose check is paused.
+    expect(read.filter(({ unchecked }) => unchecked).map(({ server }) => server)).toEqual(['pool_1_3']);
+    const rows = read.map(({ running: _running, unchecked: _unchecked, ...row }) => row);
     expect(rows).toEqual([
-      { backend: 'pool_1', server: 'pool_1_1', address: '127.0.0.1', port: 1, weight: 5, state: 'ready' },
-      { backend: 'pool_1', server: 'pool_1_2', address: '::1', port: 80, weight: 0, state: 'drain' },
+      {
+        backend: 'pool_1',
+        server: 'pool_1_1',
+        address: '127.0.0.1',
+        port: 1,
+        weight: 5,
+        state: 'ready',
+        down: { checkStatus: 8, checkResult: 2 },
+      },
+      {
+        backend: 'pool_1',
+        server: 'pool_1_2',
+        address: '::1',
+        port: 80,
+        weight: 0,
+        state: 'drain',
+        unchecked: true,
+      },
       { backend: 'pool_1', server: 'pool_1_3', address: '192.0.2.3', port: 80, weight: 1, state: 'maint' },
-      { backend: 'pool_1', server: 'pool_1_4', address: '192.0.2.4', port: 80, weight: 1, state: 'maint' },
+      {
+        backend: 'pool_1',
+        server: 'pool_1_4',
+        address: '192.0.2.4',
+        port: 80,
+        weight: 1,
+        state: 'maint',
+        unchecked: true,
+      },
       {
         backend: 'pool_2',
         server: 'pool_2_7',
@@ -33,7 +68,15 @@ describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
         weight: 9,
         state: 'maint',
       },
-      { backend: 'other', server: 'one', address: '192.0.2.9', port: 9, weight: 1, state: 'ready' },
+      {
+        backend: 'other',
+        server: 'one',
+        address: '192.0.2.9',
+        port: 9,
+        weight: 1,
+        state: 'ready',
+        unchecked: true,
+      },
     ]);
   });
 
@@ -134,6 +177,18 @@ describe('Parsers with unexpected output', () => {
   it('throw for a truncated line of a server', () => {
     const text = fixture('3.4', 'servers-state');
     expect(() => parseServersState(text.slice(0, -30))).toThrow('not a line of');
+  });
+});
+
+describe('parseMapLookup', () => {
+  it('reads the value for map_str, and undefined for a missing key', () => {
+    const str = 'type=str, case=sensitive, found=yes, idx=tree, key="a.b", value="pool_1", type="str"\n\n';
+    expect(parseMapLookup(str)).toBe('pool_1');
+    expect(parseMapLookup('type=str, case=sensitive, found=no\n')).toBeUndefined();
+    expect(
+      parseMapLookup(`type=end, case=sensitive, found=yes, idx=list, key="b", value="x", type="str"\n${str}`),
+    ).toBe('pool_1');
+    expect(() => parseMapLookup('Unknown map')).toThrow('not the output of "get map"');
   });
 });
 

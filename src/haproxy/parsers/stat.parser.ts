@@ -39,8 +39,10 @@ export function parseStat(text: string): StatRow[] {
   const columns = columnsOf(header);
   const type = columns.get('type');
   if (type === undefined || !columns.has('svname')) throw unexpectedOutput('the output of "show stat"', text);
+  // The columns that every reader needs. The others are split off only when one of them is read.
+  const first = Math.max(type, columns.get('check_status') ?? 0) + 1;
   return lines.slice(1).map((line) => {
-    const fields = line.includes('"') ? fieldsOf(line) : line.split(',', type + 1);
+    const fields = line.includes('"') ? fieldsOf(line) : line.split(',', first);
     const kind = KINDS[Number(fields[type] === '' ? Number.NaN : fields[type])];
     if (!kind) throw unexpectedOutput('a line of "show stat"', line);
     return new Row(columns, fields, line, kind);
@@ -59,7 +61,7 @@ function columnsOf(header: string): ReadonlyMap<string, number> {
 }
 
 class Row implements StatRow {
-  /** At first only the columns up to `type`; the whole line is split when a later column is read. */
+  /** At first only the columns up to `check_status`; the whole line is split when a later column is read. */
   #fields: readonly string[];
 
   constructor(

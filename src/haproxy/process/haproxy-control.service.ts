@@ -1,9 +1,12 @@
 import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../../errors/app-error.js';
 import { SingleFlight } from '../../lib/single-flight.js';
 import { Settings } from '../../settings/settings.js';
+import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { checkConfiguration, type CheckResult } from './haproxy-binary.js';
+import { HaproxyProcessService } from './haproxy-process.service.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 
 /** The limit for a command of podman or systemd. A check reads every certificate, which may take several seconds. */
@@ -12,37 +15,34 @@ const SYSTEMD_UNIT = 'haproxy.service';
 
 /** Checks and reloads HAProxy in one of the modes of HAPROXY_CONTROL. */
 interface Control {
-  check(): Promise<CheckResult>;
+  check(files: readonly string[]): Promise<CheckResult>;
   /** With systemd and podman, success only means that HAProxy got the signal, not that a new worker serves. */
   reload(): Promise<ReloadResult>;
 }
 
 /** Checks the configuration and reloads HAProxy, independent of the program that runs HAProxy. */
 @Injectable()
-export class HaproxyControlService implements Control {
+export class HaproxyControlService {
   readonly #control: Control;
   /** Concurrent callers share one check, because each check starts a process that reads every certificate. */
-  readonly #check = new SingleFlight(() => this.#control.check());
+  readonly #check = new SingleFlight(() => this.checkWith(this.settings.files.suite));
 
-  constructor(settings: Settings) {
-    const { config, pools } = settings.files;
-    const files = [config, pools];
+  constructor(
+    private readonly settings: Settings,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly haproxy: HaproxyProcessService,
+  ) {
     const master = new MasterCli(settings.master);
-    const check = () => checkConfiguration(settings.haproxyBin, files);
-    const checkInContainer = [
-      'exec',
-      settings.container,
-      'haproxy',
-      '-c',
-      ...files.flatMap((file) => ['-f', file]),
-    ];
+    const check = (files: readonly string[]) => checkConfiguration(settings.haproxyBin, files);
     const controls: Record<Settings['control'], Control> = {
-      managed: { check, reload: () => master.reload() },
+      managed: { check, reload: () => this.#reloadManaged(master) },
       master: { check, reload: () => master.reload() },
       systemd: { check, reload: () => runProgram('systemctl', ['reload', SYSTEMD_UNIT]) },
       podman: {
-        check: async () => {
-          const { success, log } = await runProgram('podman', checkInContainer);
+        check: async (files) => {
+          const args = files.flatMap((file) => ['-f', file]);
+          const command = ['exec', settings.container, 'haproxy', '-c', ...args];
+          const { success, log } = await runProgram('podman', command);
           return { valid: success, output: log };
         },
         // SIGUSR2 makes the master reload (management guide, "Stopping and restarting HAProxy").
@@ -56,8 +56,44 @@ export class HaproxyControlService implements Control {
     return this.#check.run();
   }
 
+  /** Checks the files with another file in the place of suite.cfg. */
+  async checkWith(suiteFile: string): Promise<CheckResult> {
+    return this.#control.check(await this.#filesToCheck(suiteFile));
+  }
+
   reload(): Promise<ReloadResult> {
     return this.#control.reload();
+  }
+
+  /**
+   * The files that the next reload or start reads. A HAProxy that the suite did not start may have been started without
+   * suite.cfg, and then reloads without it.
+   */
+  async #filesToCheck(suiteFile: string): Promise<string[]> {
+    const { config, pools } = this.settings.files;
+    if (!existsSync(suiteFile)) return [config, pools];
+    if (this.settings.control === 'managed') return [suiteFile, config, pools];
+    const isLoaded = await this.runtime.loadedRules().then(
+      (rules) => rules !== undefined,
+      () => usesSuiteFile(config),
+    );
+    return isLoaded ? [suiteFile, config, pools] : [config, pools];
+  }
+
+  /** A reload reads the files that the master was started with. Only a new master reads a third file. */
+  async #reloadManaged(master: MasterCli): Promise<ReloadResult> {
+    const lacksFile =
+      existsSync(this.settings.files.suite) && (await this.runtime.loadedRules()) === undefined;
+    return lacksFile ? this.haproxy.takeOver() : master.reload();
+  }
+}
+
+/** While HAProxy does not answer: whether haproxy.cfg needs suite.cfg, so that a start must read it. */
+function usesSuiteFile(config: string): boolean {
+  try {
+    return /\bfrom\s+suite_/.test(readFileSync(config, 'utf8'));
+  } catch {
+    return true;
   }
 }
 

@@ -11,7 +11,8 @@ import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { formatAddress } from '../runtime/transport.js';
 import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
-import { MasterCli } from './master-cli.js';
+import { configurationFiles, logFrom, logSize } from './start-files.js';
+import { MasterCli, type ReloadResult } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { PidFile } from './pid-file.js';
 
@@ -21,11 +22,15 @@ const START_LIMIT_MS = 60_000;
 const READY_POLL_MS = 5;
 /** A HAProxy whose master CLI answers is loaded, so its Runtime API must answer soon, or it has another address. */
 const ATTACH_LIMIT_MS = 10_000;
+/** How long a HAProxy that detached itself may take until its master socket answers. */
+const DETACH_LIMIT_MS = 5_000;
 /** How long the worker of a killed master may still answer. */
 const FOREIGN_EXIT_LIMIT_MS = 2_000;
 const FOREIGN_POLL_MS = 50;
 /** How often the suite checks that HAProxy is alive. HAProxy may not be a child process, so there is no exit event. */
 const ALIVE_POLL_MS = 50;
+/** A master without a worker for this long does not get one again: a reload starts the new worker first. */
+const WORKERLESS_MS = 1_000;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** After HAProxy has run this long, the next restart is immediate again. */
@@ -49,6 +54,8 @@ export class HaproxyProcessService {
   #supervision: Promise<void> | undefined;
   #logTail: LogTail | undefined;
   #launched = false;
+  /** True while a new master replaces the running one. */
+  #takingOver = false;
   /** The result of `findRunning`; undefined before the first call. */
   #running: { process: OsProcess; readyLimitMs: number } | 'none' | undefined;
   #version: string | undefined;
@@ -160,9 +167,12 @@ export class HaproxyProcessService {
   async #supervise(): Promise<void> {
     let backoffMs = 0;
     let launchedAt = performance.now();
+    let workers = new WorkerWatch();
     while (!this.#stopping.signal.aborted) {
-      if (this.#process?.alive) {
-        await this.#sleep(ALIVE_POLL_MS);
+      if (this.#process?.alive || this.#takingOver) {
+        if (!this.#takingOver && this.#process && workers.isWorkerless(this.#process))
+          await this.#endWorkerless(this.#process);
+        else await this.#sleep(ALIVE_POLL_MS);
         continue;
       }
       this.#logTail?.flush();
@@ -174,6 +184,7 @@ export class HaproxyProcessService {
       backoffMs = backoffMs === 0 ? FIRST_BACKOFF_MS : Math.min(backoffMs * 2, MAX_BACKOFF_MS);
       if (this.#stopping.signal.aborted) return;
       launchedAt = performance.now();
+      workers = new WorkerWatch();
       try {
         await this.#launch();
         this.#logger.log(`HAProxy runs again (pid ${this.#process?.pid})`);
@@ -183,20 +194,97 @@ export class HaproxyProcessService {
     }
   }
 
-  /** Launches HAProxy detached, in its own session, so that no signal to the suite and no closed pipe reaches HAProxy. */
+  /**
+   * Starts a new master with all configuration files. Its worker takes over the ports and lets the former HAProxy finish
+   * its connections (`-sf`). If the new HAProxy does not start, the former one continues to serve. A reload does not
+   * replace this: it reads only the files that the master was started with.
+   */
+  async takeOver(): Promise<ReloadResult> {
+    const former = this.#process;
+    const logged = logSize(this.settings.files.haproxyLog);
+    let next: OsProcess | undefined;
+    this.#takingOver = true;
+    try {
+      ({ process: next } = await this.#spawn(former?.alive ? ['-sf', String(former.pid)] : []));
+      await this.#waitUntilReady(next, START_LIMIT_MS);
+      this.#process = next;
+      this.#launched = true;
+      this.#logger.log(`A new HAProxy (pid ${next.pid}) serves with ${this.settings.files.suite}`);
+      return { success: true, log: '' };
+    } catch (error) {
+      if (former?.alive) {
+        next?.signal('SIGTERM');
+        this.#pidFile.write(former);
+      } else this.#process = next;
+      const log = logFrom(this.settings.files.haproxyLog, logged);
+      return { success: false, log: `${messageOf(error)}\n${log}` };
+    } finally {
+      this.#takingOver = false;
+    }
+  }
+
+  /** Ends a master whose worker crashed and that continues (`master-worker no-exit-on-failure`): nothing serves. */
+  async #endWorkerless(master: OsProcess): Promise<void> {
+    this.#logger.error(`The worker of HAProxy (master ${master.pid}) has exited; the suite restarts HAProxy`);
+    master.signal('SIGTERM');
+    if (!(await master.waitForExit(TERM_MS))) master.signal('SIGKILL');
+    await master.waitForExit(TERM_MS);
+  }
+
   async #launch(): Promise<void> {
+    // A HAProxy that detached itself, or that another program started, already serves with these files.
+    if (await this.#attachToMaster()) return;
+    const { process: haproxy, exitCode } = await this.#spawn([]);
+    this.#process = haproxy;
+    this.#launched = true;
+    try {
+      await this.#waitUntilReady(haproxy, START_LIMIT_MS);
+    } catch (error) {
+      if (haproxy.alive) throw error;
+      // A program that detaches exits with 0 (`-D` in a script of HAPROXY_BIN), and its HAProxy listens a moment later.
+      if ((await exitCode) !== 0 || !(await this.#attachToDetached())) throw error;
+    }
+  }
+
+  /** Attaches to the HAProxy that answers on the master socket. False if nothing listens there. */
+  async #attachToMaster(): Promise<boolean> {
+    const processes = await this.#masterCli.processes();
+    if (!processes) return false;
+    this.#process = new OsProcess(processes.master);
+    this.#pidFile.write(this.#process);
+    this.#logger.warn(
+      `HAProxy already runs (pid ${processes.master}), and the suite did not start it as its own process; the suite attaches to it`,
+    );
+    await this.#waitUntilReady(this.#process, ATTACH_LIMIT_MS);
+    return true;
+  }
+
+  async #attachToDetached(): Promise<boolean> {
+    const deadline = performance.now() + DETACH_LIMIT_MS;
+    while (performance.now() < deadline && !this.#stopping.signal.aborted) {
+      if (await this.#attachToMaster()) return true;
+      await delay(FOREIGN_POLL_MS);
+    }
+    return false;
+  }
+
+  /**
+   * Starts HAProxy detached, in its own session, so that no signal to the suite and no closed pipe reaches HAProxy.
+   * `exitCode` resolves when it exits.
+   */
+  async #spawn(more: readonly string[]): Promise<{ process: OsProcess; exitCode: Promise<number | null> }> {
     const { haproxyBin, files, folders, master } = this.settings;
     const output = openSync(files.haproxyLog, 'a', 0o640);
     const args = [
       '-W',
+      // In the foreground also with "daemon" in haproxy.cfg. A HAProxy that detaches has a pid that the suite cannot know.
+      '-db',
       '-S',
       masterBind(master),
       '-p',
       join(folders.run, 'haproxy.pid'),
-      '-f',
-      files.config,
-      '-f',
-      files.pools,
+      ...configurationFiles(files).flatMap((file) => ['-f', file]),
+      ...more,
     ];
     const child = spawn(haproxyBin, args, { detached: true, stdio: ['ignore', output, output] });
     closeSync(output);
@@ -204,6 +292,7 @@ export class HaproxyProcessService {
     child.once('error', (error) => {
       failure = error.message;
     });
+    const exitCode = new Promise<number | null>((resolve) => child.once('exit', resolve));
     child.unref();
     if (child.pid === undefined) {
       // Node.js emits the error event in a later turn.
@@ -213,11 +302,10 @@ export class HaproxyProcessService {
         `The suite could not start ${haproxyBin}: ${failure}. Check HAPROXY_BIN.`,
       );
     }
-    this.#process = new OsProcess(child.pid);
-    this.#launched = true;
+    const haproxy = new OsProcess(child.pid);
     // Written at once: if the suite is killed while HAProxy loads, the next suite finds HAProxy only through this file.
-    this.#pidFile.write(this.#process);
-    await this.#waitUntilReady(this.#process, START_LIMIT_MS);
+    this.#pidFile.write(haproxy);
+    return { process: haproxy, exitCode };
   }
 
   /**
@@ -269,8 +357,8 @@ export class HaproxyProcessService {
   }
 
   async #checkConfiguration(): Promise<void> {
-    const { config, pools } = this.settings.files;
-    const { valid, output } = await checkConfiguration(this.settings.haproxyBin, [config, pools]);
+    const files = configurationFiles(this.settings.files);
+    const { valid, output } = await checkConfiguration(this.settings.haproxyBin, files);
     if (!valid)
       throw new AppError(
         'haproxy_unavailable',
@@ -281,6 +369,17 @@ export class HaproxyProcessService {
   /** `stop` ends the sleep early. */
   async #sleep(ms: number): Promise<void> {
     await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+  }
+}
+
+/** Finds out that a master has lost its worker and gets no new one. */
+class WorkerWatch {
+  /** When the master last had a worker; undefined before its first worker, because a start may take long. */
+  #lastSeen: number | undefined;
+
+  isWorkerless(master: OsProcess): boolean {
+    if (master.hasChildren) this.#lastSeen = performance.now();
+    return this.#lastSeen !== undefined && performance.now() - this.#lastSeen > WORKERLESS_MS;
   }
 }
 

@@ -22,6 +22,18 @@ export class OsProcess {
     return this.started !== undefined && startTimeOf(this.pid) === this.started;
   }
 
+  /**
+   * Whether the process has a child, from /proc/PID/task/PID/children (proc(5)). True if the kernel does not tell
+   * (CONFIG_PROC_CHILDREN).
+   */
+  get hasChildren(): boolean {
+    try {
+      return readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'latin1').trim() !== '';
+    } catch {
+      return true;
+    }
+  }
+
   /** Sends a signal; does nothing if the process has exited. */
   signal(signal: NodeJS.Signals): void {
     if (!this.alive) return;

@@ -72,7 +72,10 @@ async function commandsFor(
 ): Promise<string[] | undefined> {
   try {
     const draft = await createDraft();
-    const { from, to } = new RoutingView(before.routing(), before.routing()).sidesOf(draft);
+    const { from, to } = new RoutingView(
+      { ...before.routing(), domains: new Map(before.routing().domains) },
+      before.routing(),
+    ).sidesOf(draft);
     const batches = [...commandBatches(plan(from, to), '/opt/haproxy/conf/domains.map')];
     return batches.flatMap(({ commands }) => [...commands].map(({ command }) => command.text));
   } catch (error) {

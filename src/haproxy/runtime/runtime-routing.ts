@@ -9,6 +9,7 @@ import type { ServerSpec } from '../../model/server.js';
 
 /** The routing of a running HAProxy, in the shape of the desired state, with data that only a running HAProxy has. */
 export interface RuntimeRouting extends Routing {
+  readonly domains: Map<string, string>;
   /** Every slot that exists. Parked slots and unused static slots are included, in maintenance. */
   readonly pools: ReadonlyMap<string, ReadonlyMap<number, ServerSpec>>;
   /** The backends named pool_N, also those without servers. */
@@ -17,6 +18,8 @@ export interface RuntimeRouting extends Routing {
   readonly duplicates: readonly MapEntry[];
   /** Servers configured with a host name: server name → host name. Their `ip` is the resolved address. */
   readonly hostNames: ReadonlyMap<string, string>;
+  /** The names of servers without a health check. */
+  readonly unchecked: ReadonlySet<string>;
   /** Servers in pools whose name is not pool_N_S, such as `pool_1/web`. */
   readonly strangers: readonly string[];
 }
@@ -37,6 +40,7 @@ export function routingOf(
   const backends = new Set(backendNames.filter(isPoolName));
   const hostNames = new Map<string, string>();
   const strangers: string[] = [];
+  const unchecked = new Set<string>();
   for (const row of servers) {
     if (!backends.has(row.backend)) continue;
     const slot = slotOf(row.backend, row.server);
@@ -44,6 +48,7 @@ export function routingOf(
       strangers.push(`${row.backend}/${row.server}`);
       continue;
     }
+    if (row.hasNoCheck) unchecked.add(row.server);
     if (row.hostName !== undefined) hostNames.set(row.server, row.hostName);
     const slots = pools.get(row.backend) ?? new Map<number, ServerSpec>();
     slots.set(slot, {
@@ -60,7 +65,7 @@ export function routingOf(
     if (domains.has(entry.key)) duplicates.push(entry);
     else domains.set(entry.key, entry.value);
   }
-  return { domains, pools, backends, duplicates, hostNames, strangers };
+  return { domains, pools, backends, duplicates, hostNames, unchecked, strangers };
 }
 
 /** Parses `show backend`: a line `# name`, then one backend name on each line. */

@@ -6,6 +6,7 @@ const rowOf = (pool: string): ServerStatusRow => ({
   pool,
   slot: 1,
   status: 'UP',
+  weight: 1,
   connections: 0,
   lastCheck: '',
 });

@@ -1,5 +1,5 @@
 import { serverName } from '../../model/pool-name.js';
-import type { Step } from '../../model/routing.js';
+import type { SentStep, Step } from '../../model/routing.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 import { SERVER_KEYWORDS } from '../config/server-keywords.js';
 import { mapPayload, runtimeCommand } from './command.js';
@@ -48,7 +48,7 @@ type PutServer = Extract<Step, { op: 'put_server' }>;
 type AddDomains = Extract<Step, { op: 'add_domains' }>;
 
 /** The commands for a plan. Pure; keeps the order of the steps. */
-export function* commandBatches(steps: readonly Step[], mapFile: string): Generator<CommandBatch, void> {
+export function* commandBatches(steps: readonly SentStep[], mapFile: string): Generator<CommandBatch, void> {
   let readdressed: readonly PutServer[] = [];
   let start = 0;
   while (start < steps.length || readdressed.length > 0) {
@@ -64,12 +64,12 @@ export function* commandBatches(steps: readonly Step[], mapFile: string): Genera
   }
 }
 
-function isAddressChange(step: Step): step is PutServer {
+function isAddressChange(step: SentStep): step is PutServer {
   return step.op === 'put_server' && step.exists;
 }
 
 /** The index of the first match at or after `start`; `steps.length` if there is none. */
-function indexFrom(steps: readonly Step[], start: number, matches: (step: Step) => boolean): number {
+function indexFrom(steps: readonly SentStep[], start: number, matches: (step: SentStep) => boolean): number {
   let index = start;
   for (; index < steps.length; index += 1) {
     const step = steps[index];
@@ -81,7 +81,7 @@ function indexFrom(steps: readonly Step[], start: number, matches: (step: Step) 
 /** `readdressed` are the servers whose new address the previous batch has set. */
 function* batchCommands(
   readdressed: readonly PutServer[],
-  steps: readonly Step[],
+  steps: readonly SentStep[],
   addressChanges: readonly PutServer[],
   mapFile: string,
 ): Generator<StepCommand, void> {
@@ -91,7 +91,7 @@ function* batchCommands(
   for (const step of addressChanges) yield* setServerAddress(step);
 }
 
-function stepCommands(step: Exclude<Step, AddDomains>, mapFile: string): StepCommand[] {
+function stepCommands(step: Exclude<SentStep, AddDomains>, mapFile: string): StepCommand[] {
   switch (step.op) {
     case 'add_pool':
       return addPool(step.pool);
@@ -102,7 +102,9 @@ function stepCommands(step: Exclude<Step, AddDomains>, mapFile: string): StepCom
     case 'set_weight':
       return [setWeight(step, step.weight)];
     case 'set_state':
-      return [setState(step, step.state)];
+      return step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, step.state)];
+    case 'assume_up':
+      return [setHealth(step, 'up')];
     case 'remove_server':
       return [setState(step, 'maint'), deleteServer(step)];
     case 'set_domain':
@@ -147,7 +149,8 @@ function addServer(step: PutServer): PlannedCommand[] {
   const { weight, state } = step.server;
   const [pool, name, address] = [step.pool, serverName(step.pool, step.slot), serverAddress(step.server)];
   const command = runtimeCommand`add server ${pool}/${name} ${address} weight ${weight} ${SERVER_KEYWORDS}`;
-  return [{ command }, enableHealthCheck(step), setState(step, state)];
+  const join = step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, state)];
+  return [{ command }, enableHealthCheck(step), ...join];
 }
 
 /** The first part of an address change. If the new state is not `ready`, the server gets it before the new address. */
@@ -165,7 +168,7 @@ function enableReaddressedServer(step: PutServer): PlannedCommand[] {
     setWeight(step, weight),
     // A server that the operator declared may have no check, or `check disabled`.
     { ...enableHealthCheck(step), acceptedRejection: NO_CHECK },
-    ...(state === 'ready' ? [setState(step, state)] : []),
+    ...(state === 'ready' ? (step.checkFirst ? becomeReadyAfterCheck(step) : [setState(step, state)]) : []),
   ];
 }
 
@@ -176,6 +179,18 @@ function enableHealthCheck({ pool, slot }: Slot): PlannedCommand {
 /** An absolute weight, so the initial weight of the server (also 0) has no effect on the result. */
 function setWeight({ pool, slot }: Slot, weight: number): PlannedCommand {
   return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} weight ${weight}` };
+}
+
+/**
+ * The server becomes `ready` and DOWN, and gets requests after `rise` passed checks. HAProxy sets a server UP when it
+ * leaves maintenance, so the server leaves it as drained, which gets no requests either. (3.0 has no `init-state`.)
+ */
+function becomeReadyAfterCheck(slot: Slot): PlannedCommand[] {
+  return [setState(slot, 'drain'), setHealth(slot, 'down'), setState(slot, 'ready')];
+}
+
+function setHealth({ pool, slot }: Slot, health: 'up' | 'down'): PlannedCommand {
+  return { command: runtimeCommand`set server ${pool}/${serverName(pool, slot)} health ${health}` };
 }
 
 function setState({ pool, slot }: Slot, state: ServerState): PlannedCommand {

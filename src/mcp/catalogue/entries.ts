@@ -14,6 +14,7 @@ import type { Principal } from '../../access/principal.js';
 import type { CallContext } from '../../contract/call-context.js';
 import type { ResourceEvent } from '../../signals/event-feed.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
+import type { Role } from '../../contract/role.js';
 
 /** The request as the library of its protocol revision describes it. Only code about the protocol itself reads it. */
 export type ProtocolRequest =
@@ -31,7 +32,8 @@ export interface Caller extends Pick<CallContext, 'progress' | 'log'> {
 
 export interface CatalogueTool {
   definition: Tool;
-  readOnly: boolean;
+  /** The least role that may call it. `tools/list` shows a caller only such tools. */
+  role: Role;
   /** Set for tools that are operations. Their changes are audited. */
   operation?: DeclaredOperation;
   /** Throws AppError if the call fails. ToolExecutor converts it to a result. */

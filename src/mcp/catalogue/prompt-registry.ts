@@ -1,12 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import type { GetPromptResult, Prompt } from '@modelcontextprotocol/sdk/types.js';
+import { includesRole, type Role } from '../../contract/role.js';
 import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
 import type { Caller, CataloguePrompt } from './entries.js';
 import { type PromptTemplate, PROMPTS } from './prompts.js';
 import { ToolRegistry } from './tool-registry.js';
 
-/** Longest argument that is put into a prompt. A domain name has at most 253 characters. */
-const MAX_ARGUMENT_LENGTH = 253;
+/** Longest argument of a prompt. Ten servers with long IPv6 addresses, the longest useful list, have 490 characters. */
+const MAX_ARGUMENT_LENGTH = 1000;
 
 /** The prompts of the suite: common tasks as a list of steps for a model. */
 @Injectable()
@@ -22,9 +23,9 @@ export class PromptRegistry {
   }
 
   /** The prompts whose tools the caller may all call. */
-  list(readOnly: boolean): Prompt[] {
+  list(role: Role): Prompt[] {
     return [...this.#prompts.values()]
-      .filter((prompt) => this.#isOffered(prompt, readOnly))
+      .filter((prompt) => this.#isOffered(prompt, role))
       .map(({ definition }) => definition);
   }
 
@@ -32,10 +33,13 @@ export class PromptRegistry {
     return this.#prompts.has(name);
   }
 
-  /** @throws Error with the JSON-RPC code -32602 if the prompt does not exist or a required argument is missing */
+  /**
+   * @throws Error with the JSON-RPC code -32602 if the prompt does not exist, or an argument is missing or too long. A
+   * shortened list of servers would look complete to the model.
+   */
   async get(name: string, args: Record<string, string>, caller: Caller): Promise<GetPromptResult> {
     const prompt = this.#prompts.get(name);
-    if (!prompt || !this.#isOffered(prompt, caller.principal.readOnly))
+    if (!prompt || !this.#isOffered(prompt, caller.principal.role))
       throw rpcError(
         INVALID_PARAMS,
         `There is no prompt ${name.slice(0, 100)}. Call prompts/list for the names of the prompts.`,
@@ -48,13 +52,19 @@ export class PromptRegistry {
         INVALID_PARAMS,
         `Arguments of ${name} are missing: ${missing.map((argument) => argument.name).join(', ')}.`,
       );
+    const long = Object.keys(args).filter((argument) => (args[argument] ?? '').length > MAX_ARGUMENT_LENGTH);
+    if (long.length > 0)
+      throw rpcError(
+        INVALID_PARAMS,
+        `Arguments of ${name} are longer than ${MAX_ARGUMENT_LENGTH} characters: ${long.join(', ').slice(0, 100)}.`,
+      );
     return prompt.render(args, caller);
   }
 
-  #isOffered({ requiredTools = [] }: CataloguePrompt, readOnly: boolean): boolean {
+  #isOffered({ requiredTools = [] }: CataloguePrompt, role: Role): boolean {
     return requiredTools.every((name) => {
       const tool = this.tools.find(name);
-      return tool !== undefined && (tool.readOnly || !readOnly);
+      return tool !== undefined && includesRole(role, tool.role);
     });
   }
 }
@@ -72,5 +82,5 @@ function toCataloguePrompt({ render, ...definition }: PromptTemplate): Catalogue
 
 /** On one line, an argument cannot look like further instructions to the model. */
 function toOneLine(value: string | undefined): string {
-  return (value ?? '').replace(/\s+/g, ' ').trim().slice(0, MAX_ARGUMENT_LENGTH);
+  return (value ?? '').replace(/\s+/g, ' ').trim();
 }

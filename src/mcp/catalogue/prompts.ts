@@ -29,7 +29,7 @@ export const PROMPTS: readonly PromptTemplate[] = [
 1. Call haproxy_list_domains with search="${argument('domain')}". If the domain exists already, show its servers and ask me before you continue.
 2. Call haproxy_add_domain with the first server (ip, http_port).
 3. If there are more servers, call haproxy_add_servers with them.
-4. Call haproxy_domain_health. Every server should be UP (or "no check"). If a server is DOWN, tell me what its health check found and stop. Do not remove anything.
+4. Call haproxy_wait_healthy. The status must be healthy. If it is not, tell me the reason, and what the health check of each server found, and stop. Do not remove anything.
 5. Call haproxy_list_certs. If no certificate covers the domain, propose haproxy_issue_cert and ask me before you call it.
 6. Summarize: domain, pool, servers with their status, certificate.`,
   },
@@ -54,7 +54,7 @@ export const PROMPTS: readonly PromptTemplate[] = [
 2. Call haproxy_set_server_state with state=drain. HAProxy sends no new requests to the server.
 3. Call haproxy_wait_drain with timeout=300. If drained is false, show the remaining connections and ask me whether to wait longer or to continue.
 4. Call haproxy_set_server_state with state=maint and tell me that the maintenance can begin. Wait until I tell you that it is finished.
-5. Call haproxy_set_server_state with state=ready. Call haproxy_domain_health until the server is UP. If it stays DOWN, set it to maint again and tell me what its health check found.`,
+5. Call haproxy_set_server_state with state=ready. Call haproxy_wait_healthy and look at the server: it must be UP. If it is DOWN or checking, set it to maint again and tell me what its health check found.`,
   },
   {
     name: 'shift_traffic',
@@ -90,8 +90,8 @@ export const PROMPTS: readonly PromptTemplate[] = [
     ) => `Find out why ${argument('domain')} does not work. Call only tools that read. Change nothing.
 
 1. Call haproxy_health. Is HAProxy running, and do its state and its files agree?
-2. Call haproxy_list_domains with search and include_wildcards=true. Is the name routed, by itself or by a wildcard?
-3. Call haproxy_domain_health. Is the status no_servers, down or degraded, and what did each health check find?
+2. Call haproxy_explain with the name as host. Which domain, pool, servers and certificate answer, or why does nothing answer?
+3. Call haproxy_domain_health. Is the status no_servers, down, checking or degraded, and what did each health check find?
 4. Call haproxy_list_servers. Are servers in maint or drain, or do they have weight 0?
 5. Call haproxy_stats with scope=server and this domain. Are there errors, refused connections or slow responses?
 6. Call haproxy_list_certs. Has the certificate expired, or does it not cover the name? Either breaks only HTTPS.

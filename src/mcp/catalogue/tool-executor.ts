@@ -29,7 +29,7 @@ export class ToolExecutor {
         `There is no tool ${name.slice(0, 100)}. Call tools/list for the names of the tools.`,
       );
     try {
-      requireAccess(caller.principal, tool.readOnly);
+      requireAccess(caller.principal, tool.role);
       return await tool.call(args, caller);
     } catch (error) {
       // An error with a JSON-RPC code is for the client, not for the model.

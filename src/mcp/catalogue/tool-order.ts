@@ -12,7 +12,13 @@ const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
     'haproxy_set_domain_state',
     'haproxy_wait_drain',
   ],
-  health: ['haproxy_health', 'haproxy_domain_health', 'haproxy_get_server_health'],
+  health: [
+    'haproxy_health',
+    'haproxy_domain_health',
+    'haproxy_wait_healthy',
+    'haproxy_explain',
+    'haproxy_get_server_health',
+  ],
   monitoring: ['haproxy_stats', 'haproxy_backends', 'haproxy_list_frontends', 'haproxy_get_connections'],
   configuration: ['haproxy_check_config', 'haproxy_reload', 'haproxy_save_state', 'haproxy_restore_state'],
   certificates: [

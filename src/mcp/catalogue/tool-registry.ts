@@ -2,6 +2,7 @@ import { type INestApplication, Injectable, type Type } from '@nestjs/common';
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { schemasOf } from '../../contract/openapi.js';
 import { operationOf } from '../../contract/operation.js';
+import { includesRole, type Role } from '../../contract/role.js';
 import { Settings } from '../../settings/settings.js';
 import type { CatalogueTool } from './entries.js';
 import { callServiceMethod, ServiceMethodFinder } from './service-methods.js';
@@ -32,10 +33,10 @@ export class ToolRegistry {
     this.#tools = undefined;
   }
 
-  /** Always in the same order. */
-  list(readOnly: boolean): Tool[] {
+  /** The tools that a caller with this role may call, always in the same order. */
+  list(role: Role): Tool[] {
     return [...this.#all().values()]
-      .filter((tool) => tool.readOnly || !readOnly)
+      .filter((tool) => includesRole(role, tool.role))
       .map(({ definition }) => definition);
   }
 
@@ -62,7 +63,7 @@ export class ToolRegistry {
       const { declaration } = method;
       return {
         definition: toToolDefinition(declaration, schemas),
-        readOnly: declaration.readOnly,
+        role: declaration.role,
         operation: declaration,
         call: async (args, caller) => {
           const result = await callServiceMethod(method, args, 'tool', caller);

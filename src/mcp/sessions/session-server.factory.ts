@@ -98,7 +98,7 @@ export class SessionServerFactory {
       },
       request: { protocol: 'sessions', extra },
     });
-    server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.list(principal.readOnly) }));
+    server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.list(principal.role) }));
     server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
       executor.call(params.name, params.arguments, callerOf(extra)),
     );
@@ -109,7 +109,7 @@ export class SessionServerFactory {
     server.setRequestHandler(ReadResourceRequestSchema, async ({ params }, extra) => ({
       contents: [await resources.read(params.uri, callerOf(extra))],
     }));
-    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list(principal.readOnly) }));
+    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list(principal.role) }));
     server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(extra)),
     );

@@ -141,7 +141,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
       instructions: INSTRUCTIONS,
     });
     // The two MCP libraries have different types for a JSON Schema. The JSON is the same.
-    server.setRequestHandler('tools/list', () => ({ tools: tools.list(principal.readOnly) as Tool[] }));
+    server.setRequestHandler('tools/list', () => ({ tools: tools.list(principal.role) as Tool[] }));
     server.setRequestHandler('tools/call', ({ params }, context) =>
       executor.call(params.name, params.arguments, callerOf(context, principal)),
     );
@@ -152,7 +152,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
     server.setRequestHandler('resources/read', async ({ params }, context) => ({
       contents: [await resources.read(params.uri, callerOf(context, principal))],
     }));
-    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list(principal.readOnly) }));
+    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list(principal.role) }));
     server.setRequestHandler('prompts/get', ({ params }, context) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(context, principal)),
     );

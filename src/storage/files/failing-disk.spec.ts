@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FakePoolsFile, FakeReconciler } from '../../../test/kit/fake-reconciler.js';
+import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../../test/kit/fake-reconciler.js';
 import { AppError } from '../../errors/app-error.js';
 import type { Draft } from '../../model/state.js';
 import { PersistenceService } from '../../persistence/persistence.service.js';
@@ -26,7 +26,7 @@ describe('PersistenceService.commit on a disk that fails in the fsync and in the
     const settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: '0' });
     reconciler = new FakeReconciler();
     store = new StateStore(settings, new FakePoolsFile());
-    service = new PersistenceService(settings, new AuditLog(settings), store, reconciler);
+    service = new PersistenceService(settings, new AuditLog(settings), store, reconciler, ALLOW_ALL);
     await service.open();
     await service.commit(add('a.io', 'pool_1'));
     const stageCommit = store.stageCommit.bind(store);

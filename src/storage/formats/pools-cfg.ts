@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import { SERVER_KEYWORDS } from '../../haproxy/config/server-keywords.js';
+import { ServerGuard } from '../../haproxy/guard/server-guard.service.js';
 import { poolName, poolNumber, serverName } from '../../model/pool-name.js';
 import { type PoolServers, serverAddress } from '../../model/server.js';
 import type { Pool } from '../../model/state.js';
@@ -12,23 +13,26 @@ const NO_SERVERS: PoolServers = new Map();
 
 /**
  * Renders `pools.cfg`: the pools in use, and the unused pools up to HAPROXY_POOL_COUNT. It leaves out the pools that
- * haproxy.cfg declares.
+ * haproxy.cfg declares, and servers that are a control port.
  */
 @Injectable()
 export class PoolsFile {
   constructor(
     private readonly settings: Settings,
     private readonly operatorConfig: OperatorConfig,
+    private readonly guard: ServerGuard,
   ) {}
 
-  /** Reads again which pools haproxy.cfg declares. @throws the error of the file system */
-  refresh(): Promise<void> {
-    return this.operatorConfig.read();
+  /** Reads again which pools and ports haproxy.cfg declares. @throws the error of the file system */
+  async refresh(): Promise<void> {
+    await this.operatorConfig.read();
+    await this.guard.refresh();
   }
 
   /** The whole file, one section for each pool. `pools` are the pools in use, ordered by number. */
   renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
     const sections: Section[] = [];
+    const served = this.guard.withholding();
     let next = 1;
     const addUnusedBefore = (end: number) => {
       for (; next < end && next <= this.settings.poolCount; next += 1) {
@@ -39,40 +43,56 @@ export class PoolsFile {
     for (const [name, { servers }] of pools) {
       const number = poolNumber(name) ?? 0;
       addUnusedBefore(number);
-      sections.push([name, this.renderPool(name, servers)]);
+      sections.push([name, this.renderPool(name, servers, served)]);
       next = number + 1;
     }
     addUnusedBefore(Number.POSITIVE_INFINITY);
-    return { head: HEADER, sections };
+    return { head: HEADER + this.#global(), sections };
   }
 
   /** The section of one pool; `servers` is undefined for an unused pool. Empty for a pool that the file leaves out. */
-  renderPool(name: string, servers: PoolServers | undefined): string {
+  renderPool(
+    name: string,
+    servers: PoolServers | undefined,
+    served = servers && this.guard.withholding(),
+  ): string {
     if (this.operatorConfig.pools.has(name)) return '';
-    if (servers) return renderPool(name, servers);
-    return (poolNumber(name) ?? 0) <= this.settings.poolCount ? renderPool(name, NO_SERVERS) : '';
+    const isNeeded = servers !== undefined || (poolNumber(name) ?? 0) <= this.settings.poolCount;
+    const rendered = servers && served ? served(servers) : NO_SERVERS;
+    return isNeeded ? renderPool(name, rendered, this.#keepsHealth) : '';
+  }
+
+  /** The file from which HAProxy reads which servers were DOWN. */
+  #global(): string {
+    return this.#keepsHealth ? `global\n    server-state-file ${this.settings.files.downServers}\n` : '';
+  }
+
+  get #keepsHealth(): boolean {
+    return this.operatorConfig.allowsStateFile;
   }
 }
 
 /** Server maps are immutable, so a commit renders only the pools that it changes. */
-const renderedPools = new WeakMap<PoolServers, { pool: string; text: string }>();
+const renderedPools = new WeakMap<PoolServers, { pool: string; keepsHealth: boolean; text: string }>();
 
 /**
  * The backend section of one pool. `balance` is always written, because HAProxy 3.3 changed its default. A drained
  * server has weight 0, so that a HAProxy that starts without the suite sends it no new requests; the suite restores
- * the real weight.
+ * the real weight. Without `keepsHealth`, HAProxy must not apply a state file of the operator: its rows have the ports
+ * of former servers.
  */
-export function renderPool(pool: string, servers: PoolServers): string {
-  if (servers.size === 0) return renderHead(pool);
+export function renderPool(pool: string, servers: PoolServers, keepsHealth = false): string {
+  if (servers.size === 0) return renderHead(pool, keepsHealth);
   const known = renderedPools.get(servers);
-  if (known?.pool === pool) return known.text;
-  const text = renderHead(pool) + renderServers(pool, servers);
-  renderedPools.set(servers, { pool, text });
+  if (known?.pool === pool && known.keepsHealth === keepsHealth) return known.text;
+  const text = renderHead(pool, keepsHealth) + renderServers(pool, servers);
+  renderedPools.set(servers, { pool, keepsHealth, text });
   return text;
 }
 
-function renderHead(pool: string): string {
-  return `backend ${pool} from pools\n    balance roundrobin\n`;
+function renderHead(pool: string, keepsHealth: boolean): string {
+  const source = keepsHealth ? 'global' : 'none';
+  return `backend ${pool} from pools\n    balance roundrobin\n    load-server-state-from-file ${source}\n`;
 }
 
 function renderServers(pool: string, servers: PoolServers): string {

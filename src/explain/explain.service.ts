@@ -1,0 +1,85 @@
+import { Injectable } from '@nestjs/common';
+import { CertificateViews } from '../certificates/certificate-views.service.js';
+import { Operation } from '../contract/operation.js';
+import { parseConfig } from '../haproxy/config/config-parser.js';
+import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { STAT } from '../haproxy/parsers/stat.parser.js';
+import { isUsed, lastCheckOf, serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
+import { matchDomain } from '../model/domain-match.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { Settings } from '../settings/settings.js';
+import { ExplainDto, type ExplainedServerDto, ExplainResultDto } from './explain.dto.js';
+import { certificateFor, explain } from './explain-rules.js';
+import { mapKeysOf, requestHost } from './request-host.js';
+import { routingConfig } from './routing-config.js';
+
+/** The backends that publish the suite (MCP_PUBLIC_HOST): in suite.cfg, and in a haproxy.cfg of version 0.1. */
+const PUBLIC_BACKENDS: readonly string[] = ['suite_mcp', 'suite'];
+
+/** Explains what a visitor of a host gets. Sends no request to a server, and changes nothing. */
+@Injectable()
+export class ExplainService {
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly config: OperatorConfig,
+    private readonly certificates: CertificateViews,
+    private readonly settings: Settings,
+  ) {}
+
+  @Operation({
+    name: 'haproxy_explain',
+    title: 'Explain what a visitor gets',
+    description:
+      'Tells which domain, pool, servers and certificate answer a host (and path), or why nothing does. Reads the rules ' +
+      'in the running HAProxy: the map, the servers, their health checks. Use it first if a site does not answer.',
+    output: ExplainResultDto,
+    readOnly: true,
+    idempotent: true,
+    errors: ['haproxy_rejected'],
+  })
+  async explain({ host: header, path, ip }: ExplainDto): Promise<ExplainResultDto> {
+    const host = requestHost(header);
+    const { suite, map } = this.settings.files;
+    const [entry, backends, certificates, rules] = await Promise.all([
+      this.runtime.lookUp(mapKeysOf(host)),
+      this.runtime.backendNames(),
+      this.certificates.all(),
+      readTextIfPresent(suite),
+    ]);
+    const isPublicHost =
+      host === this.settings.publicHost && PUBLIC_BACKENDS.some((name) => backends.includes(name));
+    const hasBackend = entry !== undefined && backends.includes(entry.pool);
+    return explain({
+      header,
+      host,
+      path,
+      ip,
+      entry,
+      saved: matchDomain(this.persistence.state, host),
+      hasBackend,
+      servers: hasBackend && !isPublicHost ? await this.#servers(entry.pool) : [],
+      config: routingConfig([...parseConfig(rules, suite), ...this.config.sections], map),
+      isPublicHost,
+      certificate: certificateFor(certificates, host),
+    });
+  }
+
+  async #servers(backend: string): Promise<ExplainedServerDto[]> {
+    const rows = await this.runtime.statsOf([backend], STAT.servers);
+    const find = serverFinder([...rows, ...(await this.runtime.trackedRows(rows))]);
+    return rows.map((row) => {
+      const status = statusOf(row, find);
+      const weight = row.number('weight');
+      return {
+        name: row.service,
+        address: row.text('addr'),
+        weight,
+        status,
+        used: isUsed(status, weight),
+        last_check: lastCheckOf(row),
+      };
+    });
+  }
+}

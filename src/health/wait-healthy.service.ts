@@ -1,0 +1,99 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { callContext } from '../contract/call-context.js';
+import { Operation } from '../contract/operation.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
+import { CallerQuota } from '../lib/caller-quota.js';
+import { requireMatch } from '../model/domain-match.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { Shutdown } from '../signals/shutdown.js';
+import { domainHealth } from './live-servers.js';
+import { type DomainHealthDto, WaitHealthyDto, WaitHealthyResultDto } from './server-health.dto.js';
+
+/** The pause between two reads doubles from the first value to the second. The first check of a server takes up to 2 s. */
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 500;
+/** Reads of all waiting calls within this time share one connection to HAProxy. */
+const BATCH_MS = 20;
+/** The limit of calls that wait at the same time. Each holds a connection, and polls HAProxy, for up to an hour. */
+const MAX_WAITING = 256;
+
+/** Waits until a domain is healthy. */
+@Injectable()
+export class WaitHealthyService {
+  readonly #quota = new CallerQuota(MAX_WAITING);
+  readonly #statuses: ServerStatusBatcher;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly shutdown: Shutdown,
+    runtime: HaproxyRuntimeService,
+  ) {
+    this.#statuses = new ServerStatusBatcher(runtime, () => delay(BATCH_MS));
+  }
+
+  @Operation({
+    name: 'haproxy_wait_healthy',
+    title: 'Wait until a domain is healthy',
+    description:
+      'Waits until every server of a domain has passed a health check and gets requests, at most timeout seconds. ' +
+      'Returns the health of the domain: healthy, or after the timeout what is wrong. Changes nothing. Call it after ' +
+      'haproxy_add_domain or haproxy_add_server.',
+    output: WaitHealthyResultDto,
+    readOnly: true,
+    idempotent: true,
+    errors: ['domain_not_found', 'haproxy_unavailable'],
+  })
+  async wait(input: WaitHealthyDto): Promise<WaitHealthyResultDto> {
+    const release = this.#quota.acquire(callContext().actor);
+    if (!release)
+      throw new AppError(
+        'haproxy_unavailable',
+        `Too many calls wait for domains (at most ${MAX_WAITING}, ${this.#quota.perCaller} of one caller). Try again when ` +
+          'some have ended, or read the present health with haproxy_domain_health.',
+      );
+    try {
+      return await this.#wait(input);
+    } finally {
+      release();
+    }
+  }
+
+  async #wait({ domain, timeout }: WaitHealthyDto): Promise<WaitHealthyResultDto> {
+    const { signal: callerGone, progress } = callContext();
+    // A shutdown does not wait for the timeout of the call.
+    const signal = AbortSignal.any([callerGone(), this.shutdown.signal]);
+    const started = performance.now();
+    const elapsed = () => Math.round(performance.now() - started);
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+      const health = await this.#read(domain);
+      const remaining = timeout * 1000 - elapsed();
+      if (health.status === 'healthy' || isUncheckable(health) || remaining <= 0 || signal.aborted)
+        return { ...health, waited_ms: elapsed() };
+      progress(Math.floor(elapsed() / 1000), timeout, `${health.status}: ${health.detail}`);
+      await delay(Math.min(pause, remaining), undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** HAProxy can be restarting while the call waits, so a failure is part of the answer. */
+  async #read(domain: string): Promise<DomainHealthDto> {
+    const { state } = this.persistence;
+    const match = requireMatch(state, domain);
+    const read = await this.#statuses.load(match.pool).then(
+      (rows) => ({ rows }),
+      (error: unknown) => ({ rows: [], failure: messageOf(error) }),
+    );
+    return domainHealth(state, domain, match, read);
+  }
+}
+
+/** Whether waiting cannot help: every server that has not passed a check has none. */
+function isUncheckable({ servers, total }: DomainHealthDto): boolean {
+  return (
+    total > 0 &&
+    servers.some(({ status }) => status === 'no check') &&
+    servers.every(({ status }) => status === 'no check' || status === 'UP')
+  );
+}

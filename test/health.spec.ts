@@ -1,0 +1,331 @@
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from './kit/backend.js';
+import { makeCertificate } from './kit/certificates.js';
+import { freePort } from './kit/free-port.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+const READER = 'reader-token-0123456789';
+/** No server listens on this port. */
+const DEAD = 9;
+
+interface Health {
+  status: string;
+  detail: string;
+  matched: string;
+  healthy_count: number;
+  waited_ms?: number;
+  servers: { status: string; last_check: string }[];
+}
+interface Sites {
+  status: string;
+  detail: string;
+  down: string[];
+  down_total: number;
+  maintenance: string[];
+  no_servers_total: number;
+  checking_total: number;
+}
+interface Explained {
+  host: string;
+  domain?: string;
+  pool?: string;
+  servers: { name: string; address: string; status: string; used: boolean }[];
+  certificate?: { domain: string; loaded: boolean };
+  answer: { status?: number; reason: string };
+  steps: { rule: string; outcome: string; detail: string }[];
+}
+
+describe.each(haproxyVersions())('health of sites with HAProxy $version', { timeout: 120_000 }, (haproxy) => {
+  let home: Home;
+  let suite: Suite;
+  let backend: Backend;
+
+  beforeAll(async () => {
+    backend = await startBackend('one');
+    const https = await freePort();
+    home = await makeHome(haproxy, {
+      HAPROXY_HTTPS_BIND: `127.0.0.1:${https}`,
+      MCP_PUBLIC_HOST: 'mcp.example',
+    });
+    // A pool with servers that the suite does not add: without a check, and with the check of another server.
+    suite = await Suite.start(home);
+    await suite.stop();
+    await appendFile(home.file('mcp-token.env'), `MCP_READONLY_TOKEN=${READER}\n`);
+    await appendFile(
+      home.file('haproxy.cfg'),
+      'backend pool_90 from pools\n' +
+        `  server pool_90_1 127.0.0.1:${backend.port}\n` +
+        'backend pool_91 from pools\n' +
+        `  server pool_91_1 127.0.0.1:${backend.port} track checks/one\n` +
+        `backend checks from pools\n  server one 127.0.0.1:${backend.port} check inter 500ms\n`,
+    );
+    const { path } = home;
+    const made = await makeCertificate(path, { names: ['*.apps.example'] });
+    await writeFile(join(path, 'certs/apps.example.pem'), made.pem, { mode: 0o600 });
+    suite = await Suite.start(home);
+  });
+
+  afterAll(async () => {
+    await suite.stop();
+    await backend.close();
+    await home.remove();
+  });
+
+  const add = async (domain: string, ...ports: number[]) => {
+    const [first, ...others] = ports;
+    const server = first === undefined ? {} : { ip: '127.0.0.1', http_port: first };
+    expect((await suite.api('POST', '/domains', { domain, ...server })).status).toBe(201);
+    for (const http_port of others)
+      expect(
+        (await suite.api('POST', `/domains/${domain}/servers`, { ip: '127.0.0.1', http_port })).status,
+      ).toBe(201);
+  };
+  const health = async (domain: string) => (await suite.api<Health>('GET', `/domains/${domain}/health`)).body;
+  const wait = async (domain: string, timeout = 60) =>
+    (await suite.api<Health>('POST', `/domains/${domain}/wait-healthy`, { timeout })).body;
+  const sites = async () =>
+    (await suite.api<{ components: { sites: Sites } }>('GET', '/health')).body.components.sites;
+  const explain = async (query: string) => (await suite.api<Explained>('GET', `/explain?${query}`)).body;
+  const statusOf = async (domain: string) =>
+    (await suite.api<{ items: { status: string }[] }>('GET', `/domains/${domain}/servers`)).body.items[0]
+      ?.status;
+
+  it('nothing is healthy before its first check has passed', async () => {
+    await add('dead.example', DEAD);
+    const first = await health('dead.example');
+    expect(first).toMatchObject({ status: 'checking', healthy_count: 0, servers: [{ status: 'checking' }] });
+    expect(first.servers[0]?.last_check).toBe('');
+    expect(await statusOf('dead.example')).toBe('checking');
+    const pool = (await suite.api<{ items: object[] }>('GET', '/backends?in_use=true')).body.items[0];
+    expect(pool).toMatchObject({ status: 'checking' });
+    const stats = (await suite.api<{ items: { status: string }[] }>('GET', '/stats?domain=dead.example'))
+      .body;
+    expect(stats.items.map(({ status }) => status)).toEqual(['checking', 'checking']);
+    const unchecked = await suite.api<{ total: number }>('GET', '/servers/health?status=checking');
+    expect(unchecked.body.total).toBe(1);
+    expect((await suite.api<{ total: number }>('GET', '/servers/health?status=UP')).body.total).toBe(0);
+    // The loop of a CI script ends only when a check has passed, and here none does.
+    const seen = new Set<string>();
+    await until(
+      async () => {
+        seen.add((await health('dead.example')).status);
+        return seen.has('down');
+      },
+      { what: 'the status down' },
+    );
+    expect([...seen].filter((status) => status !== 'checking')).toEqual(['down']);
+  });
+
+  it('wait-healthy waits for the first check, and after the timeout says what is wrong', async () => {
+    await add('live.example', backend.port);
+    const healthy = await wait('live.example');
+    expect(healthy).toMatchObject({ status: 'healthy', healthy_count: 1, matched: 'live.example' });
+    expect(await statusOf('live.example')).toBe('UP');
+    const dead = await wait('dead.example', 1);
+    expect(dead).toMatchObject({ status: 'down', detail: expect.stringContaining('1 DOWN') as string });
+    expect(dead.waited_ms).toBeGreaterThanOrEqual(1_000);
+    expect((await suite.api('POST', '/domains/none.example/wait-healthy', {})).body).toMatchObject({
+      code: 'domain_not_found',
+    });
+    for (const timeout of [0, 3601, 'x'])
+      expect((await suite.api('POST', '/domains/live.example/wait-healthy', { timeout })).status).toBe(422);
+    const asReader = await fetch(`${suite.url}/api/v1/domains/live.example/wait-healthy`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${READER}` },
+    });
+    expect(asReader.status).toBe(200);
+  });
+
+  it('a server that returns from maintenance is checking until a check passes', async () => {
+    await suite.api('PUT', '/domains/live.example/state', { state: 'maint' });
+    expect(await health('live.example')).toMatchObject({ status: 'down', servers: [{ status: 'MAINT' }] });
+    await suite.api('PUT', '/domains/live.example/state', { state: 'ready' });
+    expect(await health('live.example')).toMatchObject({ status: 'checking', healthy_count: 0 });
+    expect((await wait('live.example')).status).toBe('healthy');
+  });
+
+  // The suite decides this by time, because HAProxy does not tell which address a check had.
+  it.runIf(haproxy.version === oldestHaproxy().version)(
+    'a server with a new address is not healthy because of a check of its former address',
+    async () => {
+      await suite.api('PUT', '/domains/live.example', { ip: '127.0.0.1', http_port: DEAD });
+      expect((await health('live.example')).status).toBe('checking');
+      expect((await wait('live.example', 5)).status).not.toBe('healthy');
+      await suite.api('PUT', '/domains/live.example', { ip: '127.0.0.1', http_port: backend.port });
+      expect((await wait('live.example')).status).toBe('healthy');
+    },
+  );
+
+  it('a domain is down with the reason if all weights are 0, and degraded if one server gets requests', async () => {
+    await suite.api('PUT', '/domains/live.example/servers/1/weight', { weight: 0 });
+    expect((await get(home.httpPort, 'live.example')).status).toBe(503);
+    expect(await health('live.example')).toMatchObject({
+      status: 'down',
+      healthy_count: 0,
+      detail: expect.stringContaining('weights are 0') as string,
+    });
+    expect((await sites()).down).toContain('live.example');
+    await suite.api('POST', '/domains/live.example/servers', { ip: '127.0.0.1', http_port: backend.port });
+    await until(async () => (await health('live.example')).healthy_count === 1, {
+      what: 'the second server',
+    });
+    expect(await health('live.example')).toMatchObject({
+      status: 'degraded',
+      detail: expect.stringContaining('with weight 0') as string,
+    });
+    await suite.api('PUT', '/domains/live.example/servers/1/weight', { weight: 1 });
+    expect((await wait('live.example')).status).toBe('healthy');
+  });
+
+  it('a server without a check never counts as healthy, and a tracked check counts', async () => {
+    const lines = [
+      {
+        domain: 'unchecked.example',
+        pool: 'pool_90',
+        servers: [{ slot: 1, ip: '127.0.0.1', http_port: backend.port }],
+      },
+      {
+        domain: 'tracks.example',
+        pool: 'pool_91',
+        servers: [{ slot: 1, ip: '127.0.0.1', http_port: backend.port }],
+      },
+    ];
+    expect((await suite.api('POST', '/import', lines)).status).toBe(200);
+    const unchecked = await wait('unchecked.example');
+    expect(unchecked).toMatchObject({
+      status: 'degraded',
+      detail: expect.stringContaining('without a health check') as string,
+      servers: [{ status: 'no check' }],
+    });
+    // Waiting cannot help.
+    expect(unchecked.waited_ms).toBeLessThan(30_000);
+    expect((await wait('tracks.example')).status).toBe('healthy');
+    expect((await sites()).down).not.toContain('unchecked.example');
+  });
+
+  it('a host under a wildcard is answered by the wildcard', async () => {
+    await add('*.apps.example', backend.port);
+    expect(await wait('foo.apps.example')).toMatchObject({ status: 'healthy', matched: '*.apps.example' });
+    expect(await health('foo.apps.example')).toMatchObject({
+      domain: 'foo.apps.example',
+      matched: '*.apps.example',
+    });
+    expect((await suite.api('GET', '/domains/a.foo.apps.example/health')).status).toBe(404);
+    expect((await suite.api('GET', '/domains/apps.example/health')).status).toBe(404);
+  });
+
+  it('/health names the domains that are down, and those that an operator set to maintenance', async () => {
+    await add('empty.example');
+    await add('repair.example', backend.port);
+    await suite.api('PUT', '/domains/repair.example/state', { state: 'maint' });
+    const found = await until(
+      async () => {
+        const component = await sites();
+        return component.down.length === 1 && component.maintenance.length === 1 && component;
+      },
+      { timeout: 5_000, what: 'the domain that is down' },
+    );
+    expect(found).toMatchObject({
+      status: 'degraded',
+      down: ['dead.example'],
+      down_total: 1,
+      maintenance: ['repair.example'],
+      no_servers_total: 1,
+    });
+    expect(found.detail).toContain('dead.example');
+    const metrics = await until(
+      async () => {
+        const headers = { authorization: `Bearer ${READER}` };
+        const text = await (await fetch(`${suite.url}/metrics`, { headers })).text();
+        return text.includes('haproxy_suite_domains_down 1') && text;
+      },
+      { what: 'the metrics' },
+    );
+    for (const line of [
+      'haproxy_suite_servers_down 1',
+      'haproxy_suite_domains_in_maintenance 1',
+      'haproxy_suite_domains_without_servers 1',
+      'haproxy_suite_domain_info_omitted 0',
+      'haproxy_suite_domain_info{domain="unchecked.example",pool="pool_90"} 1',
+    ])
+      expect(metrics.split('\n')).toContain(line);
+    await suite.api('DELETE', '/domains/dead.example');
+    await until(async () => (await sites()).status === 'healthy', { timeout: 5_000, what: 'healthy sites' });
+    // A domain in maintenance on purpose is not a problem, but it is named.
+    expect((await sites()).detail).toContain('repair.example');
+  });
+
+  it.each([
+    ['host=LIVE.example.:8080', 'live.example', undefined, 'A server of'],
+    ['host=foo.apps.example', '*.apps.example', undefined, 'A server of'],
+    ['host=empty.example', 'empty.example', 503, 'has no server'],
+    ['host=repair.example', 'repair.example', 503, 'can get requests'],
+    ['host=unchecked.example', 'unchecked.example', undefined, 'has not passed'],
+    ['host=nobody.example', undefined, 404, 'No domain matches'],
+    ['host=[2001:db8::1]:80', undefined, 404, 'No domain matches'],
+    ['host=.live.example', undefined, 404, 'No domain matches'],
+    ['host=live', undefined, 404, 'No domain matches'],
+    ['host=mcp.example', undefined, 404, 'only the path /mcp'],
+    ['host=mcp.example&path=/mcp', undefined, undefined, 'The suite itself'],
+  ])('explain %s > domain %s, status %s', async (query, domain, status, reason) => {
+    const answer = await explain(query);
+    expect(answer.domain).toBe(domain);
+    expect(answer.answer.status).toBe(status);
+    expect(answer.answer.reason).toContain(reason);
+    // What a visitor gets.
+    const parameters = new URLSearchParams(query);
+    const host = parameters.get('host') ?? '';
+    const got = await get(home.httpPort, host, parameters.get('path') ?? '/');
+    if (host !== 'mcp.example') expect(got.status).toBe(status ?? 200);
+    expect(answer.steps[0]?.rule).toBe('host');
+  });
+
+  it('explain shows servers, the certificate, differences from the saved state, and refuses what is no host', async () => {
+    const answer = await explain('host=foo.apps.example&ip=192.0.2.7');
+    expect(answer).toMatchObject({
+      servers: [{ address: `127.0.0.1:${backend.port}`, status: 'UP', used: true }],
+      certificate: { domain: 'apps.example', loaded: true },
+    });
+    expect(answer.steps.map(({ rule }) => rule)).toEqual([
+      'host',
+      'client',
+      'domain',
+      'pool',
+      'servers',
+      'certificate',
+    ]);
+    const missing = (await explain('host=live.example')).steps.at(-1);
+    expect(missing).toMatchObject({ rule: 'certificate', outcome: 'problem' });
+    expect(missing?.detail).toContain('strict-sni');
+    for (const query of [
+      '',
+      'host=',
+      'host=https://a.example',
+      'host=a%20b',
+      'host=a,b',
+      'host=a&path=x',
+      'host=a&ip=x',
+    ])
+      expect((await suite.api('GET', `/explain?${query}`)).status, query).toBe(422);
+    for (const query of ['host=a%3Bshow%20info', 'host=a%0Ashow'])
+      expect((await suite.api('GET', `/explain?${query}`)).status, query).toBe(422);
+    expect((await explain('host=a%3Bb')).answer.status).toBe(404);
+    expect(await readFile(home.file('servers.json'), 'utf8')).not.toContain('nobody');
+  });
+
+  it('after a reload, servers are checking until the new worker has checked them, and nothing is down', async () => {
+    expect((await health('live.example')).status).toBe('healthy');
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    const after = await health('live.example');
+    expect(['checking', 'degraded', 'healthy']).toContain(after.status);
+    if (after.status === 'healthy')
+      expect(after.servers.every(({ last_check }) => last_check !== '')).toBe(true);
+    expect((await sites()).down).toEqual([]);
+    expect((await wait('live.example')).status).toBe('healthy');
+  });
+});

@@ -1,0 +1,161 @@
+import { chmod, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
+import { loadSettings } from '../src/settings/settings.js';
+import { type Backend, startBackend } from './kit/backend.js';
+import { makeCertificate } from './kit/certificates.js';
+import { freePort } from './kit/free-port.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { servedSerial } from './kit/served-serial.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+interface Check {
+  valid: boolean;
+  errors: { line: number | null; message: string }[];
+  warnings: { line: number | null; message: string }[];
+}
+
+/** The masters that run with the haproxy.cfg of this home: processes with its path whose parent does not have it. */
+async function masters(home: Home): Promise<number[]> {
+  const parents = new Map<number, number>();
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const commandLine = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
+    if (!commandLine.includes(home.file('haproxy.cfg')) || commandLine.includes('main.js')) continue;
+    const stat = await readFile(`/proc/${entry}/stat`, 'latin1').catch(() => '');
+    const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    if (state !== undefined && state !== 'Z') parents.set(Number(entry), Number(parent));
+  }
+  return [...parents].filter(([, parent]) => !parents.has(parent)).map(([pid]) => pid);
+}
+
+describe('HAProxy in managed mode', () => {
+  let home: Home;
+  let suite: Suite;
+  let one: Backend;
+
+  const add = () => suite.api('POST', '/domains', { domain: 'a.test', ip: '127.0.0.1', http_port: one.port });
+  const serves = async () => (await get(home.httpPort, 'a.test')).body === 'one';
+  const check = async () => (await suite.api<Check>('POST', '/configuration/check')).body;
+
+  beforeEach(async () => {
+    one = await startBackend('one');
+  });
+
+  afterEach(async () => {
+    await suite.stop();
+    for (const pid of await masters(home)) process.kill(pid, 'SIGKILL');
+    await one.close();
+    await home.remove();
+  });
+
+  it.each(haproxyVersions())(
+    '$version runs once with daemon in haproxy.cfg, through a symbolic link',
+    async (haproxy) => {
+      const real = await makeHome(haproxy);
+      const link = `${real.path}-link`;
+      await symlink(real.path, link);
+      const httpsPort = await freePort();
+      const env = { ...real.env, HAPROXY_HTTPS_BIND: `127.0.0.1:${httpsPort}` };
+      // haproxy.cfg has the real paths, and the suite is started with the link.
+      const config = renderConfig(loadSettings(env), { ipv6: false }).replace(
+        'global\n',
+        'global\n    daemon\n',
+      );
+      await writeFile(real.file('haproxy.cfg'), config);
+      home = {
+        ...real,
+        path: link,
+        env: { ...env, HAPROXY_HOME: link },
+        file: (name) => join(link, 'conf', name),
+      };
+      suite = await Suite.start(home);
+      expect((await add()).status).toBe(201);
+      expect(await serves()).toBe(true);
+
+      const line = config.split('\n').indexOf('    daemon') + 1;
+      const { valid, errors, warnings } = await check();
+      expect({ valid, errors }).toEqual({ valid: true, errors: [] });
+      expect(warnings).toContainEqual(
+        expect.objectContaining({ line, message: expect.stringContaining("'daemon' has no effect") }),
+      );
+      expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+      expect((await fetch(`${suite.url}/readyz`)).status).toBe(200);
+
+      const made = await makeCertificate(join(home.path, 'data'), { names: ['a.test'] });
+      await suite.api('POST', '/certificates/a.test/load', { pem: made.pem });
+      const certificate = await suite.api('GET', '/certificates/a.test');
+      expect(certificate.body).toMatchObject({ loaded: true });
+      expect(await servedSerial('a.test', httpsPort)).toBe(certificate.body['serial']);
+
+      for (let round = 0; round < 2; round += 1) {
+        const [pid] = await masters(home);
+        process.kill(pid!, 'SIGKILL');
+        await until(serves, { what: 'an answer of the restarted HAProxy' });
+        await until(async () => (await fetch(`${suite.url}/readyz`)).status === 200, { what: 'readiness' });
+        expect(await masters(home)).toHaveLength(1);
+      }
+      // The certificate is read under the same name, and its renewal replaces it.
+      const renewed = await makeCertificate(join(home.path, 'data'), { names: ['a.test'] });
+      await suite.api('POST', '/certificates/a.test/load', { pem: renewed.pem });
+      const after = await suite.api('GET', '/certificates/a.test');
+      expect(await servedSerial('a.test', httpsPort)).toBe(after.body['serial']);
+      expect(after.body['serial']).not.toBe(certificate.body['serial']);
+    },
+  );
+
+  it('is attached to and not started twice if HAPROXY_BIN detaches it', async () => {
+    const haproxy = oldestHaproxy();
+    home = await makeHome(haproxy);
+    const detaching = join(home.path, 'detaching-haproxy');
+    await writeFile(
+      detaching,
+      `#!/bin/sh\ncase "$*" in *-W*) exec ${haproxy.path} "$@" -D ;; esac\nexec ${haproxy.path} "$@"\n`,
+    );
+    await chmod(detaching, 0o755);
+    suite = await Suite.start(home, { HAPROXY_BIN: detaching });
+    expect((await add()).status).toBe(201);
+    expect(await serves()).toBe(true);
+    const [pid] = await masters(home);
+    process.kill(pid!, 'SIGKILL');
+    await until(async () => (await masters(home)).some((other) => other !== pid), { what: 'a new HAProxy' });
+    await until(async () => (await fetch(`${suite.url}/readyz`)).status === 200, { what: 'readiness' });
+    expect(await serves()).toBe(true);
+    expect(await masters(home)).toHaveLength(1);
+  });
+
+  it('is restarted if its worker crashes and the master continues (no-exit-on-failure)', async () => {
+    home = await makeHome(oldestHaproxy());
+    const config = renderConfig(loadSettings(home.env), { ipv6: false });
+    const edited = config.replace('global\n', 'global\n    master-worker no-exit-on-failure\n');
+    await writeFile(home.file('haproxy.cfg'), edited);
+    suite = await Suite.start(home);
+    expect((await add()).status).toBe(201);
+    const [master] = await masters(home);
+    const children = await readFile(`/proc/${master}/task/${master}/children`, 'utf8');
+    process.kill(Number(children.trim()), 'SIGKILL');
+    await until(serves, { what: 'an answer of the restarted HAProxy' });
+    expect(await masters(home)).toHaveLength(1);
+  });
+
+  it('is not checked as valid if haproxy.cfg names the map in two ways', async () => {
+    home = await makeHome(oldestHaproxy());
+    await mkdir(join(home.path, 'real'));
+    await rename(join(home.path, 'conf'), join(home.path, 'real/conf'));
+    await symlink('real/conf', join(home.path, 'conf'));
+    suite = await Suite.start(home);
+    const config = await readFile(home.file('haproxy.cfg'), 'utf8');
+    const second = config.lastIndexOf(`map_str(${home.path}/conf/`);
+    await writeFile(
+      home.file('haproxy.cfg'),
+      `${config.slice(0, second)}map_str(${home.path}/real/conf/${config.slice(second + `map_str(${home.path}/conf/`.length)}`,
+    );
+    const { valid, errors } = await check();
+    expect(valid).toBe(false);
+    expect(errors).toMatchObject([{ message: expect.stringContaining('keeps two maps') }]);
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(502);
+  });
+});
