@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../errors/app-error.js';
@@ -13,6 +14,14 @@ import { HaproxyReloadService } from '../sync/haproxy-reload.service.js';
 /** How long to wait after a reload until the new worker serves the certificate. */
 const NEW_WORKER_MS = 5_000;
 const POLL_MS = 20;
+
+/** What was done so that visitors get one certificate and not another one of the same name. */
+export interface Precedence {
+  /** The other certificates, which HAProxy now has after this one. */
+  rivals: string[];
+  /** Why visitors still get another certificate. */
+  warnings: string[];
+}
 
 /**
  * Installs and removes certificates in both places: the folder, which HAProxy reads when it starts, and the running
@@ -55,33 +64,53 @@ export class CertificateInstaller {
   }
 
   /**
-   * Writes `bundle` to `path` and makes HAProxy serve it. If that fails, the file and HAProxy are as before.
+   * Writes `bundle` to `path` and makes visitors get it instead of other certificates for its names. If that fails, the
+   * file and HAProxy are as before.
    *
    * @throws AppError storage_failed, haproxy_rejected, haproxy_unavailable, payload_too_large
    */
-  async install(path: string, bundle: CertificateBundle): Promise<void> {
+  async install(path: string, bundle: CertificateBundle): Promise<Precedence> {
     const isLarge = !(await this.loader.fitsRuntimeApi(bundle));
+    const rivals = await this.loader.rivals(path, bundle.leaf);
     const before = await this.folder.read(path);
+    const undoChoice = this.#choose(path, rivals);
     if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
     try {
       if (isLarge) await this.#reload(path, bundle);
       else await this.loader.loadBundle(path, bundle);
+      const precedence = await this.#takePrecedence(path, rivals);
+      this.feed.publish({ topic: 'certificates' });
+      return precedence;
     } catch (error) {
+      undoChoice();
       await this.#restore(path, before);
       throw error;
     }
-    this.feed.publish({ topic: 'certificates' });
   }
 
   /**
-   * Makes HAProxy serve a file that is already in the folder. A certificate that is too large for the Runtime API needs
-   * a reload.
+   * Makes visitors get a file that is already in the folder. A certificate that is too large for the Runtime API needs a
+   * reload.
    *
    * @throws AppError certificate_not_found, validation_failed (not a certificate with its key), haproxy_rejected,
    * haproxy_unavailable, payload_too_large
    */
-  load(path: string): Promise<CertificateBundle> {
-    return this.loader.loadFile(path, (file, bundle) => this.#reload(file, bundle));
+  async load(path: string): Promise<{ bundle: CertificateBundle; precedence: Precedence }> {
+    const { leaf } = (await this.folder.readBundle(path)) ?? {};
+    const rivals = leaf ? await this.loader.rivals(path, leaf) : [];
+    const undoChoice = this.#choose(path, rivals);
+    try {
+      const bundle = await this.loader.loadFile(path, (file, large) => this.#reload(file, large));
+      return { bundle, precedence: await this.#takePrecedence(path, rivals) };
+    } catch (error) {
+      undoChoice();
+      throw error;
+    }
+  }
+
+  /** The names of the file in the choices that `install` and `load` make: none if the certificate has no rivals. */
+  async choiceOf(path: string, leaf: CertificateBundle['leaf']): Promise<string[]> {
+    return (await this.loader.rivals(path, leaf)).length > 0 ? [basename(path)] : [];
   }
 
   /**
@@ -91,7 +120,7 @@ export class CertificateInstaller {
    * @throws AppError haproxy_rejected, haproxy_unavailable, storage_failed
    */
   async remove(path: string): Promise<void> {
-    await this.haproxy.remove(path);
+    await this.loader.remove(path);
     await this.folder.remove(path);
     this.feed.publish({ topic: 'certificates' });
   }
@@ -105,12 +134,47 @@ export class CertificateInstaller {
   async hide(path: string): Promise<void> {
     await this.folder.hide(path);
     try {
-      await this.haproxy.remove(path);
+      await this.loader.remove(path);
     } catch (error) {
       await this.folder.unhide(path);
       throw error;
     }
     this.feed.publish({ topic: 'certificates' });
+  }
+
+  /** A reload restores this choice too. Returns the undo. */
+  #choose(path: string, rivals: readonly string[]): () => void {
+    const { loader } = this;
+    const name = basename(path);
+    if (rivals.length === 0 || loader.preferred.at(-1) === name) return () => undefined;
+    const wasChosen = loader.preferred.includes(name);
+    loader.choose([path]);
+    return () => {
+      if (!wasChosen) loader.preferred = loader.preferred.filter((other) => other !== name);
+    };
+  }
+
+  /**
+   * Moves the rivals behind the certificate. HAProxy up to 3.3 cannot do that with a rival that is too large for the
+   * Runtime API. Then the order of the file names at a reload decides.
+   */
+  async #takePrecedence(path: string, rivals: readonly string[]): Promise<Precedence> {
+    if (rivals.length === 0) return { rivals: [], warnings: [] };
+    const { moved, stuck } = await this.loader.moveToEnd(rivals);
+    const [first] = stuck;
+    if (first === undefined) return { rivals: moved, warnings: [] };
+    if (stuck.every((rival) => basename(path) < basename(rival))) {
+      // The restore after the reload moves the other rivals again.
+      await this.persistence.exclusively(() => this.reloads.reload());
+      return { rivals: [...rivals], warnings: [] };
+    }
+    return {
+      rivals: moved,
+      warnings: [
+        `HAProxy has ${first} before this certificate, and cannot load it again while it runs. Delete ${basename(first)}, ` +
+          `or rename it so that it sorts after ${basename(path)}, and reload HAProxy.`,
+      ],
+    };
   }
 
   /**
@@ -131,17 +195,21 @@ export class CertificateInstaller {
     }
   }
 
+  /** Undoes `install`: the file first, then HAProxy, which may have the new certificate already. */
   async #restore(path: string, before: string | undefined): Promise<void> {
     try {
-      if (before === undefined) await this.folder.remove(path);
-      else {
-        await this.folder.write(path, before);
-        // HAProxy may serve the new certificate already. A HAProxy that does not run reads the file when it starts.
-        const served = (await this.loader.loaded()).get(path);
-        const bundle = parseBundle(before);
-        if (!isServed(served, bundle.leaf) && (await this.loader.fitsRuntimeApi(bundle)))
-          await this.loader.loadBundle(path, bundle);
+      if (before === undefined) {
+        await this.folder.remove(path);
+        // HAProxy that does not answer reads the folder when it starts.
+        await this.loader.remove(path).catch(() => undefined);
+        return;
       }
+      await this.folder.write(path, before);
+      const served = (await this.loader.loaded()).get(path);
+      const bundle = parseBundle(before);
+      if (isServed(served, bundle.leaf)) return;
+      if (await this.loader.fitsRuntimeApi(bundle)) await this.loader.loadBundle(path, bundle);
+      else await this.#reload(path, bundle);
     } catch (error) {
       this.#logger.error(`${path} could not be restored to its previous certificate: ${messageOf(error)}`);
     }

@@ -1,10 +1,11 @@
+import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { fileStep } from '../contract/dry-run/describe-plan.js';
 import { factsOf } from '../haproxy/certificates/certificate-facts.js';
 import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
-import { parseBundle } from '../haproxy/certificates/pem.js';
+import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 import { Settings } from '../settings/settings.js';
 import { findAcmeScript } from './acme/acme-script.js';
 import { CertificateInstaller } from './certificate-installer.service.js';
@@ -40,50 +41,84 @@ export class CertificatePlans {
   ) {}
 
   /** @throws AppError certificate_not_found, haproxy_unavailable */
-  async delete(domain: string): Promise<DeletedCertificateDto> {
-    const { path } = await this.folder.require(domain);
-    const isLoaded = (await this.loader.loaded()).has(path);
-    const plan: PlanStepDto[] = [
-      ...(isLoaded ? [step('haproxy', 'delete_certificate', path, 'is removed from HAProxy')] : []),
-      step('file', 'delete_certificate', path, 'is deleted'),
-      ...(path === this.folder.pathOf(domain) ? this.#unmanageSteps(domain) : []),
-    ];
+  async delete(name: string): Promise<DeletedCertificateDto> {
+    const { domain, path } = await this.folder.require(name);
+    const loaded = await this.loader.loaded();
+    const plan = (await this.folder.filesOf(name)).flatMap((file) => [
+      ...(loaded.has(file) ? [step('haproxy', 'delete_certificate', file, 'is removed from HAProxy')] : []),
+      step('file', 'delete_certificate', file, 'is deleted'),
+    ]);
+    if (path === this.folder.pathOf(domain)) plan.push(...this.#unmanageSteps(domain));
     return { domain, path, dry_run: true, plan };
   }
 
   /** @throws AppError validation_failed, certificate_not_found, haproxy_rejected, haproxy_unavailable */
   async load({ domain, pem }: LoadCertificateDto): Promise<LoadedCertificateDto> {
-    const given = pem === undefined ? undefined : parseBundle(pem);
-    const path = given ? this.folder.pathOf(domain) : (await this.folder.require(domain)).path;
+    return pem === undefined ? this.#loadFiles(domain) : this.#loadGiven(domain, parseBundle(pem));
+  }
+
+  async #loadGiven(domain: string, given: CertificateBundle): Promise<LoadedCertificateDto> {
+    await this.folder.refuseFileName(domain);
+    const path = this.folder.pathOf(domain);
     const before = await this.folder.read(path);
-    const bundle = given ?? parseBundle(before ?? '');
     await this.installer.check();
-    const served = (await this.loader.loaded()).get(path);
-    const isLoaded = isServed(served, bundle.leaf);
     const plan: PlanStepDto[] = [];
-    if (given && before !== given.pem)
+    if (before !== given.pem)
       plan.push(fileStep(path, before === undefined ? 'is created' : 'is overwritten'));
-    if (!isLoaded && !(await this.loader.fitsRuntimeApi(bundle)))
-      plan.push(
-        step(
-          'haproxy',
-          'reload',
-          'haproxy',
-          'is reloaded, because the certificate is too large for the Runtime API',
-        ),
-      );
-    else if (!isLoaded) plan.push(loadStep(path, served !== undefined));
-    if (given) plan.push(...this.#unmanageSteps(domain));
+    const { steps, isLoaded } = await this.#putSteps(path, given);
+    plan.push(...steps, ...(await this.#rivalSteps(path, given)), ...this.#unmanageSteps(domain));
     return {
       domain,
-      ...factsOf(bundle.leaf),
+      ...factsOf(given.leaf),
       loaded: isLoaded,
-      auto_renew: !given && path === this.folder.pathOf(domain) && this.managed.get(domain) !== undefined,
+      not_tried: [],
+      served_instead: [],
+      auto_renew: false,
       path,
-      warnings: warningsOf(bundle, domain),
+      warnings: warningsOf(given, domain),
+      files: [path],
+      rivals: [],
       dry_run: true,
       plan,
     };
+  }
+
+  async #loadFiles(name: string): Promise<LoadedCertificateDto> {
+    const { domain } = await this.folder.require(name);
+    const files = await this.folder.filesOf(name);
+    const plan: PlanStepDto[] = [];
+    const warnings = new Set<string>();
+    await this.installer.check();
+    for (const path of files) {
+      const bundle = await this.folder.readBundle(path);
+      if (!bundle) continue;
+      for (const warning of warningsOf(bundle, domain)) warnings.add(warning);
+      plan.push(...(await this.#putSteps(path, bundle)).steps, ...(await this.#rivalSteps(path, bundle)));
+    }
+    const view = await this.views.one(name);
+    return { ...view, warnings: [...warnings], files, rivals: [], dry_run: true, plan };
+  }
+
+  /** HAProxy gets a certificate that it does not have. `isLoaded`: HAProxy has exactly this one. */
+  async #putSteps(
+    path: string,
+    bundle: CertificateBundle,
+  ): Promise<{ steps: PlanStepDto[]; isLoaded: boolean }> {
+    const served = (await this.loader.loaded()).get(path);
+    if (isServed(served, bundle.leaf)) return { steps: [], isLoaded: true };
+    if (await this.loader.fitsRuntimeApi(bundle))
+      return { steps: [loadStep(path, served !== undefined)], isLoaded: false };
+    const reason = 'is reloaded, because the certificate is too large for the Runtime API';
+    return { steps: [step('haproxy', 'reload', 'haproxy', reason)], isLoaded: false };
+  }
+
+  /** The other certificates for the same names, which HAProxy loads again so that it has them after this one. */
+  async #rivalSteps(path: string, { leaf }: CertificateBundle): Promise<PlanStepDto[]> {
+    const loaded = await this.loader.loaded();
+    const rivals = (await this.loader.rivals(path, leaf)).filter((rival) => loaded.has(rival));
+    return rivals.map((rival) =>
+      step('haproxy', 'load_certificate', rival, `is loaded again, so that visitors get ${basename(path)}`),
+    );
   }
 
   /** @throws AppError acme_failed (acme.sh is not installed), haproxy_rejected, haproxy_unavailable */
@@ -94,9 +129,10 @@ export class CertificatePlans {
       return this.#issued(domain, await this.#obtainSteps(domain, withWildcard));
     }
     await this.installer.check();
-    const served = (await this.loader.loaded()).get(valid.path);
-    const isLoaded = isServed(served, valid.leaf);
-    return this.#issued(domain, isLoaded ? [] : [loadStep(valid.path, served !== undefined)]);
+    const bundle = await this.folder.readBundle(valid.path);
+    if (!bundle) return this.#issued(domain, []);
+    const { steps } = await this.#putSteps(valid.path, bundle);
+    return this.#issued(domain, [...steps, ...(await this.#rivalSteps(valid.path, bundle))]);
   }
 
   /**
@@ -151,7 +187,7 @@ export class CertificatePlans {
     const now = file
       ? await this.views.one(domain)
       : { domain, sans: [], loaded: false, auto_renew: false, path: this.folder.pathOf(domain) };
-    return { ...now, renewed: false, dry_run: true, plan };
+    return { ...now, rivals: [], renewed: false, dry_run: true, plan };
   }
 
   #unmanageSteps(domain: string): PlanStepDto[] {

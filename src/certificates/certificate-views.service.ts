@@ -1,67 +1,152 @@
+import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { factsOf } from '../haproxy/certificates/certificate-facts.js';
-import { CertificateFolder, type CertificateFile } from '../haproxy/certificates/certificate-folder.js';
-import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
-import type { HaproxyCertificate } from '../haproxy/parsers/ssl-cert.parser.js';
+import {
+  type BrokenFile,
+  CertificateFolder,
+  type CertificateFile,
+} from '../haproxy/certificates/certificate-folder.js';
+import type { TrialResult } from '../haproxy/certificates/certificate-trial.js';
+import { ServedCertificates } from '../haproxy/certificates/served-certificates.service.js';
+import { Settings } from '../settings/settings.js';
 import type { CertificateDto } from './certificates.dto.js';
 import { ManagedCertificates } from './managed-certificates.js';
+import { alarmOf, type CertificateAlarm, timeLeft } from './renewal-rules.js';
 
-/** The state of one certificate, for health and metrics. */
+/** How long a list waits for handshakes that were not made yet. The others then have `loaded` null. */
+const LIST_WAIT_MS = 2_000;
+const HEALTH_WAIT_MS = 1_000;
+
+/** The state of one certificate, for health. */
 export interface CertificateState {
   domain: string;
+  path: string;
   /** Whole days until the certificate expires; negative after that. */
   days_left: number;
-  /** Whether HAProxy serves the certificate. */
-  loaded: boolean;
+  msLeft: number;
+  /** Whether the time that is left is normal for the lifetime of the certificate. */
+  alarm: CertificateAlarm;
+  /** What handshakes showed (`CertificateDto`). */
+  loaded: boolean | null;
+  /** Where visitors get another certificate or none. */
+  served_instead: readonly string[];
+  /**
+   * Visitors get other certificates for all of its names, and those expire later: this certificate is old, and nobody
+   * gets it.
+   */
+  superseded: boolean;
   /** The message of the last failed renewal. */
   problem?: string;
 }
 
-/** Certificates as callers see them: the file, whether HAProxy serves it, and whether the suite renews it. */
+/** Certificates as callers see them: the file, whether visitors get it, and whether the suite renews it. */
 @Injectable()
 export class CertificateViews {
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
-    private readonly loader: CertificateLoader,
+    private readonly served: ServedCertificates,
+    private readonly settings: Settings,
   ) {}
 
-  /** All certificates of the folder, sorted by domain. */
+  /** All certificates of the folder, sorted by domain and path. */
+  async files(): Promise<CertificateFile[]> {
+    return (await this.folder.list()).files;
+  }
+
   async all(): Promise<CertificateDto[]> {
-    const [{ files }, loaded] = await Promise.all([this.folder.list(), this.#loaded()]);
-    return files.map((file) => this.#view(file, loaded));
+    return this.many(await this.files());
   }
 
-  /** @throws AppError certificate_not_found */
-  async one(domain: string): Promise<CertificateDto> {
-    const file = await this.folder.require(domain);
-    return this.#view(file, await this.#loaded());
+  /** Waits at most two seconds for handshakes; results from the last seconds are used. */
+  async many(files: readonly CertificateFile[]): Promise<CertificateDto[]> {
+    const { broken } = await this.folder.list();
+    const results = await this.served.results(files, LIST_WAIT_MS);
+    return files.map((file) => this.#view(file, results.get(file.path), broken));
   }
 
-  async states(): Promise<readonly CertificateState[]> {
-    const states: CertificateState[] = [];
-    for (const { domain, days_left, loaded, auto_renew } of await this.all()) {
-      const problem = auto_renew ? this.managed.get(domain)?.last_error?.detail : undefined;
-      states.push({ domain, days_left, loaded, ...(problem !== undefined && { problem }) });
+  /** Makes the handshakes now. @throws AppError certificate_not_found */
+  async one(name: string): Promise<CertificateDto> {
+    const file = await this.folder.require(name);
+    const { broken } = await this.folder.list();
+    return this.#view(file, await this.served.try(file), broken);
+  }
+
+  async states(): Promise<{ certificates: readonly CertificateState[]; broken: readonly BrokenFile[] }> {
+    const { files, broken } = await this.folder.list();
+    const results = await this.served.results(files, HEALTH_WAIT_MS);
+    const byPath = new Map(files.map((file) => [file.path, file]));
+    const { renewDays } = this.settings.acme;
+    const certificates = files.map((file): CertificateState => {
+      const { domain, path, leaf } = file;
+      const result = results.get(path);
+      const problem = this.#managed(file)?.last_error?.detail;
+      return {
+        domain,
+        path,
+        days_left: factsOf(leaf).days_left,
+        msLeft: timeLeft(leaf),
+        alarm: alarmOf(leaf, renewDays),
+        loaded: result?.loaded ?? null,
+        served_instead: result?.served_instead ?? [],
+        superseded: isSuperseded(file, result, byPath),
+        ...(problem !== undefined && { problem }),
+      };
+    });
+    return { certificates, broken };
+  }
+
+  /** Days until the certificate of each domain expires; of several the one that is read first (`CertificateFolder.find`). */
+  async daysLeft(): Promise<Map<string, number>> {
+    const days = new Map<string, number>();
+    for (const { domain, path, leaf } of await this.files()) {
+      const left = factsOf(leaf).days_left;
+      if (path === this.folder.pathOf(domain) || left > (days.get(domain) ?? Number.NEGATIVE_INFINITY))
+        days.set(domain, left);
     }
-    return states;
+    return days;
   }
 
-  #view(file: CertificateFile, loaded: ReadonlyMap<string, HaproxyCertificate> | undefined): CertificateDto {
+  #view(
+    file: CertificateFile,
+    result: TrialResult | undefined,
+    broken: readonly BrokenFile[],
+  ): CertificateDto {
     const { domain, leaf, path } = file;
-    const managed = path === this.folder.pathOf(domain) ? this.managed.get(domain) : undefined;
+    const managed = this.#managed(file);
+    const problem = broken.find((other) => other.path === path);
     return {
       domain,
       ...factsOf(leaf),
-      loaded: isServed(loaded?.get(path), leaf),
+      loaded: result?.loaded ?? null,
+      not_tried: result?.not_tried ?? [],
+      served_instead: result?.served_instead ?? [],
       auto_renew: managed !== undefined,
       path,
+      ...(problem && {
+        problem: `HAProxy does not start with ${basename(path)}: ${problem.reason}. Correct or delete the file.`,
+      }),
       ...(managed?.last_error && { last_error: `${managed.last_error.code}: ${managed.last_error.detail}` }),
     };
   }
 
-  /** Undefined if HAProxy does not answer: the files can be listed without HAProxy. */
-  #loaded(): Promise<Map<string, HaproxyCertificate> | undefined> {
-    return this.loader.loaded().catch(() => undefined);
+  #managed({ domain, path }: CertificateFile) {
+    return path === this.folder.pathOf(domain) ? this.managed.get(domain) : undefined;
   }
+}
+
+function isSuperseded(
+  { leaf }: CertificateFile,
+  result: TrialResult | undefined,
+  files: ReadonlyMap<string, CertificateFile>,
+): boolean {
+  if (result?.loaded !== false || result.unserved) return false;
+  const winners = result.winners ?? [];
+  return (
+    winners.length > 0 &&
+    winners.every((path) => {
+      const winner = files.get(path);
+      return winner !== undefined && Date.parse(winner.leaf.validTo) > Date.parse(leaf.validTo);
+    })
+  );
 }

@@ -8,10 +8,13 @@ import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 /** The domain is part of file names, which are limited to 255 bytes: `.DOMAIN.pem.PID.SEQUENCE.tmp`. */
 const MAX_DOMAIN_CHARACTERS = 230;
 
-/** Names a certificate by its domain. A wildcard certificate has the domain without `*.`. */
+/**
+ * Names a certificate by its domain, without `*.`, or by its file name, which has the form of a domain too
+ * (`0001-old.pem`, `x.pem.rsa`).
+ */
 export class CertificateRefDto {
   @StringField({
-    description: 'The domain of the certificate; for a wildcard certificate, the domain without *.',
+    description: 'The domain of the certificate, without *., or its file name (0001-old.pem).',
     example: 'example.com',
     canonical: (value) => {
       const domain = canonicalDomain(value);
@@ -32,7 +35,7 @@ export class IssueCertificateDto extends IntersectionType(CertificateRefDto, Dry
 }
 
 export class RenewCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {
-  @BooleanField({ description: 'Renew the certificate even if it has more than ACME_RENEW_DAYS left.' })
+  @BooleanField({ description: 'Renew the certificate even if it is not due.' })
   force: boolean = false;
 }
 
@@ -54,7 +57,10 @@ export class LoadCertificateDto extends IntersectionType(CertificateRefDto, DryR
 export class LoadBodyDto extends OmitType(LoadCertificateDto, ['domain']) {}
 
 export class CertificateDto {
-  @StringField({ description: 'The domain of the certificate.', example: 'example.com' })
+  @StringField({
+    description: 'The domain of the certificate; its file name if it has no name.',
+    example: 'example.com',
+  })
   domain: string;
 
   @ArrayField('string', {
@@ -84,14 +90,36 @@ export class CertificateDto {
   @StringField({ description: 'Type and size of the key.', example: 'ECDSA P-256' })
   key_type: string;
 
-  @BooleanField({ description: 'Whether HAProxy serves exactly this certificate now.' })
-  loaded: boolean;
+  @BooleanField({
+    description:
+      'Whether a TLS handshake for each of its names gets this certificate, on each bind that can be tried; null if none can.',
+    nullable: true,
+  })
+  loaded: boolean | null;
+
+  @ArrayField('string', {
+    description: 'Binds that could not be tried, with the reason.',
+    example: [],
+  })
+  not_tried: string[];
+
+  @ArrayField('string', {
+    description: 'Names and binds where visitors get another certificate or none.',
+    example: [],
+  })
+  served_instead: string[];
 
   @BooleanField({ description: 'Whether the suite issued the certificate and renews it.' })
   auto_renew: boolean;
 
   @StringField({ description: 'Path of the file.', example: '/opt/haproxy/certs/example.com.pem' })
   path: string;
+
+  @StringField({
+    description: 'Why HAProxy does not start with the file; absent if it does.',
+    optional: true,
+  })
+  problem?: string;
 
   @StringField({
     description: 'Why the last renewal failed; absent if it succeeded.',
@@ -108,11 +136,21 @@ export class CertificateListDto extends PageDto {
 /** The properties that are known before a certificate is issued. */
 const KNOWN_IN_ADVANCE = ['domain', 'sans', 'loaded', 'auto_renew', 'path'] as const;
 
+/** Other certificates for the same names, which visitors no longer get. */
+class PrecedenceDto extends PlannedDto {
+  @ArrayField('string', {
+    description:
+      'Other certificates for the same names. HAProxy loaded them again, so that visitors get this one.',
+    example: [],
+  })
+  rivals: string[];
+}
+
 /** The other properties are absent only in a dry run for a domain without a certificate. */
 export class IssuedCertificateDto extends IntersectionType(
   PickType(CertificateDto, KNOWN_IN_ADVANCE),
   PartialType(OmitType(CertificateDto, KNOWN_IN_ADVANCE)),
-  PlannedDto,
+  PrecedenceDto,
 ) {
   @BooleanField({
     description:
@@ -121,7 +159,13 @@ export class IssuedCertificateDto extends IntersectionType(
   renewed: boolean;
 }
 
-export class LoadedCertificateDto extends IntersectionType(CertificateDto, PlannedDto) {
+export class LoadedCertificateDto extends IntersectionType(CertificateDto, PrecedenceDto) {
+  @ArrayField('string', {
+    description: 'The files that were loaded: several if they belong together (x.pem.rsa, x.pem.ecdsa).',
+    example: ['/opt/haproxy/certs/example.com.pem'],
+  })
+  files: string[];
+
   @ArrayField('string', { description: 'Problems of the certificate, for example that it has expired.' })
   warnings: string[];
 }

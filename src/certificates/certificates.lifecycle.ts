@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
+import { CertificateLoader } from '../haproxy/certificates/certificate-loader.service.js';
 import { AcmeService } from './acme/acme.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
 import { RenewalService } from './renewal.service.js';
@@ -14,6 +15,7 @@ export class CertificatesLifecycle {
     private readonly renewal: RenewalService,
     private readonly acme: AcmeService,
     private readonly stored: StoredCertificates,
+    private readonly loader: CertificateLoader,
   ) {}
 
   /**
@@ -25,6 +27,7 @@ export class CertificatesLifecycle {
   async open(): Promise<void> {
     await this.folder.open();
     await this.managed.open();
+    this.loader.preferred = this.managed.preferred;
     await this.acme.recover();
     await this.stored.recover();
   }

@@ -41,8 +41,8 @@ export class CertificatesService {
     name: 'haproxy_list_certs',
     title: 'List certificates',
     description:
-      'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether HAProxy has ' +
-      'loaded exactly this certificate, and whether the suite renews it. haproxy_cert_info shows one certificate.',
+      'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether visitors get ' +
+      'exactly this certificate, and whether the suite renews it. haproxy_cert_info shows one certificate.',
     output: CertificateListDto,
     readOnly: true,
     idempotent: true,
@@ -52,13 +52,14 @@ export class CertificatesService {
     name: 'certificates',
     title: 'Certificates',
     description:
-      'The first 100 certificates by domain, as in haproxy_list_certs: names, issuer, expiry, whether HAProxy has ' +
-      'loaded each one, and whether the suite renews it.',
+      'The first 100 certificates by domain, as in haproxy_list_certs: names, issuer, expiry, whether visitors get ' +
+      'each one, and whether the suite renews it.',
     mimeType: 'application/json',
     changesWith: ['certificates'],
   })
   async list(input: PageQueryDto): Promise<CertificateListDto> {
-    return paginate(await this.views.all(), ({ domain, path }) => `${domain} ${path}`, input);
+    const page = paginate(await this.views.files(), ({ domain, path }) => `${domain} ${path}`, input);
+    return { ...page, items: await this.views.many(page.items) };
   }
 
   @Operation({
@@ -66,8 +67,8 @@ export class CertificatesService {
     title: 'Show a certificate',
     description:
       'Shows the certificate of a domain, read from the X.509 certificate: names, issuer, serial number, validity, days ' +
-      'left, key type, whether HAProxy serves it, the path of its file, and why its last renewal failed. Use it after ' +
-      'you issue, renew or load a certificate. haproxy_list_certs lists all certificates.',
+      'left, key type, whether TLS handshakes get it, the path of its file, and why its last renewal failed. Use it ' +
+      'after you issue, renew or load a certificate. haproxy_list_certs lists all certificates.',
     output: CertificateDto,
     readOnly: true,
     idempotent: true,
@@ -99,8 +100,8 @@ export class CertificatesService {
     return this.jobs.start(
       { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain, given: { domain, wildcard } },
       async (job) => {
-        const renewed = await this.issuing.issue(domain, wildcard, job);
-        return { ...(await this.views.one(domain)), renewed };
+        const { renewed, precedence } = await this.issuing.issue(domain, wildcard, job);
+        return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
       },
     );
   }
@@ -109,9 +110,10 @@ export class CertificatesService {
     name: 'haproxy_renew_cert',
     title: 'Renew a certificate',
     description:
-      'Renews a certificate that the suite issued, if it has less than ACME_RENEW_DAYS left, or always with force. ' +
+      'Renews a certificate that the suite issued, if it is due (less than a third of its lifetime and than ' +
+      'ACME_RENEW_DAYS left), or always with force. ' +
       'HAProxy serves the old certificate until the new one is installed, and keeps the old one if renewal fails. The ' +
-      'suite renews due certificates every day, so you rarely need this.',
+      'suite renews due certificates itself, so you rarely need this.',
     output: IssuedCertificateDto,
     openWorld: true,
     runsAsJob: true,
@@ -125,8 +127,8 @@ export class CertificatesService {
     return this.jobs.start(
       { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
       async (job) => {
-        const renewed = await this.issuing.renew(domain, force, job);
-        return { ...(await this.views.one(domain)), renewed };
+        const { renewed, precedence } = await this.issuing.renew(domain, force, job);
+        return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
       },
     );
   }
@@ -136,7 +138,7 @@ export class CertificatesService {
     title: 'Renew all due certificates',
     description:
       'Renews every due certificate that the suite issued, one after another, and returns the result of each. A failure ' +
-      'does not stop the others, and HAProxy still serves the old certificate. The suite does this every day: call it ' +
+      'does not stop the others, and HAProxy still serves the old certificate. The suite does this every hour: call it ' +
       'only after you fixed the cause of failed renewals.',
     output: RenewAllDto,
     idempotent: true,
@@ -149,7 +151,7 @@ export class CertificatesService {
 
   startRenewAll(): RunningJob<RenewAllDto> {
     return this.jobs.start({ kind: 'renew_all_certs', key: '' }, (job) =>
-      this.renewal.renewDue(job, { backOff: false }),
+      this.renewal.renewDue(job, { scheduled: false }),
     );
   }
 
@@ -177,7 +179,7 @@ export class CertificatesService {
     title: 'Load a certificate',
     description:
       'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), or, if ' +
-      'absent, the file in the certificate folder. The suite does not renew a certificate that was loaded from a text, ' +
+      'absent, the files in the certificate folder. Other certificates for its names lose. The suite does not renew a certificate that was loaded from a text, ' +
       'even if it replaces one that the suite renewed. haproxy_cert_info then shows whether HAProxy serves it.',
     output: LoadedCertificateDto,
     destructive: true,

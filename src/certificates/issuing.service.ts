@@ -1,19 +1,24 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
-import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
+import { covers } from '../haproxy/certificates/certificate-facts.js';
 import { type CertificateFile, CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
 import type { JobContext } from '../jobs/jobs.service.js';
 import { metrics } from '../lib/metrics.js';
 import { Settings } from '../settings/settings.js';
+import { AcmeError } from './acme/acme-errors.js';
 import { AcmeService } from './acme/acme.service.js';
-import { CertificateInstaller } from './certificate-installer.service.js';
+import { CertificateInstaller, type Precedence } from './certificate-installer.service.js';
 import { type ManagedCertificate, ManagedCertificates, NEVER_ATTEMPTED } from './managed-certificates.js';
+import { isDue, isDueBySchedule, nextAttempt } from './renewal-rules.js';
 
-const HOUR_MS = 60 * 60 * 1000;
-const MAX_BACKOFF_HOURS = 96;
-/** With this many days left or fewer, the back-off is shorter. */
-const URGENT_DAYS = 7;
-const MAX_URGENT_BACKOFF_HOURS = 12;
+/** What an issue or a renewal did. */
+export interface IssueResult {
+  /** Whether the CA issued a new certificate. */
+  renewed: boolean;
+  precedence: Precedence;
+}
+
+const UNCHANGED: IssueResult = { renewed: false, precedence: { rivals: [], warnings: [] } };
 
 /** Issues and renews certificates: gets them from the CA, installs them, and keeps the record of the attempts. */
 @Injectable()
@@ -29,39 +34,39 @@ export class IssuingService {
   ) {}
 
   /**
-   * Gets and installs a certificate, and returns true. If there is a valid certificate (`findValid`), loads it and
-   * returns false.
+   * Gets and installs a certificate. If there is a valid certificate (`findValid`), loads that one.
    *
    * @throws AppError acme_failed, acme_timeout, haproxy_rejected, haproxy_unavailable, storage_failed
    */
-  issue(domain: string, wildcard: boolean, job: JobContext): Promise<boolean> {
+  issue(domain: string, wildcard: boolean, job: JobContext): Promise<IssueResult> {
     return this.installer.exclusively(domain, async () => {
       const entry = this.managed.get(domain) ?? NEVER_ATTEMPTED;
       const file = await this.findValid(domain, wildcard);
       if (file) {
-        await this.installer.load(file.path);
-        return false;
+        const chosen = await this.installer.choiceOf(file.path, file.leaf);
+        const loaded = await this.managed.choose(chosen, () => this.installer.load(file.path));
+        return { ...UNCHANGED, ...(loaded && { precedence: loaded.precedence }) };
       }
       const wanted = { ...entry, wildcard: wildcard || entry.wildcard };
-      await metrics.certificate(this.#obtain(domain, wanted, false, job));
-      return true;
+      return {
+        renewed: true,
+        precedence: await metrics.certificate(this.#obtain(domain, wanted, false, job)),
+      };
     });
   }
 
   /**
-   * Renews a managed certificate and returns true. If it is not due and `force` is false, changes nothing and returns
-   * false.
+   * Renews a managed certificate. If it is not due and `force` is false, changes nothing.
    *
    * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, acme_timeout,
    * haproxy_rejected, haproxy_unavailable, storage_failed
    */
-  renew(domain: string, force: boolean, job: JobContext): Promise<boolean> {
+  renew(domain: string, force: boolean, job: JobContext): Promise<IssueResult> {
     return this.installer.exclusively(domain, async () => {
       const entry = await this.requireManaged(domain);
-      if (!force && !(await this.isDue(domain))) return false;
+      if (!force && !(await this.isDue(domain))) return UNCHANGED;
       // Forces acme.sh, whose own record may say that the certificate is not due.
-      await metrics.certificate(this.#obtain(domain, entry, true, job));
-      return true;
+      return { renewed: true, precedence: await metrics.certificate(this.#obtain(domain, entry, true, job)) };
     });
   }
 
@@ -72,7 +77,7 @@ export class IssuingService {
       file !== undefined &&
       this.managed.get(domain) !== undefined &&
       covers(file.leaf, wildcard ? [domain, `*.${domain}`] : [domain]) &&
-      daysLeft(file) >= this.settings.acme.renewDays;
+      !isDue(file.leaf, this.settings.acme.renewDays);
     return isValid ? file : undefined;
   }
 
@@ -88,38 +93,51 @@ export class IssuingService {
     );
   }
 
-  /** Whether the certificate has fewer than ACME_RENEW_DAYS left or its file is missing. */
+  /** Whether the certificate is due (renewal-rules.ts) or its file is missing. */
   async isDue(domain: string): Promise<boolean> {
     const file = await this.#fileOf(domain);
-    return !file || daysLeft(file) < this.settings.acme.renewDays;
+    return !file || isDue(file.leaf, this.settings.acme.renewDays);
   }
 
-  /**
-   * Whether scheduled renewal skips the domain after failures (exponential back-off): for 1, 2, 4 … 96 hours, and for at
-   * most 12 hours in the last week.
-   */
-  async isBackedOff(domain: string, now = Date.now()): Promise<boolean> {
+  /** Whether scheduled renewal renews the certificate now: it is due, and no failure makes it wait. */
+  async isScheduled(domain: string, now = Date.now()): Promise<boolean> {
     const entry = this.managed.get(domain);
-    if (!entry || entry.failures === 0 || entry.last_attempt === null) return false;
-    const file = await this.#fileOf(domain);
-    const limit = file && daysLeft(file) > URGENT_DAYS ? MAX_BACKOFF_HOURS : MAX_URGENT_BACKOFF_HOURS;
-    const hours = Math.min(2 ** (entry.failures - 1), limit);
-    return now < Date.parse(entry.last_attempt) + hours * HOUR_MS;
+    if (!entry) return false;
+    const { renewDays } = this.settings.acme;
+    const leaf = (await this.#fileOf(domain))?.leaf;
+    if (leaf && !isDueBySchedule(leaf, renewDays, now)) return false;
+    if (entry.last_attempt === null) return true;
+    const failed = {
+      failures: entry.failures,
+      lastAttempt: Date.parse(entry.last_attempt),
+      retryAt: entry.last_error?.retry_at === undefined ? undefined : Date.parse(entry.last_error.retry_at),
+    };
+    return now >= nextAttempt(failed, leaf, renewDays, now);
   }
 
-  async #obtain(domain: string, entry: ManagedCertificate, force: boolean, job: JobContext): Promise<void> {
+  async #obtain(
+    domain: string,
+    entry: ManagedCertificate,
+    force: boolean,
+    job: JobContext,
+  ): Promise<Precedence> {
     const before = this.managed.get(domain);
     const last_attempt = new Date().toISOString();
+    const path = this.folder.pathOf(domain);
     try {
       // Checked first, because a certificate that HAProxy cannot serve still counts against the rate limit of the CA.
       await this.installer.check();
-      await this.acme.issue({ domain, wildcard: entry.wildcard, force }, job, async (bundle) => {
+      const request = { domain, wildcard: entry.wildcard, force };
+      const precedence = await this.acme.issue(request, job, async (bundle) => {
         job.progress('Installing the certificate in HAProxy');
+        const chosen = await this.installer.choiceOf(path, bundle.leaf);
         // The record comes first: if the suite is killed before it writes the file, the next renewal gets a certificate.
-        await this.managed.set(domain, { ...entry, failures: 0, last_attempt, last_error: null });
-        await this.installer.install(this.folder.pathOf(domain), bundle);
+        const record = { ...entry, failures: 0, last_attempt, last_error: null };
+        await this.managed.set(domain, record, undefined, chosen);
+        return this.installer.install(path, bundle);
       });
-      this.#logger.log(`HAProxy serves a new certificate for ${domain}`);
+      this.#logger.log(`HAProxy has a new certificate for ${domain}`);
+      return precedence;
     } catch (error) {
       await this.#recordFailure(domain, before, last_attempt, error, job);
       throw error;
@@ -138,10 +156,12 @@ export class IssuingService {
         ? error
         : { code: 'internal_error', detail: 'An internal error of the suite. See its log.' };
     this.#logger.error(`The certificate for ${domain} was not issued: ${code}: ${detail}`);
+    const retryAt = error instanceof AcmeError ? error.retryAt : undefined;
+    const retry = retryAt === undefined ? {} : { retry_at: new Date(retryAt).toISOString() };
     // A cancelled request does not count as a failure.
     const entry =
       before && !job.signal.aborted
-        ? { ...before, failures: before.failures + 1, last_attempt, last_error: { code, detail } }
+        ? { ...before, failures: before.failures + 1, last_attempt, last_error: { code, detail, ...retry } }
         : before;
     await this.managed.set(domain, entry).catch((failure: unknown) => {
       this.#logger.error(`The failed attempt for ${domain} could not be recorded: ${String(failure)}`);
@@ -153,8 +173,4 @@ export class IssuingService {
     const file = await this.folder.find(domain);
     return file?.path === this.folder.pathOf(domain) ? file : undefined;
   }
-}
-
-function daysLeft({ leaf }: CertificateFile): number {
-  return factsOf(leaf).days_left;
 }

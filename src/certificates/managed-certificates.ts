@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import pLimit from 'p-limit';
 import { prepareFile, syncFolder } from '../lib/atomic-file.js';
+import { withChoice } from '../haproxy/certificates/certificate-loader.service.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { isWildcard, knownDomain } from '../model/domain-name.js';
 import { parseJson } from '../storage/formats/json-document.js';
@@ -18,8 +19,11 @@ export interface ManagedCertificate {
   failures: number;
   /** RFC 3339 time of the last attempt, failed or not; null before the first. */
   last_attempt: string | null;
-  /** Error code and message of the last attempt; null if it succeeded. */
-  last_error: { code: string; detail: string } | null;
+  /**
+   * Error code and message of the last attempt; null if it succeeded. `retry_at`: the CA accepts no attempt before (RFC
+   * 3339). It is in here because earlier versions of the suite refuse other keys of the record.
+   */
+  last_error: { code: string; detail: string; retry_at?: string } | null;
 }
 
 export const NEVER_ATTEMPTED: ManagedCertificate = {
@@ -32,12 +36,16 @@ export const NEVER_ATTEMPTED: ManagedCertificate = {
 const VERSION = 1;
 const KEYS = ['wildcard', 'failures', 'last_attempt', 'last_error'];
 
-/** `certificates.json`: the certificates that the suite renews, their last attempts, and the minute of daily renewal. */
+/**
+ * `certificates.json`: the certificates that the suite renews, their last attempts, the minute of the renewal, and the
+ * files that win if several certificates are for one name.
+ */
 @Injectable()
 export class ManagedCertificates {
   readonly #path: string;
   readonly #queue = pLimit(1);
   #entries = new Map<string, ManagedCertificate>();
+  #preferred: readonly string[] = [];
   /** 0 to 1439, in local time. */
   #renewalMinute: number | undefined;
 
@@ -57,14 +65,19 @@ export class ManagedCertificates {
     if (text !== undefined) this.#parse(text);
   }
 
+  /** File names of certificates that win against others of the same name, the last choice last. */
+  get preferred(): readonly string[] {
+    return this.#preferred;
+  }
+
   /**
-   * The minute of the day of the daily renewal, 0 to 1439. The first call chooses it at random. It is stored, so that a
-   * restart neither skips nor repeats a renewal.
+   * A minute of the day, 0 to 1439; renewals run at this minute of each hour. The first call chooses it at random, so
+   * that not all suites ask a CA at the same time.
    */
   async renewalMinute(): Promise<number> {
     if (this.#renewalMinute === undefined) {
       this.#renewalMinute = randomInt(24 * 60);
-      await this.#queue(() => this.#write(this.#entries));
+      await this.#queue(() => this.#write(this.#entries, this.#preferred));
     }
     return this.#renewalMinute;
   }
@@ -80,46 +93,61 @@ export class ManagedCertificates {
   /**
    * Sets or deletes (undefined) the entry of a domain. It is durable when the promise resolves. `change` runs after the
    * new file is written and before it replaces the old one: on a full disk `change` does not run, and if `change` fails
-   * the old file stays.
+   * the old file stays. `chosen`: file names that win from now on against others of the same name.
    *
    * @throws AppError storage_failed, or the errors of `change`
    */
-  async set(
+  async set<T = void>(
     domain: string,
     entry: ManagedCertificate | undefined,
-    change: () => Promise<void> = () => Promise.resolve(),
-  ): Promise<void> {
-    await this.#queue(async () => {
+    change?: () => Promise<T>,
+    chosen: readonly string[] = [],
+  ): Promise<T | undefined> {
+    return this.#queue(async () => {
       const entries = new Map(this.#entries);
+      const isSame = entry ? false : !entries.delete(domain);
       if (entry) entries.set(domain, entry);
-      else if (!entries.delete(domain)) {
-        await change();
-        return;
-      }
-      await this.#write(entries, change);
-      this.#entries = entries;
-      this.feed.publish({ topic: 'certificates' });
+      if (isSame && chosen.length === 0) return change?.();
+      return this.#write(entries, withChoice(this.#preferred, chosen), change);
     });
   }
 
-  async #write(
-    entries: ReadonlyMap<string, ManagedCertificate>,
-    change: () => Promise<void> = () => Promise.resolve(),
-  ): Promise<void> {
+  /** Records that these files win against others of the same name, as `set`. */
+  async choose<T>(chosen: readonly string[], change: () => Promise<T>): Promise<T | undefined> {
+    if (chosen.length === 0) return change();
+    return this.#queue(() => this.#write(this.#entries, withChoice(this.#preferred, chosen), change));
+  }
+
+  async #write<T>(
+    entries: Map<string, ManagedCertificate>,
+    preferred: readonly string[],
+    change?: () => Promise<T>,
+  ): Promise<T | undefined> {
     const certificates = Object.fromEntries([...entries].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-    const content = { version: VERSION, renew_minute: this.#renewalMinute ?? null, certificates };
+    const content = {
+      version: VERSION,
+      renew_minute: this.#renewalMinute ?? null,
+      ...(preferred.length > 0 && { preferred }),
+      certificates,
+    };
     const file = await withStorageErrors(async () => {
       await mkdir(dirname(this.#path), { recursive: true });
       return prepareFile(this.#path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
     });
+    let result: T | undefined;
     try {
-      await change();
+      result = await change?.();
       await withStorageErrors(async () => file.commit());
     } catch (error) {
       file.discard();
       throw error;
     }
+    // From here the new file is in place. The memory follows it, also if the folder cannot be synced.
+    this.#entries = entries;
+    this.#preferred = preferred;
+    this.feed.publish({ topic: 'certificates' });
     await withStorageErrors(() => syncFolder(file.folder));
+    return result;
   }
 
   #parse(text: string): void {
@@ -145,6 +173,10 @@ export class ManagedCertificates {
       );
     }
     this.#renewalMinute = minute === null ? undefined : Number(minute);
+    const preferred = root['preferred'] ?? [];
+    if (!Array.isArray(preferred) || !preferred.every((name) => typeof name === 'string'))
+      return fail('preferred must be a list of file names');
+    this.#preferred = preferred;
   }
 }
 

@@ -161,10 +161,10 @@ function certificateStep({ host, config, certificate }: ExplainFacts): ExplainSt
   }
   const { domain, not_after, loaded, found_by } = certificate;
   const how = found_by === 'files' ? ' (from the files and HAProxy; no handshake was made)' : '';
-  if (!loaded)
+  if (loaded === false)
     return problem(
       'certificate',
-      `The certificate ${domain} has the name, but HAProxy does not have it: use haproxy_load_cert.`,
+      `The certificate ${domain} has the name, but visitors do not get it: use haproxy_load_cert.`,
     );
   if (Date.parse(not_after) < Date.now())
     return problem(

@@ -87,8 +87,8 @@ export class ExplainedCertificateDto {
   @DateTimeField({ description: 'The end of its validity.', example: '2026-03-31T23:59:59.000Z' })
   not_after: string;
 
-  @BooleanField({ description: 'Whether HAProxy has it.' })
-  loaded: boolean;
+  @BooleanField({ description: 'Whether HAProxy has it.', nullable: true })
+  loaded: boolean | null;
 
   @EnumField(['files', 'handshake'], {
     description: 'How it was found: in the files and in HAProxy, or by a TLS handshake.',

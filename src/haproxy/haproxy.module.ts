@@ -3,6 +3,8 @@ import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
 import { ConfigCheckService } from './config/config-check.service.js';
+import { ServedCertificates } from './certificates/served-certificates.service.js';
+import { TrialContexts } from './certificates/trial-contexts.js';
 import { OperatorConfig } from './config/operator-config.js';
 import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
@@ -19,6 +21,8 @@ const SERVICES = [
   HaproxyCertificatesService,
   CertificateFolder,
   CertificateLoader,
+  ServedCertificates,
+  TrialContexts,
   OperatorConfig,
   SuiteRules,
   ServerGuard,

@@ -1,21 +1,10 @@
-import type { CertificateState } from '../certificates/certificate-views.service.js';
 import { isUsed } from '../haproxy/runtime/server-status.js';
 import type { DriftReport } from '../sync/drift.service.js';
-import type {
-  CertificatesComponentDto,
-  DriftComponentDto,
-  HealthStatus,
-  SuiteComponentDto,
-} from './health.dto.js';
+import type { DriftComponentDto, HealthStatus, SuiteComponentDto } from './health.dto.js';
 import type { DomainHealthStatus, ServerHealthDto } from './server-health.dto.js';
 
 /** The health is degraded if at least this share of the pools is in use. */
 const POOLS_WARNING = 0.8;
-/** Renewal starts 30 days before expiry, so with this many days left it has failed for two weeks. */
-const CERTIFICATE_WARNING_DAYS = 14;
-const CERTIFICATE_FAILURE_DAYS = 3;
-/** How many certificates with a problem one answer names. */
-const PROBLEMS_SHOWN = 10;
 
 const ORDER: readonly HealthStatus[] = ['healthy', 'degraded', 'down'];
 
@@ -102,32 +91,6 @@ export function suiteHealth(
   const status = problems.length === 0 ? 'healthy' : 'degraded';
   const detail = problems.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
   return { status, detail, ...facts };
-}
-
-export function certificatesHealth(certificates: readonly CertificateState[]): CertificatesComponentDto {
-  if (certificates.length === 0) return { status: 'healthy', detail: 'No certificates.', total: 0 };
-  const daysLeft = Math.min(...certificates.map((certificate) => certificate.days_left));
-  const problems = certificates.flatMap((certificate) => certificateProblems(certificate));
-  const status = daysLeft < CERTIFICATE_FAILURE_DAYS ? 'down' : problems.length > 0 ? 'degraded' : 'healthy';
-  const shown =
-    problems.slice(0, PROBLEMS_SHOWN).join('; ') +
-    (problems.length > PROBLEMS_SHOWN ? `; and ${problems.length - PROBLEMS_SHOWN} more` : '');
-  return {
-    status,
-    detail:
-      shown === ''
-        ? `${certificates.length} certificate(s); the first expires in ${daysLeft} days.`
-        : `${shown}. Use haproxy_renew_cert to renew a certificate, or haproxy_load_cert to load one.`,
-    total: certificates.length,
-    days_left: daysLeft,
-  };
-}
-
-function certificateProblems({ domain, days_left, loaded, problem }: CertificateState): string[] {
-  if (days_left < 0) return [`${domain} expired ${-days_left} day(s) ago`];
-  if (days_left < CERTIFICATE_WARNING_DAYS) return [`${domain} expires in ${days_left} day(s)`];
-  if (!loaded) return [`${domain} is not loaded into HAProxy`];
-  return problem === undefined ? [] : [`${domain}: ${problem}`];
 }
 
 export function driftHealth(report: DriftReport | undefined, mode: 'heal' | 'report'): DriftComponentDto {

@@ -17,10 +17,17 @@ import { Settings } from '../settings/settings.js';
 import { ConfigHealth } from './config-health.js';
 import { FilesHealth } from './files-health.js';
 import { withRules } from './rules-health.js';
-import { certificatesHealth, driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { readSitesHealth } from './sites-health.js';
-import { type ComponentsDto, HaproxyComponentDto, HealthDto, SuiteComponentDto } from './health.dto.js';
+import { certificatesHealth } from './certificates-health.js';
+import { driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { WorkersHealth } from './workers-health.js';
+import {
+  CertificatesComponentDto,
+  type ComponentsDto,
+  HaproxyComponentDto,
+  HealthDto,
+  SuiteComponentDto,
+} from './health.dto.js';
 
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
 const DRIFT_AGE_MS = 5_000;
@@ -74,7 +81,7 @@ export class HealthService {
       mcp: this.#suite(),
       haproxy,
       config_files,
-      certificates: certificatesHealth(await this.certificates.states()),
+      certificates: await this.#certificates(),
       sites,
       drift: driftHealth(drift, this.settings.reconcile),
       workers,
@@ -100,6 +107,11 @@ export class HealthService {
       forbidden_servers: this.guard.findings(state),
     };
     return suiteHealth(facts, this.readiness.get());
+  }
+
+  async #certificates(): Promise<CertificatesComponentDto> {
+    const { certificates, broken } = await this.certificates.states();
+    return certificatesHealth(certificates, broken);
   }
 
   async #haproxy(): Promise<HaproxyComponentDto> {

@@ -93,9 +93,9 @@ export class MetricsService {
       labelNames: ['domain'],
       registers: [],
       async collect() {
-        const certificates = await views.states();
+        const daysLeft = await views.daysLeft();
         this.reset();
-        for (const { domain, days_left } of certificates) this.set({ domain }, days_left);
+        for (const [domain, days] of daysLeft) this.set({ domain }, days);
       },
     });
     register.registerMetric(gauge);

@@ -97,7 +97,7 @@ export class Settings {
   readonly reconcile: 'heal' | 'report';
   readonly logLevel: LogLevel;
   readonly acme: AcmeSettings;
-  /** The schedule of renewals; undefined for daily at a random minute, which stays the same after a restart. */
+  /** The schedule of renewals; undefined for every hour at a random minute, which stays the same after a restart. */
   readonly renewCron: string | undefined;
 
   /** Which tools MCP offers. REST offers all operations. */

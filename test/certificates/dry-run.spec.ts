@@ -1,7 +1,7 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificate-lab.js';
-import { makeCertificate } from '../kit/certificates.js';
+import { makeCertificate, makeDatedCertificate } from '../kit/certificates.js';
 import { haproxyVersions } from '../kit/haproxy-versions.js';
 import { filesBelow } from '../kit/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
@@ -65,8 +65,14 @@ describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
   beforeAll(async () => {
     made = await tempHome();
     lab = await CertificateLab.start({ haproxy });
-    for (const [domain, days] of [['good.test', 89] as const, ['due.test', 3] as const])
-      await lab.api('POST', `/certificates/${domain}/load`, { pem: (await make(days, domain)).pem });
+    const day = 24 * 3600 * 1000;
+    const [from, to] = [new Date(Date.now() - 70 * day), new Date(Date.now() + 20 * day)];
+    const due = await makeDatedCertificate(made.path, 'due.test', from, to);
+    for (const [domain, { pem }] of [
+      ['good.test', await make(89, 'good.test')] as const,
+      ['due.test', due] as const,
+    ])
+      await lab.api('POST', `/certificates/${domain}/load`, { pem });
     const certificates = {
       'due.test': { wildcard: true, ...NO_ATTEMPT },
       'good.test': { wildcard: false, ...NO_ATTEMPT },

@@ -1,7 +1,8 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { AcmeLab } from '../kit/acme-lab.js';
 import type { CertificateLab } from '../kit/certificate-lab.js';
+import { makeDatedCertificate } from '../kit/certificates.js';
 import { until } from '../kit/poll.js';
 import { filesBelow } from '../kit/secrets.js';
 
@@ -20,6 +21,14 @@ async function expectUnchanged(domain: string, fail: () => Promise<void>): Promi
   expect(await readFile(file, 'utf8')).toBe(before);
   expect(await filesBelow(lab.path('acme/certs', `${domain}_ecc`))).toEqual(home);
   expect(await lab.servedSerial(domain)).toBe(serial);
+}
+
+/** Replaces the stored certificate with one of 90 days that has 20 days left. The next start of the suite loads it. */
+async function makeDue(domain: string): Promise<void> {
+  const day = 24 * 3600 * 1000;
+  const [from, to] = [new Date(Date.now() - 70 * day), new Date(Date.now() + 20 * day)];
+  const { pem } = await makeDatedCertificate(acme.pebble.folder, domain, from, to);
+  await writeFile(lab.path(`certs/${domain}.pem`), pem);
 }
 
 beforeAll(async () => {
@@ -92,7 +101,9 @@ describe('failure', { timeout: 300_000 }, () => {
 
   it('renew all > renews the others after a failure, and the schedule backs off from the failed one', async () => {
     await acme.issue({ domain: 'www.example.org', wildcard: true });
-    await lab.restartSuite({ ACME_RENEW_DAYS: '365' });
+    await makeDue('example.com');
+    await makeDue('www.example.org');
+    await lab.restartSuite({});
     acme.cloudflare.zones.delete('example.org');
     try {
       const before = await lab.servedSerial('example.com');
@@ -119,8 +130,9 @@ describe('failure', { timeout: 300_000 }, () => {
     expect(metrics).toMatch(/^haproxy_suite_certificates_issued_total\{outcome="acme_failed"\} [1-9]/m);
     expect(metrics).toMatch(/^haproxy_suite_certificate_days_left\{domain="example.com"\} 89/m);
     // All certificates are due. The schedule skips the certificate that has just failed, and renews the other.
+    await makeDue('example.com');
     const before = await lab.servedSerial('example.com');
-    await lab.restartSuite({ ACME_RENEW_DAYS: '365', CERT_RENEW_CRON: '* * * * * *' });
+    await lab.restartSuite({ CERT_RENEW_CRON: '* * * * * *' });
     await until(() => lab.log.includes('Scheduled renewal: 1 renewed, 1 not due or backed off, 0 failed'), {
       timeout: 60_000,
       what: 'a scheduled renewal',

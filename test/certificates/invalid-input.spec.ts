@@ -3,7 +3,7 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificate-lab.js';
-import { type MadeCertificate, makeCertificate } from '../kit/certificates.js';
+import { type MadeCertificate, makeCertificate, makeDatedCertificate } from '../kit/certificates.js';
 import { filesBelow } from '../kit/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 
@@ -111,9 +111,13 @@ describe('invalid input', () => {
     expect(await lab.exists('acme')).toBe(false);
   });
 
-  it('health > is degraded with fewer than 14 days left, and down with fewer than 3', async () => {
-    const load = async (days: number) => {
-      const { pem } = await makeCertificate(made.path, { names: ['soon.test'], days });
+  it('health > is degraded with half of the renewal window left, and down with a tenth, for every lifetime', async () => {
+    const DAY = 24 * 3600 * 1000;
+    /** `days`: the lifetime; `left`: days until the certificate expires. */
+    const load = async (days: number, left: number) => {
+      const now = Date.now();
+      const [from, to] = [new Date(now + (left - days) * DAY), new Date(now + left * DAY)];
+      const { pem } = await makeDatedCertificate(made.path, 'soon.test', from, to);
       await lab.api('POST', '/certificates/soon.test/load', { pem });
       const { body } = await lab.api<{ status: string; components: { certificates: object } }>(
         'GET',
@@ -121,13 +125,23 @@ describe('invalid input', () => {
       );
       return { overall: body.status, ...body.components.certificates };
     };
-    // days_left counts whole days, and the first day is no longer whole.
-    expect(await load(15)).toMatchObject({ overall: 'healthy', status: 'healthy', days_left: 14 });
-    expect(await load(14)).toMatchObject({ overall: 'degraded', status: 'degraded', days_left: 13 });
-    expect(await load(4)).toMatchObject({ overall: 'degraded', status: 'degraded', days_left: 3 });
-    expect(await load(3)).toMatchObject({ overall: 'down', status: 'down', days_left: 2 });
+    // 90 days: the window is ACME_RENEW_DAYS, 30 days.
+    expect(await load(90, 15.1)).toMatchObject({ overall: 'healthy', status: 'healthy', days_left: 15 });
+    expect(await load(90, 14.9)).toMatchObject({ overall: 'degraded', status: 'degraded', days_left: 14 });
+    expect(await load(90, 3.1)).toMatchObject({ overall: 'degraded', status: 'degraded', days_left: 3 });
+    expect(await load(90, 2.9)).toMatchObject({ overall: 'down', status: 'down', days_left: 2 });
     const result = await lab.tool('haproxy_health');
     expect(JSON.stringify(result.structuredContent)).toContain('soon.test expires in 2 day(s)');
+    // 6 days: the window is 3 days.
+    expect(await load(6, 5.9)).toMatchObject({
+      status: 'healthy',
+      detail: expect.stringContaining('5 day(s)'),
+    });
+    expect(await load(6, 1.4)).toMatchObject({
+      status: 'degraded',
+      detail: expect.stringContaining('soon.test expires in 33 h'),
+    });
+    expect(await load(6, 0.25)).toMatchObject({ status: 'down', days_left: 0 });
     await lab.api('DELETE', '/certificates/soon.test');
   });
 

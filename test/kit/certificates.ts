@@ -21,6 +21,8 @@ interface MakeOptions {
   isCa?: boolean;
   /** Bytes to add to the size of the certificate. */
   ballast?: number;
+  /** The subject, as for `openssl req -subj`. Default: the first name. */
+  subject?: string;
 }
 
 let sequence = 0;
@@ -32,7 +34,11 @@ export async function makeCertificate(folder: string, options: MakeOptions): Pro
   const { names, days = 90, rsaBits, issuer, isCa = false, ballast = 0 } = options;
   const algorithm = rsaBits ? ['rsa:' + rsaBits] : ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
   const extensions = [
-    `subjectAltName=${names.map((name) => (/^[\d.]+$/.test(name) ? `IP:${name}` : `DNS:${name}`)).join(',')}`,
+    ...(names.length > 0
+      ? [
+          `subjectAltName=${names.map((name) => (/^[\d.]+$/.test(name) ? `IP:${name}` : `DNS:${name}`)).join(',')}`,
+        ]
+      : []),
     `basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`,
     ...(ballast > 0 ? [`nsComment=${'x'.repeat(ballast)}`] : []),
   ];
@@ -55,17 +61,28 @@ export async function makeCertificate(folder: string, options: MakeOptions): Pro
     '-days',
     String(days),
     '-subj',
-    `/CN=${names[0]?.slice(0, 60)}`,
+    options.subject ?? `/CN=${names[0]?.slice(0, 60)}`,
     ...extensions.flatMap((extension) => ['-addext', extension]),
     ...signer,
   ]);
   return read(file('crt'), file('key'));
 }
 
-/** Makes a certificate that expired on 1 February 2020. Uses `openssl ca`, because `openssl req` cannot set dates. */
-export async function makeExpiredCertificate(folder: string, name: string): Promise<MadeCertificate> {
+/** Makes a certificate that expired on 1 February 2020. */
+export function makeExpiredCertificate(folder: string, name: string): Promise<MadeCertificate> {
+  return makeDatedCertificate(folder, name, new Date('2020-01-01'), new Date('2020-02-01'));
+}
+
+/** Makes a certificate with a given validity. Uses `openssl ca`, because `openssl req` cannot set dates. */
+export async function makeDatedCertificate(
+  folder: string,
+  name: string,
+  from: Date,
+  to: Date,
+): Promise<MadeCertificate> {
   sequence += 1;
   const file = (extension: string) => join(folder, `made-${sequence}.${extension}`);
+  const date = (time: Date) => `${time.toISOString().replaceAll(/[-:T]/g, '').slice(0, 14)}Z`;
   await writeFile(file('index'), '');
   await writeFile(
     file('cnf'),
@@ -74,7 +91,7 @@ export async function makeExpiredCertificate(folder: string, name: string): Prom
   );
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', file('key')];
   await run('openssl', ['req', '-new', ...key, '-out', file('csr'), '-subj', `/CN=${name}`]);
-  const validity = ['-startdate', '20200101000000Z', '-enddate', '20200201000000Z'];
+  const validity = ['-startdate', date(from), '-enddate', date(to)];
   const out = ['-in', file('csr'), '-keyfile', file('key'), '-out', file('crt'), '-notext'];
   await run('openssl', [
     'ca',

@@ -3,6 +3,8 @@ import { OperatorConfig } from '../../src/haproxy/config/operator-config.js';
 import { CertificateFolder } from '../../src/haproxy/certificates/certificate-folder.js';
 import { CertificateLoader } from '../../src/haproxy/certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from '../../src/haproxy/certificates/haproxy-certificates.service.js';
+import { ServedCertificates } from '../../src/haproxy/certificates/served-certificates.service.js';
+import { TrialContexts } from '../../src/haproxy/certificates/trial-contexts.js';
 import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../../src/persistence/persistence.service.js';
 import { ReconcilerService } from '../../src/reconciler/reconciler.service.js';
@@ -29,11 +31,10 @@ export function coreServices(settings: Settings): CoreServices {
   const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
   const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
   const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler, guard);
-  const certificates = new CertificateLoader(
-    new CertificateFolder(settings),
-    new HaproxyCertificatesService(settings, runtime),
-    new EventFeed(),
-  );
+  const folder = new CertificateFolder(settings, operatorConfig);
+  const haproxy = new HaproxyCertificatesService(settings, runtime);
+  const served = new ServedCertificates(folder, new TrialContexts(settings, runtime, haproxy));
+  const certificates = new CertificateLoader(folder, haproxy, served, new EventFeed());
   const restores = new HaproxyRestoreService(persistence, reconciler, certificates, settings, runtime, guard);
   return { runtime, reconciler, persistence, restores };
 }

@@ -84,6 +84,20 @@ const EXPLANATIONS: readonly Explanation[] = [
 const NOISE =
   /^(?:Please add '--debug'|Please check log|See: https|Your cert|-----|Removing DNS records|Sleeping|Not valid yet)/;
 
+/** A longer pause is an error in the answer of the CA. */
+const MAX_RETRY_MS = 30 * 24 * 60 * 60 * 1000;
+
+/** A failed run after which the CA may have said when it accepts the next attempt. */
+export class AcmeError extends AppError {
+  constructor(
+    detail: string,
+    /** Milliseconds since 1970; undefined if the CA named no time. */
+    readonly retryAt: number | undefined,
+  ) {
+    super('acme_failed', detail);
+  }
+}
+
 /** The error for a failed run: acme_failed with the reason, the message of the CA or acme.sh, and advice. */
 export function acmeFailed({ domain, server, output }: FailedRun): AppError {
   const explanation = EXPLANATIONS.find(({ pattern }) => pattern.test(output));
@@ -91,10 +105,25 @@ export function acmeFailed({ domain, server, output }: FailedRun): AppError {
   const quote = quoteFrom(output, explanation?.pattern);
   const printed = quote === '' ? 'acme.sh printed no reason.' : `acme.sh printed: "${quote}".`;
   const advice = explanation?.advice ?? 'Set LOG_LEVEL=DEBUG to see all output of acme.sh in the log.';
-  return new AppError(
-    'acme_failed',
+  return new AcmeError(
     `${server} issued no certificate for ${domain}: ${reason}. ${printed} HAProxy and the certificate files are unchanged. ${advice}`,
+    retryTime(output),
   );
+}
+
+/**
+ * When the CA accepts the next attempt: from its Retry-After header, which acme.sh prints if it is longer than 600 s, or
+ * from the text of a rate limit ("retry after 2026-01-31 12:00:00 UTC").
+ */
+export function retryTime(output: string, now = Date.now()): number | undefined {
+  const seconds = [...output.matchAll(/retry-?after[=:] ?(?<seconds>\d{1,8})\b/gi)].map(
+    ({ groups }) => now + Number(groups?.['seconds']) * 1000,
+  );
+  const dates = [
+    ...output.matchAll(/retry after (?<date>\d{4}-\d\d-\d\d)[T ](?<time>\d\d:\d\d:\d\d) ?(?:UTC|Z)/gi),
+  ].map(({ groups }) => Date.parse(`${groups?.['date']}T${groups?.['time']}Z`));
+  const last = Math.max(...seconds, ...dates.filter((date) => !Number.isNaN(date)));
+  return last > now ? Math.min(last, now + MAX_RETRY_MS) : undefined;
 }
 
 export function acmeTimedOut(domain: string, seconds: number): AppError {

@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import { canonicalDomain } from '../../model/domain-name.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -39,8 +40,21 @@ export function namesOf(certificate: X509Certificate): string[] {
   const names = [...(certificate.subjectAltName ?? '').matchAll(/(?:^|, )(?:DNS|IP Address):([^,"]+)/g)].map(
     (match) => match[1] ?? '',
   );
-  const common = /^CN=(.+)$/m.exec(certificate.subject ?? '')?.[1];
-  return names.length === 0 && common !== undefined ? [common] : names;
+  return names.length === 0 ? commonNamesOf(certificate).slice(0, 1) : names;
+}
+
+/** The DNS names by which a client finds the certificate: the alternative names, or the common name. Lower case. */
+export function dnsNamesOf(certificate: X509Certificate): string[] {
+  return [...new Set(namesOf(certificate).map((name) => name.toLowerCase()))].filter(
+    (name) => isIP(name) === 0,
+  );
+}
+
+/** All names under which HAProxy stores the certificate: it also uses the common name next to alternative names. */
+export function indexedNamesOf(certificate: X509Certificate): string[] {
+  return [
+    ...new Set([...dnsNamesOf(certificate), ...commonNamesOf(certificate).map((name) => name.toLowerCase())]),
+  ];
 }
 
 /** Whether the certificate lists each name literally: `*.example.com` does not cover `www.example.com` here. */
@@ -54,10 +68,26 @@ export function matchesDomain(certificate: X509Certificate, domain: string): boo
   return covers(certificate, [`*.${domain}`]) || certificate.checkHost(domain) !== undefined;
 }
 
-/** The domain of a certificate whose file name is not a domain: its first name without `*.`. */
+/**
+ * The domain of a certificate whose file name is not a domain: its first name without `*.`. A name that is no domain
+ * (`localhost`, `_`, an IP address) is returned as it is. Undefined if the certificate has no name.
+ */
 export function firstDomain(certificate: X509Certificate): string | undefined {
-  const first = namesOf(certificate)[0];
-  return first === undefined ? undefined : canonicalDomain(first.replace(/^\*\./, ''));
+  const first = namesOf(certificate)[0]?.replace(/^\*\./, '');
+  return first === undefined ? undefined : (canonicalDomain(first) ?? first.toLowerCase());
+}
+
+/** HAProxy chooses among the certificates of a name first by the kind of their keys. */
+export type KeyKind = 'ecdsa' | 'rsa' | 'other';
+
+export function keyKindOf({ publicKey }: X509Certificate): KeyKind {
+  const type = publicKey.asymmetricKeyType;
+  if (type === 'ec') return 'ecdsa';
+  return type === 'rsa' || type === 'rsa-pss' ? 'rsa' : 'other';
+}
+
+function commonNamesOf({ subject }: X509Certificate): string[] {
+  return [...(subject ?? '').matchAll(/^CN=(.+)$/gm)].map((match) => match[1] ?? '');
 }
 
 function keyType({ publicKey }: X509Certificate): string {

@@ -1,39 +1,48 @@
 import type { X509Certificate } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { AppError, messageOf } from '../../errors/app-error.js';
+import { AppError } from '../../errors/app-error.js';
 import { storageError } from '../../errors/storage-error.js';
 import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
 import { canonicalDomain, isWildcard } from '../../model/domain-name.js';
 import { Settings } from '../../settings/settings.js';
+import { OperatorConfig } from '../config/operator-config.js';
 import { firstDomain, matchesDomain } from './certificate-facts.js';
-import { leafOf, MAX_PEM_BYTES } from './pem.js';
+import {
+  bundleOf,
+  type CertificateContent,
+  isNoCertificate,
+  PartNames,
+  readBundle,
+  readContent,
+  readPem,
+  stampOf,
+} from './certificate-file.js';
+import type { CertificateBundle } from './pem.js';
 
 export interface CertificateFile {
   path: string;
-  /** The domain by which callers name the certificate. */
+  /** The domain by which callers name the certificate; a certificate without a name has the name of its file. */
   domain: string;
   leaf: X509Certificate;
 }
 
-/** A file that HAProxy reads at start and that is not a certificate. HAProxy does not start with it. */
-interface BrokenFile {
+/** A file with which HAProxy does not start. */
+export interface BrokenFile {
   path: string;
   reason: string;
 }
 
-/** Files that HAProxy ignores, or reads as a part of another file ("crt", section 5.1 of the configuration manual). */
-const NOT_CERTIFICATES = /^\.|\.(?:key|ocsp|issuer|sctl)$/;
 /** Temporary files of a suite that was killed during a write. */
 const TEMPORARY = /^\..+\.pem(?:\.deleted)?\.\d+\.\d+\.tmp$/;
 /** A certificate that is being deleted, or a copy of a certificate that the operator is replacing. */
 const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 
-interface CachedLeaf {
-  /** Changes when the file changes: inode, size and times. */
+interface CachedContent {
+  /** Changes when the file, its key or its SCT list changes. */
   stamp: string;
-  leaf: X509Certificate | undefined;
+  content: CertificateContent | null;
 }
 
 /**
@@ -43,10 +52,17 @@ interface CachedLeaf {
 @Injectable()
 export class CertificateFolder {
   readonly #folder: string;
-  readonly #cache = new Map<string, CachedLeaf>();
+  readonly #cache = new Map<string, CachedContent>();
 
-  constructor(settings: Settings) {
+  constructor(
+    settings: Settings,
+    private readonly config: OperatorConfig,
+  ) {
     this.#folder = settings.folders.certs;
+  }
+
+  get path(): string {
+    return this.#folder;
   }
 
   /** The path of the certificate that the suite writes for the domain. */
@@ -61,32 +77,61 @@ export class CertificateFolder {
       if (TEMPORARY.test(name)) await unlink(join(this.#folder, name));
   }
 
-  /** All certificates, sorted by domain. If two files have the same domain, the file `<domain>.pem` comes first. */
+  /**
+   * All certificates, sorted by domain and path, and the files with which HAProxy does not start. A certificate without
+   * its key is in both lists.
+   */
   async list(): Promise<{ files: CertificateFile[]; broken: BrokenFile[] }> {
     const files: CertificateFile[] = [];
     const broken: BrokenFile[] = [];
-    for (const name of await this.#names()) {
+    const names = await this.#names();
+    const partNames = new PartNames(this.config.sections);
+    const present = new Set(names);
+    for (const name of names) {
+      if (isNoCertificate(name)) continue;
       const path = join(this.#folder, name);
-      try {
-        const leaf = await this.#leaf(path);
-        if (leaf === null) continue;
-        const domain = leaf && domainOf(name, leaf);
-        if (!leaf || domain === undefined)
-          broken.push({ path, reason: 'the file has no certificate with a domain name' });
-        else files.push({ path, domain, leaf });
-      } catch (error) {
-        broken.push({ path, reason: messageOf(error) });
-      }
+      const content = await this.#content(path, partNames.of(path), present);
+      if (!content) continue;
+      const { leaf, problem } = content;
+      if (problem !== undefined) broken.push({ path, reason: problem });
+      if (leaf) files.push({ path, domain: domainOf(name, leaf), leaf });
     }
-    const rank = (file: CertificateFile) =>
-      `${file.domain} ${file.path === this.pathOf(file.domain) ? 0 : 1}`;
-    files.sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+    files.sort((a, b) => (`${a.domain} ${a.path}` < `${b.domain} ${b.path}` ? -1 : 1));
     return { files, broken };
   }
 
-  async find(domain: string): Promise<CertificateFile | undefined> {
+  /**
+   * The certificate of a domain: the file `<domain>.pem`, otherwise the one that expires last. A caller can also name a
+   * file of the folder (`0001-old.pem`) or a bundle (`example.com.pem` for `example.com.pem.rsa`).
+   */
+  async find(name: string): Promise<CertificateFile | undefined> {
     const { files } = await this.list();
-    return files.find((file) => file.domain === domain);
+    const own = this.pathOf(name);
+    const ofDomain = files
+      .filter(({ domain }) => domain === name)
+      .toSorted((a, b) => Date.parse(b.leaf.validTo) - Date.parse(a.leaf.validTo));
+    const isNamed = (path: string | undefined) =>
+      path !== undefined && basename(path).toLowerCase() === name.toLowerCase();
+    return (
+      ofDomain.find(({ path }) => path === own) ??
+      ofDomain[0] ??
+      files.find(({ path }) => isNamed(path)) ??
+      files.find(({ path }) => isNamed(bundleOf(path)))
+    );
+  }
+
+  /**
+   * The files that a name means: one file if it is the name of a file, otherwise the certificate of the domain with the
+   * other files of its bundle (`x.pem.rsa`, `x.pem.ecdsa`).
+   *
+   * @throws AppError certificate_not_found
+   */
+  async filesOf(name: string): Promise<string[]> {
+    const { path } = await this.require(name);
+    const base = bundleOf(path);
+    if (base === undefined || basename(path).toLowerCase() === name.toLowerCase()) return [path];
+    const { files } = await this.list();
+    return files.map((file) => file.path).filter((other) => bundleOf(other) === base);
   }
 
   /** @throws AppError certificate_not_found */
@@ -105,18 +150,18 @@ export class CertificateFolder {
    *
    * @throws AppError validation_failed (larger than 64 KB), or the error of the file system
    */
-  async read(path: string): Promise<string | undefined> {
-    try {
-      if ((await stat(path)).size > MAX_PEM_BYTES)
-        throw new AppError(
-          'validation_failed',
-          `${path} is larger than ${MAX_PEM_BYTES / 1024} KB, the limit for a certificate. Use a shorter chain.`,
-        );
-      return await readFile(path, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+  read(path: string): Promise<string | undefined> {
+    return readPem(path);
+  }
+
+  /**
+   * The certificate of a file, with the key and the other parts that HAProxy reads from files beside it. Undefined if
+   * the file does not exist.
+   *
+   * @throws AppError validation_failed (not a certificate with its key, or too large), or the error of the file system
+   */
+  readBundle(path: string): Promise<CertificateBundle | undefined> {
+    return readBundle(path, new PartNames(this.config.sections).of(path));
   }
 
   /** Writes a file with mode 0600. @throws AppError storage_failed */
@@ -139,6 +184,27 @@ export class CertificateFolder {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw storageError(error);
     }
+  }
+
+  /** Deletes the key and the other files that belong only to the deleted file at `path`. @throws AppError storage_failed */
+  async removeParts(path: string): Promise<void> {
+    for (const part of Object.values(new PartNames(this.config.sections).of(path))) await this.remove(part);
+  }
+
+  /**
+   * A PEM text is stored under a domain. A caller who names a file must not get a second file instead.
+   *
+   * @throws AppError validation_failed
+   */
+  async refuseFileName(name: string): Promise<void> {
+    const file = await this.find(name);
+    if (!file || file.domain === name) return;
+    throw new AppError(
+      'validation_failed',
+      `${name} is a file of the certificate folder. Nothing was changed. Load the PEM text for the domain ${file.domain}, ` +
+        'or replace the file on disk and load it without a PEM text.',
+      { errors: [{ field: 'domain', message: 'must be a domain, because pem is given' }] },
+    );
   }
 
   /** Renames a file to a hidden name that HAProxy ignores. @throws AppError storage_failed */
@@ -179,24 +245,32 @@ export class CertificateFolder {
     }
   }
 
+  /** All names in the folder, in the order in which HAProxy reads them. */
   async #names(): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return [];
       throw error;
     });
-    return names.filter((name) => !NOT_CERTIFICATES.test(name));
+    return names.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   }
 
-  /** The certificate of a file; undefined if it has none, null if `path` is not a file or does not exist any more. */
-  async #leaf(path: string): Promise<X509Certificate | undefined | null> {
-    const info = await stat(path).catch(() => undefined);
-    if (!info?.isFile()) return null;
-    const stamp = `${info.ino}:${info.size}:${info.mtimeMs}:${info.ctimeMs}`;
+  /** Reads a file again only if it or one of its parts has changed. */
+  async #content(
+    path: string,
+    parts: ReturnType<PartNames['of']>,
+    present: ReadonlySet<string>,
+  ): Promise<CertificateContent | null> {
+    const stamps = [path, parts.key, parts.sctl]
+      .filter((file) => present.has(basename(file)))
+      .map((file) => stampOf(file));
+    const stamp = (await Promise.all(stamps)).join(' ');
     const cached = this.#cache.get(path);
-    if (cached?.stamp === stamp) return cached.leaf;
-    const leaf = leafOf((await this.read(path)) ?? '');
-    this.#cache.set(path, { stamp, leaf });
-    return leaf;
+    if (cached?.stamp === stamp) return cached.content;
+    const content = await readContent(path, parts);
+    // Forgets deleted files.
+    if (this.#cache.size > 2 * present.size + 100) this.#cache.clear();
+    this.#cache.set(path, { stamp, content });
+    return content;
   }
 }
 
@@ -205,13 +279,12 @@ function hiddenName(path: string): string {
 }
 
 /**
- * The file name without `.pem`, if it is a domain; otherwise the first name of the certificate. A file name of one label
- * (`0001-old.pem`) is a domain only if the certificate has it.
+ * The file name without `.pem` (`.pem.rsa`), if it is a domain; otherwise the first name of the certificate. A file
+ * name of one label (`0001-old`) counts only if the certificate is for it.
  */
-function domainOf(name: string, leaf: X509Certificate): string | undefined {
-  const stem = basename(name, '.pem');
-  const isDomain = canonicalDomain(stem) === stem && !isWildcard(stem);
-  return isDomain && name.endsWith('.pem') && (stem.includes('.') || matchesDomain(leaf, stem))
-    ? stem
-    : firstDomain(leaf);
+function domainOf(name: string, leaf: X509Certificate): string {
+  const stem = basename(bundleOf(name) ?? name, '.pem');
+  const isDomain = stem !== name && canonicalDomain(stem) === stem && !isWildcard(stem);
+  if (isDomain && (stem.includes('.') || matchesDomain(leaf, stem))) return stem;
+  return firstDomain(leaf) ?? name;
 }

@@ -5,6 +5,7 @@ import { AppError } from '../../errors/app-error.js';
 import { isSamePath } from '../../lib/same-path.js';
 import { Settings } from '../../settings/settings.js';
 import { type Command, isWord, runtimeCommand, textPayload } from '../runtime/command.js';
+import type { CertificateBundle, CertificateExtras } from './pem.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { isRejected, type Reply, firstLineOf } from '../runtime/reply.js';
 import { RuntimeTransport, TRANSPORT_LIMITS } from '../runtime/transport.js';
@@ -14,6 +15,7 @@ import {
   parseCertificateNames,
   parseCrtList,
 } from '../parsers/ssl-cert.parser.js';
+import { parseSslSni, type SniEntry } from '../parsers/ssl-sni.parser.js';
 import { isAtLeast } from '../parsers/version.parser.js';
 
 /** The most bytes of one command. The default of `tune.cli.max-payload-size` (HAProxy 3.4 and newer) is 128 KB. */
@@ -66,6 +68,30 @@ export class HaproxyCertificatesService {
     return found;
   }
 
+  /** A name in HAProxy of each certificate, by the path of the file. @throws AppError haproxy_unavailable */
+  async names(): Promise<Map<string, string>> {
+    const [text] = await this.#run([runtimeCommand`show ssl cert`]);
+    const pathOf = this.#pathOf();
+    const { names } = parseCertificateNames(text?.text ?? '');
+    return new Map(names.map((name) => [pathOf(name), name]));
+  }
+
+  /** The certificate of this name in HAProxy; undefined if there is none. @throws AppError haproxy_unavailable */
+  async find(name: string): Promise<HaproxyCertificate | undefined> {
+    if (!isWord(name)) return undefined;
+    const [reply] = await this.#transport.run([runtimeCommand`show ssl cert ${name}`]);
+    return reply && !isRejected(reply) ? parseCertificate(reply.text) : undefined;
+  }
+
+  /** The names of each bind (`frontend:line`) with their certificates. @throws AppError haproxy_unavailable, haproxy_rejected */
+  async sni(): Promise<Map<string, SniEntry[]>> {
+    const [reply] = await this.#run([runtimeCommand`show ssl sni`]);
+    const binds = parseSslSni(reply?.text ?? '');
+    const pathOf = this.#pathOf();
+    for (const entries of binds.values()) for (const entry of entries) entry.path = pathOf(entry.path);
+    return binds;
+  }
+
   /** Checks that HAProxy answers and a bind uses the folder. @throws AppError haproxy_unavailable, haproxy_rejected */
   async check(): Promise<void> {
     const { lists } = await this.#inventory();
@@ -79,11 +105,13 @@ export class HaproxyCertificatesService {
   }
 
   /**
-   * Makes HAProxy serve `pem` as the certificate of `file`. If that fails, HAProxy serves what it served before.
+   * Makes HAProxy serve the bundle as the certificate of `file`, with its OCSP response and its other parts. If that
+   * fails, HAProxy serves what it served before. HAProxy prefers every other certificate of the same name and kind of
+   * key to a certificate that was put again.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable, payload_too_large (more than `payloadLimit`)
    */
-  put(file: string, pem: string): Promise<HaproxyCertificate> {
+  put(file: string, { pem, extras = {} }: CertificateBundle): Promise<HaproxyCertificate> {
     return this.#queue(async () => {
       const { version } = await this.runtime.capabilities();
       const inventory = await this.#inventory();
@@ -96,8 +124,10 @@ export class HaproxyCertificatesService {
       const transport = isAtLeast(version, 3, 4) ? this.#largeTransport : this.#transport;
       const commands = [
         ...(known === undefined ? [runtimeCommand`new ssl cert ${name}`] : []),
+        // A new PEM removes the other parts that HAProxy had.
         ...names.flatMap((each) => [
           runtimeCommand`set ssl cert ${each}`.with(textPayload(pem)),
+          ...partCommands(each, extras),
           runtimeCommand`commit ssl cert ${each}`,
         ]),
         ...inventory.lists
@@ -195,6 +225,20 @@ export class HaproxyCertificatesService {
         `${folder} strict-sni" to the HTTPS bind, or set HAPROXY_CERT_DIR to the folder of the bind, then restart HAProxy.`,
     );
   }
+}
+
+/** A line of a payload has at most 4,096 characters. */
+function lines(base64: string): string {
+  return base64.replaceAll(/.{1,1000}/g, '$&\n');
+}
+
+/** The commands for the parts of a certificate. HAProxy takes binary parts as base64. */
+function partCommands(name: string, { issuer, ocsp, sctl }: CertificateExtras): Command[] {
+  return [
+    ...(issuer === undefined ? [] : [runtimeCommand`set ssl cert ${name}.issuer`.with(textPayload(issuer))]),
+    ...(ocsp === undefined ? [] : [runtimeCommand`set ssl cert ${name}.ocsp`.with(textPayload(lines(ocsp)))]),
+    ...(sctl === undefined ? [] : [runtimeCommand`set ssl cert ${name}.sctl`.with(textPayload(lines(sctl)))]),
+  ];
 }
 
 /** The name under which HAProxy reads the file at its next start, so that it has each certificate under one name. */

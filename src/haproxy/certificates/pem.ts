@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { AppError } from '../../errors/app-error.js';
+import { chainOf } from './certificate-chain.js';
 
 /** An RSA-4096 certificate with a chain of five has 13 KB, so no certificate of a CA reaches this limit. */
 export const MAX_PEM_BYTES = 64 * 1024;
@@ -11,6 +12,18 @@ export interface CertificateBundle {
   pem: string;
   /** Problems that do not prevent HAProxy from serving the certificate. */
   warnings: string[];
+  /** What HAProxy reads from files beside the certificate. Absent without such files. */
+  extras?: CertificateExtras;
+}
+
+/** The contents of the files that HAProxy reads together with `x.pem` (`ssl-load-extra-files`). */
+export interface CertificateExtras {
+  /** `x.pem.issuer`, PEM. */
+  issuer?: string;
+  /** `x.pem.ocsp`, base64. */
+  ocsp?: string;
+  /** `x.pem.sctl`, base64. */
+  sctl?: string;
 }
 
 const JOIN_ADVICE = 'Put the certificate, its chain and its private key into one PEM text.';
@@ -36,7 +49,7 @@ export function parseBundle(text: string, now = Date.now()): CertificateBundle {
   const leaf = certificates.find((certificate) => belongsTo(certificate, key));
   if (!leaf) throw invalidPem('has a private key that belongs to none of its certificates', JOIN_ADVICE);
   const rest = certificates.filter((certificate) => certificate !== leaf);
-  const chain = chainOf(leaf, rest);
+  const chain = chainOf(leaf, rest, now);
   const warnings = validityWarnings(leaf, now);
   const unrelated = rest.filter((certificate) => !chain.includes(certificate) && !isSame(certificate, leaf));
   if (unrelated.length > 0)
@@ -52,21 +65,65 @@ export function leafOf(text: string): X509Certificate | undefined {
   try {
     return parseBundle(text).leaf;
   } catch {
-    const first = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(text)?.[0];
+    const first = /-----BEGIN (?:X509 )?CERTIFICATE-----[^-]+-----END (?:X509 )?CERTIFICATE-----/.exec(
+      text,
+    )?.[0];
     try {
-      return first === undefined ? undefined : new X509Certificate(first);
+      return first === undefined ? undefined : readCertificate(first);
     } catch {
       return undefined;
     }
   }
 }
 
+export function hasKey(text: string): boolean {
+  return /-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----/.test(text);
+}
+
+/**
+ * Why HAProxy does not start with a file of this text in its folder; undefined if it starts. HAProxy takes the first
+ * certificate and the first key of the file, and the key of `keyText` if the file has none. Less strict than
+ * `parseBundle`.
+ */
+export function startProblem(text: string, keyText: string | undefined): string | undefined {
+  if (text.trim() === '') return 'it is empty';
+  const blocks = [...text.matchAll(BLOCK)].map(blockOf);
+  const certificates = blocks.filter(({ type }) => /^(?:X509 |TRUSTED )?CERTIFICATE$/.test(type));
+  if (certificates.length === 0) return 'it has no certificate';
+  // OpenSSL reads the trust settings of a TRUSTED CERTIFICATE, Node.js does not.
+  if (certificates.some(({ type }) => type === 'TRUSTED CERTIFICATE')) return undefined;
+  const key = readableKey(blocks) ?? readableKey([...(keyText ?? '').matchAll(BLOCK)].map(blockOf));
+  if (!key)
+    return hasKey(text) || keyText !== undefined
+      ? 'its private key is encrypted or cannot be read'
+      : 'it has no private key, and no file with the same name and the ending .key has one';
+  try {
+    const [leaf] = certificates.map((block) => readCertificate(block.text));
+    return leaf && belongsTo(leaf, key)
+      ? undefined
+      : 'its private key does not belong to its first certificate';
+  } catch {
+    return 'it has a certificate that cannot be read';
+  }
+}
+
+function readableKey(blocks: readonly Block[]): KeyObject | undefined {
+  const block = blocks.find(isKey);
+  try {
+    return block && createPrivateKey(withUnixLines(block.text));
+  } catch {
+    return undefined;
+  }
+}
+
+const BLOCK = /-----BEGIN (?<type>[A-Z0-9 ]{1,40})-----[^-]*(?:-(?!----)[^-]*)*-----END \k<type>-----/g;
+
+function blockOf(match: RegExpMatchArray): Block {
+  return { type: match.groups?.['type'] ?? '', text: match[0] };
+}
+
 function blocksOf(text: string): Block[] {
-  const blocks = [
-    ...text.matchAll(
-      /-----BEGIN (?<type>[A-Z0-9 ]{1,40})-----[^-]*(?:-(?!----)[^-]*)*-----END \k<type>-----/g,
-    ),
-  ].map((match) => ({ type: match.groups?.['type'] ?? '', text: match[0] }));
+  const blocks = [...text.matchAll(BLOCK)].map(blockOf);
   if (blocks.length === 0) throw invalidPem('has no PEM block (-----BEGIN CERTIFICATE-----)', JOIN_ADVICE);
   if (blocks.length !== text.split('-----BEGIN ').length - 1)
     throw invalidPem('has a PEM block without an end line');
@@ -118,19 +175,6 @@ function belongsTo(certificate: X509Certificate, key: KeyObject): boolean {
     return certificate.checkPrivateKey(key);
   } catch {
     return false;
-  }
-}
-
-function chainOf(leaf: X509Certificate, others: readonly X509Certificate[]): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  for (let last = leaf; ;) {
-    const issuer = others.find(
-      (other) =>
-        !isSame(other, last) && !chain.includes(other) && !isSame(other, leaf) && last.checkIssued(other),
-    );
-    if (!issuer) return chain;
-    chain.push(issuer);
-    last = issuer;
   }
 }
 

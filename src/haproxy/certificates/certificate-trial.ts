@@ -1,0 +1,178 @@
+import { randomBytes } from 'node:crypto';
+import pLimit from 'p-limit';
+import { isSamePath } from '../../lib/same-path.js';
+import type { HttpsBind } from '../config/https-binds.js';
+import type { HaproxyCertificate } from '../parsers/ssl-cert.parser.js';
+import { bindKey, type SniEntry } from '../parsers/ssl-sni.parser.js';
+import { dnsNamesOf, keyKindOf, type KeyKind } from './certificate-facts.js';
+import type { CertificateFile } from './certificate-folder.js';
+import { handshake } from './tls-handshake.js';
+
+/** Handshakes of one certificate at the same time. */
+const CONCURRENCY = 8;
+/** How many names and binds an answer lists. */
+const SHOWN = 10;
+
+/** What a trial of a certificate found. */
+export interface TrialResult {
+  /** Whether visitors get the certificate for each of its names on each bind that was tried; null if none was. */
+  loaded: boolean | null;
+  /** The binds and names that could not be tried, each with the reason. */
+  not_tried: string[];
+  /** Where visitors get another certificate or none, and which. */
+  served_instead: string[];
+  /** Paths of the other certificates that visitors get. */
+  winners?: string[];
+  /** Whether a name has no certificate at all on one of the binds. */
+  unserved?: boolean;
+}
+
+/** What a trial needs to know about HAProxy. */
+export interface TrialContext {
+  /** Identifies the process and the binds. */
+  id: string;
+  /** The binds of the certificate folder. `certificates` is empty for a bind that serves the whole folder. */
+  binds: readonly HttpsBind[];
+  /** Undefined if the Runtime API does not answer. */
+  version: string | undefined;
+  /** `show ssl sni`, by bind; undefined if HAProxy does not have this command. */
+  sni: (() => Promise<Map<string, SniEntry[]>>) | undefined;
+  /** The certificate that HAProxy has in memory for this path. */
+  inHaproxy: (path: string) => Promise<HaproxyCertificate | undefined>;
+  /** The file with this SHA-256 fingerprint. */
+  pathOf: (fingerprint: string) => string | undefined;
+}
+
+/** One trial of one certificate: a TLS handshake for each name on each bind. */
+export class CertificateTrial {
+  readonly #kind: KeyKind;
+  readonly #limit = pLimit(CONCURRENCY);
+  readonly #notTried = new Set<string>();
+  readonly #instead = new Set<string>();
+  readonly #winners = new Set<string>();
+  #unserved = false;
+  #tried = 0;
+
+  constructor(
+    private readonly file: CertificateFile,
+    private readonly context: TrialContext,
+  ) {
+    this.#kind = keyKindOf(file.leaf);
+  }
+
+  async run(): Promise<TrialResult> {
+    const binds = this.context.binds.filter(
+      ({ certificates }) =>
+        certificates.length === 0 || certificates.some((path) => isSamePath(path, this.file.path)),
+    );
+    const names = dnsNamesOf(this.file.leaf);
+    if (binds.length === 0) this.#notTried.add('no bind of haproxy.cfg serves this certificate');
+    await Promise.all(
+      binds.map((bind) => {
+        if (bind.quic) return this.#tryQuic(bind, names);
+        if (names.length === 0) return this.#tryWithoutName(bind);
+        return this.#tryNames(bind, names);
+      }),
+    );
+    return {
+      loaded: this.#tried === 0 ? null : this.#instead.size === 0,
+      not_tried: shown(this.#notTried),
+      served_instead: shown(this.#instead),
+      winners: [...this.#winners],
+      unserved: this.#unserved,
+    };
+  }
+
+  async #tryNames(bind: HttpsBind, names: readonly string[]): Promise<void> {
+    let isDead = false;
+    await Promise.all(
+      names.map((name) =>
+        this.#limit(async () => {
+          if (!isDead) isDead = !(await this.#tryName(bind, name));
+        }),
+      ),
+    );
+  }
+
+  /** Returns whether the bind answered. */
+  async #tryName(bind: HttpsBind, name: string): Promise<boolean> {
+    if (!('port' in bind.target)) return this.#skip(bind, bind.target.reason);
+    const asked = name.startsWith('*.') ? `suite-${randomBytes(5).toString('hex')}${name.slice(1)}` : name;
+    const own = this.file.leaf.fingerprint256;
+    const first = await handshake(bind.target, asked, this.#kind);
+    if ('failed' in first) return this.#skip(bind, first.failed);
+    if (!first.certificate && bind.verifiesClients)
+      return this.#skip(bind, `it needs a client certificate (${first.refused})`);
+    this.#tried += 1;
+    if (first.certificate?.fingerprint256 !== own) {
+      this.#lost(bind, name, first.certificate && this.#nameOf(first.certificate));
+      return true;
+    }
+    if (this.#kind === 'ecdsa') return true;
+    // HAProxy prefers an ECDSA certificate. It may be the twin of this one, and not a wildcard that hides it.
+    const modern = await handshake(bind.target, asked);
+    if (!modern.certificate || modern.certificate.fingerprint256 === own) return true;
+    const isTwin = dnsNamesOf(modern.certificate).includes(name) && keyKindOf(modern.certificate) === 'ecdsa';
+    if (!isTwin) this.#lost(bind, `${name} (clients with ECDSA)`, this.#nameOf(modern.certificate));
+    return true;
+  }
+
+  /** A certificate without a DNS name can only be the default certificate of a bind. */
+  async #tryWithoutName(bind: HttpsBind): Promise<void> {
+    if (!('port' in bind.target)) return void this.#skip(bind, bind.target.reason);
+    const result = await handshake(bind.target, undefined, this.#kind);
+    if (result.certificate?.fingerprint256 === this.file.leaf.fingerprint256) this.#tried += 1;
+    else
+      this.#skip(
+        bind,
+        'the certificate has no DNS name, and HAProxy serves it only as the default certificate of a bind',
+      );
+  }
+
+  /** Node.js has no HTTP/3, so HAProxy itself says which certificate it chooses. */
+  async #tryQuic(bind: HttpsBind, names: readonly string[]): Promise<void> {
+    const { sni, inHaproxy, version } = this.context;
+    if (!sni)
+      return void this.#skip(
+        bind,
+        version === undefined
+          ? 'HAProxy does not answer'
+          : `HAProxy ${version} does not show which certificates HTTP/3 clients get (3.2 and newer do)`,
+      );
+    const { leaf, path } = this.file;
+    const [entries, inMemory] = await Promise.all([
+      sni().then((binds) => binds.get(bindKey(bind.frontend, bind.line)) ?? []),
+      inHaproxy(path),
+    ]).catch(() => [undefined, undefined]);
+    if (!entries) return void this.#skip(bind, 'HAProxy does not answer');
+    if (names.length === 0) return void this.#skip(bind, 'the certificate has no DNS name');
+    const isCurrent = inMemory?.fingerprint === leaf.fingerprint.replaceAll(':', '');
+    for (const name of names) {
+      this.#tried += 1;
+      const first = entries.find((entry) => entry.name === name && entry.kind === this.#kind);
+      if (!first) this.#lost(bind, name, entries.length === 0 ? undefined : 'no certificate of its kind');
+      else if (first.path !== path) this.#lost(bind, name, first.path);
+      else if (!isCurrent) this.#lost(bind, name, `an earlier certificate of ${path}`);
+    }
+  }
+
+  #skip({ address }: HttpsBind, reason: string): false {
+    this.#notTried.add(`${address}: ${reason}`);
+    return false;
+  }
+
+  #lost({ address }: HttpsBind, name: string, winner: string | undefined): void {
+    this.#instead.add(`${name} on ${address}: visitors get ${winner ?? 'no certificate'}`);
+    if (winner === undefined) this.#unserved = true;
+    else this.#winners.add(winner);
+  }
+
+  #nameOf({ fingerprint256, serialNumber }: { fingerprint256: string; serialNumber: string }): string {
+    return this.context.pathOf(fingerprint256) ?? `the certificate with the serial number ${serialNumber}`;
+  }
+}
+
+function shown(texts: ReadonlySet<string>): string[] {
+  const all = [...texts];
+  return all.length <= SHOWN ? all : [...all.slice(0, SHOWN), `and ${all.length - SHOWN} more`];
+}

@@ -1,0 +1,106 @@
+import { isAbsolute, join } from 'node:path';
+import type { ConfigSection } from './config-parser.js';
+
+/** One address of a `bind … ssl …` line. */
+export interface HttpsBind {
+  /** As in haproxy.cfg: `quic4@:443`. */
+  address: string;
+  frontend: string;
+  /** Of the `bind` in haproxy.cfg, from 1. */
+  line: number;
+  /** HTTP/3, over UDP. */
+  quic: boolean;
+  /** Where a client on this machine connects, or why it cannot. */
+  target: { host: string; port: number } | { reason: string };
+  /** Whether clients need a certificate of their own (`verify required`). */
+  verifiesClients: boolean;
+  /** Files and folders of `crt`, absolute. */
+  certificates: string[];
+}
+
+/** At most this many ports of a range are tried. */
+const MAX_RANGE = 5;
+/** The families of addresses that a client can connect to ("bind", section 5.1 of the configuration manual). */
+const FAMILY = /^(?:stream\+|dgram\+)?(?<family>[a-z0-9]+)@(?<rest>.*)$/;
+const IP_FAMILIES: ReadonlySet<string> = new Set(
+  'ipv4 ipv6 tcp tcp4 tcp6 mptcp mptcp4 mptcp6 quic quic4 quic6'.split(' '),
+);
+
+/** The addresses on which HAProxy terminates TLS. Pure. */
+export function httpsBinds(sections: readonly ConfigSection[]): HttpsBind[] {
+  const base = crtBase(sections);
+  return sections
+    .filter(({ keyword }) => keyword === 'frontend' || keyword === 'listen')
+    .flatMap(({ name, lines }) =>
+      lines.flatMap(({ line, words }) => {
+        if (words[0] !== 'bind' || !words.includes('ssl', 2)) return [];
+        const certificates = valuesOf(words, 'crt', 'default-crt').map((path) =>
+          isAbsolute(path) ? path : join(base, path),
+        );
+        const verifiesClients = valuesOf(words, 'verify').includes('required');
+        const obstacle = obstacleOf(words);
+        return (words[1] ?? '')
+          .split(',')
+          .flatMap((address) => targetsOf(address))
+          .map(({ address, quic, target }) => ({
+            address,
+            frontend: name,
+            line,
+            quic,
+            target: obstacle === undefined ? target : { reason: obstacle },
+            verifiesClients,
+            certificates,
+          }));
+      }),
+    );
+}
+
+function crtBase(sections: readonly ConfigSection[]): string {
+  for (const { keyword, lines } of sections)
+    if (keyword === 'global')
+      for (const { words } of lines) if (words[0] === 'crt-base' && words[1] !== undefined) return words[1];
+  return '';
+}
+
+function valuesOf(words: readonly string[], ...keywords: string[]): string[] {
+  return words.flatMap((word, index) => {
+    const value = words[index + 1];
+    return index >= 2 && keywords.includes(word) && value !== undefined ? [value] : [];
+  });
+}
+
+function obstacleOf(words: readonly string[]): string | undefined {
+  if (words.includes('accept-proxy', 2))
+    return 'it takes only connections with the PROXY protocol (accept-proxy)';
+  if (words.includes('accept-netscaler-cip', 2)) return 'it takes only connections of a NetScaler';
+  return words.includes('namespace', 2) ? 'it is in another network namespace' : undefined;
+}
+
+interface Target extends Pick<HttpsBind, 'address' | 'quic' | 'target'> {}
+
+function targetsOf(address: string): Target[] {
+  const { family, rest = address } = FAMILY.exec(address)?.groups ?? {};
+  const quic = family?.startsWith('quic') ?? false;
+  const cannot = (reason: string): Target[] => [{ address, quic, target: { reason } }];
+  if (address.includes('$')) return cannot('its address has an environment variable');
+  if (rest.startsWith('/') || (family !== undefined && !IP_FAMILIES.has(family)))
+    return cannot('it is not an IP address');
+  const match = /^(?<host>.*):(?<first>\d+)(?:-(?<last>\d+))?$/.exec(rest);
+  if (!match?.groups) return cannot('its address has no port');
+  const { host = '', first, last = first } = match.groups;
+  const count = Math.min(Number(last) - Number(first) + 1, MAX_RANGE);
+  return Array.from({ length: Math.max(count, 1) }, (_, index) => ({
+    address: last === first ? address : `${address} (port ${Number(first) + index})`,
+    quic,
+    target: { host: hostOf(host, family), port: Number(first) + index },
+  }));
+}
+
+/** The host for a connection to a listener. A listener on all addresses is reached through loopback. */
+function hostOf(host: string, family: string | undefined): string {
+  const plain = host.replace(/^\[(.*)\]$/, '$1');
+  if (plain === '::') return '::1';
+  if (plain === '' || plain === '*' || plain === '0.0.0.0')
+    return family?.endsWith('6') ? '::1' : '127.0.0.1';
+  return plain;
+}
