@@ -87,7 +87,11 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
     const wins = async () => {
       expect(await served('site.test')).toEqual([body.serial, body.serial, body.serial]);
       expect(await lab.servedSerial('www.site.test')).toBe(body.serial);
-      expect(await info('site.test')).toMatchObject({ serial: body.serial, loaded: true });
+      expect(await info('site.test')).toMatchObject({
+        serial: body.serial,
+        served_instead: [],
+        loaded: true,
+      });
     };
     await wins();
     expect(await info('0001-old.pem')).toMatchObject({
@@ -140,10 +144,10 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
     await writeFile(ca, (await make('clients.test')).certificate);
     await writeFile(
       config,
-      `${text}\nfrontend proxied from clients\n  bind 127.0.0.1:${proxied} accept-proxy ssl crt ${lab.path('certs')} strict-sni\n` +
+      `${text}\nfrontend proxied\n  mode http\n  bind 127.0.0.1:${proxied} accept-proxy ssl crt ${lab.path('certs')} strict-sni\n` +
         `  bind 127.0.0.1:${mutual} ssl crt ${lab.path('certs')} strict-sni verify required ca-file ${ca} ssl-max-ver TLSv1.2\n`,
     );
-    expect((await lab.api('POST', '/configuration/reload')).status).toBe(200);
+    expect((await lab.api('POST', '/configuration/reload')).body).toMatchObject({ reloaded: true });
     const { body } = await load('null.test', { pem: (await make('null.test')).pem });
     expect(body.loaded).toBe(true);
     expect(body.not_tried).toContainEqual(expect.stringMatching(`127.0.0.1:${proxied}: .*accept-proxy`));

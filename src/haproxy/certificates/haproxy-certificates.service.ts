@@ -1,4 +1,5 @@
 import { basename, dirname, join, normalize } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import pLimit from 'p-limit';
 import { AppError } from '../../errors/app-error.js';
@@ -20,6 +21,11 @@ import { isAtLeast } from '../parsers/version.parser.js';
 
 /** The most bytes of one command. The default of `tune.cli.max-payload-size` (HAProxy 3.4 and newer) is 128 KB. */
 const LARGE_COMMAND_BYTES = 120 * 1024;
+
+/** HAProxy runs one command about certificates at a time, over all clients, and refuses the others. */
+const LOCKED = /currently locked/i;
+const LOCKED_ATTEMPTS = 100;
+const LOCKED_MS = 20;
 
 /** The certificates and crt-lists that HAProxy has now. */
 interface Inventory {
@@ -54,47 +60,53 @@ export class HaproxyCertificatesService {
   }
 
   /** All certificates that HAProxy has, by the path of the file. @throws AppError haproxy_unavailable */
-  async loaded(): Promise<Map<string, HaproxyCertificate>> {
-    const [text] = await this.#run([runtimeCommand`show ssl cert`]);
-    const names = parseCertificateNames(text?.text ?? '').names.filter((name) => isWord(name));
-    const pathOf = this.#pathOf();
-    const replies = await this.#transport.run(names.map((name) => runtimeCommand`show ssl cert ${name}`));
-    const found = new Map<string, HaproxyCertificate>();
-    for (const [index, name] of names.entries()) {
-      const reply = replies[index];
-      // HAProxy rejects the command for a bundle of several certificates, and after the certificate was removed.
-      if (reply && !isRejected(reply)) found.set(pathOf(name), parseCertificate(reply.text));
-    }
-    return found;
+  loaded(): Promise<Map<string, HaproxyCertificate>> {
+    return this.#queue(async () => {
+      const [text] = await this.#show([runtimeCommand`show ssl cert`]);
+      const names = parseCertificateNames(text?.text ?? '').names.filter((name) => isWord(name));
+      const pathOf = this.#pathOf();
+      const replies = await this.#tryShow(names.map((name) => runtimeCommand`show ssl cert ${name}`));
+      const found = new Map<string, HaproxyCertificate>();
+      for (const [index, name] of names.entries()) {
+        const reply = replies[index];
+        // HAProxy rejects the command for a bundle of several certificates, and after the certificate was removed.
+        if (reply && !isRejected(reply)) found.set(pathOf(name), parseCertificate(reply.text));
+      }
+      return found;
+    });
   }
 
   /** A name in HAProxy of each certificate, by the path of the file. @throws AppError haproxy_unavailable */
-  async names(): Promise<Map<string, string>> {
-    const [text] = await this.#run([runtimeCommand`show ssl cert`]);
-    const pathOf = this.#pathOf();
-    const { names } = parseCertificateNames(text?.text ?? '');
-    return new Map(names.map((name) => [pathOf(name), name]));
+  names(): Promise<Map<string, string>> {
+    return this.#queue(async () => {
+      const [text] = await this.#show([runtimeCommand`show ssl cert`]);
+      const pathOf = this.#pathOf();
+      const { names } = parseCertificateNames(text?.text ?? '');
+      return new Map(names.map((name) => [pathOf(name), name]));
+    });
   }
 
   /** The certificate of this name in HAProxy; undefined if there is none. @throws AppError haproxy_unavailable */
   async find(name: string): Promise<HaproxyCertificate | undefined> {
     if (!isWord(name)) return undefined;
-    const [reply] = await this.#transport.run([runtimeCommand`show ssl cert ${name}`]);
+    const [reply] = await this.#queue(() => this.#tryShow([runtimeCommand`show ssl cert ${name}`]));
     return reply && !isRejected(reply) ? parseCertificate(reply.text) : undefined;
   }
 
   /** The names of each bind (`frontend:line`) with their certificates. @throws AppError haproxy_unavailable, haproxy_rejected */
-  async sni(): Promise<Map<string, SniEntry[]>> {
-    const [reply] = await this.#run([runtimeCommand`show ssl sni`]);
-    const binds = parseSslSni(reply?.text ?? '');
-    const pathOf = this.#pathOf();
-    for (const entries of binds.values()) for (const entry of entries) entry.path = pathOf(entry.path);
-    return binds;
+  sni(): Promise<Map<string, SniEntry[]>> {
+    return this.#queue(async () => {
+      const [reply] = await this.#show([runtimeCommand`show ssl sni`]);
+      const binds = parseSslSni(reply?.text ?? '');
+      const pathOf = this.#pathOf();
+      for (const entries of binds.values()) for (const entry of entries) entry.path = pathOf(entry.path);
+      return binds;
+    });
   }
 
   /** Checks that HAProxy answers and a bind uses the folder. @throws AppError haproxy_unavailable, haproxy_rejected */
   async check(): Promise<void> {
-    const { lists } = await this.#inventory();
+    const { lists } = await this.#queue(() => this.#inventory());
     if (lists.length === 0) throw this.#noCrtListError();
   }
 
@@ -136,7 +148,7 @@ export class HaproxyCertificatesService {
       ];
       try {
         checked(commands, await transport.run(commands));
-        const [reply] = await this.#run([runtimeCommand`show ssl cert ${name}`]);
+        const [reply] = await this.#show([runtimeCommand`show ssl cert ${name}`]);
         return parseCertificate(reply?.text ?? '');
       } catch (error) {
         await this.#transport.run([
@@ -176,7 +188,7 @@ export class HaproxyCertificatesService {
   }
 
   async #inventory(): Promise<Inventory> {
-    const [certificates, lists] = await this.#run([
+    const [certificates, lists] = await this.#show([
       runtimeCommand`show ssl cert`,
       runtimeCommand`show ssl crt-list`,
     ]);
@@ -185,7 +197,7 @@ export class HaproxyCertificatesService {
     const pathOf = this.#pathOf();
     // If binds name the folder in several ways, HAProxy has a list for each.
     const ours = parseCrtList(lists?.text ?? '').filter((name) => isWord(name) && isSamePath(name, folder));
-    const contents = await this.#run(ours.map((name) => runtimeCommand`show ssl crt-list ${name}`));
+    const contents = await this.#show(ours.map((name) => runtimeCommand`show ssl crt-list ${name}`));
     const namesByPath = new Map<string, string[]>();
     for (const name of names) {
       const path = pathOf(name);
@@ -215,6 +227,27 @@ export class HaproxyCertificatesService {
 
   async #run(commands: readonly Command[]): Promise<Reply[]> {
     return checked(commands, await this.#transport.run(commands));
+  }
+
+  /** As `#tryShow`. @throws AppError haproxy_rejected */
+  async #show(commands: readonly Command[]): Promise<Reply[]> {
+    return checked(commands, await this.#tryShow(commands));
+  }
+
+  /**
+   * Runs commands that read. HAProxy refuses each of them while any client runs a command about certificates, so that a
+   * refusal does not mean that a certificate is missing.
+   */
+  async #tryShow(commands: readonly Command[]): Promise<Reply[]> {
+    for (let attempt = 1; ; attempt += 1) {
+      const replies = await this.#transport.run(commands);
+      if (
+        attempt === LOCKED_ATTEMPTS ||
+        !replies.some((reply) => isRejected(reply) && LOCKED.test(reply.text))
+      )
+        return replies;
+      await delay(LOCKED_MS);
+    }
   }
 
   #noCrtListError(): AppError {
