@@ -57,7 +57,18 @@ describe.each(haproxyVersions())('Traffic through HAProxy $version', (haproxy) =
     const { status, body } = await suite.api('DELETE', '/domains/gone.example');
     expect([status, body]).toEqual([
       200,
-      { domain: 'gone.example', pool: 'pool_2', pool_freed: true, servers_removed: 1 },
+      {
+        domain: 'gone.example',
+        pool: 'pool_2',
+        pool_freed: true,
+        servers_removed: 1,
+        before: {
+          domains: [{ domain: 'gone.example', pool: 'pool_2' }],
+          servers: [
+            { pool: 'pool_2', slot: 1, ip: '127.0.0.1', http_port: one.port, weight: 1, state: 'ready' },
+          ],
+        },
+      },
     ]);
     expect((await request('gone.example')).status).toBe(404);
     expect((await suite.api('DELETE', '/domains/gone.example')).status).toBe(404);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../errors/app-error.js';
 import type { ConfigCheckService, ConfigReport } from '../haproxy/config/config-check.service.js';
+import type { ConfigMessage } from '../haproxy/config/config-messages.js';
 import { describeMessage } from '../haproxy/config/find-requirements.js';
 import type { Settings } from '../settings/settings.js';
 
@@ -24,7 +25,15 @@ interface Checked {
   /** From `performance.now()`. */
   at: number;
   durationMs: number;
-  problems: string[];
+  findings: ConfigFindings;
+}
+
+/** What a check found, as sentences. */
+export interface ConfigFindings {
+  /** Why the next start would fail, or why the suite does not know. Empty if it would work. */
+  problems: readonly string[];
+  /** Lines of haproxy.cfg that do not do what they say. HAProxy works with them. */
+  notes: readonly string[];
 }
 
 /**
@@ -40,21 +49,22 @@ export class ConfigHealth {
     private readonly settings: Pick<Settings, 'files' | 'folders'>,
   ) {}
 
-  /** Why the next start would fail, or why the suite does not know. Empty if it would work. */
-  async problems(): Promise<string[]> {
+  async findings(): Promise<ConfigFindings> {
     const [operatorFiles, suiteFiles] = await Promise.all([this.#operatorFiles(), this.#suiteFiles()]);
     const last = this.#last;
     if (last?.operatorFiles === operatorFiles) {
       const pause = Math.max(INTERVAL_MS, last.durationMs * PAUSE_FACTOR);
       if (last.suiteFiles !== suiteFiles && performance.now() - last.at > pause)
         void this.#check(operatorFiles, suiteFiles);
-      return last.problems;
+      return last.findings;
     }
     const checked = await Promise.race([
       this.#fresh(operatorFiles, suiteFiles),
       delay(WAIT_MS, undefined, { ref: false }),
     ]);
-    return checked?.problems ?? ['HAProxy still checks the changed files; ask again'];
+    return (
+      checked?.findings ?? { problems: ['HAProxy still checks the changed files; ask again.'], notes: [] }
+    );
   }
 
   /** A check that runs already may have read the files before they changed. */
@@ -72,14 +82,20 @@ export class ConfigHealth {
 
   async #run(operatorFiles: string, suiteFiles: string): Promise<Checked> {
     const started = performance.now();
-    const problems = await this.checks
-      .check()
-      .then(problemsOf, (error: unknown) => [
-        `the suite cannot check whether HAProxy would start: ${messageOf(error)}`,
-      ]);
+    let findings: ConfigFindings;
+    let isChecked = true;
+    try {
+      findings = findingsOf(await this.checks.check());
+    } catch (error) {
+      isChecked = false;
+      const problem = `The suite cannot check whether HAProxy would start: ${messageOf(error)}`;
+      findings = { problems: [problem], notes: [] };
+    }
     const at = performance.now();
-    this.#last = { operatorFiles, suiteFiles, at, durationMs: at - started, problems };
-    return this.#last;
+    const checked = { operatorFiles, suiteFiles, at, durationMs: at - started, findings };
+    // The next health request asks again after a failure.
+    this.#last = isChecked ? checked : undefined;
+    return checked;
   }
 
   async #operatorFiles(): Promise<string> {
@@ -96,11 +112,14 @@ export class ConfigHealth {
   }
 }
 
-function problemsOf({ valid, errors }: ConfigReport): string[] {
-  if (valid) return [];
-  const shown = errors.slice(0, SHOWN).map(describeMessage).join('; ');
-  const more = errors.length > SHOWN ? `; and ${errors.length - SHOWN} more` : '';
-  return [`the next start or reload of HAProxy would fail: ${shown}${more}`];
+function findingsOf({ valid, errors, notes }: ConfigReport): ConfigFindings {
+  const problems = valid ? [] : [`The next start or reload of HAProxy would fail: ${shorten(errors)}`];
+  return { problems, notes: notes.length === 0 ? [] : [`Warning: ${shorten(notes)}`] };
+}
+
+function shorten(messages: readonly ConfigMessage[]): string {
+  const shown = messages.slice(0, SHOWN).map(describeMessage).join('; ');
+  return messages.length > SHOWN ? `${shown}; and ${messages.length - SHOWN} more` : shown;
 }
 
 /** Changes when the file is written, replaced or removed, also behind a symbolic link. */

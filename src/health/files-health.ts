@@ -36,14 +36,14 @@ export class FilesHealth {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly settings: Settings,
-    private readonly configuration: Pick<ConfigHealth, 'problems'>,
+    private readonly configuration: Pick<ConfigHealth, 'findings'>,
   ) {}
 
   async check(): Promise<FilesComponentDto> {
     try {
       const [{ files: written, problems }, configuration] = await Promise.all([
         this.#comparison(),
-        this.configuration.problems(),
+        this.configuration.findings(),
       ]);
       const { config } = this.settings.files;
       const files = [...written, { file: config, status: await presence(config) }];
@@ -52,14 +52,12 @@ export class FilesHealth {
         .map(({ file, status }) => `${file} ${PROBLEMS[status]}`);
       details.push(...problems);
       const sentences = details.length === 0 ? [] : [`${details.join('; ')}. ${REPAIR}`];
-      sentences.push(...configuration);
-      if (sentences.length === 0)
-        return {
-          status: 'healthy',
-          detail: 'All files exist and have the right content, and HAProxy can start with them.',
-          files,
-        };
-      return { status: 'degraded', detail: sentences.join(' '), files };
+      sentences.push(...configuration.problems);
+      const isHealthy = sentences.length === 0;
+      if (isHealthy)
+        sentences.push('All files exist and have the right content, and HAProxy can start with them.');
+      sentences.push(...configuration.notes);
+      return { status: isHealthy ? 'healthy' : 'degraded', detail: sentences.join(' '), files };
     } catch (error) {
       return {
         status: 'degraded',

@@ -17,11 +17,15 @@ const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(
 
 // A large state is written through the journal. All guarantees hold for both ways.
 describe.each([
-  { way: 'whole files', kilobytes: '32', files: ['domains.map', 'pools.cfg', 'servers.json'] },
+  {
+    way: 'whole files',
+    kilobytes: '32',
+    files: ['domains.map', 'down-servers.state', 'pools.cfg', 'servers.json'],
+  },
   {
     way: 'the journal',
     kilobytes: '0',
-    files: ['domains.map', 'pools.cfg', 'servers.json', 'servers.json.journal'],
+    files: ['domains.map', 'down-servers.state', 'pools.cfg', 'servers.json', 'servers.json.journal'],
   },
 ])('PersistenceService with $way', ({ kilobytes, files }) => {
   let home: string;
@@ -241,6 +245,7 @@ describe.each([
     expect(await read('servers')).toContain('a.io');
     expect((await readdir(join(home, 'conf'))).toSorted()).toEqual([
       'domains.map',
+      'down-servers.state',
       'pools.cfg',
       'servers.json',
     ]);

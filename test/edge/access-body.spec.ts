@@ -10,6 +10,7 @@ const OPEN = new Set(['/healthz', '/readyz']);
 const READS = new Set([
   'POST /api/v1/configuration/check',
   'POST /api/v1/domains/:domain/servers/:slot/wait-drain',
+  'POST /api/v1/domains/:domain/wait-healthy',
 ]);
 /** More than any route reads, so that a response can only come before the body. */
 const ANNOUNCED = 2 ** 31;

@@ -12,7 +12,10 @@ export interface ConfigReport {
   errors: ConfigMessage[];
   /** The errors that the suite found; HAProxy would accept them. */
   refused: ConfigMessage[];
+  /** All warnings, the notes included. */
   warnings: ConfigMessage[];
+  /** The warnings of the suite: lines that do not do what they say. */
+  notes: ConfigMessage[];
 }
 
 /** HAProxy repeats this error for each pool of pools.cfg. One requirement names the section once. */
@@ -37,15 +40,13 @@ export class ConfigCheckService {
     ]);
     const refused = [...findings.filter(({ level }) => level !== 'warning').map(asMessage), ...start.errors];
     const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
+    const notes = [...findings.filter(({ level }) => level === 'warning').map(asMessage), ...start.warnings];
     return {
       valid: valid && refused.length === 0,
       errors: [...refused, ...other],
       refused,
-      warnings: [
-        ...findings.filter(({ level }) => level === 'warning').map(asMessage),
-        ...start.warnings,
-        ...warnings,
-      ],
+      warnings: [...notes, ...warnings],
+      notes,
     };
   }
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Backend, startBackend } from '../../../test/kit/backend.js';
@@ -184,7 +184,7 @@ describe.each(haproxyVersions())('HaproxyProcessService with HAProxy $version', 
   });
 
   it('rejects an invalid configuration with the message of HAProxy', async () => {
-    writeFileSync(settings.files.config, 'global\n    nonsense here\n');
+    appendFileSync(settings.files.config, '\nglobal\n    nonsense here\n');
     await expect(suite().process.start()).rejects.toMatchObject({
       code: 'haproxy_unavailable',
       detail: expect.stringMatching(/rejects its configuration[\s\S]*unknown keyword 'nonsense'/) as string,
