@@ -102,7 +102,11 @@ describe.each(haproxyVersions())("an operator's haproxy.cfg with HAProxy $versio
     expect((await add('a.example', one)).status).toBe(201);
     expect((await get(home.httpPort, 'a.example')).body).toBe('one');
     expect((await get(home.httpPort, 'own.example')).body).toBe('own');
-    expect(await check()).toEqual({ valid: true, errors: [], warnings: [] });
+    expect(await check()).toEqual({
+      valid: true,
+      errors: [],
+      warnings: [expect.objectContaining({ message: expect.stringContaining('from suite_web') })],
+    });
     expect((await health()).config_files.status).toBe('healthy');
     // From here on with the template.
     await writeFile(config(), template);
@@ -130,7 +134,7 @@ describe.each(haproxyVersions())("an operator's haproxy.cfg with HAProxy $versio
 
     await writeFile(
       config(),
-      `${template}\nfrontend second from clients\n    bind 127.0.0.1:${home.httpPort}\n`,
+      `${template}\nfrontend second from suite_clients\n    bind 127.0.0.1:${home.httpPort}\n`,
     );
     expect(await check()).toMatchObject({
       valid: false,

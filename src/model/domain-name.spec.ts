@@ -68,6 +68,11 @@ describe('canonicalDomain', () => {
     `${'a.'.repeat(126)}example`,
     'a'.repeat(10_000),
     '[::1]',
+    'a\nshow',
+    'a\tb.example',
+    'a\r\nb.example',
+    'a\u2028b.example',
+    'ß\n.example',
   ])('refuses %j', (input) => {
     expect(canonicalDomain(input)).toBeUndefined();
   });

@@ -57,9 +57,10 @@ export function parseMapKey(key: string): string | undefined {
 }
 
 function toAscii(name: string): string | undefined {
-  // domainToASCII follows the URL standard: it also decodes percent signs and reads 127.1 as an address. A name of plain
-  // ASCII must not go through it.
-  const ascii = /^[!-~]*$/.test(name) ? name.toLowerCase() : name.includes('%') ? '' : domainToASCII(name);
+  // domainToASCII follows the URL standard: it also decodes percent signs, drops tabs and line ends, and reads 127.1 as
+  // an address. A name of plain ASCII must not go through it.
+  const isPlain = /^[!-~]*$/.test(name);
+  const ascii = isPlain ? name.toLowerCase() : /[%\p{Cc}\p{Z}]/u.test(name) ? '' : domainToASCII(name);
   // The URL standard reads full-width digits as an address.
   if (ascii !== name.toLowerCase() && isIPv4(ascii)) return undefined;
   const trimmed = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;

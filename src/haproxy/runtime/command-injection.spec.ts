@@ -11,7 +11,7 @@ import { AddServersDto, SetServerStateDto, SetServerWeightDto } from '../../serv
 import { addServers, changeServer } from '../../servers/server-rules.js';
 import { commandBatches } from './step-commands.js';
 
-const NAME = String.raw`\.?[a-z0-9-]+(\.[a-z0-9-]+)+`;
+const NAME = String.raw`\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*`;
 const SERVER = String.raw`pool_\d+/pool_\d+_\d+`;
 /** All commands that may result from adding and changing domains and servers. Any other command is an injection. */
 const EXPECTED = [
