@@ -247,8 +247,8 @@ describe('the start of the suite', () => {
     ['is incomplete', '{ "version": 1,\n  "revision": 3, "pools": {', /servers\.json:2: /],
     [
       'has a newer version',
-      '{ "version": 2,\n  "revision": 3, "pools": {} }',
-      /servers\.json:1: version is 2/,
+      '{ "version": 3,\n  "revision": 3, "pools": {} }',
+      /servers\.json:1: version is 3/,
     ],
     ['breaks a rule', '{ "version": 1,\n  "revision": -3, "pools": {} }', /servers\.json:2: revision is -3/],
     [

@@ -138,9 +138,7 @@ describe('HAProxy in managed mode', () => {
   it('gets a new worker if its worker crashes and the master continues (no-exit-on-failure)', async () => {
     // The master of 3.0.11 exits in spite of the option.
     home = await makeHome(haproxyVersions().at(-1)!);
-    const config = renderConfig(loadSettings(home.env), { ipv6: false });
-    const edited = config.replace('global\n', 'global\n    master-worker no-exit-on-failure\n');
-    await writeFile(home.file('haproxy.cfg'), edited);
+    await writeFile(join(home.path, 'conf/before.global'), 'master-worker no-exit-on-failure\n');
     suite = await Suite.start(home);
     expect((await add()).status).toBe(201);
     // With an old worker that still has a request, the master stays also without a current worker.
@@ -175,10 +173,11 @@ describe('HAProxy in managed mode', () => {
     await symlink('real/conf', join(home.path, 'conf'));
     suite = await Suite.start(home);
     const config = await readFile(home.file('haproxy.cfg'), 'utf8');
-    const second = config.lastIndexOf(`map_str(${home.path}/conf/`);
+    // suite.cfg names the map through the link.
+    const lookup = `    http-request set-var(txn.own) req.hdr(host),map_str(${home.path}/real/conf/domains.map)\n`;
     await writeFile(
       home.file('haproxy.cfg'),
-      `${config.slice(0, second)}map_str(${home.path}/real/conf/${config.slice(second + `map_str(${home.path}/conf/`.length)}`,
+      config.replace(/^ +use_backend/m, (rule) => lookup + rule),
     );
     const { valid, errors } = await check();
     expect(valid).toBe(false);

@@ -117,7 +117,7 @@ describe.each(haproxyVersions())(
 
     it('allows a frontend of the operator that does not route by the map', async () => {
       const config = await readFile(home.file('haproxy.cfg'), 'utf8');
-      const own = `\nlisten own from clients\n    bind 127.0.0.1:${otherPort}\n    http-request return status 200 content-type text/plain string own\n`;
+      const own = `\nlisten own from suite_clients\n    bind 127.0.0.1:${otherPort}\n    http-request return status 200 content-type text/plain string own\n`;
       await writeFile(home.file('haproxy.cfg'), config + own);
       expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
       const added = { domain: 'own.example', ip: '127.0.0.1', http_port: otherPort };

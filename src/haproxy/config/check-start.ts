@@ -8,14 +8,15 @@ import { currentStarter, processRequirements } from './process-requirements.js';
 
 /**
  * Checks what `haproxy -c` does not check in haproxy.cfg: whether the control mode can run HAProxy with it, and whether
- * its paths let the suite work. Reads the file as it is now.
+ * its paths let the suite work, together with those of suite.cfg. Reads the files as they are now.
  *
- * @throws the error of the file system, unless the file is missing
+ * @throws the error of the file system, unless a file is missing
  */
 export async function checkStart({ files, control }: Settings): Promise<ConfigMessages> {
   const sections = parseConfig(await readTextIfPresent(files.config), files.config);
   const starter = control === 'managed' ? currentStarter() : undefined;
   const found = processRequirements(sections, { control, starter });
-  found.errors.push(...pathRequirements(sections, (path) => isSamePath(path, files.map)));
+  const rules = parseConfig(await readTextIfPresent(files.suite), files.suite);
+  found.errors.push(...pathRequirements([...rules, ...sections], (path) => isSamePath(path, files.map)));
   return found;
 }

@@ -15,7 +15,7 @@ export function pathRequirements(
   sections: readonly ConfigSection[],
   isMap: (path: string) => boolean,
 ): ConfigMessage[] {
-  let first: { name: string; line: number } | undefined;
+  let first: { name: string; file: string; line: number } | undefined;
   const errors: ConfigMessage[] = [];
   for (const { file, lines } of sections) {
     for (const { line, words } of lines) {
@@ -27,9 +27,9 @@ export function pathRequirements(
           errors.push({
             file,
             line,
-            message: `The line names the map file ${name}, and line ${first.line} names the same file ${first.name}. HAProxy keeps two maps for them, and changes reach only one. Write the same path in both lines.`,
+            message: `The line names the map file ${name}, and ${first.file}:${first.line} names the same file ${first.name}. HAProxy keeps two maps for them, and changes reach only one. Write the same path in both lines.`,
           });
-        first ??= { name, line };
+        first ??= { name, file, line };
       }
     }
   }

@@ -48,7 +48,7 @@ describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
         port: 80,
         weight: 0,
         state: 'drain',
-        unchecked: true,
+        hasNoCheck: true,
       },
       { backend: 'pool_1', server: 'pool_1_3', address: '192.0.2.3', port: 80, weight: 1, state: 'maint' },
       {
@@ -58,7 +58,7 @@ describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
         port: 80,
         weight: 1,
         state: 'maint',
-        unchecked: true,
+        hasNoCheck: true,
       },
       {
         backend: 'pool_2',
@@ -75,7 +75,7 @@ describe.each(VERSIONS)('Parsers with the output of HAProxy %s', (version) => {
         port: 9,
         weight: 1,
         state: 'ready',
-        unchecked: true,
+        hasNoCheck: true,
       },
     ]);
   });

@@ -13,7 +13,7 @@ export interface HaproxyProcesses {
   master: number;
   /** How many reloads have failed since the last reload that succeeded. */
   failedReloads: number;
-  /** The pids of the current workers. Old workers are not included. */
+  /** The pids of the current workers. Empty if the worker has crashed. Old workers are not included. */
   workers: number[];
   /** Workers of the time before a reload. They accept no new connections, and end with their last connection. */
   oldWorkers: (WorkerProcess & { replacedSeconds: number })[];
@@ -59,8 +59,8 @@ export function parseProcesses(text: string): HaproxyProcesses {
   }
   if (master === undefined) throw unexpectedOutput('the output of "show proc"', text);
   // After a failed reload, HAProxy 3.2 and 3.4 list the worker that serves as an old worker. As `@1` does, take the worker
-  // with the fewest reloads (src/cli.c, pcli_prefix_to_pid).
-  if (workers.length === 0) {
+  // with the fewest reloads (src/cli.c, pcli_prefix_to_pid). Without a failed reload, the current worker has crashed.
+  if (workers.length === 0 && failedReloads > 0) {
     workers = oldWorkers.toSorted((a, b) => a.reloads - b.reloads).slice(0, 1);
     oldWorkers = oldWorkers.filter((worker) => !workers.includes(worker));
   }

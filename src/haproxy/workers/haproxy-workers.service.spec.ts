@@ -14,8 +14,8 @@ const ALONE = `${HEADER}10 worker 0 0d00h00m05s 3.2\n`;
 const WITH_OLD = `${ALONE}# old workers\n9 worker 1 0d00h00m50s 3.2\n`;
 const FRONTENDS = '# pxname,svname,scur,type\nweb,FRONTEND,3,0\n\n';
 const SERVERS = `1
-# be_name srv_name srv_addr srv_admin_state srv_uweight srv_fqdn srv_port srv_op_state srv_check_state srv_check_status
-pool_1 pool_1_1 10.0.0.1 0 1 - 80 2 6 6
+# be_name srv_name srv_addr srv_admin_state srv_uweight srv_fqdn srv_port srv_op_state srv_check_state srv_check_status srv_check_result srv_use_ssl
+pool_1 pool_1_1 10.0.0.1 0 1 - 80 2 6 6 3 0
 
 `;
 const STATS = '# pxname,svname,scur,addr,type\npool_1,pool_1_1,2,10.0.0.1:80,2\n\n';
