@@ -1,10 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Role } from './role.js';
 
 /** The caller of the current operation, and how to reach it. Set where a request arrives, read in any service. */
 export interface CallContext {
   /** Token name, or network and address. Holds no secret. */
   actor: string;
   via: 'rest' | 'mcp' | 'internal';
+  /** What the caller may do. */
+  role: Role;
   /** Aborted when the caller cancels or disconnects. Created on first use, because most calls do not need it. */
   signal: () => AbortSignal;
   /** Reports the progress of a long call. `progress` grows; `total` is given if it is known. */
@@ -34,6 +37,7 @@ const neverAborted = new AbortController().signal;
 const INTERNAL: CallContext = {
   actor: 'suite',
   via: 'internal',
+  role: 'admin',
   signal: () => neverAborted,
   progress: () => undefined,
   log: () => undefined,

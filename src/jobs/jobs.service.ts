@@ -204,9 +204,9 @@ export class JobsService {
     const running = new RunningJob<T>(record);
     this.#records.set(record.id, record);
     this.#running.set(key, running);
-    const { actor, via } = callContext();
+    const { actor, via, role } = callContext();
     const silent = { progress: () => undefined, log: () => undefined };
-    const context = { actor, via, signal: () => running.signal, ...silent };
+    const context = { actor, via, role, signal: () => running.signal, ...silent };
     running
       .begin((job) =>
         runWithCallContext(context, () =>

@@ -1,3 +1,4 @@
+import type { Role } from '../contract/role.js';
 import { formerValues } from '../model/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
@@ -15,7 +16,7 @@ export interface EditGroup {
 }
 
 /** Throws if a change may not be made, whatever edit made it. */
-export type CheckChange = (change: StateDelta, before: StateReader) => void;
+export type CheckChange = (change: StateDelta, before: StateReader, role: Role) => void;
 
 /**
  * Runs each edit on top of the one before. An edit that refuses, or that `check` refuses, does not affect the others.
@@ -31,8 +32,8 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
     try {
       const value = pending.edit(own);
       if (!own.isEmpty) {
-        check(own, draft);
         const { caller } = pending;
+        check(own, draft, caller.role);
         const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok', formerValues(own)));
         answers.push(() => void (caller.audited && (caller.audited.saved = true)));

@@ -18,7 +18,10 @@ import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
 import { requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
 import { asStorageError } from '../errors/storage-error.js';
-import { Draft, State } from '../model/state.js';
+import { callContext } from '../contract/call-context.js';
+import type { Role } from '../contract/role.js';
+import { Draft, State, type StateDelta, type StateReader } from '../model/state.js';
+import { refuseExternalPools } from './external-pool-rule.js';
 import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
 
 /** What a commit needs of the reconciler. */
@@ -128,7 +131,7 @@ export class PersistenceService {
     const draft = new Draft(before);
     const value = edit(draft);
     if (draft.isEmpty) return { value, plan: [] };
-    this.guard.checkChange(draft, before);
+    this.#check(draft, before, callContext().role);
     const files = this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
     return { value, plan: [...describeSteps(steps), ...files] };
@@ -233,9 +236,15 @@ export class PersistenceService {
     await this.store.rewrite(this.#state, missing);
   }
 
+  /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
+  #check(change: StateDelta, before: StateReader, role: Role): void {
+    this.guard.checkChange(change, before);
+    if (role !== 'admin') refuseExternalPools(change, before);
+  }
+
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {
     if (this.#adoptionPending) await this.#adopt();
-    const group = runEdits(edits, this.#state, (change, before) => this.guard.checkChange(change, before));
+    const group = runEdits(edits, this.#state, (...change) => this.#check(...change));
     if (!group.draft.isEmpty) {
       try {
         await this.#write(group, (stage) => {

@@ -24,7 +24,7 @@ function worker(
   servers: [name: string, ip: string, admin: number, sessions: number][],
 ): OldWorkerState {
   const state = servers
-    .map(([name, ip, admin]) => `1 ${POOL} 1 ${name} ${ip} 2 ${admin} 1 - 80 6 6`)
+    .map(([name, ip, admin]) => `1 ${POOL} 1 ${name} ${ip} 2 ${admin} 1 - 80 6 6 3 0`)
     .join('\n');
   const stat = servers.map(([name, , , sessions]) => `${POOL},${name},${sessions},2`).join('\n');
   return {
@@ -32,7 +32,7 @@ function worker(
     replacedSeconds: 30,
     clients,
     servers: knownServersOf(
-      `1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port srv_check_state srv_check_status\n${state}\n`,
+      `1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port srv_check_state srv_check_status srv_check_result srv_use_ssl\n${state}\n`,
     ),
     rows: parseStat(`# pxname,svname,scur,type\n${stat}\n`),
   };

@@ -51,6 +51,7 @@ export async function callServiceMethod(
   if (!input) pipe.readNothing(args);
   const read = input && (await pipe.read(input as Type<object>, args, source));
   const { signal, progress, log, principal } = caller;
-  const context: CallContext = { actor: principal.actor, via: 'mcp', signal: () => signal, progress, log };
+  const { actor, role } = principal;
+  const context: CallContext = { actor, role, via: 'mcp', signal: () => signal, progress, log };
   return runWithCallContext(context, () => call(...(read ? [read] : [])));
 }
