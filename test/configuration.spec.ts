@@ -52,7 +52,7 @@ describe.each(haproxyVersions())('configuration of HAProxy $version', (haproxy) 
     expect((await get(home.httpPort, 'a.example')).body).toBe('one');
     expect(one.lastHeaders['x-edited']).toBe('yes');
     const { body } = await suite.api('GET', '/domains/a.example/servers');
-    expect(body['items']).toMatchObject([{ status: 'UP' }, { status: 'DRAIN', weight: 1 }]);
+    expect(body['items']).toMatchObject([{ state: 'ready' }, { state: 'drain', weight: 1 }]);
   });
 
   it('check and reload refuse an invalid haproxy.cfg with file and line, and the old worker serves', async () => {

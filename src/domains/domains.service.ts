@@ -6,6 +6,7 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
+import { requirePool } from '../model/state.js';
 import { type PlacedServer, serversOf } from '../servers/server-rules.js';
 import type { StillOpenDto } from '../servers/servers.dto.js';
 import {
@@ -126,7 +127,9 @@ export class DomainsService {
     let stillOpen: Promise<StillOpenDto | undefined> | undefined;
     const { value, planned } = await this.persistence.change(
       (draft) => {
-        const servers = serversOf(draft, input.domain);
+        // The servers of a backend of the operator stay.
+        const isExternal = requirePool(draft, input.domain).pool.external === true;
+        const servers = isExternal ? [] : serversOf(draft, input.domain);
         const answer = removeDomain(draft, input.domain);
         removed = answer.pool_freed ? servers : [];
         return answer;

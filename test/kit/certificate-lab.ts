@@ -60,6 +60,7 @@ export class CertificateLab {
       PATH: `${await shortSleep(home.path)}:${process.env['PATH']}`,
       HAPROXY_HOME: home.path,
       HAPROXY_CONTROL: 'master',
+      HAPROXY_BIN: binary.path,
       HAPROXY_MASTER_SOCKET: join(home.path, 'run/master.sock'),
       HAPROXY_SOCKET: join(home.path, 'run/api.sock'),
       HAPROXY_HTTP_BIND: `127.0.0.1:${await freePort()}`,
