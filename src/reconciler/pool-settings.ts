@@ -79,7 +79,8 @@ export class PoolSettings {
 
   /** Whether the suite wrote the pool and a domain uses it. A pool of haproxy.cfg has the settings that are written there. */
   #isGenerated(pool: string, state: State): boolean {
-    return state.pool(pool) !== undefined && !this.operatorConfig.pools.has(pool);
+    const stored = state.pool(pool);
+    return stored !== undefined && !stored.external && !this.operatorConfig.pools.has(pool);
   }
 }
 
