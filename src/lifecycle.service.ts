@@ -48,7 +48,10 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.tokens.open();
     await this.certificates.open();
     await this.jobs.open();
-    if (await ensureConfig(this.settings)) await this.guard.refresh();
+    if (await ensureConfig(this.settings)) {
+      await this.guard.refresh();
+      await this.persistence.followNewConfig();
+    }
     await this.rules.updateAtStart();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }

@@ -129,7 +129,7 @@ describe('POST /api/v1/import', () => {
   it.runIf(hasTooFewPools)(
     'with wait=false refuses an invalid line at once, and fails later if there are too few pools',
     async () => {
-      expect(await send(['{"domain":"x"}\n'], '?wait=false')).toMatchObject({
+      expect(await send(['{"domain":"-x"}\n'], '?wait=false')).toMatchObject({
         status: 422,
         body: { code: 'validation_failed' },
       });

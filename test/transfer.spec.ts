@@ -102,7 +102,7 @@ describe('import and export', () => {
     const before = await files();
     const good = '{"domain":"new.test"}';
     const wrong = [
-      ['{"domain":"bad_name"}', 422, 'validation_failed', /line 2: domain must be/],
+      ['{"domain":"-bad.name"}', 422, 'validation_failed', /line 2: domain must be/],
       ['{"domain":', 422, 'validation_failed', /line 2: is not JSON/],
       ['{"domain":"new.test"}', 422, 'validation_failed', /line 2: new\.test is already on line 1/],
       ['{"domain":"x.test","ip":"192.0.2.1"}', 403, 'forbidden', /line 2: .*ALLOWED_SERVER_NETWORKS/],
@@ -151,7 +151,7 @@ describe('import and export', () => {
   });
 
   it('on_error=skip skips invalid lines and reports them', async () => {
-    const answer = await send('?on_error=skip', '{"domain":"ok.test"}\n{"domain":"no"}\nnonsense\n');
+    const answer = await send('?on_error=skip', '{"domain":"ok.test"}\n{"domain":"-no"}\nnonsense\n');
     expect(answer).toMatchObject({
       status: 200,
       body: {

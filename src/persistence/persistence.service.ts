@@ -206,6 +206,16 @@ export class PersistenceService {
     return wanted;
   }
 
+  /**
+   * Makes the derived files fit a haproxy.cfg that was written just now. Call it after `open`, before a change can run.
+   *
+   * @throws AppError storage_failed
+   */
+  async followNewConfig(): Promise<void> {
+    // A pending adoption writes all files itself.
+    if (!this.#adoptionPending) await this.rewriteDerived();
+  }
+
   /** Adopts what HAProxy has. Keeps copies of the replaced files with the suffix `.before-adoption`. */
   async #adopt(): Promise<void> {
     const storage = (error: unknown): never => {
