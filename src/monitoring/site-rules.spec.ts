@@ -10,7 +10,9 @@ const UP = { running: true, unchecked: false, state: 'ready' as ServerState, wei
 /** One pool with the domain a.example, whose servers have these saved states, and what HAProxy has of it. */
 function overviewOf(saved: ServerState[], live: Partial<RunningServerRow>[], pool = 'pool_1') {
   const servers = new Map(saved.map((state, index) => [index + 1, { ...IP, state }]));
-  const state = new State(1, [[pool, { domains: ['a.example'], servers }]]);
+  const state = new State(1, [
+    [pool, { domains: ['a.example'], servers, ...(pool !== 'pool_1' && { external: true as const }) }],
+  ]);
   const rows = live.map((row, index) => ({
     backend: pool,
     server: `${pool}_${index + 1}`,
