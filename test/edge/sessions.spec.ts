@@ -31,10 +31,14 @@ async function send({ url }: Running, id: string): Promise<Response> {
   return response;
 }
 
-/** Bytes in use after a garbage collection. */
-function heapUsed(): number {
+/** Bytes in use after garbage collections. Objects with a finalizer need a second one, in a later turn. */
+async function heapUsed(): Promise<number> {
   setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
+  const collect = runInNewContext('gc') as () => void;
+  for (let round = 0; round < 3; round += 1) {
+    collect();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   return process.memoryUsage().heapUsed;
 }
 
@@ -44,10 +48,10 @@ it('SessionStore > keeps no memory of 10,000 abandoned sessions and still answer
   let few = 0;
   for (let opened = 0; opened < 10_000; opened += 50) {
     expect(new Set(await Promise.all(Array.from({ length: 50 }, open)))).toEqual(new Set([200]));
-    if (opened === 1000) few = heapUsed();
+    if (opened === 1000) few = await heapUsed();
   }
   // A session takes about ten kilobytes.
-  expect(heapUsed() - few).toBeLessThan(16 * 1024 * 1024);
+  expect((await heapUsed()) - few).toBeLessThan(16 * 1024 * 1024);
   expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
   expect((await send(suite, (await begin(suite)).id)).status).toBe(200);
   await suite.stop();
