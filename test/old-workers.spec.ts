@@ -263,8 +263,9 @@ describe.each(haproxyVersions())('Old workers of HAProxy $version', (haproxy) =>
     await setState('hung.example', 1, 'ready');
     await writeFile(config, valid);
     await reload();
-    await untilNoOldWorker();
-    expect(await workers()).toMatchObject({ status: 'healthy', detail: 'No old worker.' });
+    const succeeded = await workers();
+    expect(succeeded).toMatchObject({ status: 'healthy' });
+    expect(succeeded.detail).not.toContain('failed');
   });
 
   it('are not drained if one does not answer, and are drained when it is killed', async () => {
@@ -290,7 +291,9 @@ describe.each(haproxyVersions())('Old workers of HAProxy $version', (haproxy) =>
     expect(performance.now() - started).toBeLessThan(10_000);
     expect(removed.body.still_open?.detail).toMatch(/^Keep the server running[.:]/);
     process.kill(pid, 'SIGKILL');
-    await untilNoOldWorker();
+    await until(async () => !(await workers()).workers.some((worker) => worker.pid === pid), {
+      what: 'the end of the killed worker',
+    });
     expect((await workers()).status).toBe('healthy');
     await until(() => client.closed);
   });
