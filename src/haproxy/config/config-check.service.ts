@@ -1,4 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { SingleFlight } from '../../lib/single-flight.js';
 import { Settings } from '../../settings/settings.js';
 import { SuiteRules } from '../suite-rules.service.js';
 import { checkStart } from './check-start.js';
@@ -25,6 +26,8 @@ const NO_POOL_DEFAULTS = /defaults section.*'pools'/;
 @Injectable()
 export class ConfigCheckService {
   readonly #logger = new Logger('Config');
+  /** Concurrent callers share one check, because each check starts a process that reads every certificate. */
+  readonly #check = new SingleFlight(() => this.#run());
 
   constructor(
     private readonly settings: Settings,
@@ -32,7 +35,11 @@ export class ConfigCheckService {
   ) {}
 
   /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check */
-  async check(): Promise<ConfigReport> {
+  check(): Promise<ConfigReport> {
+    return this.#check.run();
+  }
+
+  async #run(): Promise<ConfigReport> {
     const [{ errors, warnings, valid }, findings, start] = await Promise.all([
       this.rules.check(),
       findRequirements(this.settings),
