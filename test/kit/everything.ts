@@ -12,7 +12,8 @@ export async function everythingIn(home: string, socket: string): Promise<Record
   for (const entry of await readdir(home, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
     const name = relative(home, path);
-    if (!entry.isFile() || name.startsWith('run/')) continue;
+    // down-servers.state follows the health of the servers, not the changes.
+    if (!entry.isFile() || name.startsWith('run/') || name === 'conf/down-servers.state') continue;
     found[name] = createHash('sha256')
       .update(await readFile(path))
       .digest('hex');
