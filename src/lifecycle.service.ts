@@ -1,11 +1,11 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
-import { ConfigCheckService } from './haproxy/config/config-check.service.js';
+import { ConfigCheckService } from './haproxy/config/check/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { ServerGuard } from './haproxy/guard/server-guard.service.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
-import { SuiteRules } from './haproxy/suite-rules.service.js';
+import { SuiteRules } from './haproxy/config/suite/suite-rules.service.js';
 import { JobsService } from './jobs/jobs.service.js';
 import { waitForAll } from './lib/wait-for-all.js';
 import { PersistenceService } from './persistence/persistence.service.js';

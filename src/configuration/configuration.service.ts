@@ -1,9 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
-import { ConfigCheckService } from '../haproxy/config/config-check.service.js';
+import { ConfigCheckService } from '../haproxy/config/check/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { SuiteRules } from '../haproxy/suite-rules.service.js';
+import { SuiteRules } from '../haproxy/config/suite/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites } from '../contract/dry-run/describe-plan.js';
 import { isSamePath } from '../lib/same-path.js';

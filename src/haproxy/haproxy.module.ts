@@ -2,7 +2,7 @@ import { Module } from '@nestjs/common';
 import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
-import { ConfigCheckService } from './config/config-check.service.js';
+import { ConfigCheckService } from './config/check/config-check.service.js';
 import { ServedCertificates } from './certificates/served-certificates.service.js';
 import { TrialContexts } from './certificates/trial-contexts.js';
 import { OperatorConfig } from './config/operator-config.js';
@@ -10,7 +10,7 @@ import { ServerGuard } from './guard/server-guard.service.js';
 import { HaproxyControlService } from './process/haproxy-control.service.js';
 import { HaproxyProcessService } from './process/haproxy-process.service.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
-import { SuiteRules } from './suite-rules.service.js';
+import { SuiteRules } from './config/suite/suite-rules.service.js';
 import { HaproxyWorkers } from './workers/haproxy-workers.service.js';
 
 const SERVICES = [

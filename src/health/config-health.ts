@@ -3,9 +3,9 @@ import { lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../errors/app-error.js';
-import type { ConfigCheckService, ConfigReport } from '../haproxy/config/config-check.service.js';
+import type { ConfigCheckService, ConfigReport } from '../haproxy/config/check/config-check.service.js';
 import type { ConfigMessage } from '../haproxy/config/config-messages.js';
-import { describeMessage } from '../haproxy/config/find-requirements.js';
+import { describeMessage } from '../haproxy/config/check/find-requirements.js';
 import type { Settings } from '../settings/settings.js';
 
 /** A health request waits this long for a check. A check reads every certificate, so it can take seconds. */

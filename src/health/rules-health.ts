@@ -1,4 +1,4 @@
-import type { RulesReport } from '../haproxy/suite-rules.service.js';
+import type { RulesReport } from '../haproxy/config/suite/suite-rules.service.js';
 import type { FilesComponentDto } from './health.dto.js';
 
 /**

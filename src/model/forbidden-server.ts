@@ -13,7 +13,7 @@ export interface Listener {
 
 /** What listens in this installation, and which addresses this machine has. */
 export interface ListenerFacts {
-  /** Whoever can send bytes to one of these controls HAProxy or the suite. */
+  /** Ports from which HAProxy or the suite is controlled: a client that can send bytes to one is an administrator. */
   controls: readonly Listener[];
   /** The binds of HAProxy whose requests are routed by the domain map. */
   routing: readonly Listener[];

@@ -3,7 +3,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
-import { SuiteRules } from '../haproxy/suite-rules.service.js';
+import { SuiteRules } from '../haproxy/config/suite/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 

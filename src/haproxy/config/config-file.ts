@@ -5,7 +5,7 @@ import { Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
 import type { Settings } from '../../settings/settings.js';
 import { renderConfig } from './haproxy-cfg.template.js';
-import { renderSuiteFile } from './suite-file.js';
+import { renderSuiteFile } from './suite/suite-file.js';
 
 /**
  * Creates the folders that HAProxy needs, and writes haproxy.cfg if it does not exist; then also suite.cfg, if that does

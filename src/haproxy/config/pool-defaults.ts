@@ -1,7 +1,7 @@
 import { isPoolName } from '../../model/pool-name.js';
 import { isWord } from '../runtime/command.js';
 import type { ConfigLine, ConfigSection } from './config-parser.js';
-import type { Finding } from './finding.js';
+import type { Finding } from './check/finding.js';
 import {
   mergeServerKeywords,
   SERVER_KEYWORDS,

@@ -8,7 +8,7 @@ import { waitForAll } from '../../lib/wait-for-all.js';
 import { Settings, type SocketAddress } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
-import { describeMessage, findRequirements } from '../config/find-requirements.js';
+import { describeMessage, findRequirements } from '../config/check/find-requirements.js';
 import { formatAddress } from '../runtime/transport.js';
 import { parseConfig } from '../config/config-parser.js';
 import { readTextIfPresent } from '../config/operator-config.js';

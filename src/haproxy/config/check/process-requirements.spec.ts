@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from './config-parser.js';
+import { parseConfig } from '../config-parser.js';
 import { pathRequirements } from './path-requirements.js';
 import { currentStarter, processRequirements, type Starter } from './process-requirements.js';
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Settings } from '../../settings/settings.js';
-import { formatAddress } from '../runtime/transport.js';
+import type { Settings } from '../../../settings/settings.js';
+import { formatAddress } from '../../runtime/transport.js';
 import { CLIENT_CLAIMS } from './client-claims.js';
-import { errorPage } from './error-page.js';
+import { errorPage } from '../error-page.js';
 
 /** The settings that suite.cfg depends on. */
 type RulesSettings = Pick<

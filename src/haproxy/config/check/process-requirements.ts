@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import type { Settings } from '../../settings/settings.js';
-import type { ConfigMessage, ConfigMessages } from './config-messages.js';
-import type { ConfigSection } from './config-parser.js';
+import type { Settings } from '../../../settings/settings.js';
+import type { ConfigMessage, ConfigMessages } from '../config-messages.js';
+import type { ConfigSection } from '../config-parser.js';
 
 /** How HAProxy is started, as far as `haproxy -c` does not check it. */
 export interface ProcessFacts {

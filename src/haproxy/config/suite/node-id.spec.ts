@@ -1,7 +1,7 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { tempHome } from '../../../test/kit/temp-home.js';
-import { loadSettings } from '../../settings/settings.js';
+import { tempHome } from '../../../../test/kit/temp-home.js';
+import { loadSettings } from '../../../settings/settings.js';
 import { nodeId } from './node-id.js';
 
 describe('nodeId', () => {

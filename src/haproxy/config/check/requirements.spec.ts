@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { loadSettings } from '../../settings/settings.js';
-import { parseConfig } from './config-parser.js';
-import { renderConfig } from './haproxy-cfg.template.js';
+import { loadSettings } from '../../../settings/settings.js';
+import { parseConfig } from '../config-parser.js';
+import { renderConfig } from '../haproxy-cfg.template.js';
 import { missingRequirements } from './requirements.js';
 
 const ENV = { HAPROXY_HOME: '/opt/haproxy', HAPROXY_CONTROL: 'managed', HAPROXY_PORT: '9999' };

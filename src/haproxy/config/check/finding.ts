@@ -1,4 +1,4 @@
-import type { ConfigMessage } from './config-messages.js';
+import type { ConfigMessage } from '../config-messages.js';
 
 /**
  * Something in the configuration that the suite cannot work with, although HAProxy accepts it.

@@ -1,8 +1,8 @@
-import { isSamePath } from '../../lib/same-path.js';
-import type { Settings } from '../../settings/settings.js';
-import type { ConfigMessages } from './config-messages.js';
-import { parseConfig } from './config-parser.js';
-import { readTextIfPresent } from './operator-config.js';
+import { isSamePath } from '../../../lib/same-path.js';
+import type { Settings } from '../../../settings/settings.js';
+import type { ConfigMessages } from '../config-messages.js';
+import { parseConfig } from '../config-parser.js';
+import { readTextIfPresent } from '../operator-config.js';
 import { pathRequirements } from './path-requirements.js';
 import { currentStarter, processRequirements } from './process-requirements.js';
 

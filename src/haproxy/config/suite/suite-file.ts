@@ -1,8 +1,8 @@
-import type { Settings } from '../../settings/settings.js';
-import { parseConfig } from './config-parser.js';
-import type { ConfigMessage } from './config-messages.js';
+import type { Settings } from '../../../settings/settings.js';
+import { parseConfig } from '../config-parser.js';
+import type { ConfigMessage } from '../config-messages.js';
 import { nodeId } from './node-id.js';
-import { readTextIfPresent } from './operator-config.js';
+import { readTextIfPresent } from '../operator-config.js';
 import { type IncludedFile, INCLUDED_FROM, renderSuiteCfg, type SuiteCfg } from './suite-cfg.template.js';
 
 /** The suite.cfg that belongs to the settings and to the operator's files as they are now. */

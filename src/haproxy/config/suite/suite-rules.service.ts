@@ -1,18 +1,18 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
-import { AppError, messageOf } from '../errors/app-error.js';
-import { asStorageError } from '../errors/storage-error.js';
-import { writeFileAtomic } from '../lib/atomic-file.js';
-import { Settings } from '../settings/settings.js';
-import { type ConfigMessage, parseConfigMessages } from './config/config-messages.js';
-import { parseConfig } from './config/config-parser.js';
-import { readTextIfPresent } from './config/operator-config.js';
-import { rulesWarnings } from './config/rules-warnings.js';
-import { rulesVersion } from './config/suite-cfg.template.js';
-import { type RenderedSuiteCfg, renderSuiteFile, toOperatorLines } from './config/suite-file.js';
-import { HaproxyRuntimeService } from './haproxy-runtime.service.js';
-import { HaproxyControlService } from './process/haproxy-control.service.js';
+import { AppError, messageOf } from '../../../errors/app-error.js';
+import { asStorageError } from '../../../errors/storage-error.js';
+import { writeFileAtomic } from '../../../lib/atomic-file.js';
+import { Settings } from '../../../settings/settings.js';
+import { type ConfigMessage, parseConfigMessages } from '../config-messages.js';
+import { parseConfig } from '../config-parser.js';
+import { readTextIfPresent } from '../operator-config.js';
+import { rulesWarnings } from './rules-warnings.js';
+import { rulesVersion } from './suite-cfg.template.js';
+import { type RenderedSuiteCfg, renderSuiteFile, toOperatorLines } from './suite-file.js';
+import { HaproxyRuntimeService } from '../../haproxy-runtime.service.js';
+import { HaproxyControlService } from '../../process/haproxy-control.service.js';
 
 /** A check of all configuration files. */
 export interface ConfigurationCheck {

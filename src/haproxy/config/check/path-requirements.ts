@@ -1,5 +1,5 @@
-import type { ConfigMessage } from './config-messages.js';
-import type { ConfigSection } from './config-parser.js';
+import type { ConfigMessage } from '../config-messages.js';
+import type { ConfigSection } from '../config-parser.js';
 
 /** `map(FILE)`, `map_str(FILE,default)`, `map_beg_int(FILE)`, … (configuration manual, section 7.3.1). */
 const MAP_FILE = /\bmap(?:_[a-z]+){0,2}\((?<file>[^,()]+)[,)]/g;

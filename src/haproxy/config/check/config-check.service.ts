@@ -1,9 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { SingleFlight } from '../../lib/single-flight.js';
-import { Settings } from '../../settings/settings.js';
-import { SuiteRules } from '../suite-rules.service.js';
+import { SingleFlight } from '../../../lib/single-flight.js';
+import { Settings } from '../../../settings/settings.js';
+import { SuiteRules } from '../suite/suite-rules.service.js';
 import { checkStart } from './check-start.js';
-import type { ConfigMessage } from './config-messages.js';
+import type { ConfigMessage } from '../config-messages.js';
 import type { Finding } from './finding.js';
 import { describeMessage, findRequirements } from './find-requirements.js';
 

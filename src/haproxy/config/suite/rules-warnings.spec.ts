@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from './config-parser.js';
+import { parseConfig } from '../config-parser.js';
 import { rulesWarnings } from './rules-warnings.js';
 
 const FILES = { suite: '/h/suite.cfg', config: '/h/haproxy.cfg', map: '/h/domains.map' };

@@ -1,12 +1,12 @@
 import { realpathSync } from 'node:fs';
-import { messageOf } from '../../errors/app-error.js';
-import type { Settings } from '../../settings/settings.js';
-import { poolName } from '../../model/pool-name.js';
-import type { ConfigMessage } from './config-messages.js';
-import { parseConfig } from './config-parser.js';
-import { declaredPools } from './config-servers.js';
+import { messageOf } from '../../../errors/app-error.js';
+import type { Settings } from '../../../settings/settings.js';
+import { poolName } from '../../../model/pool-name.js';
+import type { ConfigMessage } from '../config-messages.js';
+import { parseConfig } from '../config-parser.js';
+import { declaredPools } from '../config-servers.js';
 import type { Finding } from './finding.js';
-import { readTextIfPresent } from './operator-config.js';
+import { readTextIfPresent } from '../operator-config.js';
 import { missingRequirements } from './requirements.js';
 
 /** Reads haproxy.cfg and finds what the suite relies on and the file lacks. HAProxy itself reports a missing file. */

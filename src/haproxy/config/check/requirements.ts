@@ -1,10 +1,10 @@
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import type { Settings, SocketAddress } from '../../settings/settings.js';
-import { formatAddress } from '../runtime/transport.js';
-import type { ConfigLine, ConfigSection } from './config-parser.js';
+import type { Settings, SocketAddress } from '../../../settings/settings.js';
+import { formatAddress } from '../../runtime/transport.js';
+import type { ConfigLine, ConfigSection } from '../config-parser.js';
 import type { Finding } from './finding.js';
-import { hostsOverlap, type ListenAddress, listenAddresses } from './listen-address.js';
-import { POOL_DEFAULTS, poolDefaultsFindings } from './pool-defaults.js';
+import { hostsOverlap, type ListenAddress, listenAddresses } from '../listen-address.js';
+import { POOL_DEFAULTS, poolDefaultsFindings } from '../pool-defaults.js';
 import { portFindings } from './port-uses.js';
 
 export type RequirementSettings = Pick<Settings, 'runtime' | 'api' | 'control' | 'files'>;

@@ -1,6 +1,6 @@
-import type { Settings } from '../../settings/settings.js';
-import type { ConfigMessage } from './config-messages.js';
-import type { ConfigSection } from './config-parser.js';
+import type { Settings } from '../../../settings/settings.js';
+import type { ConfigMessage } from '../config-messages.js';
+import type { ConfigSection } from '../config-parser.js';
 
 export interface RulesFacts {
   files: Pick<Settings['files'], 'suite' | 'config' | 'map'>;

@@ -1,7 +1,7 @@
-import type { Settings } from '../../settings/settings.js';
-import type { ConfigLine, ConfigSection } from './config-parser.js';
+import type { Settings } from '../../../settings/settings.js';
+import type { ConfigLine, ConfigSection } from '../config-parser.js';
 import type { Finding } from './finding.js';
-import { hostsOverlap, type ListenAddress, listenAddresses } from './listen-address.js';
+import { hostsOverlap, type ListenAddress, listenAddresses } from '../listen-address.js';
 
 /** A line that makes HAProxy listen on a port or a socket. */
 interface Use {

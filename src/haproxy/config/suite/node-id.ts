@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { writeFileAtomic } from '../../lib/atomic-file.js';
-import type { Settings } from '../../settings/settings.js';
-import { readTextIfPresent } from './operator-config.js';
+import { writeFileAtomic } from '../../../lib/atomic-file.js';
+import type { Settings } from '../../../settings/settings.js';
+import { readTextIfPresent } from '../operator-config.js';
 
 interface StoredId {
   id: string;
