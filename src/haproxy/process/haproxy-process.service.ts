@@ -1,24 +1,19 @@
-import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../../errors/app-error.js';
 import { waitForAll } from '../../lib/wait-for-all.js';
-import { Settings, type SocketAddress } from '../../settings/settings.js';
+import { Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
-import { describeMessage, findRequirements } from '../config/check/find-requirements.js';
-import { formatAddress } from '../runtime/transport.js';
-import { parseConfig } from '../config/config-parser.js';
-import { readTextIfPresent } from '../config/operator-config.js';
-import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
+import { requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
-import { configurationFiles, logFrom, logSize } from './start-files.js';
+import { type LaunchedHaproxy, launchHaproxy } from './launch.js';
+import { checkStartFiles, rejectForeignHaproxy } from './start-checks.js';
+import { logFrom, logSize } from './start-files.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { PidFile } from './pid-file.js';
-import { takenBinds } from './port-owners.js';
 
 /** The limit from the launch until the Runtime API answers. Thousands of certificates take several seconds to load. */
 const START_LIMIT_MS = 60_000;
@@ -28,9 +23,7 @@ const READY_POLL_MS = 5;
 const ATTACH_LIMIT_MS = 10_000;
 /** How long a HAProxy that detached itself may take until its master socket answers. */
 const DETACH_LIMIT_MS = 5_000;
-/** How long the worker of a killed master may still answer. */
-const FOREIGN_EXIT_LIMIT_MS = 2_000;
-const FOREIGN_POLL_MS = 50;
+const DETACH_POLL_MS = 50;
 /** How often the suite checks that HAProxy is alive. HAProxy may not be a child process, so there is no exit event. */
 const ALIVE_POLL_MS = 50;
 /** How often the suite checks that the master has a worker, and after how many failed checks it reloads HAProxy. */
@@ -94,7 +87,7 @@ export class HaproxyProcessService {
     } else if (launched) {
       this.#running = { process: launched, readyLimitMs: START_LIMIT_MS };
     } else {
-      await this.#rejectForeignHaproxy();
+      await rejectForeignHaproxy(this.settings, this.runtime);
       this.#running = 'none';
     }
   }
@@ -106,7 +99,7 @@ export class HaproxyProcessService {
    * @throws AppError haproxy_unavailable
    */
   async checkStartable(): Promise<void> {
-    const configuration = this.#running === 'none' ? this.#checkConfiguration() : Promise.resolve();
+    const configuration = this.#running === 'none' ? checkStartFiles(this.settings) : Promise.resolve();
     // An error of the binary is reported before an error of the configuration.
     const version = requireVersion(this.settings.haproxyBin).then(({ text }) => {
       this.#version = text;
@@ -280,49 +273,9 @@ export class HaproxyProcessService {
     const deadline = performance.now() + DETACH_LIMIT_MS;
     while (performance.now() < deadline && !this.#stopping.signal.aborted) {
       if (await this.#attachToMaster()) return true;
-      await delay(FOREIGN_POLL_MS);
+      await delay(DETACH_POLL_MS);
     }
     return false;
-  }
-
-  /**
-   * Starts HAProxy detached, in its own session, so that no signal to the suite and no closed pipe reaches HAProxy.
-   * `exitCode` resolves when it exits.
-   */
-  async #spawn(more: readonly string[]): Promise<{ process: OsProcess; exitCode: Promise<number | null> }> {
-    const { haproxyBin, files, folders, master } = this.settings;
-    const output = openSync(files.haproxyLog, 'a', 0o640);
-    const args = [
-      '-W',
-      // In the foreground also with "daemon" in haproxy.cfg. A HAProxy that detaches has a pid that the suite cannot know.
-      '-db',
-      '-S',
-      masterBind(master),
-      '-p',
-      join(folders.run, 'haproxy.pid'),
-      ...configurationFiles(files).flatMap((file) => ['-f', file]),
-      ...more,
-    ];
-    const child = spawn(haproxyBin, args, { detached: true, stdio: ['ignore', output, output] });
-    closeSync(output);
-    let failure = '';
-    child.once('error', (error) => {
-      failure = error.message;
-    });
-    const exitCode = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    child.unref();
-    if (child.pid === undefined) {
-      // Node.js emits the error event in a later turn.
-      await delay(0);
-      throw new AppError(
-        'haproxy_unavailable',
-        `The suite could not start ${haproxyBin}: ${failure}. Check HAPROXY_BIN.`,
-      );
-    }
-    const haproxy = new OsProcess(child.pid);
-    // Written at once: if the suite is killed while HAProxy loads, the next suite finds HAProxy only through this file.
-    this.#pidFile.write(haproxy);
-    return { process: haproxy, exitCode };
   }
 
   /**
@@ -357,64 +310,15 @@ export class HaproxyProcessService {
     );
   }
 
-  /** Two HAProxies must not share a Runtime API address: each would get commands for the other. */
-  async #rejectForeignHaproxy(): Promise<void> {
-    const deadline = performance.now() + FOREIGN_EXIT_LIMIT_MS;
-    for (;;) {
-      const info = await this.runtime.info().catch(() => undefined);
-      if (!info) return;
-      if (performance.now() > deadline)
-        throw new AppError(
-          'haproxy_unavailable',
-          `Another HAProxy (pid ${info.pid}) uses the Runtime API address ${formatAddress(this.settings.runtime)}, and its master does not answer on ${formatAddress(this.settings.master)}. ` +
-            'Stop that HAProxy, or choose another address with HAPROXY_PORT or HAPROXY_SOCKET (and HAPROXY_CONTROL=managed), or let the suite control that HAProxy with HAPROXY_CONTROL=master and HAPROXY_MASTER_SOCKET.',
-        );
-      await delay(FOREIGN_POLL_MS);
-    }
-  }
-
-  async #checkConfiguration(): Promise<void> {
-    // First, because HAProxy's own message about what is missing does not say what to write.
-    const missing = (await findRequirements(this.settings)).filter(({ level }) => level === 'prevents_start');
-    if (missing.length > 0)
-      throw new AppError(
-        'haproxy_unavailable',
-        `The suite cannot work with this configuration. Correct it and start again:\n${missing.map((one) => describeMessage(one)).join('\n')}`,
-      );
-    const files = configurationFiles(this.settings.files);
-    const { valid, output } = await checkConfiguration(this.settings.haproxyBin, files);
-    if (!valid)
-      throw new AppError(
-        'haproxy_unavailable',
-        `HAProxy rejects its configuration. Correct it and start again:\n${errorLines(output)}`,
-      );
-    await this.#requireFreePorts();
-  }
-
-  /** Another HAProxy on the same ports would answer a part of the requests, for example one that an earlier suite left. */
-  async #requireFreePorts(): Promise<void> {
-    const { config } = this.settings.files;
-    const sections = parseConfig(await readTextIfPresent(config), config);
-    const deadline = performance.now() + FOREIGN_EXIT_LIMIT_MS;
-    for (;;) {
-      const taken = await takenBinds(sections);
-      if (taken.length === 0) return;
-      if (performance.now() > deadline)
-        throw new AppError(
-          'haproxy_unavailable',
-          `Another process already listens on ${taken.join(', ')}, and this HAProxy would get only a part of the requests. Find it with "ss -ltnp", stop it, and start again; or change the bind lines of ${config}.`,
-        );
-      await delay(FOREIGN_POLL_MS);
-    }
+  async #spawn(more: readonly string[]): Promise<LaunchedHaproxy> {
+    const launched = await launchHaproxy(this.settings, more);
+    // Written at once: if the suite is killed while HAProxy loads, the next suite finds HAProxy only through this file.
+    this.#pidFile.write(launched.process);
+    return launched;
   }
 
   /** `stop` ends the sleep early. */
   async #sleep(ms: number): Promise<void> {
     await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
-}
-
-/** Only this user may open the master socket, because every client of it can stop HAProxy. */
-function masterBind(address: SocketAddress): string {
-  return 'path' in address ? `${address.path},mode,600` : formatAddress(address);
 }
