@@ -1,20 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import { AppError } from '../errors/app-error.js';
-import { metrics } from '../lib/metrics.js';
 import { isSamePath } from '../lib/same-path.js';
 import { canonicalIp } from '../model/ip-address.js';
 import type { SentStep } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
 import { OperatorConfig } from './config/operator-config.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
-import { type Command, isWord, runtimeCommand } from './runtime/command.js';
+import { isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
 import { type MapEntry, parseMap, parseMapLookup, parseMapNames } from './parsers/map.parser.js';
-import type { ProcessIdentity } from './runtime/process-identity.js';
-import { checkReplies, isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
+import { isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
 import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
 import { RecentAddresses } from './runtime/recent-addresses.js';
-import { RuntimeTransport } from './runtime/transport.js';
 import { parseCliSockets, parseEnvironment } from './parsers/listeners.parser.js';
 import type { RunningListeners } from './guard/listeners.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
@@ -25,28 +21,13 @@ import {
   trackedBackends,
 } from './runtime/server-status.js';
 import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
-import {
-  type AddressChange,
-  commandBatches,
-  deletePool,
-  deleteServer,
-  NO_SUCH_BACKEND,
-  publishPool,
-  type Slot,
-  type StepCommand,
-} from './runtime/step-commands.js';
-import { serverName, isPoolName, slotOf } from '../model/pool-name.js';
+import { RuntimeClient } from './runtime/runtime-client.js';
+import { deleteServer, NO_SUCH_BACKEND, showServersState, type Slot } from './runtime/step-commands.js';
+import { type ApplyResult, StepRunner } from './runtime/step-runner.js';
+import { isPoolName, slotOf } from '../model/pool-name.js';
 
-/** The longest time until HAProxy shows a new address. HAProxy normally needs less than a millisecond. */
-const ADDRESS_CHANGE_LIMIT_MS = 2_000;
 /** Each `show stat NAME` searches all backends. Above this many names, one `show stat` of all backends is faster. */
 const MAX_STAT_QUERIES = 200;
-/** Above this many pools, one `show servers state` of all backends is faster than one for each pool. */
-const MAX_SERVERS_STATE_QUERIES = 20;
-/** How long HAProxy may take to close idle connections to a server in maintenance. It normally needs a few milliseconds. */
-const IDLE_CLOSE_MS = 50;
-/** The longest `wait` inside HAProxy. It must be shorter than the idle limit of the transport. */
-const MAX_WAIT_MS = 2_000;
 const NO_SUCH_SERVER = /No such server/;
 const NO_SUCH_MAP = /Unknown map identifier/;
 
@@ -58,26 +39,15 @@ export interface DownServerRow extends Slot {
   checkResult: number;
 }
 
-/** The result of a plan: the deletions that HAProxy postponed, and the processes that ran the plan. */
-export interface ApplyResult {
-  /** Deleted servers that stay in maintenance ("parked") until their last connection ends. */
-  parked: Slot[];
-  /** Deleted pools that stay, without traffic, because they are still in use. */
-  keptPools: string[];
-  /** The servers of the pools that servers joined with `checkFirst`, as they are after the steps. */
-  servers: ServerStateRow[];
-  /** The processes that ran the commands. There are several if HAProxy was restarted or reloaded meanwhile. */
-  processes: ProcessIdentity[];
-}
-
 /**
  * Typed operations on a running HAProxy. Each opens its own connection. The service remembers nothing about HAProxy, except
  * the name of the map, and which addresses changed in the last seconds.
  */
 @Injectable()
 export class HaproxyRuntimeService {
-  readonly #transport: RuntimeTransport;
+  readonly #client: RuntimeClient;
   readonly #recent = new RecentAddresses();
+  readonly #steps: StepRunner;
   /** The map file as haproxy.cfg names it. HAProxy compares names as text, so another path of the file is unknown to it. */
   #mapName: string;
 
@@ -85,7 +55,8 @@ export class HaproxyRuntimeService {
     private readonly settings: Settings,
     private readonly operatorConfig: OperatorConfig = new OperatorConfig(settings),
   ) {
-    this.#transport = new RuntimeTransport(settings.runtime);
+    this.#client = new RuntimeClient(settings.runtime);
+    this.#steps = new StepRunner(this.#client, this.#recent);
     this.#mapName = settings.files.map;
   }
 
@@ -95,30 +66,8 @@ export class HaproxyRuntimeService {
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  async apply(steps: readonly SentStep[]): Promise<ApplyResult> {
-    const rejectedDeletions: Slot[] = [];
-    const processes: ProcessIdentity[] = [];
-    let servers: ServerStateRow[] = [];
-    const others = steps.filter((step) => step.op !== 'remove_pool');
-    const joined = others.flatMap((step) => ('checkFirst' in step && step.checkFirst ? [step.pool] : []));
-    const questions = joined.length === 0 ? [] : showServersState([...new Set(joined)]);
-    const batches = commandBatches(others, this.#mapName, this.operatorConfig.runtimeKeywords);
-    for (const { commands, addressChanges } of batches) {
-      const { sent, replies } = await this.#send(withQuestions(commands, questions));
-      processes.push(parseInfo(replies.at(-1)?.text ?? ''));
-      servers = replies.slice(-1 - questions.length, -1).flatMap(({ text }) => parseServersState(text));
-      for (const [index, { deletes }] of sent.entries()) {
-        const reply = replies[index];
-        if (deletes && reply && isRejected(reply)) rejectedDeletions.push(deletes);
-      }
-      if (addressChanges.length === 0) continue;
-      this.#recent.note(addressChanges);
-      await this.#waitForAddresses(addressChanges);
-    }
-    // The pools come last: a server that HAProxy still has keeps its pool in use.
-    const parked = await this.#retryDeletions(rejectedDeletions);
-    const pools = steps.filter((step) => step.op === 'remove_pool').map(({ pool }) => pool);
-    return { parked, keptPools: await this.#deletePools(pools), servers, processes };
+  apply(steps: readonly SentStep[]): Promise<ApplyResult> {
+    return this.#steps.run(steps, this.#mapName, this.operatorConfig.runtimeKeywords);
   }
 
   /** The names of the pools that HAProxy has, with or without servers. */
@@ -128,7 +77,7 @@ export class HaproxyRuntimeService {
 
   /** Where its Runtime API listens, and its environment. Not in `readRouting`: it changes only with the process. */
   async listeners(): Promise<RunningListeners> {
-    const [sockets, environment] = await this.#query([
+    const [sockets, environment] = await this.#client.query([
       runtimeCommand`show cli sockets`,
       runtimeCommand`show env`,
     ]);
@@ -137,7 +86,7 @@ export class HaproxyRuntimeService {
 
   /** The names of all backends that HAProxy has. */
   async backendNames(): Promise<string[]> {
-    const [text] = await this.#query([runtimeCommand`show backend`]);
+    const [text] = await this.#client.query([runtimeCommand`show backend`]);
     return parseBackends(text ?? '');
   }
 
@@ -176,7 +125,9 @@ export class HaproxyRuntimeService {
 
   /** The first of these keys that the map in HAProxy has, with its value. Undefined if it has none. */
   async lookUp(keys: readonly string[]): Promise<{ key: string; pool: string } | undefined> {
-    const texts = await this.#query(keys.map((key) => runtimeCommand`get map ${this.#mapName} ${key}`));
+    const texts = await this.#client.query(
+      keys.map((key) => runtimeCommand`get map ${this.#mapName} ${key}`),
+    );
     for (const [index, text] of texts.entries()) {
       const pool = parseMapLookup(text);
       if (pool !== undefined) return { key: keys[index] ?? '', pool };
@@ -191,10 +142,10 @@ export class HaproxyRuntimeService {
       { command: runtimeCommand`show map ${this.#mapName}`, ...(acceptedRejection && { acceptedRejection }) },
       { command: runtimeCommand`show backend` },
     ];
-    let replies = await this.#run(plannedWith(NO_SUCH_MAP));
+    let replies = await this.#client.run(plannedWith(NO_SUCH_MAP));
     if (replies.some((reply) => isRejected(reply))) {
       await this.#findMapName();
-      replies = await this.#run(plannedWith());
+      replies = await this.#client.run(plannedWith());
     }
     return replies.map(({ text }) => text);
   }
@@ -202,7 +153,7 @@ export class HaproxyRuntimeService {
   /** Finds the map by the path of its file. If HAProxy does not have it, the next command with the map is rejected. */
   async #findMapName(): Promise<void> {
     const { map } = this.settings.files;
-    const [text] = await this.#query([runtimeCommand`show map`]);
+    const [text] = await this.#client.query([runtimeCommand`show map`]);
     const name = parseMapNames(text ?? '').find((found) => isWord(found) && isSamePath(found, map));
     this.#mapName = name ?? map;
   }
@@ -210,11 +161,11 @@ export class HaproxyRuntimeService {
   /** Deletes exactly these map entries. Other entries with the same key stay (see `RuntimeRouting.duplicates`). */
   async deleteEntries(entries: readonly MapEntry[]): Promise<void> {
     const file = this.#mapName;
-    await this.#run(entries.map(({ ref }) => ({ command: runtimeCommand`del map ${file} #${ref}` })));
+    await this.#client.run(entries.map(({ ref }) => ({ command: runtimeCommand`del map ${file} #${ref}` })));
   }
 
   async info(): Promise<HaproxyInfo> {
-    const [text] = await this.#query([runtimeCommand`show info`]);
+    const [text] = await this.#client.query([runtimeCommand`show info`]);
     return parseInfo(text ?? '');
   }
 
@@ -228,7 +179,7 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_unavailable
    */
   async loadedRules(): Promise<string | undefined> {
-    const [reply] = await this.#run([
+    const [reply] = await this.#client.run([
       { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
     ]);
     return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
@@ -236,7 +187,7 @@ export class HaproxyRuntimeService {
 
   /** The servers of these pools. A pool that HAProxy does not have has none. */
   async serversOf(pools: readonly string[]): Promise<ServerStateRow[]> {
-    const replies = await this.#run(
+    const replies = await this.#client.run(
       showServersState(pools).map((command) => ({ command, acceptedRejection: NO_SUCH_BACKEND })),
     );
     return replies.flatMap((reply) => (isRejected(reply) ? [] : parseServersState(reply.text)));
@@ -256,13 +207,13 @@ export class HaproxyRuntimeService {
 
   /** The text of `show servers state`, in the format of a `server-state-file`. */
   async serversState(): Promise<string> {
-    const [text] = await this.#query([runtimeCommand`show servers state`]);
+    const [text] = await this.#client.query([runtimeCommand`show servers state`]);
     return `${text}\n`;
   }
 
   /** The rows of `show stat`. A large HAProxy answers with several megabytes. */
   async stats(types: StatTypes = STAT.all): Promise<StatRow[]> {
-    const [text] = await this.#query([runtimeCommand`show stat -1 ${types} -1`]);
+    const [text] = await this.#client.query([runtimeCommand`show stat -1 ${types} -1`]);
     return this.#recent.withoutStaleChecks(parseStat(text ?? ''));
   }
 
@@ -271,7 +222,7 @@ export class HaproxyRuntimeService {
     backends: readonly string[],
     types: StatTypes = STAT.backends | STAT.servers,
   ): Promise<StatRow[]> {
-    const rows = statRows(await this.#run(statCommands(backends, types)), backends);
+    const rows = statRows(await this.#client.run(statCommands(backends, types)), backends);
     return this.#recent.withoutStaleChecks(rows);
   }
 
@@ -280,7 +231,7 @@ export class HaproxyRuntimeService {
     backends: readonly string[] | undefined,
     types: StatTypes,
   ): Promise<{ info: HaproxyInfo; rows: StatRow[] }> {
-    const [info, ...replies] = await this.#run([
+    const [info, ...replies] = await this.#client.run([
       { command: runtimeCommand`show info` },
       ...statCommands(backends, types),
     ]);
@@ -311,98 +262,8 @@ export class HaproxyRuntimeService {
   async deleteParked(pool: string, slot: number): Promise<boolean> {
     const planned = deleteServer({ pool, slot });
     const accepted = new RegExp(`${planned.acceptedRejection?.source}|${NO_SUCH_SERVER.source}`, 'i');
-    const [reply] = await this.#run([{ ...planned, acceptedRejection: accepted }]);
+    const [reply] = await this.#client.run([{ ...planned, acceptedRejection: accepted }]);
     return reply !== undefined && (!isRejected(reply) || NO_SUCH_SERVER.test(reply.text));
-  }
-
-  /**
-   * Waits until a server in maintenance has no connections, then deletes it. Waits at most `seconds`. True if the
-   * server is deleted.
-   */
-  async waitRemovable(pool: string, slot: number, seconds: number): Promise<boolean> {
-    const deadline = performance.now() + seconds * 1_000;
-    for (;;) {
-      const waitMs = Math.max(1, Math.min(MAX_WAIT_MS, Math.ceil(deadline - performance.now())));
-      await this.#transport.run([waitUntilRemovable({ pool, slot }, waitMs)]);
-      if (await this.deleteParked(pool, slot)) return true;
-      if (performance.now() >= deadline) return false;
-    }
-  }
-
-  /**
-   * Returns the servers that HAProxy does not delete at the second attempt either. The second attempt is needed because
-   * other threads close the idle connections of a server shortly after it goes into maintenance.
-   */
-  async #retryDeletions(slots: readonly Slot[]): Promise<Slot[]> {
-    const [first] = slots;
-    if (!first) return [];
-    const replies = await this.#run([
-      { command: waitUntilRemovable(first, IDLE_CLOSE_MS), acceptedRejection: /./ },
-      ...slots.map((slot) => deleteServer(slot)),
-    ]);
-    return slots.filter((_, index) => {
-      const reply = replies[index + 1];
-      return !reply || isRejected(reply);
-    });
-  }
-
-  /** Returns the pools that HAProxy does not delete, and publishes them again, so that they can be used again. */
-  async #deletePools(pools: readonly string[]): Promise<string[]> {
-    if (pools.length === 0) return [];
-    const commands = pools.map((pool) => deletePool(pool));
-    const replies = await this.#run(commands.flat());
-    const commandsPerPool = replies.length / pools.length;
-    const kept = pools.filter((_, index) => {
-      const reply = replies[(index + 1) * commandsPerPool - 1];
-      return reply !== undefined && isRejected(reply) && !NO_SUCH_BACKEND.test(reply.text);
-    });
-    if (kept.length > 0) await this.#run(kept.map((pool) => publishPool(pool)));
-    return kept;
-  }
-
-  async #waitForAddresses(expected: readonly AddressChange[]): Promise<void> {
-    const deadline = performance.now() + ADDRESS_CHANGE_LIMIT_MS;
-    const pools = [...new Set(expected.map(({ pool }) => pool))];
-    // A task inside HAProxy changes the addresses. `wait` lets it run before the addresses are read.
-    const commands = [runtimeCommand`wait 1ms`, ...showServersState(pools)];
-    for (;;) {
-      const texts = await this.#query(commands);
-      const rows = new Map<string, ServerStateRow>();
-      for (const text of texts.slice(1)) for (const row of parseServersState(text)) rows.set(row.server, row);
-      const missing = expected.find(({ pool, slot, server }) => {
-        const row = rows.get(serverName(pool, slot));
-        return !row || canonicalIp(row.address) !== server.ip || row.port !== server.http_port;
-      });
-      if (!missing) return;
-      if (performance.now() > deadline)
-        throw new AppError(
-          'haproxy_rejected',
-          `HAProxy accepted a new address for ${serverName(missing.pool, missing.slot)} but does not show it after ${ADDRESS_CHANGE_LIMIT_MS} ms. Try again.`,
-        );
-    }
-  }
-
-  /** Runs commands that HAProxy must not reject, and returns the text of each reply. */
-  async #query(commands: readonly Command[]): Promise<string[]> {
-    const replies = await this.#run(commands.map((command) => ({ command })));
-    return replies.map((reply) => reply.text);
-  }
-
-  async #run(planned: readonly PlannedCommand[]): Promise<Reply[]> {
-    return (await this.#send(planned)).replies;
-  }
-
-  /** Runs the commands on one connection and checks every reply. The commands are generated while they are sent. */
-  async #send(planned: Iterable<StepCommand>): Promise<{ sent: StepCommand[]; replies: Reply[] }> {
-    const sent: StepCommand[] = [];
-    try {
-      const replies = await this.#transport.run(collect(planned, sent));
-      checkReplies(sent, replies);
-      return { sent, replies };
-    } catch (error) {
-      metrics.runtimeError(error);
-      throw error;
-    }
   }
 }
 
@@ -421,33 +282,4 @@ function statRows(replies: readonly Reply[], backends: readonly string[] | undef
   if (backends === undefined || backends.length <= MAX_STAT_QUERIES) return rows;
   const wanted = new Set(backends);
   return rows.filter(({ proxy }) => wanted.has(proxy));
-}
-
-/** Generates the commands, and appends each planned command to `sent`. */
-function* collect(planned: Iterable<StepCommand>, sent: StepCommand[]): Generator<Command, void> {
-  for (const step of planned) {
-    sent.push(step);
-    yield step.command;
-  }
-}
-
-/** Appends `show info`, which identifies the process. A second connection could reach another worker. */
-function* withQuestions(
-  planned: Iterable<StepCommand>,
-  questions: readonly Command[],
-): Generator<StepCommand, void> {
-  yield* planned;
-  for (const command of questions) yield { command };
-  yield { command: runtimeCommand`show info` };
-}
-
-/** HAProxy answers when it can delete the server, or after `ms` milliseconds. */
-function waitUntilRemovable({ pool, slot }: Slot, ms: number): Command {
-  return runtimeCommand`wait ${ms}ms srv-removable ${pool}/${serverName(pool, slot)}`;
-}
-
-function showServersState(pools: readonly string[]): Command[] {
-  return pools.length > MAX_SERVERS_STATE_QUERIES
-    ? [runtimeCommand`show servers state`]
-    : pools.map((pool) => runtimeCommand`show servers state ${pool}`);
 }

@@ -1,4 +1,5 @@
-import type { ApplyResult, HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
 import type { Step } from '../model/routing.js';
 import type { RoutingView } from './routing-view.js';

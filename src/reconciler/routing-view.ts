@@ -1,6 +1,6 @@
 import { canonicalIp } from '../model/ip-address.js';
 import type { Routing, Step } from '../model/routing.js';
-import type { ApplyResult } from '../haproxy/haproxy-runtime.service.js';
+import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
 import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import { mapKeyOf, parseMapKey } from '../model/domain-name.js';
 import type { Pool, StateDelta } from '../model/state.js';

@@ -2,7 +2,7 @@ import { serverName } from '../../model/pool-name.js';
 import type { SentStep, Step } from '../../model/routing.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 import { SERVER_KEYWORDS } from '../config/server-keywords.js';
-import { Keywords, mapPayload, runtimeCommand } from './command.js';
+import { type Command, Keywords, mapPayload, runtimeCommand } from './command.js';
 import type { PlannedCommand } from './reply.js';
 
 export interface Slot {
@@ -255,4 +255,14 @@ function addMapCommand(keys: readonly string[], pools: readonly string[], mapFil
   if (key !== undefined && pool !== undefined && second === undefined)
     return { command: runtimeCommand`add map ${mapFile} ${key} ${pool}` };
   return { command: runtimeCommand`add map ${mapFile}`.with(mapPayload(keys, pools)) };
+}
+
+/** Above this many pools, one `show servers state` of all backends is faster than one for each pool. */
+const MAX_SERVERS_STATE_QUERIES = 20;
+
+/** The commands that read the servers of these pools, and perhaps those of others. */
+export function showServersState(pools: readonly string[]): Command[] {
+  return pools.length > MAX_SERVERS_STATE_QUERIES
+    ? [runtimeCommand`show servers state`]
+    : pools.map((pool) => runtimeCommand`show servers state ${pool}`);
 }
