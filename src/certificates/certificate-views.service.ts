@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { factsOf } from '../haproxy/certificates/certificate-facts.js';
+import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
 import {
   type BrokenFile,
   CertificateFolder,
@@ -16,6 +16,8 @@ import { alarmOf, type CertificateAlarm, timeLeft } from './renewal-rules.js';
 /** How long a list waits for handshakes that were not made yet. The others then have `loaded` null. */
 const LIST_WAIT_MS = 2_000;
 const HEALTH_WAIT_MS = 1_000;
+/** Each certificate of a host costs a handshake for each of its names on each bind. */
+const MAX_OF_HOST = 8;
 
 /** The state of one certificate, for health. */
 export interface CertificateState {
@@ -31,8 +33,8 @@ export interface CertificateState {
   /** Where visitors get another certificate or none. */
   served_instead: readonly string[];
   /**
-   * Visitors get other certificates for all of its names, and those expire later: this certificate is old, and nobody
-   * gets it.
+   * Visitors get other certificates for all of its names, and those expire later: this certificate is old and not
+   * served.
    */
   superseded: boolean;
   /** The message of the last failed renewal. */
@@ -54,8 +56,18 @@ export class CertificateViews {
     return (await this.folder.list()).files;
   }
 
-  async all(): Promise<CertificateDto[]> {
-    return this.many(await this.files());
+  /**
+   * The certificates that have the host or its wildcard as a name, at most 8. Makes the handshakes now, so `loaded` says
+   * what visitors get.
+   */
+  async ofHost(host: string): Promise<CertificateDto[]> {
+    const dot = host.indexOf('.');
+    const wanted = dot > 0 ? [host, `*${host.slice(dot)}`] : [host];
+    const { files, broken } = await this.folder.list();
+    const found = files
+      .filter(({ leaf }) => wanted.some((name) => covers(leaf, [name])))
+      .slice(0, MAX_OF_HOST);
+    return Promise.all(found.map(async (file) => this.#view(file, await this.served.try(file), broken)));
   }
 
   /** Waits at most two seconds for handshakes; results from the last seconds are used. */

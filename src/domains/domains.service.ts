@@ -28,6 +28,16 @@ import {
   RemovedDomainDto,
 } from './domains.dto.js';
 
+/** The errors of adding a domain, besides those of every change. */
+const ADD_ERRORS = [
+  'domain_exists',
+  'domain_not_found',
+  'forbidden',
+  'pools_exhausted',
+  'server_is_control',
+  'server_is_haproxy',
+] as const;
+
 /** The domains that HAProxy routes, and the pool of each. */
 @Injectable()
 export class DomainsService {
@@ -68,13 +78,7 @@ export class DomainsService {
       'until haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
       'Next: haproxy_wait_healthy, which waits until its servers have passed their first health check.',
     output: ChangedDomainDto,
-    errors: [
-      'domain_exists',
-      'domain_not_found',
-      'pools_exhausted',
-      'server_is_control',
-      'server_is_haproxy',
-    ],
+    errors: ADD_ERRORS,
   })
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
     await this.#check(input);
@@ -93,13 +97,7 @@ export class DomainsService {
       'Fails with domain_exists if it would affect another domain or remove a server.',
     output: ChangedDomainDto,
     idempotent: true,
-    errors: [
-      'domain_exists',
-      'domain_not_found',
-      'pools_exhausted',
-      'server_is_control',
-      'server_is_haproxy',
-    ],
+    errors: ADD_ERRORS,
     // For scripts that repeat requests. A model uses haproxy_add_domain.
     mcp: false,
   })

@@ -160,7 +160,7 @@ function certificateStep({ host, config, certificate }: ExplainFacts): ExplainSt
     );
   }
   const { domain, not_after, loaded, found_by } = certificate;
-  const how = found_by === 'files' ? ' (from the files and HAProxy; no handshake was made)' : '';
+  const how = found_by === 'files' ? ' (from the files; no handshake could be made)' : '';
   if (loaded === false)
     return problem(
       'certificate',
@@ -176,7 +176,7 @@ function certificateStep({ host, config, certificate }: ExplainFacts): ExplainSt
 
 /**
  * The certificate for a host: a loaded one before one that is not loaded, then an exact name before a wildcard, as HAProxy
- * looks up SNI. This is derived from files. The served certificate is known only after a handshake.
+ * looks up SNI. Without a bind where a handshake can be tried, the choice is derived from the files.
  */
 export function certificateFor(
   certificates: readonly CertificateDto[],
@@ -192,7 +192,7 @@ export function certificateFor(
   const best = certificates.toSorted((a, b) => rank(b) - rank(a))[0];
   if (!best || rank(best) === 0) return undefined;
   const { domain, sans, serial, not_after, loaded } = best;
-  return { domain, sans, serial, not_after, loaded, found_by: 'files' };
+  return { domain, sans, serial, not_after, loaded, found_by: loaded === null ? 'files' : 'handshake' };
 }
 
 function ok(rule: string, detail: string): ExplainStepDto {

@@ -87,12 +87,15 @@ export class ExplainedCertificateDto {
   @DateTimeField({ description: 'The end of its validity.', example: '2026-03-31T23:59:59.000Z' })
   not_after: string;
 
-  @BooleanField({ description: 'Whether HAProxy has it.', nullable: true })
+  @BooleanField({
+    description: 'Whether visitors get it; null if no handshake can be tried.',
+    nullable: true,
+  })
   loaded: boolean | null;
 
   @EnumField(['files', 'handshake'], {
-    description: 'How it was found: in the files and in HAProxy, or by a TLS handshake.',
-    example: 'files',
+    description: 'How it was found: by TLS handshakes, or only in the files.',
+    example: 'handshake',
   })
   found_by: 'files' | 'handshake';
 }
@@ -101,7 +104,7 @@ export class ExplainAnswerDto {
   @IntField({ description: 'Status if HAProxy itself answers; absent if a server does.', optional: true })
   status?: number;
 
-  @StringField({ description: 'Who answers, or why nobody does.', example: 'A server of pool_5 answers.' })
+  @StringField({ description: 'What answers, or why nothing does.', example: 'A server of pool_5 answers.' })
   reason: string;
 }
 

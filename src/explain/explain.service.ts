@@ -45,7 +45,7 @@ export class ExplainService {
     const [entry, backends, certificates, rules] = await Promise.all([
       this.runtime.lookUp(mapKeysOf(host)),
       this.runtime.backendNames(),
-      this.certificates.all(),
+      this.certificates.ofHost(host),
       readTextIfPresent(suite),
     ]);
     const isPublicHost =

@@ -8,7 +8,7 @@ import type { CertificatesComponentDto, HealthStatus } from './health.dto.js';
 const PROBLEMS_SHOWN = 10;
 
 /**
- * The health of the certificate folder. A certificate that nobody gets any more, because visitors get one that expires
+ * The health of the certificate folder. A certificate that is not served any more, because visitors get one that expires
  * later, is no problem. A file with which HAProxy does not start is one, although HAProxy serves now.
  */
 export function certificatesHealth(

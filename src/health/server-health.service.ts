@@ -1,17 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
-import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { McpResource } from '../contract/resource.js';
 import { firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
-import { requireMatch } from '../model/domain-match.js';
 import { poolSortKey } from '../model/pool-name.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { ServerStatus, ServerStatusRow } from '../haproxy/runtime/server-status.js';
+import type { ServerStatus } from '../haproxy/runtime/server-status.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { requireOwnPool } from '../model/state.js';
-import { externalHealth } from './external-health.js';
-import { describe, domainHealth, type LiveServer, liveServers } from './live-servers.js';
+import { orFailure, readDomainHealth, type ReadStatuses } from './domain-health.js';
+import { describe, type LiveServer, liveServers } from './live-servers.js';
 import { DomainHealthDto, ListServerHealthDto, ServerHealthListDto } from './server-health.dto.js';
 
 /** The health of domains and servers, from the health checks of HAProxy. */
@@ -20,6 +19,7 @@ export class ServerHealthService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly runtime: HaproxyRuntimeService,
+    private readonly workers: HaproxyWorkers,
   ) {}
 
   @Operation({
@@ -45,14 +45,9 @@ export class ServerHealthService {
     changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
-    const { state } = this.persistence;
-    const match = requireMatch(state, domain);
-    if (state.pool(match.pool)?.external)
-      return {
-        ...domainHealth(state, domain, match, { rows: [] }),
-        ...(await externalHealth(this.runtime, match.pool)),
-      };
-    return domainHealth(state, domain, match, await this.#readStatuses([match.pool]));
+    return readDomainHealth(this.persistence.state, domain, this.runtime, (pool) =>
+      this.workers.serverStatuses([pool]),
+    );
   }
 
   @Operation({
@@ -103,16 +98,9 @@ export class ServerHealthService {
     return { ...describePage(paginate(liveServers(state, shown, rows), sortKey, input)), total };
   }
 
-  /** All pools without `pools`, and any status without `status`. `failure`: why HAProxy could not be read. */
-  async #readStatuses(
-    pools?: readonly string[],
-    status?: ServerStatus,
-  ): Promise<{ rows: readonly ServerStatusRow[]; failure?: string }> {
-    try {
-      return { rows: await this.runtime.serverStatuses(pools, status) };
-    } catch (error) {
-      return { rows: [], failure: messageOf(error) };
-    }
+  /** All pools without `pools`, and any status without `status`. */
+  #readStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ReadStatuses> {
+    return orFailure(this.workers.serverStatuses(pools, status));
   }
 }
 

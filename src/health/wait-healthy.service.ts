@@ -2,15 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
-import { AppError, messageOf } from '../errors/app-error.js';
+import { AppError } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
+import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { CallerQuota } from '../lib/caller-quota.js';
-import { requireMatch } from '../model/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Shutdown } from '../signals/shutdown.js';
-import { externalHealth } from './external-health.js';
-import { domainHealth } from './live-servers.js';
+import { readDomainHealth } from './domain-health.js';
 import { type DomainHealthDto, WaitHealthyDto, WaitHealthyResultDto } from './server-health.dto.js';
 
 /** The pause between two reads doubles from the first value to the second. The first check of a server takes up to 2 s. */
@@ -31,8 +30,9 @@ export class WaitHealthyService {
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
     private readonly runtime: HaproxyRuntimeService,
+    workers: HaproxyWorkers,
   ) {
-    this.#statuses = new ServerStatusBatcher(runtime, () => delay(BATCH_MS));
+    this.#statuses = new ServerStatusBatcher(workers, () => delay(BATCH_MS));
   }
 
   @Operation({
@@ -69,29 +69,15 @@ export class WaitHealthyService {
     const started = performance.now();
     const elapsed = () => Math.round(performance.now() - started);
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      const health = await this.#read(domain);
+      const health = await readDomainHealth(this.persistence.state, domain, this.runtime, (pool) =>
+        this.#statuses.load(pool),
+      );
       const remaining = timeout * 1000 - elapsed();
       if (health.status === 'healthy' || isUncheckable(health) || remaining <= 0 || signal.aborted)
         return { ...health, waited_ms: elapsed() };
       progress(Math.floor(elapsed() / 1000), timeout, `${health.status}: ${health.detail}`);
       await delay(Math.min(pause, remaining), undefined, { signal }).catch(() => undefined);
     }
-  }
-
-  /** HAProxy can be restarting while the call waits, so a failure is part of the answer. */
-  async #read(domain: string): Promise<DomainHealthDto> {
-    const { state } = this.persistence;
-    const match = requireMatch(state, domain);
-    if (state.pool(match.pool)?.external)
-      return {
-        ...domainHealth(state, domain, match, { rows: [] }),
-        ...(await externalHealth(this.runtime, match.pool)),
-      };
-    const read = await this.#statuses.load(match.pool).then(
-      (rows) => ({ rows }),
-      (error: unknown) => ({ rows: [], failure: messageOf(error) }),
-    );
-    return domainHealth(state, domain, match, read);
   }
 }
 

@@ -59,7 +59,7 @@ export class PoolSettings {
       const index = runtimeKeywords.lastIndexOf(keyword);
       const wanted = index === -1 ? '' : runtimeKeywords[index + 1];
       const live = row.text(column);
-      // A server in maintenance has no check yet, and HAProxy has defaults of its own for what nobody set.
+      // A server in maintenance has no check yet, and HAProxy has defaults of its own for what is not set.
       if (live !== '' || keyword.startsWith('max')) found.add('server', keyword, row.service, wanted, live);
     }
   }

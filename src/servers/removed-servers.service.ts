@@ -15,7 +15,7 @@ const LIMIT_MS = 1_500;
 
 const NOTHING_OPEN = { current: 0, old_workers: 0, idle_clients: 0 };
 
-/** Tells after a removal what workers of HAProxy still have of the servers, so that nobody stops them too early. */
+/** Tells after a removal what workers of HAProxy still have of the servers, so that the operator does not stop them too early. */
 @Injectable()
 export class RemovedServers {
   readonly #watch: DrainWatch;
@@ -30,7 +30,7 @@ export class RemovedServers {
 
   /**
    * What is still open to the servers of one pool; undefined if nothing is known to be. Call it when HAProxy has the
-   * removal. Asks nobody if it is known that there is no old worker and that HAProxy has deleted the servers. Never
+   * removal. Asks no worker if it is known that there is no old worker and that HAProxy has deleted the servers. Never
    * throws.
    */
   async stillOpen(removed: readonly PlacedServer[], nextStep: string): Promise<StillOpenDto | undefined> {

@@ -75,7 +75,7 @@ export class DownServersFile {
   }
 
   /**
-   * Deletes the rows of pools that have no other server. Call it when nobody updates the file any more: such a pool would
+   * Deletes the rows of pools that have no other server. Call it when no suite updates the file any more: such a pool would
    * answer 503 after a later start of HAProxy until the check passes, although its server may be UP.
    */
   async forgetWholePools(state: State): Promise<void> {
