@@ -3,7 +3,6 @@ import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ConfigCheckService } from './haproxy/config/check/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
-import { ServerGuard } from './haproxy/guard/server-guard.service.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
 import { SuiteRules } from './haproxy/config/suite/suite-rules.service.js';
 import { JobsService } from './jobs/jobs.service.js';
@@ -38,20 +37,17 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly shutdown: Shutdown,
     private readonly feed: EventFeed,
     private readonly configChecks: ConfigCheckService,
-    private readonly guard: ServerGuard,
   ) {}
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
   async open(): Promise<void> {
+    await this.persistence.acquire();
+    await ensureConfig(this.settings);
     await this.persistence.open();
     this.#opened = true;
     await this.tokens.open();
     await this.certificates.open();
     await this.jobs.open();
-    if (await ensureConfig(this.settings)) {
-      await this.guard.refresh();
-      await this.persistence.followNewConfig();
-    }
     await this.rules.updateAtStart();
     if (this.#runsHaproxy) await this.haproxy.findRunning();
   }
@@ -79,8 +75,10 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     this.#started = true;
   }
 
-  /** Builds the index while HAProxy starts, so that the first search does not wait for it. */
+  /** Sorts and indexes while HAProxy starts, so that the first list and the first search do not wait. */
   async #buildSearchIndex(): Promise<void> {
+    this.persistence.state.sortedDomains();
+    this.persistence.state.sortedPools();
     this.persistence.state.domainIndex().buildSearchTexts();
   }
 

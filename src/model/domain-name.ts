@@ -30,7 +30,8 @@ export function knownDomain(input: string): string | undefined {
   // A valid name has at most 253 characters, without a trailing dot. A-labels are longer than the IDN labels.
   if (input.length > 256) return undefined;
   const wildcard = input.startsWith('*.');
-  const name = toAscii(wildcard ? input.slice(2) : input);
+  const given = wildcard ? input.slice(2) : input;
+  const name = DOMAIN.test(given) ? given : toAscii(given);
   if (name === undefined || !DOMAIN.test(name)) return undefined;
   const domain = wildcard ? `*.${name}` : name;
   return domain.length <= 253 ? domain : undefined;

@@ -46,7 +46,7 @@ const NO_SERVERS: PoolServers = new Map();
 /** The desired state: every domain, pool and server, in memory. It changes by `apply` only. */
 export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
-  readonly #poolOf = new Map<string, string>();
+  readonly #poolOf: Map<string, string>;
   readonly #sites: Map<string, SiteOptions>;
   readonly #external = new Set<string>();
   readonly #sortedDomains = new SortedNames(() => this.#poolOf.keys());
@@ -54,16 +54,19 @@ export class State implements StateReader {
   readonly #indexes = new DomainIndexes(this);
   #firstFreeCandidate = 1;
 
+  /** `poolOf` are the domains of `pools`, if the caller has them; the state changes this map. */
   constructor(
     public revision: number,
     pools: Iterable<readonly [string, Pool]> = [],
     sites: Iterable<readonly [string, SiteOptions]> = [],
+    poolOf?: Map<string, string>,
   ) {
     this.#sites = new Map(sites);
+    this.#poolOf = poolOf ?? new Map();
     for (const [name, pool] of pools) {
       this.#pools.set(name, pool);
       if (pool.external) this.#external.add(name);
-      for (const domain of pool.domains) this.#poolOf.set(domain, name);
+      if (!poolOf) for (const domain of pool.domains) this.#poolOf.set(domain, name);
     }
   }
 

@@ -48,6 +48,7 @@ describe.each([
       target,
       ALLOW_ALL,
     );
+    await service.acquire();
     await service.open();
   };
 
@@ -60,6 +61,7 @@ describe.each([
     poolsFile = new FakePoolsFile();
     store = new StateStore(settings, poolsFile);
     service = new PersistenceService(settings, new AuditLog(settings), store, target, ALLOW_ALL);
+    await service.acquire();
     await service.open();
   });
 
@@ -305,7 +307,7 @@ describe.each([
       target,
       ALLOW_ALL,
     );
-    await expect(second.open()).rejects.toThrow(`pid ${process.pid}`);
+    await expect(second.acquire()).rejects.toThrow(`pid ${process.pid}`);
   });
 
   it('close > finishes queued commits and refuses new ones', async () => {

@@ -69,17 +69,29 @@ export class PersistenceService {
   }
 
   /**
-   * Takes the lock, reads `servers.json` and rewrites the derived files that differ. Without a `servers.json` the
-   * state of HAProxy is adopted.
+   * Takes the lock, and checks that the suite can replace its files. No file may be written before.
    *
-   * @throws OwnedByAnotherError, StateFileError, or AppError storage_failed
+   * @throws OwnedByAnotherError, or AppError storage_failed
    */
-  async open(): Promise<void> {
+  async acquire(): Promise<void> {
     try {
       await this.#lock.acquire();
       const { servers, map, pools, suite, certificates, audit } = this.settings.files;
       requireReplaceable([servers, map, pools, suite, certificates]);
       requireTarget(servers, audit);
+    } catch (error) {
+      throw asStorageError(error, this.settings.home);
+    }
+  }
+
+  /**
+   * Reads `servers.json` and rewrites the derived files that differ. Without a `servers.json` the state of HAProxy is
+   * adopted. Call it after `acquire`, with the haproxy.cfg that HAProxy will use.
+   *
+   * @throws StateFileError, or AppError storage_failed
+   */
+  async open(): Promise<void> {
+    try {
       const state = await this.store.open();
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
@@ -92,9 +104,6 @@ export class PersistenceService {
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
-    // Sort now, so that the first list request does not wait for the sort.
-    this.#state.sortedDomains();
-    this.#state.sortedPools();
     this.#logger.log(
       `revision ${this.#state.revision}: ${this.#state.domainCount} domains in ${this.#state.pools.size} pools, from ${this.settings.files.servers}`,
     );
@@ -204,16 +213,6 @@ export class PersistenceService {
       throw asStorageError(error, this.settings.home);
     }
     return wanted;
-  }
-
-  /**
-   * Makes the derived files fit a haproxy.cfg that was written just now. Call it after `open`, before a change can run.
-   *
-   * @throws AppError storage_failed
-   */
-  async followNewConfig(): Promise<void> {
-    // A pending adoption writes all files itself.
-    if (!this.#adoptionPending) await this.rewriteDerived();
   }
 
   /** Adopts what HAProxy has. Keeps copies of the replaced files with the suffix `.before-adoption`. */

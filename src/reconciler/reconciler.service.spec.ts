@@ -27,6 +27,7 @@ function withHaproxy(binary: HaproxyBinary): void {
       HAPROXY_POOL_COUNT: '5',
     });
     ({ runtime, persistence, reconciler, restores } = coreServices(settings));
+    await persistence.acquire();
     await persistence.open();
     await persistence.commit((draft) => {
       draft.addDomain('a.example', 'pool_1');

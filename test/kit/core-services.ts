@@ -23,7 +23,7 @@ export interface CoreServices {
   restores: HaproxyRestoreService;
 }
 
-/** Creates the services and starts none of them; call `persistence.open()` next. */
+/** Creates the services and starts none of them; call `persistence.acquire()` and `open()` next. */
 export function coreServices(settings: Settings): CoreServices {
   const operatorConfig = new OperatorConfig(settings);
   const runtime = new HaproxyRuntimeService(settings, operatorConfig);

@@ -9,17 +9,17 @@ import { renderSuiteFile } from './suite/suite-file.js';
 
 /**
  * Creates the folders that HAProxy needs, and writes haproxy.cfg if it does not exist; then also suite.cfg, if that does
- * not exist either. Returns whether it wrote haproxy.cfg. haproxy.cfg starts together with suite.cfg and pools.cfg, and
+ * not exist either. haproxy.cfg starts together with suite.cfg and pools.cfg, and
  * suite.cfg refers to the map file. The caller writes pools.cfg and the map, and updates an existing suite.cfg
  * (SuiteRules).
  */
-export async function ensureConfig(settings: Settings): Promise<boolean> {
+export async function ensureConfig(settings: Settings): Promise<void> {
   await mkdir(settings.folders.run, { recursive: true, mode: 0o755 });
   await mkdir(settings.folders.certs, { recursive: true, mode: 0o700 });
   await mkdir(dirname(settings.files.haproxyLog), { recursive: true });
   if (existsSync(settings.files.config)) {
     await warnIfPublicHostMissing(settings);
-    return false;
+    return;
   }
   const ipv6 = existsSync('/proc/net/if_inet6');
   await writeFileAtomic(settings.files.config, renderConfig(settings, { ipv6 }));
@@ -27,7 +27,6 @@ export async function ensureConfig(settings: Settings): Promise<boolean> {
     const { text, errors } = await renderSuiteFile(settings);
     if (errors.length === 0) await writeFileAtomic(settings.files.suite, text);
   }
-  return true;
 }
 
 /** suite.cfg has the rules for MCP_PUBLIC_HOST, but only frontends that use `suite_web` have these rules. */

@@ -106,14 +106,14 @@ describe.each(haproxyVersions())('haproxy.cfg on HAProxy $version', (binary) => 
       HAPROXY_HTTPS_BIND: '',
       HAPROXY_METRICS_BIND: '',
     });
-    expect(await ensureConfig(bare)).toBe(true);
+    await ensureConfig(bare);
     files[1] = bare.files.config;
     expect(await warnings()).toEqual([]);
   });
 
   it('is not overwritten by the suite', async () => {
     writeFileSync(settings.files.config, '# mine\n');
-    expect(await ensureConfig(settings)).toBe(false);
+    await ensureConfig(settings);
     expect(readFileSync(settings.files.config, 'utf8')).toBe('# mine\n');
   });
 

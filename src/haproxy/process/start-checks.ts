@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../../errors/app-error.js';
 import type { Settings } from '../../settings/settings.js';
+import { processFindings } from '../config/check/check-start.js';
 import { describeMessage, findRequirements } from '../config/check/find-requirements.js';
-import { parseConfig } from '../config/config-parser.js';
+import { type ConfigSection, parseConfig } from '../config/config-parser.js';
 import { readTextIfPresent } from '../config/operator-config.js';
 import type { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { formatAddress } from '../runtime/transport.js';
@@ -43,36 +44,48 @@ export async function rejectForeignHaproxy(
  * @throws AppError haproxy_unavailable
  */
 export async function checkStartFiles(settings: Settings): Promise<void> {
+  const { config } = settings.files;
+  // HAProxy reads its files while the suite reads them. HAProxy reports a file that cannot be read.
+  const [{ valid, output }, findings, sections] = await Promise.all([
+    checkConfiguration(settings.haproxyBin, configurationFiles(settings.files)),
+    findRequirements(settings),
+    readTextIfPresent(config).then(
+      (text) => parseConfig(text, config),
+      () => [],
+    ),
+  ]);
   // First, because HAProxy's own message about what is missing does not say what to write.
-  const missing = (await findRequirements(settings)).filter(({ level }) => level === 'prevents_start');
+  const missing = [
+    ...findings.filter(({ level }) => level === 'prevents_start'),
+    ...processFindings(sections, settings).errors,
+  ];
   if (missing.length > 0)
     throw new AppError(
       'haproxy_unavailable',
       `The suite cannot work with this configuration. Correct it and start again:\n${missing.map((one) => describeMessage(one)).join('\n')}`,
     );
-  const files = configurationFiles(settings.files);
-  const { valid, output } = await checkConfiguration(settings.haproxyBin, files);
   if (!valid)
     throw new AppError(
       'haproxy_unavailable',
       `HAProxy rejects its configuration. Correct it and start again:\n${errorLines(output)}`,
     );
-  await requireFreePorts(settings);
+  const taken = await bindsInUse(sections);
+  if (taken.length > 0)
+    throw new AppError(
+      'haproxy_unavailable',
+      `Another process already listens on ${taken.join(', ')}, and this HAProxy would get only a part of the requests. Find it with "ss -ltnp", stop it, and start again; or change the bind lines of ${config}.`,
+    );
 }
 
-/** Another HAProxy on the same ports would answer a part of the requests, for example one that an earlier suite left. */
-async function requireFreePorts(settings: Settings): Promise<void> {
-  const { config } = settings.files;
-  const sections = parseConfig(await readTextIfPresent(config), config);
+/**
+ * The `bind` addresses on which another process listens. Another HAProxy on the same ports would answer a part of the
+ * requests, for example one that an earlier suite left. Waits a short time for a worker that is about to exit.
+ */
+async function bindsInUse(sections: readonly ConfigSection[]): Promise<string[]> {
   const deadline = performance.now() + FOREIGN_EXIT_LIMIT_MS;
   for (;;) {
     const taken = await takenBinds(sections);
-    if (taken.length === 0) return;
-    if (performance.now() > deadline)
-      throw new AppError(
-        'haproxy_unavailable',
-        `Another process already listens on ${taken.join(', ')}, and this HAProxy would get only a part of the requests. Find it with "ss -ltnp", stop it, and start again; or change the bind lines of ${config}.`,
-      );
+    if (taken.length === 0 || performance.now() > deadline) return taken;
     await delay(FOREIGN_POLL_MS);
   }
 }

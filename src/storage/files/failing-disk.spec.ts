@@ -27,6 +27,7 @@ describe('PersistenceService.commit on a disk that fails in the fsync and in the
     reconciler = new FakeReconciler();
     store = new StateStore(settings, new FakePoolsFile());
     service = new PersistenceService(settings, new AuditLog(settings), store, reconciler, ALLOW_ALL);
+    await service.acquire();
     await service.open();
     await service.commit(add('a.io', 'pool_1'));
     const stageCommit = store.stageCommit.bind(store);

@@ -78,7 +78,7 @@ function readState(value: unknown): StateDocument {
     const path = ['pools', name];
     pools.push([name, readPool(name, pool, path, poolOf, optional)]);
   }
-  return { version, state: new State(revision, pools, readSites(root['sites'], poolOf)) };
+  return { version, state: new State(revision, pools, readSites(root['sites'], poolOf), poolOf) };
 }
 
 function readSites(value: unknown, poolOf: ReadonlyMap<string, string>): [string, SiteOptions][] {
@@ -141,11 +141,12 @@ function readPool(
       `${name}: domains must be a list of at least one domain`,
     );
   domains.forEach((domain: unknown, index) => {
-    const at = [...path, 'domains', index];
+    // A state may have 100,000 domains, so the path is made for an error only.
+    const at = () => [...path, 'domains', index];
     if (typeof domain !== 'string' || knownDomain(domain) !== domain)
-      throw new InvalidDocumentError(at, `${name}: ${JSON.stringify(domain)} is not ${DOMAIN_RULE}`);
+      throw new InvalidDocumentError(at(), `${name}: ${JSON.stringify(domain)} is not ${DOMAIN_RULE}`);
     const other = poolOf.get(domain);
-    if (other !== undefined) throw new InvalidDocumentError(at, `${domain} is in ${other} and in ${name}`);
+    if (other !== undefined) throw new InvalidDocumentError(at(), `${domain} is in ${other} and in ${name}`);
     poolOf.set(domain, name);
   });
   const own = { domains: domains as string[] };

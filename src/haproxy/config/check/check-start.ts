@@ -1,7 +1,7 @@
 import { isSamePath } from '../../../lib/same-path.js';
 import type { Settings } from '../../../settings/settings.js';
 import type { ConfigMessages } from '../config-messages.js';
-import { parseConfig } from '../config-parser.js';
+import { type ConfigSection, parseConfig } from '../config-parser.js';
 import { readTextIfPresent } from '../operator-config.js';
 import { pathRequirements } from './path-requirements.js';
 import { currentStarter, processRequirements } from './process-requirements.js';
@@ -12,11 +12,20 @@ import { currentStarter, processRequirements } from './process-requirements.js';
  *
  * @throws the error of the file system, unless a file is missing
  */
-export async function checkStart({ files, control }: Settings): Promise<ConfigMessages> {
+export async function checkStart(settings: Settings): Promise<ConfigMessages> {
+  const { files } = settings;
   const sections = parseConfig(await readTextIfPresent(files.config), files.config);
-  const starter = control === 'managed' ? currentStarter() : undefined;
-  const found = processRequirements(sections, { control, starter });
+  const found = processFindings(sections, settings);
   const rules = parseConfig(await readTextIfPresent(files.suite), files.suite);
   found.errors.push(...pathRequirements([...rules, ...sections], (path) => isSamePath(path, files.map)));
   return found;
+}
+
+/** The part of `checkStart` about the process: with its errors HAProxy would exit. */
+export function processFindings(
+  sections: readonly ConfigSection[],
+  { control }: Pick<Settings, 'control'>,
+): ConfigMessages {
+  const starter = control === 'managed' ? currentStarter() : undefined;
+  return processRequirements(sections, { control, starter });
 }
