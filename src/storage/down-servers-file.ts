@@ -90,12 +90,17 @@ export class DownServersFile {
    */
   async forget(delta: StateDelta, before: State): Promise<void> {
     if (this.#rows.size === 0) return;
-    const changed = new Map(
-      poolsWithChangedServers(delta, before).map((pool) => [pool, delta.pools.get(pool)?.servers]),
-    );
-    const kept = [...this.#rows.values()].filter(
-      (row) => !changed.has(row.pool) || hasAddress(changed.get(row.pool), row),
-    );
+    const gone = new Set<string>();
+    for (const pool of poolsWithChangedServers(delta, before)) {
+      const servers = delta.pools.get(pool)?.servers;
+      for (const slot of before.pool(pool)?.servers.keys() ?? []) {
+        const name = serverName(pool, slot);
+        const row = this.#rows.get(name);
+        if (row && !hasAddress(servers, row)) gone.add(name);
+      }
+    }
+    if (gone.size === 0) return;
+    const kept = [...this.#rows].filter(([name]) => !gone.has(name)).map(([, row]) => row);
     await this.write(kept);
   }
 }
