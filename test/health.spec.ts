@@ -1,10 +1,11 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { askRuntimeApi } from './kit/ask-runtime-api.js';
 import { type Backend, startBackend } from './kit/backend.js';
 import { makeCertificate } from './kit/certificates.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { hasDynamicBackends, haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
 import { type Home, makeHome, Suite } from './kit/suite.js';
@@ -29,6 +30,9 @@ interface Sites {
   maintenance: string[];
   no_servers_total: number;
   checking_total: number;
+}
+interface Overall {
+  components: { haproxy: { status: string; detail: string } };
 }
 interface Explained {
   host: string;
@@ -91,6 +95,7 @@ describe.each(haproxyVersions())('health of sites with HAProxy $version', { time
   const sites = async () =>
     (await suite.api<{ components: { sites: Sites } }>('GET', '/health')).body.components.sites;
   const explain = async (query: string) => (await suite.api<Explained>('GET', `/explain?${query}`)).body;
+  const live = (command: string) => askRuntimeApi(home.env['HAPROXY_SOCKET'] ?? '', command);
   const statusOf = async (domain: string) =>
     (await suite.api<{ items: { status: string }[] }>('GET', `/domains/${domain}/servers`)).body.items[0]
       ?.status;
@@ -345,6 +350,78 @@ describe.each(haproxyVersions())('health of sites with HAProxy $version', { time
       expect((await suite.api('GET', `/explain?${query}`)).status, query).toBe(422);
     expect((await explain('host=a%3Bb')).answer.status).toBe(404);
     expect(await readFile(home.file('servers.json'), 'utf8')).not.toContain('nobody');
+  });
+
+  it('nothing is healthy while HAProxy accepts no connection, or all of its connections are in use', async () => {
+    const overall = async () => (await suite.api<Overall>('GET', '/health')).body;
+    const answers = async () => ({
+      haproxy: (await overall()).components.haproxy,
+      sites: await sites(),
+      site: await health('live.example'),
+      explained: await explain('host=live.example'),
+    });
+    expect((await wait('live.example')).status).toBe('healthy');
+
+    await live('disable frontend web');
+    const paused = await answers();
+    for (const one of [paused.haproxy, paused.sites, paused.site, await wait('live.example', 1)])
+      expect(one).toMatchObject({
+        status: 'down',
+        detail: expect.stringMatching(/web is paused.*haproxy_reload/),
+      });
+    expect(paused.explained).toMatchObject({
+      answer: { reason: expect.stringContaining('accepts no connection') },
+      steps: expect.arrayContaining([expect.objectContaining({ rule: 'frontend', outcome: 'problem' })]),
+    });
+    await live('enable frontend web');
+
+    // One visitor holds the only connection.
+    await live('set maxconn frontend web 1');
+    const slow = get(home.httpPort, 'live.example', '/held');
+    await until(async () => (await overall()).components.haproxy.status === 'degraded', {
+      what: 'a full frontend',
+    });
+    const full = await answers();
+    for (const one of [full.haproxy, full.sites, full.site])
+      expect(one).toMatchObject({
+        status: 'degraded',
+        detail: expect.stringMatching(/1 connections in use.*maxconn/),
+      });
+    expect(full.explained.answer.reason).toMatch(/^Visitors wait/);
+    await live('set maxconn frontend web 1000');
+    await live('set maxconn global 1');
+    expect((await answers()).haproxy).toMatchObject({
+      status: 'degraded',
+      detail: expect.stringMatching(/all of its 1 connections in use/),
+    });
+    await live('set maxconn global 1000');
+    backend.release('/held');
+    expect((await slow).status).toBe(200);
+
+    if (hasDynamicBackends(haproxy.version)) {
+      const pool = (await explain('host=live.example')).pool;
+      await live(`unpublish backend ${pool}`);
+      const hidden = await answers();
+      expect((await get(home.httpPort, 'live.example')).status).toBe(404);
+      expect(hidden.site).toMatchObject({
+        status: 'down',
+        detail: expect.stringContaining('unpublish backend'),
+      });
+      expect(hidden.explained.answer.status).toBe(404);
+      await live(`publish backend ${pool}`);
+    }
+
+    // What the answers say to do helps.
+    await live('shutdown frontend web');
+    const stopped = await answers();
+    for (const one of [stopped.haproxy, stopped.sites, stopped.site])
+      expect(one).toMatchObject({
+        status: 'down',
+        detail: expect.stringMatching(/web is stopped.*haproxy_reload/),
+      });
+    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+    expect((await wait('live.example')).status).toBe('healthy');
+    expect((await get(home.httpPort, 'live.example')).status).toBe(200);
   });
 
   it('after a reload, servers are checking until the new worker has checked them, and nothing is down', async () => {

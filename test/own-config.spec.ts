@@ -1,9 +1,9 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
 import { loadSettings } from '../src/settings/settings.js';
+import { askRuntimeApi } from './kit/ask-runtime-api.js';
 import { type Backend, startBackend } from './kit/backend.js';
 import { hasDynamicBackends, haproxyVersions } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
@@ -46,16 +46,7 @@ describe.each(haproxyVersions())("an operator's haproxy.cfg with HAProxy $versio
   const check = async () => (await suite.api<Check>('POST', '/configuration/check')).body;
   const reload = () => suite.api<{ code: string; detail: string }>('POST', '/configuration/reload');
   const health = async () => (await suite.api<Health>('GET', '/health')).body.components;
-  const live = (command: string) =>
-    new Promise<string>((resolve, reject) => {
-      let answer = '';
-      const socket = connect(home.env['HAPROXY_SOCKET'] ?? '', () => socket.write(`${command}\n`));
-      socket.on('data', (chunk: Buffer) => {
-        answer += chunk.toString();
-      });
-      socket.on('close', () => resolve(answer.trim()));
-      socket.on('error', reject);
-    });
+  const live = (command: string) => askRuntimeApi(home.env['HAPROXY_SOCKET'] ?? '', command);
   const add = (domain: string, backend: Backend) =>
     suite.api('POST', '/domains', { domain, ip: '127.0.0.1', http_port: backend.port });
   /** Writes haproxy.cfg: the template with more lines in `defaults pools`. */

@@ -1,5 +1,7 @@
 import type { CertificateDto } from '../certificates/certificates.dto.js';
 import { domainOfMapKey } from '../model/domain-name.js';
+import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
+import { unpublishedReason } from '../haproxy/runtime/server-status.js';
 import type { MatchedDomain } from '../model/domain-match.js';
 import type {
   ExplainAnswerDto,
@@ -21,8 +23,12 @@ export interface ExplainFacts {
   entry: { key: string; pool: string } | undefined;
   /** What the saved state has for this host. */
   saved: MatchedDomain | undefined;
+  /** Whether visitors can connect to HAProxy. */
+  frontends: FrontendStatus;
   /** Whether HAProxy has the backend of the entry. */
   hasBackend: boolean;
+  /** Whether HAProxy routes no request to this backend (3.4). */
+  unpublished: boolean;
   servers: ExplainedServerDto[];
   config: RoutingConfig;
   /** Whether this is the host that publishes the suite itself (MCP_PUBLIC_HOST), and HAProxy has a backend for it. */
@@ -33,8 +39,8 @@ export interface ExplainFacts {
 /** Follows a request through the rules, in the order in which HAProxy evaluates them. Pure. */
 export function explain(facts: ExplainFacts): ExplainResultDto {
   const { host, entry, isPublicHost } = facts;
-  const steps = [hostStep(facts), ...clientSteps(facts)];
-  const answer = isPublicHost ? publicAnswer(facts, steps) : domainAnswer(facts, steps);
+  const steps = [...frontendSteps(facts), hostStep(facts), ...clientSteps(facts)];
+  const answer = answerOf(facts, steps);
   steps.push(certificateStep(facts));
   return {
     host,
@@ -44,6 +50,22 @@ export function explain(facts: ExplainFacts): ExplainResultDto {
     answer,
     steps,
   };
+}
+
+function answerOf(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnswerDto {
+  const answer = facts.isPublicHost ? publicAnswer(facts, steps) : domainAnswer(facts, steps);
+  switch (facts.frontends.visitors) {
+    case 'closed':
+      return { reason: 'HAProxy accepts no connection, so visitors get no answer.' };
+    case 'waits':
+      return { ...answer, reason: `Visitors wait until a connection is free. Then: ${answer.reason}` };
+    default:
+      return answer;
+  }
+}
+
+function frontendSteps({ frontends: { problems, visitors } }: ExplainFacts): ExplainStepDto[] {
+  return problems.map((text) => (visitors === 'open' ? info('frontend', text) : problem('frontend', text)));
 }
 
 function hostStep({ header, host }: ExplainFacts): ExplainStepDto {
@@ -74,7 +96,7 @@ function publicAnswer({ host, path, config }: ExplainFacts, steps: ExplainStepDt
 }
 
 function domainAnswer(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnswerDto {
-  const { host, entry, saved, servers, config, hasBackend } = facts;
+  const { host, entry, saved, servers, config, hasBackend, unpublished } = facts;
   if (!entry) {
     const difference = saved
       ? `The saved state has ${saved.matched} (${saved.pool}), but HAProxy does not: use haproxy_restore_state.`
@@ -99,6 +121,10 @@ function domainAnswer(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnsw
       problem('pool', `HAProxy has no backend ${entry.pool}: use haproxy_restore_state or haproxy_reload.`),
     );
     return defaultAnswer(config, `HAProxy has no backend ${entry.pool}.`, steps);
+  }
+  if (unpublished) {
+    steps.push(problem('pool', unpublishedReason(entry.pool)));
+    return defaultAnswer(config, `HAProxy routes no request to ${entry.pool}.`, steps);
   }
   steps.push(ok('pool', `HAProxy has the backend ${entry.pool} with ${servers.length} server(s).`));
   return poolAnswer(entry.pool, servers, steps);

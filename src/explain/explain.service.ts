@@ -4,13 +4,18 @@ import { Operation } from '../contract/operation.js';
 import { parseConfig } from '../haproxy/config/config-parser.js';
 import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { STAT } from '../haproxy/parsers/stat.parser.js';
-import { isUsed, lastCheckOf, serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
+import {
+  isUnpublished,
+  isUsed,
+  lastCheckOf,
+  serverFinder,
+  statusOf,
+} from '../haproxy/runtime/server-status.js';
 import { matchDomain } from '../model/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
-import { ExplainDto, type ExplainedServerDto, ExplainResultDto } from './explain.dto.js';
-import { certificateFor, explain } from './explain-rules.js';
+import { ExplainDto, ExplainResultDto } from './explain.dto.js';
+import { certificateFor, explain, type ExplainFacts } from './explain-rules.js';
 import { mapKeysOf, requestHost } from './request-host.js';
 import { routingConfig } from './routing-config.js';
 
@@ -42,9 +47,10 @@ export class ExplainService {
   async explain({ host: header, path, ip }: ExplainDto): Promise<ExplainResultDto> {
     const host = requestHost(header);
     const { suite, map } = this.settings.files;
-    const [entry, backends, certificates, rules] = await Promise.all([
+    const [entry, backends, frontends, certificates, rules] = await Promise.all([
       this.runtime.lookUp(mapKeysOf(host)),
       this.runtime.backendNames(),
+      this.runtime.frontendStatus(),
       this.certificates.ofHost(host),
       readTextIfPresent(suite),
     ]);
@@ -58,18 +64,23 @@ export class ExplainService {
       ip,
       entry,
       saved: matchDomain(this.persistence.state, host),
+      frontends,
       hasBackend,
-      servers: hasBackend && !isPublicHost ? await this.#servers(entry.pool) : [],
+      ...(hasBackend && !isPublicHost
+        ? await this.#backend(entry.pool)
+        : { servers: [], unpublished: false }),
       config: routingConfig([...parseConfig(rules, suite), ...this.config.sections], map),
       isPublicHost,
       certificate: certificateFor(certificates, host),
     });
   }
 
-  async #servers(backend: string): Promise<ExplainedServerDto[]> {
-    const rows = await this.runtime.statsOf([backend], STAT.servers);
+  async #backend(backend: string): Promise<Pick<ExplainFacts, 'servers' | 'unpublished'>> {
+    const all = await this.runtime.statsOf([backend]);
+    const rows = all.filter(({ kind }) => kind === 'server');
     const find = serverFinder([...rows, ...(await this.runtime.trackedRows(rows))]);
-    return rows.map((row) => {
+    const unpublished = all.some((row) => row.kind === 'backend' && isUnpublished(row));
+    const servers = rows.map((row) => {
       const status = statusOf(row, find);
       const weight = row.number('weight');
       return {
@@ -81,5 +92,6 @@ export class ExplainService {
         last_check: lastCheckOf(row),
       };
     });
+    return { servers, unpublished };
   }
 }

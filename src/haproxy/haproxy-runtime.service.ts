@@ -7,14 +7,16 @@ import { OperatorConfig } from './config/operator-config.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
+import { type FrontendStatus, frontendStatus } from './runtime/frontend-status.js';
 import { type MapEntry, parseMap, parseMapLookup, parseMapNames } from './parsers/map.parser.js';
 import { isRejected, type PlannedCommand, type Reply } from './runtime/reply.js';
 import { type LiveRouting, parseBackends, routingOf } from './runtime/runtime-routing.js';
 import { RecentAddresses } from './runtime/recent-addresses.js';
 import { parseCliSockets, parseEnvironment } from './parsers/listeners.parser.js';
-import type { RunningListeners } from './guard/listeners.js';
+import { routingFrontends, type RunningListeners } from './guard/listeners.js';
 import { parseServersState, type ServerStateRow } from './parsers/server-state.parser.js';
 import {
+  isUnpublished,
   type ServerStatus,
   type ServerStatusRow,
   statusRows,
@@ -237,6 +239,31 @@ export class HaproxyRuntimeService {
     ]);
     const rows = this.#recent.withoutStaleChecks(statRows(replies, backends));
     return { info: parseInfo(info?.text ?? ''), rows };
+  }
+
+  /** Whether visitors can connect: the limits of the process, and its frontends. */
+  async frontendStatus(): Promise<FrontendStatus> {
+    const { info, rows } = await this.statsOfProcess(undefined, STAT.frontends);
+    return this.#frontendStatus(info, rows);
+  }
+
+  /** Whether visitors can connect, and whether HAProxy routes requests to this backend. */
+  async backendAccess(backend: string): Promise<{ frontends: FrontendStatus; unpublished: boolean }> {
+    const [info, frontends, backends] = await this.#client.run([
+      { command: runtimeCommand`show info` },
+      ...statCommands(undefined, STAT.frontends),
+      ...statCommands([backend], STAT.backends),
+    ]);
+    return {
+      frontends: this.#frontendStatus(parseInfo(info?.text ?? ''), parseStat(frontends?.text ?? '')),
+      unpublished: statRows(backends ? [backends] : [], [backend]).some((row) => isUnpublished(row)),
+    };
+  }
+
+  #frontendStatus(info: HaproxyInfo, rows: readonly StatRow[]): FrontendStatus {
+    const { sections } = this.operatorConfig;
+    const routing = routingFrontends(sections, this.settings.files.map).map(({ name }) => name);
+    return frontendStatus(info, rows, new Set(routing));
   }
 
   /** The current status of the suite's servers: of these pools if given, with this status if given. */

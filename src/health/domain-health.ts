@@ -1,6 +1,6 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
+import { type ServerStatusRow, unpublishedReason } from '../haproxy/runtime/server-status.js';
 import { requireMatch } from '../model/domain-match.js';
 import type { State } from '../model/state.js';
 import { externalHealth } from './external-health.js';
@@ -14,8 +14,9 @@ export interface ReadStatuses {
 }
 
 /**
- * The health of a domain, or of the wildcard that serves it. `readStatuses` reads the servers of a pool. If HAProxy
- * cannot be read, the reason is part of the answer, because HAProxy can be restarting.
+ * The health of a domain, or of the wildcard that serves it: its servers, and whether visitors reach them. `readStatuses`
+ * reads the servers of a pool. If HAProxy cannot be read, the reason is part of the answer, because HAProxy can be
+ * restarting.
  *
  * @throws AppError domain_not_found
  */
@@ -26,12 +27,32 @@ export async function readDomainHealth(
   readStatuses: (pool: string) => Promise<readonly ServerStatusRow[]>,
 ): Promise<DomainHealthDto> {
   const match = requireMatch(state, domain);
-  if (state.pool(match.pool)?.external)
-    return {
-      ...domainHealth(state, domain, match, { rows: [] }),
-      ...(await externalHealth(runtime, match.pool)),
-    };
-  return domainHealth(state, domain, match, await orFailure(readStatuses(match.pool)));
+  const health = state.pool(match.pool)?.external
+    ? {
+        ...domainHealth(state, domain, match, { rows: [] }),
+        ...(await externalHealth(runtime, match.pool)),
+      }
+    : domainHealth(state, domain, match, await orFailure(readStatuses(match.pool)));
+  // The servers get requests. Whether requests reach HAProxy and the pool is asked only then.
+  if (health.status !== 'healthy' && health.status !== 'degraded') return health;
+  return { ...health, ...(await accessProblem(runtime, match.pool, health)) };
+}
+
+/** What keeps visitors from the servers of a pool; empty if nothing does. */
+async function accessProblem(
+  runtime: HaproxyRuntimeService,
+  pool: string,
+  { detail }: DomainHealthDto,
+): Promise<Partial<Pick<DomainHealthDto, 'status' | 'detail'>>> {
+  try {
+    const { frontends, unpublished } = await runtime.backendAccess(pool);
+    if (unpublished) return { status: 'down', detail: unpublishedReason(pool) };
+    if (frontends.visitors === 'open') return {};
+    const status = frontends.visitors === 'closed' ? 'down' : 'degraded';
+    return { status, detail: [...frontends.problems, detail].join(' ') };
+  } catch (error) {
+    return { status: 'degraded', detail: messageOf(error) };
+  }
 }
 
 /** The rows, or why they could not be read. */

@@ -1,6 +1,7 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { statusOf } from '../haproxy/runtime/server-status.js';
+import type { StatRow } from '../haproxy/parsers/stat.parser.js';
+import { isUsed, serverFinder, type ServerStatus, statusOf } from '../haproxy/runtime/server-status.js';
 import type { DomainHealthDto } from './server-health.dto.js';
 
 /** How many servers that are not up one answer names. */
@@ -30,14 +31,15 @@ export async function externalHealth(
         'no_servers',
         `The operator's backend ${backend} has no server. It may answer by its own rules, which the suite does not see.`,
       );
-    const up = servers.filter((row) => statusOf(row) === 'UP');
-    const starting = servers.filter((row) => statusOf(row) === 'checking');
-    const unknown = servers.filter((row) => statusOf(row) === 'no check');
+    const find = serverFinder([...servers, ...(await runtime.trackedRows(servers))]);
+    const used = servers.filter((row) => isUsed(statusOf(row, find), row.number('weight')));
+    const usedWith = (status: ServerStatus) => used.filter((row) => statusOf(row, find) === status);
+    const [up, starting, unknown] = [usedWith('UP'), usedWith('checking'), usedWith('no check')];
     const healthy_count = up.length;
     const notUp = servers.filter((row) => !up.includes(row));
-    const names = notUp.slice(0, NAMES_SHOWN).map((row) => `${row.service} ${row.text('status')}`);
+    const names = notUp.slice(0, NAMES_SHOWN).map((row) => describeServer(row));
     const others = notUp.length === 0 ? '' : ` Others: ${names.join(', ')}.`;
-    const detail = `${healthy_count} of ${total} servers of the operator's backend ${backend} have passed their health check.${others}`;
+    const detail = `${healthy_count} of ${total} servers of the operator's backend ${backend} have passed their health check and get requests.${others}`;
     const counts = { healthy_count, total };
     if (healthy_count === total) return answer('healthy', detail, counts);
     if (healthy_count + unknown.length > 0) return answer('degraded', detail, counts);
@@ -45,6 +47,11 @@ export async function externalHealth(
   } catch (error) {
     return answer('down', messageOf(error));
   }
+}
+
+function describeServer(row: StatRow): string {
+  const status = `${row.service} ${row.text('status')}`;
+  return row.number('weight') === 0 ? `${status} with weight 0` : status;
 }
 
 function answer(

@@ -7,6 +7,7 @@ import { Readiness } from '../signals/readiness.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { ConfigCheckService } from '../haproxy/config/check/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { SuiteRules } from '../haproxy/config/suite/suite-rules.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -69,11 +70,12 @@ export class HealthService {
   })
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
+    const frontends = this.runtime.frontendStatus();
     const [haproxy, files, rules, sites, workers] = await Promise.all([
-      this.#haproxy(),
+      this.#haproxy(frontends),
       this.#files.check(),
       this.rules.report().catch((error: unknown) => messageOf(error)),
-      readSitesHealth(this.sites, this.persistence.state.domainCount),
+      readSitesHealth(this.sites, frontends, this.persistence.state.domainCount),
       this.#workers.check(),
     ]);
     const config_files = withRules(files, rules);
@@ -114,8 +116,9 @@ export class HealthService {
     return certificatesHealth(certificates, broken);
   }
 
-  async #haproxy(): Promise<HaproxyComponentDto> {
+  async #haproxy(frontends: Promise<FrontendStatus>): Promise<HaproxyComponentDto> {
     try {
+      const { problems, visitors } = await frontends;
       const { version, uptimeSeconds, pid, stopping } = await this.runtime.info();
       const facts = { version, uptime_seconds: uptimeSeconds, pid };
       const detail = `HAProxy ${version} answers (pid ${pid}), up for ${duration(uptimeSeconds)}.`;
@@ -123,6 +126,12 @@ export class HealthService {
         return {
           status: 'degraded',
           detail: `${detail} It is stopping and accepts no new connections.`,
+          ...facts,
+        };
+      if (problems.length > 0)
+        return {
+          status: visitors === 'closed' ? 'down' : 'degraded',
+          detail: `${detail} ${problems.join(' ')}`,
           ...facts,
         };
       return { status: 'healthy', detail, ...facts };

@@ -1,7 +1,9 @@
 import { messageOf } from '../errors/app-error.js';
 import type { SiteList, SitesOverview } from '../monitoring/site-rules.js';
+import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
 import type { SitesService } from '../monitoring/sites.service.js';
 import type { HealthStatus, SitesComponentDto } from './health.dto.js';
+import { worst } from './health-rules.js';
 
 const EMPTY: SiteList = { names: [], total: 0 };
 const UNKNOWN: SitesOverview = {
@@ -13,9 +15,19 @@ const UNKNOWN: SitesOverview = {
 };
 
 /** The health component `sites`. A failure to read HAProxy is part of the answer. */
-export async function readSitesHealth(sites: SitesService, domains: number): Promise<SitesComponentDto> {
+export async function readSitesHealth(
+  sites: SitesService,
+  frontends: Promise<FrontendStatus>,
+  domains: number,
+): Promise<SitesComponentDto> {
   try {
-    return sitesHealth(await sites.overview(), domains);
+    const [overview, { visitors, problems }] = await Promise.all([sites.overview(), frontends]);
+    const health = sitesHealth(overview, domains);
+    if (visitors === 'open' || domains === 0) return health;
+    if (visitors === 'closed')
+      return { ...health, status: 'down', detail: `Visitors reach no domain. ${problems.join(' ')}` };
+    const detail = `Visitors wait for a free connection. ${problems.join(' ')} ${health.detail}`;
+    return { ...health, status: worst([health.status, 'degraded']), detail };
   } catch (error) {
     const detail = `It is not known which domains are down: ${messageOf(error)}`;
     return { ...sitesHealth(UNKNOWN, domains), status: 'degraded', detail };

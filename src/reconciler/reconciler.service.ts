@@ -153,7 +153,7 @@ export class ReconcilerService {
     const { process, backends, tls } = live;
     this.#live = { process, backends, tls };
     this.#pools.setCapabilities(live.capabilities);
-    const leave = new Set([...this.#adoption.leftPools, ...state.externalPools]);
+    const leave = new Set([...this.#adoption.unmanagedPools, ...state.externalPools]);
     return new RoutingView(live, this.#desired(state), leave, live.process, this.#removedKeys);
   }
 

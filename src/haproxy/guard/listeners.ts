@@ -70,7 +70,7 @@ export function routingListeners({
   isLocal,
 }: ListenerSources): Listener[] {
   const expand = expander(sections, running.environment);
-  const map = basename(settings.files.map);
+  const { map } = settings.files;
   const found: Listener[] = [];
   const paths = new Set<string>();
   const added = new Set<ConfigSection>();
@@ -89,8 +89,7 @@ export function routingListeners({
           'path' in target ? paths.has(target.path) : reaches(target, found, isLocal),
         ),
     );
-  for (const [index, section] of sections.entries())
-    if (isFrontend(section) && routesByMap(section, sections.slice(0, index), map)) add(section);
+  for (const section of routingFrontends(sections, map)) add(section);
   // Each round adds the frontends directly in front of those that are known.
   for (let before = -1; before !== added.size;) {
     before = added.size;
@@ -102,6 +101,14 @@ export function routingListeners({
         add(section);
   }
   return found;
+}
+
+/** The frontends that route by the domain map. */
+export function routingFrontends(sections: readonly ConfigSection[], mapFile: string): ConfigSection[] {
+  const map = basename(mapFile);
+  return sections.filter(
+    (section, index) => isFrontend(section) && routesByMap(section, sections.slice(0, index), map),
+  );
 }
 
 /** Names that must be resolved before the other functions are called. */

@@ -1,6 +1,6 @@
-import { execFile } from 'node:child_process';
 import { AppError } from '../../errors/app-error.js';
 import { type HaproxyVersion, isAtLeast, MINIMUM_VERSION, parseVersion } from '../parsers/version.parser.js';
+import { ProgramFailure, type ProgramResult, runProgram } from './run-program.js';
 
 export interface CheckResult {
   valid: boolean;
@@ -8,8 +8,6 @@ export interface CheckResult {
   output: string;
 }
 
-/** A check reads every certificate, which may take several seconds. */
-const CHECK_LIMIT_MS = 60_000;
 const INSTALL_HINT =
   'Install HAProxy 3.0 or newer (apt install haproxy on Debian 13), or get one with "npm run tools haproxy", and set HAPROXY_BIN to its path.';
 
@@ -19,13 +17,11 @@ const INSTALL_HINT =
  * @throws AppError haproxy_unavailable
  */
 export async function requireVersion(binary: string): Promise<HaproxyVersion> {
-  const { output, error } = await run(binary, ['-v']);
-  if (error?.code === 'ENOENT')
-    throw new AppError('haproxy_unavailable', `The HAProxy binary ${binary} does not exist. ${INSTALL_HINT}`);
-  if (error)
+  const { success, output } = await run(binary, ['-v'], 'The suite cannot use this HAProxy.');
+  if (!success)
     throw new AppError(
       'haproxy_unavailable',
-      `${binary} -v failed: ${error.message.trim()}. ${INSTALL_HINT}`,
+      `"${binary} -v" failed: ${output.trim() || 'it printed nothing'}. ${INSTALL_HINT}`,
     );
   const version = parseVersion(output);
   if (!isAtLeast(version, MINIMUM_VERSION.major, MINIMUM_VERSION.minor))
@@ -38,18 +34,14 @@ export async function requireVersion(binary: string): Promise<HaproxyVersion> {
 
 /**
  * Runs `haproxy -c`, which reads the files like a start, but does not serve requests. Returns `valid: false` for an
- * invalid configuration. Throws only if the binary is missing.
+ * invalid configuration. Throws if the binary is missing, cannot run or hangs: then nothing is known about the files.
  *
  * @throws AppError haproxy_unavailable
  */
 export async function checkConfiguration(binary: string, files: readonly string[]): Promise<CheckResult> {
-  const { output, error } = await run(binary, ['-c', ...files.flatMap((file) => ['-f', file])]);
-  if (error?.code === 'ENOENT')
-    throw new AppError(
-      'haproxy_unavailable',
-      `The suite cannot check the configuration: the HAProxy binary ${binary} does not exist. ${INSTALL_HINT}`,
-    );
-  return { valid: !error, output: output.trim() };
+  const args = ['-c', ...files.flatMap((file) => ['-f', file])];
+  const { success, output } = await run(binary, args, 'The suite cannot check the configuration.');
+  return { valid: success, output: output.trim() };
 }
 
 /** The errors in the output of `haproxy -c`, at most ten lines. All lines if none is marked as an error. */
@@ -61,20 +53,20 @@ export function errorLines(output: string): string {
   return text.slice(0, 10).join('\n');
 }
 
-interface RunResult {
-  output: string;
-  error: (Error & { code?: string | number | null }) | undefined;
+/** `consequence` says what does not work without the program. */
+async function run(binary: string, args: readonly string[], consequence: string): Promise<ProgramResult> {
+  try {
+    return await runProgram(binary, args);
+  } catch (error) {
+    if (!(error instanceof ProgramFailure)) throw error;
+    throw new AppError('haproxy_unavailable', `${consequence} ${describeFailure(binary, error)}`, {
+      cause: error,
+    });
+  }
 }
 
-function run(binary: string, args: readonly string[]): Promise<RunResult> {
-  return new Promise((resolve) => {
-    execFile(
-      binary,
-      args,
-      { timeout: CHECK_LIMIT_MS, maxBuffer: 8 * 1024 * 1024 },
-      (error, stdout, stderr) => {
-        resolve({ output: `${stderr}${stdout}`, error: error ?? undefined });
-      },
-    );
-  });
+function describeFailure(binary: string, { message, reason }: ProgramFailure): string {
+  if (reason === 'missing') return `The HAProxy binary ${binary} does not exist. ${INSTALL_HINT}`;
+  if (reason === 'cannot_run') return `${message} ${INSTALL_HINT}`;
+  return `${message} Run the command by hand to see what it waits for, for example a name server or a disk.`;
 }

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../../errors/app-error.js';
@@ -8,9 +7,8 @@ import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { checkConfiguration, type CheckResult } from './haproxy-binary.js';
 import { HaproxyProcessService } from './haproxy-process.service.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
+import { ProgramFailure, runProgram } from './run-program.js';
 
-/** The limit for a command of podman or systemd. A check reads every certificate, which may take several seconds. */
-const COMMAND_LIMIT_MS = 60_000;
 const SYSTEMD_UNIT = 'haproxy.service';
 
 /** Checks and reloads HAProxy in one of the modes of HAPROXY_CONTROL. */
@@ -37,16 +35,16 @@ export class HaproxyControlService {
     const controls: Record<Settings['control'], Control> = {
       managed: { check, reload: () => this.#reloadManaged(master) },
       master: { check, reload: () => master.reload() },
-      systemd: { check, reload: () => runProgram('systemctl', ['reload', SYSTEMD_UNIT]) },
+      systemd: { check, reload: () => runControlProgram('systemctl', ['reload', SYSTEMD_UNIT]) },
       podman: {
         check: async (files) => {
           const args = files.flatMap((file) => ['-f', file]);
           const command = ['exec', settings.container, 'haproxy', '-c', ...args];
-          const { success, log } = await runProgram('podman', command);
+          const { success, log } = await runControlProgram('podman', command);
           return { valid: success, output: log };
         },
         // SIGUSR2 makes the master reload (management guide, "Stopping and restarting HAProxy").
-        reload: () => runProgram('podman', ['kill', '--signal', 'USR2', settings.container]),
+        reload: () => runControlProgram('podman', ['kill', '--signal', 'USR2', settings.container]),
       },
     };
     this.#control = controls[settings.control];
@@ -98,30 +96,20 @@ function usesSuiteFile(config: string): boolean {
 }
 
 /**
- * Runs a program and returns its output. Returns `success: false` if the program fails. Throws if the program is missing
- * or cannot run.
+ * Runs a program that controls HAProxy. Returns `success: false` if the program says that it failed.
  *
- * @throws AppError haproxy_unavailable
+ * @throws AppError haproxy_unavailable if the program is missing, cannot run or hangs
  */
-function runProgram(program: string, args: readonly string[]): Promise<ReloadResult> {
-  return new Promise((resolve, reject) => {
-    execFile(
-      program,
-      args,
-      { timeout: COMMAND_LIMIT_MS, maxBuffer: 8 * 1024 * 1024 },
-      (error, stdout, stderr) => {
-        const log = `${stderr}${stdout}`.trim();
-        if (!error || typeof error.code === 'number') resolve({ success: !error, log });
-        else
-          reject(
-            new AppError(
-              'haproxy_unavailable',
-              `The suite could not run ${program} (${error.message.split('\n', 1)[0]}). Install it, or set HAPROXY_CONTROL to ` +
-                'the mode that fits this installation: managed, master, systemd or podman.',
-              { cause: error },
-            ),
-          );
-      },
-    );
-  });
+async function runControlProgram(program: string, args: readonly string[]): Promise<ReloadResult> {
+  try {
+    const { success, output } = await runProgram(program, args);
+    return { success, log: output.trim() };
+  } catch (error) {
+    if (!(error instanceof ProgramFailure)) throw error;
+    const isThere = error.reason === 'timeout' || error.reason === 'ended';
+    const advice = isThere
+      ? `It is not known whether HAProxy did what was asked. Run the command by hand to see what it waits for, correct that, and try again.`
+      : `Install ${program}, or set HAPROXY_CONTROL to the mode that fits this installation: managed, master, systemd or podman.`;
+    throw new AppError('haproxy_unavailable', `${error.message} ${advice}`, { cause: error });
+  }
 }

@@ -21,7 +21,7 @@ export interface RuntimeRouting extends Routing {
   /** The names of servers without a health check. */
   readonly unchecked: ReadonlySet<string>;
   /** Servers in pools whose name is not pool_N_S, such as `pool_1/web`. */
-  readonly strangers: readonly string[];
+  readonly unmanagedServers: readonly string[];
   /** Names of the servers that HAProxy connects to with TLS. */
   readonly tls: ReadonlySet<string>;
 }
@@ -41,14 +41,14 @@ export function routingOf(
   const pools = new Map<string, Map<number, ServerSpec>>();
   const backends = new Set(backendNames.filter(isPoolName));
   const hostNames = new Map<string, string>();
-  const strangers: string[] = [];
+  const unmanagedServers: string[] = [];
   const unchecked = new Set<string>();
   const tls = new Set<string>();
   for (const row of servers) {
     if (!backends.has(row.backend)) continue;
     const slot = slotOf(row.backend, row.server);
     if (slot === undefined) {
-      strangers.push(`${row.backend}/${row.server}`);
+      unmanagedServers.push(`${row.backend}/${row.server}`);
       continue;
     }
     if (row.hasNoCheck) unchecked.add(row.server);
@@ -69,7 +69,7 @@ export function routingOf(
     if (domains.has(entry.key)) duplicates.push(entry);
     else domains.set(entry.key, entry.value);
   }
-  return { domains, pools, backends, duplicates, hostNames, unchecked, strangers, tls };
+  return { domains, pools, backends, duplicates, hostNames, unchecked, unmanagedServers, tls };
 }
 
 /** Parses `show backend`: a line `# name`, then one backend name on each line. */

@@ -46,6 +46,16 @@ export function statusOf(row: StatRow, find: FindServer = () => undefined): Serv
   }
 }
 
+/** Whether HAProxy routes no request to this backend: `unpublish backend` (3.4), or `add backend` without `publish`. */
+export function isUnpublished(backend: StatRow): boolean {
+  return backend.text('status').includes('(UNPUB)');
+}
+
+/** Why visitors do not reach a pool that is not published (HAProxy 3.4), and what to do. */
+export function unpublishedReason(pool: string): string {
+  return `HAProxy routes no request to ${pool} ("unpublish backend"), and visitors get the answer for unknown hosts. Use haproxy_reload, or "publish backend ${pool}" on the Runtime API.`;
+}
+
 /** Whether HAProxy sends requests to a server with this status and weight. */
 export function isUsed(status: string, weight: number): boolean {
   return weight > 0 && (status === 'UP' || status === 'checking' || status === 'no check');

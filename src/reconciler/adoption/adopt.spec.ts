@@ -63,7 +63,7 @@ describe('adopt', () => {
   });
 
   it('lists what it leaves out, with the reason', () => {
-    const { state, left, leftPools } = adopt(
+    const { state, left, unmanagedPools } = adopt(
       found(
         [
           row('pool_1_1', '10.0.0.1', { hostName: 'app.internal' }),
@@ -87,7 +87,7 @@ describe('adopt', () => {
       'pool_3: has 1 server(s) in service, and no domain points at it',
     ]);
     expect([...state.pools.keys()]).toEqual(['pool_1']);
-    expect(leftPools).toEqual(new Set(['pool_3']));
+    expect(unmanagedPools).toEqual(new Set(['pool_3']));
   });
 
   it('leaves out a server whose slot or port is out of range', () => {
@@ -118,8 +118,8 @@ describe('adopt', () => {
       ],
       'a.example pool_1\nmcp.example mcp\nUPPER.example pool_1\n.b.example pool_2\n',
     );
-    const { state, leftPools } = adopt(actual);
-    const view = new RoutingView(actual, state.routing(), leftPools);
+    const { state, unmanagedPools } = adopt(actual);
+    const view = new RoutingView(actual, state.routing(), unmanagedPools);
     expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
   });
 
@@ -144,10 +144,13 @@ describe('adopt', () => {
     const map =
       'example.com/api be_api\nWWW.example pool_1\n^x[0-9]+$ pool_7\n10.0.0.300 be_api\ngone.example be_gone\n' +
       'e.example unknown_host\ne.example pool_1\nfine.example pool_1\n';
-    const { state, kept, left, leftPools, reservedPools } = adopt(found([row('pool_7_1', '10.0.0.7')], map), {
-      backends: new Set(['be_api', 'unknown_host', 'pool_1', 'pool_7']),
-      referenced: new Set(['pool_9', 'be_api']),
-    });
+    const { state, kept, left, unmanagedPools, reservedPools } = adopt(
+      found([row('pool_7_1', '10.0.0.7')], map),
+      {
+        backends: new Set(['be_api', 'unknown_host', 'pool_1', 'pool_7']),
+        referenced: new Set(['pool_9', 'be_api']),
+      },
+    );
     expect([...kept]).toEqual([
       ['example.com/api', 'be_api'],
       ['WWW.example', 'pool_1'],
@@ -158,7 +161,7 @@ describe('adopt', () => {
     expect([...state.sortedDomains()]).toEqual(['10.0.0.300', 'fine.example']);
     expect(left).toHaveLength(7);
     expect(reservedPools).toEqual(new Set(['pool_7', 'pool_9']));
-    expect(leftPools).toEqual(reservedPools);
+    expect(unmanagedPools).toEqual(reservedPools);
   });
 
   it.each([
@@ -168,10 +171,10 @@ describe('adopt', () => {
     ['a slot out of range', row('pool_2_1001', '10.0.0.1')],
   ])('makes a pool of haproxy.cfg external if a server has %s', (_, server) => {
     const actual = found([server, row('pool_2_3', '10.0.0.3')], 'a.example pool_2\n');
-    const { state, leftPools, reservedPools } = adopt(actual, { declared: new Set(['pool_2']) });
+    const { state, unmanagedPools, reservedPools } = adopt(actual, { declared: new Set(['pool_2']) });
     expect(state.pool('pool_2')).toEqual({ domains: ['a.example'], servers: new Map(), external: true });
-    expect([...leftPools, ...reservedPools]).toEqual(['pool_2', 'pool_2']);
-    const view = new RoutingView(actual, state.routing(), leftPools);
+    expect([...unmanagedPools, ...reservedPools]).toEqual(['pool_2', 'pool_2']);
+    const view = new RoutingView(actual, state.routing(), unmanagedPools);
     expect(plan(view.routing, state.routing(), view.parked)).toEqual([]);
     // Removing the domain removes its entry, and nothing of the pool.
     const { from, to } = view.sidesOf({

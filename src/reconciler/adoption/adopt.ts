@@ -23,9 +23,9 @@ export interface Adoption {
   /** What was not adopted, each with the reason. */
   left: readonly string[];
   /** Pools with servers but without a domain. The suite leaves them alone until it gives a domain to them. */
-  leftPools: ReadonlySet<string>;
+  unmanagedPools: ReadonlySet<string>;
   /**
-   * The pools of `leftPools` that no new domain gets: rules or kept entries may route to them, or they have servers that the
+   * The pools of `unmanagedPools` that no new domain gets: rules or kept entries may route to them, or they have servers that the
    * state cannot represent.
    */
   reservedPools: ReadonlySet<string>;
@@ -54,12 +54,15 @@ export function adopt(found: RuntimeRouting, facts: AdoptionFacts = {}): Adoptio
   const { mapText = '', backends = new Set<string>(), declared = new Set<string>(), referenced = [] } = facts;
   const left: string[] = [];
   const { names, externals, kept } = adoptNames(found, backends, left);
-  left.push(...onlyInFile(found, mapText), ...found.strangers.map((name) => `${name}: not named pool_N_S`));
+  left.push(
+    ...onlyInFile(found, mapText),
+    ...found.unmanagedServers.map((name) => `${name}: not named pool_N_S`),
+  );
 
   const pools = new Map<string, Pool>();
-  const leftPools = new Set<string>();
+  const unmanagedPools = new Set<string>();
   const reservedPools = new Set<string>();
-  const foreign = poolsOf(found.strangers);
+  const foreign = poolsOf(found.unmanagedServers);
   let servers = 0;
   let freeSlots = 0;
   for (const name of new Set([...found.pools.keys(), ...foreign, ...names.keys()])) {
@@ -70,7 +73,7 @@ export function adopt(found: RuntimeRouting, facts: AdoptionFacts = {}): Adoptio
     const domains = names.get(name);
     if (domains && !isExact && declared.has(name)) {
       externals.set(name, domains);
-      leftPools.add(name);
+      unmanagedPools.add(name);
       reservedPools.add(name);
       left.push(`${name}: its servers stay as haproxy.cfg declares them; the suite does not change them`);
       continue;
@@ -85,13 +88,13 @@ export function adopt(found: RuntimeRouting, facts: AdoptionFacts = {}): Adoptio
     freeSlots += taken.servers.size - active;
     if (!isExact) reservedPools.add(name);
     if (active === 0) continue;
-    leftPools.add(name);
+    unmanagedPools.add(name);
     left.push(`${name}: has ${active} server(s) in service, and no domain points at it`);
   }
   // The operator's rules or the kept entries may route to a pool without a domain. No other site may get its servers.
   for (const name of [...referenced, ...kept.values()])
     if (isPoolName(name) && !pools.has(name)) reservedPools.add(name);
-  for (const name of reservedPools) leftPools.add(name);
+  for (const name of reservedPools) unmanagedPools.add(name);
   let externalDomains = 0;
   for (const [name, domains] of externals) {
     pools.set(name, { domains, servers: NO_SERVERS, external: true });
@@ -106,7 +109,7 @@ export function adopt(found: RuntimeRouting, facts: AdoptionFacts = {}): Adoptio
     freeSlots,
     externalDomains,
     left,
-    leftPools,
+    unmanagedPools,
     reservedPools,
     kept,
   };
@@ -148,8 +151,8 @@ function append(lists: Map<string, string[]>, key: string, value: string): void 
 }
 
 /** The pools of servers that are not named pool_N_S. */
-function poolsOf(strangers: readonly string[]): Set<string> {
-  return new Set(strangers.map((name) => name.split('/', 1)[0] ?? ''));
+function poolsOf(unmanagedServers: readonly string[]): Set<string> {
+  return new Set(unmanagedServers.map((name) => name.split('/', 1)[0] ?? ''));
 }
 
 function onlyInFile(found: RuntimeRouting, mapText: string): string[] {

@@ -11,18 +11,18 @@ import type { Adoption } from './adopt.js';
  */
 export class AdoptionRecord {
   readonly #logger = new Logger('Adoption');
-  #leftPools: ReadonlySet<string> = new Set();
+  #unmanagedPools: ReadonlySet<string> = new Set();
   #reservedPools: ReadonlySet<string> = new Set();
   #keptEntries: ReadonlyMap<string, string> = new Map();
 
   constructor(private readonly path: string) {}
 
   /** Pools with servers but without a domain. The suite leaves them alone until it gives a domain to them. */
-  get leftPools(): ReadonlySet<string> {
-    return this.#leftPools;
+  get unmanagedPools(): ReadonlySet<string> {
+    return this.#unmanagedPools;
   }
 
-  /** The left pools that no new domain gets, because the operator's rules may route to them. */
+  /** The unmanaged pools that no new domain gets, because the operator's rules may route to them. */
   get reservedPools(): ReadonlySet<string> {
     return this.#reservedPools;
   }
@@ -37,7 +37,7 @@ export class AdoptionRecord {
     try {
       const record: unknown = JSON.parse(await readFile(this.path, 'utf8'));
       const { left_pools, reserved_pools, kept_entries } = record as Record<string, unknown>;
-      this.#leftPools = poolNames(left_pools);
+      this.#unmanagedPools = poolNames(left_pools);
       this.#reservedPools = poolNames(reserved_pools);
       const entries = Array.isArray(kept_entries) ? kept_entries : [];
       this.#keptEntries = new Map(entries.filter(isEntry));
@@ -49,7 +49,7 @@ export class AdoptionRecord {
 
   /** Keeps an adoption. Writes nothing if there was nothing to adopt. @throws the error of the file system */
   async save(source: string, adoption: Adoption): Promise<void> {
-    this.#leftPools = adoption.leftPools;
+    this.#unmanagedPools = adoption.unmanagedPools;
     this.#reservedPools = adoption.reservedPools;
     this.#keptEntries = adoption.kept;
     if (adoption.domains === 0 && adoption.left.length === 0) return;
@@ -60,7 +60,7 @@ export class AdoptionRecord {
       servers: adoption.servers,
       free_slots: adoption.freeSlots,
       external_domains: adoption.externalDomains,
-      left_pools: [...adoption.leftPools],
+      left_pools: [...adoption.unmanagedPools],
       reserved_pools: [...adoption.reservedPools],
       kept_entries: [...adoption.kept],
       not_taken_over: adoption.left,

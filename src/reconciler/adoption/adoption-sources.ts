@@ -54,7 +54,10 @@ async function readFiles(settings: Settings, mapText: string): Promise<Omit<Adop
   const all = sections.filter(({ keyword }) => keyword === 'backend' || keyword === 'listen');
   const routing = routingOf([...rows.values()], entries, [...backends]);
   return {
-    routing: { ...routing, strangers: [...routing.strangers, ...unreadServers(sections, rows)] },
+    routing: {
+      ...routing,
+      unmanagedServers: [...routing.unmanagedServers, ...unreadServers(sections, rows)],
+    },
     backends: new Set(all.map(({ name }) => name)),
   };
 }

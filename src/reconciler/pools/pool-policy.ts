@@ -93,7 +93,7 @@ export class PoolPolicy {
     return (
       (poolNumber(pool) ?? 0) <= this.settings.poolCount ||
       this.operatorConfig.pools.has(pool) ||
-      this.adoption.leftPools.has(pool)
+      this.adoption.unmanagedPools.has(pool)
     );
   }
 }
