@@ -64,21 +64,20 @@ export class CertificateInstaller {
   }
 
   /**
-   * Writes `bundle` to `path` and makes visitors get it instead of other certificates for its names. If that fails, the
-   * file and HAProxy are as before.
+   * Writes `bundle` to `path` and makes visitors get it instead of its `rivals`. If that fails, the file and HAProxy are
+   * as before.
    *
    * @throws AppError storage_failed, haproxy_rejected, haproxy_unavailable, payload_too_large
    */
-  async install(path: string, bundle: CertificateBundle): Promise<Precedence> {
+  async install(path: string, bundle: CertificateBundle, rivals: readonly string[]): Promise<Precedence> {
     const isLarge = !(await this.loader.fitsRuntimeApi(bundle));
-    const rivals = await this.loader.rivals(path, bundle.leaf);
     const before = await this.folder.read(path);
     const undoChoice = this.#choose(path, rivals);
     if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
     try {
       if (isLarge) await this.#reload(path, bundle);
       else await this.loader.loadBundle(path, bundle);
-      const precedence = await this.#takePrecedence(path, rivals);
+      const precedence = await this.#takePrecedence(path, bundle);
       this.feed.publish({ topic: 'certificates' });
       return precedence;
     } catch (error) {
@@ -89,28 +88,36 @@ export class CertificateInstaller {
   }
 
   /**
-   * Makes visitors get a file that is already in the folder. A certificate that is too large for the Runtime API needs a
+   * Makes visitors get a file that is already in the folder, instead of its `rivals`. A certificate that is too large for the Runtime API needs a
    * reload.
    *
    * @throws AppError certificate_not_found, validation_failed (not a certificate with its key), haproxy_rejected,
    * haproxy_unavailable, payload_too_large
    */
-  async load(path: string): Promise<{ bundle: CertificateBundle; precedence: Precedence }> {
-    const { leaf } = (await this.folder.readBundle(path)) ?? {};
-    const rivals = leaf ? await this.loader.rivals(path, leaf) : [];
+  async load(
+    path: string,
+    rivals: readonly string[],
+  ): Promise<{ bundle: CertificateBundle; precedence: Precedence }> {
     const undoChoice = this.#choose(path, rivals);
     try {
       const bundle = await this.loader.loadFile(path, (file, large) => this.#reload(file, large));
-      return { bundle, precedence: await this.#takePrecedence(path, rivals) };
+      return { bundle, precedence: await this.#takePrecedence(path, bundle) };
     } catch (error) {
       undoChoice();
       throw error;
     }
   }
 
-  /** The names of the file in the choices that `install` and `load` make: none if the certificate has no rivals. */
-  async choiceOf(path: string, leaf: CertificateBundle['leaf']): Promise<string[]> {
-    return (await this.loader.rivals(path, leaf)).length > 0 ? [basename(path)] : [];
+  /**
+   * The other certificates for the names of `leaf`, which is or will be the certificate of the file at `path`.
+   */
+  rivals(path: string, leaf: CertificateBundle['leaf']): Promise<string[]> {
+    return this.loader.rivals(path, leaf);
+  }
+
+  /** The file names to keep in certificates.json so that the certificate at `path` wins against its rivals. */
+  choiceOf(path: string, rivals: readonly string[]): string[] {
+    return rivals.length > 0 ? [basename(path)] : [];
   }
 
   /**
@@ -158,7 +165,9 @@ export class CertificateInstaller {
    * Moves the rivals behind the certificate. HAProxy up to 3.3 cannot do that with a rival that is too large for the
    * Runtime API. Then the order of the file names at a reload decides.
    */
-  async #takePrecedence(path: string, rivals: readonly string[]): Promise<Precedence> {
+  async #takePrecedence(path: string, { leaf }: CertificateBundle): Promise<Precedence> {
+    // Read again: another change may have added a certificate since then.
+    const rivals = await this.loader.rivals(path, leaf);
     if (rivals.length === 0) return { rivals: [], warnings: [] };
     const { moved, stuck } = await this.loader.moveToEnd(rivals);
     const [first] = stuck;
@@ -185,7 +194,7 @@ export class CertificateInstaller {
   async #reload(path: string, { leaf }: CertificateBundle): Promise<void> {
     await this.persistence.exclusively(() => this.reloads.reload());
     const end = performance.now() + NEW_WORKER_MS;
-    while (!isServed((await this.loader.loaded()).get(path), leaf)) {
+    while (!isServed(await this.loader.loadedAt(path), leaf)) {
       if (performance.now() > end)
         throw new AppError(
           'haproxy_rejected',
@@ -205,9 +214,8 @@ export class CertificateInstaller {
         return;
       }
       await this.folder.write(path, before);
-      const served = (await this.loader.loaded()).get(path);
       const bundle = parseBundle(before);
-      if (isServed(served, bundle.leaf)) return;
+      if (isServed(await this.loader.loadedAt(path), bundle.leaf)) return;
       if (await this.loader.fitsRuntimeApi(bundle)) await this.loader.loadBundle(path, bundle);
       else await this.#reload(path, bundle);
     } catch (error) {

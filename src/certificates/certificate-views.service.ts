@@ -67,7 +67,9 @@ export class CertificateViews {
     const found = files
       .filter(({ leaf }) => wanted.some((name) => covers(leaf, [name])))
       .slice(0, MAX_OF_HOST);
-    return Promise.all(found.map(async (file) => this.#view(file, await this.served.try(file), broken)));
+    return Promise.all(
+      found.map(async (file) => this.#view(file, await this.served.try(file, files), broken)),
+    );
   }
 
   /** Waits at most two seconds for handshakes; results from the last seconds are used. */
@@ -79,9 +81,20 @@ export class CertificateViews {
 
   /** Makes the handshakes now. @throws AppError certificate_not_found */
   async one(name: string): Promise<CertificateDto> {
-    const file = await this.folder.require(name);
-    const { broken } = await this.folder.list();
-    return this.#view(file, await this.served.try(file), broken);
+    const { files, broken } = await this.folder.list();
+    const file = this.folder.findIn(files, name);
+    if (!file) throw this.folder.notFound(name);
+    return this.#view(file, await this.served.try(file, files), broken);
+  }
+
+  /**
+   * A certificate before a change of it; undefined if there is none. Makes no handshake: `loaded` is null, if no one
+   * asked within the last second.
+   */
+  async former(name: string): Promise<CertificateDto | undefined> {
+    const { files, broken } = await this.folder.list();
+    const file = this.folder.findIn(files, name);
+    return file && this.#view(file, await this.served.known(file, files), broken);
   }
 
   async states(): Promise<{ certificates: readonly CertificateState[]; broken: readonly BrokenFile[] }> {

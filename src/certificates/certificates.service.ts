@@ -194,7 +194,7 @@ export class CertificatesService {
 
   /** The present certificate of a domain, without its key, for the answer and the audit line of a change. */
   async #former(domain: string): Promise<CertificateDto | undefined> {
-    const before = await this.views.one(domain).catch(() => undefined);
+    const before = await this.views.former(domain).catch(() => undefined);
     recordFormer(before);
     return before;
   }

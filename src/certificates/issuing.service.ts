@@ -43,8 +43,9 @@ export class IssuingService {
       const entry = this.managed.get(domain) ?? NEVER_ATTEMPTED;
       const file = await this.findValid(domain, wildcard);
       if (file) {
-        const chosen = await this.installer.choiceOf(file.path, file.leaf);
-        const loaded = await this.managed.choose(chosen, () => this.installer.load(file.path));
+        const rivals = await this.installer.rivals(file.path, file.leaf);
+        const choose = () => Promise.resolve(this.installer.choiceOf(file.path, rivals));
+        const loaded = await this.managed.choose(choose, () => this.installer.load(file.path, rivals));
         return { ...UNCHANGED, ...(loaded && { precedence: loaded.precedence }) };
       }
       const wanted = { ...entry, wildcard: wildcard || entry.wildcard };
@@ -130,11 +131,12 @@ export class IssuingService {
       const request = { domain, wildcard: entry.wildcard, force };
       const precedence = await this.acme.issue(request, job, async (bundle) => {
         job.progress('Installing the certificate in HAProxy');
-        const chosen = await this.installer.choiceOf(path, bundle.leaf);
+        const rivals = await this.installer.rivals(path, bundle.leaf);
         // The record comes first: if the suite is killed before it writes the file, the next renewal gets a certificate.
         const record = { ...entry, failures: 0, last_attempt, last_error: null };
-        await this.managed.set(domain, record, undefined, chosen);
-        return this.installer.install(path, bundle);
+        const choose = () => Promise.resolve(this.installer.choiceOf(path, rivals));
+        await this.managed.set(domain, record, undefined, choose);
+        return this.installer.install(path, bundle, rivals);
       });
       this.#logger.log(`HAProxy has a new certificate for ${domain}`);
       return precedence;

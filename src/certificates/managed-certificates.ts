@@ -93,7 +93,8 @@ export class ManagedCertificates {
   /**
    * Sets or deletes (undefined) the entry of a domain. It is durable when the promise resolves. `change` runs after the
    * new file is written and before it replaces the old one: on a full disk `change` does not run, and if `change` fails
-   * the old file stays. `chosen`: file names that win from now on against others of the same name.
+   * the old file stays. `choose`: file names that win from now on against others of the same name. It runs before
+   * `change`, and no other change runs between them.
    *
    * @throws AppError storage_failed, or the errors of `change`
    */
@@ -101,9 +102,10 @@ export class ManagedCertificates {
     domain: string,
     entry: ManagedCertificate | undefined,
     change?: () => Promise<T>,
-    chosen: readonly string[] = [],
+    choose: () => Promise<readonly string[]> = () => Promise.resolve([]),
   ): Promise<T | undefined> {
     return this.#queue(async () => {
+      const chosen = await choose();
       const entries = new Map(this.#entries);
       const isSame = entry ? false : !entries.delete(domain);
       if (entry) entries.set(domain, entry);
@@ -113,9 +115,15 @@ export class ManagedCertificates {
   }
 
   /** Records that these files win against others of the same name, as `set`. */
-  async choose<T>(chosen: readonly string[], change: () => Promise<T>): Promise<T | undefined> {
-    if (chosen.length === 0) return change();
-    return this.#queue(() => this.#write(this.#entries, withChoice(this.#preferred, chosen), change));
+  async choose<T>(
+    choose: () => Promise<readonly string[]>,
+    change: () => Promise<T>,
+  ): Promise<T | undefined> {
+    return this.#queue(async () => {
+      const chosen = await choose();
+      if (chosen.length === 0) return change();
+      return this.#write(this.#entries, withChoice(this.#preferred, chosen), change);
+    });
   }
 
   async #write<T>(

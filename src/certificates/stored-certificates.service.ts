@@ -81,12 +81,16 @@ export class StoredCertificates {
     const path = this.folder.pathOf(domain);
     await this.folder.refuseFileName(domain);
     const isManaged = this.managed.get(domain) !== undefined;
-    const chosen = await this.installer.choiceOf(path, bundle.leaf);
+    let rivals: readonly string[] = [];
+    const choose = async () => {
+      rivals = await this.installer.rivals(path, bundle.leaf);
+      return this.installer.choiceOf(path, rivals);
+    };
     // The copy lets `recover` undo a load that is killed before the entry is deleted.
     if (isManaged) await this.folder.hideCopy(path);
     try {
-      const install = () => this.installer.install(path, bundle);
-      const precedence = await this.managed.set(domain, undefined, install, chosen);
+      const install = () => this.installer.install(path, bundle, rivals);
+      const precedence = await this.managed.set(domain, undefined, install, choose);
       return resultOf([{ path, bundle, precedence }], domain);
     } finally {
       if (isManaged) await this.folder.removeHidden(path);
@@ -95,17 +99,24 @@ export class StoredCertificates {
 
   async #loadFiles(name: string): Promise<LoadResult> {
     const { domain } = await this.folder.require(name);
-    const files: { path: string; bundle: CertificateBundle }[] = [];
+    const files: { path: string; bundle: CertificateBundle; rivals: readonly string[] }[] = [];
     // All files are read first: if one of them cannot be served, none is loaded.
     for (const path of await this.folder.filesOf(name)) {
       const bundle = await this.folder.readBundle(path);
-      if (bundle) files.push({ path, bundle });
+      if (bundle) files.push({ path, bundle, rivals: [] });
     }
-    const chosen: string[] = [];
-    for (const { path, bundle } of files) chosen.push(...(await this.installer.choiceOf(path, bundle.leaf)));
-    const loaded = await this.managed.choose(chosen, async () => {
+    const choose = async () => {
+      const chosen: string[] = [];
+      for (const file of files) {
+        file.rivals = await this.installer.rivals(file.path, file.bundle.leaf);
+        chosen.push(...this.installer.choiceOf(file.path, file.rivals));
+      }
+      return chosen;
+    };
+    const loaded = await this.managed.choose(choose, async () => {
       const results: LoadedFile[] = [];
-      for (const { path } of files) results.push({ path, ...(await this.installer.load(path)) });
+      for (const { path, rivals } of files)
+        results.push({ path, ...(await this.installer.load(path, rivals)) });
       return results;
     });
     return resultOf(loaded ?? [], domain);

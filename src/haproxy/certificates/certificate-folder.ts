@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { chmod, mkdir, readdir, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { AppError } from '../../errors/app-error.js';
 import { storageError } from '../../errors/storage-error.js';
 import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
@@ -39,6 +40,9 @@ const TEMPORARY = /^\..+\.pem(?:\.deleted)?\.\d+\.\d+\.tmp$/;
 /** A certificate that is being deleted, or a copy of a certificate that the operator is replacing. */
 const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 
+/** How many files are read at the same time. */
+const CONCURRENCY = 8;
+
 interface CachedContent {
   /** Changes when the file, its key or its SCT list changes. */
   stamp: string;
@@ -53,6 +57,7 @@ interface CachedContent {
 export class CertificateFolder {
   readonly #folder: string;
   readonly #cache = new Map<string, CachedContent>();
+  readonly #limit = pLimit(CONCURRENCY);
 
   constructor(
     settings: Settings,
@@ -87,10 +92,14 @@ export class CertificateFolder {
     const names = await this.#names();
     const partNames = new PartNames(this.config.sections);
     const present = new Set(names);
-    for (const name of names) {
-      if (isNoCertificate(name)) continue;
+    const candidates = names.filter((name) => !isNoCertificate(name));
+    const contents = await this.#limit.map(candidates, (name) => {
       const path = join(this.#folder, name);
-      const content = await this.#content(path, partNames.of(path), present);
+      return this.#content(path, partNames.of(path), present);
+    });
+    for (const [index, name] of candidates.entries()) {
+      const path = join(this.#folder, name);
+      const content = contents[index];
       if (!content) continue;
       const { leaf, problem } = content;
       if (problem !== undefined) broken.push({ path, reason: problem });
@@ -105,7 +114,11 @@ export class CertificateFolder {
    * file of the folder (`0001-old.pem`) or a bundle (`example.com.pem` for `example.com.pem.rsa`).
    */
   async find(name: string): Promise<CertificateFile | undefined> {
-    const { files } = await this.list();
+    return this.findIn((await this.list()).files, name);
+  }
+
+  /** As `find`, in the files of a list. */
+  findIn(files: readonly CertificateFile[], name: string): CertificateFile | undefined {
     const own = this.pathOf(name);
     const ofDomain = files
       .filter(({ domain }) => domain === name)
@@ -138,7 +151,11 @@ export class CertificateFolder {
   async require(domain: string): Promise<CertificateFile> {
     const file = await this.find(domain);
     if (file) return file;
-    throw new AppError(
+    throw this.notFound(domain);
+  }
+
+  notFound(domain: string): AppError {
+    return new AppError(
       'certificate_not_found',
       `There is no certificate for ${domain} in ${this.#folder}. List the certificates with haproxy_list_certs, issue ` +
         'one with haproxy_issue_cert, or load your own with haproxy_load_cert.',
@@ -162,6 +179,13 @@ export class CertificateFolder {
    */
   readBundle(path: string): Promise<CertificateBundle | undefined> {
     return readBundle(path, new PartNames(this.config.sections).of(path));
+  }
+
+  /** Identifies what `readBundle` reads: it changes when the file or one of its parts changes. */
+  async stampOf(path: string): Promise<string> {
+    const parts = new PartNames(this.config.sections).of(path);
+    const stamps = await Promise.all([path, ...Object.values(parts)].map((file) => stampOf(file)));
+    return stamps.join(' ');
   }
 
   /** Writes a file with mode 0600. @throws AppError storage_failed */

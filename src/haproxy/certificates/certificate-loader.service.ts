@@ -31,6 +31,11 @@ export class CertificateLoader {
     return this.haproxy.loaded();
   }
 
+  /** The certificate that HAProxy has for the file at `path`. @throws AppError haproxy_unavailable */
+  loadedAt(path: string): Promise<HaproxyCertificate | undefined> {
+    return this.haproxy.loadedAt(path);
+  }
+
   /** Whether the certificate is small enough for one command of the Runtime API. A larger one needs a reload. */
   async fitsRuntimeApi({ pem }: CertificateBundle): Promise<boolean> {
     return pem.length <= (await this.haproxy.payloadLimit());
@@ -65,6 +70,7 @@ export class CertificateLoader {
    */
   async loadFile(path: string, loadLarge: LoadLarge = rejectLarge): Promise<CertificateBundle> {
     for (;;) {
+      const stamp = await this.folder.stampOf(path);
       const bundle = await this.folder.readBundle(path);
       if (bundle === undefined)
         throw new AppError(
@@ -72,8 +78,9 @@ export class CertificateLoader {
           `${path} was deleted while it was loaded. List the certificates with haproxy_list_certs.`,
         );
       if (await this.fitsRuntimeApi(bundle)) await this.loadBundle(path, bundle);
-      else if (!isServed((await this.loaded()).get(path), bundle.leaf)) await loadLarge(path, bundle);
+      else if (!isServed(await this.loadedAt(path), bundle.leaf)) await loadLarge(path, bundle);
       this.feed.publish({ topic: 'certificates' });
+      if ((await this.folder.stampOf(path)) === stamp) return bundle;
       const now = await this.folder.readBundle(path).catch(() => null);
       if (now === null || now?.pem === bundle.pem) return bundle;
       // The file was replaced or deleted during the load. HAProxy must serve what is in the folder.

@@ -3,7 +3,7 @@ import pLimit from 'p-limit';
 import { isSamePath } from '../../lib/same-path.js';
 import type { HttpsBind } from '../config/https-binds.js';
 import type { HaproxyCertificate } from '../parsers/ssl-cert.parser.js';
-import { bindKey, type SniEntry } from '../parsers/ssl-sni.parser.js';
+import { bindKey, chosenEntry, type SniEntry } from '../parsers/ssl-sni.parser.js';
 import { dnsNamesOf, keyKindOf, type KeyKind } from './certificate-facts.js';
 import type { CertificateFile } from './certificate-folder.js';
 import { handshake } from './tls-handshake.js';
@@ -37,8 +37,8 @@ export interface TrialContext {
   version: string | undefined;
   /** `show ssl sni`, by bind; undefined if HAProxy does not have this command. */
   sni: (() => Promise<Map<string, SniEntry[]>>) | undefined;
-  /** The certificate that HAProxy has in memory for this path. */
-  inHaproxy: (path: string) => Promise<HaproxyCertificate | undefined>;
+  /** The certificate that HAProxy has in memory under this name. */
+  inHaproxy: (name: string) => Promise<HaproxyCertificate | undefined>;
   /** The file with this SHA-256 fingerprint. */
   pathOf: (fingerprint: string) => string | undefined;
 }
@@ -50,6 +50,7 @@ export class CertificateTrial {
   readonly #notTried = new Set<string>();
   readonly #instead = new Set<string>();
   readonly #winners = new Set<string>();
+  readonly #current = new Map<string, Promise<boolean>>();
   #unserved = false;
   #tried = 0;
 
@@ -99,21 +100,28 @@ export class CertificateTrial {
     if (!('port' in bind.target)) return this.#skip(bind, bind.target.reason);
     const asked = name.startsWith('*.') ? `suite-${randomBytes(5).toString('hex')}${name.slice(1)}` : name;
     const own = this.file.leaf.fingerprint256;
-    const first = await handshake(bind.target, asked, this.#kind);
-    if ('failed' in first) return this.#skip(bind, first.failed);
-    if (!first.certificate && bind.verifiesClients)
-      return this.#skip(bind, `it needs a client certificate (${first.refused})`);
+    const modern = await handshake(bind.target, asked);
+    if ('failed' in modern) return this.#skip(bind, modern.failed);
+    if (!modern.certificate && bind.verifiesClients)
+      return this.#skip(bind, `it needs a client certificate (${modern.refused})`);
     this.#tried += 1;
-    if (first.certificate?.fingerprint256 !== own) {
-      this.#lost(bind, name, first.certificate && this.#nameOf(first.certificate));
+    // HAProxy has no ECDSA certificate for the name if this one is RSA. So clients without ECDSA get it too.
+    if (modern.certificate?.fingerprint256 === own) return true;
+    // HAProxy prefers an ECDSA certificate. It may be the twin of this one, and not a wildcard that hides it.
+    const isTwin =
+      modern.certificate !== undefined &&
+      dnsNamesOf(modern.certificate).includes(name) &&
+      keyKindOf(modern.certificate) === 'ecdsa';
+    if (this.#kind === 'ecdsa') {
+      this.#lost(bind, name, modern.certificate && this.#nameOf(modern.certificate));
       return true;
     }
-    if (this.#kind === 'ecdsa') return true;
-    // HAProxy prefers an ECDSA certificate. It may be the twin of this one, and not a wildcard that hides it.
-    const modern = await handshake(bind.target, asked);
-    if (!modern.certificate || modern.certificate.fingerprint256 === own) return true;
-    const isTwin = dnsNamesOf(modern.certificate).includes(name) && keyKindOf(modern.certificate) === 'ecdsa';
-    if (!isTwin) this.#lost(bind, `${name} (clients with ECDSA)`, this.#nameOf(modern.certificate));
+    const old = await handshake(bind.target, asked, this.#kind);
+    if ('failed' in old) return this.#skip(bind, old.failed);
+    if (old.certificate?.fingerprint256 !== own)
+      this.#lost(bind, name, old.certificate && this.#nameOf(old.certificate));
+    else if (modern.certificate && !isTwin)
+      this.#lost(bind, `${name} (clients with ECDSA)`, this.#nameOf(modern.certificate));
     return true;
   }
 
@@ -131,7 +139,7 @@ export class CertificateTrial {
 
   /** Node.js has no HTTP/3, so HAProxy itself says which certificate it chooses. */
   async #tryQuic(bind: HttpsBind, names: readonly string[]): Promise<void> {
-    const { sni, inHaproxy, version } = this.context;
+    const { sni, version } = this.context;
     if (!sni)
       return void this.#skip(
         bind,
@@ -139,21 +147,39 @@ export class CertificateTrial {
           ? 'HAProxy does not answer'
           : `HAProxy ${version} does not show which certificates HTTP/3 clients get (3.2 and newer do)`,
       );
-    const { leaf, path } = this.file;
-    const [entries, inMemory] = await Promise.all([
-      sni().then((binds) => binds.get(bindKey(bind.frontend, bind.line)) ?? []),
-      inHaproxy(path),
-    ]).catch(() => [undefined, undefined]);
-    if (!entries) return void this.#skip(bind, 'HAProxy does not answer');
+    const { path } = this.file;
     if (names.length === 0) return void this.#skip(bind, 'the certificate has no DNS name');
-    const isCurrent = inMemory?.fingerprint === leaf.fingerprint.replaceAll(':', '');
-    for (const name of names) {
-      this.#tried += 1;
-      const first = entries.find((entry) => entry.name === name && entry.kind === this.#kind);
-      if (!first) this.#lost(bind, name, entries.length === 0 ? undefined : 'no certificate of its kind');
-      else if (first.path !== path) this.#lost(bind, name, first.path);
-      else if (!isCurrent) this.#lost(bind, name, `an earlier certificate of ${path}`);
+    try {
+      const entries = (await sni()).get(bindKey(bind.frontend, bind.line)) ?? [];
+      // Normally one name: HAProxy has a certificate several times if binds name the folder in several ways.
+      const own = new Set(entries.filter((entry) => entry.path === path).map((entry) => entry.certificate));
+      const current = new Set<string>();
+      for (const name of own) if (await this.#isCurrent(name)) current.add(name);
+      for (const name of names) {
+        this.#tried += 1;
+        const first = entries.find((entry) => entry.name === name && entry.kind === this.#kind);
+        const chosen = chosenEntry(entries, name);
+        if (!first) this.#lost(bind, name, chosen?.path);
+        else if (first.path !== path) this.#lost(bind, name, first.path);
+        else if (!current.has(first.certificate)) this.#lost(bind, name, `an earlier certificate of ${path}`);
+        // An ECDSA certificate that is not the twin of this one hides it.
+        else if (chosen && chosen.path !== path && (chosen.kind !== 'ecdsa' || chosen.name !== name))
+          this.#lost(bind, `${name} (clients with ECDSA)`, chosen.path);
+      }
+    } catch {
+      this.#skip(bind, 'HAProxy does not answer');
     }
+  }
+
+  /** Whether HAProxy has this certificate in memory under the name. Asks once for all binds. */
+  #isCurrent(name: string): Promise<boolean> {
+    const asked =
+      this.#current.get(name) ??
+      this.context
+        .inHaproxy(name)
+        .then((found) => found?.fingerprint === this.file.leaf.fingerprint.replaceAll(':', ''));
+    this.#current.set(name, asked);
+    return asked;
   }
 
   #skip({ address }: HttpsBind, reason: string): false {

@@ -17,7 +17,8 @@ import {
   parseCrtList,
 } from '../parsers/ssl-cert.parser.js';
 import { parseSslSni, type SniEntry } from '../parsers/ssl-sni.parser.js';
-import { isAtLeast } from '../parsers/version.parser.js';
+import { parseInfo } from '../parsers/info.parser.js';
+import { type HaproxyVersion, isAtLeast, parseVersion } from '../parsers/version.parser.js';
 
 /** The most bytes of one command. The default of `tune.cli.max-payload-size` (HAProxy 3.4 and newer) is 128 KB. */
 const LARGE_COMMAND_BYTES = 120 * 1024;
@@ -29,6 +30,7 @@ const LOCKED_MS = 20;
 
 /** The certificates and crt-lists that HAProxy has now. */
 interface Inventory {
+  version: HaproxyVersion;
   /** The certificate of the open transaction. HAProxy has at most one transaction. */
   transaction: string | undefined;
   /**
@@ -74,6 +76,12 @@ export class HaproxyCertificatesService {
       }
       return found;
     });
+  }
+
+  /** The certificate that HAProxy has for the file at `path`. @throws AppError haproxy_unavailable */
+  async loadedAt(path: string): Promise<HaproxyCertificate | undefined> {
+    const name = (await this.names()).get(path);
+    return name === undefined ? undefined : this.find(name);
   }
 
   /** A name in HAProxy of each certificate, by the path of the file. @throws AppError haproxy_unavailable */
@@ -125,7 +133,6 @@ export class HaproxyCertificatesService {
    */
   put(file: string, { pem, extras = {} }: CertificateBundle): Promise<HaproxyCertificate> {
     return this.#queue(async () => {
-      const { version } = await this.runtime.capabilities();
       const inventory = await this.#inventory();
       if (inventory.lists.length === 0) throw this.#noCrtListError();
       if (inventory.transaction !== undefined)
@@ -133,7 +140,7 @@ export class HaproxyCertificatesService {
       const known = inventory.names.get(file);
       const names = known ?? [nameInList(inventory.lists[0]?.name, file)];
       const [name = file] = names;
-      const transport = isAtLeast(version, 3, 4) ? this.#largeTransport : this.#transport;
+      const transport = isAtLeast(inventory.version, 3, 4) ? this.#largeTransport : this.#transport;
       const commands = [
         ...(known === undefined ? [runtimeCommand`new ssl cert ${name}`] : []),
         // A new PEM removes the other parts that HAProxy had.
@@ -146,9 +153,13 @@ export class HaproxyCertificatesService {
           .filter((list) => !list.certificates.has(file))
           .map((list) => runtimeCommand`add ssl crt-list ${list.name} ${name}`),
       ];
+      const show = runtimeCommand`show ssl cert ${name}`;
       try {
-        checked(commands, await transport.run(commands));
-        const [reply] = await this.#show([runtimeCommand`show ssl cert ${name}`]);
+        const replies = await transport.run([...commands, show]);
+        const shown = replies.pop();
+        checked(commands, replies);
+        // Another client may hold the lock only between two commands of this batch.
+        const [reply] = shown && !isRejected(shown) ? [shown] : await this.#show([show]);
         return parseCertificate(reply?.text ?? '');
       } catch (error) {
         await this.#transport.run([
@@ -188,7 +199,8 @@ export class HaproxyCertificatesService {
   }
 
   async #inventory(): Promise<Inventory> {
-    const [certificates, lists] = await this.#show([
+    const [info, certificates, lists] = await this.#show([
+      runtimeCommand`show info`,
       runtimeCommand`show ssl cert`,
       runtimeCommand`show ssl crt-list`,
     ]);
@@ -204,6 +216,7 @@ export class HaproxyCertificatesService {
       namesByPath.set(path, [...(namesByPath.get(path) ?? []), name]);
     }
     return {
+      version: parseVersion(parseInfo(info?.text ?? '').version),
       transaction,
       names: namesByPath,
       lists: ours.map((name, index) => {

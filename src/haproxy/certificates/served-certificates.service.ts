@@ -51,9 +51,12 @@ export class ServedCertificates {
     private readonly contexts: TrialContexts,
   ) {}
 
-  /** Tries a certificate now, with a handshake for each of its names on each bind. Never fails. */
-  async try(file: CertificateFile): Promise<TrialResult> {
-    const context = await this.#openContext();
+  /**
+   * Tries a certificate now, with a handshake for each of its names on each bind. `files`: all certificates of the
+   * folder, to name the one that visitors get. Never fails.
+   */
+  async try(file: CertificateFile, files: readonly CertificateFile[]): Promise<TrialResult> {
+    const context = await this.#openContext(files);
     return this.#try(file, context);
   }
 
@@ -63,7 +66,7 @@ export class ServedCertificates {
    */
   async results(files: readonly CertificateFile[], waitMs: number): Promise<Map<string, TrialResult>> {
     if (files.length === 0) return new Map();
-    const context = await this.#openContext();
+    const context = await this.#openContext((await this.folder.list()).files);
     const due = files.filter((file) => !this.#isRecent(file, context, files.length));
     const trials = due.map((file) => this.#inBackground(file, context));
     if (trials.length > 0) {
@@ -75,6 +78,12 @@ export class ServedCertificates {
       stop.abort();
     }
     return new Map(files.map((file) => [file.path, this.#kept(file, context)?.result ?? NOT_YET]));
+  }
+
+  /** The result of the last handshakes since the last change, at most a second old. Makes no handshake. */
+  async known(file: CertificateFile, files: readonly CertificateFile[]): Promise<TrialResult> {
+    const context = await this.#openContext(files);
+    return this.#isRecent(file, context, 1) ? (this.#kept(file, context)?.result ?? NOT_YET) : NOT_YET;
   }
 
   /** Forgets the results that a change of `certificate` in HAProxy may have changed. */
@@ -89,8 +98,8 @@ export class ServedCertificates {
       if (others.some((other) => overlaps(other, names))) this.#known.delete(path);
   }
 
-  async #openContext(): Promise<TrialContext> {
-    return this.contexts.open((await this.folder.list()).files, () => this.#changes);
+  async #openContext(files: readonly CertificateFile[]): Promise<TrialContext> {
+    return this.contexts.open(files, () => this.#changes);
   }
 
   async #try(file: CertificateFile, context: TrialContext): Promise<TrialResult> {

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { connect, type ConnectionOptions } from 'node:tls';
+import { connect, type ConnectionOptions, createSecureContext, type SecureContext } from 'node:tls';
 import { messageOf } from '../../errors/app-error.js';
 import type { KeyKind } from './certificate-facts.js';
 
@@ -20,6 +20,19 @@ const ONLY: Partial<Record<KeyKind, string>> = {
   other: 'ed25519:ed448',
 };
 
+/** Making a context costs more than a handshake. A shared one resumes no session: that needs the option `session`. */
+const contexts = new Map<string | undefined, SecureContext>();
+
+function contextFor(only: KeyKind | undefined): SecureContext {
+  const sigalgs = only && ONLY[only];
+  const known = contexts.get(sigalgs);
+  if (known) return known;
+  // No CA is known: the suite looks at the certificate. Whether a client trusts it is another question.
+  const context = createSecureContext({ ca: [], ...(sigalgs !== undefined && { sigalgs }) });
+  contexts.set(sigalgs, context);
+  return context;
+}
+
 /**
  * Makes one TLS handshake, as a visitor would, and closes the connection. `name` undefined: the client names no server
  * (no SNI). `only` limits the kinds of keys that the client accepts.
@@ -29,13 +42,11 @@ export async function handshake(
   name: string | undefined,
   only?: KeyKind,
 ): Promise<HandshakeResult> {
-  const sigalgs = only && ONLY[only];
   const options: ConnectionOptions = {
     ...target,
     servername: name ?? '',
-    // The suite looks at the certificate. Whether a client trusts it is another question.
     rejectUnauthorized: false,
-    ...(sigalgs !== undefined && { sigalgs }),
+    secureContext: contextFor(only),
   };
   const result = await tryOnce(options);
   // HAProxy may close the connection during a reload, before the client has read an alert.

@@ -40,16 +40,12 @@ export class TrialContexts {
       this.#process = info;
     }
     const showsSni = info !== undefined && isAtLeast(parseVersion(info.version), 3, 2);
-    const names = remembered(changes, () => this.haproxy.names());
     return {
       id: `${info ? this.#processNumber : 'none'} ${this.#config?.stamp}`,
       binds,
       version: info?.version,
       sni: showsSni ? remembered(changes, () => this.haproxy.sni()) : undefined,
-      inHaproxy: async (path) => {
-        const name = (await names()).get(path);
-        return name === undefined ? undefined : this.haproxy.find(name);
-      },
+      inHaproxy: (name) => this.haproxy.find(name),
       pathOf: (fingerprint) => files.find(({ leaf }) => leaf.fingerprint256 === fingerprint)?.path,
     };
   }

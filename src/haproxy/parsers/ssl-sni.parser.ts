@@ -3,7 +3,10 @@ export interface SniEntry {
   /** `*.example.com` for a wildcard. */
   name: string;
   kind: 'ecdsa' | 'rsa' | 'other';
+  /** The path of the file. */
   path: string;
+  /** The name of the certificate in HAProxy: the path as haproxy.cfg leads to it. */
+  certificate: string;
 }
 
 /**
@@ -21,10 +24,30 @@ export function parseSslSni(text: string): Map<string, SniEntry[]> {
     if (!match?.groups || name === undefined || path === undefined) continue;
     const key = bindKey(match.groups['frontend'] ?? '', Number(match.groups['line']));
     const entries = binds.get(key) ?? [];
-    entries.push({ name, kind: kind === 'ecdsa' || kind === 'rsa' ? kind : 'other', path });
+    entries.push({
+      name,
+      kind: kind === 'ecdsa' || kind === 'rsa' ? kind : 'other',
+      path,
+      certificate: path,
+    });
     binds.set(key, entries);
   }
   return binds;
+}
+
+/**
+ * The certificate that a client with all kinds of keys gets for `name`: the first ECDSA certificate of the name, then
+ * that of the wildcard above it, then RSA in the same way, then the others. `name` may be a wildcard: the client then
+ * asks for a name below it that has no certificate of its own.
+ */
+export function chosenEntry(entries: readonly SniEntry[], name: string): SniEntry | undefined {
+  const wildcard = `*${name.slice(name.indexOf('.'))}`;
+  for (const kind of ['ecdsa', 'rsa', 'other'] as const)
+    for (const wanted of [name, wildcard]) {
+      const found = entries.find((entry) => entry.kind === kind && entry.name === wanted);
+      if (found) return found;
+    }
+  return undefined;
 }
 
 export function bindKey(frontend: string, line: number): string {
