@@ -37,13 +37,30 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
   const masterCli = () => new MasterCli({ path: join(home.path, 'run/master.sock') });
   const workerPid = async () => (await masterCli().processes())?.workers[0];
 
+  /** The listening socket on the port. Another socket means that the kernel can drop connections between the two. */
+  const listeningSocket = async () => {
+    const port = home.httpPort.toString(16).toUpperCase().padStart(4, '0');
+    const rows = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map((row) => row.trim().split(/\s+/));
+    const listening = rows.filter(([, local, , state]) => local?.endsWith(`:${port}`) && state === '0A');
+    return new Set(listening.map((row) => row[9]));
+  };
+  /**
+   * What docs/upgrade.md tells an operator to do before a restart without a gap: HAProxy offers its listening sockets.
+   * HAProxy is reloaded with the former unit, so the frontend must not use the rules yet.
+   */
+  const exposeListeners = async () => {
+    old = old.replace('level admin', 'level admin expose-fd listeners');
+    await writeFile(home.file('haproxy.cfg'), old);
+    expect(await masterCli().reload()).toMatchObject({ success: true });
+  };
   /** Starts HAProxy from these files, in the place of the one that runs, as an operator restarts it without a gap. */
   const startMaster = async (names: readonly ('suite.cfg' | 'haproxy.cfg' | 'pools.cfg')[]) => {
     const before = masters.at(-1);
     const files = names.flatMap((name) => ['-f', home.file(name)]);
     const socket = join(home.path, 'run/master.sock');
     const args = ['-W', '-S', socket, '-p', join(home.path, 'run/haproxy.pid'), ...files];
-    const child = spawn(haproxy.path, [...args, ...(before ? ['-sf', String(before)] : [])], {
+    const handover = ['-x', join(home.path, 'run/haproxy.sock'), '-sf', String(before)];
+    const child = spawn(haproxy.path, [...args, ...(before ? handover : [])], {
       stdio: 'ignore',
       detached: true,
     });
@@ -132,7 +149,12 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
   });
 
   it('managed: a new master loads suite.cfg; both edits work; the way back works; no request fails', async () => {
+    const sockets = await listeningSocket();
     suite = await Suite.start(home);
+    // The new master has the socket of the former one, so no connection is lost.
+    expect(await listeningSocket()).toEqual(sockets);
+    expect(suite.output).not.toContain('does not hand over');
+    expect(await readFile(home.file('pools.cfg'), 'utf8')).not.toContain('listeners.sock');
     const { warnings, ...rest } = (await check()) ?? {};
     expect(rest).toEqual({ valid: true, errors: [] });
     expect(warnings).toEqual([
@@ -163,6 +185,8 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
   });
 
   it('master: starts unchanged, names both edits, and has the rules after them; no request fails', async () => {
+    await exposeListeners();
+    const sockets = await listeningSocket();
     const worker = await workerPid();
     suite = await Suite.start(home, { HAPROXY_CONTROL: 'master' });
     expect(await workerPid()).toBe(worker);
@@ -189,6 +213,7 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     await writeFile(home.file('haproxy.cfg'), old);
     await startMaster(['haproxy.cfg', 'pools.cfg']);
     expect((await check())?.warnings.map(({ message }) => message)).toEqual(edits);
+    expect(await listeningSocket()).toEqual(sockets);
     expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
   });
 

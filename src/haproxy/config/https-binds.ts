@@ -1,5 +1,6 @@
 import { isAbsolute, join } from 'node:path';
 import type { ConfigSection } from './config-parser.js';
+import { connectHost, type ListenAddress, listenAddresses, unknownHost } from './listen-address.js';
 
 /** One address of a `bind … ssl …` line. */
 export interface HttpsBind {
@@ -20,11 +21,6 @@ export interface HttpsBind {
 
 /** At most this many ports of a range are tried. */
 const MAX_RANGE = 5;
-/** The families of addresses that a client can connect to ("bind", section 5.1 of the configuration manual). */
-const FAMILY = /^(?:stream\+|dgram\+)?(?<family>[a-z0-9]+)@(?<rest>.*)$/;
-const IP_FAMILIES: ReadonlySet<string> = new Set(
-  'ipv4 ipv6 tcp tcp4 tcp6 mptcp mptcp4 mptcp6 quic quic4 quic6'.split(' '),
-);
 
 /** The addresses on which HAProxy terminates TLS. Pure. */
 export function httpsBinds(sections: readonly ConfigSection[]): HttpsBind[] {
@@ -39,8 +35,7 @@ export function httpsBinds(sections: readonly ConfigSection[]): HttpsBind[] {
         );
         const verifiesClients = valuesOf(words, 'verify').includes('required');
         const obstacle = obstacleOf(words);
-        return (words[1] ?? '')
-          .split(',')
+        return listenAddresses(words[1] ?? '')
           .flatMap((address) => targetsOf(address))
           .map(({ address, quic, target }) => ({
             address,
@@ -78,29 +73,19 @@ function obstacleOf(words: readonly string[]): string | undefined {
 
 interface Target extends Pick<HttpsBind, 'address' | 'quic' | 'target'> {}
 
-function targetsOf(address: string): Target[] {
-  const { family, rest = address } = FAMILY.exec(address)?.groups ?? {};
-  const quic = family?.startsWith('quic') ?? false;
-  const cannot = (reason: string): Target[] => [{ address, quic, target: { reason } }];
-  if (address.includes('$')) return cannot('its address has an environment variable');
-  if (rest.startsWith('/') || (family !== undefined && !IP_FAMILIES.has(family)))
-    return cannot('it is not an IP address');
-  const match = /^(?<host>.*):(?<first>\d+)(?:-(?<last>\d+))?$/.exec(rest);
-  if (!match?.groups) return cannot('its address has no port');
-  const { host = '', first, last = first } = match.groups;
-  const count = Math.min(Number(last) - Number(first) + 1, MAX_RANGE);
-  return Array.from({ length: Math.max(count, 1) }, (_, index) => ({
-    address: last === first ? address : `${address} (port ${Number(first) + index})`,
+function targetsOf(bind: ListenAddress): Target[] {
+  const { text } = bind;
+  if (bind.kind === 'path')
+    return [{ address: text, quic: false, target: { reason: 'it is not an IP address' } }];
+  const quic = bind.transport === 'udp';
+  const reason = bind.kind === 'unknown' ? bind.reason : unknownHost(bind);
+  if (bind.kind === 'unknown' || reason !== undefined)
+    return [{ address: text, quic, target: { reason: reason ?? '' } }];
+  const { first, last } = bind;
+  const count = Math.max(Math.min(last - first + 1, MAX_RANGE), 1);
+  return Array.from({ length: count }, (_, index) => ({
+    address: last === first ? text : `${text} (port ${first + index})`,
     quic,
-    target: { host: hostOf(host, family), port: Number(first) + index },
+    target: { host: connectHost(bind), port: first + index },
   }));
-}
-
-/** The host for a connection to a listener. A listener on all addresses is reached through loopback. */
-function hostOf(host: string, family: string | undefined): string {
-  const plain = host.replace(/^\[(.*)\]$/, '$1');
-  if (plain === '::') return '::1';
-  if (plain === '' || plain === '*' || plain === '0.0.0.0')
-    return family?.endsWith('6') ? '::1' : '127.0.0.1';
-  return plain;
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { SocketAddress } from '../../settings/settings.js';
-import { parseListenAddresses } from '../guard/listen-address.js';
 import { type ConfigSection, parseConfig } from './config-parser.js';
+import { connectHost, listenAddresses, unknownHost } from './listen-address.js';
 
 /** Up to version 0.1, the template of haproxy.cfg had this port. */
 const FORMER_PORT = 9999;
@@ -35,20 +35,11 @@ function adminSockets(words: readonly string[]): SocketAddress[] {
   const [first, second, address = '', ...options] = words;
   if (first !== 'stats' || second !== 'socket' || options[options.indexOf('level') + 1] !== 'admin')
     return [];
-  return parseListenAddresses(address, options, () => []).flatMap((one): SocketAddress[] => {
-    if ('path' in one) return one.path.startsWith('/') ? [{ path: one.path }] : [];
-    return [{ host: hostOf(address, one.on), port: one.firstPort }];
+  return listenAddresses(address).flatMap((one): SocketAddress[] => {
+    if (one.kind === 'path') return one.path.startsWith('/') ? [{ path: one.path }] : [];
+    if (one.kind === 'unknown' || one.transport === 'udp' || unknownHost(one) !== undefined) return [];
+    return [{ host: connectHost(one), port: one.first }];
   });
-}
-
-/** The host for a connection to a listener. A listener on all addresses is reached through loopback. */
-function hostOf(
-  address: string,
-  on: { addresses: readonly string[] } | { families: readonly (4 | 6)[] },
-): string {
-  if ('addresses' in on) return on.addresses[0] ?? 'localhost';
-  const name = /^(?:[a-z0-9]+@)?([A-Za-z][A-Za-z0-9.-]*):\d+$/.exec(address)?.[1];
-  return name ?? (on.families.includes(4) ? '127.0.0.1' : '::1');
 }
 
 /** A file that cannot be read stops the start later, with its reason. */

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { covers, type Listener, type ListenerFacts, listenIp } from '../../model/forbidden-server.js';
 import type { Settings, SocketAddress } from '../../settings/settings.js';
 import type { ConfigLine, ConfigSection } from '../config/config-parser.js';
-import { type ListenAddress, parseListenAddresses, type Resolve } from './listen-address.js';
+import { type ReachableAddress, reachableAddresses, type Resolve } from './reachable-addresses.js';
 
 /** What a running HAProxy says about itself. */
 export interface RunningListeners {
@@ -26,7 +26,7 @@ export interface ListenerSources {
 export function controlListeners({ settings, sections, running, resolve }: ListenerSources): Listener[] {
   const expand = expander(sections, running.environment);
   const listenersOf = (name: string, text: string): Listener[] =>
-    parseListenAddresses(expand(text), [], resolve).flatMap((one) => ('path' in one ? [] : { name, ...one }));
+    reachableAddresses(expand(text), [], resolve).flatMap((one) => ('path' in one ? [] : { name, ...one }));
   const ofLines = (what: string, section: ConfigSection, lines: readonly ConfigLine[], word: number) =>
     lines.flatMap(({ line, words }) =>
       listenersOf(`${what} (${section.file}, line ${line})`, words[word] ?? ''),
@@ -85,7 +85,7 @@ export function routingListeners({
     section.lines.some(
       ({ words: [first, , address = ''] }) =>
         first === 'server' &&
-        parseListenAddresses(expand(address), [], resolve).some((target) =>
+        reachableAddresses(expand(address), [], resolve).some((target) =>
           'path' in target ? paths.has(target.path) : reaches(target, found, isLocal),
         ),
     );
@@ -177,11 +177,11 @@ function bindsOf(
   { lines }: ConfigSection,
   expand: (text: string) => string,
   resolve: Resolve,
-): { address: ListenAddress; line: number; text: string }[] {
+): { address: ReachableAddress; line: number; text: string }[] {
   return lines
     .filter(({ words }) => words[0] === 'bind')
     .flatMap(({ line, words: [, text = '', ...options] }) =>
-      parseListenAddresses(expand(text), options, resolve).map((address) => ({ address, line, text })),
+      reachableAddresses(expand(text), options, resolve).map((address) => ({ address, line, text })),
     );
 }
 
@@ -191,7 +191,7 @@ function describeBind({ keyword, name, file }: ConfigSection, line: number, text
 
 /** Whether a static server with this address is one of the binds. */
 function reaches(
-  target: Exclude<ListenAddress, { path: string }>,
+  target: Exclude<ReachableAddress, { path: string }>,
   binds: readonly Listener[],
   isLocal: ListenerFacts['isLocal'],
 ): boolean {

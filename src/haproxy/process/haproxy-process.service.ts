@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
@@ -9,6 +10,7 @@ import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
 import { type LaunchedHaproxy, launchHaproxy } from './launch.js';
+import { offerListeners } from './listener-handover.js';
 import { checkStartFiles, rejectForeignHaproxy } from './start-checks.js';
 import { logFrom, logSize } from './start-files.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
@@ -193,17 +195,23 @@ export class HaproxyProcessService {
   }
 
   /**
-   * Starts a new master with all configuration files. Its worker takes over the ports and lets the former HAProxy finish
-   * its connections (`-sf`). If the new HAProxy does not start, the former one continues to serve. A reload does not
-   * replace this: it reads only the files that the master was started with.
+   * Starts a new master with all configuration files. Its worker gets the listening sockets of the former HAProxy (`-x`)
+   * and lets it finish its connections (`-sf`). If the new HAProxy does not start, the former one continues to serve. A
+   * reload does not replace this: it reads only the files that the master was started with. Call it while no change is
+   * under way.
    */
   async takeOver(): Promise<ReloadResult> {
     const former = this.#process;
     const logged = logSize(this.settings.files.haproxyLog);
     let next: OsProcess | undefined;
+    let listeners: string | undefined;
     this.#takingOver = true;
     try {
-      ({ process: next } = await this.#spawn(former?.alive ? ['-sf', String(former.pid)] : []));
+      if (former?.alive) listeners = await this.#listenersOfRunning();
+      ({ process: next } = await this.#spawn([
+        ...(former?.alive ? ['-sf', String(former.pid)] : []),
+        ...(listeners === undefined ? [] : ['-x', listeners]),
+      ]));
       await this.#waitUntilReady(next, START_LIMIT_MS);
       this.#process = next;
       this.#launched = true;
@@ -217,8 +225,22 @@ export class HaproxyProcessService {
       const log = logFrom(this.settings.files.haproxyLog, logged);
       return { success: false, log: `${messageOf(error)}\n${log}` };
     } finally {
+      if (listeners !== undefined) rmSync(listeners, { force: true });
       this.#takingOver = false;
     }
+  }
+
+  /** The socket that hands over the listening sockets; undefined if the new HAProxy must open the ports itself. */
+  async #listenersOfRunning(): Promise<string | undefined> {
+    const socket = await offerListeners(this.settings, this.#masterCli).catch((error: unknown) => {
+      this.#logger.warn(messageOf(error));
+      return undefined;
+    });
+    if (socket === undefined)
+      this.#logger.warn(
+        `The running HAProxy does not hand over its listening sockets, so the new one opens the ports itself; a few new connections can fail meanwhile. A HAProxy that can be reloaded with ${this.settings.files.config} hands them over`,
+      );
+    return socket;
   }
 
   /**

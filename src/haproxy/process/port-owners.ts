@@ -1,67 +1,70 @@
 import { readFile } from 'node:fs/promises';
+import { canonicalIp } from '../../model/ip-address.js';
 import type { ConfigSection } from '../config/config-parser.js';
+import { type ListenAddress, listenAddresses } from '../config/listen-address.js';
 
-interface TcpAddress {
+/** A TCP socket that listens, from /proc/net. */
+interface ListeningSocket {
   family: 4 | 6;
-  /** Hexadecimal digits, as in /proc/net/tcp; all zeros for every address. */
-  address: string;
+  /** A canonical address, `0.0.0.0` or `::`. */
+  host: string;
   port: number;
 }
 
 const LISTEN = '0A';
-const BIND = /^(?:ipv[46]@)?(?:\*|(?<four>[0-9.]*)|\[?(?<six>[0-9A-Fa-f:]*)\]?):(?<port>\d{1,5})$/;
-const NO_PORTS = new Set(['', '*', '0.0.0.0', '::']);
 
 /**
  * The `bind` addresses of the configuration on which another process already listens. Linux lets two HAProxies of one user
- * share a port (SO_REUSEPORT), and each then gets a part of the connections. Ranges, variables and other kinds of sockets
- * are left out.
+ * share a port (SO_REUSEPORT), and each then gets a part of the connections. Leaves out UDP, host names, variables, and
+ * addresses of another network namespace.
  */
 export async function takenBinds(sections: readonly ConfigSection[]): Promise<string[]> {
   const listening = [...(await readListening('tcp', 4)), ...(await readListening('tcp6', 6))];
-  return bindAddresses(sections).filter((text) => {
-    const wanted = parseBind(text);
-    return wanted && listening.some((other) => isOverlapping(wanted, other));
-  });
+  const taken = bindLines(sections).flatMap((words) =>
+    listenAddresses(words[1] ?? '')
+      .filter((bind) => listening.some((socket) => isTaken(bind, words.includes('v6only', 2), socket)))
+      .map(({ text }) => text),
+  );
+  return [...new Set(taken)];
 }
 
-function bindAddresses(sections: readonly ConfigSection[]): string[] {
-  const lines = sections
+function bindLines(sections: readonly ConfigSection[]): (readonly string[])[] {
+  return sections
     .filter(({ keyword }) => keyword === 'frontend' || keyword === 'listen')
-    .flatMap(({ lines: content }) => content)
-    .filter(({ words }) => words[0] === 'bind');
-  return [...new Set(lines.flatMap(({ words }) => words[1]?.split(',') ?? []))];
+    .flatMap(({ lines }) => lines.map(({ words }) => words))
+    .filter((words) => words[0] === 'bind' && !words.includes('namespace', 2));
 }
 
-function parseBind(text: string): TcpAddress | undefined {
-  const groups = BIND.exec(text)?.groups;
-  if (!groups) return undefined;
-  const port = Number(groups['port']);
-  const isSix = text.includes('[') || (groups['six'] ?? '').includes(':');
-  const address = (isSix ? groups['six'] : groups['four']) ?? '';
-  if (NO_PORTS.has(address)) return { family: isSix ? 6 : 4, address: '0'.repeat(isSix ? 32 : 8), port };
-  return isSix ? undefined : { family: 4, address: hexOfIpv4(address), port };
+function isTaken(bind: ListenAddress, v6only: boolean, socket: ListeningSocket): boolean {
+  if (bind.kind !== 'port' || bind.transport === 'udp') return false;
+  if (socket.port < bind.first || socket.port > bind.last) return false;
+  if (bind.host === '::') return socket.family === 6 || !v6only;
+  if (bind.host === '0.0.0.0') return socket.family === 4;
+  return bind.host === socket.host || isEveryAddress(socket, bind.host);
 }
 
-/** /proc/net/tcp has the bytes of an IPv4 address in the order of the machine; all machines of the suite are little-endian. */
-function hexOfIpv4(address: string): string {
-  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
-  return bytes.toReversed().join('').toUpperCase();
-}
-
-function isOverlapping(one: TcpAddress, other: TcpAddress): boolean {
-  if (one.port !== other.port || one.family !== other.family) return false;
-  return one.address === other.address || /^0+$/.test(one.address) || /^0+$/.test(other.address);
+/** Whether the socket listens on all addresses of the family of this host. /proc does not show IPV6_V6ONLY. */
+function isEveryAddress(socket: ListeningSocket, host: string): boolean {
+  if (canonicalIp(host) === undefined) return false;
+  return socket.host === (host.includes(':') ? '::' : '0.0.0.0');
 }
 
 /** The listening sockets of this network namespace (proc(5), /proc/net/tcp). Empty if the file cannot be read. */
-async function readListening(file: 'tcp' | 'tcp6', family: 4 | 6): Promise<TcpAddress[]> {
+async function readListening(file: 'tcp' | 'tcp6', family: 4 | 6): Promise<ListeningSocket[]> {
   const text = await readFile(`/proc/net/${file}`, 'latin1').catch(() => '');
   return text.split('\n').flatMap((line) => {
     const [, local = '', , state] = line.trim().split(/\s+/);
     const [address, port] = local.split(':');
     return state === LISTEN && address !== undefined && port !== undefined
-      ? [{ family, address, port: Number.parseInt(port, 16) }]
+      ? [{ family, host: hostOfHex(address), port: Number.parseInt(port, 16) }]
       : [];
   });
+}
+
+/** /proc/net has each 32 bits of an address in the byte order of the machine; all machines of the suite are little-endian. */
+function hostOfHex(hex: string): string {
+  const bytes = Buffer.from(hex, 'hex').swap32();
+  if (bytes.length === 4) return bytes.join('.');
+  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2).toString(16));
+  return canonicalIp(groups.join(':')) ?? '::';
 }

@@ -77,19 +77,24 @@ function duplicates(uses: readonly Use[]): Finding[] {
     // Several binds of one frontend, for example one for each thread group, are common.
     const other = others.find((one) => one.owner !== use.owner && overlaps(one.address, address));
     if (!other) return [];
-    const consequence =
-      address.kind === 'path'
-        ? 'The later one takes the socket from the other.'
-        : 'The kernel gives each connection to one of the two by chance, so requests reach the wrong one.';
     return [
       {
         level: 'error',
         file: use.file,
         line: use.line,
-        message: `"${use.text}" of "${use.owner}" is the same address as "${other.text}" of "${other.owner}" (${other.file}:${other.line}). ${consequence} Remove one of the two lines.`,
+        message: `"${use.text}" of "${use.owner}" is the same address as "${other.text}" of "${other.owner}" (${other.file}:${other.line}). ${consequenceOf(address)} Remove one of the two lines.`,
       },
     ];
   });
+}
+
+function consequenceOf(address: Use['address']): string {
+  if (address.kind === 'port')
+    return 'The kernel gives each connection to one of the two by chance, so requests reach the wrong one.';
+  // An abstract socket has no file that HAProxy could replace.
+  return address.path.startsWith('abns')
+    ? 'HAProxy accepts both in a check, and does not start.'
+    : 'The later one takes the socket from the other.';
 }
 
 function overlaps(one: Use['address'], other: Use['address']): boolean {

@@ -49,6 +49,8 @@ describe('missingRequirements > finds nothing in a configuration that works', ()
     ['a range', 'stats socket 127.0.0.1:9990-9999 level admin', {}],
     ['a variable', 'stats socket "${RUNTIME}" level admin', {}],
     ['a variable port', 'stats socket 127.0.0.1:"${PORT}" level admin expose-fd listeners', {}],
+    ['a variable host', 'stats socket "${IP}":9999 level admin', {}],
+    ['a variable path', 'stats socket unix@"${SOCKET}" level admin', { HAPROXY_SOCKET: '/run/h.sock' }],
     ['an inherited descriptor', 'stats socket fd@"${FD}" level admin', {}],
     ['a list', 'stats socket /run/h.sock,127.0.0.1:9999 mode 600 level admin', {}],
     ['the prefix unix@', 'stats socket unix@/run/h.sock level admin', { HAPROXY_SOCKET: '/run/h.sock' }],
@@ -189,8 +191,20 @@ backend servers
     ['two frontends', 'frontend b\n    bind *:80\n', 'error', '"frontend web" (h.cfg:10)'],
     ['a frontend and the Runtime API', 'listen b\n    bind 127.0.0.1:9999\n', 'error', '"global"'],
     ['a range of ports', 'frontend b\n    bind :70-90\n', 'error', '"frontend web"'],
+    [
+      'an abstract socket',
+      'frontend b\n    bind abns@x\nfrontend c\n    bind abns@x\n',
+      'error',
+      'does not start. Remove',
+    ],
+    [
+      'a variable host',
+      'frontend b\n    bind ${A}:81\nfrontend c\n    bind ${A}:81\n',
+      'error',
+      '"frontend b"',
+    ],
     ['the port of the suite', 'frontend b\n    bind 127.0.0.1:8000\n', 'prevents_start', 'MCP_PORT 8000'],
-  ])('for %s on one port', (_, section, level, message) => {
+  ])('for %s on one address', (_, section, level, message) => {
     const found = findings(`${GLOBAL}${POOLS}${WEB}${section}`);
     expect(found).toMatchObject([{ level, message: expect.stringContaining(message) }]);
   });

@@ -3,7 +3,7 @@ import type { Settings, SocketAddress } from '../../../settings/settings.js';
 import { formatAddress } from '../../runtime/transport.js';
 import type { ConfigLine, ConfigSection } from '../config-parser.js';
 import type { Finding } from './finding.js';
-import { hostsOverlap, type ListenAddress, listenAddresses } from '../listen-address.js';
+import { hostsOverlap, type ListenAddress, listenAddresses, unknownHost } from '../listen-address.js';
 import { POOL_DEFAULTS, poolDefaultsFindings } from '../pool-defaults.js';
 import { portFindings } from './port-uses.js';
 
@@ -98,7 +98,7 @@ function unixPrefix(globals: readonly ConfigSection[]): string {
 }
 
 function prefixed(address: ListenAddress, prefix: string): ListenAddress {
-  return address.kind === 'path' ? { kind: 'path', path: prefix + address.path } : address;
+  return address.kind === 'path' ? { ...address, path: prefix + address.path } : address;
 }
 
 /** A container and another host may see the socket under another path, address or port. */
@@ -110,8 +110,9 @@ function isRuntimeAddress(
 ): boolean {
   if (address.kind === 'unknown' || control === 'podman') return true;
   if (address.kind === 'path') {
+    if (address.path.includes('$')) return true;
     if (!('path' in runtime)) return false;
-    if (control !== 'managed' || !isAbsolute(address.path) || address.path.includes('$'))
+    if (control !== 'managed' || !isAbsolute(address.path))
       return basename(address.path) === basename(runtime.path);
     return realSocket(address.path, facts) === realSocket(runtime.path, facts);
   }
@@ -120,7 +121,8 @@ function isRuntimeAddress(
   // The name of another host resolves to an address that the suite does not know.
   const isName =
     !/^[0-9.]+$/.test(runtime.host) && !runtime.host.includes(':') && runtime.host !== 'localhost';
-  return isName || control !== 'managed' || hostsOverlap(address.host, runtime.host);
+  if (isName || unknownHost(address) !== undefined) return true;
+  return control !== 'managed' || hostsOverlap(address.host, runtime.host);
 }
 
 function isAdmin(words: readonly string[]): boolean {
