@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from './kit/backend.js';
 import { haproxyVersions } from './kit/haproxy-versions.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/request.js';
 import { type Home, makeHome, startFiles, Suite } from './kit/suite.js';
 
+// Each test continues where the one before ended: one home for each version.
 describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version', (haproxy) => {
   let home: Home;
   let suite: Suite;
@@ -17,7 +18,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
   const masterPid = async () =>
     Number((await readFile(`${home.path}/run/haproxy.pid`, 'utf8')).trim().split('\n')[0]);
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     [one, two] = [await startBackend('one'), await startBackend('two')];
     home = await makeHome(haproxy);
     suite = await Suite.start(home);
@@ -31,7 +32,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
     await suite.api('PUT', '/domains/*.b.example/servers/1/state', { state: 'drain' });
   });
 
-  afterEach(async () => {
+  afterAll(async () => {
     await suite.stop();
     await Promise.all([one.close(), two.close()]);
     await home.remove();
@@ -48,17 +49,6 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
     ]);
   };
 
-  it('HAProxy serves after the suite is killed, and the next suite uses the same HAProxy process', async () => {
-    const before = await masterPid();
-    await suite.kill();
-    expect(await ask('a.example')).toBe('one');
-    suite = await Suite.start(home);
-    expect(await masterPid()).toBe(before);
-    await expectSame();
-    await suite.api('POST', '/domains', { domain: 'c.example', ip: '127.0.0.1', http_port: two.port });
-    expect(await ask('c.example')).toBe('two');
-  });
-
   it('the suite starts a killed HAProxy again with the same routing', async () => {
     process.kill(await masterPid(), 'SIGKILL');
     await until(async () => (await ask('a.example')) === 'one', {
@@ -68,6 +58,17 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
       await expectSame();
       return true;
     });
+  });
+
+  it('HAProxy serves after the suite is killed, and the next suite uses the same HAProxy process', async () => {
+    const before = await masterPid();
+    await suite.kill();
+    expect(await ask('a.example')).toBe('one');
+    suite = await Suite.start(home);
+    expect(await masterPid()).toBe(before);
+    await expectSame();
+    await suite.api('POST', '/domains', { domain: 'c.example', ip: '127.0.0.1', http_port: two.port });
+    expect(await ask('c.example')).toBe('two');
   });
 
   it('the next start of the suite restores the routing after both are killed', async () => {

@@ -147,7 +147,7 @@ export class Suite {
         if (this.process.exitCode !== null) return true;
         return (await fetch(`${this.url}/readyz`)).status === 200;
       },
-      { timeout: 60_000, what: 'readiness of the suite' },
+      { timeout: 60_000, interval: 25, what: 'readiness of the suite' },
     );
     if (this.process.exitCode !== null) throw new Error(`the suite exited with ${this.process.exitCode}`);
   }
