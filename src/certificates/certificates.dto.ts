@@ -14,7 +14,7 @@ const MAX_DOMAIN_CHARACTERS = 230;
  */
 export class CertificateRefDto {
   @StringField({
-    description: 'The domain of the certificate, without *., or its file name (0001-old.pem).',
+    description: 'Its domain, without *., or its file name (0001-old.pem).',
     example: 'example.com',
     canonical: (value) => {
       const domain = canonicalDomain(value);

@@ -66,9 +66,9 @@ export class CertificatesService {
     name: 'haproxy_cert_info',
     title: 'Show a certificate',
     description:
-      'Shows the certificate of a domain, read from the X.509 certificate: names, issuer, serial number, validity, days ' +
-      'left, key type, whether TLS handshakes get it, the path of its file, and why its last renewal failed. Use it ' +
-      'after you issue, renew or load a certificate. haproxy_list_certs lists all certificates.',
+      'Shows the certificate of a domain: names, issuer, serial number, validity, days left, key type, whether TLS ' +
+      'handshakes get it, its file, and why its last renewal failed. Use it after you issue, renew or load a ' +
+      'certificate. haproxy_list_certs lists all.',
     output: CertificateDto,
     readOnly: true,
     idempotent: true,
@@ -82,10 +82,10 @@ export class CertificatesService {
     name: 'haproxy_issue_cert',
     title: 'Issue a certificate',
     description:
-      'Gets a certificate for a domain from the CA (ACME with a DNS challenge). HAProxy serves it at once, and the suite ' +
-      'renews it. With wildcard it also covers *.domain. Takes seconds to minutes and reports progress. If the suite ' +
-      'already has a valid certificate for these names, it is returned unchanged; haproxy_renew_cert with force replaces ' +
-      'it. To use a certificate of your own, call haproxy_load_cert instead.',
+      'Gets a certificate for a domain from the CA (ACME, DNS challenge), with wildcard for *.domain too. HAProxy ' +
+      'serves it at once, and the suite renews it. Takes seconds to minutes and reports progress. A valid ' +
+      'certificate for these names is returned unchanged; haproxy_renew_cert with force replaces it. For your own ' +
+      'certificate use haproxy_load_cert.',
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
@@ -110,10 +110,9 @@ export class CertificatesService {
     name: 'haproxy_renew_cert',
     title: 'Renew a certificate',
     description:
-      'Renews a certificate that the suite issued, if it is due (less than a third of its lifetime and than ' +
-      'ACME_RENEW_DAYS left), or always with force. ' +
-      'HAProxy serves the old certificate until the new one is installed, and keeps the old one if renewal fails. The ' +
-      'suite renews due certificates itself, so you rarely need this.',
+      'Renews a certificate that the suite issued, if it is due, or always with force. HAProxy serves the old ' +
+      'certificate until the new one is installed, and keeps it if renewal fails. The suite renews due certificates ' +
+      'itself, so you rarely need this.',
     output: IssuedCertificateDto,
     openWorld: true,
     runsAsJob: true,
@@ -137,9 +136,8 @@ export class CertificatesService {
     name: 'haproxy_renew_all_certs',
     title: 'Renew all due certificates',
     description:
-      'Renews every due certificate that the suite issued, one after another, and returns the result of each. A failure ' +
-      'does not stop the others, and HAProxy still serves the old certificate. The suite does this every hour: call it ' +
-      'only after you fixed the cause of failed renewals.',
+      'Renews every due certificate that the suite issued, and returns the result of each. A failure does not stop ' +
+      'the others. The suite does this every hour: call it only after you fixed the cause of failed renewals.',
     output: RenewAllDto,
     idempotent: true,
     openWorld: true,
@@ -159,9 +157,9 @@ export class CertificatesService {
     name: 'haproxy_delete_cert',
     title: 'Delete a certificate',
     description:
-      'Removes a certificate from HAProxy, deletes its file and ends its renewal. The certificate is not revoked. Clients ' +
-      'of the domain then get no TLS connection, unless another certificate covers it. To replace a certificate, use ' +
-      'haproxy_renew_cert or haproxy_load_cert, which cause no interruption.',
+      'Removes a certificate from HAProxy, deletes its file and ends its renewal; it is not revoked. Clients of the ' +
+      'domain then get no TLS connection, unless another certificate covers it. To replace a certificate, use ' +
+      'haproxy_renew_cert or haproxy_load_cert.',
     output: DeletedCertificateDto,
     destructive: true,
     errors: ['certificate_not_found'],
@@ -178,9 +176,9 @@ export class CertificatesService {
     name: 'haproxy_load_cert',
     title: 'Load a certificate',
     description:
-      'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), or, if ' +
-      'absent, the files in the certificate folder. Other certificates for its names lose. The suite does not renew a certificate that was loaded from a text, ' +
-      'even if it replaces one that the suite renewed. haproxy_cert_info then shows whether HAProxy serves it.',
+      'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), ' +
+      'or, if absent, the files in the certificate folder. Other certificates for its names lose. The suite does ' +
+      'not renew a certificate that was loaded from a text. Next: haproxy_cert_info.',
     output: LoadedCertificateDto,
     destructive: true,
     idempotent: true,

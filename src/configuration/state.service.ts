@@ -40,11 +40,11 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_save_state',
-    title: 'Save the state of HAProxy',
+    title: 'Take over changes made in HAProxy',
     description:
-      'Saves the weights, states and addresses of known servers that were changed in HAProxy itself, and writes the ' +
-      '"show servers state" dump. Does not save domains or unknown servers. With RECONCILE=heal the suite undoes such ' +
-      'changes within 30 seconds, so call it before. For the opposite direction use haproxy_restore_state.',
+      'Copies the weights, states and addresses of known servers, changed in HAProxy itself, into the saved state. ' +
+      'It is not a backup: it saves no domains, and haproxy_restore_state does not return to it. For a backup use ' +
+      'GET /api/v1/export. With RECONCILE=heal the suite undoes such changes within 30 seconds.',
     output: SavedStateDto,
     idempotent: true,
   })
@@ -75,11 +75,11 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_restore_state',
-    title: 'Restore the saved state',
+    title: 'Put the saved state into HAProxy again',
     description:
-      'Restores the saved state into HAProxy and its files at once, with RECONCILE=report too. The answer lists the ' +
-      'differences. Changes that were made in HAProxy itself are lost: to keep weights, states and addresses, call ' +
-      'haproxy_save_state first.',
+      'Puts the present saved state into HAProxy and its files again, and lists the differences. It is not an undo: ' +
+      'it brings back no earlier state and no removed domain (use POST /api/v1/import with an export). Changes made ' +
+      'in HAProxy itself are lost; haproxy_save_state keeps them.',
     output: RestoredStateDto,
     destructive: true,
     idempotent: true,

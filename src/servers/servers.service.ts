@@ -62,8 +62,8 @@ export class ServersService {
     title: 'List the servers of a domain',
     description:
       'Lists the servers in the pool of a domain, with the status and the current connections that HAProxy reports. ' +
-      'Use it to find the slot of a server before you change it. The status is "unknown" if HAProxy does not answer. ' +
-      'For health check results use haproxy_domain_health.',
+      'Use it to find the slot of a server before you change it. For health check results use ' +
+      'haproxy_domain_health.',
     output: ServerListDto,
     readOnly: true,
     idempotent: true,

@@ -8,11 +8,14 @@ import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createApp } from '../../src/app.js';
+import { loadSettings } from '../../src/settings/settings.js';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { everythingIn } from '../kit/everything.js';
 import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
 import { oldestHaproxy } from '../kit/haproxy-versions.js';
+import { outputSchemasOf } from '../kit/output-schemas.js';
 import { type Pebble, startPebble } from '../kit/pebble.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
@@ -35,6 +38,7 @@ let lab: CertificateLab;
 let backend: Backend;
 let client: Client;
 let tools: Tool[];
+let fullSchemas: Map<string, object>;
 let token: string;
 
 beforeAll(async () => {
@@ -59,6 +63,9 @@ beforeAll(async () => {
   const requestInit = { headers: { authorization: `Bearer ${token}` } };
   await client.connect(new StreamableHTTPClientTransport(new URL(`${lab.url}/mcp`), { requestInit }));
   ({ tools } = await client.listTools());
+  const described = await createApp(loadSettings({ HAPROXY_HOME: '/nowhere' }), { logger: false });
+  fullSchemas = outputSchemasOf(described);
+  await described.close();
 });
 
 afterAll(async () => {
@@ -133,9 +140,15 @@ async function checkDryRun(name: string, args: Arguments): Promise<void> {
   expect(await everythingIn(lab.home, socket), name).toEqual(before);
 }
 
+/** Validates against the schema of `tools/list`, and against the schema of the DTO. */
+function requireValid(name: string, structuredContent: unknown): void {
+  const listed = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
+  for (const schema of [listed, fullSchemas.get(name) ?? false])
+    expect(ajv.validate(schema, structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
+}
+
 function validateResult(name: string, { structuredContent, content }: CallToolResult): void {
-  const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
-  expect(ajv.validate(schema, structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
+  requireValid(name, structuredContent);
   const [first] = content;
   expect(JSON.parse(first?.type === 'text' ? first.text : ''), name).toEqual(structuredContent);
 }
@@ -189,8 +202,7 @@ describe('Every tool on a real HAProxy', { timeout: TIMEOUT_MS }, () => {
       const invalid = needsDomain ? { domain: 'not a domain' } : { unknown: true };
       const result = (await client.callTool({ name, arguments: invalid })) as CallToolResult;
       expect(result, name).toMatchObject({ isError: true, structuredContent: { code: 'validation_failed' } });
-      const schema = tools.find((tool) => tool.name === name)?.outputSchema ?? false;
-      expect(ajv.validate(schema, result.structuredContent), `${name}: ${ajv.errorsText()}`).toBe(true);
+      requireValid(name, result.structuredContent);
     }
   });
 

@@ -15,6 +15,11 @@ const SPECIFIED = `list_domains add_domain remove_domain list_servers add_server
   .split(/\s+/)
   .map((name) => `haproxy_${name}`);
 
+/** Of `tools/list`. */
+const MOST_CHARACTERS = 40_000;
+/** The tools that SPEC section 5 names. Until all exist, those that do must leave room for the others. */
+const TOOLS_PLANNED = 43;
+
 /** Builds the application without starting it: it opens no port, reads no file and does not connect to HAProxy. */
 async function build(env: Record<string, string> = {}): Promise<NestFastifyApplication> {
   return createApp(loadSettings({ HAPROXY_HOME: '/nowhere', ...env }), { logger: false });
@@ -62,13 +67,20 @@ describe('MCP tools', () => {
     }
   });
 
+  it('cost a client at most 40,000 characters', () => {
+    const characters = JSON.stringify({ tools }).length;
+    // 10,000 tokens of 4 characters (SPEC section 5), for every tool that the suite will have.
+    expect(characters).toBeLessThanOrEqual(MOST_CHARACTERS);
+    expect(characters / tools.length).toBeLessThanOrEqual(MOST_CHARACTERS / TOOLS_PLANNED);
+  });
+
   it('describe every argument, and show an example of every required argument', () => {
     for (const { name, inputSchema } of tools)
       for (const [argument, schema] of Object.entries(inputSchema.properties ?? {})) {
         expect(schema, `${name} ${argument}`).toHaveProperty('description');
         if (inputSchema.required?.includes(argument) === true)
           expect(Object.keys(schema), `${name} ${argument}`).toEqual(
-            expect.arrayContaining([expect.stringMatching(/^(examples|enum)$/)]),
+            expect.arrayContaining([expect.stringMatching(/^(examples|enum|minimum)$/)]),
           );
       }
   });

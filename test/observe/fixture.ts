@@ -3,13 +3,14 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import type { LoggerService } from '@nestjs/common';
+import type { INestApplication, LoggerService } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { startApp } from '../../src/app.js';
 import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
+import { outputSchemasOf } from '../kit/output-schemas.js';
 import { until } from '../kit/poll.js';
 import type { RunningHaproxy } from '../kit/start-haproxy.js';
 import type { ApiAnswer } from '../kit/suite.js';
@@ -59,7 +60,7 @@ export async function observe(
     requestInit: { headers: { authorization } },
   });
   await client.connect(transport);
-  const validators = await outputValidators(client);
+  const validators = outputValidators(app);
 
   const call = async (name: string, args: Json = {}) => client.callTool({ name, arguments: args });
   return {
@@ -104,16 +105,11 @@ export async function observe(
   };
 }
 
-/** The validators of the output schemas, by tool. */
-async function outputValidators(client: Client): Promise<Map<string, ValidateFunction>> {
+/** The validators of the results, by tool. */
+function outputValidators(app: INestApplication): Map<string, ValidateFunction> {
   const ajv = new Ajv2020({ strict: false, allErrors: true });
   formats.default(ajv);
-  const { tools } = await client.listTools();
-  return new Map(
-    tools.flatMap((tool) =>
-      tool.outputSchema ? [[tool.name, ajv.compile(tool.outputSchema)] as const] : [],
-    ),
-  );
+  return new Map([...outputSchemasOf(app)].map(([name, schema]) => [name, ajv.compile(schema)] as const));
 }
 
 /** Sends commands to HAProxy without the suite, and returns the answer. */

@@ -51,7 +51,7 @@ export class PlanStepDto {
 /** The argument of every operation that has a dry run. */
 export class DryRunDto {
   @BooleanField({
-    description: 'Change nothing; answer with the result and the plan that a real call would have.',
+    description: 'Only show the plan.',
   })
   dry_run: boolean = false;
 }

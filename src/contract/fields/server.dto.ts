@@ -6,8 +6,7 @@ export function HttpPortField(options: { optional?: boolean; example?: number } 
 }
 
 export function WeightField(options: { example?: number } = {}): PropertyDecorator {
-  const description =
-    'Share of the requests, relative to the other servers of the pool. With 0 the server gets no new requests.';
+  const description = 'Share of the requests; 0: no new requests.';
   return IntField({ example: 10, ...options, description, min: 0, max: MAX_WEIGHT });
 }
 

@@ -6,7 +6,7 @@ export class PageQueryDto {
   limit: number = 100;
 
   @StringField({
-    description: 'The next_cursor of the previous answer, to get the next page.',
+    description: 'next_cursor of the previous answer.',
     maxLength: 512,
     optional: true,
   })

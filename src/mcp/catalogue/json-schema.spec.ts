@@ -103,10 +103,10 @@ describe('toToolSchema', () => {
     expect(validate({ ...complete, leaf: { example: 1, extra: 1 } })).toBe(!input);
   });
 
-  it('keeps a field with the name of a keyword, and converts example to examples', async () => {
+  it('keeps a field with the name of a keyword, and examples only where a model needs one', async () => {
     expect(toToolSchema(await loadSchemas(), 'Leaf', { input: true })).toEqual({
       type: 'object',
-      properties: { example: { type: 'integer', minimum: 1, description: 'Number.', examples: [3] } },
+      properties: { example: { type: 'integer', minimum: 1, description: 'Number.' } },
       required: ['example'],
       additionalProperties: false,
     });

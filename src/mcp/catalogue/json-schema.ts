@@ -91,9 +91,27 @@ function replaceOpenApiKeywords(openApi: JsonSchema, { input }: ConversionOption
       ? { ...rest, ...(allOf !== undefined && { allOf }) }
       : { ...(single as JsonSchema), ...rest };
   if (input && schema['type'] === 'object' && schema['properties'] !== undefined)
-    schema = { ...schema, additionalProperties: schema['additionalProperties'] ?? false };
+    schema = {
+      ...schema,
+      properties: withFewExamples(schema['properties'] as JsonSchema, (schema['required'] ?? []) as string[]),
+      additionalProperties: schema['additionalProperties'] ?? false,
+    };
   if (orJsonText === true && input) schema = orText(schema);
   return nullable === true ? { anyOf: [schema, { type: 'null' }] } : schema;
+}
+
+/**
+ * Keeps the examples of texts and lists that a caller must give. Every client loads the schemas of all tools, and a
+ * model needs no example of a number or of a value that `enum` lists.
+ */
+function withFewExamples(properties: JsonSchema, required: readonly string[]): JsonSchema {
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, schema]) => {
+      const { examples, ...rest } = schema as JsonSchema;
+      const isClear = 'enum' in rest || rest['type'] === 'integer' || rest['type'] === 'boolean';
+      return [name, required.includes(name) && !isClear && examples ? { ...rest, examples } : rest];
+    }),
+  );
 }
 
 /** In OpenAPI 3.0 `exclusiveMinimum` is a boolean beside `minimum`. In 2020-12 it is the bound itself. */

@@ -6,7 +6,7 @@ import { includesRole, type Role } from '../../contract/role.js';
 import { Settings } from '../../settings/settings.js';
 import type { CatalogueTool } from './entries.js';
 import { callServiceMethod, ServiceMethodFinder } from './service-methods.js';
-import { schemaClassesOf, toToolDefinition } from './tool-definition.js';
+import { toToolDefinition } from './tool-definition.js';
 import { compareToolNames, isInToolsets } from './tool-order.js';
 
 /** The tools: every service method that is declared with `@Operation`, unless the settings leave it out. */
@@ -57,7 +57,7 @@ export class ToolRegistry {
         ({ declaration: { mcp, name, readOnly } }) =>
           mcp && isInToolsets(name, toolsets) && (readOnly || !readOnlyTools),
       );
-    const classes = methods.flatMap(({ declaration }) => schemaClassesOf(declaration));
+    const classes = methods.flatMap(({ declaration: { input } }) => (input ? [input] : []));
     const schemas = schemasOf(app, [...new Set<Type>(classes)]);
     return methods.map((method) => {
       const { declaration } = method;
