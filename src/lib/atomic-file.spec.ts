@@ -1,10 +1,13 @@
 import {
+  chmodSync,
+  chownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -57,6 +60,19 @@ describe('writeFileAtomic', () => {
     symlinkSync('b', at('conf/a'));
     symlinkSync('a', at('conf/b'));
     await expect(writeFileAtomic(at('conf/a'), 'new')).rejects.toMatchObject({ code: 'ELOOP' });
+  });
+
+  it.each([0o600, 0o660])('keeps the mode %o that the operator gave a file, and its owner', async (mode) => {
+    writeFileSync(at('conf/file'), 'old');
+    chmodSync(at('conf/file'), mode);
+    // Only root can give a file to another user.
+    if (process.getuid?.() === 0) chownSync(at('conf/file'), 65_534, 65_534);
+    const before = statSync(at('conf/file'));
+    await writeFileAtomic(at('conf/file'), 'new');
+    const { mode: after, uid, gid } = statSync(at('conf/file'));
+    expect({ mode: after, uid, gid }).toEqual({ mode: before.mode, uid: before.uid, gid: before.gid });
+    await writeFileAtomic(at('conf/file'), 'secret', 0o400);
+    expect(statSync(at('conf/file')).mode & 0o777).toBe(0o400);
   });
 
   it('replaces the link itself with replaceLink', async () => {

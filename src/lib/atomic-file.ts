@@ -1,6 +1,9 @@
 import {
   closeSync,
   existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
   fsync,
   lstatSync,
   mkdirSync,
@@ -56,24 +59,28 @@ export function linkTarget(path: string): string {
 
 let sequence = 0;
 
+/** The mode of a new file, unless the caller gives one. */
+const NEW_FILE_MODE = 0o644;
+
 /**
  * Writes `data` to a hidden temporary file in the folder of the target and starts its fsync. The target does not change
- * yet. If `path` is a symbolic link, the target is the file that it leads to, and the link stays. A full or read-only disk
+ * yet. Without a `mode`, a file that exists keeps its mode and owner, which the operator may have set. If `path` is a symbolic link, the target is the file that it leads to, and the link stays. A full or read-only disk
  * fails here.
  *
  * @throws the error of the file system
  */
-export function beginFile(path: string, data: string | Uint8Array, mode = 0o644): PreparedFile {
+export function beginFile(path: string, data: string | Uint8Array, mode?: number): PreparedFile {
   return beginTarget(path, linkTarget(path), data, mode);
 }
 
 /** As `beginFile` with a known target. If `target` is a symbolic link itself, the file replaces the link. */
-function beginTarget(path: string, target: string, data: string | Uint8Array, mode: number): PreparedFile {
+function beginTarget(path: string, target: string, data: string | Uint8Array, mode?: number): PreparedFile {
   sequence += 1;
   const folder = dirname(target);
   const temporary = join(folder, `.${basename(target)}.${process.pid}.${sequence}.tmp`);
-  const descriptor = openSync(temporary, 'wx', mode);
+  const descriptor = openSync(temporary, 'wx', mode ?? NEW_FILE_MODE);
   try {
+    if (mode === undefined) keepOwnerAndMode(descriptor, target);
     writeFileSync(descriptor, data);
   } catch (error) {
     closeSync(descriptor);
@@ -92,11 +99,26 @@ function beginTarget(path: string, target: string, data: string | Uint8Array, mo
   };
 }
 
+/** Gives an open file the owner and the mode of `target`. A user that may not do so keeps the mode of a new file. */
+function keepOwnerAndMode(descriptor: number, target: string): void {
+  const former = lstatSync(target, { throwIfNoEntry: false });
+  if (former?.isFile() !== true) return;
+  const { uid, gid } = fstatSync(descriptor);
+  try {
+    if (uid !== former.uid || gid !== former.gid) fchownSync(descriptor, former.uid, former.gid);
+    // In-place writes need the write permission of the owner.
+    fchmodSync(descriptor, (former.mode & 0o777) | 0o600);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EPERM' && code !== 'EINVAL') throw error;
+  }
+}
+
 /** Like `beginFile`, and waits until the temporary file is durable. @throws the error of the file system */
 export async function prepareFile(
   path: string,
   data: string | Uint8Array,
-  mode = 0o644,
+  mode?: number,
 ): Promise<PreparedFile> {
   return whenDurable(beginFile(path, data, mode));
 }
@@ -123,7 +145,7 @@ export async function syncFolder(folder: string): Promise<void> {
 
 /**
  * Replaces a file by temporary file, fsync, rename and fsync of the folder: a reader never sees a partial file. Creates
- * the folder if it is missing. Follows a symbolic link; with `replaceLink` the file replaces the link, for a link that
+ * the folder if it is missing. Keeps mode and owner as `beginFile` does. Follows a symbolic link; with `replaceLink` the file replaces the link, for a link that
  * leads to a file of another program.
  *
  * @throws the error of the file system
@@ -131,7 +153,7 @@ export async function syncFolder(folder: string): Promise<void> {
 export async function writeFileAtomic(
   path: string,
   data: string | Uint8Array,
-  mode = 0o644,
+  mode?: number,
   { replaceLink = false } = {},
 ): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { Logger } from '@nestjs/common';
-import { messageOf } from '../../errors/app-error.js';
 import { isPoolName } from '../../model/pool-name.js';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
+import { lineOfPath, parseJson } from '../../storage/formats/json-document.js';
+import { StateFileError } from '../../storage/formats/servers-json.js';
 import type { Adoption } from './adopt.js';
 
 /**
@@ -10,7 +10,6 @@ import type { Adoption } from './adopt.js';
  * the suite reads from it which pools it must leave alone.
  */
 export class AdoptionRecord {
-  readonly #logger = new Logger('Adoption');
   #unmanagedPools: ReadonlySet<string> = new Set();
   #reservedPools: ReadonlySet<string> = new Set();
   #keptEntries: ReadonlyMap<string, string> = new Map();
@@ -32,19 +31,37 @@ export class AdoptionRecord {
     return this.#keptEntries;
   }
 
-  /** Reads the record of an earlier start. If the record cannot be read, logs that and continues without it. */
+  /**
+   * Reads the record of an earlier start.
+   *
+   * @throws StateFileError: without the record, `domains.map` would lose entries that HAProxy serves; the error of the file system
+   */
   async load(): Promise<void> {
-    try {
-      const record: unknown = JSON.parse(await readFile(this.path, 'utf8'));
-      const { left_pools, reserved_pools, kept_entries } = record as Record<string, unknown>;
-      this.#unmanagedPools = poolNames(left_pools);
-      this.#reservedPools = poolNames(reserved_pools);
-      const entries = Array.isArray(kept_entries) ? kept_entries : [];
-      this.#keptEntries = new Map(entries.filter(isEntry));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      this.#logger.warn(`${this.path} cannot be read: ${messageOf(error)}`);
-    }
+    const text = await readFile(this.path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (text === undefined) return;
+    const parsed = parseJson(text);
+    if (!parsed.ok) throw this.#unreadable(parsed.line, parsed.reason);
+    const { left_pools, reserved_pools, kept_entries = [] } = parsed.value as Record<string, unknown>;
+    this.#unmanagedPools = poolNames(left_pools);
+    this.#reservedPools = poolNames(reserved_pools);
+    if (!Array.isArray(kept_entries) || !kept_entries.every(isEntry))
+      throw this.#unreadable(
+        lineOfPath(text, ['kept_entries']),
+        'kept_entries must be a list of ["name", "backend"]',
+      );
+    this.#keptEntries = new Map(kept_entries);
+  }
+
+  #unreadable(line: number, reason: string): StateFileError {
+    return new StateFileError(
+      this.path,
+      line,
+      `${reason}. Without this file, domains.map would lose the entries in kept_entries, which HAProxy serves. Correct the ` +
+        'file or restore it from a backup. To give up these entries, remove the file.',
+    );
   }
 
   /** Keeps an adoption. Writes nothing if there was nothing to adopt. @throws the error of the file system */
