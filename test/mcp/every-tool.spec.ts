@@ -7,7 +7,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type Backend, startBackend } from '../kit/backend.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { everythingIn } from '../kit/everything.js';
@@ -17,7 +17,7 @@ import { type Pebble, startPebble } from '../kit/pebble.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/request.js';
 import { toolPath } from '../kit/tool-path.js';
-import { runInspector } from './inspector.js';
+import { Inspector } from './inspector.js';
 import { statelessHeaders, statelessMessage } from './stateless-request.js';
 
 type Arguments = Record<string, string | number | boolean | object>;
@@ -164,20 +164,15 @@ describe('Every tool on a real HAProxy', { timeout: TIMEOUT_MS }, () => {
   });
 
   it('is listed and called by the official MCP Inspector, which finds its schemas portable', async () => {
-    const url = `${lab.url}/mcp`;
-    const listed = await runInspector(url, token, lab.home, ['--method', 'tools/list', '--strict']);
+    const inspector = await Inspector.start(`${lab.url}/mcp`, token, lab.home);
+    onTestFinished(() => inspector.stop());
+    const listed = await inspector.run(['--method', 'tools/list', '--strict']);
     expect(listed.exitCode, listed.stderr).toBe(0);
     expect((JSON.parse(listed.stdout) as { tools: Tool[] }).tools).toHaveLength(tools.length);
     await callEveryTool(async (name, args) => {
       const pairs = Object.entries(args).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
       const options = pairs.flatMap((pair) => ['--tool-arg', pair]);
-      const run = await runInspector(url, token, lab.home, [
-        '--method',
-        'tools/call',
-        '--tool-name',
-        name,
-        ...options,
-      ]);
+      const run = await inspector.run(['--method', 'tools/call', '--tool-name', name, ...options]);
       expect(run.exitCode, `${name}: ${run.stderr}${run.stdout}`).toBe(0);
       return JSON.parse(run.stdout) as CallToolResult;
     });
