@@ -59,7 +59,7 @@ export async function observe(
     requestInit: { headers: { authorization } },
   });
   await client.connect(transport);
-  const validators = await outputValidators(client);
+  const schemas = new Map((await client.listTools()).tools.map((tool) => [tool.name, tool.outputSchema]));
 
   const call = async (name: string, args: Json = {}) => client.callTool({ name, arguments: args });
   return {
@@ -84,7 +84,7 @@ export async function observe(
     async tool<T>(name: string, args?: Json): Promise<Structured<T>> {
       const result = await call(name, args);
       if (result.isError === true) throw new Error(JSON.stringify(result.structuredContent ?? result));
-      const validate = validators.get(name);
+      const validate = outputValidator(schemas.get(name));
       if (!validate?.(result.structuredContent))
         throw new Error(`${name}: ${JSON.stringify(validate?.errors)} in ${JSON.stringify(result)}`);
       return result.structuredContent as Structured<T>;
@@ -104,16 +104,18 @@ export async function observe(
   };
 }
 
-/** The validators of the output schemas, by tool. */
-async function outputValidators(client: Client): Promise<Map<string, ValidateFunction>> {
-  const ajv = new Ajv2020({ strict: false, allErrors: true });
-  formats.default(ajv);
-  const { tools } = await client.listTools();
-  return new Map(
-    tools.flatMap((tool) =>
-      tool.outputSchema ? [[tool.name, ajv.compile(tool.outputSchema)] as const] : [],
-    ),
-  );
+const ajv = new Ajv2020({ strict: false, allErrors: true });
+formats.default(ajv);
+/** By the text of the schema, because every suite of a test file has the same schemas. */
+const validators = new Map<string, ValidateFunction>();
+
+/** The validator of a schema. It is compiled when it is first used: to compile those of all tools takes a second. */
+function outputValidator(schema: object | undefined): ValidateFunction | undefined {
+  if (!schema) return undefined;
+  const text = JSON.stringify(schema);
+  const validator = validators.get(text) ?? ajv.compile(schema);
+  validators.set(text, validator);
+  return validator;
 }
 
 /** Sends commands to HAProxy without the suite, and returns the answer. */
