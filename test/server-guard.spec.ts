@@ -6,13 +6,13 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
 import { loadSettings } from '../src/settings/settings.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { callTool } from './kit/call-tool.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { callTool } from './kit/suite/call-tool.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Health {
   status: string;

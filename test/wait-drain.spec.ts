@@ -3,11 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runtimeCommand } from '../src/haproxy/runtime/command.js';
 import { RuntimeTransport } from '../src/haproxy/runtime/transport.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const ADMIN = 'admin-token-0123456789';
 const READER = 'reader-token-0123456789';

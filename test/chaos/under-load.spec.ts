@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { Load } from '../kit/load.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { disagreements } from '../kit/saved-state.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { get } from '../kit/traffic/request.js';
+import { disagreements } from '../kit/suite/saved-state.js';
+import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 import { report, scaled } from './scale.js';
 
 const TIMEOUT = 600_000;

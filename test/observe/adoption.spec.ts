@@ -6,10 +6,10 @@ import type { LoggerService } from '@nestjs/common';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PersistenceService } from '../../src/persistence/persistence.service.js';
 import { DriftService } from '../../src/sync/drift.service.js';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions, oldestHaproxy } from '../kit/haproxy-versions.js';
-import { get } from '../kit/request.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions, oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
+import { get } from '../kit/traffic/request.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { confFile, type Observed, observe, tamper } from './fixture.js';
 
 const [POOLS, SLOTS] = [100, 10];

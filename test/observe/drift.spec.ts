@@ -2,9 +2,9 @@ import { appendFile, readFile, unlink, writeFile } from 'node:fs/promises';
 import type { LoggerService } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DriftService } from '../../src/sync/drift.service.js';
-import { haproxyVersions, oldestHaproxy } from '../kit/haproxy-versions.js';
+import { haproxyVersions, oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { confFile, type Observed, observe, tamper } from './fixture.js';
 
 interface Drift {

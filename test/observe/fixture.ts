@@ -11,8 +11,8 @@ import { startApp } from '../../src/app.js';
 import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
 import { until } from '../kit/poll.js';
-import type { RunningHaproxy } from '../kit/start-haproxy.js';
-import type { ApiAnswer } from '../kit/suite.js';
+import type { RunningHaproxy } from '../kit/haproxy/start-haproxy.js';
+import type { ApiAnswer } from '../kit/suite/suite.js';
 
 type Json = Record<string, unknown>;
 /** The structured content of a tool result, with the type that the test expects. */
