@@ -6,11 +6,11 @@ import { json } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runtimeCommand } from '../src/haproxy/runtime/command.js';
 import { RuntimeTransport } from '../src/haproxy/runtime/transport.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 /** Counts the HAProxy processes (masters and workers) that use the files of this home. */
 async function countProcesses(home: Home): Promise<number> {

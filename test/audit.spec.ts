@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Line {
   seq: number;

@@ -3,9 +3,9 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { callTool } from './kit/call-tool.js';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { callTool } from './kit/suite/call-tool.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Planned {
   dry_run?: boolean;

@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { haproxyVersions } from './kit/haproxy-versions.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Planned {
   dry_run: boolean;

@@ -2,14 +2,14 @@ import { chmod, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { activeLines } from '../src/storage/files/line-file.js';
-import { startBackend } from './kit/backend.js';
-import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/fake-runtime-api.js';
-import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { startBackend } from './kit/traffic/backend.js';
+import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/haproxy/fake-runtime-api.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { disagreements, savedState } from './kit/saved-state.js';
-import { startHaproxy } from './kit/start-haproxy.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { disagreements, savedState } from './kit/suite/saved-state.js';
+import { startHaproxy } from './kit/haproxy/start-haproxy.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const files = (home: Home) =>
   Promise.all(

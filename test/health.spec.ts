@@ -1,15 +1,18 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { askRuntimeApi } from './kit/ask-runtime-api.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { makeCertificate } from './kit/certificates.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
-import { hasDynamicBackends, haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { haproxyVersions, hasDynamicBackends, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
+import { loadSettings } from '../src/settings/settings.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
+const ADMIN = 'admin-token-0123456789';
 const READER = 'reader-token-0123456789';
 /** No server listens on this port. */
 const DEAD = 9;
@@ -57,17 +60,19 @@ describe.each(haproxyVersions())('health of sites with HAProxy $version', { time
       MCP_PUBLIC_HOST: 'mcp.example',
     });
     // A pool with servers that the suite does not add: without a check, and with the check of another server.
-    suite = await Suite.start(home);
-    await suite.stop();
-    await appendFile(home.file('mcp-token.env'), `MCP_READONLY_TOKEN=${READER}\n`);
-    await appendFile(
+    const config = renderConfig(loadSettings(home.env), { ipv6: false });
+    await writeFile(
       home.file('haproxy.cfg'),
-      'backend pool_90 from pools\n' +
+      `${config}\n` +
+        'backend pool_90 from pools\n' +
         `  server pool_90_1 127.0.0.1:${backend.port}\n` +
         'backend pool_91 from pools\n' +
         `  server pool_91_1 127.0.0.1:${backend.port} track checks/one\n` +
         `backend checks from pools\n  server one 127.0.0.1:${backend.port} check inter 500ms\n`,
     );
+    await writeFile(home.file('mcp-token.env'), `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n`, {
+      mode: 0o600,
+    });
     const { path } = home;
     const made = await makeCertificate(path, { names: ['*.apps.example'] });
     await writeFile(join(path, 'certs/apps.example.pem'), made.pem, { mode: 0o600 });

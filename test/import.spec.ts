@@ -4,9 +4,9 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { hasDynamicBackends, oldestHaproxy } from './kit/haproxy-versions.js';
+import { hasDynamicBackends, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const FILES = ['servers.json', 'domains.map', 'pools.cfg'] as const;
 const LINES = 'application/x-ndjson';

@@ -6,11 +6,11 @@ import { MasterCli } from '../src/haproxy/process/master-cli.js';
 import { runtimeCommand } from '../src/haproxy/runtime/command.js';
 import { RuntimeTransport } from '../src/haproxy/runtime/transport.js';
 import { loadSettings } from '../src/settings/settings.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type SickBackend, startSickBackend } from './kit/sick-backend.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type SickBackend, startSickBackend } from './kit/traffic/sick-backend.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Listed {
   items: { slot: number; status: string }[];

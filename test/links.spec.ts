@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { lstat, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from './kit/backend.js';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const LINKED = ['servers.json', 'domains.map', 'pools.cfg', 'haproxy.cfg', 'certificates.json'];
 

@@ -4,12 +4,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MasterCli } from '../src/haproxy/process/master-cli.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { startHaproxy } from './kit/start-haproxy.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { startHaproxy } from './kit/haproxy/start-haproxy.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Drained {
   drained: boolean;

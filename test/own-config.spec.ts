@@ -4,11 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
 import { loadSettings } from '../src/settings/settings.js';
 import { askRuntimeApi } from './kit/ask-runtime-api.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { hasDynamicBackends, haproxyVersions } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { hasDynamicBackends, haproxyVersions } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Check {
   valid: boolean;

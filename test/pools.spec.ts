@@ -1,10 +1,10 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from './kit/backend.js';
-import { haproxyVersions, hasDynamicBackends } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { haproxyVersions, hasDynamicBackends } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const DECLARED = 3;
 /** HAPROXY_POOL_COUNT for the versions that create no pools at run time. */

@@ -4,14 +4,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
 import { MasterCli } from '../src/haproxy/process/master-cli.js';
 import { loadSettings } from '../src/settings/settings.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { makeCertificate } from './kit/certificates.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions, oldestHaproxy } from './kit/haproxy-versions.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { servedSerial } from './kit/served-serial.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { servedSerial } from './kit/certificates/served-serial.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Check {
   valid: boolean;

@@ -2,11 +2,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Field, rawH2 } from './edge/raw-h2.js';
-import { makeCertificate } from './kit/certificates.js';
+import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const HOST = 'mcp.example.com';
 const INITIALIZE = JSON.stringify({

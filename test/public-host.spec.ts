@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rawExchange } from './edge/raw-http.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const HOST = 'mcp.example.com';
 /** The limit for a complete answer, long enough for a busy machine. */

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from './kit/backend.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, startFiles, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, startFiles, Suite } from './kit/suite/suite.js';
 
 // Each test continues where the one before ended: one home for each version.
 describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version', (haproxy) => {

@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from './kit/backend.js';
-import { makeCertificate } from './kit/certificates.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 import { toolPath } from './kit/tool-path.js';
 
 const SITE = 'a.example';

@@ -4,13 +4,15 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from './kit/backend.js';
-import { callTool } from './kit/call-tool.js';
+import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
+import { loadSettings } from '../src/settings/settings.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { callTool } from './kit/suite/call-tool.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
+import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface Health {
   status: string;
@@ -48,10 +50,10 @@ describe.each(haproxyVersions())(
       [cliPort, otherPort] = [await freePort(), await freePort()];
       home = await makeHome(haproxy, { HAPROXY_SOCKET: '', RECONCILE: 'report' });
       // An installation of version 0.1: a haproxy.cfg with a TCP port, and no setting about it after that.
-      await (await Suite.start(home, { HAPROXY_PORT: String(cliPort) })).stop();
-      expect(await readFile(home.file('haproxy.cfg'), 'utf8')).toContain(
-        `stats socket 127.0.0.1:${cliPort} `,
-      );
+      const settings = loadSettings({ ...home.env, HAPROXY_PORT: String(cliPort) });
+      const config = renderConfig(settings, { ipv6: false });
+      expect(config).toContain(`stats socket 127.0.0.1:${cliPort} `);
+      await writeFile(home.file('haproxy.cfg'), config);
       suite = await Suite.start(home);
       await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: backend.port });
     });
@@ -212,28 +214,28 @@ describe.each(haproxyVersions())(
       expect(suite.output).toMatch(/pool_5_1 of evil\.example: .* is the Runtime API/);
       expect((await get(home.httpPort, 'a.example')).body).toBe('web');
     });
-
-    it('a new installation in managed mode has the Runtime API on a unix socket only', async () => {
-      const fresh = await makeHome(haproxy, { HAPROXY_SOCKET: '' });
-      let started = await Suite.start(fresh);
-      const socket = join(fresh.path, 'run/haproxy.sock');
-      expect((await stat(socket)).mode & 0o777).toBe(0o600);
-      const config = await readFile(fresh.file('haproxy.cfg'), 'utf8');
-      expect(config.match(/^ *stats socket .*$/gm)).toEqual([
-        `    stats socket ${socket} mode 600 level admin`,
-      ]);
-      const loop = { domain: 'loop.example', ip: '127.0.0.1', http_port: fresh.httpPort };
-      expect((await started.api('POST', '/domains', loop)).body['code']).toBe('server_is_haproxy');
-      await started.api('POST', '/domains', {
-        domain: 'a.example',
-        ip: '127.0.0.1',
-        http_port: backend.port,
-      });
-      await started.kill();
-      started = await Suite.start(fresh);
-      expect((await get(fresh.httpPort, 'a.example')).body).toBe('web');
-      await started.stop();
-      await fresh.remove();
-    });
   },
 );
+
+it('A new installation in managed mode has the Runtime API on a unix socket only', async () => {
+  const backend = await startBackend('web');
+  const fresh = await makeHome(oldestHaproxy(), { HAPROXY_SOCKET: '' });
+  let started = await Suite.start(fresh);
+  const socket = join(fresh.path, 'run/haproxy.sock');
+  expect((await stat(socket)).mode & 0o777).toBe(0o600);
+  const config = await readFile(fresh.file('haproxy.cfg'), 'utf8');
+  expect(config.match(/^ *stats socket .*$/gm)).toEqual([`    stats socket ${socket} mode 600 level admin`]);
+  const loop = { domain: 'loop.example', ip: '127.0.0.1', http_port: fresh.httpPort };
+  expect((await started.api('POST', '/domains', loop)).body['code']).toBe('server_is_haproxy');
+  await started.api('POST', '/domains', {
+    domain: 'a.example',
+    ip: '127.0.0.1',
+    http_port: backend.port,
+  });
+  await started.kill();
+  started = await Suite.start(fresh);
+  expect((await get(fresh.httpPort, 'a.example')).body).toBe('web');
+  await started.stop();
+  await fresh.remove();
+  await backend.close();
+});

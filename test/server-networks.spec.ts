@@ -5,8 +5,8 @@ import { text } from 'node:stream/consumers';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 let home: Home;
 let suite: Suite;

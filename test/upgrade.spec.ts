@@ -6,13 +6,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MasterCli } from '../src/haproxy/process/master-cli.js';
 import type { ServerSpec } from '../src/model/server.js';
 import { renderPool } from '../src/storage/formats/pools-cfg.js';
-import { type Backend, startBackend } from './kit/backend.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
-import { Load } from './kit/load.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { Load } from './kit/traffic/load.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 const SITE = 'a.example';
 /** A site without load, so that the last headers are those of the test. */

@@ -1,14 +1,15 @@
-import { appendFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runtimeCommand } from '../src/haproxy/runtime/command.js';
 import { RuntimeTransport } from '../src/haproxy/runtime/transport.js';
-import { type Backend, startBackend } from './kit/backend.js';
-import { oldestHaproxy } from './kit/haproxy-versions.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
+import { oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
+const ADMIN = 'admin-token-0123456789';
 const READER = 'reader-token-0123456789';
 /** The most calls of one caller that wait at the same time: half of all. */
 const SHARE = 128;
@@ -25,9 +26,9 @@ let held: Promise<unknown>;
 beforeAll(async () => {
   backend = await startBackend('one');
   home = await makeHome(oldestHaproxy());
-  suite = await Suite.start(home);
-  await suite.stop();
-  await appendFile(home.file('mcp-token.env'), `MCP_READONLY_TOKEN=${READER}\n`);
+  await writeFile(home.file('mcp-token.env'), `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n`, {
+    mode: 0o600,
+  });
   suite = await Suite.start(home);
   await suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port: backend.port });
   held = get(home.httpPort, 'a.example', '/held');

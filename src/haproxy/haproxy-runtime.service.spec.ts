@@ -1,10 +1,10 @@
 import { request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startBackend, type Backend } from '../../test/kit/backend.js';
-import { haproxyVersions } from '../../test/kit/haproxy-versions.js';
+import { startBackend, type Backend } from '../../test/kit/traffic/backend.js';
+import { haproxyVersions } from '../../test/kit/haproxy/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
-import { get } from '../../test/kit/request.js';
-import { startHaproxy, type RunningHaproxy } from '../../test/kit/start-haproxy.js';
+import { get } from '../../test/kit/traffic/request.js';
+import { startHaproxy, type RunningHaproxy } from '../../test/kit/haproxy/start-haproxy.js';
 import type { Step } from '../model/routing.js';
 import { loadSettings } from '../settings/settings.js';
 import { HaproxyRuntimeService } from './haproxy-runtime.service.js';

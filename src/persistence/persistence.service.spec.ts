@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../test/kit/fake-reconciler.js';
+import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../test/kit/suite/fake-reconciler.js';
 import { until } from '../../test/kit/poll.js';
 import { AppError } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';

@@ -1,10 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../../test/kit/backend.js';
-import { coreServices } from '../../test/kit/core-services.js';
-import { type HaproxyBinary, haproxyVersions, hasDynamicBackends } from '../../test/kit/haproxy-versions.js';
+import { type Backend, startBackend } from '../../test/kit/traffic/backend.js';
+import { coreServices } from '../../test/kit/suite/core-services.js';
+import {
+  type HaproxyBinary,
+  haproxyVersions,
+  hasDynamicBackends,
+} from '../../test/kit/haproxy/haproxy-versions.js';
 import { until } from '../../test/kit/poll.js';
-import { get } from '../../test/kit/request.js';
-import { type RunningHaproxy, startHaproxy } from '../../test/kit/start-haproxy.js';
+import { get } from '../../test/kit/traffic/request.js';
+import { type RunningHaproxy, startHaproxy } from '../../test/kit/haproxy/start-haproxy.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import type { HaproxyRestoreService } from '../sync/haproxy-restore.service.js';

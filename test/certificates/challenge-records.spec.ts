@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type Pebble, startPebble } from '../kit/pebble.js';
-import { TxtRecords } from '../kit/txt-records.js';
+import { type Pebble, startPebble } from '../kit/certificates/pebble.js';
+import { TxtRecords } from '../kit/certificates/txt-records.js';
 
 const HOST = '_acme-challenge.example.com';
 let pebble: Pebble;

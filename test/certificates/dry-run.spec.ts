@@ -1,9 +1,9 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CertificateLab } from '../kit/certificate-lab.js';
-import { makeCertificate, makeDatedCertificate } from '../kit/certificates.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { filesBelow } from '../kit/secrets.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import { makeCertificate, makeDatedCertificate } from '../kit/certificates/certificates.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { filesBelow } from '../kit/certificates/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 
 interface DryRunResponse {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { AcmeLab } from '../kit/acme-lab.js';
-import { leaks, watchArguments } from '../kit/secrets.js';
+import { AcmeLab } from '../kit/certificates/acme-lab.js';
+import { leaks, watchArguments } from '../kit/certificates/secrets.js';
 
 const hmacKey = randomBytes(32).toString('base64url');
 const kid = 'kid-1';

@@ -1,10 +1,10 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { AcmeLab } from '../kit/acme-lab.js';
-import type { CertificateLab } from '../kit/certificate-lab.js';
-import { makeDatedCertificate } from '../kit/certificates.js';
+import { AcmeLab } from '../kit/certificates/acme-lab.js';
+import type { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import { makeDatedCertificate } from '../kit/certificates/certificates.js';
 import { until } from '../kit/poll.js';
-import { filesBelow } from '../kit/secrets.js';
+import { filesBelow } from '../kit/certificates/secrets.js';
 
 let acme: AcmeLab;
 let lab: CertificateLab;

@@ -3,16 +3,16 @@ import type { Server } from 'node:http';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { AcmeLab } from '../kit/acme-lab.js';
-import { CertificateLab } from '../kit/certificate-lab.js';
-import { makeCertificate } from '../kit/certificates.js';
+import { AcmeLab } from '../kit/certificates/acme-lab.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import { makeCertificate } from '../kit/certificates/certificates.js';
 import { freePort } from '../kit/free-port.js';
-import { oldestHaproxy } from '../kit/haproxy-versions.js';
+import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { filesBelow } from '../kit/secrets.js';
-import { servedSerial } from '../kit/served-serial.js';
-import { emptyDisk, fillDisk, type SmallDisk, smallDisk } from '../kit/small-disk.js';
-import { makeHome, Suite } from '../kit/suite.js';
+import { filesBelow } from '../kit/certificates/secrets.js';
+import { servedSerial } from '../kit/certificates/served-serial.js';
+import { emptyDisk, fillDisk, type SmallDisk, smallDisk } from '../kit/suite/small-disk.js';
+import { makeHome, Suite } from '../kit/suite/suite.js';
 
 const ENTRY = { wildcard: false, failures: 0, last_attempt: null, last_error: null };
 

@@ -2,9 +2,13 @@ import { execFile } from 'node:child_process';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CertificateLab } from '../kit/certificate-lab.js';
-import { type MadeCertificate, makeCertificate, makeDatedCertificate } from '../kit/certificates.js';
-import { filesBelow } from '../kit/secrets.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import {
+  type MadeCertificate,
+  makeCertificate,
+  makeDatedCertificate,
+} from '../kit/certificates/certificates.js';
+import { filesBelow } from '../kit/certificates/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 
 const run = promisify(execFile);

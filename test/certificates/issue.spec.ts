@@ -2,10 +2,10 @@ import { readFile, stat } from 'node:fs/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { AcmeLab } from '../kit/acme-lab.js';
-import type { CertificateLab } from '../kit/certificate-lab.js';
+import { AcmeLab } from '../kit/certificates/acme-lab.js';
+import type { CertificateLab } from '../kit/certificates/certificate-lab.js';
 import { until } from '../kit/poll.js';
-import { filesBelow, leaks, privateKeyLines, watchArguments } from '../kit/secrets.js';
+import { filesBelow, leaks, privateKeyLines, watchArguments } from '../kit/certificates/secrets.js';
 
 interface OperationRecord {
   id: string;

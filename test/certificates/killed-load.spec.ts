@@ -1,11 +1,11 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { CertificateLab } from '../kit/certificate-lab.js';
-import { makeCertificate } from '../kit/certificates.js';
-import { startFaultyRuntimeApi } from '../kit/faulty-runtime-api.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import { makeCertificate } from '../kit/certificates/certificates.js';
+import { startFaultyRuntimeApi } from '../kit/haproxy/faulty-runtime-api.js';
 import { until } from '../kit/poll.js';
-import { type Home, Suite } from '../kit/suite.js';
+import { type Home, Suite } from '../kit/suite/suite.js';
 
 it('start > keeps the managed certificate that a killed suite was replacing', async () => {
   const lab = await CertificateLab.start();

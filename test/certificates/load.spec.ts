@@ -4,9 +4,13 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { Agent, get } from 'node:https';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CertificateLab } from '../kit/certificate-lab.js';
-import { type MadeCertificate, makeCertificate, makeExpiredCertificate } from '../kit/certificates.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import {
+  type MadeCertificate,
+  makeCertificate,
+  makeExpiredCertificate,
+} from '../kit/certificates/certificates.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
 import { tempHome } from '../kit/temp-home.js';
 import { toolPath } from '../kit/tool-path.js';
 

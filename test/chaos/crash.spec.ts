@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { activeLines } from '../../src/storage/files/line-file.js';
-import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
+import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { disagreements, savedState } from '../kit/saved-state.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { disagreements, savedState } from '../kit/suite/saved-state.js';
+import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 import { FULL, report, scaled } from './scale.js';
 
 const CLIENTS = 3;

@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
-import { Load, type LoadTarget } from '../kit/load.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { Load, type LoadTarget } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { type Home, makeHome, startFiles, Suite } from '../kit/suite.js';
+import { get } from '../kit/traffic/request.js';
+import { type Home, makeHome, startFiles, Suite } from '../kit/suite/suite.js';
 import { report, scaled } from './scale.js';
 
 /** Starts HAProxy as an operator would, without the suite. */

@@ -5,14 +5,14 @@ import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service
 import { isSameProcess } from '../../src/haproxy/runtime/process-identity.js';
 import { renderState } from '../../src/storage/formats/servers-json.js';
 import type { Pool } from '../../src/model/state.js';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy-versions.js';
-import { Load } from '../kit/load.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { disagreements } from '../kit/saved-state.js';
+import { get } from '../kit/traffic/request.js';
+import { disagreements } from '../kit/suite/saved-state.js';
 import { loadSettings } from '../../src/settings/settings.js';
-import { makeHome, Suite } from '../kit/suite.js';
+import { makeHome, Suite } from '../kit/suite/suite.js';
 import { FULL, report, scaled } from './scale.js';
 
 /** 100 pools with 10 servers each. The last server of each pool is in drain, a state that pools.cfg cannot express. */

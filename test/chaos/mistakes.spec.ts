@@ -3,12 +3,12 @@ import { createServer, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
 import { freePort } from '../kit/free-port.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { Load } from '../kit/load.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 import { report, scaled } from './scale.js';
 
 const TIMEOUT = 600_000;

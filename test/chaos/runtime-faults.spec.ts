@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { startBackend } from '../kit/backend.js';
-import { haproxyVersions, oldestHaproxy } from '../kit/haproxy-versions.js';
-import { type RuntimeFault, startFaultyRuntimeApi } from '../kit/faulty-runtime-api.js';
-import { Load } from '../kit/load.js';
+import { startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions, oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
+import { type RuntimeFault, startFaultyRuntimeApi } from '../kit/haproxy/faulty-runtime-api.js';
+import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { disagreements } from '../kit/saved-state.js';
-import { startHaproxy } from '../kit/start-haproxy.js';
-import { makeHome, Suite } from '../kit/suite.js';
+import { get } from '../kit/traffic/request.js';
+import { disagreements } from '../kit/suite/saved-state.js';
+import { startHaproxy } from '../kit/haproxy/start-haproxy.js';
+import { makeHome, Suite } from '../kit/suite/suite.js';
 import { FULL, report, scaled } from './scale.js';
 
 const FAULTS: readonly RuntimeFault[] = ['close', 'garbage', 'half', 'hang'];

@@ -1,13 +1,13 @@
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { Load } from '../kit/load.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { emptyDisk, fillDisk, smallDisk } from '../kit/small-disk.js';
-import { makeHome, Suite } from '../kit/suite.js';
+import { get } from '../kit/traffic/request.js';
+import { emptyDisk, fillDisk, smallDisk } from '../kit/suite/small-disk.js';
+import { makeHome, Suite } from '../kit/suite/suite.js';
 import { report } from './scale.js';
 
 const FILES = ['servers.json', 'domains.map', 'pools.cfg'];

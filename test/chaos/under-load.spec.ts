@@ -1,11 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { Load } from '../kit/load.js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { disagreements } from '../kit/saved-state.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { get } from '../kit/traffic/request.js';
+import { disagreements } from '../kit/suite/saved-state.js';
+import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 import { report, scaled } from './scale.js';
 
 const TIMEOUT = 600_000;
@@ -33,21 +33,25 @@ describe.each(haproxyVersions())('no request fails with HAProxy $version', ({ ve
     expect([failures, lost, different]).toEqual([[], 0, 0]);
   };
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     backends = await Promise.all(['one', 'two', 'three'].map((name) => startBackend(name)));
     home = await makeHome({ version, path });
     suite = await Suite.start(home);
     await must(201, 'POST', '/domains', { domain: 'still.example', ...server(0) });
     await must(201, 'POST', '/domains', { domain: 'moving.example', ...server(0) });
     await must(201, 'POST', '/domains/moving.example/servers', { slot: 2, ...server(1) });
+  });
+
+  beforeEach(() => {
     load = new Load(home.httpPort, [
       { host: 'still.example', bodies: ['one'] },
       { host: 'moving.example', bodies: ['one', 'two', 'three'] },
     ]);
   });
 
-  afterEach(async () => {
-    await load.stop();
+  afterEach(() => load.stop());
+
+  afterAll(async () => {
     await suite.stop();
     await Promise.all(backends.map((backend) => backend.close()));
     await home.remove();
@@ -57,19 +61,22 @@ describe.each(haproxyVersions())('no request fails with HAProxy $version', ({ ve
     'while domains are added and removed, and a new domain answers its first request',
     { timeout: TIMEOUT },
     async () => {
-      const count = scaled(500, 60);
+      const count = scaled(500, 20);
+      /** The domains that exist at the same time. */
+      const kept = scaled(20, 5);
       let lost = 0;
       for (let n = 0; n < count; n += 1) {
         await must(201, 'POST', '/domains', { domain: `d${n}.example`, ...server(n) });
         if ((await get(home.httpPort, `d${n}.example`)).status !== 200) lost += 1;
-        if (n >= 20) await must(200, 'DELETE', `/domains/d${n - 20}.example`);
+        if (n >= kept) await must(200, 'DELETE', `/domains/d${n - kept}.example`);
       }
       await finish('domains added and removed', lost, { domains: count });
     },
   );
 
   it('while servers are added, drained and removed', { timeout: TIMEOUT }, async () => {
-    const count = scaled(500, 60);
+    // The loop below does the same every 20 times.
+    const count = scaled(500, 20);
     for (let n = 0; n < count; n += 1) {
       const slot = 3 + (n % 5);
       await must(201, 'POST', '/domains/moving.example/servers', { slot, ...server(n) });
@@ -85,7 +92,7 @@ describe.each(haproxyVersions())('no request fails with HAProxy $version', ({ ve
   });
 
   it('while the suite is killed and started again', { timeout: TIMEOUT }, async () => {
-    const count = scaled(20, 3);
+    const count = scaled(20, 2);
     let lost = 0;
     for (let n = 0; n < count; n += 1) {
       await must(201, 'POST', '/domains', { domain: `k${n}.example`, ...server(n) });
@@ -99,7 +106,7 @@ describe.each(haproxyVersions())('no request fails with HAProxy $version', ({ ve
   });
 
   it('while HAProxy is reloaded', { timeout: TIMEOUT }, async () => {
-    const count = scaled(20, 4);
+    const count = scaled(20, 2);
     let lost = 0;
     for (let n = 0; n < count; n += 1) {
       await must(201, 'POST', '/domains', { domain: `r${n}.example`, ...server(n) });

@@ -24,7 +24,10 @@ beforeAll(async () => {
   const logger: LoggerService = {
     log: ignore,
     error: ignore,
-    warn: (message: unknown) => warnings.push(String(message)),
+    warn: (message: unknown) => {
+      // The comparison with HAProxy warns every 30 s, because no HAProxy runs here.
+      if (!String(message).startsWith('The suite cannot compare HAProxy')) warnings.push(String(message));
+    },
   };
   suite = await startFixture({ ...withTokens, logger });
 });

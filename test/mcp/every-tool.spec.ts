@@ -7,20 +7,20 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createApp } from '../../src/app.js';
 import { loadSettings } from '../../src/settings/settings.js';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { CertificateLab } from '../kit/certificate-lab.js';
-import { everythingIn } from '../kit/everything.js';
-import { type FakeCloudflare, startFakeCloudflare } from '../kit/fake-cloudflare.js';
-import { oldestHaproxy } from '../kit/haproxy-versions.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
+import { everythingIn } from '../kit/suite/everything.js';
+import { type FakeCloudflare, startFakeCloudflare } from '../kit/certificates/fake-cloudflare.js';
+import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { outputSchemasOf } from '../kit/output-schemas.js';
-import { type Pebble, startPebble } from '../kit/pebble.js';
+import { type Pebble, startPebble } from '../kit/certificates/pebble.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
+import { get } from '../kit/traffic/request.js';
 import { toolPath } from '../kit/tool-path.js';
-import { runInspector } from './inspector.js';
+import { Inspector } from './inspector.js';
 import { statelessHeaders, statelessMessage } from './stateless-request.js';
 
 type Arguments = Record<string, string | number | boolean | object>;
@@ -177,20 +177,15 @@ describe('Every tool on a real HAProxy', { timeout: TIMEOUT_MS }, () => {
   });
 
   it('is listed and called by the official MCP Inspector, which finds its schemas portable', async () => {
-    const url = `${lab.url}/mcp`;
-    const listed = await runInspector(url, token, lab.home, ['--method', 'tools/list', '--strict']);
+    const inspector = await Inspector.start(`${lab.url}/mcp`, token, lab.home);
+    onTestFinished(() => inspector.stop());
+    const listed = await inspector.run(['--method', 'tools/list', '--strict']);
     expect(listed.exitCode, listed.stderr).toBe(0);
     expect((JSON.parse(listed.stdout) as { tools: Tool[] }).tools).toHaveLength(tools.length);
     await callEveryTool(async (name, args) => {
       const pairs = Object.entries(args).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
       const options = pairs.flatMap((pair) => ['--tool-arg', pair]);
-      const run = await runInspector(url, token, lab.home, [
-        '--method',
-        'tools/call',
-        '--tool-name',
-        name,
-        ...options,
-      ]);
+      const run = await inspector.run(['--method', 'tools/call', '--tool-name', name, ...options]);
       expect(run.exitCode, `${name}: ${run.stderr}${run.stdout}`).toBe(0);
       return JSON.parse(run.stdout) as CallToolResult;
     });

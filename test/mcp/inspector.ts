@@ -1,4 +1,6 @@
-import { execFile } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { toolPath } from '../kit/tool-path.js';
 
 interface InspectorRun {
@@ -7,23 +9,45 @@ interface InspectorRun {
   stderr: string;
 }
 
-/** Runs the command line of the official MCP Inspector. It may write files to `home`. */
-export function runInspector(
-  url: string,
-  token: string,
-  home: string,
-  options: readonly string[],
-): Promise<InspectorRun> {
-  const args = ['--cli', url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`];
-  return new Promise((resolve) => {
-    execFile(
-      toolPath('mcp-inspector'),
-      [...args, ...options],
-      { env: { PATH: process.env['PATH'] ?? '', HOME: home }, timeout: 60_000, maxBuffer: 16 * 1024 * 1024 },
-      (error, stdout, stderr) => {
-        const exitCode = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
-        resolve({ exitCode, stdout, stderr });
-      },
-    );
-  });
+const COMMAND_LINE = join(
+  toolPath('mcp-inspector'),
+  '../../mcp-inspector/root/node_modules/@modelcontextprotocol/inspector/clients/cli/build/index.js',
+);
+
+/** The command line of the official MCP Inspector. All calls run in one process, because a start takes a second. */
+export class Inspector {
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly target: readonly string[],
+  ) {}
+
+  /** It may write files to `home`. */
+  static async start(url: string, token: string, home: string): Promise<Inspector> {
+    const child = fork(join(import.meta.dirname, 'inspector-process.mjs'), [COMMAND_LINE], {
+      env: { PATH: process.env['PATH'] ?? '', HOME: home },
+      execArgv: [],
+    });
+    await once(child, 'message');
+    return new Inspector(child, [url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`]);
+  }
+
+  /** Runs the command line with these options. One run at a time. */
+  run(options: readonly string[]): Promise<InspectorRun> {
+    return new Promise((resolve, reject) => {
+      const onExit = () => reject(new Error(`the Inspector exited during ${options.join(' ')}`));
+      this.child.once('exit', onExit);
+      this.child.once('message', (answer) => {
+        this.child.off('exit', onExit);
+        resolve(answer as InspectorRun);
+      });
+      this.child.send([...this.target, ...options]);
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null) return;
+    const exited = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await exited;
+  }
 }

@@ -4,8 +4,8 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readEventData } from '../../src/mcp/stdio/server-sent-events.js';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { CertificateLab } from '../kit/certificate-lab.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { CertificateLab } from '../kit/certificates/certificate-lab.js';
 import { until } from '../kit/poll.js';
 import { statelessHeaders, statelessMessage } from './stateless-request.js';
 

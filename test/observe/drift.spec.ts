@@ -2,9 +2,9 @@ import { appendFile, readFile, unlink, writeFile } from 'node:fs/promises';
 import type { LoggerService } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DriftService } from '../../src/sync/drift.service.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
+import { haproxyVersions, oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { confFile, type Observed, observe, tamper } from './fixture.js';
 
 interface Drift {
@@ -19,6 +19,8 @@ interface Drift {
 describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
   let haproxy: RunningHaproxy;
   let suite: Observed;
+  /** What the suite does with files, or without HAProxy, does not depend on the version. */
+  const isOldest = binary.version === oldestHaproxy().version;
 
   const start = async (mode: string, logger: LoggerService | false = false, env = {}) => {
     suite = await observe(haproxy, { RECONCILE: mode, ...env }, logger);
@@ -116,7 +118,7 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     expect((await health()).drift).toMatchObject({ status: 'healthy', count: 0 });
   });
 
-  it('logs each difference once, in one line per comparison', async () => {
+  it.runIf(isOldest)('logs each difference once, in one line per comparison', async () => {
     const lines: string[] = [];
     const warn = (line: unknown) => lines.push(String(line));
     await start('report', { log: () => undefined, warn, error: () => undefined });
@@ -131,37 +133,43 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     ]);
   });
 
-  it('RECONCILE=heal rewrites a map that was edited by hand, and adopts nothing from it', async () => {
-    await start('heal');
-    const before = await map();
-    await appendFile(confFile(haproxy, 'domains.map'), 'hand.example pool_3\n');
-    await unlink(confFile(haproxy, 'pools.cfg'));
-    await check();
-    expect(await map()).toBe(before);
-    expect(await readFile(confFile(haproxy, 'pools.cfg'), 'utf8')).toContain('servers.json');
-    expect((await health()).drift.healed).toEqual([
-      `file ${confFile(haproxy, 'pools.cfg')} is missing`,
-      `file ${confFile(haproxy, 'domains.map')} is not as the suite wrote it`,
-    ]);
-    expect((await suite.api('GET', '/domains/hand.example/health')).status).toBe(404);
-  });
+  it.runIf(isOldest)(
+    'RECONCILE=heal rewrites a map that was edited by hand, and adopts nothing from it',
+    async () => {
+      await start('heal');
+      const before = await map();
+      await appendFile(confFile(haproxy, 'domains.map'), 'hand.example pool_3\n');
+      await unlink(confFile(haproxy, 'pools.cfg'));
+      await check();
+      expect(await map()).toBe(before);
+      expect(await readFile(confFile(haproxy, 'pools.cfg'), 'utf8')).toContain('servers.json');
+      expect((await health()).drift.healed).toEqual([
+        `file ${confFile(haproxy, 'pools.cfg')} is missing`,
+        `file ${confFile(haproxy, 'domains.map')} is not as the suite wrote it`,
+      ]);
+      expect((await suite.api('GET', '/domains/hand.example/health')).status).toBe(404);
+    },
+  );
 
-  it('RECONCILE=report reports edited files, and a restore does not overwrite an edited servers.json', async () => {
-    await start('report');
-    await appendFile(confFile(haproxy, 'domains.map'), 'hand.example pool_3\n');
-    await writeFile(confFile(haproxy, 'servers.json'), '{ "version": 1, ');
-    await check();
-    expect(await map()).toContain('hand.example');
-    const { drift, config_files } = await health();
-    expect(drift).toMatchObject({ status: 'degraded', count: 2 });
-    expect(config_files.status).toBe('degraded');
-    expect(config_files.detail).toContain('servers.json:1');
-    await suite.tool('haproxy_restore_state');
-    expect(await map()).not.toContain('hand.example');
-    expect(await readFile(confFile(haproxy, 'servers.json'), 'utf8')).toBe('{ "version": 1, ');
-  });
+  it.runIf(isOldest)(
+    'RECONCILE=report reports edited files, and a restore does not overwrite an edited servers.json',
+    async () => {
+      await start('report');
+      await appendFile(confFile(haproxy, 'domains.map'), 'hand.example pool_3\n');
+      await writeFile(confFile(haproxy, 'servers.json'), '{ "version": 1, ');
+      await check();
+      expect(await map()).toContain('hand.example');
+      const { drift, config_files } = await health();
+      expect(drift).toMatchObject({ status: 'degraded', count: 2 });
+      expect(config_files.status).toBe('degraded');
+      expect(config_files.detail).toContain('servers.json:1');
+      await suite.tool('haproxy_restore_state');
+      expect(await map()).not.toContain('hand.example');
+      expect(await readFile(confFile(haproxy, 'servers.json'), 'utf8')).toBe('{ "version": 1, ');
+    },
+  );
 
-  it('health compares the journal too, and reports an edited one', async () => {
+  it.runIf(isOldest)('health compares the journal too, and reports an edited one', async () => {
     await start('report', false, { STATE_JOURNAL_FROM_KB: '0' });
     let weight = 0;
     // The journal exists only for about a second after a change; then everything is in servers.json.
@@ -204,29 +212,34 @@ describe.each(haproxyVersions())('drift with HAProxy $version', (binary) => {
     ]);
   });
 
-  it('health answers while HAProxy is down, and other calls fail with haproxy_unavailable', async () => {
-    await start('heal');
-    haproxy.process.kill('SIGKILL');
-    await until(async () => (await suite.text('/readyz')).status === 503);
-    const down = await suite.tool<Drift>('haproxy_health');
-    expect(down.status).toBe('down');
-    expect(down.components.haproxy.status).toBe('down');
-    expect(down.components.haproxy.detail).toContain('does not answer');
-    expect(await suite.tool('haproxy_domain_health', { domain: 'a.example' })).toMatchObject({
-      status: 'down',
-      healthy_count: 0,
-      total: 2,
-      servers: [{ status: 'unknown' }, { status: 'unknown' }],
-    });
-    expect(await suite.tool('haproxy_get_server_health', { status: 'unknown' })).toMatchObject({ total: 3 });
-    for (const path of ['/stats', '/backends', '/frontends', '/connections'])
-      expect((await suite.api('GET', path)).body).toMatchObject({ code: 'haproxy_unavailable' });
-    for (const path of ['/state/save', '/state/restore'])
-      expect((await suite.api('POST', path)).body).toMatchObject({ code: 'haproxy_unavailable' });
-    expect(await suite.failure('haproxy_stats')).toBe('haproxy_unavailable');
-    expect(await suite.failure('haproxy_save_state', { now: true })).toBe('validation_failed');
-    expect((await suite.text('/metrics')).text).toMatch(
-      /^haproxy_suite_runtime_api_errors_total\{code="haproxy_unavailable"\} [1-9]/m,
-    );
-  });
+  it.runIf(isOldest)(
+    'health answers while HAProxy is down, and other calls fail with haproxy_unavailable',
+    async () => {
+      await start('heal');
+      haproxy.process.kill('SIGKILL');
+      await until(async () => (await suite.text('/readyz')).status === 503);
+      const down = await suite.tool<Drift>('haproxy_health');
+      expect(down.status).toBe('down');
+      expect(down.components.haproxy.status).toBe('down');
+      expect(down.components.haproxy.detail).toContain('does not answer');
+      expect(await suite.tool('haproxy_domain_health', { domain: 'a.example' })).toMatchObject({
+        status: 'down',
+        healthy_count: 0,
+        total: 2,
+        servers: [{ status: 'unknown' }, { status: 'unknown' }],
+      });
+      expect(await suite.tool('haproxy_get_server_health', { status: 'unknown' })).toMatchObject({
+        total: 3,
+      });
+      for (const path of ['/stats', '/backends', '/frontends', '/connections'])
+        expect((await suite.api('GET', path)).body).toMatchObject({ code: 'haproxy_unavailable' });
+      for (const path of ['/state/save', '/state/restore'])
+        expect((await suite.api('POST', path)).body).toMatchObject({ code: 'haproxy_unavailable' });
+      expect(await suite.failure('haproxy_stats')).toBe('haproxy_unavailable');
+      expect(await suite.failure('haproxy_save_state', { now: true })).toBe('validation_failed');
+      expect((await suite.text('/metrics')).text).toMatch(
+        /^haproxy_suite_runtime_api_errors_total\{code="haproxy_unavailable"\} [1-9]/m,
+      );
+    },
+  );
 });

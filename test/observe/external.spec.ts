@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DriftService } from '../../src/sync/drift.service.js';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { get } from '../kit/request.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { get } from '../kit/traffic/request.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { confFile, type Observed, observe, tamper } from './fixture.js';
 
 /** Names that the map of the operator routes, each to `one`. */

@@ -12,8 +12,8 @@ import { loadSettings, type Settings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
 import { outputSchemasOf } from '../kit/output-schemas.js';
 import { until } from '../kit/poll.js';
-import type { RunningHaproxy } from '../kit/start-haproxy.js';
-import type { ApiAnswer } from '../kit/suite.js';
+import type { RunningHaproxy } from '../kit/haproxy/start-haproxy.js';
+import type { ApiAnswer } from '../kit/suite/suite.js';
 
 type Json = Record<string, unknown>;
 /** The structured content of a tool result, with the type that the test expects. */
@@ -60,7 +60,7 @@ export async function observe(
     requestInit: { headers: { authorization } },
   });
   await client.connect(transport);
-  const validators = outputValidators(app);
+  const schemas = outputSchemasOf(app);
 
   const call = async (name: string, args: Json = {}) => client.callTool({ name, arguments: args });
   return {
@@ -85,7 +85,7 @@ export async function observe(
     async tool<T>(name: string, args?: Json): Promise<Structured<T>> {
       const result = await call(name, args);
       if (result.isError === true) throw new Error(JSON.stringify(result.structuredContent ?? result));
-      const validate = validators.get(name);
+      const validate = outputValidator(schemas.get(name));
       if (!validate?.(result.structuredContent))
         throw new Error(`${name}: ${JSON.stringify(validate?.errors)} in ${JSON.stringify(result)}`);
       return result.structuredContent as Structured<T>;
@@ -105,11 +105,18 @@ export async function observe(
   };
 }
 
-/** The validators of the results, by tool. */
-function outputValidators(app: INestApplication): Map<string, ValidateFunction> {
-  const ajv = new Ajv2020({ strict: false, allErrors: true });
-  formats.default(ajv);
-  return new Map([...outputSchemasOf(app)].map(([name, schema]) => [name, ajv.compile(schema)] as const));
+const ajv = new Ajv2020({ strict: false, allErrors: true });
+formats.default(ajv);
+/** By the text of the schema, because every suite of a test file has the same schemas. */
+const validators = new Map<string, ValidateFunction>();
+
+/** The validator of a schema. It is compiled when it is first used: to compile those of all tools takes a second. */
+function outputValidator(schema: object | undefined): ValidateFunction | undefined {
+  if (!schema) return undefined;
+  const text = JSON.stringify(schema);
+  const validator = validators.get(text) ?? ajv.compile(schema);
+  validators.set(text, validator);
+  return validator;
 }
 
 /** Sends commands to HAProxy without the suite, and returns the answer. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { haproxyVersions } from '../kit/haproxy-versions.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { type Observed, observe } from './fixture.js';
 
 describe.each(haproxyVersions())('former values, with HAProxy $version', (binary) => {

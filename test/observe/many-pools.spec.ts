@@ -1,8 +1,8 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { oldestHaproxy } from '../kit/haproxy-versions.js';
+import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 
 const POOLS = 250;
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { haproxyVersions, hasDynamicBackends } from '../kit/haproxy-versions.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { haproxyVersions, hasDynamicBackends } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { get } from '../kit/request.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/start-haproxy.js';
+import { get } from '../kit/traffic/request.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { type Observed, observe } from './fixture.js';
 
 describe.each(haproxyVersions())('health and monitoring with HAProxy $version', (binary) => {

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type MadeCertificate, makeCertificate } from '../../../test/kit/certificates.js';
+import { type MadeCertificate, makeCertificate } from '../../../test/kit/certificates/certificates.js';
 import { tempHome } from '../../../test/kit/temp-home.js';
 import { chainOf } from './certificate-chain.js';
 import { parseBundle } from './pem.js';

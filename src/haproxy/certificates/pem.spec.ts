@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type MadeCertificate, makeCertificate } from '../../../test/kit/certificates.js';
+import { type MadeCertificate, makeCertificate } from '../../../test/kit/certificates/certificates.js';
 import { tempHome } from '../../../test/kit/temp-home.js';
 import { factsOf, matchesDomain } from './certificate-facts.js';
 import { leafOf, parseBundle } from './pem.js';

@@ -1,12 +1,12 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Backend, startBackend } from '../../../test/kit/backend.js';
+import { type Backend, startBackend } from '../../../test/kit/traffic/backend.js';
 import { freePort } from '../../../test/kit/free-port.js';
-import { haproxyVersions, oldestHaproxy } from '../../../test/kit/haproxy-versions.js';
+import { haproxyVersions, oldestHaproxy } from '../../../test/kit/haproxy/haproxy-versions.js';
 import { until } from '../../../test/kit/poll.js';
-import { get } from '../../../test/kit/request.js';
-import { startHaproxy } from '../../../test/kit/start-haproxy.js';
+import { get } from '../../../test/kit/traffic/request.js';
+import { startHaproxy } from '../../../test/kit/haproxy/start-haproxy.js';
 import { tempHome } from '../../../test/kit/temp-home.js';
 import { loadSettings, type Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../../test/kit/fake-reconciler.js';
+import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../../test/kit/suite/fake-reconciler.js';
 import { AppError } from '../../errors/app-error.js';
 import type { Draft } from '../../model/state.js';
 import { PersistenceService } from '../../persistence/persistence.service.js';

@@ -7,7 +7,7 @@ export interface HaproxyBinary {
 }
 
 const ALL_VERSIONS = ['3.0', '3.2', '3.4'];
-const ROOT = join(import.meta.dirname, '../..');
+const ROOT = join(import.meta.dirname, '../../..');
 
 /**
  * The HAProxy binaries for the tests: `.tools/bin/haproxy-X.Y`, installed by `npm run tools`. HAPROXY_VERSIONS=3.0,3.4

@@ -1,8 +1,8 @@
-import type { AppError } from '../../src/errors/app-error.js';
-import type { Step } from '../../src/model/routing.js';
-import type { PoolServers } from '../../src/model/server.js';
-import { type Pool, State, type StateDelta } from '../../src/model/state.js';
-import type { Section, SectionedText } from '../../src/storage/files/section-file.js';
+import type { AppError } from '../../../src/errors/app-error.js';
+import type { Step } from '../../../src/model/routing.js';
+import type { PoolServers } from '../../../src/model/server.js';
+import { type Pool, State, type StateDelta } from '../../../src/model/state.js';
+import type { Section, SectionedText } from '../../../src/storage/files/section-file.js';
 
 /** Replaces ReconcilerService in tests that need a refusal, which a real HAProxy cannot produce on request. */
 export class FakeReconciler {

@@ -3,8 +3,8 @@ import { rm } from 'node:fs/promises';
 import { type ApiResponse, CertificateLab } from './certificate-lab.js';
 import { type FakeCloudflare, startFakeCloudflare } from './fake-cloudflare.js';
 import { type Pebble, type PebbleOptions, startPebble } from './pebble.js';
-import { until } from './poll.js';
-import { toolPath } from './tool-path.js';
+import { until } from '../poll.js';
+import { toolPath } from '../tool-path.js';
 
 /** A certificate lab with the real acme.sh, its unmodified Cloudflare hook, a fake Cloudflare and its own CA. */
 export class AcmeLab {

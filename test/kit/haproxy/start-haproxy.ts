@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { freePort } from './free-port.js';
+import { freePort } from '../free-port.js';
 import type { HaproxyBinary } from './haproxy-versions.js';
-import { until } from './poll.js';
-import { tempHome } from './temp-home.js';
+import { until } from '../poll.js';
+import { tempHome } from '../temp-home.js';
 
 export interface RunningHaproxy {
   /** The path of its binary. */

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chown, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort } from './free-port.js';
-import type { HaproxyBinary } from './haproxy-versions.js';
-import { until } from './poll.js';
-import { tempHome } from './temp-home.js';
+import { freePort } from '../free-port.js';
+import type { HaproxyBinary } from '../haproxy/haproxy-versions.js';
+import { until } from '../poll.js';
+import { tempHome } from '../temp-home.js';
 
 export interface ApiAnswer<T = Record<string, unknown>> {
   status: number;
@@ -95,7 +95,7 @@ export class Suite {
     env: Record<string, string> = {},
     { through = [], ...options }: SpawnOptions = {},
   ): Suite {
-    const main = join(import.meta.dirname, '../../dist/main.js');
+    const main = join(import.meta.dirname, '../../../dist/main.js');
     const [program, ...args] = [...through, process.execPath, main];
     const child = spawn(program, args, {
       // Only PATH: other variables of the test machine could change the suite.

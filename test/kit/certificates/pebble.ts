@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type MadeCertificate, makeCertificate } from './certificates.js';
-import { freePort } from './free-port.js';
-import { until } from './poll.js';
-import { tempHome } from './temp-home.js';
-import { toolPath } from './tool-path.js';
+import { freePort } from '../free-port.js';
+import { until } from '../poll.js';
+import { tempHome } from '../temp-home.js';
+import { toolPath } from '../tool-path.js';
 
 export interface Pebble {
   /** URL of the ACME directory. */

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
-import type { State } from '../../src/model/state.js';
-import { parseState } from '../../src/storage/formats/servers-json.js';
-import { renderMap } from '../../src/storage/formats/domains-map.js';
-import { compareRouting } from '../../src/reconciler/drift.js';
-import { RoutingView } from '../../src/reconciler/routing-view.js';
-import { loadSettings } from '../../src/settings/settings.js';
+import { HaproxyRuntimeService } from '../../../src/haproxy/haproxy-runtime.service.js';
+import type { State } from '../../../src/model/state.js';
+import { parseState } from '../../../src/storage/formats/servers-json.js';
+import { renderMap } from '../../../src/storage/formats/domains-map.js';
+import { compareRouting } from '../../../src/reconciler/drift.js';
+import { RoutingView } from '../../../src/reconciler/routing-view.js';
+import { loadSettings } from '../../../src/settings/settings.js';
 import type { Home } from './suite.js';
 
 /** The state in `servers.json`. @throws StateFileError */

@@ -1,19 +1,19 @@
-import { ServerGuard } from '../../src/haproxy/guard/server-guard.service.js';
-import { OperatorConfig } from '../../src/haproxy/config/operator-config.js';
-import { CertificateFolder } from '../../src/haproxy/certificates/certificate-folder.js';
-import { CertificateLoader } from '../../src/haproxy/certificates/certificate-loader.service.js';
-import { HaproxyCertificatesService } from '../../src/haproxy/certificates/haproxy-certificates.service.js';
-import { ServedCertificates } from '../../src/haproxy/certificates/served-certificates.service.js';
-import { TrialContexts } from '../../src/haproxy/certificates/trial-contexts.js';
-import { HaproxyRuntimeService } from '../../src/haproxy/haproxy-runtime.service.js';
-import { PersistenceService } from '../../src/persistence/persistence.service.js';
-import { ReconcilerService } from '../../src/reconciler/reconciler.service.js';
-import type { Settings } from '../../src/settings/settings.js';
-import { EventFeed } from '../../src/signals/event-feed.js';
-import { AuditLog } from '../../src/storage/audit-log.js';
-import { PoolsFile } from '../../src/storage/formats/pools-cfg.js';
-import { StateStore } from '../../src/storage/state-store.js';
-import { HaproxyRestoreService } from '../../src/sync/haproxy-restore.service.js';
+import { ServerGuard } from '../../../src/haproxy/guard/server-guard.service.js';
+import { OperatorConfig } from '../../../src/haproxy/config/operator-config.js';
+import { CertificateFolder } from '../../../src/haproxy/certificates/certificate-folder.js';
+import { CertificateLoader } from '../../../src/haproxy/certificates/certificate-loader.service.js';
+import { HaproxyCertificatesService } from '../../../src/haproxy/certificates/haproxy-certificates.service.js';
+import { ServedCertificates } from '../../../src/haproxy/certificates/served-certificates.service.js';
+import { TrialContexts } from '../../../src/haproxy/certificates/trial-contexts.js';
+import { HaproxyRuntimeService } from '../../../src/haproxy/haproxy-runtime.service.js';
+import { PersistenceService } from '../../../src/persistence/persistence.service.js';
+import { ReconcilerService } from '../../../src/reconciler/reconciler.service.js';
+import type { Settings } from '../../../src/settings/settings.js';
+import { EventFeed } from '../../../src/signals/event-feed.js';
+import { AuditLog } from '../../../src/storage/audit-log.js';
+import { PoolsFile } from '../../../src/storage/formats/pools-cfg.js';
+import { StateStore } from '../../../src/storage/state-store.js';
+import { HaproxyRestoreService } from '../../../src/sync/haproxy-restore.service.js';
 
 /** The services between the state on disk and a running HAProxy, without Nest, HTTP and features. */
 export interface CoreServices {
