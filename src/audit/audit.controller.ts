@@ -1,7 +1,6 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { Serves } from '../contract/rest-operation.js';
-import type { AuditListDto } from './audit.dto.js';
+import { type AuditListDto, ListAuditDto } from './audit.dto.js';
 import { AuditService } from './audit.service.js';
 
 @Controller('api/v1/audit')
@@ -10,7 +9,7 @@ export class AuditController {
 
   @Get()
   @Serves(AuditService, 'list')
-  list(@Query() query: PageQueryDto): Promise<AuditListDto> {
+  list(@Query() query: ListAuditDto): Promise<AuditListDto> {
     return this.audit.list(query);
   }
 }

@@ -2,13 +2,44 @@ import { ApiProperty } from '@nestjs/swagger';
 import {
   ArrayField,
   DateTimeField,
+  DomainField,
   EnumField,
   IntField,
   JsonObjectField,
   StringField,
 } from '../contract/fields/fields.js';
 import { ERROR_CODES } from '../errors/app-error.js';
-import { PageDto } from '../contract/pages/page.dto.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
+
+export class ListAuditDto extends PageQueryDto {
+  @DomainField({ description: 'Only changes that name this domain.', optional: true })
+  domain?: string;
+
+  @StringField({
+    description: 'Only changes of this caller, as actor shows it.',
+    example: 'admin',
+    minLength: 1,
+    maxLength: 200,
+    optional: true,
+  })
+  actor?: string;
+
+  @StringField({
+    description: 'Only changes by this operation.',
+    example: 'haproxy_add_domain',
+    minLength: 1,
+    maxLength: 100,
+    optional: true,
+  })
+  operation?: string;
+
+  @DateTimeField({
+    description: 'Only changes from this time on.',
+    example: '2026-01-31T12:00:00Z',
+    optional: true,
+  })
+  since?: string;
+}
 
 class AuditLineDto {
   @IntField({ description: 'Number of the line; one more than the previous line.', min: 1, example: 17 })

@@ -1,9 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
-import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { invalidCursor } from '../contract/pages/page.js';
 import { AuditLog } from '../storage/audit-log.js';
-import { AuditListDto } from './audit.dto.js';
+import { AuditListDto, ListAuditDto } from './audit.dto.js';
 
 /** Lists the audit log. */
 @Injectable()
@@ -14,24 +13,20 @@ export class AuditService {
     name: 'haproxy_audit',
     title: 'Read the audit log',
     description:
-      'Lists the requested changes, newest first: time, caller, arguments without secrets, the revision before and ' +
-      'after, and the outcome. Refused and failed changes are included; dry runs and calls that only read are not.',
+      'Lists the requested changes, newest first: time, caller, arguments without secrets, what they removed, and the ' +
+      'outcome. Use domain with limit=1 to see who changed a domain last. Refused and failed changes are included; dry ' +
+      'runs are not.',
     output: AuditListDto,
     readOnly: true,
     idempotent: true,
-    mcp: false,
   })
-  async list({ limit, cursor }: PageQueryDto): Promise<AuditListDto> {
+  async list({ limit, cursor, ...given }: ListAuditDto): Promise<AuditListDto> {
     const before = cursor === undefined ? undefined : seqOf(cursor);
-    const { lines, total } = await this.log.page(limit, before);
-    const last = lines.at(-1);
-    const more = last !== undefined && lines.length === limit && (await this.#hasOlder(last.seq));
-    return { items: lines, next_cursor: more ? String(last.seq) : null, total };
-  }
-
-  /** A full page may end with the oldest line. */
-  async #hasOlder(seq: number): Promise<boolean> {
-    return (await this.log.page(1, seq)).lines.length > 0;
+    const since = given.since === undefined ? undefined : Date.parse(given.since);
+    const filter = { ...given, since };
+    const isFiltered = Object.values(filter).some((value) => value !== undefined);
+    const { lines, more, total } = await this.log.page(limit, before, isFiltered ? filter : undefined);
+    return { items: lines, next_cursor: more ? String(lines.at(-1)?.seq) : null, total };
   }
 }
 

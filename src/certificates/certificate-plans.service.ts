@@ -7,7 +7,7 @@ import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js
 import { CertificateLoader, isServed } from '../haproxy/certificates/certificate-loader.service.js';
 import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 import { Settings } from '../settings/settings.js';
-import { findAcmeScript } from './acme/acme-script.js';
+import { AcmeService } from './acme/acme.service.js';
 import { CertificateInstaller } from './certificate-installer.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import type {
@@ -37,6 +37,7 @@ export class CertificatePlans {
     private readonly loader: CertificateLoader,
     private readonly issuing: IssuingService,
     private readonly views: CertificateViews,
+    private readonly acme: AcmeService,
     private readonly settings: Settings,
   ) {}
 
@@ -121,7 +122,7 @@ export class CertificatePlans {
     );
   }
 
-  /** @throws AppError acme_failed (acme.sh is not installed), haproxy_rejected, haproxy_unavailable */
+  /** @throws AppError acme_failed (acme.sh or a setting is missing), haproxy_rejected, haproxy_unavailable */
   async issue({ domain, wildcard }: IssueCertificateDto): Promise<IssuedCertificateDto> {
     const valid = await this.issuing.findValid(domain, wildcard);
     if (!valid) {
@@ -136,7 +137,7 @@ export class CertificatePlans {
   }
 
   /**
-   * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed (acme.sh is not installed),
+   * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed (acme.sh or a setting is missing),
    * haproxy_rejected, haproxy_unavailable
    */
   async renew({ domain, force }: RenewCertificateDto): Promise<IssuedCertificateDto> {
@@ -163,7 +164,7 @@ export class CertificatePlans {
   /** The steps of issuing a certificate, after the checks that cost nothing. */
   async #obtainSteps(domain: string, wildcard: boolean): Promise<PlanStepDto[]> {
     await this.installer.check();
-    await findAcmeScript(this.settings.acme);
+    await this.acme.requireReady(domain);
     const names = wildcard ? [domain, `*.${domain}`] : [domain];
     const path = this.folder.pathOf(domain);
     const isLoaded = (await this.loader.loaded()).has(path);

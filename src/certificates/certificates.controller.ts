@@ -1,7 +1,6 @@
 import { Body, Controller, Delete, Get, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
-import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { joined, Serves } from '../contract/rest-operation.js';
 import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
 import { answerJob, ServesJob } from '../jobs/rest-job.js';
@@ -12,6 +11,7 @@ import {
   DeletedCertificateDto,
   IssueCertificateDto,
   IssuedCertificateDto,
+  ListCertificatesDto,
   LoadBodyDto,
   LoadedCertificateDto,
   RenewAllDto,
@@ -25,19 +25,19 @@ export class CertificatesController {
 
   @Get()
   @Serves(CertificatesService, 'list')
-  list(@Query() query: PageQueryDto): Promise<CertificateListDto> {
+  list(@Query() query: ListCertificatesDto): Promise<CertificateListDto> {
     return this.certificates.list(query);
   }
 
   @Post()
   @ServesJob(CertificatesService, 'issue')
-  issue(
+  async issue(
     @Body() body: IssueCertificateDto,
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<IssuedCertificateDto | AcceptedDto> {
     if (body.dry_run) return this.certificates.issue(body);
-    return answerJob(this.certificates.startIssue(body), wait, reply);
+    return answerJob(await this.certificates.startIssue(body), wait, reply);
   }
 
   @Post('renew')

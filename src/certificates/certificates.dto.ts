@@ -1,7 +1,7 @@
 import { IntersectionType, OmitType, PartialType, PickType } from '@nestjs/swagger';
 import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../contract/fields/fields.js';
-import { PageDto } from '../contract/pages/page.dto.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { MAX_PEM_BYTES } from '../haproxy/certificates/pem.js';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 
@@ -25,6 +25,17 @@ export class CertificateRefDto {
     rule: 'a domain such as example.com with at most 230 characters, not a path, and not a wildcard (issue example.com with wildcard=true instead)',
   })
   domain: string;
+}
+
+export class ListCertificatesDto extends PageQueryDto {
+  @IntField({
+    description: 'Only certificates that expire within this many days, the first to expire first.',
+    min: 0,
+    max: 36_500,
+    example: 30,
+    optional: true,
+  })
+  expires_within?: number;
 }
 
 export class DeleteCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {}

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { recordFormer } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
-import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { paginate } from '../contract/pages/page.js';
 import { McpResource } from '../contract/resource.js';
 import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
+import { AcmeService } from './acme/acme.service.js';
 import { CertificatePlans } from './certificate-plans.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import {
@@ -16,11 +16,13 @@ import {
   DeletedCertificateDto,
   IssueCertificateDto,
   IssuedCertificateDto,
+  ListCertificatesDto,
   LoadCertificateDto,
   LoadedCertificateDto,
   RenewAllDto,
   RenewCertificateDto,
 } from './certificates.dto.js';
+import { sortedCertificates } from './certificate-order.js';
 import { IssuingService } from './issuing.service.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
@@ -35,6 +37,7 @@ export class CertificatesService {
     private readonly issuing: IssuingService,
     private readonly renewal: RenewalService,
     private readonly jobs: JobsService,
+    private readonly acme: AcmeService,
   ) {}
 
   @Operation({
@@ -42,7 +45,8 @@ export class CertificatesService {
     title: 'List certificates',
     description:
       'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether visitors get ' +
-      'exactly this certificate, and whether the suite renews it. haproxy_cert_info shows one certificate.',
+      'exactly this certificate, and whether the suite renews it. With expires_within, only those that expire within so ' +
+      'many days, by days left. haproxy_cert_info shows one certificate.',
     output: CertificateListDto,
     readOnly: true,
     idempotent: true,
@@ -57,8 +61,9 @@ export class CertificatesService {
     mimeType: 'application/json',
     changesWith: ['certificates'],
   })
-  async list(input: PageQueryDto): Promise<CertificateListDto> {
-    const page = paginate(await this.views.files(), ({ domain, path }) => `${domain} ${path}`, input);
+  async list(input: ListCertificatesDto): Promise<CertificateListDto> {
+    const { sorted, keyOf } = sortedCertificates(await this.views.files(), input.expires_within);
+    const page = paginate(sorted, keyOf, input);
     return { ...page, items: await this.views.many(page.items) };
   }
 
@@ -92,11 +97,17 @@ export class CertificatesService {
     runsAsJob: true,
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
-  issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.issue(input) : this.startIssue(input).wait();
+  async issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
+    return input.dry_run ? this.plans.issue(input) : (await this.startIssue(input)).wait();
   }
 
-  startIssue({ domain, wildcard }: IssueCertificateDto): RunningJob<IssuedCertificateDto> {
+  /**
+   * Starts the job if everything that it needs is there, so that a caller learns at once what is missing.
+   *
+   * @throws AppError acme_failed, shutting_down
+   */
+  async startIssue({ domain, wildcard }: IssueCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
+    if (!(await this.issuing.findValid(domain, wildcard))) await this.acme.requireReady(domain);
     return this.jobs.start(
       { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain, given: { domain, wildcard } },
       async (job) => {

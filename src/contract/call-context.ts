@@ -54,6 +54,15 @@ export function recordFormer(before: object | undefined): void {
   if (audited && before) audited.before = before;
 }
 
+/** The most domains that the audit line of one call names. */
+const DOMAINS_RECORDED = 100;
+
+/** Adds the domains that the current call changes to its audit line, if its arguments do not name them. */
+export function recordDomains(domains: readonly string[]): void {
+  const { audited } = callContext();
+  if (audited) audited.arguments = { ...audited.arguments, domains: domains.slice(0, DOMAINS_RECORDED) };
+}
+
 export function runWithCallContext<T>(context: CallContext, work: () => T): T {
   return storage.run(context, work);
 }

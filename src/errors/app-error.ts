@@ -16,6 +16,7 @@ export const ERROR_CATALOGUE = {
   pools_exhausted: { status: 409, title: 'There is no free pool' },
   server_is_control: { status: 422, title: 'The server is a control port' },
   server_is_haproxy: { status: 422, title: 'The server is HAProxy itself' },
+  server_not_healthy: { status: 409, title: 'The new server is not healthy' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },
   unauthorized: { status: 401, title: 'A token is required' },

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { CertificatesModule } from '../certificates/certificates.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { MonitoringModule } from '../monitoring/monitoring.module.js';
 import { SyncModule } from '../sync/sync.module.js';
@@ -11,7 +12,7 @@ import { ServerHealthService } from './server-health.service.js';
 import { WaitHealthyService } from './wait-healthy.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule, SyncModule, CertificatesModule, MonitoringModule],
+  imports: [HaproxyModule, JobsModule, ReconcilerModule, SyncModule, CertificatesModule, MonitoringModule],
   controllers: [ProbesController, HealthController],
   providers: [HealthService, ServerHealthService, WaitHealthyService],
 })

@@ -4,6 +4,7 @@ import {
   ExistingDomainField,
   EnumField,
   IntField,
+  IpField,
   StringField,
 } from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
@@ -72,6 +73,9 @@ export class ListServerHealthDto extends PageQueryDto {
     optional: true,
   })
   status?: ServerStatus;
+
+  @IpField({ description: 'Only servers with this address.', optional: true })
+  ip?: string;
 }
 
 export class ServerHealthListDto extends PageDto {

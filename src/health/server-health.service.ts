@@ -8,7 +8,7 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus } from '../haproxy/runtime/server-status.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import { requireOwnPool } from '../model/state.js';
+import { requireOwnPool, type State } from '../model/state.js';
 import { orFailure, readDomainHealth, type ReadStatuses } from './domain-health.js';
 import { describe, type LiveServer, liveServers } from './live-servers.js';
 import { DomainHealthDto, ListServerHealthDto, ServerHealthListDto } from './server-health.dto.js';
@@ -55,7 +55,7 @@ export class ServerHealthService {
     title: 'Health of servers',
     description:
       'Lists servers, by pool and slot, with the status that HAProxy reports and the result of the last health check. ' +
-      'Use status=DOWN to find broken servers, and domain for one domain. If HAProxy does not answer, each is "unknown". ' +
+      'Use status=DOWN to find broken servers, domain for one domain, and ip for one address. If HAProxy does not answer, each is "unknown". ' +
       'Next: haproxy_domain_health, to see if a domain is served.',
     output: ServerHealthListDto,
     readOnly: true,
@@ -65,11 +65,14 @@ export class ServerHealthService {
   async servers(input: ListServerHealthDto): Promise<ServerHealthListDto> {
     const { state } = this.persistence;
     const only = input.domain === undefined ? undefined : requireOwnPool(state, input.domain);
-    if (only || input.status !== undefined) {
+    if (only || input.status !== undefined || input.ip !== undefined) {
       const status = input.status === 'unknown' ? undefined : input.status;
-      const { rows } = await this.#readStatuses(only && [only.name], status);
-      const servers = liveServers(state, only ? [only.name] : state.sortedPools(), rows).filter(
-        ({ live }) => input.status === undefined || (live?.status ?? 'unknown') === input.status,
+      const pools = poolsWith(state, input.ip, only ? [only.name] : state.sortedPools());
+      const { rows } = await this.#readStatuses(only || input.ip !== undefined ? pools : undefined, status);
+      const servers = liveServers(state, pools, rows).filter(
+        ({ server, live }) =>
+          (input.status === undefined || (live?.status ?? 'unknown') === input.status) &&
+          (input.ip === undefined || server.ip === input.ip),
       );
       return describePage(paginate(servers, sortKey, input));
     }
@@ -102,6 +105,14 @@ export class ServerHealthService {
   #readStatuses(pools?: readonly string[], status?: ServerStatus): Promise<ReadStatuses> {
     return orFailure(this.workers.serverStatuses(pools, status));
   }
+}
+
+/** Those of the pools that have a server of this address; all without an address. */
+function poolsWith(state: State, ip: string | undefined, pools: readonly string[]): readonly string[] {
+  if (ip === undefined) return pools;
+  return pools.filter((name) =>
+    [...(state.pool(name)?.servers.values() ?? [])].some((server) => server.ip === ip),
+  );
 }
 
 function describePage({ items, ...page }: Page<LiveServer>): ServerHealthListDto {

@@ -6,6 +6,7 @@ import { AppError } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import { JobsService } from '../jobs/jobs.service.js';
 import { CallerQuota } from '../lib/caller-quota.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Shutdown } from '../signals/shutdown.js';
@@ -29,6 +30,7 @@ export class WaitHealthyService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
+    private readonly jobs: JobsService,
     private readonly runtime: HaproxyRuntimeService,
     workers: HaproxyWorkers,
   ) {
@@ -56,7 +58,7 @@ export class WaitHealthyService {
           'some have ended, or read the present health with haproxy_domain_health.',
       );
     try {
-      return await this.#wait(input);
+      return await this.jobs.follow({ kind: 'wait_healthy', domain: input.domain }, () => this.#wait(input));
     } finally {
       release();
     }

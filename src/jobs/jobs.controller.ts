@@ -1,7 +1,7 @@
-import { Controller, Get, Param } from '@nestjs/common';
+import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { Serves } from '../contract/rest-operation.js';
-import { OperationDto, OperationRefDto } from './jobs.dto.js';
+import { ListOperationsDto, OperationDto, OperationListDto, OperationRefDto } from './jobs.dto.js';
 import { JobsService } from './jobs.service.js';
 
 /** REST clients see a job as an operation. */
@@ -9,6 +9,12 @@ import { JobsService } from './jobs.service.js';
 @Controller('api/v1/operations')
 export class JobsController {
   constructor(private readonly jobs: JobsService) {}
+
+  @Get()
+  @Serves(JobsService, 'list')
+  list(@Query() query: ListOperationsDto): Promise<OperationListDto> {
+    return this.jobs.list(query);
+  }
 
   @Get(':id')
   @Serves(JobsService, 'get')

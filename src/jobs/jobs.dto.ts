@@ -1,4 +1,4 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiPropertyOptional, OmitType } from '@nestjs/swagger';
 import {
   ArrayField,
   BooleanField,
@@ -7,6 +7,7 @@ import {
   NestedField,
   StringField,
 } from '../contract/fields/fields.js';
+import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { ProblemDto } from '../contract/problems/problem.dto.js';
 
 const OPERATION_STATUSES = ['running', 'succeeded', 'failed', 'interrupted'] as const;
@@ -31,15 +32,21 @@ class ProgressDto {
 }
 
 export class OperationDto extends OperationRefDto {
-  @StringField({ description: 'Kind of operation.', example: 'issue_cert' })
+  @StringField({
+    description: 'Kind of operation: the name of its tool without haproxy_.',
+    example: 'issue_cert',
+  })
   kind: string;
 
   @StringField({
-    description: 'The domain that the operation changes.',
+    description: 'The domain that the operation is about.',
     example: 'example.com',
     optional: true,
   })
   domain?: string;
+
+  @StringField({ description: 'Who started it, as in the audit log.', example: 'admin' })
+  actor: string;
 
   @EnumField(OPERATION_STATUSES, {
     name: 'OperationStatus',
@@ -67,6 +74,26 @@ export class OperationDto extends OperationRefDto {
 
   @NestedField(ProblemDto, { description: 'Why the operation failed.', optional: true })
   error?: ProblemDto;
+}
+
+export class ListOperationsDto extends PageQueryDto {
+  @EnumField(OPERATION_STATUSES, { description: 'Only operations with this status.', optional: true })
+  status?: OperationStatus;
+}
+
+/** An operation in a list. */
+export class OperationSummaryDto extends OmitType(OperationDto, ['progress', 'result']) {
+  @StringField({
+    description: 'The last progress message.',
+    optional: true,
+    example: 'Verifying: example.com',
+  })
+  message?: string;
+}
+
+export class OperationListDto extends PageDto {
+  @ArrayField(OperationSummaryDto, { description: 'The operations of this page, newest first.' })
+  items: OperationSummaryDto[];
 }
 
 /** The body of a 202 response. */

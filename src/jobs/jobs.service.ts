@@ -8,15 +8,25 @@ import { writeFileAtomic } from '../lib/atomic-file.js';
 import { callContext, runWithCallContext } from '../contract/call-context.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
+import { paginate } from '../contract/pages/page.js';
 import { internalError } from '../contract/problems/problem.filter.js';
 import { storageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
-import { OperationDto, OperationRefDto } from './jobs.dto.js';
+import {
+  ListOperationsDto,
+  OperationDto,
+  OperationListDto,
+  OperationRefDto,
+  type OperationSummaryDto,
+} from './jobs.dto.js';
 
 /** Jobs that are kept after they end; the oldest is deleted first. */
 const MAX_RECORDS = 200;
 /** Progress messages that a record keeps; the oldest is deleted first. */
 const MAX_PROGRESS = 50;
+/** Waiting calls that are kept after they end, and how long a call must have waited for that. */
+const MAX_FOLLOWED = 50;
+const SHORT_MS = 1_000;
 
 /** What a job gets from `JobsService.start`. */
 export interface JobContext {
@@ -115,6 +125,8 @@ export class JobsService {
   readonly #path: string;
   readonly #running = new Map<string, RunningJob<object>>();
   readonly #records = new Map<string, OperationDto>();
+  /** Calls that wait, by id. */
+  readonly #followed = new Map<string, OperationDto>();
   readonly #queue = pLimit(1);
   #stopping = false;
 
@@ -135,7 +147,9 @@ export class JobsService {
     try {
       const text = await readFile(this.#path, 'utf8');
       const { operations } = JSON.parse(text) as { operations: OperationDto[] };
-      for (const record of operations) this.#records.set(record.id, record);
+      // Records of earlier versions have no actor.
+      for (const record of operations)
+        this.#records.set(record.id, { ...record, actor: record.actor ?? 'unknown' });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#logger.warn(
@@ -155,6 +169,25 @@ export class JobsService {
   }
 
   @Operation({
+    name: 'haproxy_list_operations',
+    title: 'List long operations',
+    description:
+      'Lists running and recent long operations, newest first, with who started each: issuing, renewing, importing, ' +
+      'replacing a server, waiting. Use status=running to see what the suite does now, and why a certificate failed.',
+    output: OperationListDto,
+    readOnly: true,
+    idempotent: true,
+  })
+  async list(input: ListOperationsDto): Promise<OperationListDto> {
+    const records = [...this.#records.values(), ...this.#followed.values()].filter(
+      ({ status }) => input.status === undefined || status === input.status,
+    );
+    const sorted = records.toSorted((a, b) => (newestFirst(a) < newestFirst(b) ? -1 : 1));
+    const page = paginate(sorted, newestFirst, input);
+    return { ...page, items: page.items.map((record) => summaryOf(record)) };
+  }
+
+  @Operation({
     name: 'haproxy_get_operation',
     title: 'Get an operation',
     description:
@@ -166,7 +199,7 @@ export class JobsService {
     errors: ['not_found'],
   })
   get({ id }: OperationRefDto): Promise<OperationDto> {
-    const record = this.#records.get(id);
+    const record = this.#records.get(id) ?? this.#followed.get(id);
     if (record) return Promise.resolve({ ...record });
     return Promise.reject(
       new AppError(
@@ -193,18 +226,11 @@ export class JobsService {
         'shutting_down',
         'The suite is stopping and starts no operation. Try again when it runs again.',
       );
-    const record: OperationDto = {
-      id,
-      kind: spec.kind,
-      ...(spec.domain !== undefined && { domain: spec.domain }),
-      status: 'running',
-      started_at: new Date().toISOString(),
-      progress: [],
-    };
+    const { actor, via, role } = callContext();
+    const record = newRecord(spec.kind, spec.domain, actor, id);
     const running = new RunningJob<T>(record);
     this.#records.set(record.id, record);
     this.#running.set(key, running);
-    const { actor, via, role } = callContext();
     const silent = { progress: () => undefined, log: () => undefined };
     const context = { actor, via, role, signal: () => running.signal, ...silent };
     running
@@ -219,6 +245,41 @@ export class JobsService {
       )
       .catch(() => undefined);
     return running;
+  }
+
+  /**
+   * Runs `work` of the current caller, which waits and changes nothing, so that the list of operations shows it. Keeps
+   * the record in memory: for a call that ended within a second not at all, because such calls would push out others.
+   */
+  async follow<T>({ kind, domain }: JobSpec, work: () => Promise<T>): Promise<T> {
+    const caller = callContext();
+    const record = newRecord(kind, domain, caller.actor);
+    const started = performance.now();
+    const progress: typeof caller.progress = (step, total, message) => {
+      record.progress = [{ at: new Date().toISOString(), message }];
+      caller.progress(step, total, message);
+    };
+    this.#followed.set(record.id, record);
+    try {
+      const result = await runWithCallContext({ ...caller, progress }, work);
+      record.status = 'succeeded';
+      return result;
+    } catch (error) {
+      record.status = 'failed';
+      record.error = (error instanceof AppError ? error : internalError(error)).toProblem();
+      throw error;
+    } finally {
+      record.finished_at = new Date().toISOString();
+      if (performance.now() - started < SHORT_MS) this.#followed.delete(record.id);
+      this.#dropFollowed();
+    }
+  }
+
+  #dropFollowed(): void {
+    for (const [id, { status }] of this.#followed) {
+      if (this.#followed.size <= MAX_FOLLOWED) break;
+      if (status !== 'running') this.#followed.delete(id);
+    }
   }
 
   /** Runs `work`, and writes its result or error to the record. */
@@ -267,6 +328,44 @@ export class JobsService {
       }),
     );
   }
+}
+
+function newRecord(
+  kind: string,
+  domain: string | undefined,
+  actor: string,
+  id: string = randomUUID(),
+): OperationDto {
+  return {
+    id,
+    kind,
+    ...(domain !== undefined && { domain }),
+    actor,
+    status: 'running',
+    started_at: new Date().toISOString(),
+    progress: [],
+  };
+}
+
+function summaryOf(record: OperationDto): OperationSummaryDto {
+  const { id, kind, domain, actor, status, started_at, finished_at, error } = record;
+  const message = record.progress.at(-1)?.message;
+  return {
+    id,
+    kind,
+    ...(domain !== undefined && { domain }),
+    actor,
+    status,
+    started_at,
+    ...(finished_at !== undefined && { finished_at }),
+    ...(message !== undefined && { message }),
+    ...(error && { error }),
+  };
+}
+
+/** A sort key. A later start has a smaller one. */
+function newestFirst({ started_at, id }: OperationDto): string {
+  return `${String(Number.MAX_SAFE_INTEGER - Date.parse(started_at)).padStart(16, '0')} ${id}`;
 }
 
 function interrupt(record: OperationDto): void {

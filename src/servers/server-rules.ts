@@ -131,7 +131,8 @@ function checkSlots(inputs: readonly ServerInputDto[], maxSlots: number): void {
   if (first) throw new AppError('validation_failed', `${first.field}: ${first.message}`, { errors });
 }
 
-function lowestFreeSlot(pool: Pool, poolName: string, domain: string, maxSlots: number): number {
+/** @throws AppError pool_full */
+export function lowestFreeSlot(pool: Pool, poolName: string, domain: string, maxSlots: number): number {
   for (let slot = 1; slot <= maxSlots; slot += 1) if (!pool.servers.has(slot)) return slot;
   throw new AppError(
     'pool_full',

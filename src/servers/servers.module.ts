@@ -1,15 +1,18 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { RemovedServers } from './removed-servers.service.js';
+import { ReplaceController } from './replace.controller.js';
+import { ReplaceServerService } from './replace-server.service.js';
 import { ServersController } from './servers.controller.js';
 import { ServersService } from './servers.service.js';
 import { WaitDrainService } from './wait-drain.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule],
-  controllers: [ServersController],
-  providers: [ServersService, WaitDrainService, RemovedServers],
+  imports: [HaproxyModule, JobsModule, ReconcilerModule],
+  controllers: [ServersController, ReplaceController],
+  providers: [ServersService, WaitDrainService, RemovedServers, ReplaceServerService],
   exports: [RemovedServers],
 })
 export class ServersModule {}

@@ -8,6 +8,7 @@ import { Shutdown } from '../signals/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { DrainWatch } from '../haproxy/workers/drain-watch.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import { JobsService } from '../jobs/jobs.service.js';
 import { serverAddress } from '../model/server.js';
 import { requirePool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -35,6 +36,7 @@ export class WaitDrainService {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly shutdown: Shutdown,
+    private readonly jobs: JobsService,
     runtime: HaproxyRuntimeService,
     workers: HaproxyWorkers,
   ) {
@@ -62,7 +64,7 @@ export class WaitDrainService {
           'some have ended, or read the current connections with haproxy_list_servers.',
       );
     try {
-      return await this.#wait(input);
+      return await this.jobs.follow({ kind: 'wait_drain', domain: input.domain }, () => this.#wait(input));
     } finally {
       release();
     }

@@ -19,6 +19,8 @@ const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
 /** Longer than any line, because the recorder shortens the arguments of a call. */
 const MAX_LINE_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
+/** Holds about 200 lines. */
+const BLOCK_BYTES = 64 * 1024;
 
 /** Lines in `audit.jsonl`, and older lines in `audit.jsonl.1`, `audit.jsonl.2`, …: appended, fsynced, rotated by size. */
 export class AuditFile {
@@ -97,6 +99,29 @@ export class AuditFile {
       // The newest file may be missing after a rotation. The others have no gaps.
       if (sizeOf(path) > 0) yield path;
       else if (number > 0) return;
+    }
+  }
+
+  /** The lines of a file, the last one first. Reads a block at a time, so that the newest lines cost little. */
+  async *linesFromEnd(path: string): AsyncGenerator<string> {
+    const handle = await open(path, 'r');
+    try {
+      let { size: end } = await handle.stat();
+      let rest = Buffer.alloc(0);
+      while (end > 0) {
+        const start = Math.max(0, end - BLOCK_BYTES);
+        const { buffer, bytesRead } = await handle.read(Buffer.alloc(end - start), 0, end - start, start);
+        rest = Buffer.concat([buffer.subarray(0, bytesRead), rest]);
+        end = start;
+        // The first line of the block may begin in the block before it.
+        const complete = end === 0 ? 0 : rest.indexOf(LINE_FEED) + 1;
+        if (end > 0 && complete === 0) continue;
+        const lines = rest.toString('utf8', complete).split('\n');
+        rest = rest.subarray(0, complete);
+        for (const line of lines.toReversed()) if (line !== '') yield line;
+      }
+    } finally {
+      await handle.close();
     }
   }
 

@@ -33,7 +33,7 @@ describe('AuditLog', () => {
   afterEach(() => rm(home, { recursive: true }));
 
   it('is empty at first, and readable by its owner only', async () => {
-    expect(await log.page(10)).toEqual({ lines: [], total: 0 });
+    expect(await log.page(10)).toEqual({ lines: [], more: false, total: 0 });
     expect((await stat(settings.files.audit)).mode & 0o777).toBe(0o600);
   });
 

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import pLimit from 'p-limit';
 import { callContext, type CallContext } from '../contract/call-context.js';
@@ -31,8 +30,20 @@ export interface AuditLine extends AuditEntry {
   seq: number;
 }
 
+/** Which lines to return. All given conditions hold for each of them. */
+export interface AuditFilter {
+  /** Lines whose arguments or former values name the domain. */
+  domain?: string | undefined;
+  actor?: string | undefined;
+  operation?: string | undefined;
+  /** Lines from this time on, in milliseconds. */
+  since?: number | undefined;
+}
+
 interface AuditPage {
   lines: AuditLine[];
+  /** Whether older lines match. */
+  more: boolean;
   total: number;
 }
 
@@ -71,7 +82,8 @@ export class AuditLog {
   async open(revision: number): Promise<void> {
     try {
       await this.#file.open();
-      const [last] = await this.#newest(1, Number.POSITIVE_INFINITY);
+      let last: AuditLine | undefined;
+      for await (last of this.#newestFirst(Number.POSITIVE_INFINITY)) break;
       this.#lastSeq = last?.seq ?? 0;
       const known = last?.revision_after ?? 0;
       if (known !== revision) await this.append(entryOf(callContext(), 'start', known, revision, 'ok'));
@@ -143,28 +155,48 @@ export class AuditLog {
     });
   }
 
-  /** Up to `limit` lines with a `seq` below `before`, newest first. */
-  async page(limit: number, before = Number.POSITIVE_INFINITY): Promise<AuditPage> {
-    const lines = await this.#newest(limit, Math.min(before, this.#lastSeq + 1));
+  /** Up to `limit` lines with a `seq` below `before` that match the filter, newest first. */
+  async page(limit: number, before = Number.POSITIVE_INFINITY, filter?: AuditFilter): Promise<AuditPage> {
+    const lines: AuditLine[] = [];
+    if (filter) {
+      let total = 0;
+      let more = false;
+      for await (const line of this.#newestFirst(this.#lastSeq + 1, filter)) {
+        total += 1;
+        if (line.seq >= before) continue;
+        if (lines.length < limit) lines.push(line);
+        else more = true;
+      }
+      return { lines, more, total };
+    }
+    for await (const line of this.#newestFirst(Math.min(before, this.#lastSeq + 1))) {
+      lines.push(line);
+      if (lines.length > limit) break;
+    }
     let oldest = this.#lastSeq + 1;
     for await (const path of this.#file.files())
       oldest = parseLine(await this.#file.firstLine(path))?.seq ?? oldest;
-    return { lines, total: Math.max(0, this.#lastSeq + 1 - oldest) };
+    const total = Math.max(0, this.#lastSeq + 1 - oldest);
+    return { lines: lines.slice(0, limit), more: lines.length > limit, total };
   }
 
-  async #newest(limit: number, before: number): Promise<AuditLine[]> {
-    const found: AuditLine[] = [];
+  /** The lines with a `seq` below `before`, newest first. */
+  async *#newestFirst(before: number, filter: AuditFilter = {}): AsyncGenerator<AuditLine> {
+    const { since = Number.NEGATIVE_INFINITY } = filter;
+    const words = [filter.domain, filter.actor, filter.operation].flatMap((word) =>
+      word === undefined ? [] : [JSON.stringify(word)],
+    );
     for await (const path of this.#file.files()) {
-      const first = parseLine(await this.#file.firstLine(path))?.seq ?? 0;
-      if (first >= before) continue;
-      const lines = (await readFile(path, 'utf8')).split('\n');
-      while (lines.length > 0 && found.length < limit) {
-        const line = parseLine(lines.pop() ?? '');
-        if (line && line.seq < before) found.push(line);
+      if ((parseLine(await this.#file.firstLine(path))?.seq ?? 0) >= before) continue;
+      for await (const text of this.#file.linesFromEnd(path)) {
+        // Most lines do not have the words. Looking for them costs much less than parsing.
+        if (!words.every((word) => text.includes(word))) continue;
+        const line = parseLine(text);
+        if (!line || line.seq >= before) continue;
+        if (Date.parse(line.time) < since) return;
+        if (isMatch(line, filter)) yield line;
       }
-      if (found.length === limit) break;
     }
-    return found;
   }
 
   async #saveUnsaved(): Promise<void> {
@@ -202,6 +234,25 @@ export function entryOf(
     outcome,
     ...(former && outcome === 'ok' && { before: former }),
   };
+}
+
+function isMatch(line: AuditLine, { domain, actor, operation }: AuditFilter): boolean {
+  if (actor !== undefined && line.actor !== actor) return false;
+  if (operation !== undefined && line.operation !== operation) return false;
+  return domain === undefined || domainsOf(line).has(domain);
+}
+
+/** The domains that the arguments or the former values of a line name. */
+function domainsOf({ arguments: given, before }: AuditLine): Set<unknown> {
+  const { domain, domains, share_with, to } = given;
+  const former: unknown = before && Reflect.get(before, 'domains');
+  return new Set([
+    domain,
+    share_with,
+    to,
+    ...(Array.isArray(domains) ? (domains as unknown[]) : []),
+    ...(Array.isArray(former) ? former.map((one: { domain?: unknown }) => one.domain) : []),
+  ]);
 }
 
 /** Undefined for text that is not a line of the log: the file may have been edited. */

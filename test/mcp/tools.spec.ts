@@ -9,8 +9,8 @@ import { loadSettings } from '../../src/settings/settings.js';
 
 /** The tools of SPEC section 5, in that order. */
 const SPECIFIED = `list_domains add_domain remove_domain list_servers add_server add_servers remove_server
-  set_server_state set_server_weight set_domain_state wait_drain health domain_health wait_healthy explain get_server_health stats backends
-  list_frontends get_connections check_config reload save_state restore_state list_certs cert_info issue_cert renew_cert
+  set_server_state set_server_weight set_domain_state wait_drain replace_server health domain_health wait_healthy explain get_server_health stats backends
+  list_frontends get_connections check_config reload save_state restore_state list_operations audit list_certs cert_info issue_cert renew_cert
   renew_all_certs delete_cert load_cert`
   .split(/\s+/)
   .map((name) => `haproxy_${name}`);
@@ -103,7 +103,7 @@ describe('MCP tools', () => {
 describe('MCP_TOOLSETS and MCP_READ_ONLY', () => {
   it('reduce the list of tools', async () => {
     const selected = await toolsWith({ MCP_TOOLSETS: 'health, Monitoring' });
-    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(11, 20));
+    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(12, 21));
     const readOnlyTools = await toolsWith({ MCP_READ_ONLY: 'true' });
     expect(readOnlyTools.length).toBeGreaterThan(10);
     expect(readOnlyTools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);

@@ -125,6 +125,16 @@ export class AcmeHome {
     return text.split('\n').includes(`${server} ${kid}`);
   }
 
+  /** Whether acme.sh has an account at the CA on `host`, or once had one bound to an external account at `server`. */
+  async hasAccount(host: string, server: string): Promise<boolean> {
+    const bound = await readFile(this.#accounts, 'utf8').catch(() => '');
+    if (bound.split('\n').some((line) => line.startsWith(`${server} `))) return true;
+    return stat(join(this.config, 'ca', host)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Records that the account of acme.sh at `server` is bound to the external account `kid`. */
   async recordRegistration(server: string, kid: string): Promise<void> {
     await appendFile(this.#accounts, `${server} ${kid}\n`, { mode: 0o600 });

@@ -10,12 +10,19 @@ import { acmeCancelled, acmeFailed, acmeTimedOut } from './acme-errors.js';
 import { AcmeHome } from './acme-home.js';
 import { DEFAULT_PATH, findAcmeScript } from './acme-script.js';
 import { shimEnvironment, writeShim } from './acme-shim.js';
-import { checkCloudflare } from './cloudflare-check.js';
+import { checkCloudflare, requireCloudflareCredentials } from './cloudflare-check.js';
 import { type ProcessGroupResult, runProcessGroup } from './process-group.js';
 
 /** Exit codes of acme.sh: success, and "the certificate is not due for renewal" (RENEW_SKIP). */
 const SUCCESS = 0;
 const NOT_DUE = 2;
+
+/** The host of Google Trust Services, which acme.sh calls `google`. */
+const GOOGLE = 'dv.acme-v02.api.pki.goog';
+
+function isGoogle(server: string): boolean {
+  return server === 'google' || server.includes(`//${GOOGLE}/`);
+}
 
 interface IssueRequest {
   domain: string;
@@ -69,6 +76,25 @@ export class AcmeService {
         throw error;
       }
     });
+  }
+
+  /**
+   * Checks what can be known before a request: acme.sh, the credentials for DNS, and the external account that the CA
+   * needs.
+   *
+   * @throws AppError acme_failed, which names what is missing
+   */
+  async requireReady(domain: string): Promise<void> {
+    const { acme } = this.settings;
+    await findAcmeScript(acme);
+    if (acme.dns === 'dns_cf') requireCloudflareCredentials(acme, domain);
+    if (!isGoogle(acme.server) || acme.eab || (await this.#home.hasAccount(GOOGLE, acme.server))) return;
+    throw new AppError(
+      'acme_failed',
+      `No certificate can be issued for ${domain}: ${acme.server} needs an account that is bound to an external account. ` +
+        'Set ACME_EAB_KID, ACME_EAB_HMAC_KEY and ACME_EMAIL to the values that Google gave you, or set ' +
+        'ACME_SERVER=letsencrypt, which needs none, and restart the suite.',
+    );
   }
 
   /** Deletes the domain from the folder of acme.sh, also while acme.sh runs for another domain. Revokes nothing. */

@@ -15,6 +15,17 @@ interface CloudflareResponse {
   errors?: { message?: string; code?: number }[];
 }
 
+/** @throws AppError acme_failed if the settings have no credentials */
+export function requireCloudflareCredentials({ environment }: AcmeSettings, domain: string): void {
+  const { CF_Token: token, CF_Key: key, CF_Email: email } = environment;
+  if (token === undefined && (key === undefined || email === undefined))
+    throw new AppError(
+      'acme_failed',
+      `The suite cannot prove control of ${domain} with Cloudflare DNS, because CF_Token is not set. ${TOKEN_ADVICE} ` +
+        'CF_Account_ID or CF_Zone_ID limits the search to one account or zone. For another DNS provider, set ACME_DNS.',
+    );
+}
+
 /**
  * Checks that the Cloudflare credentials may read the zone of the domain. acme.sh's hook reports every problem as "invalid
  * domain", so this check runs before it. It uses curl with the environment of acme.sh, so that both use the same
@@ -31,12 +42,7 @@ export async function checkCloudflare(
 ): Promise<void> {
   const { CF_Token: token, CF_Key: key, CF_Email: email } = settings.environment;
   const zoneId = settings.environment['CF_Zone_ID'];
-  if (token === undefined && (key === undefined || email === undefined))
-    throw new AppError(
-      'acme_failed',
-      `The suite cannot prove control of ${domain} with Cloudflare DNS, because CF_Token is not set. ${TOKEN_ADVICE} ` +
-        'CF_Account_ID or CF_Zone_ID limits the search to one account or zone. For another DNS provider, set ACME_DNS.',
-    );
+  requireCloudflareCredentials(settings, domain);
   const curl = await findProgram('curl', settings.environment['PATH'] ?? DEFAULT_PATH);
   if (curl === undefined) return;
   const headers =

@@ -11,6 +11,7 @@ const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
     'haproxy_set_server_weight',
     'haproxy_set_domain_state',
     'haproxy_wait_drain',
+    'haproxy_replace_server',
   ],
   health: [
     'haproxy_health',
@@ -20,7 +21,14 @@ const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
     'haproxy_get_server_health',
   ],
   monitoring: ['haproxy_stats', 'haproxy_backends', 'haproxy_list_frontends', 'haproxy_get_connections'],
-  configuration: ['haproxy_check_config', 'haproxy_reload', 'haproxy_save_state', 'haproxy_restore_state'],
+  configuration: [
+    'haproxy_check_config',
+    'haproxy_reload',
+    'haproxy_save_state',
+    'haproxy_restore_state',
+    'haproxy_list_operations',
+    'haproxy_audit',
+  ],
   certificates: [
     'haproxy_list_certs',
     'haproxy_cert_info',

@@ -1,0 +1,22 @@
+import { Body, Controller, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
+import { answerJob, ServesJob } from '../jobs/rest-job.js';
+import { ReplaceResultDto, ReplaceServerDto } from './replace.dto.js';
+import { ReplaceServerService } from './replace-server.service.js';
+
+@Controller('api/v1/servers')
+export class ReplaceController {
+  constructor(private readonly replacing: ReplaceServerService) {}
+
+  @Post('replace')
+  @ServesJob(ReplaceServerService, 'replace')
+  replace(
+    @Body() body: ReplaceServerDto,
+    @Query() { wait }: WaitQueryDto,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ReplaceResultDto | AcceptedDto> {
+    if (body.dry_run) return this.replacing.replace(body);
+    return answerJob(this.replacing.start(body), wait, reply);
+  }
+}

@@ -1,0 +1,179 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Backend, startBackend } from './kit/backend.js';
+import { freePort } from './kit/free-port.js';
+import { haproxyVersions } from './kit/haproxy-versions.js';
+import { Load } from './kit/load.js';
+import { until } from './kit/poll.js';
+import { get } from './kit/request.js';
+import { type Home, makeHome, Suite } from './kit/suite.js';
+
+interface SavedServer {
+  slot: number;
+  ip: string;
+  http_port: number;
+  weight: number;
+  state: string;
+}
+
+const versions = haproxyVersions();
+/** HAProxy gets servers in other ways in the oldest and in the newest version. */
+const tested = [versions[0], versions.at(-1)].filter((one) => one !== undefined);
+
+describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
+  /** The slow tests run with one version. */
+  const isFirst = haproxy === tested[0];
+  let home: Home;
+  let suite: Suite;
+  const backends: Backend[] = [];
+  const address = (index: number) => `127.0.0.1:${backends[index]?.port}`;
+
+  const replace = (body: object, query = '?wait=true') =>
+    suite.api<{ status: string; detail: string; code?: string; servers: { pool: string; slot: number }[] }>(
+      'POST',
+      `/servers/replace${query}`,
+      body,
+    );
+  const serversOf = async (domain: string) =>
+    (await suite.api<{ items: SavedServer[] }>('GET', `/domains/${domain}/servers`)).body.items.map(
+      ({ slot, http_port, weight, state }) => ({ slot, http_port, weight, state }),
+    );
+  const revision = async () =>
+    (await suite.api<{ components: { mcp: { revision: number } } }>('GET', '/health')).body.components.mcp
+      .revision;
+
+  beforeAll(async () => {
+    for (const name of ['old', 'other', 'new']) backends.push(await startBackend(name));
+    home = await makeHome(haproxy, { HAPROXY_MAX_SLOTS: '3' });
+    suite = await Suite.start(home);
+    await suite.api('POST', '/import', [
+      {
+        domain: 'a.example',
+        servers: [
+          { slot: 2, ip: '127.0.0.1', http_port: backends[0]?.port, weight: 7 },
+          { slot: 1, ip: '127.0.0.1', http_port: backends[1]?.port, weight: 3 },
+        ],
+      },
+      { domain: 'b.example', ip: '127.0.0.1', http_port: backends[0]?.port },
+      {
+        domain: 'c.example',
+        servers: [{ slot: 3, ip: '127.0.0.1', http_port: backends[0]?.port, state: 'maint' }],
+      },
+    ]);
+    for (const domain of ['a.example', 'b.example'])
+      await suite.api('POST', `/domains/${domain}/wait-healthy`, { timeout: 60 });
+  });
+  afterAll(async () => {
+    await suite?.stop();
+    for (const backend of backends) await backend.close();
+    await home?.remove();
+  });
+
+  it('shows all pools in a dry run, and changes nothing', async () => {
+    const before = await revision();
+    const { status, body } = await replace({ from: address(0), to: address(2), dry_run: true }, '');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      status: 'planned',
+      total: 3,
+      left_out: [],
+      servers: [
+        { slot: 2, domains: ['a.example'], from: address(0), to: address(2), helper_slot: 3 },
+        { slot: 1, domains: ['b.example'], helper_slot: 2 },
+        { slot: 3, domains: ['c.example'] },
+      ],
+    });
+    expect(JSON.stringify(body)).toMatch(/becomes drain.*when it is idle.*is removed, because/s);
+    expect(await revision()).toBe(before);
+  });
+
+  it.each([
+    [{ from: '127.0.0.1', to: '127.0.0.1' }, 422, 'validation_failed', 'must be another address than from'],
+    [{ from: '127.0.0.1', to: '127.0.0.2:80' }, 422, 'validation_failed', 'must have no port'],
+    [{ from: 'web1.example', to: '127.0.0.2' }, 422, 'validation_failed', 'from must be an IPv4'],
+    [{ from: '10.9.9.9', to: '127.0.0.2' }, 404, 'server_not_found', 'No pool of the suite has a server'],
+  ])('refuses %j', async (body, status, code, detail) => {
+    const before = await revision();
+    const answer = await replace(body);
+    expect(answer).toMatchObject({
+      status,
+      body: { code, detail: expect.stringContaining(detail) as string },
+    });
+    expect(await revision()).toBe(before);
+  });
+
+  it('refuses a control port, also in a dry run', async () => {
+    for (const dry_run of [true, false]) {
+      const answer = await replace({ from: address(0), to: `127.0.0.1:${home.apiPort}`, dry_run });
+      expect(answer).toMatchObject({ status: 422, body: { code: 'server_is_control' } });
+    }
+    expect(await serversOf('b.example')).toHaveLength(1);
+  });
+
+  it.runIf(isFirst)(
+    'leaves the old server in service if the new one is not healthy, and says so',
+    async () => {
+      const before = await serversOf('a.example');
+      const answer = await replace({ from: address(0), to: `127.0.0.1:${await freePort()}`, timeout: 1 });
+      expect(answer).toMatchObject({
+        status: 409,
+        body: {
+          code: 'server_not_healthy',
+          detail: expect.stringMatching(/pool_\d+_\d is .*old server is still in service/) as string,
+        },
+      });
+      expect(await serversOf('a.example')).toEqual(before);
+      expect(await get(home.httpPort, 'b.example')).toMatchObject({ status: 200, body: 'old' });
+    },
+  );
+
+  it.runIf(isFirst)('keeps a busy old server, and finishes when it is called again', async () => {
+    const held = get(home.httpPort, 'b.example', '/held');
+    await until(() => backends[0]?.lastPath === '/held');
+    const first = await replace({ from: address(0), to: address(2), timeout: 8 });
+    expect(first.body).toMatchObject({
+      status: 'draining',
+      detail: expect.stringMatching(/The current worker has 1 connection/) as string,
+    });
+    expect(await get(home.httpPort, 'b.example')).toMatchObject({ body: 'new' });
+    backends[0]?.release('/held');
+    expect(await held).toMatchObject({ status: 200, body: 'old' });
+    const hosts = [
+      { host: 'a.example', bodies: ['new', 'other'] },
+      { host: 'b.example', bodies: ['new'] },
+    ];
+    const load = new Load(home.httpPort, hosts, 100);
+    const second = await replace({ from: address(0), to: address(2) });
+    const report = await load.stop();
+    expect(second.body).toMatchObject({ status: 'replaced', total: 3 });
+    expect(report).toMatchObject({ failed: 0, failures: [] });
+    expect(await serversOf('a.example')).toEqual([
+      { slot: 1, http_port: backends[1]?.port, weight: 3, state: 'ready' },
+      { slot: 2, http_port: backends[2]?.port, weight: 7, state: 'ready' },
+    ]);
+    expect(await serversOf('b.example')).toEqual([
+      { slot: 1, http_port: backends[2]?.port, weight: 1, state: 'ready' },
+    ]);
+    expect(await serversOf('c.example')).toMatchObject([{ slot: 3, state: 'maint' }]);
+  });
+
+  it('moves every request while requests arrive, in a job that the list of operations shows', async () => {
+    const load = new Load(home.httpPort, [{ host: 'b.example', bodies: ['new', 'old'] }], 100);
+    const [from, to] = (await get(home.httpPort, 'b.example')).body === 'new' ? [2, 0] : [0, 2];
+    const accepted = await replace({ from: address(from), to: address(to) }, '');
+    expect(accepted.status).toBe(202);
+    const listed = await suite.api<{ items: object[] }>('GET', '/operations?limit=1');
+    expect(listed.body.items).toMatchObject([{ kind: 'replace_server', actor: 'admin' }]);
+    const operation = await until(async () => {
+      const { body } = await suite.api<{ items: { status: string }[] }>('GET', '/operations?limit=1');
+      return body.items[0]?.status === 'running' ? undefined : body.items[0];
+    });
+    expect(operation).toMatchObject({ status: 'succeeded' });
+    expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+    expect(await get(home.httpPort, 'b.example')).toMatchObject({ body: to === 0 ? 'old' : 'new' });
+    const { body } = await suite.api<{ items: object[] }>(
+      'GET',
+      '/audit?domain=b.example&operation=haproxy_replace_server&limit=1',
+    );
+    expect(body.items).toMatchObject([{ outcome: 'ok', actor: 'admin' }]);
+  });
+});
