@@ -3,18 +3,20 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['src/**/*.spec.ts', 'test/**/*.spec.ts'],
     setupFiles: ['./vitest.setup.ts'],
     // More than one file for each core, because an end-to-end file waits most of its time: for health checks, for limits
     // and for the start of processes. At most 8: test/kit/free-port.ts divides the ports between 8 workers.
-    maxWorkers: Math.min(2 * availableParallelism(), 8),
-    // The files of a worker share its modules. To load NestJS and vitest again for each file takes a second of CPU time.
-    isolate: false,
+    maxWorkers: Math.min(availableParallelism() + 1, 8),
     // For tables of requests that the suite delays on purpose.
     maxConcurrency: 40,
     // Long enough for a busy machine. Tests of time limits measure the time themselves.
     testTimeout: 120_000,
     hookTimeout: 180_000,
     teardownTimeout: 10_000,
+    projects: [
+      // The files of a worker share its modules. To load NestJS and vitest again for each file takes a second of CPU time.
+      { extends: true, test: { name: 'unit', include: ['src/**/*.spec.ts'], isolate: false } },
+      { extends: true, test: { name: 'end-to-end', include: ['test/**/*.spec.ts'] } },
+    ],
   },
 });

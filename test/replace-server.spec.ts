@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backend, startBackend } from './kit/backend.js';
+import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { freePort } from './kit/free-port.js';
-import { haproxyVersions } from './kit/haproxy-versions.js';
-import { Load } from './kit/load.js';
+import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { Load } from './kit/traffic/load.js';
 import { until } from './kit/poll.js';
-import { get } from './kit/request.js';
-import { type Home, makeHome, Suite } from './kit/suite.js';
+import { get } from './kit/traffic/request.js';
+import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 
 interface SavedServer {
   slot: number;

@@ -4,11 +4,11 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, type TestContext } from 'vitest';
-import { type Backend, startBackend } from '../kit/backend.js';
-import { makeDatedCertificate } from '../kit/certificates.js';
-import { oldestHaproxy } from '../kit/haproxy-versions.js';
-import { get } from '../kit/request.js';
-import { type Home, makeHome, Suite } from '../kit/suite.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { makeDatedCertificate } from '../kit/certificates/certificates.js';
+import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
+import { get } from '../kit/traffic/request.js';
+import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 
 const READER = 'reader-token-0123456789';
 const DAY_MS = 24 * 3600 * 1000;
