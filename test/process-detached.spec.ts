@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderConfig } from '../src/haproxy/config/haproxy-cfg.template.js';
@@ -115,6 +115,48 @@ describe('HAProxy in managed mode', () => {
       const after = await suite.api('GET', '/certificates/a.test');
       expect(await servedSerial('a.test', httpsPort)).toBe(after.body['serial']);
       expect(after.body['serial']).not.toBe(certificate.body['serial']);
+    },
+  );
+
+  it.each(haproxyVersions())(
+    '$version gets a new master at a reload if its socket file was deleted',
+    async (haproxy) => {
+      home = await makeHome(haproxy);
+      suite = await Suite.start(home);
+      expect((await add()).status).toBe(201);
+      const [former] = await masters(home);
+      // A request in progress, which the former master finishes.
+      const slow = get(home.httpPort, 'a.test', '/held');
+      await until(() => one.count === 1, { what: 'the request' });
+      await rm(join(home.path, 'run/master.sock'));
+      const workers = async () =>
+        (await suite.api<{ components: { workers: object } }>('GET', '/health')).body.components.workers;
+      expect(await workers()).toMatchObject({
+        status: 'degraded',
+        detail: expect.stringContaining('Use haproxy_reload'),
+      });
+      expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+      expect(await workers()).toMatchObject({
+        status: 'healthy',
+        detail: expect.stringContaining(`has replaced the HAProxy with pid ${former}`),
+      });
+      await suite.api('PUT', '/domains/a.test/servers/1/state', { state: 'drain' });
+      const drained = async () =>
+        (await suite.api('POST', '/domains/a.test/servers/1/wait-drain', { timeout: 1 })).body;
+      // The next suite knows it too.
+      await suite.kill();
+      suite = await Suite.start(home);
+      expect(await drained()).toMatchObject({
+        drained: false,
+        reason: expect.stringContaining(`pid ${former}, which still finishes its connections`),
+      });
+      one.release('/held');
+      expect((await slow).body).toBe('one');
+      await until(async () => (await masters(home)).length === 1, { what: 'the end of the former master' });
+      expect(await drained()).toMatchObject({ drained: true });
+      await suite.api('PUT', '/domains/a.test/servers/1/state', { state: 'ready' });
+      expect(await serves()).toBe(true);
+      expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
     },
   );
 

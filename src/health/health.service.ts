@@ -54,7 +54,7 @@ export class HealthService {
     workers: HaproxyWorkers,
   ) {
     this.#files = new FilesHealth(persistence, settings, new ConfigHealth(configChecks, settings));
-    this.#workers = new WorkersHealth(workers, runtime, persistence, reconciler);
+    this.#workers = new WorkersHealth(workers, runtime, persistence, reconciler, settings.control);
   }
 
   @Operation({

@@ -34,25 +34,33 @@ describe('workersHealth', () => {
     ],
     ['a failed reload', survey([], 2), 'degraded', /^The last 2 reload\(s\).*haproxy_check_config/],
   ] as const)('with %s is as it should be', (_, found, status, detail) => {
-    expect(workersHealth(found, [])).toMatchObject({
+    expect(workersHealth(found, [], 'managed')).toMatchObject({
       status,
       detail: expect.stringMatching(detail) as string,
     });
   });
 
-  it('says without a master socket that it does not know, and is not degraded', () => {
-    const list = { known: false, cause: 'no_master', reason: 'Nothing listens there.' } as const;
-    const health = workersHealth({ current: CURRENT, list, old: [] }, []);
-    expect(health).toMatchObject({
-      status: 'healthy',
-      detail: 'Old workers are not known. Nothing listens there.',
-    });
-    expect(health.old_workers).toBeUndefined();
-  });
+  it.each([
+    ['podman', 'healthy'],
+    ['systemd', 'healthy'],
+    ['master', 'degraded'],
+    ['managed', 'degraded'],
+  ] as const)(
+    'says without a master socket that it does not know; with HAPROXY_CONTROL=%s it is %s',
+    (control, status) => {
+      const list = { known: false, cause: 'no_master', reason: 'Nothing listens there.' } as const;
+      const health = workersHealth({ current: CURRENT, list, old: [] }, [], control);
+      expect(health).toMatchObject({
+        status,
+        detail: 'Old workers are not known. Nothing listens there.',
+      });
+      expect(health.old_workers).toBeUndefined();
+    },
+  );
 
   it('warns of removed servers that can still get requests', () => {
     const removed = [{ server: '10.0.0.1:80', pool: 'pool_5', old_workers: [7], clients: 1 }];
-    const { detail } = workersHealth(survey([old(5, 1)]), removed);
+    const { detail } = workersHealth(survey([old(5, 1)]), removed, 'managed');
     expect(detail).toMatch(/1 removed server\(s\) can still get requests: do not stop it yet\.$/);
   });
 });

@@ -1,11 +1,12 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { type HaproxyWorkers, type WorkerSurvey } from '../haproxy/workers/haproxy-workers.service.js';
-import type { OldWorkerState } from '../haproxy/workers/old-worker.js';
+import type { OldWorkers, OldWorkerState } from '../haproxy/workers/old-worker.js';
 import { isPoolName } from '../model/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
+import type { Settings } from '../settings/settings.js';
 import { duration } from './health-rules.js';
 import type { RemovedServerUseDto, WorkersComponentDto } from './health.dto.js';
 
@@ -18,6 +19,7 @@ const WITHOUT_CLIENTS_SECONDS = 300;
 /** How many removed servers an answer names. */
 const REMOVED_SHOWN = 10;
 
+type UnknownCause = Extract<OldWorkers, { known: false }>['cause'];
 type Facts = Omit<WorkersComponentDto, 'status' | 'detail'>;
 
 /** The workers of HAProxy, and the removed servers that they still use. */
@@ -27,13 +29,14 @@ export class WorkersHealth {
     private readonly runtime: HaproxyRuntimeService,
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
+    private readonly control: Settings['control'],
   ) {}
 
   async check(): Promise<WorkersComponentDto> {
     try {
       const survey = await this.workers.survey();
       const removed = [...(await this.#parked()), ...this.#removed(survey.old)];
-      return workersHealth(survey, removed);
+      return workersHealth(survey, removed, this.control);
     } catch (error) {
       return {
         status: 'degraded',
@@ -85,12 +88,12 @@ export class WorkersHealth {
 export function workersHealth(
   { current, list, old }: WorkerSurvey,
   removed: readonly RemovedServerUseDto[],
+  control: Settings['control'],
 ): WorkersComponentDto {
   const shown = removed.slice(0, REMOVED_SHOWN);
   const facts: Facts = { pid: current.pid, workers: [], removed_servers: shown };
   if (!list.known) {
-    // Without a master socket nothing is wrong with HAProxy; only the suite cannot see its old workers.
-    const status = list.cause === 'no_master' ? 'healthy' : 'degraded';
+    const status = isExpected(list.cause, control) ? 'healthy' : 'degraded';
     return { status, detail: `Old workers are not known. ${list.reason}`, ...facts };
   }
   const problems = [
@@ -127,6 +130,15 @@ export function workersHealth(
       ...(problem !== undefined && { problem }),
     })),
   };
+}
+
+/**
+ * Whether nothing is wrong although the old workers are not known: HAProxy is run without a master socket, or a former
+ * master finishes its connections. In the modes that reload through the master socket, a reload needs it.
+ */
+function isExpected(cause: UnknownCause, control: Settings['control']): boolean {
+  if (cause === 'no_master') return control === 'systemd' || control === 'podman';
+  return cause === 'former_master';
 }
 
 function problemsOf({ pid, replacedSeconds, clients, problem }: OldWorkerState): string[] {

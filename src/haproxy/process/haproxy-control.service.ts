@@ -78,11 +78,15 @@ export class HaproxyControlService {
     return isLoaded ? [suiteFile, config, pools] : [config, pools];
   }
 
-  /** A reload reads the files that the master was started with. Only a new master reads a third file. */
+  /**
+   * A reload reads the files that the master was started with. Only a new master reads a third file. A master whose socket
+   * file was deleted cannot be asked to reload, so a new master replaces it too.
+   */
   async #reloadManaged(master: MasterCli): Promise<ReloadResult> {
     const lacksFile =
       existsSync(this.settings.files.suite) && (await this.runtime.loadedRules()) === undefined;
-    return lacksFile ? this.haproxy.takeOver() : master.reload();
+    const needsMaster = lacksFile || (await master.processes()) === undefined;
+    return needsMaster ? this.haproxy.takeOver() : master.reload();
   }
 }
 

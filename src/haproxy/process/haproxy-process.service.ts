@@ -7,6 +7,8 @@ import { waitForAll } from '../../lib/wait-for-all.js';
 import { Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
+import { FormerMasters } from './former-masters.js';
+import { formatAddress } from '../runtime/transport.js';
 import { requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
 import { type LaunchedHaproxy, launchHaproxy } from './launch.js';
@@ -48,6 +50,7 @@ export class HaproxyProcessService {
   readonly #logger = new Logger('HaproxyProcess');
   readonly #masterCli: MasterCli;
   readonly #pidFile: PidFile;
+  readonly #formerMasters: FormerMasters;
   readonly #stopping = new AbortController();
   /** The master. */
   #process: OsProcess | undefined;
@@ -68,6 +71,7 @@ export class HaproxyProcessService {
     private readonly feed: EventFeed,
   ) {
     this.#masterCli = new MasterCli(settings.master);
+    this.#formerMasters = new FormerMasters(settings.folders.run);
     this.#pidFile = new PidFile(join(settings.folders.run, 'haproxy.launched'));
   }
 
@@ -207,7 +211,10 @@ export class HaproxyProcessService {
     let listeners: string | undefined;
     this.#takingOver = true;
     try {
-      if (former?.alive) listeners = await this.#listenersOfRunning();
+      if (former?.alive) {
+        this.#formerMasters.add(former);
+        listeners = await this.#listenersOfRunning();
+      }
       ({ process: next } = await this.#spawn([
         ...(former?.alive ? ['-sf', String(former.pid)] : []),
         ...(listeners === undefined ? [] : ['-x', listeners]),
@@ -221,6 +228,7 @@ export class HaproxyProcessService {
       if (former?.alive) {
         next?.signal('SIGTERM');
         this.#pidFile.write(former);
+        this.#formerMasters.remove(former);
       } else this.#process = next;
       const log = logFrom(this.settings.files.haproxyLog, logged);
       return { success: false, log: `${messageOf(error)}\n${log}` };
@@ -306,7 +314,7 @@ export class HaproxyProcessService {
    */
   async #waitUntilReady(haproxy: OsProcess, limitMs: number): Promise<void> {
     const deadline = performance.now() + limitMs;
-    let reason = 'another process answers on the Runtime API address';
+    let reason = 'it does not answer';
     while (haproxy.alive && performance.now() < deadline && !this.#stopping.signal.aborted) {
       try {
         const { pid } = await this.runtime.info();
@@ -315,6 +323,9 @@ export class HaproxyProcessService {
           this.feed.publish({ topic: 'haproxy_started', pid });
           return;
         }
+        reason = processes
+          ? 'another process answers on the Runtime API address'
+          : `nothing listens on its master socket ${formatAddress(this.settings.master)}. If the socket file was deleted, end this HAProxy with "kill -USR1 ${haproxy.pid}", which lets it finish its connections, and start the suite again`;
       } catch (error) {
         reason = messageOf(error);
       }

@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tempHome } from '../../../test/kit/temp-home.js';
 import type { Settings } from '../../settings/settings.js';
@@ -49,7 +49,10 @@ beforeEach(async () => {
     statsOfProcess: () => Promise.resolve({ info: CURRENT, rows }),
     trackedRows: () => Promise.resolve([]),
   };
-  workers = new HaproxyWorkers({ master: { path } } as Settings, runtime as unknown as HaproxyRuntimeService);
+  workers = new HaproxyWorkers(
+    { master: { path }, folders: { run: dirname(path) } } as Settings,
+    runtime as unknown as HaproxyRuntimeService,
+  );
 });
 
 afterEach(async () => {

@@ -5,6 +5,7 @@ import { Settings } from '../../settings/settings.js';
 import { HaproxyRuntimeService, statCommands } from '../haproxy-runtime.service.js';
 import { parseStat, STAT, type StatTypes } from '../parsers/stat.parser.js';
 import type { HaproxyInfo } from '../parsers/info.parser.js';
+import { FormerMasters } from '../process/former-masters.js';
 import { MasterCli } from '../process/master-cli.js';
 import { type Command, runtimeCommand } from '../runtime/command.js';
 import type { ProcessIdentity } from '../runtime/process-identity.js';
@@ -41,6 +42,7 @@ export interface WorkerSurvey {
 @Injectable()
 export class HaproxyWorkers {
   readonly #master: MasterCli;
+  readonly #formerMasters: FormerMasters;
   /** The current worker that had no old worker beside it. An old worker appears only when this worker is replaced. */
   #alone: ProcessIdentity | undefined;
   #failedAt = Number.NEGATIVE_INFINITY;
@@ -51,6 +53,7 @@ export class HaproxyWorkers {
     private readonly runtime: HaproxyRuntimeService,
   ) {
     this.#master = new MasterCli(settings.master);
+    this.#formerMasters = new FormerMasters(settings.folders.run);
   }
 
   /** Whether this process is known to have no old worker beside it, without asking anybody. */
@@ -139,7 +142,10 @@ export class HaproxyWorkers {
     const address = formatAddress(this.settings.master);
     try {
       const processes = await this.#master.processes(LIST_LIMIT_MS);
-      if (!processes) return { known: false, cause: 'no_master', reason: noMaster(address) };
+      if (!processes)
+        return { known: false, cause: 'no_master', reason: noMaster(address, this.settings.control) };
+      const [former] = this.#formerMasters.alive();
+      if (former) return { known: false, cause: 'former_master', reason: formerMaster(former.pid) };
       const { workers, oldWorkers, failedReloads } = processes;
       if (!workers.includes(current.pid))
         return {
@@ -202,9 +208,16 @@ export class HaproxyWorkers {
   }
 }
 
-function noMaster(address: string): string {
+function noMaster(address: string, control: Settings['control']): string {
+  const what = `Nothing listens on the master socket ${address}, so the suite cannot ask the workers of the time before the last reload.`;
+  return control === 'managed'
+    ? `${what} The socket file was probably deleted. Use haproxy_reload: a new master replaces the running one, and no request is lost.`
+    : `${what} Start HAProxy with -W and -S, and set HAPROXY_MASTER_SOCKET to that socket.`;
+}
+
+function formerMaster(pid: number): string {
   return (
-    `Nothing listens on the master socket ${address}, so the suite cannot ask the workers of the time before the last reload. ` +
-    'Start HAProxy with -W and -S, and set HAPROXY_MASTER_SOCKET to that socket.'
+    `A new master has replaced the HAProxy with pid ${pid}, which still finishes its connections and cannot be asked about them. ` +
+    `It ends with its last client, or at hard-stop-after; "kill -TERM ${pid}" ends it at once and closes them.`
   );
 }

@@ -10,7 +10,11 @@ export interface OldWorker {
 /** The old workers, or the reason why they are not known. */
 export type OldWorkers =
   | { known: true; workers: OldWorker[]; failedReloads: number }
-  | { known: false; cause: 'no_master' | 'reload' | 'other_haproxy' | 'no_answer'; reason: string };
+  | {
+      known: false;
+      cause: 'no_master' | 'former_master' | 'reload' | 'other_haproxy' | 'no_answer';
+      reason: string;
+    };
 
 /** A server as an old worker names it. */
 export interface KnownServer {
