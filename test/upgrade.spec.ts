@@ -17,6 +17,8 @@ import { type Home, makeHome, Suite } from './kit/suite/suite.js';
 const SITE = 'a.example';
 /** A site without load, so that the last headers are those of the test. */
 const FORGED = 'forged.example';
+/** The `dist/main.js` of a built suite 0.1 (CONTRIBUTING.md). Building it takes too long for each test run. */
+const FORMER_SUITE = process.env['FORMER_SUITE'];
 const FIXTURES = join(import.meta.dirname, 'fixtures');
 
 interface Check {
@@ -216,6 +218,49 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     expect(await listeningSocket()).toEqual(sockets);
     expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
   });
+
+  it.runIf(FORMER_SUITE).each(['managed', 'master'])(
+    '%s: the program of 0.1, this one, and 0.1 again serve all domains; no request fails',
+    async (control) => {
+      const env = { HAPROXY_CONTROL: control };
+      const start = (main?: string) => Suite.start(home, env, main === undefined ? {} : { main });
+      const add = async (domain: string) => {
+        const body = { domain, share_with: FORGED };
+        expect(await suite?.api('POST', '/domains', body)).toMatchObject({ status: 201 });
+      };
+      const served = () =>
+        Promise.all(
+          ['b.example', 'c.example', 'd.example'].map(async (host) => (await get(home.httpPort, host)).body),
+        );
+      suite = await start(FORMER_SUITE);
+      await exposeListeners();
+      await add('b.example');
+      await suite.kill();
+
+      suite = await start();
+      await add('c.example');
+      if (control === 'master') await startMaster(['suite.cfg', 'haproxy.cfg', 'pools.cfg']);
+      // The former worker may still answer, which has no suite.cfg: until then a reload with the rules is refused.
+      await until(async () => (await check())?.warnings.length === 1, { what: 'edit 2' });
+      await useRules();
+      expect(await suite.api('POST', '/configuration/reload')).toMatchObject({ status: 200 });
+      await until(async () => !(await forged()), { what: 'the rules' });
+
+      // The way back, as docs/upgrade.md describes it.
+      await writeFile(home.file('haproxy.cfg'), old);
+      expect(await suite.api('POST', '/configuration/reload')).toMatchObject({ status: 200 });
+      await suite.kill();
+      if (control === 'master') await startMaster(['haproxy.cfg', 'pools.cfg']);
+      const state = await readFile(home.file('servers.json'), 'utf8');
+      await writeFile(home.file('servers.json'), state.replace('"version": 2', '"version": 1'));
+      suite = await start(FORMER_SUITE);
+      await add('d.example');
+      expect(await served()).toEqual(['two', 'two', 'two']);
+      expect(await suite.api('POST', '/configuration/reload')).toMatchObject({ status: 200 });
+      expect(await served()).toEqual(['two', 'two', 'two']);
+      expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+    },
+  );
 
   it('a haproxy.cfg that HAProxy refuses behind suite.cfg starts as before, and health says why', async () => {
     await writeFile(home.file('haproxy.cfg'), old.replace('global\n', 'global\n    nbthread 2\n'));

@@ -68,11 +68,15 @@ export function startFiles(home: Home): string[] {
 /** The user and group id of the user `nobody`. */
 const NOBODY = 65_534;
 
+const BUILT = join(import.meta.dirname, '../../../dist/main.js');
+
 interface SpawnOptions {
   uid?: number;
   gid?: number;
   /** A command that runs the suite. The command line of the suite is appended to it. */
   through?: readonly string[];
+  /** The main file of another version of the suite. */
+  main?: string;
 }
 
 /** The built suite, `node dist/main.js`, as its own process. */
@@ -93,9 +97,8 @@ export class Suite {
   static spawn(
     home: Home,
     env: Record<string, string> = {},
-    { through = [], ...options }: SpawnOptions = {},
+    { through = [], main = BUILT, ...options }: SpawnOptions = {},
   ): Suite {
-    const main = join(import.meta.dirname, '../../../dist/main.js');
     const [program, ...args] = [...through, process.execPath, main];
     const child = spawn(program, args, {
       // Only PATH: other variables of the test machine could change the suite.
