@@ -85,7 +85,7 @@ describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
       lab.settings.files.certificates,
       JSON.stringify({ version: 1, renew_minute: 1, certificates }),
     );
-    await lab.restartSuite({ ACME_SH: script, ACME_SERVER: 'letsencrypt' });
+    await lab.restartSuite({ ACME_SH: script, ACME_SERVER: 'letsencrypt', CF_Token: 'cf-token-0123456789' });
   });
   afterAll(async () => {
     await lab?.stop();
