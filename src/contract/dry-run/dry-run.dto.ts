@@ -52,6 +52,8 @@ export class PlanStepDto {
 export class DryRunDto {
   @BooleanField({
     description: 'Change nothing; answer with the result and the plan that a real call would have.',
+    // A guess could turn a dry run into a change.
+    exact: true,
   })
   dry_run: boolean = false;
 }

@@ -140,8 +140,8 @@ export class CertificateFolder {
     if (file) return file;
     throw new AppError(
       'certificate_not_found',
-      `There is no certificate for ${domain} in ${this.#folder}. List the certificates with haproxy_list_certs, issue ` +
-        'one with haproxy_issue_cert, or load your own with haproxy_load_cert.',
+      `There is no certificate for ${domain} in ${this.#folder}. List the certificates with {haproxy_list_certs}, issue ` +
+        'one with {haproxy_issue_cert}, or load your own with {haproxy_load_cert}.',
     );
   }
 
