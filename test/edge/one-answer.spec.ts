@@ -89,7 +89,7 @@ describe('one answer to one request', () => {
       head('POST', '/api/v1/domains', 'Content-Type: text/plain', 'Content-Length: 9'),
       415,
     ],
-  ])('%s: %i', async (_, text, status) => {
+  ])('%s', async (_, text, status) => {
     const connection = Connection.open();
     connection.socket.write(text);
     await until(() => connection.statuses.length > 0);
