@@ -13,10 +13,11 @@ import { argumentsOf, recordRestRefusal } from './audit/rest-refusals.js';
 import { installDryRun } from './contract/dry-run/dry-run.hook.js';
 import { InputPipe } from './contract/input/input.pipe.js';
 import { openApiDocument } from './contract/openapi.js';
+import { installOperationRoutes } from './contract/operation-routes.hook.js';
 import { recordedArguments } from './contract/recorded-arguments.js';
 import { installJsonBodies } from './http/json-body.js';
 import { installLingeringClose } from './http/lingering-close.js';
-import { answerMalformedHttp } from './http/malformed-http.js';
+import { answerMalformedHttp, trackOpenRequests } from './http/malformed-http.js';
 import { setSecurityHeaders } from './http/security-headers.js';
 import { SuiteLogger } from './lib/logger.js';
 import { VERSION } from './lib/version.js';
@@ -77,6 +78,7 @@ export async function createApp(
     { bodyParser: false, abortOnError: false, logger: options.logger ?? loggerFor(settings) },
   );
   const fastify = adapter.getInstance();
+  trackOpenRequests(fastify);
   installJsonBodies(fastify);
   readImportBodies(fastify);
   const recorder = app.get(AuditRecorder);
@@ -93,6 +95,7 @@ export async function createApp(
   // Hooks instead of interceptors: one interceptor makes Nest create a dozen promises and Observables per request.
   installCallContext(fastify);
   installDryRun(fastify);
+  installOperationRoutes(fastify);
   app.useGlobalFilters(
     new AllExceptionsFilter((error, request) => recordRestRefusal(recorder, error, request)),
   );

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { config } from 'dotenv';
 import { messageOf } from './errors/app-error.js';
+import { namingTools } from './errors/operation-names.js';
 import { findRuntimeApi } from './haproxy/config/runtime-api.js';
 import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
 import { loadSettings, type Settings } from './settings/settings.js';
@@ -46,7 +47,7 @@ async function serve(settings: Settings): Promise<void> {
 
 /** Prints the error as one line, without a stack. */
 function fail(error: unknown): never {
-  process.stderr.write(`haproxy-suite: ${messageOf(error)}\n`);
+  process.stderr.write(`haproxy-suite: ${namingTools(messageOf(error))}\n`);
   process.exit(1);
 }
 

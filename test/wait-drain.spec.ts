@@ -66,7 +66,7 @@ it('wait-drain > polls HAProxy once for all waiting calls, and refuses calls abo
   let refused = 0;
   const waitAndCount = async (token: string) => {
     const answer = await wait(token);
-    if (answer.status === 503) refused += 1;
+    if (answer.status === 429) refused += 1;
     return answer;
   };
   const waiting = Promise.all([
@@ -81,10 +81,11 @@ it('wait-drain > polls HAProxy once for all waiting calls, and refuses calls abo
   backend.release('/held');
   const all = await waiting;
   const statuses = all.map(({ status }) => status);
-  expect(statuses.slice(0, -20).filter((status) => status === 503)).toHaveLength(20);
+  expect(statuses.slice(0, -20).filter((status) => status === 429)).toHaveLength(20);
   expect(new Set(statuses.slice(-20))).toEqual(new Set([200]));
-  expect(all.find(({ status }) => status === 503)?.body).toMatchObject({
-    code: 'haproxy_unavailable',
+  expect(all.find(({ status }) => status === 429)?.body).toMatchObject({
+    status: 429,
+    code: 'too_many_waiting',
     detail: expect.stringContaining('Too many calls wait for servers') as string,
   });
   // Without batches, each call would make four connections a second. The suite itself makes a few more.

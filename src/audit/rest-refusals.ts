@@ -25,7 +25,9 @@ export function recordRestRefusal(
 
 /** All arguments of a request, without validation, from its path, query and body. */
 export function argumentsOf({ params, query, body }: FastifyRequest): object {
-  return Object.assign({}, ...[body, query, params].filter((part) => isArguments(part))) as object;
+  // Entries keep a field called __proto__ a plain field. Object.assign would change the prototype.
+  const parts = [body, query, params].filter((part) => isArguments(part));
+  return Object.fromEntries(parts.flatMap((part) => Object.entries(part)));
 }
 
 /** Lists and streams are content, such as the lines of an import, and not arguments. */

@@ -90,7 +90,7 @@ export class IssuingService {
     throw new AppError(
       'validation_failed',
       `The suite cannot renew ${path}, because it was not issued by the suite. Load a new certificate with ` +
-        'haproxy_load_cert, or let the suite issue and renew one with haproxy_issue_cert.',
+        '{haproxy_load_cert}, or let the suite issue and renew one with {haproxy_issue_cert}.',
     );
   }
 

@@ -26,7 +26,7 @@ export function captureRuntime(
   const result: RuntimeCapture = { captured: [], refused: [] };
   for (const [name, pool] of before) {
     if (draft.pool(name) !== pool) {
-      result.refused.push(`${name}: was changed while HAProxy was read; call haproxy_save_state again`);
+      result.refused.push(`${name}: was changed while HAProxy was read; call {haproxy_save_state} again`);
       continue;
     }
     for (const [slot, saved] of pool.servers) {
@@ -34,7 +34,7 @@ export function captureRuntime(
       const found = actual.pools.get(name)?.get(slot);
       const live = found && { ...found, ip: canonicalIp(found.ip) };
       if (!live)
-        result.refused.push(`${server}: HAProxy does not have it; call haproxy_restore_state to restore it`);
+        result.refused.push(`${server}: HAProxy does not have it; call {haproxy_restore_state} to restore it`);
       else if (live.ip === undefined)
         result.refused.push(`${server}: its address in HAProxy is ${found.ip}, which no server can have`);
       else {

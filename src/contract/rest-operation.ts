@@ -1,10 +1,13 @@
+import 'reflect-metadata';
 import { applyDecorators, HttpCode, type Type } from '@nestjs/common';
+import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
 import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, getSchemaPath } from '@nestjs/swagger';
 import { ERROR_CATALOGUE, type ErrorCode } from '../errors/app-error.js';
 import { linkOperation, type DeclaredOperation, operationOf } from './operation.js';
 import { ProblemDto } from './problems/problem.dto.js';
 import { PROBLEM_JSON } from './problems/problem.filter.js';
-import { SetRouteMetadata } from './route-metadata.js';
+import { type ReadParts, SetRouteMetadata } from './route-metadata.js';
 
 interface ServesOptions {
   /** The status code of success. Default 200. */
@@ -48,7 +51,9 @@ export function Serves<T extends object>(
   const { status = 200, id = operation.name.replace(/^haproxy_/, '') } = options;
   return applyDecorators(
     HttpCode(status),
-    SetRouteMetadata({ operation }),
+    (target, property, descriptor) => {
+      SetRouteMetadata({ operation, reads: readParts(target, property) })(target, property, descriptor);
+    },
     ApiBearerAuth(),
     ApiOperation({ operationId: id, summary: operation.title, description: operation.description }),
     ApiExtraModels(ProblemDto),
@@ -58,6 +63,18 @@ export function Serves<T extends object>(
       linkOperation(descriptor.value as object, operation);
     },
   );
+}
+
+/** From the parameter decorators of the handler, which TypeScript applies before the decorators of the method. */
+function readParts({ constructor }: object, property: string | symbol): ReadParts {
+  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, constructor, property) ?? {}) as object;
+  // A key is the kind of the parameter, a colon, and its position.
+  const kinds = new Set(Object.keys(parameters).map((key) => Number(key.split(':', 1)[0])));
+  const readsAll = kinds.has(RouteParamtypes.REQUEST);
+  return {
+    query: kinds.has(RouteParamtypes.QUERY),
+    body: kinds.has(RouteParamtypes.BODY) || readsAll,
+  };
 }
 
 /** The argument of an operation, from the path and the query or body: `this.domains.add(joined(path, body))`. */

@@ -1,6 +1,7 @@
 import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
 import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
+import { invalidField, invalidFields } from '../errors/invalid-fields.js';
 import { isPoolName, isSuiteBackend, poolName } from '../model/pool-name.js';
 import { DEFAULT_WEIGHT, type ServerSpec } from '../model/server.js';
 import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
@@ -55,13 +56,14 @@ function otherDomains(pool: Pool, domain: string, limit: number): string[] {
 /** @throws AppError validation_failed if more than one of `ip`, `share_with` and `backend` is given, or an invalid backend */
 export function checkAddDomain(input: AddDomainDto): void {
   const given = (['ip', 'share_with', 'backend'] as const).filter((name) => input[name] !== undefined);
-  if (given.length > 1) {
-    const message =
-      "give only one of ip (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend)";
-    throw new AppError('validation_failed', message, {
-      errors: given.map((field) => ({ field, message })),
-    });
-  }
+  if (given.length > 1)
+    throw invalidFields(
+      given.map((field) => ({
+        field,
+        message: `is not allowed together with ${given.filter((other) => other !== field).join(' and ')}`,
+      })),
+      "Give only one of ip (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend).",
+    );
   const { backend } = input;
   if (backend === undefined) return;
   if (isPoolName(backend))
@@ -71,10 +73,7 @@ export function checkAddDomain(input: AddDomainDto): void {
 
 /** A validation_failed error of the field `backend`. */
 export function invalidBackend(reason: string): AppError {
-  const message = `${reason}. Use the name of a backend that haproxy.cfg declares`;
-  return new AppError('validation_failed', `backend: ${message}.`, {
-    errors: [{ field: 'backend', message }],
-  });
+  return invalidField('backend', `must be the name of a backend that haproxy.cfg declares: ${reason}`);
 }
 
 /** @throws AppError domain_exists, domain_not_found, pools_exhausted */
@@ -143,9 +142,9 @@ function domainExistsError(state: StateReader, domain: string): AppError {
   return new AppError(
     'domain_exists',
     existing.external
-      ? `${domain} already points at the backend ${existing.pool}. Remove the domain first with haproxy_remove_domain.`
+      ? `${domain} already points at the backend ${existing.pool}. Remove the domain first with {haproxy_remove_domain}.`
       : `${domain} already exists in ${existing.pool} with ${existing.server_count} server(s). Change its servers with ` +
-          'haproxy_add_server and haproxy_remove_server, or remove the domain first with haproxy_remove_domain.',
+          '{haproxy_add_server} and {haproxy_remove_server}, or remove the domain first with {haproxy_remove_domain}.',
     { existing },
   );
 }

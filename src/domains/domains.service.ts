@@ -137,7 +137,7 @@ export class DomainsService {
         if (stage === 'applied')
           stillOpen = this.removedServers.stillOpen(
             removed,
-            'haproxy_health (workers) tells when no worker has it.',
+            '{haproxy_health} (workers) tells when no worker has it.',
           );
       },
     );

@@ -65,7 +65,9 @@ export class RoutingOverviewService {
       pool_count: names.length,
       server_count,
       pools: shown,
-      ...(isCut && { note: 'This is not all: haproxy_list_domains and haproxy_list_servers show the rest.' }),
+      ...(isCut && {
+        note: 'This is not all: {haproxy_list_domains} and {haproxy_list_servers} show the rest.',
+      }),
     };
   }
 }

@@ -5,6 +5,8 @@
 export const ERROR_CATALOGUE = {
   validation_failed: { status: 422, title: 'The request is not valid' },
   malformed_request: { status: 400, title: 'The request cannot be read' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
+  headers_too_large: { status: 431, title: 'The request headers are too large' },
   not_found: { status: 404, title: 'There is no such route' },
   domain_not_found: { status: 404, title: 'There is no such domain' },
   server_not_found: { status: 404, title: 'There is no such server' },
@@ -19,6 +21,7 @@ export const ERROR_CATALOGUE = {
   server_not_healthy: { status: 409, title: 'The new server is not healthy' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },
+  too_many_waiting: { status: 429, title: 'Too many calls wait' },
   unauthorized: { status: 401, title: 'A token is required' },
   forbidden: { status: 403, title: 'Not allowed' },
   origin_not_allowed: { status: 403, title: 'The Origin or Host is not allowed' },

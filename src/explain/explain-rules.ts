@@ -99,8 +99,8 @@ function domainAnswer(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnsw
   const { host, entry, saved, servers, config, hasBackend, unpublished } = facts;
   if (!entry) {
     const difference = saved
-      ? `The saved state has ${saved.matched} (${saved.pool}), but HAProxy does not: use haproxy_restore_state.`
-      : 'Add the domain with haproxy_add_domain.';
+      ? `The saved state has ${saved.matched} (${saved.pool}), but HAProxy does not: use {haproxy_restore_state}.`
+      : 'Add the domain with {haproxy_add_domain}.';
     steps.push(
       problem('domain', `domains.map in HAProxy has neither ${host} nor a wildcard for it. ${difference}`),
     );
@@ -118,7 +118,7 @@ function domainAnswer(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnsw
   );
   if (!hasBackend) {
     steps.push(
-      problem('pool', `HAProxy has no backend ${entry.pool}: use haproxy_restore_state or haproxy_reload.`),
+      problem('pool', `HAProxy has no backend ${entry.pool}: use {haproxy_restore_state} or {haproxy_reload}.`),
     );
     return defaultAnswer(config, `HAProxy has no backend ${entry.pool}.`, steps);
   }
@@ -136,7 +136,7 @@ function poolAnswer(
   steps: ExplainStepDto[],
 ): ExplainAnswerDto {
   if (servers.length === 0) {
-    steps.push(problem('servers', `${pool} has no server. Add one with haproxy_add_server.`));
+    steps.push(problem('servers', `${pool} has no server. Add one with {haproxy_add_server}.`));
     return { status: 503, reason: `${pool} has no server.` };
   }
   const listed = servers.map(({ name, status, weight }) => `${name} ${status}, weight ${weight}`).join('; ');
@@ -182,7 +182,7 @@ function certificateStep({ host, config, certificate }: ExplainFacts): ExplainSt
       : 'visitors get another certificate';
     return problem(
       'certificate',
-      `No certificate has the name ${host}, so ${served}. Issue one with haproxy_issue_cert, or load one with haproxy_load_cert.`,
+      `No certificate has the name ${host}, so ${served}. Issue one with {haproxy_issue_cert}, or load one with {haproxy_load_cert}.`,
     );
   }
   const { domain, not_after, loaded, found_by } = certificate;
@@ -190,12 +190,12 @@ function certificateStep({ host, config, certificate }: ExplainFacts): ExplainSt
   if (loaded === false)
     return problem(
       'certificate',
-      `The certificate ${domain} has the name, but visitors do not get it: use haproxy_load_cert.`,
+      `The certificate ${domain} has the name, but visitors do not get it: use {haproxy_load_cert}.`,
     );
   if (Date.parse(not_after) < Date.now())
     return problem(
       'certificate',
-      `The certificate ${domain} expired at ${not_after}${how}: use haproxy_renew_cert.`,
+      `The certificate ${domain} expired at ${not_after}${how}: use {haproxy_renew_cert}.`,
     );
   return ok('certificate', `The certificate ${domain} has the name and is valid until ${not_after}${how}.`);
 }

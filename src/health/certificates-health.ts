@@ -32,7 +32,7 @@ export function certificatesHealth(
         ? ['Correct these files, or remove them from the folder, before HAProxy starts or reloads.']
         : []),
       ...(found.length > 0
-        ? ['Use haproxy_renew_cert to renew a certificate, or haproxy_load_cert to load one.']
+        ? ['Use {haproxy_renew_cert} to renew a certificate, or {haproxy_load_cert} to load one.']
         : []),
     ];
     return { status: statusOf(used), detail: `${shown}. ${advice.join(' ')}`, ...facts };

@@ -22,7 +22,7 @@ export async function externalHealth(
     if (rows.length === 0)
       return answer(
         'down',
-        `HAProxy has no backend ${backend}. Declare it in haproxy.cfg and call haproxy_reload, or remove the domain.`,
+        `HAProxy has no backend ${backend}. Declare it in haproxy.cfg and call {haproxy_reload}, or remove the domain.`,
       );
     const servers = rows.filter(({ kind }) => kind === 'server');
     const total = servers.length;

@@ -27,7 +27,7 @@ interface Comparison {
 }
 
 const REPAIR =
-  'The next comparison (RECONCILE=heal) or haproxy_restore_state repairs domains.map and pools.cfg.';
+  'The next comparison (RECONCILE=heal) or {haproxy_restore_state} repairs domains.map and pools.cfg.';
 
 /** Checks that the files exist and have the right content, so that HAProxy and the suite can start from them. */
 export class FilesHealth {

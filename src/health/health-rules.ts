@@ -36,7 +36,7 @@ export function domainStatus(servers: readonly Facts[]): {
 
 function reasonOf(servers: readonly Facts[], healthy: number): string {
   const total = servers.length;
-  if (total === 0) return 'The pool has no server, so requests get 503. Add one with haproxy_add_server.';
+  if (total === 0) return 'The pool has no server, so requests get 503. Add one with {haproxy_add_server}.';
   if (healthy === total)
     return total === 1
       ? 'The server passed its health check.'
@@ -51,7 +51,7 @@ function reasonOf(servers: readonly Facts[], healthy: number): string {
   if (servers.some(({ status, weight }) => isUsed(status, weight))) return start;
   const allZero = servers.every((server) => hasNoWeight(server));
   return allZero
-    ? `All weights are 0, so no server gets requests, and visitors get 503. Use haproxy_set_server_weight.`
+    ? `All weights are 0, so no server gets requests, and visitors get 503. Use {haproxy_set_server_weight}.`
     : `No server can get requests, so visitors get 503: ${listed}.`;
 }
 
@@ -110,7 +110,7 @@ export function driftHealth(report: DriftReport | undefined, mode: 'heal' | 'rep
   if (report.count > 0)
     return {
       status: 'degraded',
-      detail: `${report.count} difference(s) from the saved state. Use haproxy_restore_state to restore the saved state, or haproxy_save_state to save the weights, states and addresses that HAProxy has.`,
+      detail: `${report.count} difference(s) from the saved state. Use {haproxy_restore_state} to restore the saved state, or {haproxy_save_state} to save the weights, states and addresses that HAProxy has.`,
       ...facts,
     };
   const detail = healed

@@ -43,7 +43,7 @@ export function sitesHealth(overview: SitesOverview, domains: number): SitesComp
   const sentences = [
     down.total === 0
       ? 'No domain is down.'
-      : `${down.total} of ${domains} domain(s) are down, visitors get 503: ${listed(down)}. Use haproxy_domain_health for the reason.`,
+      : `${down.total} of ${domains} domain(s) are down, visitors get 503: ${listed(down)}. Use {haproxy_domain_health} for the reason.`,
     ...(maintenance.total === 0
       ? []
       : [

@@ -47,15 +47,15 @@ export class WaitHealthyService {
     output: WaitHealthyResultDto,
     readOnly: true,
     idempotent: true,
-    errors: ['domain_not_found', 'haproxy_unavailable'],
+    errors: ['domain_not_found', 'too_many_waiting', 'haproxy_unavailable'],
   })
   async wait(input: WaitHealthyDto): Promise<WaitHealthyResultDto> {
     const release = this.#quota.acquire(callContext().actor);
     if (!release)
       throw new AppError(
-        'haproxy_unavailable',
+        'too_many_waiting',
         `Too many calls wait for domains (at most ${MAX_WAITING}, ${this.#quota.perCaller} of one caller). Try again when ` +
-          'some have ended, or read the present health with haproxy_domain_health.',
+          'some have ended, or read the present health with {haproxy_domain_health}.',
       );
     try {
       return await this.jobs.follow({ kind: 'wait_healthy', domain: input.domain }, () => this.#wait(input));

@@ -99,7 +99,7 @@ export function workersHealth(
   const problems = [
     ...(list.failedReloads > 0
       ? [
-          `The last ${list.failedReloads} reload(s) of HAProxy failed, so it serves with its previous configuration: call haproxy_check_config, correct the configuration, and call haproxy_reload`,
+          `The last ${list.failedReloads} reload(s) of HAProxy failed, so it serves with its previous configuration: call {haproxy_check_config}, correct the configuration, and call {haproxy_reload}`,
         ]
       : []),
     ...old.flatMap((worker) => problemsOf(worker)),

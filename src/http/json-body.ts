@@ -10,8 +10,8 @@ const NO_ENCODING =
  */
 export function installJsonBodies(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();
-  // Refuses `__proto__` and `constructor.prototype` in a body as malformed.
-  const parse = fastify.getDefaultJsonParser('error', 'error');
+  // A field called __proto__ is valid JSON and harmless as an own property. InputPipe refuses it as an unknown field.
+  const parse = fastify.getDefaultJsonParser('ignore', 'ignore');
   fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const encoding = request.headers['content-encoding'] ?? 'identity';
     if (encoding.toLowerCase() !== 'identity') done(new AppError('unsupported_media_type', NO_ENCODING));

@@ -12,8 +12,12 @@ const LINGER_MS = 30_000;
  * rest of the body.
  */
 export function installLingeringClose(fastify: FastifyInstance, { signal }: Shutdown): void {
-  fastify.addHook('onSend', ({ raw }, _reply, payload, done) => {
-    if (!raw.complete) linger(raw, signal);
+  fastify.addHook('onSend', ({ raw }, reply, payload, done) => {
+    if (!raw.complete) {
+      // On a connection that stays open, the rest of the body could still time out, and get a second response.
+      void reply.header('connection', 'close');
+      linger(raw, signal);
+    }
     done(null, payload);
   });
 }

@@ -6,7 +6,17 @@ import { type Principal, principalOf } from '../access/principal.js';
 import { AppError } from '../errors/app-error.js';
 import { abortOnClose } from '../lib/abort-on-close.js';
 import { toFetchRequest, writeFetchResponse } from './protocol/fetch-exchange.js';
-import { sendRpcError, SERVER_ERROR } from './protocol/json-rpc.js';
+import {
+  idOf,
+  INVALID_PARAMS,
+  type RpcErrorMessage,
+  rpcErrorMessage,
+  sendRpcError,
+  sendRpcMessage,
+  SERVER_ERROR,
+} from './protocol/json-rpc.js';
+import { invalidParamsError } from './protocol/request-params.js';
+import { findUnsupportedRevision } from './protocol/revisions.js';
 import { type Session, SessionStore } from './sessions/session-store.js';
 import { StatelessEndpoint } from './stateless/stateless-endpoint.js';
 
@@ -38,6 +48,12 @@ export class McpController {
     if (!METHODS.has(request.method)) {
       void reply.header('allow', 'GET, POST, DELETE');
       sendRpcError(reply, 405, SERVER_ERROR, 'Method not allowed. Use POST, GET or DELETE.');
+      return;
+    }
+    const unsupported = findUnsupportedRevision(request.headers['mcp-protocol-version'], request.body);
+    if (unsupported) {
+      const { code, message, data } = unsupported;
+      sendRpcMessage(reply, 400, rpcErrorMessage(idOf(request.body), code, message, data));
       return;
     }
     if (await this.stateless.accepts(request)) {
@@ -74,6 +90,10 @@ export class McpController {
       return session;
     }
     if (!(await this.sessions.isInitialize(request.body))) {
+      if (isInitialize(request.body)) {
+        sendRpcMessage(reply, 400, invalidParamsError(request.body) ?? invalidInitialize(request.body));
+        return undefined;
+      }
       sendRpcError(
         reply,
         400,
@@ -88,4 +108,16 @@ export class McpController {
       sendRpcError(reply, 503, SERVER_ERROR, 'All sessions are busy. Try again in a few seconds.');
     return session;
   }
+}
+
+/** For parameters that only the SDK refuses. */
+function invalidInitialize(body: unknown): RpcErrorMessage {
+  const message =
+    'Invalid parameters of initialize: params.capabilities or params.clientInfo is not as the MCP schema describes it.';
+  return rpcErrorMessage(idOf(body), INVALID_PARAMS, message);
+}
+
+/** Also if its parameters are invalid. */
+function isInitialize(body: unknown): boolean {
+  return (body as { method?: unknown } | null)?.method === 'initialize';
 }

@@ -283,8 +283,7 @@ export function requirePool(state: StateReader, domain: string): { name: string;
   if (name === undefined || !pool)
     throw new AppError(
       'domain_not_found',
-      `There is no domain ${domain}. haproxy_list_domains (GET /api/v1/domains) lists the domains; ` +
-        'haproxy_add_domain (POST /api/v1/domains) adds one.',
+      `There is no domain ${domain}. {haproxy_list_domains} lists the domains; {haproxy_add_domain} adds one.`,
     );
   return { name, pool };
 }
@@ -296,8 +295,7 @@ export function requireOwnPool(state: StateReader, domain: string): { name: stri
   throw new AppError(
     'pool_external',
     `${domain} points at the operator's backend ${found.name}, and the suite does not change the servers of that backend. ` +
-      'Change them in haproxy.cfg, then call haproxy_reload (POST /api/v1/configuration/reload). haproxy_domain_health ' +
-      '(GET /api/v1/domains/{domain}/health) shows their status.',
+      'Change them in haproxy.cfg, then call {haproxy_reload}. {haproxy_domain_health} shows their status.',
   );
 }
 

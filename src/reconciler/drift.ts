@@ -123,7 +123,7 @@ function describeSetting({
 }: Extract<Difference, { kind: 'pool_setting' | 'server_setting' }>): string {
   const noun = kind === 'pool_setting' ? 'pool' : 'server';
   const names = count === 1 ? `${noun} ${name} has` : `${noun} ${name} and ${count - 1} more have`;
-  return `${names} ${setting} ${found || 'not set'} instead of ${wanted || 'not set'} ("defaults pools" of haproxy.cfg); haproxy_reload applies it`;
+  return `${names} ${setting} ${found || 'not set'} instead of ${wanted || 'not set'} ("defaults pools" of haproxy.cfg); {haproxy_reload} applies it`;
 }
 
 /** The first `limit` differences, and the number of the others. */

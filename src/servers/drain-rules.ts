@@ -139,7 +139,7 @@ function whyNotDrained(
     return {
       reason:
         `Not draining: ${slots(ready)} ${ready.length === 1 ? 'is' : 'are'} ready and can get requests at any time. ` +
-        'Set the state to drain with haproxy_set_server_state, then wait again.',
+        'Set the state to drain with {haproxy_set_server_state}, then wait again.',
       final: true,
     };
   const used = targets.filter(({ slot, removed }) =>
@@ -149,7 +149,7 @@ function whyNotDrained(
   );
   if (used.length > 0)
     return {
-      reason: `Not draining: HAProxy still sends requests to ${slots(used)}, although the saved state says otherwise. See drift in haproxy_health.`,
+      reason: `Not draining: HAProxy still sends requests to ${slots(used)}, although the saved state says otherwise. See drift in {haproxy_health}.`,
       final: false,
     };
   const parts: string[] = [];

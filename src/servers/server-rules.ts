@@ -1,4 +1,5 @@
-import { AppError } from '../errors/app-error.js';
+import { AppError, type FieldError } from '../errors/app-error.js';
+import { invalidFields } from '../errors/invalid-fields.js';
 import { serverName } from '../model/pool-name.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../model/server.js';
 import { type Draft, type Pool, requireOwnPool, type StateReader } from '../model/state.js';
@@ -20,7 +21,7 @@ export function requireServer(state: StateReader, domain: string, slot: number):
     throw new AppError(
       'server_not_found',
       `${domain} has no server in slot ${slot} (${serverName(name, slot)}); slots in use: ${slotsInUse}. ` +
-        'Call haproxy_list_servers to see the servers.',
+        'Call {haproxy_list_servers} to see the servers.',
     );
   }
   return { pool: name, slot, server };
@@ -32,6 +33,22 @@ export function serversOf(state: StateReader, domain: string): PlacedServer[] {
   return [...pool.servers]
     .toSorted(([a], [b]) => a - b)
     .map(([slot, server]) => ({ pool: name, slot, server }));
+}
+
+/**
+ * Adds one server. A slot that already has the same address does not change.
+ *
+ * @throws AppError domain_not_found, pool_external, slot_taken, pool_full, validation_failed
+ */
+export function addOneServer(
+  draft: Draft,
+  domain: string,
+  input: ServerInputDto,
+  maxSlots: number,
+): PlacedServer {
+  const { name } = requireOwnPool(draft, domain);
+  checkSlots([input], maxSlots, () => 'slot');
+  return addServer(draft, domain, name, input, maxSlots);
 }
 
 /**
@@ -47,7 +64,7 @@ export function addServers(
   maxSlots: number,
 ): PlacedServer[] {
   const { name } = requireOwnPool(draft, domain);
-  checkSlots(inputs, maxSlots);
+  checkSlots(inputs, maxSlots, (index) => `servers[${index}].slot`);
   const placed = inputs.map((): PlacedServer | undefined => undefined);
   const numberedFirst = [...inputs.keys()].toSorted(
     (a, b) => Number(inputs[a]?.slot === 0) - Number(inputs[b]?.slot === 0),
@@ -75,7 +92,7 @@ function addServer(
     throw new AppError(
       'slot_taken',
       `Slot ${slot} of ${domain} holds ${serverAddress(present)}. Use another slot (0 takes the lowest ` +
-        'free slot), or remove that server first with haproxy_remove_server.',
+        'free slot), or remove that server first with {haproxy_remove_server}.',
       { existing: { slot, name: serverName(poolName, slot), ...present } },
     );
   const server: ServerSpec = {
@@ -114,21 +131,22 @@ export function changeDomainState(draft: Draft, domain: string, state: ServerSta
   return serversOf(draft, domain).map(({ slot }) => changeServer(draft, domain, slot, { state }));
 }
 
-function checkSlots(inputs: readonly ServerInputDto[], maxSlots: number): void {
+function checkSlots(
+  inputs: readonly ServerInputDto[],
+  maxSlots: number,
+  fieldOf: (index: number) => string,
+): void {
   const used = new Set<number>();
-  const errors = inputs.flatMap((input, index) => {
-    const field = inputs.length === 1 ? 'slot' : `servers[${index}].slot`;
-    if (input.slot > maxSlots)
-      return [
-        { field, message: `slot must be 0 (the lowest free slot) or 1 to ${maxSlots} (HAPROXY_MAX_SLOTS)` },
-      ];
-    if (input.slot !== 0 && used.has(input.slot))
-      return [{ field, message: `slot ${input.slot} is given twice` }];
-    used.add(input.slot);
+  const errors = inputs.flatMap(({ slot }, index): FieldError[] => {
+    const field = fieldOf(index);
+    if (slot > maxSlots)
+      return [{ field, message: `must be 0 (the lowest free slot) or 1 to ${maxSlots} (HAPROXY_MAX_SLOTS)` }];
+    if (slot !== 0 && used.has(slot))
+      return [{ field, message: `must not be ${slot}, which is given twice` }];
+    used.add(slot);
     return [];
   });
-  const [first] = errors;
-  if (first) throw new AppError('validation_failed', `${first.field}: ${first.message}`, { errors });
+  if (errors.length > 0) throw invalidFields(errors);
 }
 
 /** @throws AppError pool_full */
@@ -137,6 +155,6 @@ export function lowestFreeSlot(pool: Pool, poolName: string, domain: string, max
   throw new AppError(
     'pool_full',
     `All ${maxSlots} slots of ${poolName}, the pool of ${domain}, are in use. Remove a server with ` +
-      'haproxy_remove_server, or raise HAPROXY_MAX_SLOTS and restart the suite.',
+      '{haproxy_remove_server}, or raise HAPROXY_MAX_SLOTS and restart the suite.',
   );
 }

@@ -13,6 +13,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Edit } from '../persistence/writer-queue.js';
 import { Settings } from '../settings/settings.js';
 import {
+  addOneServer,
   addServers,
   changeDomainState,
   changeServer,
@@ -88,7 +89,7 @@ export class ServersService {
   async add(input: AddServerDto): Promise<ChangedServerDto> {
     this.guard.check(input);
     return this.#changeOne(
-      (draft) => addServers(draft, input.domain, [input], this.settings.maxSlots),
+      (draft) => [addOneServer(draft, input.domain, input, this.settings.maxSlots)],
       input,
     );
   }
@@ -98,7 +99,7 @@ export class ServersService {
     title: 'Add several servers',
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +
-      '{slot, ip, http_port, weight}, or the same list as a JSON string. For more than 10, call it again. ' +
+      '{slot, ip, http_port, weight}. For more than 10, call it again. ' +
       'Next: haproxy_wait_healthy, which waits until they have passed a health check.',
     output: ServersDto,
     errors: [
@@ -142,7 +143,7 @@ export class ServersService {
         if (stage === 'applied')
           stillOpen = this.removedServers.stillOpen(
             removed,
-            'haproxy_wait_drain for the same slot tells when it can be stopped.',
+            '{haproxy_wait_drain} for the same slot tells when it can be stopped.',
           );
       },
     );

@@ -53,15 +53,21 @@ export class WaitDrainService {
     output: WaitDrainResultDto,
     readOnly: true,
     idempotent: true,
-    errors: ['domain_not_found', 'pool_external', 'server_not_found', 'haproxy_unavailable'],
+    errors: [
+      'domain_not_found',
+      'pool_external',
+      'server_not_found',
+      'too_many_waiting',
+      'haproxy_unavailable',
+    ],
   })
   async wait(input: WaitDrainDto): Promise<WaitDrainResultDto> {
     const release = this.#quota.acquire(callContext().actor);
     if (!release)
       throw new AppError(
-        'haproxy_unavailable',
+        'too_many_waiting',
         `Too many calls wait for servers (at most ${MAX_WAITING}, ${this.#quota.perCaller} of one caller). Try again when ` +
-          'some have ended, or read the current connections with haproxy_list_servers.',
+          'some have ended, or read the current connections with {haproxy_list_servers}.',
       );
     try {
       return await this.jobs.follow({ kind: 'wait_drain', domain: input.domain }, () => this.#wait(input));

@@ -61,7 +61,7 @@ export class HaproxyReloadService {
     throw new AppError(
       'haproxy_unavailable',
       `HAProxy was reloaded, but no new worker answered within ${NEW_WORKER_MS / 1000} s; the old worker may still ` +
-        'serve. Read the log of HAProxy, and call haproxy_health.',
+        'serve. Read the log of HAProxy, and call {haproxy_health}.',
     );
   }
 }

@@ -110,7 +110,7 @@ export class HaproxyRestoreService {
     const found = this.guard.findings(this.persistence.state).join('. ');
     if (found !== '' && found !== this.#warned)
       this.#logger.warn(
-        `Servers that no change could add: ${found}. Remove or move them; haproxy_health lists them.`,
+        `Servers that no change could add: ${found}. Remove or move them; {haproxy_health} lists them.`,
       );
     this.#warned = found;
   }

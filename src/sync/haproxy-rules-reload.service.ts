@@ -53,7 +53,7 @@ export class HaproxyRulesReload {
       return await this.#hasLoaded(wanted);
     } catch (error) {
       this.#logger.error(
-        `HAProxy continues with the rules that it has. Use haproxy_check_config, then haproxy_reload: ${messageOf(error)}`,
+        `HAProxy continues with the rules that it has. Use {haproxy_check_config}, then {haproxy_reload}: ${messageOf(error)}`,
       );
       return false;
     }

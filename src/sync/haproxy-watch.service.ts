@@ -105,7 +105,7 @@ export class HaproxyWatchService {
     if (this.persistence.hasAdopted) {
       this.#logger.warn(
         `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …). The first start does not ` +
-          'reload HAProxy. Call haproxy_check_config, then haproxy_reload (POST /api/v1/configuration/reload), before you add domains.',
+          'reload HAProxy. Call {haproxy_check_config}, then {haproxy_reload}, before you add domains.',
       );
       return;
     }

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '../errors/app-error.js';
+import { invalidField } from '../errors/invalid-fields.js';
 
 const IMPORT_ROUTE = '/api/v1/import';
 
@@ -29,8 +30,7 @@ export function readImportBodies(fastify: FastifyInstance): void {
 export function contentOf({ body, headers }: Pick<FastifyRequest, 'body' | 'headers'>): ImportContent {
   if (Array.isArray(body)) return body;
   if (body instanceof Readable) return bytesOf(body, headers['content-encoding']);
-  const message = 'must be lines of JSON (Content-Type: application/x-ndjson) or a JSON array';
-  throw new AppError('validation_failed', `body ${message}.`, { errors: [{ field: 'body', message }] });
+  throw invalidField('body', 'must be lines of JSON (Content-Type: application/x-ndjson) or a JSON array');
 }
 
 function bytesOf(body: Readable, encoding = 'identity'): AsyncIterable<Buffer> {

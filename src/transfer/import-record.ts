@@ -158,5 +158,13 @@ function object(value: unknown, what: string, fields: ReadonlySet<string>): Reco
       throw new InvalidRecord(
         `${JSON.stringify(key.slice(0, 64))} is not a field here; the fields are ${[...fields].join(', ')}`,
       );
-  return value as Record<string, unknown>;
+  return withoutNull(value as Record<string, unknown>);
+}
+
+/** An optional field that is null counts as not given, as in every request body. A required one is refused later. */
+function withoutNull(given: Record<string, unknown>): Record<string, unknown> {
+  const entries = Object.entries(given);
+  return entries.some(([, value]) => value === null)
+    ? Object.fromEntries(entries.filter(([, value]) => value !== null))
+    : given;
 }

@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { shownOf } from '../contract/dry-run/dry-run.dto.js';
-import { AppError } from '../errors/app-error.js';
+import { invalidField } from '../errors/invalid-fields.js';
 import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -105,15 +105,18 @@ export class ImportService {
   /** Reads and checks all lines. */
   async #readEdit({ mode, on_error, content }: ImportRequest): Promise<PreparedImport> {
     if (mode === 'replace' && on_error === 'skip')
-      throw invalid(
+      throw invalidField(
         'on_error',
-        'skip would remove the domains of invalid lines; with mode=replace use abort',
+        'must be abort with mode=replace: skip would remove the domains of invalid lines',
       );
     const problems = new ImportProblems(on_error === 'skip');
     const { records, lines } = await readImport(content, this.guard, problems);
     problems.check();
     if (mode === 'replace' && lines === 0)
-      throw invalid('body', 'has no line, so mode=replace would remove everything; send at least one line');
+      throw invalidField(
+        'body',
+        'has no line, so mode=replace would remove everything; send at least one line',
+      );
     const backendProblem = await this.#backendProblems(records);
     const edit = (draft: Draft): ImportOutcome => {
       const limits = {
@@ -145,8 +148,4 @@ export class ImportService {
   #log(what: string, { mode }: ImportRequest, outcome: ImportOutcome): void {
     this.#logger.log(`${what} (${mode}): ${outcome.lines} lines, ${describeSummary(outcome)}`);
   }
-}
-
-function invalid(field: string, message: string): AppError {
-  return new AppError('validation_failed', `${field}: ${message}.`, { errors: [{ field, message }] });
 }

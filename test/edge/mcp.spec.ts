@@ -145,7 +145,7 @@ describe('tools/call', () => {
     [{ domain: 'a;b' }, 'domain'],
     [{ domain: 'a.example', extra: 1 }, 'extra'],
     [{ domain: 'a.example', hasOwnProperty: 1 }, 'hasOwnProperty'],
-    [{ domain: 'a.example', parts: [{ ip: '10.0.0.1', http_port: '80' }] }, 'parts[0].http_port'],
+    [{ domain: 'a.example', parts: [{ ip: '10.0.0.1', http_port: 'x' }] }, 'parts[0].http_port'],
     [{ domain: 'a.example', parts: 'x'.repeat(10_000) }, 'parts'],
   ])('refuses the arguments %.60j and names the invalid field', async (given, field) => {
     await expect(call('haproxy_add_thing', given)).resolves.toMatchObject({

@@ -74,7 +74,7 @@ describe('REST', () => {
       'validation_failed',
     ],
     ['POST', '/api/v1/things/a.example', '{bad', 400, 'malformed_request'],
-    ['POST', '/api/v1/things/a.example', '{"__proto__":{}}', 400, 'malformed_request'],
+    ['POST', '/api/v1/things/a.example', '{"__proto__":{}}', 422, 'validation_failed'],
     [
       'POST',
       '/api/v1/things/a.example',

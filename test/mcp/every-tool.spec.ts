@@ -196,6 +196,8 @@ describe('Every tool on a real HAProxy', { timeout: TIMEOUT_MS }, () => {
 
   it('returns a valid error result if its arguments are invalid', async () => {
     for (const { name, inputSchema } of tools) {
+      // A tool without arguments ignores what it is given.
+      if (Object.keys(inputSchema.properties ?? {}).length === 0) continue;
       const needsDomain = inputSchema.required?.includes('domain') === true;
       const invalid = needsDomain ? { domain: 'not a domain' } : { unknown: true };
       const result = (await client.callTool({ name, arguments: invalid })) as CallToolResult;

@@ -184,7 +184,7 @@ static.example.com pool_3
         [{ backend: 'be_tcp' }, /has mode tcp/],
         [{ backend: 'pool_2' }, /pool_2 is a pool of the suite/],
         [{ backend: 'unknown_host' }, /suite's own rules/],
-        [{ backend: 'be_static', ip: '10.0.0.1' }, /give only one of/],
+        [{ backend: 'be_static', ip: '10.0.0.1' }, /Give only one of/],
         [{ backend: 'be static' }, /name of a backend/],
       ];
       for (const [body, reason] of refusals) {

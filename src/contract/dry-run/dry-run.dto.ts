@@ -52,6 +52,8 @@ export class PlanStepDto {
 export class DryRunDto {
   @BooleanField({
     description: 'Only show the plan.',
+    // A guess could turn a dry run into a change.
+    exact: true,
   })
   dry_run: boolean = false;
 }

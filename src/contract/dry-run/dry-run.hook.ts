@@ -1,25 +1,30 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { AppError } from '../../errors/app-error.js';
-import { declaredFields, fromText } from '../fields/field.js';
-import { routeMetadataOf } from '../route-metadata.js';
+import type { FieldError } from '../../errors/app-error.js';
+import { invalidField, invalidFields } from '../../errors/invalid-fields.js';
+import { declaredFields, messageOf } from '../fields/field.js';
+import { joinPath } from '../input/input-shape.js';
+import { type ReadParts, routeMetadataOf } from '../route-metadata.js';
+import { DryRunDto } from './dry-run.dto.js';
 
-type Query = Record<string, unknown> | null | undefined;
+type Arguments = Record<string, unknown>;
 
 /**
- * Accepts `dry_run` both in the query and in the body of every REST request that changes something. If only one were
- * accepted, a caller that used the other one would change something by mistake.
+ * Accepts `dry_run` both in the query and in the body of every REST request that changes something, and refuses
+ * arguments in a part that the route does not read. If one of them were ignored, a caller that relied on it would change
+ * something by mistake.
  */
 export function installDryRun(fastify: FastifyInstance): void {
   fastify.addHook('preHandler', (request, _reply, done) => {
-    const { operation } = routeMetadataOf(request);
+    const { operation, reads } = routeMetadataOf(request);
     try {
       if (operation && !operation.readOnly) {
         const hasDryRun = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
         moveDryRun(request, hasDryRun);
+        if (reads) refuseUnread(request, reads);
       }
     } catch (error) {
-      done(error as AppError);
+      done(error as Error);
       return;
     }
     done();
@@ -29,34 +34,58 @@ export function installDryRun(fastify: FastifyInstance): void {
 /**
  * Moves `dry_run` to where the handler expects the arguments.
  *
- * @throws AppError validation_failed, if the operation has no dry run
+ * @throws AppError validation_failed, if the operation has no dry run, or a value is neither true nor false
  */
 function moveDryRun(request: FastifyRequest, hasDryRun: boolean): void {
-  const query = request.query as Query;
-  const body = isArguments(request.body) ? request.body : undefined;
-  const given = [query?.['dry_run'], body?.['dry_run']]
-    .filter((value) => value !== undefined)
-    .map((value) => fromText(value, /^(?:true|false)$/, (text) => text === 'true'));
+  const query = { ...(request.query as Arguments | null) };
+  const body = argumentsIn(request.body);
+  const given = [fromQuery(query['dry_run']), body?.['dry_run']].filter((value) => value !== undefined);
   if (given.length === 0) return;
-  if (!hasDryRun) {
-    const message = 'is not allowed: this operation has no dry run';
-    throw new AppError('validation_failed', `dry_run ${message}.`, {
-      errors: [{ field: 'dry_run', message }],
-    });
-  }
-  // The rule of the field refuses any other value. If query and body differ, true wins, because it changes nothing.
-  const dry_run = given.find((value) => typeof value !== 'boolean') ?? given.includes(true);
+  if (!hasDryRun) throw invalidField('dry_run', 'is not allowed: this operation has no dry run');
+  const declared = declaredFields(DryRunDto).get('dry_run');
+  if (declared && !given.every((value) => declared.kind.accepts(value)))
+    throw invalidField('dry_run', messageOf(declared, 'json'));
+  // If query and body differ, true wins, because it changes nothing.
+  const dry_run = given.includes(true);
   // If the body is content, such as the lines of an import, the arguments are in the query.
-  const inQuery = request.method === 'DELETE' || (!body && request.body !== undefined);
-  if (inQuery) request.query = { ...query, dry_run };
-  else {
+  if (request.method === 'DELETE' || (!body && request.body !== undefined)) {
+    request.query = { ...query, dry_run };
+    if (body) request.body = without(body, 'dry_run');
+  } else {
     request.body = { ...body, dry_run };
-    // The query DTO does not declare dry_run and would refuse it.
-    request.query = Object.fromEntries(Object.entries(query ?? {}).filter(([name]) => name !== 'dry_run'));
+    request.query = without(query, 'dry_run');
   }
 }
 
-/** Whether a body holds arguments. A list and a stream are content. */
-function isArguments(body: unknown): body is Record<string, unknown> {
-  return typeof body === 'object' && body !== null && !Array.isArray(body) && !(body instanceof Readable);
+/** A query is always text. */
+function fromQuery(value: unknown): unknown {
+  return value === 'true' || value === 'false' ? value === 'true' : value;
+}
+
+/** @throws AppError validation_failed, for the arguments in a part of the request that the handler does not read */
+function refuseUnread({ query, body }: FastifyRequest, reads: ReadParts): void {
+  const errors: FieldError[] = [];
+  if (!reads.query)
+    for (const name of Object.keys((query as Arguments | null) ?? {}))
+      errors.push({ field: joinPath('', name, false), message: 'is not a query parameter here' });
+  if (!reads.body && body !== undefined) {
+    const given = argumentsIn(body);
+    if (!given) errors.push({ field: 'body', message: 'must be absent: this route reads none' });
+    for (const name of Object.keys(given ?? {}))
+      errors.push({
+        field: joinPath('', name, false),
+        message: 'is not a field here: this route reads no body',
+      });
+  }
+  if (errors.length > 0) throw invalidFields(errors);
+}
+
+/** The arguments in a body; undefined for a list and a stream, which are content, and for other values. */
+function argumentsIn(body: unknown): Arguments | undefined {
+  const isObject = typeof body === 'object' && body !== null && !Array.isArray(body);
+  return isObject && !(body instanceof Readable) ? (body as Arguments) : undefined;
+}
+
+function without(given: Arguments, name: string): Arguments {
+  return Object.fromEntries(Object.entries(given).filter(([key]) => key !== name));
 }

@@ -17,51 +17,74 @@ export interface FieldOptions<T> {
   nullable?: boolean;
   /** The audit log redacts the value, and the schemas say `writeOnly`. */
   secret?: boolean;
+  /** The value is never guessed: null, an empty text and a text for another type are refused, also from tools. */
+  exact?: boolean;
 }
 
-/** Conversion group of path and query parameters: text becomes a value of the field's type. */
-export const TEXT = 'text';
-/** Conversion group of tool arguments: a list may be a string of JSON, as some models write it. */
-export const TOOL = 'tool';
+/**
+ * Where an input comes from. `json`: a request body. `text`: path or query parameters, all strings. `tool`: arguments of
+ * an MCP tool, as models write them.
+ */
+export type InputSource = 'json' | 'text' | 'tool';
 
 export interface FieldKind {
   schema: ApiPropertyOptions;
   accepts: (value: unknown) => boolean;
   /** The allowed values, as text after "must be". */
   rule: string;
+  /** A further form that only tools may use, as text after the rule. */
+  toolForm?: string;
+  /** The value that a text stands for. A text that stands for none is returned as it is, for `accepts` to refuse. */
+  fromText?: (text: string, source: 'text' | 'tool') => unknown;
+  /** The class of the value, or of the items of a list. */
+  item?: Class;
+  list?: ListForm;
 }
 
-/** Stored with the validation rule, so that derived classes inherit it. */
-interface FieldContext {
+export interface ListForm {
+  /** The value that a text item stands for. */
+  itemFromText?: (text: string) => unknown;
+  /** The largest size of the list as JSON, in bytes. */
+  maxJsonBytes?: number;
+  /** A tool argument may also be a string that holds the list as JSON. */
+  orJsonText: boolean;
+}
+
+/** What a field declares, for reading its input. Stored with the validation rule, so that derived classes inherit it. */
+export interface DeclaredField {
   secret: boolean;
+  optional: boolean;
+  nullable: boolean;
+  exact: boolean;
+  kind: FieldKind;
 }
 
-const fieldsByClass = new WeakMap<Class, ReadonlyMap<string, FieldContext>>();
+const fieldsByClass = new WeakMap<Class, ReadonlyMap<string, DeclaredField>>();
 
-/** The fields of a DTO class and of its base classes, and whether each is secret. */
-export function declaredFields(type: Class): ReadonlyMap<string, FieldContext> {
+/** The fields of a DTO class and of its base classes. */
+export function declaredFields(type: Class): ReadonlyMap<string, DeclaredField> {
   const known = fieldsByClass.get(type);
   if (known) return known;
-  const fields = new Map<string, FieldContext>();
+  const fields = new Map<string, DeclaredField>();
   for (const rule of rulesOf(type))
-    if (rule.name === 'field') fields.set(rule.propertyName, rule.context as FieldContext);
+    if (rule.name === 'field') fields.set(rule.propertyName, rule.context as DeclaredField);
   fieldsByClass.set(type, fields);
   return fields;
 }
 
 /** Declares a field: its schema, its rule, and whether it may be absent or null. */
 export function field(kind: FieldKind, options: FieldOptions<unknown>): PropertyDecorator {
-  const nullable = options.nullable ?? false;
-  const message = `must be ${kind.rule}${nullable ? ', or null' : ''}`;
+  const { nullable = false, secret = false, exact = false } = options;
   return (target, property) => {
     const initial = initialOf(target, property);
     const optional = options.optional === true || initial !== undefined;
+    const declared: DeclaredField = { secret, optional, nullable, exact, kind };
     const schema: ApiPropertyOptions = {
       ...kind.schema,
       description: options.description,
       required: !optional,
       ...(nullable && { nullable }),
-      ...(options.secret && { writeOnly: true }),
+      ...(secret && { writeOnly: true }),
       ...(options.example !== undefined && { example: options.example }),
       ...(initial !== undefined && { default: initial }),
     } as ApiPropertyOptions;
@@ -73,9 +96,12 @@ export function field(kind: FieldKind, options: FieldOptions<unknown>): Property
     ValidateBy(
       {
         name: 'field',
-        validator: { validate: (value) => kind.accepts(value), defaultMessage: () => message },
+        validator: {
+          validate: (value) => kind.accepts(value),
+          defaultMessage: () => messageOf(declared, 'json'),
+        },
       },
-      { context: { secret: options.secret ?? false } satisfies FieldContext },
+      { context: declared },
     )(target, property);
   };
 }
@@ -86,9 +112,10 @@ function initialOf(target: object, property: string | symbol): unknown {
   return Reflect.get(instance, property);
 }
 
-/** Parses text that matches `shape`. Returns any other value unchanged, for the rule of the field to refuse. */
-export function fromText(value: unknown, shape: RegExp, parse: (text: string) => unknown): unknown {
-  return typeof value === 'string' && shape.test(value) ? parse(value) : value;
+/** What is allowed in the field, for a caller that sends it from this source. */
+export function messageOf({ kind, nullable }: DeclaredField, source: InputSource): string {
+  const { rule, toolForm } = kind;
+  return `must be ${rule}${source === 'tool' && toolForm ? toolForm : ''}${nullable ? ', or null' : ''}`;
 }
 
 const metadata = getMetadataStorage();

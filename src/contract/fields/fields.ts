@@ -1,10 +1,8 @@
 import { applyDecorators, type Type as Class } from '@nestjs/common';
-import { plainToInstance, Transform, Type } from 'class-transformer';
+import { Transform, Type } from 'class-transformer';
 import { ValidateNested } from 'class-validator';
 import { canonicalDomain, DOMAIN_RULE, knownDomain } from '../../model/domain-name.js';
-import { AppError } from '../../errors/app-error.js';
-import { field, type FieldKind, type FieldOptions, fromText, TEXT, TOOL } from './field.js';
-import { findUnsafe } from '../input/input-shape.js';
+import { field, type FieldKind, type FieldOptions } from './field.js';
 import { canonicalIp, IP_RULE } from '../../model/ip-address.js';
 
 interface StringOptions extends FieldOptions<string> {
@@ -91,23 +89,18 @@ export function DateTimeField(options: FieldOptions<string>): PropertyDecorator 
 export function IntField(options: FieldOptions<number> & { min?: number; max?: number }): PropertyDecorator {
   const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = options;
   const bounds = rangeRule(options.min, options.max);
-  return applyDecorators(
-    Transform(({ value }: { value: unknown }) => fromText(value, /^-?\d{1,15}$/, Number), {
-      toClassOnly: true,
-      groups: [TEXT],
-    }),
-    field(
-      {
-        schema: {
-          type: 'integer',
-          ...(options.min !== undefined && { minimum: min }),
-          ...(options.max !== undefined && { maximum: max }),
-        },
-        accepts: (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
-        rule: `a whole number${bounds}`,
+  return field(
+    {
+      schema: {
+        type: 'integer',
+        ...(options.min !== undefined && { minimum: min }),
+        ...(options.max !== undefined && { maximum: max }),
       },
-      options,
-    ),
+      accepts: (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+      rule: `a whole number${bounds}`,
+      fromText: wholeNumber,
+    },
+    options,
   );
 }
 
@@ -116,43 +109,34 @@ export function NumberField(
   options: FieldOptions<number> & { min?: number; max?: number },
 ): PropertyDecorator {
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = options;
-  return applyDecorators(
-    Transform(({ value }: { value: unknown }) => fromText(value, /^-?\d{1,15}(?:\.\d{1,15})?$/, Number), {
-      toClassOnly: true,
-      groups: [TEXT],
-    }),
-    field(
-      {
-        schema: {
-          type: Number,
-          ...(options.min !== undefined && { minimum: min }),
-          ...(options.max !== undefined && { maximum: max }),
-        },
-        accepts: (value) => Number.isFinite(value) && Number(value) >= min && Number(value) <= max,
-        rule: `a number${rangeRule(options.min, options.max)}`,
+  return field(
+    {
+      schema: {
+        type: Number,
+        ...(options.min !== undefined && { minimum: min }),
+        ...(options.max !== undefined && { maximum: max }),
       },
-      options,
-    ),
+      accepts: (value) => Number.isFinite(value) && Number(value) >= min && Number(value) <= max,
+      rule: `a number${rangeRule(options.min, options.max)}`,
+      fromText: (text) => (/^-?\d{1,15}(?:\.\d{1,15})?$/.test(text) ? Number(text) : text),
+    },
+    options,
   );
 }
 
 export function BooleanField(options: FieldOptions<boolean>): PropertyDecorator {
-  return applyDecorators(
-    Transform(
-      ({ value }: { value: unknown }) => fromText(value, /^(?:true|false)$/, (text) => text === 'true'),
-      {
-        toClassOnly: true,
-        groups: [TEXT],
+  return field(
+    {
+      schema: { type: Boolean },
+      accepts: (value) => typeof value === 'boolean',
+      rule: 'true or false',
+      fromText: (text, source) => {
+        // Models also write True, as Python does.
+        const word = source === 'tool' ? text.toLowerCase() : text;
+        return word === 'true' || word === 'false' ? word === 'true' : text;
       },
-    ),
-    field(
-      {
-        schema: { type: Boolean },
-        accepts: (value) => typeof value === 'boolean',
-        rule: 'true or false',
-      },
-      options,
-    ),
+    },
+    options,
   );
 }
 
@@ -166,6 +150,8 @@ export function EnumField(
       schema: { enum: [...values], type: 'string', ...(options.name && { enumName: options.name }) },
       accepts: (value) => typeof value === 'string' && values.includes(value),
       rule: `one of ${values.join(', ')}`,
+      fromText: (text, source) =>
+        (source === 'tool' && values.find((value) => value.toLowerCase() === text.toLowerCase())) || text,
     },
     options,
   );
@@ -180,6 +166,7 @@ export function NestedField(type: Class, options: FieldOptions<object>): Propert
         schema: { type: () => type },
         accepts: (value) => value instanceof type,
         rule: 'an object',
+        item: type,
       },
       options,
     ),
@@ -208,18 +195,15 @@ interface ArrayOptions extends FieldOptions<unknown[]> {
 }
 
 export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOptions): PropertyDecorator {
-  const { minItems = 0, maxItems = Number.POSITIVE_INFINITY, maxJsonBytes } = options;
+  const { minItems = 0, maxItems = Number.POSITIVE_INFINITY, maxJsonBytes, orJsonText = false } = options;
   const isItem = (value: unknown): boolean => {
     if (items === 'string') return typeof value === 'string';
     if (items === 'integer') return Number.isSafeInteger(value);
     return value instanceof items;
   };
-  const text = options.orJsonText ? ', or a string that holds it as JSON' : '';
   const size = maxJsonBytes === undefined ? '' : `, at most ${maxJsonBytes} bytes of JSON`;
   const what = typeof items === 'string' ? `${items}s` : 'objects';
   return applyDecorators(
-    ...(maxJsonBytes === undefined ? [] : [jsonLimit(maxJsonBytes)]),
-    ...(options.orJsonText ? [jsonText(items)] : []),
     ...(typeof items === 'string' ? [] : [Type(() => items), ValidateNested({ each: true })]),
     field(
       {
@@ -227,47 +211,26 @@ export function ArrayField(items: Class | 'string' | 'integer', options: ArrayOp
           type: typeof items === 'string' ? [items === 'string' ? String : Number] : [items],
           ...(minItems > 0 && { minItems }),
           ...(Number.isFinite(maxItems) && { maxItems }),
-          ...(options.orJsonText && { 'x-or-json-text': true }),
+          ...(orJsonText && { 'x-or-json-text': true }),
         },
         accepts: (value) =>
           Array.isArray(value) && value.length >= minItems && value.length <= maxItems && value.every(isItem),
-        rule: `a list of${lengthOf(minItems, maxItems)} ${what}${size}${text}`,
+        rule: `a list of${lengthOf(minItems, maxItems)} ${what}${size}`,
+        ...(orJsonText && { toolForm: ', or a string that holds it as JSON' }),
+        ...(typeof items !== 'string' && { item: items }),
+        list: {
+          orJsonText,
+          ...(maxJsonBytes !== undefined && { maxJsonBytes }),
+          ...(items === 'integer' && { itemFromText: wholeNumber }),
+        },
       },
       options,
     ),
   );
 }
 
-/** Checks the size before the items are converted. @throws AppError payload_too_large */
-function jsonLimit(maxBytes: number): PropertyDecorator {
-  return Transform(
-    ({ value, obj, key }) => {
-      const given: unknown = (obj as Record<string, unknown>)[key];
-      const text = typeof given === 'string' ? given : JSON.stringify(given ?? null);
-      if (Buffer.byteLength(text) <= maxBytes) return value as unknown;
-      throw new AppError(
-        'payload_too_large',
-        `${key} is larger than ${maxBytes} bytes of JSON. Send it in several requests.`,
-      );
-    },
-    { toClassOnly: true },
-  );
-}
-
-function jsonText(items: Class | string): PropertyDecorator {
-  return Transform(
-    ({ value, options }) => {
-      if (typeof value !== 'string') return value as unknown;
-      try {
-        const parsed: unknown = JSON.parse(value);
-        if (!Array.isArray(parsed) || findUnsafe(parsed)) return value;
-        return typeof items === 'string' ? parsed : plainToInstance(items, parsed, options);
-      } catch {
-        return value;
-      }
-    },
-    { toClassOnly: true, groups: [TOOL] },
-  );
+function wholeNumber(text: string): unknown {
+  return /^-?\d{1,15}$/.test(text) ? Number(text) : text;
 }
 
 function rangeRule(min: number | undefined, max: number | undefined): string {

@@ -1,14 +1,12 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from '@nestjs/common';
 import { plainToInstance } from 'class-transformer';
 import { validateSync, type ValidationError } from 'class-validator';
-import { AppError, type FieldError } from '../../errors/app-error.js';
-import { declaredFields, TEXT, type TOOL } from '../fields/field.js';
+import type { FieldError } from '../../errors/app-error.js';
+import { invalidField, invalidFields, MAX_FIELD_ERRORS } from '../../errors/invalid-fields.js';
+import { declaredFields, type InputSource, messageOf } from '../fields/field.js';
+import { givenArguments } from './given-arguments.js';
 import { findUnsafe, joinPath } from './input-shape.js';
 
-/** `json`: a request body. `text`: path or query parameters, all strings. `tool`: arguments of an MCP tool. */
-export type InputSource = 'json' | typeof TEXT | typeof TOOL;
-
-const MAX_ERRORS = 20;
 const PRIMITIVES = new Set<unknown>([String, Number, Boolean, Object, Array]);
 
 /**
@@ -20,7 +18,7 @@ export class InputPipe implements PipeTransform {
   async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     const { metatype, type } = metadata;
     if (type === 'custom' || metatype === undefined || PRIMITIVES.has(metatype)) return value;
-    return this.read(metatype as Type<object>, value, type === 'body' ? 'json' : TEXT);
+    return this.read(metatype as Type<object>, value, type === 'body' ? 'json' : 'text');
   }
 
   /** @throws AppError validation_failed, payload_too_large */
@@ -28,25 +26,31 @@ export class InputPipe implements PipeTransform {
     // A request without a body, or a tool call without arguments, uses the defaults.
     const given = value === undefined ? {} : value;
     if (typeof given !== 'object' || given === null || Array.isArray(given))
-      throw invalid([{ field: source === 'tool' ? 'arguments' : 'body', message: 'must be a JSON object' }]);
+      throw invalidField(source === 'tool' ? 'arguments' : 'body', 'must be a JSON object');
     const unsafe = findUnsafe(given);
-    if (unsafe) throw invalid([{ field: unsafe.path, message: unsafe.message }]);
-    const instance = plainToInstance(type, given, { groups: [source] });
+    if (unsafe) throw invalidField(unsafe.path, unsafe.message);
+    const instance = plainToInstance(type, givenArguments(type, given, source));
     const errors = validateSync(instance, {
       whitelist: true,
       forbidNonWhitelisted: true,
       forbidUnknownValues: false,
     });
-    if (errors.length > 0) throw invalid(fieldErrors(errors));
+    if (errors.length > 0) throw invalidFields(fieldErrors(errors, source));
     return instance;
   }
 
-  /** Checks the input of an operation without arguments. @throws AppError validation_failed, if there are any */
-  readNothing(value: unknown): void {
-    const names = typeof value === 'object' && value !== null ? Object.keys(value) : [];
+  /**
+   * Checks the input of an operation without arguments. A tool that only reads ignores what it is given, because some
+   * MCP clients must send an argument. `dry_run` is refused everywhere, because a caller relies on it.
+   *
+   * @throws AppError validation_failed
+   */
+  readNothing(value: unknown, { ignoreExtra }: { ignoreExtra: boolean }): void {
+    const given = typeof value === 'object' && value !== null ? Object.keys(value) : [];
+    const names = ignoreExtra ? given.filter((name) => name === 'dry_run') : given;
     if (names.length === 0) return;
-    throw invalid(
-      names.slice(0, MAX_ERRORS).map((name) => ({
+    throw invalidFields(
+      names.slice(0, MAX_FIELD_ERRORS).map((name) => ({
         field: joinPath('', name, false),
         message: 'is not allowed: this operation has no arguments',
       })),
@@ -54,25 +58,29 @@ export class InputPipe implements PipeTransform {
   }
 }
 
-function invalid(errors: FieldError[]): AppError {
-  const shown = errors.slice(0, MAX_ERRORS);
-  const detail = shown
-    .slice(0, 3)
-    .map((error) => `${error.field} ${error.message}`)
-    .join('; ');
-  const more = errors.length > 3 ? `; and ${errors.length - 3} more (see errors)` : '';
-  return new AppError('validation_failed', `${detail}${more}.`, { errors: shown });
-}
-
-function fieldErrors(errors: readonly ValidationError[], parent = '', isIndex = false): FieldError[] {
+function fieldErrors(
+  errors: readonly ValidationError[],
+  source: InputSource,
+  parent = '',
+  isIndex = false,
+): FieldError[] {
   return errors.flatMap((error) => {
     const field = joinPath(parent, error.property, isIndex);
     const { constraints = {}, children = [] } = error;
     // The rule of the field says more than class-validator's message about nested content.
-    const message = constraints['field'] ?? unknownField(error) ?? Object.values(constraints)[0];
+    const message = ruleMessage(error, source) ?? unknownField(error) ?? Object.values(constraints)[0];
     const own = message === undefined ? [] : [{ field, message }];
-    return [...own, ...fieldErrors(children, field, Array.isArray(error.value))];
+    return [...own, ...fieldErrors(children, source, field, Array.isArray(error.value))];
   });
+}
+
+function ruleMessage(
+  { constraints, target, property }: ValidationError,
+  source: InputSource,
+): string | undefined {
+  if (constraints?.['field'] === undefined) return undefined;
+  const declared = target && declaredFields(target.constructor as Type).get(property);
+  return declared ? messageOf(declared, source) : constraints['field'];
 }
 
 function unknownField({ constraints, target }: ValidationError): string | undefined {

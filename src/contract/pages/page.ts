@@ -1,4 +1,5 @@
-import { AppError } from '../../errors/app-error.js';
+import type { AppError } from '../../errors/app-error.js';
+import { invalidField } from '../../errors/invalid-fields.js';
 
 /** One page of a sorted list. */
 export interface Page<T> {
@@ -60,6 +61,5 @@ function decodeCursor(cursor: string): string {
 }
 
 export function invalidCursor(): AppError {
-  const message = 'cursor must be the unchanged next_cursor of an earlier answer';
-  return new AppError('validation_failed', message, { errors: [{ field: 'cursor', message }] });
+  return invalidField('cursor', 'must be the unchanged next_cursor of an earlier answer');
 }

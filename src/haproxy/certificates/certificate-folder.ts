@@ -157,8 +157,8 @@ export class CertificateFolder {
   notFound(domain: string): AppError {
     return new AppError(
       'certificate_not_found',
-      `There is no certificate for ${domain} in ${this.#folder}. List the certificates with haproxy_list_certs, issue ` +
-        'one with haproxy_issue_cert, or load your own with haproxy_load_cert.',
+      `There is no certificate for ${domain} in ${this.#folder}. List the certificates with {haproxy_list_certs}, issue ` +
+        'one with {haproxy_issue_cert}, or load your own with {haproxy_load_cert}.',
     );
   }
 

@@ -75,7 +75,7 @@ export class CertificateLoader {
       if (bundle === undefined)
         throw new AppError(
           'certificate_not_found',
-          `${path} was deleted while it was loaded. List the certificates with haproxy_list_certs.`,
+          `${path} was deleted while it was loaded. List the certificates with {haproxy_list_certs}.`,
         );
       if (await this.fitsRuntimeApi(bundle)) await this.loadBundle(path, bundle);
       else if (!isServed(await this.loadedAt(path), bundle.leaf)) await loadLarge(path, bundle);

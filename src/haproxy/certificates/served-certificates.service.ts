@@ -16,7 +16,7 @@ const AGE_FACTOR = 20;
 
 const NOT_YET: TrialResult = {
   loaded: null,
-  not_tried: ['not tried yet since the last change; haproxy_cert_info tries it now'],
+  not_tried: ['not tried yet since the last change; {haproxy_cert_info} tries it now'],
   served_instead: [],
 };
 

@@ -46,6 +46,8 @@ export interface CatalogueResource {
   /** A ResourceTemplate if the URI has variables. */
   definition: Resource | ResourceTemplate;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
+  /** Whether a subscriber is ever notified. */
+  notifies: boolean;
   /** Returns the URIs of this resource whose content the event affects. */
   changedBy: (event: ResourceEvent) => readonly string[];
 }

@@ -3,6 +3,7 @@ import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types
 import type { ResourceEvent } from '../../signals/event-feed.js';
 import { canonicalDomain } from '../../model/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
+import { namingTools } from '../../errors/operation-names.js';
 import { internalError } from '../../contract/problems/problem.filter.js';
 import { type DeclaredResource, resourceOf } from '../../contract/resource.js';
 import { INTERNAL_ERROR, INVALID_PARAMS, isRpcError, rpcError } from '../protocol/json-rpc.js';
@@ -15,6 +16,8 @@ export const RESOURCE_NOT_FOUND: Readonly<Record<ProtocolRequest['protocol'], nu
   sessions: -32_002,
   stateless: INVALID_PARAMS,
 };
+
+const KNOWN_URIS = 'Call resources/list and resources/templates/list for the known URIs.';
 
 interface Entry {
   resource: CatalogueResource;
@@ -38,9 +41,10 @@ export class ResourceRegistry {
         definition: toDefinition(declaration, template),
         read: async (variables, caller) => {
           const content = await callServiceMethod(method, variables, 'text', caller);
-          const text = typeof content === 'string' ? content : JSON.stringify(content);
+          const text = typeof content === 'string' ? content : namingTools(JSON.stringify(content));
           return { mimeType: declaration.mimeType, text };
         },
+        notifies: declaration.changesWith.length > 0,
         changedBy: (change) => changedUris(declaration, template, change),
       });
     }
@@ -72,6 +76,16 @@ export class ResourceRegistry {
     return this.#find(uri) !== undefined;
   }
 
+  /** Why nobody can subscribe to this resource; undefined if subscribers are notified of its changes. */
+  findSubscriptionProblem(uri: string): { exists: boolean; message: string } | undefined {
+    const found = this.#find(uri);
+    const shown = uri.slice(0, 300);
+    if (!found) return { exists: false, message: `There is no resource ${shown}. ${KNOWN_URIS}` };
+    if (found.resource.notifies) return undefined;
+    const message = `The suite sends no notifications about ${shown}. Read it again when you need it.`;
+    return { exists: true, message };
+  }
+
   /** Returns the URI with its domain in canonical form. `changedBy` uses the same form. */
   canonical(uri: string): string {
     const found = this.#find(uri);
@@ -82,8 +96,7 @@ export class ResourceRegistry {
   /** @throws Error with a JSON-RPC code if the resource does not exist or cannot be read */
   async read(uri: string, caller: Caller): Promise<ResourceContent & { uri: string }> {
     const found = this.#find(uri);
-    if (!found)
-      throw notFound(uri, 'Call resources/list and resources/templates/list for the known URIs.', caller);
+    if (!found) throw notFound(uri, KNOWN_URIS, caller);
     try {
       return { uri, ...(await found.resource.read(found.variables, caller)) };
     } catch (error) {

@@ -1,7 +1,9 @@
 import { Injectable, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { type CallContext, runWithCallContext } from '../../contract/call-context.js';
-import { type InputSource, InputPipe } from '../../contract/input/input.pipe.js';
+import type { InputSource } from '../../contract/fields/field.js';
+import { InputPipe } from '../../contract/input/input.pipe.js';
+import { namingTools } from '../../errors/operation-names.js';
 import type { Caller } from './entries.js';
 
 const pipe = new InputPipe();
@@ -43,15 +45,25 @@ export class ServiceMethodFinder {
  * @throws AppError validation_failed, payload_too_large, and the errors of the method
  */
 export async function callServiceMethod(
-  { declaration: { input }, call }: ServiceMethod<{ input: Type | undefined }>,
+  {
+    declaration: { input, readOnly = true },
+    call,
+  }: ServiceMethod<{ input: Type | undefined; readOnly?: boolean }>,
   args: unknown,
   source: InputSource,
   caller: Caller,
 ): Promise<unknown> {
-  if (!input) pipe.readNothing(args);
+  if (!input) pipe.readNothing(args, { ignoreExtra: readOnly });
   const read = input && (await pipe.read(input as Type<object>, args, source));
-  const { signal, progress, log, principal } = caller;
+  const { signal, principal } = caller;
   const { actor, role } = principal;
-  const context: CallContext = { actor, role, via: 'mcp', signal: () => signal, progress, log };
+  const context: CallContext = {
+    actor,
+    role,
+    via: 'mcp',
+    signal: () => signal,
+    progress: (progress, total, message) => caller.progress(progress, total, namingTools(message)),
+    log: (level, message) => caller.log(level, namingTools(message)),
+  };
   return runWithCallContext(context, () => call(...(read ? [read] : [])));
 }

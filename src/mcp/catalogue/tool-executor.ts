@@ -2,7 +2,9 @@ import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { requireAccess } from '../../access/access-rule.js';
 import { AuditRecorder } from '../../audit/audit-recorder.js';
-import { AppError } from '../../errors/app-error.js';
+import { AppError, type Problem } from '../../errors/app-error.js';
+import { notInDetail } from '../../errors/invalid-fields.js';
+import { namingTools } from '../../errors/operation-names.js';
 import type { DeclaredOperation } from '../../contract/operation.js';
 import { internalError } from '../../contract/problems/problem.filter.js';
 import { recordedArguments } from '../../contract/recorded-arguments.js';
@@ -36,7 +38,10 @@ export class ToolExecutor {
       if (!(error instanceof AppError) && isRpcError(error)) throw error;
       if (tool.operation) await this.#recordRefusal(tool.operation, args, caller, error);
       const known = error instanceof AppError ? error : this.#logUnexpected(name, error);
-      caller.log(known.status < 500 ? 'warning' : 'error', `${name}: ${known.code}: ${known.detail}`);
+      caller.log(
+        known.status < 500 ? 'warning' : 'error',
+        namingTools(`${name}: ${known.code}: ${known.detail}`),
+      );
       return toErrorResult(known);
     }
   }
@@ -63,8 +68,9 @@ export class ToolExecutor {
 }
 
 function toErrorResult(error: AppError): CallToolResult {
-  const { code, detail, errors, existing } = error.toProblem();
-  const fieldLines = (errors ?? []).map(({ field, message }) => `- ${field} ${message}`);
+  const problem = JSON.parse(namingTools(JSON.stringify(error.toProblem()))) as Problem;
+  const { code, detail, errors, existing } = problem;
+  const fieldLines = notInDetail(problem).map(({ field, message }) => `- ${field} ${message}`);
   const existingLines = existing ? [`Existing: ${JSON.stringify(existing)}`] : [];
   const structuredContent = { code, detail, ...(errors && { errors }), ...(existing && { existing }) };
   return {

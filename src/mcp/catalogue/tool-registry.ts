@@ -2,6 +2,7 @@ import { type INestApplication, Injectable, type Type } from '@nestjs/common';
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { schemasOf } from '../../contract/openapi.js';
 import { operationOf } from '../../contract/operation.js';
+import { namingTools } from '../../errors/operation-names.js';
 import { includesRole, type Role } from '../../contract/role.js';
 import { Settings } from '../../settings/settings.js';
 import type { CatalogueTool } from './entries.js';
@@ -85,9 +86,9 @@ function sortedByName(tools: readonly CatalogueTool[]): ReadonlyMap<string, Cata
   return sorted;
 }
 
-/** Drops undefined fields and class prototypes, as the JSON of a REST answer does. */
+/** Drops undefined fields and class prototypes, as the JSON of a REST answer does, and names operations as tools. */
 function toJsonObject(result: unknown, name: string): Record<string, unknown> {
   if (typeof result !== 'object' || result === null || Array.isArray(result))
     throw new TypeError(`The service method of ${name} did not return an object.`);
-  return JSON.parse(JSON.stringify(result)) as Record<string, unknown>;
+  return JSON.parse(namingTools(JSON.stringify(result))) as Record<string, unknown>;
 }

@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify';
+import { namingTools } from '../../errors/operation-names.js';
 
 /** Error codes of JSON-RPC 2.0, section 5.1. */
 export const PARSE_ERROR = -32_700;
@@ -12,17 +13,31 @@ export interface RpcErrorMessage {
   jsonrpc: '2.0';
   /** The id of the failed request; null if the request could not be read. */
   id: string | number | null;
-  error: { code: number; message: string };
+  error: { code: number; message: string; data?: object };
 }
 
-export function rpcErrorMessage(id: string | number | null, code: number, message: string): RpcErrorMessage {
-  return { jsonrpc: '2.0', id, error: { code, message } };
+export function rpcErrorMessage(
+  id: string | number | null,
+  code: number,
+  message: string,
+  data?: object,
+): RpcErrorMessage {
+  return { jsonrpc: '2.0', id, error: { code, message, ...(data && { data }) } };
 }
 
 /** Answers a request whose id is unknown. */
 export function sendRpcError(reply: FastifyReply, status: number, code: number, message: string): void {
-  const body = JSON.stringify(rpcErrorMessage(null, code, message));
-  void reply.status(status).type('application/json').send(body);
+  sendRpcMessage(reply, status, rpcErrorMessage(null, code, message));
+}
+
+export function sendRpcMessage(reply: FastifyReply, status: number, message: RpcErrorMessage): void {
+  void reply.status(status).type('application/json').send(JSON.stringify(message));
+}
+
+/** The id of a request; null if the message has none. */
+export function idOf(message: unknown): string | number | null {
+  const id = (message as { id?: unknown } | null)?.id;
+  return typeof id === 'string' || typeof id === 'number' ? id : null;
 }
 
 /**
@@ -30,7 +45,7 @@ export function sendRpcError(reply: FastifyReply, status: number, code: number, 
  * repeat its name in the message.
  */
 export function rpcError(code: number, message: string, data?: object): Error {
-  return Object.assign(new Error(message), { code, ...(data && { data }) });
+  return Object.assign(new Error(namingTools(message)), { code, ...(data && { data }) });
 }
 
 /** Whether the error carries a JSON-RPC code, as `rpcError` and the MCP libraries set it. */

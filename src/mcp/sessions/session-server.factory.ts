@@ -124,13 +124,11 @@ export class SessionServerFactory {
     const subscribed = new Map<string, string>();
     let unsubscribe: (() => void) | undefined;
     server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
-      if (!resources.exists(uri))
-        throw rpcError(
-          RESOURCE_NOT_FOUND.sessions,
-          `There is no resource ${uri.slice(0, 300)}. Call resources/list and resources/templates/list for the ` +
-            'known URIs.',
-          { uri },
-        );
+      const problem = resources.findSubscriptionProblem(uri);
+      if (problem)
+        throw rpcError(problem.exists ? INVALID_PARAMS : RESOURCE_NOT_FOUND.sessions, problem.message, {
+          uri,
+        });
       if (subscribed.size >= MAX_SUBSCRIPTIONS)
         throw rpcError(
           INVALID_PARAMS,

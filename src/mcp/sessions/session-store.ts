@@ -8,6 +8,7 @@ import { ownerOf, type Principal } from '../../access/principal.js';
 import { messageOf } from '../../errors/app-error.js';
 import { McpCatalogue } from '../catalogue/mcp-catalogue.js';
 import { ResourceUpdates } from '../catalogue/resource-updates.js';
+import { invalidParamsError } from '../protocol/request-params.js';
 import type { SessionServerFactory } from './session-server.factory.js';
 
 export const MAX_SESSIONS = 256;
@@ -82,6 +83,7 @@ export class SessionStore implements BeforeApplicationShutdown {
       openStreams: 0,
     };
     await server.connect(transport);
+    refuseInvalidParams(transport);
     return session;
   }
 
@@ -157,4 +159,17 @@ export class SessionStore implements BeforeApplicationShutdown {
       this.#logger.debug(`Closing an MCP session failed: ${messageOf(error)}`);
     });
   }
+}
+
+/** Answers a request with invalid parameters before the SDK sees it. `connect` has set the receiver of messages. */
+function refuseInvalidParams(transport: WebStandardStreamableHTTPServerTransport): void {
+  const receive = transport.onmessage;
+  // The SDK's transport is no EventTarget.
+  Object.assign(transport, {
+    onmessage: (...[message, extra]: Parameters<NonNullable<typeof receive>>) => {
+      const invalid = invalidParamsError(message);
+      if (!invalid) receive?.(message, extra);
+      else transport.send({ ...invalid, id: invalid.id ?? '' }).catch(() => undefined);
+    },
+  });
 }

@@ -15,7 +15,14 @@ import type { Caller } from '../catalogue/entries.js';
 import { McpCatalogue } from '../catalogue/mcp-catalogue.js';
 import { ResourceUpdates } from '../catalogue/resource-updates.js';
 import { toFetchRequest, writeFetchResponse } from '../protocol/fetch-exchange.js';
-import { INTERNAL_ERROR, rpcErrorMessage } from '../protocol/json-rpc.js';
+import {
+  idOf,
+  INTERNAL_ERROR,
+  INVALID_PARAMS,
+  type RpcErrorMessage,
+  rpcErrorMessage,
+} from '../protocol/json-rpc.js';
+import { invalidParamsError } from '../protocol/request-params.js';
 import { progressReporter } from '../protocol/progress.js';
 import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from '../protocol/server-info.js';
 
@@ -77,25 +84,53 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
     const disconnected = abortOnClose(response);
     const send = (answer: Response) =>
       writeFetchResponse(answer, response, { disconnected, actor: principal.actor });
+    // This revision sends the errors of methods with status 200.
+    const refuse = (error: RpcErrorMessage) => send(Response.json(error));
+    const invalid = invalidParamsError(body) ?? this.#subscriptionError(body);
+    if (invalid) {
+      await refuse(invalid);
+      return;
+    }
     const release = this.#admit(body, principal);
     if (!release) {
       const { limit, perCaller } = this.#listenStreams;
       const message =
         `Too many streams of subscriptions/listen are open. The limit is ${limit} in total and ${perCaller} for one ` +
         'caller. Close a stream first.';
-      // This revision sends the errors of methods with status 200.
-      await send(Response.json(rpcErrorMessage(idOf(body), INTERNAL_ERROR, message)));
+      await refuse(rpcErrorMessage(idOf(body), INTERNAL_ERROR, message));
       return;
     }
     try {
       const authInfo = { token: '', clientId: principal.actor, scopes: [], extra: { principal } };
       const handler = await this.handler();
       await send(
-        await handler.fetch(toFetchRequest(raw, disconnected), { authInfo, parsedBody: body ?? null }),
+        await handler.fetch(toFetchRequest(raw, disconnected), {
+          authInfo,
+          parsedBody: this.#withCanonicalUris(body) ?? null,
+        }),
       );
     } finally {
       release();
     }
+  }
+
+  /** The error for a stream of notifications about a resource that sends none. */
+  #subscriptionError(body: unknown): RpcErrorMessage | undefined {
+    for (const uri of subscriptionsOf(body) ?? []) {
+      const problem = this.catalogue.resources.findSubscriptionProblem(uri);
+      if (problem) return rpcErrorMessage(idOf(body), INVALID_PARAMS, problem.message, { uri });
+    }
+    return undefined;
+  }
+
+  /** The library compares URIs as texts, and changes are published with canonical ones. */
+  #withCanonicalUris(body: unknown): unknown {
+    const uris = subscriptionsOf(body);
+    if (!uris) return body;
+    const message = body as { params: { notifications: object } };
+    const resourceSubscriptions = uris.map((uri) => this.catalogue.resources.canonical(uri));
+    const notifications = { ...message.params.notifications, resourceSubscriptions };
+    return { ...message, params: { ...message.params, notifications } };
   }
 
   /** Counts the request. Returns a function to call at its end, or undefined if the caller has too many streams. */
@@ -175,13 +210,17 @@ function callerOf(context: ServerContext, principal: Principal): Caller {
   };
 }
 
-function idOf(body: unknown): string | number | null {
-  const id = (body as { id?: unknown } | null)?.id;
-  return typeof id === 'string' || typeof id === 'number' ? id : null;
-}
-
 function principalOfContext({ authInfo }: McpRequestContext): Principal {
   const principal = authInfo?.extra?.['principal'] as Principal | undefined;
   if (!principal) throw new Error('invariant: the controller passes the principal in authInfo');
   return principal;
+}
+
+/** The resources that a `subscriptions/listen` request with valid parameters names. */
+function subscriptionsOf(body: unknown): readonly string[] | undefined {
+  const { method, params } = (body ?? {}) as {
+    method?: unknown;
+    params?: { notifications?: { resourceSubscriptions?: readonly string[] } };
+  };
+  return method === 'subscriptions/listen' ? params?.notifications?.resourceSubscriptions : undefined;
 }

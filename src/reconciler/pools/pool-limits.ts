@@ -12,7 +12,7 @@ export interface PoolLimit {
 
 /** How an operator gets more pools with a HAProxy before 3.4. */
 const MORE_POOLS =
-  'raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy (haproxy_reload; in managed mode the suite does it). ' +
+  'raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy ({haproxy_reload}; in managed mode the suite does it). ' +
   'HAProxy 3.4 and newer creates pools at run time';
 
 /** Why there is no pool for another domain, and what to do; the end of a sentence. */
@@ -46,6 +46,6 @@ export function refuseNewPools(steps: Step[]): Step[] {
   throw new AppError(
     'haproxy_rejected',
     `HAProxy does not have ${shown}, and HAProxy before 3.4 reads pools only from its files. Check that HAProxy is ` +
-      'started with the file of HAPROXY_POOLS_FILE, then reload it (haproxy_reload).',
+      'started with the file of HAPROXY_POOLS_FILE, then reload it ({haproxy_reload}).',
   );
 }

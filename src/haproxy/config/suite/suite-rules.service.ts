@@ -135,10 +135,10 @@ export class SuiteRules {
     if (this.#problem !== undefined) problems.push(this.#problem);
     else if (present !== wanted.text)
       problems.push(
-        `${suite} is not as the suite writes it now. haproxy_reload checks, writes and loads it.`,
+        `${suite} is not as the suite writes it now. {haproxy_reload} checks, writes and loads it.`,
       );
     else if (loaded !== 'unknown' && loaded !== 'none' && loaded !== wanted.version)
-      problems.push(`HAProxy has not loaded the present ${suite}. Use haproxy_reload.`);
+      problems.push(`HAProxy has not loaded the present ${suite}. Use {haproxy_reload}.`);
     const edits = (await this.#edits(loaded)).map(
       ({ file, line, message }) => `${file === null ? '' : `${file}:${line ?? ''} `}${message}`,
     );
