@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { RemovedServers } from './removed-servers.service.js';
+import { ServerViews } from './server-views.service.js';
 import { ServersController } from './servers.controller.js';
 import { ServersService } from './servers.service.js';
 import { WaitDrainService } from './wait-drain.service.js';
@@ -9,7 +10,7 @@ import { WaitDrainService } from './wait-drain.service.js';
 @Module({
   imports: [HaproxyModule, ReconcilerModule],
   controllers: [ServersController],
-  providers: [ServersService, WaitDrainService, RemovedServers],
-  exports: [RemovedServers],
+  providers: [ServersService, WaitDrainService, RemovedServers, ServerViews],
+  exports: [RemovedServers, ServerViews],
 })
 export class ServersModule {}
