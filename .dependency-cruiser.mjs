@@ -27,9 +27,9 @@ const LAYERS = [
   { folders: ['audit'], about: 'Records who changed what.' },
   { folders: ['jobs'], about: 'Long work that outlives its request.' },
   // Features are ordered too, so that no two of them import each other.
+  { folders: ['certificates'], about: 'Feature: TLS certificates, issued with acme.sh.' },
   { folders: ['servers'], about: 'Feature: the servers of a domain.' },
   { folders: ['domains'], about: 'Feature: domains and their pools.' },
-  { folders: ['certificates'], about: 'Feature: TLS certificates, issued with acme.sh.' },
   { folders: ['transfer'], about: 'Feature: import and export.' },
   { folders: ['configuration'], about: 'Feature: the HAProxy configuration, its check and its reload.' },
   { folders: ['monitoring'], about: 'Feature: statistics and metrics.' },

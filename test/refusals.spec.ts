@@ -129,7 +129,6 @@ describe('a refused request changes nothing', () => {
       const exists = await refused('POST', '/domains', { domain: 'ONE.example.' }, 409, 'domain_exists');
       expect(exists).toMatchObject({ existing: { domain: 'one.example', pool: 'pool_2' } });
       await refused('PUT', '/domains/full.example', { ip: '10.9.9.9' }, 409, 'domain_exists');
-      await refused('PUT', '/domains/one.example', { share_with: 'two.example' }, 409, 'domain_exists');
       await refused(
         'POST',
         '/domains',

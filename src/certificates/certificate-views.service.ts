@@ -61,15 +61,16 @@ export class CertificateViews {
    * what visitors get.
    */
   async ofHost(host: string): Promise<CertificateDto[]> {
-    const dot = host.indexOf('.');
-    const wanted = dot > 0 ? [host, `*${host.slice(dot)}`] : [host];
     const { files, broken } = await this.folder.list();
-    const found = files
-      .filter(({ leaf }) => wanted.some((name) => covers(leaf, [name])))
-      .slice(0, MAX_OF_HOST);
+    const found = withName(files, host);
     return Promise.all(
       found.map(async (file) => this.#view(file, await this.served.try(file, files), broken)),
     );
+  }
+
+  /** The files with a certificate that has the host or its wildcard as a name, at most 8. */
+  async filesOfHost(host: string): Promise<CertificateFile[]> {
+    return withName(await this.files(), host);
   }
 
   /** Waits at most two seconds for handshakes; results from the last seconds are used. */
@@ -158,6 +159,13 @@ export class CertificateViews {
   #managed({ domain, path }: CertificateFile) {
     return path === this.folder.pathOf(domain) ? this.managed.get(domain) : undefined;
   }
+}
+
+/** The files with a certificate that has the host or its wildcard as a name, at most 8. */
+function withName(files: readonly CertificateFile[], host: string): CertificateFile[] {
+  const dot = host.indexOf('.');
+  const wanted = dot > 0 ? [host, `*${host.slice(dot)}`] : [host];
+  return files.filter(({ leaf }) => wanted.some((name) => covers(leaf, [name]))).slice(0, MAX_OF_HOST);
 }
 
 function isSuperseded(

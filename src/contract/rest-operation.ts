@@ -1,8 +1,9 @@
 import 'reflect-metadata';
-import { applyDecorators, HttpCode, type Type } from '@nestjs/common';
+import { applyDecorators, HttpCode, HttpStatus, type Type } from '@nestjs/common';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
 import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
 import { ERROR_CATALOGUE, type ErrorCode } from '../errors/app-error.js';
 import { linkOperation, type DeclaredOperation, operationOf } from './operation.js';
 import { ProblemDto } from './problems/problem.dto.js';
@@ -12,6 +13,8 @@ import { type ReadParts, SetRouteMetadata } from './route-metadata.js';
 interface ServesOptions {
   /** The status code of success. Default 200. */
   status?: number;
+  /** A response can be 201 with the header Location (`answerCreated`). Default false. */
+  created?: boolean;
   /** The OpenAPI operationId, if two routes serve one operation. Default: the tool's name without `haproxy_`. */
   id?: string;
 }
@@ -48,7 +51,7 @@ export function Serves<T extends object>(
   const declared: unknown = Reflect.get(service.prototype as object, method);
   const operation = typeof declared === 'function' ? operationOf(declared) : undefined;
   if (!operation) throw new Error(`${service.name}.${method} is not declared with @Operation.`);
-  const { status = 200, id = operation.name.replace(/^haproxy_/, '') } = options;
+  const { status = 200, created = false, id = operation.name.replace(/^haproxy_/, '') } = options;
   return applyDecorators(
     HttpCode(status),
     (target, property, descriptor) => {
@@ -58,6 +61,7 @@ export function Serves<T extends object>(
     ApiOperation({ operationId: id, summary: operation.title, description: operation.description }),
     ApiExtraModels(ProblemDto),
     ApiResponse({ status, description: operation.title, type: operation.output }),
+    ...(created ? [createdResponse(operation)] : []),
     ...problemResponses(codesOf(operation)),
     (_target, _property, descriptor) => {
       linkOperation(descriptor.value as object, operation);
@@ -80,6 +84,21 @@ function readParts({ constructor }: object, property: string | symbol): ReadPart
 /** The argument of an operation, from the path and the query or body: `this.domains.add(joined(path, body))`. */
 export function joined<A extends object, B extends object>(first: A, second: B): A & B {
   return Object.assign({}, first, second);
+}
+
+/** Makes a response 201, with the URL of what was created. */
+export function answerCreated<T>(reply: FastifyReply, result: T, urlOf: (result: T) => string): T {
+  void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
+  return result;
+}
+
+function createdResponse({ output }: DeclaredOperation): MethodDecorator {
+  return ApiResponse({
+    status: HttpStatus.CREATED,
+    description: 'Created.',
+    type: output,
+    headers: { Location: { description: 'The URL of what was created.', schema: { type: 'string' } } },
+  });
 }
 
 /** All error codes of the operation. */

@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isWildcard } from '../model/domain-name.js';
 import { Draft, State } from '../model/state.js';
-import { describeDomain, domainPage } from './domain-rules.js';
-import { ListDomainsDto } from './domains.dto.js';
+import { describeDomain, domainPage, renameDomain } from './domain-rules.js';
+import { ListDomainsDto, PutDomainDto } from './domains.dto.js';
+import { putDomain } from './put-rules.js';
 
 const NAMES = Array.from({ length: 3000 }, (_, n) => (n % 7 === 0 ? `*.w${n}.test` : `d${n * 7919}.test`));
 const STATE = new State(1, [
@@ -101,5 +102,48 @@ describe('describeDomain', () => {
     expect(described.shared_with).toEqual([NAMES[40], ...NAMES.slice(42, 51)]);
     expect(described.shared_count).toBe(2459);
     expect(describeDomain(STATE, NAMES[0]!).shared_with).toHaveLength(39);
+  });
+});
+
+describe('renameDomain and a move by putDomain', () => {
+  const site = { https: 'redirect' };
+  const server = { ip: '10.0.0.1', http_port: 80, weight: 3, state: 'ready' } as const;
+  const options = { balance: 'leastconn' };
+  const state = new State(
+    1,
+    [
+      ['pool_1', { domains: ['a.test', 'b.test'], servers: new Map([[2, server]]), options }],
+      ['be_web', { domains: ['web.test'], servers: new Map(), external: true }],
+    ],
+    [['a.test', site]],
+  );
+  const after = (edit: (draft: Draft) => void) => {
+    const draft = new Draft(state);
+    edit(draft);
+    return draft;
+  };
+
+  it('keep the options of the host, of the pool, and the external pool', () => {
+    const renamed = after((draft) => renameDomain(draft, 'a.test', 'new.test'));
+    expect(renamed.pool('pool_1')).toEqual({ ...state.pool('pool_1'), domains: ['new.test', 'b.test'] });
+    expect([renamed.site('a.test'), renamed.site('new.test')]).toEqual([undefined, site]);
+    expect([renamed.poolOf('a.test'), renamed.poolOf('new.test')]).toEqual([undefined, 'pool_1']);
+    const web = after((draft) => renameDomain(draft, 'web.test', 'new.test'));
+    expect(web.pool('be_web')).toEqual({ ...state.pool('be_web'), domains: ['new.test'] });
+    const limits = { pools: { count: 9, dynamic: false }, slots: 10 };
+    const input = Object.assign(new PutDomainDto(), { domain: 'a.test', share_with: 'web.test' });
+    const moved = after((draft) => putDomain(draft, input, limits));
+    expect([moved.site('a.test'), moved.poolOf('a.test'), moved.sites.size]).toEqual([site, 'be_web', 0]);
+    expect(moved.pool('pool_1')?.domains).toEqual(['b.test']);
+  });
+
+  it('show the same names after the change is applied', () => {
+    const copy = new State(1, state.pools, state.sites);
+    copy.apply(
+      after((draft) => renameDomain(draft, 'a.test', 'new.test')),
+      2,
+    );
+    expect(domainPage(copy, query({})).items).toEqual(['b.test', 'new.test', 'web.test']);
+    expect([...copy.sites]).toEqual([['new.test', site]]);
   });
 });

@@ -3,10 +3,24 @@ import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
 import { isPoolName, isSuiteBackend, poolName } from '../model/pool-name.js';
-import { DEFAULT_WEIGHT, type ServerSpec } from '../model/server.js';
+import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, serverAddress, type ServerSpec } from '../model/server.js';
 import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
 import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
-import type { AddDomainDto, DomainDto, ListDomainsDto, RemovedDomainDto } from './domains.dto.js';
+import { setServers } from '../servers/server-rules.js';
+import type {
+  AddDomainDto,
+  DeclaredServerDto,
+  DomainDto,
+  ListDomainsDto,
+  RemoveDomainDto,
+  RemovedDomainDto,
+} from './domains.dto.js';
+
+/** What limits a new domain: the number of pools, and the slots of a pool (HAPROXY_MAX_SLOTS). */
+export interface DomainLimits {
+  pools: PoolLimit;
+  slots: number;
+}
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
 const SHARED_WITH_SHOWN = 100;
@@ -46,26 +60,27 @@ export function describeDomain(state: StateReader, domain: string, shown = SHARE
 }
 
 /** The first domains of a pool except `domain`. Does not copy the list, which can have 100,000 domains. */
-function otherDomains(pool: Pool, domain: string, limit: number): string[] {
+export function otherDomains(pool: Pool, domain: string, limit = SHARED_WITH_SHOWN): string[] {
   return pool.domains
     .slice(0, limit + 1)
     .filter((other) => other !== domain)
     .slice(0, limit);
 }
 
-/** @throws AppError validation_failed if more than one of `ip`, `share_with` and `backend` is given, or an invalid backend */
+/** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */
 export function checkAddDomain(input: AddDomainDto): void {
-  const given = (['ip', 'share_with', 'backend'] as const).filter((name) => input[name] !== undefined);
+  const given = (['ip', 'servers', 'share_with', 'backend'] as const).filter((name) => isGiven(input[name]));
   if (given.length > 1)
     throw invalidFields(
       given.map((field) => ({
         field,
         message: `is not allowed together with ${given.filter((other) => other !== field).join(' and ')}`,
       })),
-      "Give only one of ip (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend).",
+      "Give only one of ip or servers (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend).",
     );
+  if (isGiven(input.servers)) checkServers(input.servers, input.http_port);
   const { backend } = input;
-  if (backend === undefined) return;
+  if (!isGiven(backend)) return;
   if (isPoolName(backend))
     throw invalidBackend(`${backend} is a pool of the suite; use share_with with one of its domains`);
   if (isSuiteBackend(backend)) throw invalidBackend(`${backend} belongs to the suite's own rules`);
@@ -76,56 +91,95 @@ export function invalidBackend(reason: string): AppError {
   return invalidField('backend', `must be the name of a backend that haproxy.cfg declares: ${reason}`);
 }
 
-/** @throws AppError domain_exists, domain_not_found, pools_exhausted */
-export function addDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
-  if (draft.poolOf(input.domain) !== undefined) throw domainExistsError(draft, input.domain);
-  if (input.backend !== undefined) draft.addDomain(input.domain, input.backend, true);
-  else if (input.share_with !== undefined)
-    draft.addDomain(input.domain, requirePool(draft, input.share_with).name);
-  else {
-    const pool = lowestFreePool(draft, limit);
-    draft.addDomain(input.domain, pool);
-    if (input.ip !== undefined) draft.putServer(pool, 1, newServer(input.ip, input.http_port));
-  }
-  return describeDomain(draft, input.domain);
-}
-
 /**
- * Adds the domain, or sets the address of its server if it exists. Refuses if that would move the domain to another
- * pool, change the servers of other domains, or remove a server.
- *
- * @throws AppError domain_exists, domain_not_found, pools_exhausted
+ * `servers` must not name an address twice, and has the ports itself. Some clients send the default port with every call.
  */
-export function putDomain(draft: Draft, input: AddDomainDto, limit: PoolLimit): DomainDto {
-  if (draft.poolOf(input.domain) === undefined) return addDomain(draft, input, limit);
-  const { name, pool } = requirePool(draft, input.domain);
-  if (input.backend !== undefined) {
-    if (input.backend !== name) throw domainExistsError(draft, input.domain);
-  } else if (input.share_with !== undefined) {
-    if (requirePool(draft, input.share_with).name !== name) throw domainExistsError(draft, input.domain);
-  } else if (input.ip !== undefined && !hasAddress(pool, input.ip, input.http_port)) {
-    if (pool.external || pool.servers.size > 1 || pool.domains.length > 1)
-      throw domainExistsError(draft, input.domain);
-    const [slot, server] = [...pool.servers][0] ?? [1, newServer(input.ip, input.http_port)];
-    draft.putServer(name, slot, { ...server, ip: input.ip, http_port: input.http_port });
-  }
-  return describeDomain(draft, input.domain);
+function checkServers(servers: readonly DeclaredServerDto[], port: number | null | undefined): void {
+  const seen = new Set<string>();
+  const errors = servers.flatMap((server, index) => {
+    const address = serverAddress(specOf(server));
+    if (seen.has(address)) return [{ field: `servers[${index}]`, message: `names ${address} a second time` }];
+    seen.add(address);
+    return [];
+  });
+  if (isGiven(port) && port !== DEFAULT_HTTP_PORT)
+    errors.push({ field: 'http_port', message: 'belongs to ip. Give http_port in each of servers instead' });
+  if (errors.length > 0) throw invalidFields(errors);
 }
 
-/** @throws AppError domain_not_found */
-export function removeDomain(draft: Draft, domain: string): RemovedDomainDto {
+/** @throws AppError domain_exists, domain_not_found, pools_exhausted, pool_full */
+export function addDomain(draft: Draft, input: AddDomainDto, limits: DomainLimits): DomainDto {
+  const { domain, backend, share_with } = input;
+  if (draft.poolOf(domain) !== undefined) throw domainExistsError(draft, domain);
+  if (isGiven(backend)) draft.addDomain(domain, backend, true);
+  else if (isGiven(share_with)) draft.addDomain(domain, requirePool(draft, share_with).name);
+  else {
+    const pool = lowestFreePool(draft, limits.pools);
+    draft.addDomain(domain, pool);
+    const servers = serversOfNew(input);
+    if (servers.length > 0) setServers(draft, domain, servers, limits.slots);
+  }
+  return describeDomain(draft, domain);
+}
+
+function serversOfNew({ ip, http_port, servers }: AddDomainDto): ServerSpec[] {
+  if (isGiven(servers)) return servers.map((server) => specOf(server));
+  return isGiven(ip) ? [newServer(ip, http_port ?? DEFAULT_HTTP_PORT)] : [];
+}
+
+/** @throws AppError domain_exists, domain_not_found */
+export function renameDomain(draft: Draft, domain: string, to: string): DomainDto {
+  requirePool(draft, domain);
+  if (draft.poolOf(to) !== undefined) {
+    const existing = describeDomain(draft, to);
+    throw new AppError(
+      'domain_exists',
+      domain === to
+        ? `${to} is already the name of this domain.`
+        : `${to} already exists in ${existing.pool}. Give another name, or remove ${to} first with haproxy_remove_domain.`,
+      { existing },
+    );
+  }
+  draft.renameDomain(domain, to);
+  return describeDomain(draft, to);
+}
+
+/** @throws AppError domain_not_found, unless `missing_ok` */
+export function removeDomain(
+  draft: Draft,
+  { domain, missing_ok }: Pick<RemoveDomainDto, 'domain' | 'missing_ok'>,
+): RemovedDomainDto {
+  if (missing_ok && draft.poolOf(domain) === undefined)
+    return { domain, removed: false, pool_freed: false, servers_removed: 0 };
   const { name, pool } = requirePool(draft, domain);
   draft.removeDomain(domain);
   const freed = pool.domains.length === 1;
-  return { domain, pool: name, pool_freed: freed, servers_removed: freed ? pool.servers.size : 0 };
+  return {
+    domain,
+    removed: true,
+    pool: name,
+    pool_freed: freed,
+    servers_removed: freed ? pool.servers.size : 0,
+  };
 }
 
-function newServer(ip: string, http_port: number): ServerSpec {
+/** Whether the caller gave a value: null is as good as absent. */
+export function isGiven<T>(value: T): value is NonNullable<T> {
+  return value !== undefined && value !== null;
+}
+
+export function newServer(ip: string, http_port: number): ServerSpec {
   return { ip, http_port, weight: DEFAULT_WEIGHT, state: 'ready' };
 }
 
-function hasAddress(pool: Pool, ip: string, port: number): boolean {
-  return [...pool.servers.values()].some((server) => server.ip === ip && server.http_port === port);
+/** A declared server. What it does not say has the default: the list replaces the whole. */
+export function specOf({ ip, http_port, weight, state }: DeclaredServerDto): ServerSpec {
+  return {
+    ip,
+    http_port: http_port ?? DEFAULT_HTTP_PORT,
+    weight: weight ?? DEFAULT_WEIGHT,
+    state: state ?? 'ready',
+  };
 }
 
 function lowestFreePool(state: StateReader, limit: PoolLimit): string {
@@ -137,7 +191,7 @@ function lowestFreePool(state: StateReader, limit: PoolLimit): string {
   throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
-function domainExistsError(state: StateReader, domain: string): AppError {
+export function domainExistsError(state: StateReader, domain: string): AppError {
   const existing = describeDomain(state, domain);
   return new AppError(
     'domain_exists',

@@ -1,14 +1,19 @@
-import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Post, Put, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import { DomainRefDto, NewDomainRefDto } from '../contract/fields/domain-ref.dto.js';
-import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
-import { joined, Serves } from '../contract/rest-operation.js';
+import { answerCreated, joined, Serves } from '../contract/rest-operation.js';
 import {
   AddDomainDto,
   ChangedDomainDto,
+  DomainDetailsDto,
   DomainListDto,
   ListDomainsDto,
   PutDomainBodyDto,
+  PutDomainResultDto,
+  RemoveDomainQueryDto,
   RemovedDomainDto,
+  RenameDomainBodyDto,
+  RenamedDomainDto,
 } from './domains.dto.js';
 import { DomainsService } from './domains.service.js';
 
@@ -23,20 +28,44 @@ export class DomainsController {
   }
 
   @Post()
-  @Serves(DomainsService, 'add', { status: 201 })
-  add(@Body() body: AddDomainDto): Promise<ChangedDomainDto> {
-    return this.domains.add(body);
+  @Serves(DomainsService, 'add', { status: 201, created: true })
+  async add(
+    @Body() body: AddDomainDto,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ChangedDomainDto> {
+    return answerCreated(reply, await this.domains.add(body), urlOf);
+  }
+
+  @Get(':domain')
+  @Serves(DomainsService, 'get')
+  get(@Param() path: DomainRefDto): Promise<DomainDetailsDto> {
+    return this.domains.get(path);
   }
 
   @Put(':domain')
-  @Serves(DomainsService, 'put')
-  put(@Param() { domain }: NewDomainRefDto, @Body() body: PutDomainBodyDto): Promise<ChangedDomainDto> {
-    return this.domains.put({ ...body, domain });
+  @Serves(DomainsService, 'put', { created: true })
+  async put(
+    @Param() { domain }: NewDomainRefDto,
+    @Body() body: PutDomainBodyDto,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<PutDomainResultDto> {
+    const put = await this.domains.put({ ...body, domain });
+    return put.result === 'created' ? answerCreated(reply, put, urlOf) : put;
+  }
+
+  @Post(':domain/rename')
+  @Serves(DomainsService, 'rename')
+  rename(@Param() { domain }: DomainRefDto, @Body() body: RenameDomainBodyDto): Promise<RenamedDomainDto> {
+    return this.domains.rename({ ...body, domain });
   }
 
   @Delete(':domain')
   @Serves(DomainsService, 'remove')
-  remove(@Param() path: DomainRefDto, @Query() query: DryRunDto): Promise<RemovedDomainDto> {
+  remove(@Param() path: DomainRefDto, @Query() query: RemoveDomainQueryDto): Promise<RemovedDomainDto> {
     return this.domains.remove(joined(path, query));
   }
+}
+
+function urlOf({ domain }: ChangedDomainDto): string {
+  return `/api/v1/domains/${encodeURIComponent(domain)}`;
 }

@@ -4,46 +4,115 @@ import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
+  DomainField,
+  EnumField,
   ExistingDomainField,
   IntField,
   IpField,
   NestedField,
   StringField,
 } from '../contract/fields/fields.js';
-import { HttpPortField } from '../contract/fields/server.dto.js';
+import { HttpPortField, ServerDto, WeightField } from '../contract/fields/server.dto.js';
+import { HostCertificateDto } from '../certificates/host-certificate.dto.js';
 import { BACKEND_NAME } from '../model/pool-name.js';
-import { DEFAULT_HTTP_PORT } from '../model/server.js';
+import {
+  DEFAULT_HTTP_PORT,
+  DEFAULT_WEIGHT,
+  MAX_PORT,
+  MAX_SLOT,
+  SERVER_STATES,
+  type ServerState,
+} from '../model/server.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { StillOpenDto } from '../servers/servers.dto.js';
 
-export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
-  @IpField({ description: 'Address of its first server. Not with share_with.', optional: true })
-  ip?: string;
+/** A server of a domain, without its slot. */
+export class DeclaredServerDto {
+  @IpField({ description: 'IPv4 or IPv6 address of the server. No host names.' })
+  ip: string;
 
-  @HttpPortField()
-  http_port: number = DEFAULT_HTTP_PORT;
+  @HttpPortField({ nullable: true })
+  http_port: number | null = DEFAULT_HTTP_PORT;
+
+  @WeightField({ nullable: true })
+  weight: number | null = DEFAULT_WEIGHT;
+
+  @EnumField(SERVER_STATES, { description: 'The state of the server.', example: 'ready', nullable: true })
+  state: ServerState | null = 'ready';
+}
+
+/** What a domain should be. A field that is absent or null is not given: PUT keeps the present value. */
+export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
+  @IpField({
+    description: 'Address of its first server, if it has only one.',
+    optional: true,
+    nullable: true,
+  })
+  ip?: string | null;
+
+  @IntField({
+    description: 'Port of ip. A new server without it gets 80.',
+    min: 1,
+    max: MAX_PORT,
+    example: 80,
+    optional: true,
+    nullable: true,
+  })
+  http_port?: number | null;
+
+  @ArrayField(DeclaredServerDto, {
+    description: 'All its servers, instead of ip. An empty list: no server.',
+    example: [
+      { ip: '10.0.0.1', http_port: 80, weight: 80 },
+      { ip: '10.0.0.2', http_port: 80, weight: 20 },
+    ],
+    maxItems: MAX_SLOT,
+    orJsonText: true,
+    optional: true,
+    nullable: true,
+  })
+  servers?: DeclaredServerDto[] | null;
 
   @ExistingDomainField({
-    description: 'An existing domain whose pool and servers the new domain shares. Not with ip.',
+    description: 'An existing domain whose pool and servers it shares, instead of ip and servers.',
     example: 'www.example.com',
     optional: true,
+    nullable: true,
   })
-  share_with?: string;
+  share_with?: string | null;
 
   @StringField({
-    description: "The operator's own backend to point at, instead of ip and share_with.",
+    description: "The operator's own backend to point at, instead of ip, servers and share_with.",
     example: 'be_static',
     pattern: BACKEND_NAME,
     rule: 'the name of a backend in haproxy.cfg, such as be_static',
     optional: true,
+    nullable: true,
   })
-  backend?: string;
+  backend?: string | null;
 }
 
-export class RemoveDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {}
+/** The same fields as for adding a domain. */
+export class PutDomainDto extends AddDomainDto {}
 
 /** The body of `PUT /domains/{domain}`. The domain is in the path. */
-export class PutDomainBodyDto extends OmitType(AddDomainDto, ['domain']) {}
+export class PutDomainBodyDto extends OmitType(PutDomainDto, ['domain']) {}
+
+export class RenameDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
+  @DomainField({ description: 'The new name, which must not exist yet.', example: 'new.example.com' })
+  to: string;
+}
+
+/** The body of `POST /domains/{domain}/rename`. The domain is in the path. */
+export class RenameDomainBodyDto extends OmitType(RenameDomainDto, ['domain']) {}
+
+export class RemoveDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
+  @BooleanField({ description: 'Answer with removed=false instead of an error if there is no such domain.' })
+  missing_ok: boolean = false;
+}
+
+/** The query of `DELETE /domains/{domain}`. The domain is in the path. */
+export class RemoveDomainQueryDto extends OmitType(RemoveDomainDto, ['domain']) {}
 
 export class ListDomainsDto extends PageQueryDto {
   @BooleanField({ description: 'Include wildcards (*.example.com).' })
@@ -93,8 +162,73 @@ export class DomainDto {
   server_count: number;
 }
 
+/** A domain with its servers and its certificate. */
+export class DomainDetailsDto extends DomainDto {
+  @ArrayField(ServerDto, {
+    description: 'The servers of its pool by slot, at most 100. Empty if external is true.',
+  })
+  servers: ServerDto[];
+
+  @NestedField(HostCertificateDto, {
+    description: 'The certificate for https; absent if no file in the certificate folder has the name.',
+    optional: true,
+  })
+  certificate?: HostCertificateDto;
+}
+
 /** The domain after the change; in a dry run, after the planned change. */
 export class ChangedDomainDto extends IntersectionType(DomainDto, PlannedDto) {}
+
+const PUT_RESULTS = ['created', 'changed', 'unchanged'] as const;
+
+export class PutDomainResultDto extends ChangedDomainDto {
+  @EnumField(PUT_RESULTS, {
+    description: 'What the call did; in a dry run, what it would do.',
+    example: 'changed',
+  })
+  result: (typeof PUT_RESULTS)[number];
+
+  @ArrayField(ServerDto, {
+    description: 'The servers of its pool by slot, at most 100. Empty if external is true.',
+  })
+  servers: ServerDto[];
+
+  @ArrayField('string', {
+    description: 'Other domains of the pool whose servers changed with it; at most 100.',
+    example: [],
+  })
+  also_changed: string[];
+
+  @NestedField(StillOpenDto, {
+    description: 'What workers still have open to servers that were removed; absent if nothing.',
+    optional: true,
+  })
+  still_open?: StillOpenDto;
+}
+
+class RenamedCertificateDto {
+  @ArrayField('string', {
+    description: 'Files with a certificate for the former name. They stay.',
+    example: ['/opt/haproxy/certs/example.com.pem'],
+  })
+  former_name: string[];
+
+  @ArrayField('string', { description: 'Files with a certificate for the new name.', example: [] })
+  new_name: string[];
+
+  @StringField({ description: 'What to do for https.' })
+  detail: string;
+}
+
+export class RenamedDomainDto extends ChangedDomainDto {
+  @StringField({ description: 'The former name.', example: 'example.com' })
+  former_name: string;
+
+  @NestedField(RenamedCertificateDto, {
+    description: 'What happens to https. A certificate is for a name and does not move.',
+  })
+  certificate: RenamedCertificateDto;
+}
 
 export class DomainListDto extends PageDto {
   @ArrayField(DomainDto, { description: 'The domains of this page, sorted by name.' })
@@ -102,11 +236,18 @@ export class DomainListDto extends PageDto {
 }
 
 export class RemovedDomainDto extends PlannedDto {
-  @StringField({ description: 'The domain that was removed.', example: 'example.com' })
+  @StringField({ description: 'The domain.', example: 'example.com' })
   domain: string;
 
-  @StringField({ description: 'The pool it was in.', example: 'pool_5' })
-  pool: string;
+  @BooleanField({ description: 'False only with missing_ok, if there was no such domain.' })
+  removed: boolean;
+
+  @StringField({
+    description: 'The pool it was in; absent if removed is false.',
+    example: 'pool_5',
+    optional: true,
+  })
+  pool?: string;
 
   @BooleanField({
     description: 'Whether it was the last domain of its pool, so that the pool is free.',

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { CertificatesModule } from '../certificates/certificates.module.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { ServersModule } from '../servers/servers.module.js';
@@ -7,7 +8,7 @@ import { DomainsService } from './domains.service.js';
 import { RoutingOverviewService } from './routing-overview.service.js';
 
 @Module({
-  imports: [HaproxyModule, ReconcilerModule, ServersModule],
+  imports: [CertificatesModule, HaproxyModule, ReconcilerModule, ServersModule],
   controllers: [DomainsController],
   providers: [DomainsService, RoutingOverviewService],
 })

@@ -1,38 +1,52 @@
 import { Injectable } from '@nestjs/common';
+import { CertificateViews } from '../certificates/certificate-views.service.js';
+import { certificateFor } from '../certificates/host-certificate.js';
+import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
-import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
 import { requirePool } from '../model/state.js';
-import { type PlacedServer, serversOf } from '../servers/server-rules.js';
+import type { PlacedServer } from '../servers/server-rules.js';
+import { ServerViews } from '../servers/server-views.service.js';
+import { Settings } from '../settings/settings.js';
 import type { StillOpenDto } from '../servers/servers.dto.js';
 import {
   addDomain,
   checkAddDomain,
   describeDomain,
+  type DomainLimits,
   domainPage,
   invalidBackend,
-  putDomain,
+  isGiven,
   removeDomain,
+  renameDomain,
   SHARED_WITH_LISTED,
 } from './domain-rules.js';
 import {
   AddDomainDto,
   ChangedDomainDto,
+  DomainDetailsDto,
   DomainListDto,
   ListDomainsDto,
+  PutDomainDto,
+  PutDomainResultDto,
   RemoveDomainDto,
   RemovedDomainDto,
+  RenameDomainDto,
+  RenamedDomainDto,
 } from './domains.dto.js';
+import { placedServers, type PutDomain, putDomain, SERVERS_SHOWN } from './put-rules.js';
+import { type CertificateFiles, renamedCertificate } from './rename-rules.js';
 
 /** The errors of adding a domain, besides those of every change. */
 const ADD_ERRORS = [
   'domain_exists',
   'domain_not_found',
   'forbidden',
+  'pool_full',
   'pools_exhausted',
   'server_is_control',
   'server_is_haproxy',
@@ -45,8 +59,10 @@ export class DomainsService {
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
     private readonly runtime: HaproxyRuntimeService,
-    private readonly guard: ServerGuard,
+    private readonly settings: Settings,
+    private readonly views: ServerViews,
     private readonly removedServers: RemovedServers,
+    private readonly certificates: CertificateViews,
   ) {}
 
   @Operation({
@@ -70,12 +86,36 @@ export class DomainsService {
   }
 
   @Operation({
+    name: 'haproxy_get_domain',
+    title: 'Show a domain',
+    description:
+      'Shows one domain: its pool, the other domains of the pool, its servers with the status and connections that HAProxy ' +
+      'reports, and the certificate that visitors get. The servers of a backend in haproxy.cfg are not listed: see ' +
+      'haproxy_explain. Use haproxy_domain_health for the results of health checks.',
+    output: DomainDetailsDto,
+    readOnly: true,
+    idempotent: true,
+    errors: ['domain_not_found'],
+  })
+  async get({ domain }: DomainRefDto): Promise<DomainDetailsDto> {
+    const { state } = this.persistence;
+    const described = describeDomain(state, domain);
+    const { name, pool } = requirePool(state, domain);
+    const [servers, certificates] = await Promise.all([
+      this.views.describe(placedServers(name, pool).slice(0, SERVERS_SHOWN)),
+      this.certificates.ofHost(domain),
+    ]);
+    const certificate = certificateFor(certificates, domain);
+    return { ...described, servers, ...(certificate && { certificate }) };
+  }
+
+  @Operation({
     name: 'haproxy_add_domain',
     title: 'Add a domain',
     description:
-      'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip for its first server, ' +
-      'share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, requests get 503 ' +
-      'until haproxy_add_server adds a server. Fails if the domain exists: add servers to it instead. ' +
+      'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip or servers for a pool of ' +
+      'its own, share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, ' +
+      'requests get 503 until a server is added. Fails if the domain exists: haproxy_put_domain changes it. ' +
       'Next: haproxy_wait_healthy, which waits until its servers have passed their first health check.',
     output: ChangedDomainDto,
     errors: ADD_ERRORS,
@@ -83,7 +123,7 @@ export class DomainsService {
   async add(input: AddDomainDto): Promise<ChangedDomainDto> {
     await this.#check(input);
     const { value, planned } = await this.persistence.change(
-      (draft) => addDomain(draft, input, this.reconciler.poolLimit),
+      (draft) => addDomain(draft, input, this.#limits),
       input,
     );
     return { ...value, ...planned };
@@ -91,23 +131,77 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_put_domain',
-    title: 'Add or update a domain',
+    title: 'Make a domain as given',
     description:
-      'Adds the domain, or sets the address of its only server if it exists. A repeated request changes nothing. ' +
-      'Fails with domain_exists if it would affect another domain or remove a server.',
-    output: ChangedDomainDto,
+      'Adds the domain, or changes it to what is given, in one change and with no moment without servers. A given list of ' +
+      'servers replaces all servers of its pool, also for domains that share the pool (also_changed); without a field ' +
+      'its value stays. ip sets the address of the only server. share_with and backend move the domain. A repeated ' +
+      'call changes nothing. Use dry_run first to see what would be removed. Next: haproxy_wait_healthy.',
+    output: PutDomainResultDto,
+    destructive: true,
     idempotent: true,
-    errors: ADD_ERRORS,
-    // For scripts that repeat requests. A model uses haproxy_add_domain.
-    mcp: false,
+    errors: [...ADD_ERRORS, 'pool_external'],
   })
-  async put(input: AddDomainDto): Promise<ChangedDomainDto> {
+  async put(input: PutDomainDto): Promise<PutDomainResultDto> {
     await this.#check(input);
+    let put: PutDomain | undefined;
+    let stillOpen: Promise<StillOpenDto | undefined> | undefined;
+    let statuses: ReturnType<ServerViews['readStatuses']> | undefined;
     const { value, planned } = await this.persistence.change(
-      (draft) => putDomain(draft, input, this.reconciler.poolLimit),
+      (draft) => {
+        put = putDomain(draft, input, this.#limits);
+        return put;
+      },
       input,
+      (stage) => {
+        if (stage !== 'applied' || !put) return;
+        statuses = this.views.readStatuses(put.servers);
+        stillOpen = this.removedServers.stillOpen(
+          put.removed,
+          'haproxy_health (workers) tells when no worker has it.',
+        );
+      },
     );
-    return { ...value, ...planned };
+    const { domain, result, also_changed, servers } = value;
+    const still_open = await stillOpen;
+    return {
+      ...domain,
+      result,
+      servers: await this.views.describe(servers, statuses),
+      also_changed,
+      ...(still_open && { still_open }),
+      ...planned,
+    };
+  }
+
+  @Operation({
+    name: 'haproxy_rename_domain',
+    title: 'Rename a domain',
+    description:
+      'Gives a domain another name, in one change and without a failed request. Its servers or backend, its pool and its ' +
+      'options stay; requests for the former name are then not routed. Certificates do not move: the answer says which ' +
+      'files have each name, and the new name needs its own (haproxy_issue_cert). To serve both names, add the new one ' +
+      'with haproxy_add_domain and share_with instead.',
+    output: RenamedDomainDto,
+    destructive: true,
+    errors: ['domain_exists', 'domain_not_found', 'forbidden', 'server_is_control', 'server_is_haproxy'],
+  })
+  async rename(input: RenameDomainDto): Promise<RenamedDomainDto> {
+    const { domain, to } = input;
+    const files = await this.#certificateFiles(domain, to);
+    const { value, planned } = await this.persistence.change(
+      (draft) => renameDomain(draft, domain, to),
+      input,
+      undefined,
+      // With a new server of another edit in the same plan, the former name would go before the new one exists.
+      { alone: true },
+    );
+    return {
+      ...value,
+      former_name: domain,
+      certificate: renamedCertificate(domain, to, files),
+      ...planned,
+    };
   }
 
   @Operation({
@@ -115,6 +209,7 @@ export class DomainsService {
     title: 'Remove a domain',
     description:
       'Stops routing a domain. The servers of its pool are removed too, unless other domains share the pool. ' +
+      'With missing_ok a domain that does not exist is no error. ' +
       'To take the servers out of service only for some time, use haproxy_set_domain_state instead.',
     output: RemovedDomainDto,
     destructive: true,
@@ -125,10 +220,10 @@ export class DomainsService {
     let stillOpen: Promise<StillOpenDto | undefined> | undefined;
     const { value, planned } = await this.persistence.change(
       (draft) => {
-        // The servers of a backend of the operator stay.
-        const isExternal = requirePool(draft, input.domain).pool.external === true;
-        const servers = isExternal ? [] : serversOf(draft, input.domain);
-        const answer = removeDomain(draft, input.domain);
+        const name = draft.poolOf(input.domain);
+        const pool = name === undefined ? undefined : draft.pool(name);
+        const servers = name === undefined || !pool ? [] : placedServers(name, pool);
+        const answer = removeDomain(draft, input);
         removed = answer.pool_freed ? servers : [];
         return answer;
       },
@@ -158,12 +253,28 @@ export class DomainsService {
     return { values: [...matchingStart, ...items.filter((domain) => !domain.startsWith(needle))], total };
   }
 
-  /** Asks HAProxy for the backend, if the input has one. */
+  get #limits(): DomainLimits {
+    return { pools: this.reconciler.poolLimit, slots: this.settings.maxSlots };
+  }
+
+  /** Asks HAProxy for the backend, if the input has one. PersistenceService checks the servers. */
   async #check(input: AddDomainDto): Promise<void> {
     checkAddDomain(input);
-    if (input.ip !== undefined) this.guard.check({ ip: input.ip, http_port: input.http_port });
-    if (input.backend === undefined) return;
-    const problem = (await this.runtime.findBackendProblems([input.backend])).get(input.backend);
+    const { backend } = input;
+    if (!isGiven(backend)) return;
+    const problem = (await this.runtime.findBackendProblems([backend])).get(backend);
     if (problem !== undefined) throw invalidBackend(problem);
+  }
+
+  async #certificateFiles(domain: string, to: string): Promise<CertificateFiles | undefined> {
+    try {
+      const [former, renamed] = await Promise.all(
+        [domain, to].map((name) => this.certificates.filesOfHost(name)),
+      );
+      const paths = (files: typeof former) => files?.map(({ path }) => path) ?? [];
+      return { former: paths(former), renamed: paths(renamed) };
+    } catch {
+      return undefined;
+    }
   }
 }

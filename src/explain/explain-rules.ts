@@ -1,11 +1,10 @@
-import type { CertificateDto } from '../certificates/certificates.dto.js';
+import type { HostCertificateDto } from '../certificates/host-certificate.dto.js';
 import { domainOfMapKey } from '../model/domain-name.js';
 import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
 import { unpublishedReason } from '../haproxy/runtime/server-status.js';
 import type { MatchedDomain } from '../model/domain-match.js';
 import type {
   ExplainAnswerDto,
-  ExplainedCertificateDto,
   ExplainedServerDto,
   ExplainResultDto,
   ExplainStepDto,
@@ -33,7 +32,7 @@ export interface ExplainFacts {
   config: RoutingConfig;
   /** Whether this is the host that publishes the suite itself (MCP_PUBLIC_HOST), and HAProxy has a backend for it. */
   isPublicHost: boolean;
-  certificate: ExplainedCertificateDto | undefined;
+  certificate: HostCertificateDto | undefined;
 }
 
 /** Follows a request through the rules, in the order in which HAProxy evaluates them. Pure. */
@@ -198,27 +197,6 @@ function certificateStep({ host, config, certificate }: ExplainFacts): ExplainSt
       `The certificate ${domain} expired at ${not_after}${how}: use {haproxy_renew_cert}.`,
     );
   return ok('certificate', `The certificate ${domain} has the name and is valid until ${not_after}${how}.`);
-}
-
-/**
- * The certificate for a host: a loaded one before one that is not loaded, then an exact name before a wildcard, as HAProxy
- * looks up SNI. Without a bind where a handshake can be tried, the choice is derived from the files.
- */
-export function certificateFor(
-  certificates: readonly CertificateDto[],
-  host: string,
-): ExplainedCertificateDto | undefined {
-  const dot = host.indexOf('.');
-  const wildcard = dot > 0 ? `*${host.slice(dot)}` : undefined;
-  const rank = ({ sans, loaded }: CertificateDto): number => {
-    const names = new Set(sans.map((name) => name.toLowerCase()));
-    const match = names.has(host) ? 2 : wildcard !== undefined && names.has(wildcard) ? 1 : 0;
-    return match === 0 ? 0 : match + (loaded ? 2 : 0);
-  };
-  const best = certificates.toSorted((a, b) => rank(b) - rank(a))[0];
-  if (!best || rank(best) === 0) return undefined;
-  const { domain, sans, serial, not_after, loaded } = best;
-  return { domain, sans, serial, not_after, loaded, found_by: loaded === null ? 'files' : 'handshake' };
 }
 
 function ok(rule: string, detail: string): ExplainStepDto {

@@ -1,13 +1,13 @@
 import {
   ArrayField,
   BooleanField,
-  DateTimeField,
   EnumField,
   IntField,
   IpField,
   NestedField,
   StringField,
 } from '../contract/fields/fields.js';
+import { HostCertificateDto } from '../certificates/host-certificate.dto.js';
 import { canonicalDomain } from '../model/domain-name.js';
 
 const MAX_HOST = 300;
@@ -74,32 +74,6 @@ export class ExplainedServerDto {
   last_check: string;
 }
 
-export class ExplainedCertificateDto {
-  @StringField({ description: 'The domain of the certificate.', example: 'example.com' })
-  domain: string;
-
-  @ArrayField('string', { description: 'Its names.', example: ['example.com'] })
-  sans: string[];
-
-  @StringField({ description: 'Its serial number.', example: '500FA193252B568985DB877772538B65' })
-  serial: string;
-
-  @DateTimeField({ description: 'The end of its validity.', example: '2026-03-31T23:59:59.000Z' })
-  not_after: string;
-
-  @BooleanField({
-    description: 'Whether visitors get it; null if no handshake can be tried.',
-    nullable: true,
-  })
-  loaded: boolean | null;
-
-  @EnumField(['files', 'handshake'], {
-    description: 'How it was found: by TLS handshakes, or only in the files.',
-    example: 'handshake',
-  })
-  found_by: 'files' | 'handshake';
-}
-
 export class ExplainAnswerDto {
   @IntField({ description: 'Status if HAProxy itself answers; absent if a server does.', optional: true })
   status?: number;
@@ -121,8 +95,8 @@ export class ExplainResultDto {
   @ArrayField(ExplainedServerDto, { description: 'Its servers.' })
   servers: ExplainedServerDto[];
 
-  @NestedField(ExplainedCertificateDto, { description: 'The certificate for https.', optional: true })
-  certificate?: ExplainedCertificateDto;
+  @NestedField(HostCertificateDto, { description: 'The certificate for https.', optional: true })
+  certificate?: HostCertificateDto;
 
   @NestedField(ExplainAnswerDto, { description: 'What the visitor gets.' })
   answer: ExplainAnswerDto;

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
+import { certificateFor } from '../certificates/host-certificate.js';
 import { Operation } from '../contract/operation.js';
 import { parseConfig } from '../haproxy/config/config-parser.js';
 import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
@@ -15,7 +16,7 @@ import { matchDomain } from '../model/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { ExplainDto, ExplainResultDto } from './explain.dto.js';
-import { certificateFor, explain, type ExplainFacts } from './explain-rules.js';
+import { explain, type ExplainFacts } from './explain-rules.js';
 import { mapKeysOf, requestHost } from './request-host.js';
 import { routingConfig } from './routing-config.js';
 

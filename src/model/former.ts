@@ -1,5 +1,5 @@
 import type { SiteOptions } from './options.js';
-import type { ServerSpec } from './server.js';
+import { isSameServer, type ServerSpec } from './server.js';
 import type { Draft } from './state.js';
 
 /** The most domains and servers of a change that are listed. A pool has at most 1,000 servers. */
@@ -45,7 +45,7 @@ export function formerValues(draft: Draft): FormerValues | undefined {
     const before = base.pool(pool)?.servers;
     if (!before || before === after?.servers) continue;
     for (const [slot, server] of before) {
-      if (isSame(server, after?.servers.get(slot))) continue;
+      if (isSameServer(server, after?.servers.get(slot))) continue;
       if (former.servers.length < MAX_SERVERS) former.servers.push({ pool, slot, ...server });
       else more += 1;
     }
@@ -67,14 +67,4 @@ function formerDomain(draft: Draft, domain: string): FormerDomain {
     ...(share_with !== undefined && { share_with }),
     ...(site && { site }),
   };
-}
-
-function isSame(one: ServerSpec, other: ServerSpec | undefined): boolean {
-  return (
-    one === other ||
-    (one.ip === other?.ip &&
-      one.http_port === other.http_port &&
-      one.weight === other.weight &&
-      one.state === other.state)
-  );
 }

@@ -65,3 +65,14 @@ function isAbsentOrWithin(value: unknown, min: number, max: number): boolean {
 function outOfRange(field: keyof UncheckedServer, value: unknown, min: number, max: number): ServerProblem {
   return { field, value, allowed: `a whole number from ${min} to ${max}` };
 }
+
+/** Whether two servers have the same values. */
+export function isSameServer(one: ServerSpec, other: ServerSpec | undefined): boolean {
+  return (
+    one === other ||
+    (one.ip === other?.ip &&
+      one.http_port === other.http_port &&
+      one.weight === other.weight &&
+      one.state === other.state)
+  );
+}

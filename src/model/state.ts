@@ -225,6 +225,27 @@ export class Draft implements StateReader, StateDelta {
     this.setSite(domain, undefined);
   }
 
+  /** Moves a domain with its options to another pool; frees its former pool if that was the last domain there. */
+  moveDomain(domain: string, pool: string, external = false): void {
+    const site = this.site(domain);
+    this.removeDomain(domain);
+    this.addDomain(domain, pool, external);
+    this.setSite(domain, site);
+  }
+
+  /** Gives a domain another name: the same place in its pool, and the same options. `to` must not exist yet. */
+  renameDomain(from: string, to: string): void {
+    const name = this.poolOf(from);
+    const pool = name === undefined ? undefined : this.pool(name);
+    if (name === undefined || !pool) throw new Error(`invariant: ${from} is in no pool`);
+    if (this.poolOf(to) !== undefined) throw new Error(`invariant: ${to} exists`);
+    this.pools.set(name, { ...pool, domains: pool.domains.map((other) => (other === from ? to : other)) });
+    this.domains.set(from, undefined);
+    this.domains.set(to, name);
+    this.setSite(to, this.site(from));
+    this.setSite(from, undefined);
+  }
+
   /** Sets or, with undefined, removes the options of a host. */
   setSite(host: string, site: SiteOptions | undefined): void {
     if (!isDeepStrictEqual(this.base.site(host), site)) this.sites.set(host, site);
@@ -235,6 +256,11 @@ export class Draft implements StateReader, StateDelta {
     const pool = this.#existing(poolName);
     const servers = new Map(pool.servers).set(slot, server);
     this.pools.set(poolName, { ...pool, servers });
+  }
+
+  /** Replaces all servers of a pool. */
+  setServers(poolName: string, servers: PoolServers): void {
+    this.pools.set(poolName, { ...this.#existing(poolName), servers });
   }
 
   removeServer(poolName: string, slot: number): void {

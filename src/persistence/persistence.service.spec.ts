@@ -118,6 +118,17 @@ describe.each([
     expect(service.state.domainCount).toBe(200);
   });
 
+  it('commit > commits an edit that must be alone without the edits before and after it', async () => {
+    await Promise.all([
+      service.commit(add('a.io', 'pool_1')),
+      service.commit(add('b.io', 'pool_2')),
+      service.commit(add('c.io', 'pool_3'), undefined, { alone: true }),
+      service.commit(add('d.io', 'pool_4')),
+    ]);
+    const groups = target.applied.map(({ domains }) => [...domains.keys()].join());
+    expect(groups).toEqual(['a.io,b.io', 'c.io', 'd.io']);
+  });
+
   it('commit > writes audit lines for committed edits only', async () => {
     target.refuse = (change) => (change.domains.has('bad.io') ? rejected : undefined);
     const names = ['a.io', 'bad.io', 'c.io'];

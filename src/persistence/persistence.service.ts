@@ -22,7 +22,14 @@ import { callContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { Draft, State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
-import { WriterQueue, type Edit, type Committed, type OnStage, type PendingEdit } from './writer-queue.js';
+import {
+  WriterQueue,
+  type Edit,
+  type CommitOptions,
+  type Committed,
+  type OnStage,
+  type PendingEdit,
+} from './writer-queue.js';
 
 /** What a commit needs of the reconciler. */
 type Reconciler = Pick<
@@ -124,8 +131,8 @@ export class PersistenceService {
    *
    * @throws what `edit` throws; AppError storage_failed, haproxy_rejected, haproxy_unavailable, shutting_down
    */
-  commit<T>(edit: Edit<T>, onStage?: OnStage): Promise<Committed<T>> {
-    return metrics.change(this.#queue.push(edit, onStage));
+  commit<T>(edit: Edit<T>, onStage?: OnStage, options?: CommitOptions): Promise<Committed<T>> {
+    return metrics.change(this.#queue.push(edit, onStage, options));
   }
 
   /**
@@ -143,7 +150,8 @@ export class PersistenceService {
     this.#check(draft, before, callContext().role);
     const files = this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
-    return { value, plan: [...describeSteps(steps), ...files] };
+    const domainsOf = (pool: string) => draft.pool(pool)?.domains ?? [];
+    return { value, plan: [...describeSteps(steps, domainsOf), ...files] };
   }
 
   /**
@@ -154,13 +162,14 @@ export class PersistenceService {
     edit: Edit<T>,
     { dry_run }: DryRunDto,
     onStage?: OnStage,
+    options?: CommitOptions,
   ): Promise<{ value: T; planned: PlannedDto }> {
     const withFormer: Edit<{ value: T; before: FormerValues | undefined }> = (draft) => ({
       value: edit(draft),
       before: formerValues(draft),
     });
     if (!dry_run) {
-      const { value, before } = (await this.commit(withFormer, onStage)).value;
+      const { value, before } = (await this.commit(withFormer, onStage, options)).value;
       return { value, planned: before ? { before } : {} };
     }
     const { value: planned, plan } = await this.preview(withFormer);

@@ -21,8 +21,15 @@ export interface Committed<T> {
 export type CommitStage = 'prepared' | 'applied' | 'written';
 export type OnStage = (stage: CommitStage) => void;
 
+export interface CommitOptions {
+  /** Commits the edit without others, so that its plan has no step of another edit. */
+  alone?: boolean;
+}
+
 export interface PendingEdit {
   edit: Edit<unknown>;
+  /** In a group of its own. */
+  alone: boolean;
   /** Called at each stage. If the group is retried one by one, the stages repeat. */
   onStage: OnStage | undefined;
   /** The caller that asked for the edit. */
@@ -44,12 +51,12 @@ export class WriterQueue {
 
   constructor(private readonly commitGroup: (edits: readonly PendingEdit[]) => Promise<void>) {}
 
-  push<T>(edit: Edit<T>, onStage?: OnStage): Promise<Committed<T>> {
+  push<T>(edit: Edit<T>, onStage?: OnStage, { alone = false }: CommitOptions = {}): Promise<Committed<T>> {
     return new Promise<Committed<T>>((resolve, reject) => {
       // The queue holds edits of every result type; each `resolve` gets only the result of its own edit.
       const settle = resolve as (committed: Committed<unknown>) => void;
       this.#enqueue(
-        { kind: 'edit', pending: { edit, onStage, caller: callContext(), resolve: settle, reject } },
+        { kind: 'edit', pending: { edit, alone, onStage, caller: callContext(), resolve: settle, reject } },
         reject,
       );
     });
@@ -99,7 +106,9 @@ export class WriterQueue {
     const group: PendingEdit[] = [];
     for (const item of this.#items) {
       if (item.kind !== 'edit' || group.length === GROUP_LIMIT) break;
+      if (item.pending.alone && group.length > 0) break;
       group.push(item.pending);
+      if (item.pending.alone) break;
     }
     this.#items.splice(0, group.length);
     return group;

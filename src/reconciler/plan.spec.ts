@@ -181,4 +181,44 @@ describe('plan', () => {
     };
     expect(plan(before, after).map((step) => step.op)).toEqual(['del_domain', 'put_server', 'add_domains']);
   });
+
+  it('adds the new name of a pool before it removes the former one, unless the pool gets a new server', () => {
+    const spec: ServerSpec = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' };
+    const side = (key: string, pool: string, servers: ServerSpec[] = []): Routing => ({
+      domains: new Map([[key, pool]]),
+      pools: new Map(servers.length > 0 ? [[pool, new Map(servers.entries())]] : []),
+    });
+    const ops = (from: Routing, to: Routing) => plan(from, to).map((step) => step.op);
+    const renamed = ['add_domains', 'del_domain'];
+    expect(ops(side('old.io', 'pool_1', [spec]), side('new.io', 'pool_1', [spec]))).toEqual(renamed);
+    expect(ops(side('old.io', 'pool_1'), side('new.io', 'pool_1'))).toEqual(renamed);
+    // The servers of an external pool are in no plan.
+    expect(ops(side('old.io', 'be_static'), side('new.io', 'be_static'))).toEqual(renamed);
+    expect(
+      ops(side('old.io', 'pool_1', [spec]), side('new.io', 'pool_1', [spec, { ...spec, ip: '10.0.0.2' }])),
+    ).toEqual(['del_domain', 'put_server', 'add_domains']);
+  });
+
+  it('leaves no moment without a server in service, if there is one before and after', () => {
+    fc.assert(
+      fc.property(slots, slots, (one, other) => {
+        const side = (servers: typeof one): Routing => ({
+          domains: new Map([['a.io', 'pool_1']]),
+          pools: new Map([['pool_1', new Map(servers)]]),
+        });
+        const [from, to] = [side(one), side(other)];
+        const serves = ({ pools }: Routing) =>
+          [...(pools.get('pool_1')?.values() ?? [])].some(
+            ({ state, weight }) => state === 'ready' && weight > 0,
+          );
+        fc.pre(serves(from) && serves(to));
+        const model = new Model(from);
+        for (const step of plan(from, to)) {
+          model.apply([step]);
+          expect(serves(model.routing()), JSON.stringify(step)).toBe(true);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
 });

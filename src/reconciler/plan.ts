@@ -1,5 +1,5 @@
 import type { Routing, Step } from '../model/routing.js';
-import type { PoolServers, ServerSpec } from '../model/server.js';
+import { type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
 
 /** Parked slots: servers in maintenance that exist in HAProxy, belong to no domain and can be used again. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;
@@ -20,31 +20,33 @@ const NO_SLOTS: ReadonlySet<number> = new Set();
  * change, a restore, a rollback and a drift repair call this function with different arguments.
  *
  * The order ensures that no request fails. Removed names go first, so that no request reaches a pool that changes its
- * owner. Servers exist before a name points to them. Servers without a name go last. Missing pools are created before
- * their servers, and unused pools are deleted after everything else. Without `facts` the plan assumes that every pool
- * exists.
+ * owner; a name whose pool gets another name and no new server (a rename) goes after the new name exists. Servers exist
+ * before a name points to them. In each pool, servers come into service before others leave it. Servers without a name
+ * go last. Missing pools are created before their servers, and unused pools are deleted after everything else. Without
+ * `facts` the plan assumes that every pool exists.
  */
 export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, facts?: PoolFacts): Step[] {
   const steps: Step[] = [];
-  for (const key of from.domains.keys()) if (!to.domains.has(key)) steps.push({ op: 'del_domain', key });
+  const { early, late } = removedKeys(from, to);
+  for (const key of early) steps.push({ op: 'del_domain', key });
 
   if (facts)
     for (const pool of to.pools.keys()) if (!facts.backends.has(pool)) steps.push({ op: 'add_pool', pool });
 
   const removals: Step[] = [];
   const withdrawals: Step[] = [];
-  const changes: Step[] = [];
+  const entries: Step[] = [];
+  const departures: Step[] = [];
   for (const pool of new Set([...from.pools.keys(), ...to.pools.keys()])) {
     planPool(
       pool,
       from.pools.get(pool) ?? NOTHING,
       to.pools.get(pool) ?? NOTHING,
       parked.get(pool) ?? NO_SLOTS,
-      { withdrawals, changes, removals },
+      { withdrawals, entries, departures, removals },
     );
   }
-  for (const step of withdrawals) steps.push(step);
-  for (const step of changes) steps.push(step);
+  for (const list of [withdrawals, entries, departures]) for (const step of list) steps.push(step);
 
   const added = { keys: [] as string[], pools: [] as string[] };
   to.domains.forEach((pool, key) => {
@@ -55,6 +57,7 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
     } else if (present !== pool) steps.push({ op: 'set_domain', key, pool });
   });
   if (added.keys.length > 0) steps.push({ op: 'add_domains', ...added });
+  for (const key of late) steps.push({ op: 'del_domain', key });
   // Not `push(...removals)`: a restore can have more removals than a call can have arguments.
   for (const removal of removals) steps.push(removal);
   for (const pool of facts?.backends ?? [])
@@ -62,12 +65,39 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
   return steps;
 }
 
+/** The keys to delete: `early` before anything else changes, `late` after the new keys exist. */
+function removedKeys(from: Routing, to: Routing): Record<'early' | 'late', string[]> {
+  const removed = { early: [] as string[], late: [] as string[] };
+  let gaining: ReadonlySet<string> | undefined;
+  for (const [key, pool] of from.domains) {
+    if (to.domains.has(key)) continue;
+    gaining ??= poolsWithNewKeys(from, to);
+    const isSafe = gaining.has(pool) && !getsNewAddress(from.pools.get(pool), to.pools.get(pool));
+    removed[isSafe ? 'late' : 'early'].push(key);
+  }
+  return removed;
+}
+
+function poolsWithNewKeys(from: Routing, to: Routing): Set<string> {
+  const pools = new Set<string>();
+  to.domains.forEach((pool, key) => {
+    if (!from.domains.has(key)) pools.add(pool);
+  });
+  return pools;
+}
+
+/** Whether the pool gets a server at an address that it did not have: then it may belong to another owner now. */
+function getsNewAddress(from: PoolServers = NOTHING, to: PoolServers = NOTHING): boolean {
+  const known = new Set([...from.values()].map((server) => serverAddress(server)));
+  return [...to.values()].some((server) => !known.has(serverAddress(server)));
+}
+
 function planPool(
   pool: string,
   from: PoolServers,
   to: PoolServers,
   parked: ReadonlySet<number>,
-  { withdrawals, changes, removals }: Record<'withdrawals' | 'changes' | 'removals', Step[]>,
+  lists: Record<'withdrawals' | 'entries' | 'departures' | 'removals', Step[]>,
 ): void {
   const checkFirst = hasServing(from, to) ? ({ checkFirst: true } as const) : undefined;
   for (const [slot, server] of to) {
@@ -77,21 +107,28 @@ function planPool(
       const exists = present !== undefined || parked.has(slot);
       // Its first request at the new address comes after a check too.
       if (joins && present?.state === 'ready')
-        withdrawals.push({ op: 'set_state', pool, slot, state: 'maint', temporary: true });
-      changes.push({ op: 'put_server', pool, slot, server, exists, ...joins });
+        lists.withdrawals.push({ op: 'set_state', pool, slot, state: 'maint', temporary: true });
+      const step: Step = { op: 'put_server', pool, slot, server, exists, ...joins };
+      lists[isInService(server) ? 'entries' : 'departures'].push(step);
     } else {
-      changes.push(...adjustments(pool, slot, present, server, checkFirst));
+      lists[isInService(server) ? 'entries' : 'departures'].push(
+        ...adjustments(pool, slot, present, server, checkFirst),
+      );
     }
   }
-  for (const slot of from.keys()) if (!to.has(slot)) removals.push({ op: 'remove_server', pool, slot });
+  for (const slot of from.keys()) if (!to.has(slot)) lists.removals.push({ op: 'remove_server', pool, slot });
+}
+
+/** Whether a server gets new requests. */
+function isInService({ state, weight }: ServerSpec): boolean {
+  return state === 'ready' && weight > 0;
 }
 
 /** Whether a server of the pool gets requests before, during and after the change. */
 function hasServing(from: PoolServers, to: PoolServers): boolean {
   for (const [slot, present] of from) {
     const wanted = to.get(slot);
-    const serves = [present, wanted].every((server) => server?.state === 'ready' && server.weight > 0);
-    if (serves && wanted && isSameAddress(present, wanted)) return true;
+    if (wanted && isInService(present) && isInService(wanted) && isSameAddress(present, wanted)) return true;
   }
   return false;
 }

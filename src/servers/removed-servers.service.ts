@@ -15,6 +15,11 @@ const LIMIT_MS = 1_500;
 
 const NOTHING_OPEN = { current: 0, old_workers: 0, idle_clients: 0 };
 
+/** A server that a change removed. `readdressed`: its slot has another server now, and HAProxy kept the connections. */
+export interface RemovedServer extends PlacedServer {
+  readdressed?: boolean;
+}
+
 /** Tells after a removal what workers of HAProxy still have of the servers, so that the operator does not stop them too early. */
 @Injectable()
 export class RemovedServers {
@@ -33,9 +38,11 @@ export class RemovedServers {
    * removal. Asks no worker if it is known that there is no old worker and that HAProxy has deleted the servers. Never
    * throws.
    */
-  async stillOpen(removed: readonly PlacedServer[], nextStep: string): Promise<StillOpenDto | undefined> {
+  async stillOpen(removed: readonly RemovedServer[], nextStep: string): Promise<StillOpenDto | undefined> {
     const { process } = this.reconciler;
-    const isGone = removed.every(({ pool, slot }) => !this.reconciler.isParked(pool, slot));
+    const isGone = removed.every(
+      ({ pool, slot, readdressed }) => !readdressed && !this.reconciler.isParked(pool, slot),
+    );
     const [first] = removed;
     if (!first || (process && isGone && this.workers.isAlone(process))) return undefined;
     const tooLate = delay(LIMIT_MS, undefined, { ref: false }).then(() => {

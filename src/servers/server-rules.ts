@@ -1,7 +1,13 @@
 import { AppError, type FieldError } from '../errors/app-error.js';
 import { invalidFields } from '../errors/invalid-fields.js';
 import { serverName } from '../model/pool-name.js';
-import { serverAddress, type ServerSpec, type ServerState } from '../model/server.js';
+import {
+  isSameServer,
+  type PoolServers,
+  serverAddress,
+  type ServerSpec,
+  type ServerState,
+} from '../model/server.js';
 import { type Draft, type Pool, requireOwnPool, type StateReader } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
 
@@ -112,6 +118,58 @@ export function removeServer(draft: Draft, domain: string, slot: number): Placed
   return placed;
 }
 
+/**
+ * Makes the pool of the domain have exactly these servers. A server that the pool has keeps its slot; a new one gets the
+ * lowest slot that is free, so that a server that leaves stays until the new one serves. Only if no slot is free, it
+ * takes the slot of a server that leaves.
+ *
+ * @throws AppError domain_not_found, pool_external, pool_full
+ */
+export function setServers(
+  draft: Draft,
+  domain: string,
+  declared: readonly ServerSpec[],
+  maxSlots: number,
+): void {
+  const { name, pool } = requireOwnPool(draft, domain);
+  const present = slotsByAddress(pool);
+  const servers = new Map<number, ServerSpec>();
+  const joining: ServerSpec[] = [];
+  for (const server of declared) {
+    const slot = present.get(serverAddress(server));
+    if (slot === undefined) joining.push(server);
+    else servers.set(slot, server);
+  }
+  const slots = [...pool.servers.keys()].toSorted((a, b) => a - b);
+  const leaving = slots.filter((slot) => !servers.has(slot) && slot <= maxSlots);
+  const free = freeSlots(pool, joining.length, maxSlots);
+  for (const server of joining) {
+    const slot = free.shift() ?? leaving.shift();
+    if (slot === undefined) throw poolFull(name, domain, maxSlots);
+    servers.set(slot, server);
+  }
+  if (!isSameServers(pool.servers, servers)) draft.setServers(name, servers);
+}
+
+/** The lowest slot of each address. */
+function slotsByAddress({ servers }: Pool): Map<string, number> {
+  const slots = new Map<string, number>();
+  for (const [slot, server] of [...servers].toSorted(([a], [b]) => b - a))
+    slots.set(serverAddress(server), slot);
+  return slots;
+}
+
+function freeSlots({ servers }: Pool, count: number, maxSlots: number): number[] {
+  const free: number[] = [];
+  for (let slot = 1; slot <= maxSlots && free.length < count; slot += 1)
+    if (!servers.has(slot)) free.push(slot);
+  return free;
+}
+
+function isSameServers(one: PoolServers, other: PoolServers): boolean {
+  return one.size === other.size && [...one].every(([slot, server]) => isSameServer(server, other.get(slot)));
+}
+
 /** Sets the state or the weight. @throws AppError domain_not_found, server_not_found, pool_external */
 export function changeServer(
   draft: Draft,
@@ -152,7 +210,11 @@ function checkSlots(
 /** @throws AppError pool_full */
 export function lowestFreeSlot(pool: Pool, poolName: string, domain: string, maxSlots: number): number {
   for (let slot = 1; slot <= maxSlots; slot += 1) if (!pool.servers.has(slot)) return slot;
-  throw new AppError(
+  throw poolFull(poolName, domain, maxSlots);
+}
+
+function poolFull(poolName: string, domain: string, maxSlots: number): AppError {
+  return new AppError(
     'pool_full',
     `All ${maxSlots} slots of ${poolName}, the pool of ${domain}, are in use. Remove a server with ` +
       '{haproxy_remove_server}, or raise HAPROXY_MAX_SLOTS and restart the suite.',

@@ -5,6 +5,7 @@ import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { RemovedServers } from './removed-servers.service.js';
 import { ReplaceController } from './replace.controller.js';
 import { ReplaceServerService } from './replace-server.service.js';
+import { ServerViews } from './server-views.service.js';
 import { ServersController } from './servers.controller.js';
 import { ServersService } from './servers.service.js';
 import { WaitDrainService } from './wait-drain.service.js';
@@ -12,7 +13,7 @@ import { WaitDrainService } from './wait-drain.service.js';
 @Module({
   imports: [HaproxyModule, JobsModule, ReconcilerModule],
   controllers: [ServersController, ReplaceController],
-  providers: [ServersService, WaitDrainService, RemovedServers, ReplaceServerService],
-  exports: [RemovedServers],
+  providers: [ServersService, WaitDrainService, RemovedServers, ReplaceServerService, ServerViews],
+  exports: [RemovedServers, ServerViews],
 })
 export class ServersModule {}

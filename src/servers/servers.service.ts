@@ -3,11 +3,8 @@ import type { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { serverName } from '../model/pool-name.js';
-import { ServerDto } from '../contract/fields/server.dto.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
-import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
-import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { requireOwnPool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Edit } from '../persistence/writer-queue.js';
@@ -22,6 +19,7 @@ import {
   type PlacedServer,
 } from './server-rules.js';
 import { RemovedServers } from './removed-servers.service.js';
+import { ServerViews } from './server-views.service.js';
 import {
   AddServerDto,
   AddServersDto,
@@ -46,17 +44,13 @@ const FORBIDDEN = ['server_is_control', 'server_is_haproxy'] as const;
 /** The servers of each domain: their addresses, states and weights. */
 @Injectable()
 export class ServersService {
-  readonly #statuses: ServerStatusBatcher;
-
   constructor(
     private readonly persistence: PersistenceService,
-    workers: HaproxyWorkers,
+    private readonly views: ServerViews,
     private readonly removedServers: RemovedServers,
     private readonly settings: Settings,
     private readonly guard: ServerGuard,
-  ) {
-    this.#statuses = new ServerStatusBatcher(workers);
-  }
+  ) {}
 
   @Operation({
     name: 'haproxy_list_servers',
@@ -73,7 +67,7 @@ export class ServersService {
   async list(input: ListServersDto): Promise<ServerListDto> {
     const placed = serversOf(this.persistence.state, input.domain);
     const page = paginate(placed, ({ slot }) => String(slot).padStart(4, '0'), input);
-    return { ...page, items: await this.#describe(page.items) };
+    return { ...page, items: await this.views.describe(page.items) };
   }
 
   @Operation({
@@ -240,32 +234,9 @@ export class ServersService {
       },
       input,
       (stage) => {
-        if (stage === 'applied') statuses = this.#readStatuses(placed);
+        if (stage === 'applied') statuses = this.views.readStatuses(placed);
       },
     );
-    return { servers: await this.#describe(placed, statuses), ...planned };
-  }
-
-  /** The saved servers with their status in HAProxy. All servers are of one pool. */
-  async #describe(
-    placed: readonly PlacedServer[],
-    statuses = this.#readStatuses(placed),
-  ): Promise<ServerDto[]> {
-    const rows = await statuses;
-    return placed.map(({ pool, slot, server }) => {
-      const live = rows.find((row) => row.slot === slot);
-      return {
-        slot,
-        name: serverName(pool, slot),
-        ...server,
-        status: live?.status ?? 'unknown',
-        connections: live?.connections ?? 0,
-      };
-    });
-  }
-
-  /** Empty if HAProxy does not answer. */
-  async #readStatuses([first]: readonly PlacedServer[]): Promise<readonly ServerStatusRow[]> {
-    return first ? this.#statuses.load(first.pool).catch(() => []) : [];
+    return { servers: await this.views.describe(placed, statuses), ...planned };
   }
 }

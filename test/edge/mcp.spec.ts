@@ -79,9 +79,9 @@ describe('tools/list', () => {
     // Tools of the specification come first, in its order. Others follow, sorted by name.
     expect(names.slice(0, 4)).toEqual([
       'haproxy_list_domains',
+      'haproxy_get_domain',
       'haproxy_add_domain',
-      'haproxy_remove_domain',
-      'haproxy_list_servers',
+      'haproxy_put_domain',
     ]);
     const own = names.slice(names.indexOf('haproxy_add_thing'));
     expect(own).toEqual(own.toSorted());

@@ -81,6 +81,8 @@ function callsOfEveryTool(): [name: string, args: Arguments][] {
   const domain = 'example.org';
   return [
     ['haproxy_add_domain', { domain, ip: '127.0.0.1', http_port: backend.port }],
+    ['haproxy_put_domain', { domain, servers: [{ ip: '127.0.0.1', http_port: backend.port, weight: 3 }] }],
+    ['haproxy_get_domain', { domain }],
     ['haproxy_add_server', { domain, ip: '127.0.0.2', http_port: 9, weight: 2 }],
     ['haproxy_add_servers', { domain, servers: '[{"slot":4,"ip":"127.0.0.3"},{"ip":"2001:db8::1"}]' }],
     ['haproxy_list_domains', { search: 'example', limit: 5 }],
@@ -113,7 +115,8 @@ function callsOfEveryTool(): [name: string, args: Arguments][] {
     ['haproxy_renew_all_certs', {}],
     ['haproxy_load_cert', { domain }],
     ['haproxy_delete_cert', { domain }],
-    ['haproxy_remove_domain', { domain }],
+    ['haproxy_rename_domain', { domain, to: `renamed.${domain}` }],
+    ['haproxy_remove_domain', { domain: `renamed.${domain}`, missing_ok: false }],
   ];
 }
 

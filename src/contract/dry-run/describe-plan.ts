@@ -7,12 +7,30 @@ import { serverAddress } from '../../model/server.js';
 /** A step that changes one domain, server or pool. */
 type SingleStep = Exclude<Step, { op: 'add_domains' }> | { op: 'add_domain'; key: string; pool: string };
 
-/** The steps in HAProxy, in the form that callers get. */
-export function describeSteps(steps: readonly Step[]): PlanStepDto[] {
+/** How many domains of a shared pool a step names. */
+const DOMAINS_SHOWN = 10;
+
+/**
+ * The steps in HAProxy, in the form that callers get. A step of a server names the domains of a shared pool, because it
+ * affects all of them. `domainsOf` returns the domains of a pool after the change.
+ */
+export function describeSteps(
+  steps: readonly Step[],
+  domainsOf: (pool: string) => readonly string[] = () => [],
+): PlanStepDto[] {
   return steps.flatMap(singleSteps).map((step) => {
     const name = nameOf(step);
-    return { target: 'haproxy', action: step.op, name, text: `${name} ${effectOf(step)}` };
+    const sharing = 'slot' in step ? sharedBy(domainsOf(step.pool)) : '';
+    return { target: 'haproxy', action: step.op, name, text: `${name} ${effectOf(step)}${sharing}` };
   });
+}
+
+/** Empty if the pool is not shared. */
+function sharedBy(domains: readonly string[]): string {
+  if (domains.length < 2) return '';
+  const more = domains.length - DOMAINS_SHOWN;
+  const names = domains.slice(0, DOMAINS_SHOWN).join(', ');
+  return ` (shared by ${names}${more > 0 ? ` and ${more} more` : ''})`;
 }
 
 function singleSteps(step: Step): SingleStep[] {

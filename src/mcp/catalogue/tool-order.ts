@@ -1,7 +1,14 @@
 import type { Toolset } from '../../contract/toolsets.js';
 
 const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
-  domains: ['haproxy_list_domains', 'haproxy_add_domain', 'haproxy_remove_domain'],
+  domains: [
+    'haproxy_list_domains',
+    'haproxy_get_domain',
+    'haproxy_add_domain',
+    'haproxy_put_domain',
+    'haproxy_rename_domain',
+    'haproxy_remove_domain',
+  ],
   servers: [
     'haproxy_list_servers',
     'haproxy_add_server',

@@ -17,5 +17,5 @@ export const CAPABILITIES = {
 export const INSTRUCTIONS =
   'Controls a running HAProxy. A domain (Host header) is routed to a pool, and a pool holds servers in numbered slots. ' +
   'Changes take effect at once without a reload, and they survive restarts. Start with haproxy_list_domains. To add a ' +
-  'domain, call haproxy_add_domain, then haproxy_add_server. Before you remove a busy server, set its state to drain ' +
+  'domain with its servers, or to make it as given, call haproxy_put_domain. Before you remove a busy server, set its state to drain ' +
   'and call haproxy_wait_drain. The detail of an error says what to do next.';

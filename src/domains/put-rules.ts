@@ -1,0 +1,101 @@
+import { DEFAULT_HTTP_PORT, serverAddress } from '../model/server.js';
+import { type Draft, type Pool, requireOwnPool, requirePool } from '../model/state.js';
+import type { RemovedServer } from '../servers/removed-servers.service.js';
+import { type PlacedServer, setServers } from '../servers/server-rules.js';
+import {
+  addDomain,
+  describeDomain,
+  domainExistsError,
+  type DomainLimits,
+  isGiven,
+  newServer,
+  otherDomains,
+  specOf,
+} from './domain-rules.js';
+import type { AddDomainDto, DomainDto, PutDomainResultDto } from './domains.dto.js';
+
+/** The most servers of one answer. */
+export const SERVERS_SHOWN = 100;
+
+/** What a PUT made of a domain. */
+export interface PutDomain extends Pick<PutDomainResultDto, 'result' | 'also_changed'> {
+  domain: DomainDto;
+  /** The servers of the pool by slot, at most 100. */
+  servers: PlacedServer[];
+  /** Servers of the former pool that the change removed. All are of one pool. */
+  removed: RemovedServer[];
+}
+
+/**
+ * Makes the domain be as given, and adds it if it does not exist. A field that is not given keeps its value.
+ *
+ * @throws AppError domain_exists, domain_not_found, pools_exhausted, pool_external, pool_full
+ */
+export function putDomain(draft: Draft, input: AddDomainDto, limits: DomainLimits): PutDomain {
+  const { domain } = input;
+  const former = draft.poolOf(domain) === undefined ? undefined : requirePool(draft, domain);
+  if (former) changeDomain(draft, input, former, limits);
+  else addDomain(draft, input, limits);
+  const { name, pool } = requirePool(draft, domain);
+  const changesOthers = former?.name === name && former.pool.servers !== pool.servers;
+  return {
+    domain: describeDomain(draft, domain),
+    result: former ? (draft.isEmpty ? 'unchanged' : 'changed') : 'created',
+    also_changed: changesOthers ? otherDomains(pool, domain) : [],
+    servers: placedServers(name, pool).slice(0, SERVERS_SHOWN),
+    removed: former ? removedServers(former.name, former.pool, draft.pool(former.name)) : [],
+  };
+}
+
+function changeDomain(
+  draft: Draft,
+  input: AddDomainDto,
+  { name }: { name: string },
+  limits: DomainLimits,
+): void {
+  const { domain, backend, share_with, servers, ip, http_port } = input;
+  if (isGiven(backend)) {
+    if (backend !== name) draft.moveDomain(domain, backend, true);
+  } else if (isGiven(share_with)) {
+    const other = requirePool(draft, share_with).name;
+    if (other !== name) draft.moveDomain(domain, other);
+  } else if (isGiven(servers)) {
+    const declared = servers.map((server) => specOf(server));
+    setServers(draft, domain, declared, limits.slots);
+  } else if (isGiven(ip) || isGiven(http_port)) setAddress(draft, domain, ip, http_port);
+}
+
+/**
+ * Sets the address of the only server. The short form says nothing about other servers and other domains, so it neither
+ * removes a server nor changes another domain.
+ */
+function setAddress(
+  draft: Draft,
+  domain: string,
+  ip: string | null | undefined,
+  port: number | null | undefined,
+): void {
+  const { name, pool } = requireOwnPool(draft, domain);
+  const isWanted = (server: { ip: string; http_port: number }) =>
+    (!isGiven(ip) || server.ip === ip) && (!isGiven(port) || server.http_port === port);
+  if ([...pool.servers.values()].some((server) => isWanted(server))) return;
+  if (pool.servers.size > 1 || pool.domains.length > 1) throw domainExistsError(draft, domain);
+  const [only] = pool.servers;
+  if (only) {
+    const [slot, server] = only;
+    draft.putServer(name, slot, { ...server, ip: ip ?? server.ip, http_port: port ?? server.http_port });
+  } else if (isGiven(ip)) draft.putServer(name, 1, newServer(ip, port ?? DEFAULT_HTTP_PORT));
+}
+
+/** The servers of a pool by slot. */
+export function placedServers(name: string, { servers }: Pool): PlacedServer[] {
+  return [...servers].toSorted(([a], [b]) => a - b).map(([slot, server]) => ({ pool: name, slot, server }));
+}
+
+/** The servers of `former` whose address the pool does not have any more. */
+function removedServers(name: string, former: Pool, present: Pool | undefined): RemovedServer[] {
+  const kept = new Set([...(present?.servers.values() ?? [])].map((server) => serverAddress(server)));
+  return placedServers(name, former)
+    .filter(({ server }) => !kept.has(serverAddress(server)))
+    .map((removed) => Object.assign(removed, { readdressed: present?.servers.has(removed.slot) ?? false }));
+}
