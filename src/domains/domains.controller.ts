@@ -23,13 +23,16 @@ export class DomainsController {
   }
 
   @Post()
-  @Serves(DomainsService, 'add', { status: 201 })
+  @Serves(DomainsService, 'add', {
+    status: 201,
+    example: { domain: 'shop.example.com', ip: '10.0.0.1', http_port: 8080 },
+  })
   add(@Body() body: AddDomainDto): Promise<ChangedDomainDto> {
     return this.domains.add(body);
   }
 
   @Put(':domain')
-  @Serves(DomainsService, 'put')
+  @Serves(DomainsService, 'put', { example: { ip: '10.0.0.1', http_port: 80 } })
   put(@Param() { domain }: NewDomainRefDto, @Body() body: PutDomainBodyDto): Promise<ChangedDomainDto> {
     return this.domains.put({ ...body, domain });
   }

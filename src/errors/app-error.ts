@@ -6,6 +6,7 @@ export const ERROR_CATALOGUE = {
   validation_failed: { status: 422, title: 'The request is not valid' },
   malformed_request: { status: 400, title: 'The request cannot be read' },
   not_found: { status: 404, title: 'There is no such route' },
+  method_not_allowed: { status: 405, title: 'The route does not have this method' },
   domain_not_found: { status: 404, title: 'There is no such domain' },
   server_not_found: { status: 404, title: 'There is no such server' },
   certificate_not_found: { status: 404, title: 'There is no such certificate' },

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { AppError } from '../errors/app-error.js';
-import { PROBLEM_JSON } from '../contract/problems/problem.filter.js';
+import { PROBLEM_JSON } from '../contract/problems/problem.dto.js';
 
 /** Answers a request that is not valid HTTP or did not arrive in time, and closes the connection. */
 export function answerMalformedHttp(error: Error & { code?: string }, socket: Socket): void {
