@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -286,5 +286,36 @@ describe('a running suite', () => {
       expectDescribed(id, answer);
     }
     expect(await domains()).toEqual(before);
+  });
+
+  it('serves the TypeScript client of docs/clients.md', { timeout: 240_000 }, async () => {
+    const docs = await readFile(join(ROOT, 'docs/clients.md'), 'utf8');
+    const client = /```ts\n([^]*?)```/.exec(docs)?.[1] ?? '';
+    const flags = /npx openapi-typescript openapi\.json (.*)/.exec(docs)?.[1]?.split(' ') ?? [];
+    await writeFile(join(work.path, 'client.ts'), client);
+    await writeFile(join(work.path, 'package.json'), '{ "type": "module" }');
+    await symlink(join(ROOT, '.tools/openapi-tools/root/node_modules'), join(work.path, 'node_modules'));
+    const options = { cwd: work.path, env: OFFLINE };
+    await run(toolPath('openapi-typescript'), [DOCUMENT, ...flags], options);
+    const tsc = [
+      join(ROOT, 'node_modules/typescript/bin/tsc'),
+      '--strict',
+      '--exactOptionalPropertyTypes',
+      '--skipLibCheck',
+    ];
+    const target = ['--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,dom'];
+    const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')];
+    const compiled = await run(process.execPath, [...tsc, ...target, ...types, 'client.ts'], options).catch(
+      ({ stdout }: { stdout: string }) => ({ stdout }),
+    );
+    expect(compiled.stdout).toBe('');
+    const { stdout } = await run(process.execPath, ['client.js', suite.url, token], options);
+    expect(stdout.trim().split('\n')).toEqual([
+      'added client.example.com pool_2',
+      'listed client.example.com 1',
+      'exported true',
+      'removed client.example.com',
+      'again 404 domain_not_found',
+    ]);
   });
 });
