@@ -64,6 +64,16 @@ export const RECIPES = {
       'mcp-inspector': 'node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
     },
   },
+  // Not devDependencies: 270 packages, and openapi-typescript 7 declares TypeScript 5.
+  'openapi-tools': {
+    about: 'Spectral, Redocly and openapi-typescript, which check the OpenAPI document in the tests',
+    npm: 'scripts/openapi-tools',
+    programs: {
+      spectral: 'node_modules/@stoplight/spectral-cli/dist/index.js',
+      redocly: 'node_modules/@redocly/cli/bin/cli.js',
+      'openapi-typescript': 'node_modules/openapi-typescript/bin/cli.js',
+    },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',

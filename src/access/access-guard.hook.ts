@@ -7,6 +7,7 @@ import { routeMetadataOf } from '../contract/route-metadata.js';
 import { requireRouteAccess } from './access-rule.js';
 import type { AccessGuard } from './access-guard.service.js';
 import { type Principal, setPrincipal } from './principal.js';
+import { collectRoutes, type KnownRoutes } from '../http/known-routes.js';
 import { setCrossOriginHeaders, setPreflightHeaders, setSecurityHeaders } from '../http/security-headers.js';
 
 /** Called when a caller may not use an operation that changes something. */
@@ -23,6 +24,7 @@ export function installAccessGuard(
   guard: AccessGuard,
   onForbidden: OnForbidden,
 ): void {
+  const routes = collectRoutes(fastify);
   /** Clients that wait for a "100 Continue" before they send their body (RFC 9110, section 10.1.1). */
   const waiting = new WeakSet<IncomingMessage>();
   // With this listener, Node does not send "100 Continue" itself, and closes the connection after a response without it.
@@ -31,7 +33,7 @@ export function installAccessGuard(
     fastify.server.emit('request', request, response);
   });
   fastify.addHook('onRequest', async (request, reply) => {
-    const answered = await checkAccess(guard, request, reply, onForbidden);
+    const answered = await checkAccess(guard, routes, request, reply, onForbidden);
     if (answered === undefined && waiting.has(request.raw)) reply.raw.writeContinue();
     return answered;
   });
@@ -40,15 +42,18 @@ export function installAccessGuard(
 /**
  * Returns the reply if the response is already sent.
  *
- * @throws AppError origin_not_allowed, unauthorized, forbidden, malformed_request; NotFoundException
+ * @throws AppError origin_not_allowed, unauthorized, forbidden, malformed_request, method_not_allowed;
+ *   NotFoundException
  */
 async function checkAccess(
   guard: AccessGuard,
+  routes: KnownRoutes,
   request: FastifyRequest,
   reply: FastifyReply,
   onForbidden: OnForbidden,
 ): Promise<FastifyReply | undefined> {
-  setSecurityHeaders(reply.raw, request.url.split('?', 1)[0] ?? '');
+  const path = request.url.split('?', 1)[0] ?? '';
+  setSecurityHeaders(reply.raw, path);
   const origin = guard.names.crossOrigin(request.raw);
   if (origin !== undefined) setCrossOriginHeaders(reply.raw, origin);
   try {
@@ -57,7 +62,9 @@ async function checkAccess(
       setPreflightHeaders(reply.raw);
       return reply.status(204).send();
     }
-    const principal = await guard.admit(request.raw, !request.is404);
+    const otherMethods = request.is404 ? routes.methodsOf(path) : [];
+    const principal = await guard.admit(request.raw, !request.is404 || otherMethods.length > 0);
+    if (otherMethods.length > 0) throw methodNotAllowed(request, path, otherMethods, reply);
     // Refused here, because a missing route needs no token: its body must not be read.
     if (request.is404) throw new NotFoundException();
     if (!principal) return undefined;
@@ -68,6 +75,18 @@ async function checkAccess(
     closeAfterResponse(request, reply);
     throw error;
   }
+}
+
+/** RFC 9110, section 15.5.6: the answer names the methods that the path has. */
+function methodNotAllowed(
+  { method }: FastifyRequest,
+  path: string,
+  methods: readonly string[],
+  reply: FastifyReply,
+): AppError {
+  const allowed = methods.join(', ');
+  void reply.header('allow', allowed);
+  return new AppError('method_not_allowed', `${path.slice(0, 200)} has no ${method}. It has ${allowed}.`);
 }
 
 async function checkRoute(

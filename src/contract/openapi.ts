@@ -1,5 +1,6 @@
 import type { INestApplication, Type } from '@nestjs/common';
 import { DocumentBuilder, getSchemaPath, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { completeDocument } from './openapi/complete-document.js';
 
 /** The document of /openapi.json and openapi/openapi.json. Needs neither listen() nor HAProxy. */
 export function openApiDocument(app: INestApplication, version: string): OpenAPIObject {
@@ -8,14 +9,20 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
     .setTitle('HAProxy Suite')
     .setDescription(
       'Domains, servers and certificates of a running HAProxy, changed without a reload. ' +
-        'Errors are problem details (RFC 9457) with a `code` from one catalogue.',
+        'Errors are problem details (RFC 9457) with a `code` from one catalogue. A known path with another method gets ' +
+        '405 and the methods in `Allow`.',
     )
     .setVersion(version)
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
     .addServer('/')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'A token from MCP_TOKEN_FILE.' })
+    .addBearerAuth({
+      type: 'http',
+      scheme: 'bearer',
+      bearerFormat: 'opaque',
+      description: 'A token from MCP_TOKEN_FILE.',
+    })
     .build();
-  return sorted(SwaggerModule.createDocument(app, config));
+  return sorted(completeDocument(SwaggerModule.createDocument(app, config)));
 }
 
 /** The schemas of DTO classes and of all schemas they refer to, by name, as in `#/components/schemas`. */

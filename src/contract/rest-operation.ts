@@ -2,42 +2,36 @@ import 'reflect-metadata';
 import { applyDecorators, HttpCode, HttpStatus, type Type } from '@nestjs/common';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
-import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { ERROR_CATALOGUE, type ErrorCode } from '../errors/app-error.js';
+import type { ErrorCode } from '../errors/app-error.js';
+import type { MediaContent } from './openapi/media-content.js';
+import { WithNotes } from './openapi/notes.js';
+import { checkOperationId } from './openapi/reserved-words.js';
 import { linkOperation, type DeclaredOperation, operationOf } from './operation.js';
 import { ProblemDto } from './problems/problem.dto.js';
-import { PROBLEM_JSON } from './problems/problem.filter.js';
 import { type ReadParts, SetRouteMetadata } from './route-metadata.js';
 
-interface ServesOptions {
+export interface ServesOptions {
   /** The status code of success. Default 200. */
   status?: number;
   /** A response can be 201 with the header Location (`answerCreated`). Default false. */
   created?: boolean;
-  /** The OpenAPI operationId, if two routes serve one operation. Default: the tool's name without `haproxy_`. */
+  /** The OpenAPI operationId. Default: the tool's name without `haproxy_`. */
   id?: string;
+  /** An example of the JSON body that works as it stands. Default: the examples of its required fields. */
+  example?: object;
+  /** The body by media type, if the method has no `@Body()` that describes it. */
+  body?: MediaContent;
+  /** The response by media type. Default: the result of the operation as JSON. */
+  response?: MediaContent;
 }
 
-/** Errors of every operation. */
-const GENERAL: readonly ErrorCode[] = [
-  'malformed_request',
-  'validation_failed',
-  'unauthorized',
-  'forbidden',
-  'origin_not_allowed',
-  'haproxy_unavailable',
-  'internal_error',
-];
+/** Errors of every operation. `completeDocument` adds those that follow from the method and the access rule. */
+const GENERAL: readonly ErrorCode[] = ['validation_failed', 'haproxy_unavailable'];
 
 /** Further errors of every operation that changes something. */
-const CHANGING: readonly ErrorCode[] = [
-  'payload_too_large',
-  'unsupported_media_type',
-  'haproxy_rejected',
-  'storage_failed',
-  'shutting_down',
-];
+const CHANGING: readonly ErrorCode[] = ['haproxy_rejected', 'storage_failed', 'shutting_down'];
 
 /**
  * Makes a controller method the REST route of an operation: `@Serves(DomainsService, 'add', { status: 201 })`. Texts,
@@ -51,18 +45,35 @@ export function Serves<T extends object>(
   const declared: unknown = Reflect.get(service.prototype as object, method);
   const operation = typeof declared === 'function' ? operationOf(declared) : undefined;
   if (!operation) throw new Error(`${service.name}.${method} is not declared with @Operation.`);
-  const { status = 200, created = false, id = operation.name.replace(/^haproxy_/, '') } = options;
+  const {
+    status = 200,
+    created = false,
+    id = operation.name.replace(/^haproxy_/, ''),
+    example,
+    body,
+    response,
+  } = options;
+  checkOperationId(id);
   return applyDecorators(
     HttpCode(status),
     (target, property, descriptor) => {
       SetRouteMetadata({ operation, reads: readParts(target, property) })(target, property, descriptor);
     },
     ApiBearerAuth(),
-    ApiOperation({ operationId: id, summary: operation.title, description: operation.description }),
-    ApiExtraModels(ProblemDto),
-    ApiResponse({ status, description: operation.title, type: operation.output }),
+    ApiOperation({
+      operationId: id,
+      summary: operation.title,
+      description: operation.description,
+      ...(body && { requestBody: { required: true, content: body } }),
+    }),
+    ApiExtraModels(ProblemDto, operation.output),
+    ApiResponse({
+      status,
+      description: operation.title,
+      ...(response ? { content: response } : { type: operation.output }),
+    }),
     ...(created ? [createdResponse(operation)] : []),
-    ...problemResponses(codesOf(operation)),
+    WithNotes({ errors: codesOf(operation), example }),
     (_target, _property, descriptor) => {
       linkOperation(descriptor.value as object, operation);
     },
@@ -104,30 +115,4 @@ function createdResponse({ output }: DeclaredOperation): MethodDecorator {
 /** All error codes of the operation. */
 function codesOf(operation: DeclaredOperation): ErrorCode[] {
   return [...new Set([...GENERAL, ...(operation.readOnly ? [] : CHANGING), ...operation.errors])];
-}
-
-function problemResponses(codes: readonly ErrorCode[]): MethodDecorator[] {
-  return [...groupByStatus(codes)].map(([status, group]) =>
-    ApiResponse({
-      status,
-      description: group.map((code) => `\`${code}\`: ${ERROR_CATALOGUE[code].title}.`).join(' '),
-      content: {
-        [PROBLEM_JSON]: {
-          schema: {
-            allOf: [{ $ref: getSchemaPath(ProblemDto) }],
-            properties: { code: { type: 'string', enum: group } },
-          },
-        },
-      },
-    }),
-  );
-}
-
-function groupByStatus(codes: readonly ErrorCode[]): Map<number, ErrorCode[]> {
-  const groups = new Map<number, ErrorCode[]>();
-  for (const code of codes) {
-    const { status } = ERROR_CATALOGUE[code];
-    groups.set(status, [...(groups.get(status) ?? []), code]);
-  }
-  return groups;
 }

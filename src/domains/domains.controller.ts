@@ -28,7 +28,11 @@ export class DomainsController {
   }
 
   @Post()
-  @Serves(DomainsService, 'add', { status: 201, created: true })
+  @Serves(DomainsService, 'add', {
+    status: 201,
+    created: true,
+    example: { domain: 'shop.example.com', ip: '10.0.0.1', http_port: 8080 },
+  })
   async add(
     @Body() body: AddDomainDto,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -43,7 +47,10 @@ export class DomainsController {
   }
 
   @Put(':domain')
-  @Serves(DomainsService, 'put', { created: true })
+  @Serves(DomainsService, 'put', {
+    created: true,
+    example: { servers: [{ ip: '10.0.0.1', http_port: 8080, weight: 1, state: 'ready' }] },
+  })
   async put(
     @Param() { domain }: NewDomainRefDto,
     @Body() body: PutDomainBodyDto,

@@ -8,6 +8,7 @@ export const ERROR_CATALOGUE = {
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   headers_too_large: { status: 431, title: 'The request headers are too large' },
   not_found: { status: 404, title: 'There is no such route' },
+  method_not_allowed: { status: 405, title: 'The route does not have this method' },
   domain_not_found: { status: 404, title: 'There is no such domain' },
   server_not_found: { status: 404, title: 'There is no such server' },
   certificate_not_found: { status: 404, title: 'There is no such certificate' },

@@ -22,7 +22,7 @@ function hostHeader(value: string): string | undefined {
 export class ExplainDto {
   @StringField({
     description: 'The host that a visitor uses, with or without a port.',
-    example: 'shop.example.com',
+    example: 'example.com',
     canonical: hostHeader,
     rule: `a host such as example.com or example.com:8080 with at most ${MAX_HOST} characters, not a URL`,
   })

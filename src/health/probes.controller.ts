@@ -13,20 +13,28 @@ class ProbeDto {
 }
 
 /** Probes for process supervisors and load balancers. They need no token. */
-@ApiTags('operations')
+@ApiTags('health')
 @Controller()
 export class ProbesController {
   constructor(private readonly readiness: Readiness) {}
 
   @Get('healthz')
-  @ApiOperation({ operationId: 'healthz', summary: 'Is the process alive? Needs no token.' })
+  @ApiOperation({
+    operationId: 'healthz',
+    summary: 'Is the process alive?',
+    description: 'For process supervisors. Needs no token.',
+  })
   @ApiOkResponse({ type: ProbeDto })
   alive(): ProbeDto {
     return { status: 'alive' };
   }
 
   @Get('readyz')
-  @ApiOperation({ operationId: 'readyz', summary: 'Is the state restored? Needs no token.' })
+  @ApiOperation({
+    operationId: 'readyz',
+    summary: 'Is the state restored?',
+    description: 'For load balancers. Needs no token.',
+  })
   @ApiOkResponse({ type: ProbeDto })
   @ApiServiceUnavailableResponse({
     type: ProbeDto,

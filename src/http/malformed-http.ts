@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { AppError } from '../errors/app-error.js';
-import { PROBLEM_JSON } from '../contract/problems/problem.filter.js';
+import { PROBLEM_JSON } from '../contract/problems/problem.dto.js';
 
 /** A request whose response is not complete yet. */
 interface OpenRequest {

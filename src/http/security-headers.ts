@@ -21,7 +21,7 @@ export function setSecurityHeaders(response: ServerResponse, path: string): void
 export function setCrossOriginHeaders(response: ServerResponse, origin: string): void {
   response.setHeader('access-control-allow-origin', origin);
   response.setHeader('vary', 'Origin');
-  response.setHeader('access-control-expose-headers', 'Location, Mcp-Session-Id, WWW-Authenticate');
+  response.setHeader('access-control-expose-headers', 'Allow, Location, Mcp-Session-Id, WWW-Authenticate');
 }
 
 /** The answer to a CORS preflight, which a browser sends without a token. */

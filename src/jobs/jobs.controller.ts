@@ -5,7 +5,7 @@ import { ListOperationsDto, OperationDto, OperationListDto, OperationRefDto } fr
 import { JobsService } from './jobs.service.js';
 
 /** REST clients see a job as an operation. */
-@ApiTags('Operations')
+@ApiTags('operations')
 @Controller('api/v1/operations')
 export class JobsController {
   constructor(private readonly jobs: JobsService) {}

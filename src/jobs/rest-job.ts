@@ -1,14 +1,18 @@
 import { applyDecorators, HttpStatus, type Type } from '@nestjs/common';
 import { ApiResponse } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Serves } from '../contract/rest-operation.js';
+import { Serves, type ServesOptions } from '../contract/rest-operation.js';
 import { AcceptedDto } from './jobs.dto.js';
 import type { RunningJob } from './jobs.service.js';
 
 /** `@Serves` for a job: the response is 202 with the operation, or with `?wait=true` the result. */
-export function ServesJob<T extends object>(service: Type<T>, method: keyof T & string): MethodDecorator {
+export function ServesJob<T extends object>(
+  service: Type<T>,
+  method: keyof T & string,
+  options: ServesOptions = {},
+): MethodDecorator {
   return applyDecorators(
-    Serves(service, method),
+    Serves(service, method, options),
     ApiResponse({
       status: HttpStatus.ACCEPTED,
       description: 'The operation runs. Location is its URL.',

@@ -73,6 +73,11 @@ describe('canonicalDomain', () => {
     'a\r\nb.example',
     'a\u2028b.example',
     'ß\n.example',
+    // domainToASCII drops what follows these characters.
+    'ü/path',
+    'ü?query',
+    'ü#fragment',
+    'ü\\path',
   ])('refuses %j', (input) => {
     expect(canonicalDomain(input)).toBeUndefined();
   });

@@ -6,6 +6,15 @@ export const DOMAIN_RULE =
   '(an internationalised name is converted to A-labels; a wildcard is *. and a domain); a name whose last label is all ' +
   'digits must be an IPv4 address';
 
+/** The most characters of a name as a caller writes it. A-labels are longer than the labels that they stand for. */
+export const MAX_DOMAIN_INPUT = 256;
+
+/**
+ * The characters of a name as a caller writes it: of ASCII those of labels and dots, and all others, which IDNA converts.
+ * It has only what the regular expressions of all languages have, because clients are generated from it.
+ */
+export const DOMAIN_FORM = /^(\*\.)?[^ -,/:-@\x5B-\x5E\x60{-~]+$/;
+
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`);
 const LAST_LABEL_IS_DIGITS = /(?:^|\.)\d+$/;
@@ -27,11 +36,10 @@ export function canonicalDomain(input: string): string | undefined {
  * and the suite must be able to read and remove them.
  */
 export function knownDomain(input: string): string | undefined {
-  // A valid name has at most 253 characters, without a trailing dot. A-labels are longer than the IDN labels.
-  if (input.length > 256) return undefined;
+  if (input.length > MAX_DOMAIN_INPUT) return undefined;
   const wildcard = input.startsWith('*.');
   const given = wildcard ? input.slice(2) : input;
-  const name = DOMAIN.test(given) ? given : toAscii(given);
+  const name = DOMAIN.test(given) ? given : DOMAIN_FORM.test(given) ? toAscii(given) : undefined;
   if (name === undefined || !DOMAIN.test(name)) return undefined;
   const domain = wildcard ? `*.${name}` : name;
   return domain.length <= 253 ? domain : undefined;
@@ -58,10 +66,10 @@ export function parseMapKey(key: string): string | undefined {
 }
 
 function toAscii(name: string): string | undefined {
-  // domainToASCII follows the URL standard: it also decodes percent signs, drops tabs and line ends, and reads 127.1 as
-  // an address. A name of plain ASCII must not go through it.
+  // domainToASCII follows the URL standard: it also drops tabs, line ends and what follows a slash, and reads 127.1 as an
+  // address. A name of plain ASCII must not go through it.
   const isPlain = /^[!-~]*$/.test(name);
-  const ascii = isPlain ? name.toLowerCase() : /[%\p{Cc}\p{Z}]/u.test(name) ? '' : domainToASCII(name);
+  const ascii = isPlain ? name.toLowerCase() : /[\p{Cc}\p{Z}]/u.test(name) ? '' : domainToASCII(name);
   // The URL standard reads full-width digits as an address.
   if (ascii !== name.toLowerCase() && isIPv4(ascii)) return undefined;
   const trimmed = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;

@@ -2,6 +2,9 @@ import { BlockList, isIPv4, isIPv6, SocketAddress } from 'node:net';
 
 export const IP_RULE = 'a unicast IPv4 or IPv6 address (no host name, no zone, not 0.0.0.0 or ::)';
 
+/** The characters of an address, without a zone. Clients are generated from it. */
+export const IP_FORM = /^[0-9A-Fa-f:.]{2,45}$/;
+
 /** HAProxy reads 0.0.0.0 and :: as "the address that the client connected to", so no server can have them. */
 const NOT_UNICAST = networks(['::/128', 'ff00::/8']);
 
@@ -19,9 +22,9 @@ function isUnicast(ipv4: string): boolean {
  * IPv6 address becomes IPv4, so that rules for IPv4 networks apply to it.
  */
 export function canonicalIp(input: string): string | undefined {
-  if (input.length > 45) return undefined;
+  if (!IP_FORM.test(input)) return undefined;
   if (isIPv4(input)) return isUnicast(input) ? input : undefined;
-  if (!isIPv6(input) || input.includes('%')) return undefined;
+  if (!isIPv6(input)) return undefined;
   const address = new SocketAddress({ address: input, family: 'ipv6' }).address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)?.[1];
   if (mapped !== undefined) return canonicalIp(mapped);

@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { MetricsService } from './metrics.service.js';
 
 /** Metrics for Prometheus. They need a token; a read-only token is enough. */
-@ApiTags('operations')
+@ApiTags('monitoring')
 @Controller()
 export class MetricsController {
   constructor(private readonly metrics: MetricsService) {}
@@ -13,7 +13,8 @@ export class MetricsController {
   @ApiBearerAuth()
   @ApiOperation({
     operationId: 'metrics',
-    summary: 'Prometheus metrics of the suite. HAProxy has its own exporter.',
+    summary: 'Prometheus metrics of the suite',
+    description: 'Text for Prometheus. HAProxy has its own exporter.',
   })
   @ApiProduces('text/plain')
   @ApiOkResponse({ description: 'Prometheus text format.', schema: { type: 'string' } })

@@ -35,7 +35,7 @@ export class ServersController {
   }
 
   @Post('servers')
-  @Serves(ServersService, 'add', { status: 201 })
+  @Serves(ServersService, 'add', { status: 201, example: { ip: '10.0.0.2', http_port: 8080 } })
   add(@Param() { domain }: DomainRefDto, @Body() body: AddServerBodyDto): Promise<ChangedServerDto> {
     return this.servers.add({ ...body, domain });
   }
@@ -71,7 +71,7 @@ export class ServersController {
   }
 
   @Post('servers/:slot/wait-drain')
-  @Serves(WaitDrainService, 'wait', { status: 200 })
+  @Serves(WaitDrainService, 'wait', { status: 200, example: { timeout: 5 } })
   waitDrain(@Param() path: WaitDrainPathDto, @Body() body: WaitDrainBodyDto): Promise<WaitDrainResultDto> {
     return this.drains.wait({ ...body, ...path });
   }

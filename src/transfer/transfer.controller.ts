@@ -1,6 +1,7 @@
 import { Controller, Get, Post, Query, Req, Res, type StreamableFile } from '@nestjs/common';
-import { ApiBody, ApiConsumes, ApiHeader, ApiProduces } from '@nestjs/swagger';
+import { ApiHeader } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { recordsContent } from '../contract/openapi/media-content.js';
 import { Serves } from '../contract/rest-operation.js';
 import { answerJob, prefersAsync, ServesJob } from '../jobs/rest-job.js';
 import type { AcceptedDto } from '../jobs/jobs.dto.js';
@@ -23,10 +24,11 @@ export class TransferController {
   ) {}
 
   @Post('import')
-  @ApiConsumes('application/x-ndjson', 'application/json')
-  @ApiBody({ type: [DomainRecordDto], description: 'One domain per line, or an array.' })
   @ApiHeader({ name: 'Prefer', required: false, description: 'respond-async: as wait=false.' })
-  @ServesJob(ImportService, 'import')
+  @ServesJob(ImportService, 'import', {
+    id: 'import_domains',
+    body: recordsContent(DomainRecordDto, { domain: 'shop.example.com', ip: '10.0.0.1', http_port: 8080 }),
+  })
   async import(
     @Query() query: ImportQueryDto,
     @Req() request: FastifyRequest,
@@ -38,8 +40,7 @@ export class TransferController {
   }
 
   @Get('export')
-  @ApiProduces('application/x-ndjson', 'application/json')
-  @Serves(ExportService, 'export')
+  @Serves(ExportService, 'export', { id: 'export_domains', response: recordsContent(DomainRecordDto) })
   export(@Query() query: ExportQueryDto): Promise<StreamableFile> {
     return this.exports.export(query);
   }

@@ -179,7 +179,7 @@ class ThingsController {
   }
 
   @Get('broken')
-  @Serves(ThingsService, 'break')
+  @Serves(ThingsService, 'break', { id: 'break_things' })
   break() {
     return this.things.break();
   }

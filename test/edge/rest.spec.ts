@@ -84,12 +84,19 @@ describe('REST', () => {
     ],
     ['GET', '/%zz', undefined, 400, 'malformed_request'],
     ['GET', '/api/v1/nothing', undefined, 404, 'not_found'],
-    ['PATCH', '/api/v1/things', '{}', 404, 'not_found'],
+    ['PATCH', '/api/v1/things', '{}', 405, 'method_not_allowed'],
+    ['POST', '/healthz', '{}', 405, 'method_not_allowed'],
     ['GET', '/.well-known/oauth-protected-resource', undefined, 404, 'not_found'],
   ])('answers %s %.60s with body %.40s: %i', async (method, path, body, status, code) => {
     const answer = await send(method, path, body);
     expect(answer).toMatchObject({ status, json: { status, code, type: `urn:haproxy-suite:error:${code}` } });
     expect(answer.type).toMatch(/^application\/problem\+json/);
+  });
+
+  it('names the methods of a path in Allow', async () => {
+    const { headers, json } = await send('PATCH', '/api/v1/things');
+    expect(headers.get('allow')).toBe('DELETE, GET, HEAD');
+    expect(json['detail']).toBe('/api/v1/things has no PATCH. It has DELETE, GET, HEAD.');
   });
 
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(

@@ -1,15 +1,24 @@
 import { applyDecorators, type Type as Class } from '@nestjs/common';
 import { Transform, Type } from 'class-transformer';
 import { ValidateNested } from 'class-validator';
-import { canonicalDomain, DOMAIN_RULE, knownDomain } from '../../model/domain-name.js';
+import {
+  canonicalDomain,
+  DOMAIN_FORM,
+  DOMAIN_RULE,
+  knownDomain,
+  MAX_DOMAIN_INPUT,
+} from '../../model/domain-name.js';
 import { field, type FieldKind, type FieldOptions } from './field.js';
-import { canonicalIp, IP_RULE } from '../../model/ip-address.js';
+import { openApiOnly } from '../openapi/notes.js';
+import { canonicalIp, IP_FORM, IP_RULE } from '../../model/ip-address.js';
 
 interface StringOptions extends FieldOptions<string> {
   minLength?: number;
   maxLength?: number;
   pattern?: RegExp;
   format?: string;
+  /** What the OpenAPI document says of the text that `canonical` accepts. It may allow more. */
+  form?: { pattern: RegExp; maxLength?: number };
   /** Returns the canonical form, which the service gets; undefined if the value is not allowed. */
   canonical?: (value: string) => string | undefined;
   /** The allowed values, as text after "must be". Required with `pattern` and `canonical`. */
@@ -17,7 +26,7 @@ interface StringOptions extends FieldOptions<string> {
 }
 
 export function StringField(options: StringOptions): PropertyDecorator {
-  const { minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, canonical } = options;
+  const { minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, canonical, form } = options;
   const kind: FieldKind = {
     schema: {
       type: String,
@@ -25,6 +34,7 @@ export function StringField(options: StringOptions): PropertyDecorator {
       ...(Number.isFinite(maxLength) && { maxLength }),
       ...(pattern && { pattern: pattern.source }),
       ...(options.format && { format: options.format }),
+      ...(form && openApiOnly({ ...form, pattern: form.pattern.source })),
     },
     accepts: (value) =>
       typeof value === 'string' &&
@@ -65,12 +75,19 @@ function domainField(
     ...options,
     canonical,
     rule: DOMAIN_RULE,
+    form: { pattern: DOMAIN_FORM, maxLength: MAX_DOMAIN_INPUT },
   });
 }
 
 /** The IP address of a server. The service gets its canonical form. */
 export function IpField(options: FieldOptions<string>): PropertyDecorator {
-  return StringField({ example: '10.0.0.1', ...options, canonical: canonicalIp, rule: IP_RULE });
+  return StringField({
+    example: '10.0.0.1',
+    ...options,
+    canonical: canonicalIp,
+    rule: IP_RULE,
+    form: { pattern: IP_FORM },
+  });
 }
 
 /** A date and time (RFC 3339), such as 2026-01-31T12:00:00Z. */

@@ -2,6 +2,9 @@ import { ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { ERROR_CODES, type ErrorCode, type Problem } from '../../errors/app-error.js';
 import { ArrayField, EnumField, IntField, StringField } from '../fields/fields.js';
 
+/** The media type of problem details (RFC 9457). */
+export const PROBLEM_JSON = 'application/problem+json';
+
 @ApiSchema({ name: 'FieldError' })
 export class FieldErrorDto {
   @StringField({ description: 'Path of the invalid field.', example: 'servers[0].ip' })
@@ -12,7 +15,7 @@ export class FieldErrorDto {
 }
 
 /** Problem details (RFC 9457), the body of every REST error. */
-@ApiSchema({ name: 'Problem' })
+@ApiSchema({ name: 'Problem', description: 'Problem details (RFC 9457), the body of every error.' })
 export class ProblemDto implements Problem {
   @StringField({
     description: 'A URN that ends with the code.',

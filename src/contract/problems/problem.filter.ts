@@ -3,8 +3,7 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError, type ErrorCode, messageOf } from '../../errors/app-error.js';
 import { isDocsPath } from '../openapi.js';
-
-export const PROBLEM_JSON = 'application/problem+json';
+import { PROBLEM_JSON } from './problem.dto.js';
 
 /** Records an error before the response. If it rejects, the caller gets that error. Undefined: nothing to record. */
 type RecordError = (exception: unknown, request: FastifyRequest) => Promise<void> | undefined;
@@ -73,7 +72,8 @@ function statusOf(exception: unknown): number | undefined {
 function codeOf(status: number): ErrorCode {
   if (status === 401) return 'unauthorized';
   if (status === 403) return 'forbidden';
-  if (status === 404 || status === 405) return 'not_found';
+  if (status === 404) return 'not_found';
+  if (status === 405) return 'method_not_allowed';
   if (status === 413) return 'payload_too_large';
   if (status === 415) return 'unsupported_media_type';
   return 'malformed_request';
