@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { scaled } from '../chaos/scale.js';
 import { AcmeLab } from '../kit/acme-lab.js';
 import { CertificateLab } from '../kit/certificate-lab.js';
 import { makeCertificate } from '../kit/certificates.js';
@@ -245,7 +246,7 @@ describe('without acme.sh', () => {
   });
 
   it('delete > leaves no certificate in HAProxy when it runs together with restores and loads', async () => {
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < scaled(10, 3); round += 1) {
       await load('race.test', await make('race.test'));
       const [deleted] = await Promise.all([
         lab.api('DELETE', '/certificates/race.test'),
