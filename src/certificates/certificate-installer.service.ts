@@ -64,16 +64,23 @@ export class CertificateInstaller {
   }
 
   /**
-   * Writes `bundle` to `path` and makes visitors get it instead of its `rivals`. If that fails, the file and HAProxy are
+   * Writes `given` to `path` and makes visitors get it instead of its `rivals`. If that fails, the file and HAProxy are
    * as before.
    *
    * @throws AppError storage_failed, haproxy_rejected, haproxy_unavailable, payload_too_large
    */
-  async install(path: string, bundle: CertificateBundle, rivals: readonly string[]): Promise<Precedence> {
-    const isLarge = !(await this.loader.fitsRuntimeApi(bundle));
+  async install(path: string, given: CertificateBundle, rivals: readonly string[]): Promise<Precedence> {
+    const isLarge = !(await this.loader.fitsRuntimeApi(given));
     const before = await this.folder.read(path);
+    // The same certificate again keeps its OCSP response and its other parts.
+    const isSame = before !== undefined && isPemOf(before, given);
+    const same = isSame ? await this.folder.readBundle(path) : undefined;
+    const bundle = same ?? given;
     const undoChoice = this.#choose(path, rivals);
-    if (before !== bundle.pem) await this.folder.write(path, bundle.pem);
+    const restoreParts = await this.#writeFile(path, before, isSame, bundle.pem).catch((error: unknown) => {
+      undoChoice();
+      throw error;
+    });
     try {
       if (isLarge) await this.#reload(path, bundle);
       else await this.loader.loadBundle(path, bundle);
@@ -82,14 +89,15 @@ export class CertificateInstaller {
       return precedence;
     } catch (error) {
       undoChoice();
+      await restoreParts();
       await this.#restore(path, before);
       throw error;
     }
   }
 
   /**
-   * Makes visitors get a file that is already in the folder, instead of its `rivals`. A certificate that is too large for the Runtime API needs a
-   * reload.
+   * Makes visitors get a file that is already in the folder, instead of its `rivals`. A certificate that is too large
+   * for the Runtime API needs a reload.
    *
    * @throws AppError certificate_not_found, validation_failed (not a certificate with its key), haproxy_rejected,
    * haproxy_unavailable, payload_too_large
@@ -167,9 +175,12 @@ export class CertificateInstaller {
    */
   async #takePrecedence(path: string, { leaf }: CertificateBundle): Promise<Precedence> {
     // Read again: another change may have added a certificate since then.
-    const rivals = await this.loader.rivals(path, leaf);
+    const order = await this.loader.order(path, leaf);
+    const rivals = order.filter((other) => other !== path);
     if (rivals.length === 0) return { rivals: [], warnings: [] };
-    const { moved, stuck } = await this.loader.moveToEnd(rivals);
+    const result = await this.loader.moveToEnd(order.slice(1));
+    const { stuck } = result;
+    const moved = result.moved.filter((other) => other !== path);
     const [first] = stuck;
     if (first === undefined) return { rivals: moved, warnings: [] };
     if (stuck.every((rival) => basename(path) < basename(rival))) {
@@ -204,6 +215,31 @@ export class CertificateInstaller {
     }
   }
 
+  /**
+   * Replaces the file, and deletes the parts of the earlier certificate first: HAProxy might not start with them. Returns
+   * the undo for the parts.
+   */
+  async #writeFile(
+    path: string,
+    before: string | undefined,
+    isSame: boolean,
+    pem: string,
+  ): Promise<() => Promise<void>> {
+    if (before === pem) return () => Promise.resolve();
+    const restore = isSame ? () => Promise.resolve() : await this.folder.removeStaleParts(path);
+    const restoreParts = () =>
+      restore().catch((error: unknown) => {
+        this.#logger.error(`The files beside ${path} could not be restored: ${messageOf(error)}`);
+      });
+    try {
+      await this.folder.write(path, pem);
+    } catch (error) {
+      await restoreParts();
+      throw error;
+    }
+    return restoreParts;
+  }
+
   /** Undoes `install`: the file first, then HAProxy, which may have the new certificate already. */
   async #restore(path: string, before: string | undefined): Promise<void> {
     try {
@@ -221,5 +257,14 @@ export class CertificateInstaller {
     } catch (error) {
       this.#logger.error(`${path} could not be restored to its previous certificate: ${messageOf(error)}`);
     }
+  }
+}
+
+/** Whether the text of a file has the same certificate, chain and key. */
+function isPemOf(text: string, { pem }: CertificateBundle): boolean {
+  try {
+    return text === pem || parseBundle(text).pem === pem;
+  } catch {
+    return false;
   }
 }

@@ -65,7 +65,17 @@ export class CertificatePlans {
     await this.installer.check();
     const plan: PlanStepDto[] = [];
     if (before !== given.pem)
-      plan.push(fileStep(path, before === undefined ? 'is created' : 'is overwritten'));
+      plan.push(
+        ...(await this.folder.staleParts(path)).map((part) =>
+          step(
+            'file',
+            'delete_certificate',
+            part,
+            'is deleted, because it belongs to the earlier certificate',
+          ),
+        ),
+        fileStep(path, before === undefined ? 'is created' : 'is overwritten'),
+      );
     const { steps, isLoaded } = await this.#putSteps(path, given);
     plan.push(...steps, ...(await this.#rivalSteps(path, given)), ...this.#unmanageSteps(domain));
     return {

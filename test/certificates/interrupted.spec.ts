@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { AcmeLab } from '../kit/certificates/acme-lab.js';
 import { CertificateLab } from '../kit/certificates/certificate-lab.js';
 import { makeCertificate } from '../kit/certificates/certificates.js';
+import { scaled } from '../chaos/scale.js';
 import { freePort } from '../kit/free-port.js';
 import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
@@ -245,7 +246,7 @@ describe('without acme.sh', () => {
   });
 
   it('delete > leaves no certificate in HAProxy when it runs together with restores and loads', async () => {
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < scaled(10, 3); round += 1) {
       await load('race.test', await make('race.test'));
       const [deleted] = await Promise.all([
         lab.api('DELETE', '/certificates/race.test'),

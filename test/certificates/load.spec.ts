@@ -185,8 +185,8 @@ describe.each(haproxyVersions())('certificates in HAProxy $version', (binary) =>
         }
       };
       const clients = [client(), client(), client()];
-      // At least 20 swaps (100 in npm run chaos), and more until the clients have made more than 200 requests.
-      for (let swap = 1; swap <= scaled(100, 20) || requests <= 200; swap += 1) {
+      // More swaps, until the clients have made enough requests.
+      for (let swap = 1; swap <= scaled(100, 8) || requests <= scaled(200, 60); swap += 1) {
         const { body } = await load('swap.test', { pem: pair[swap % 2]?.pem });
         // No polling: a client that connects after the response gets the new certificate.
         expect(await lab.servedSerial('swap.test')).toBe(body['serial']);

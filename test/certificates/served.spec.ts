@@ -94,10 +94,10 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
       });
     };
     await wins();
-    expect(await info('0001-old.pem')).toMatchObject({
-      loaded: false,
-      served_instead: expect.arrayContaining([expect.stringContaining('site.test.pem')]),
-    });
+    const loser = await info('0001-old.pem');
+    expect(loser.loaded).toBe(false);
+    for (const bind of lab.httpsPorts.map((port) => `127.0.0.1:${port}`))
+      expect(loser.served_instead).toContain(`site.test on ${bind}: visitors get ${body.path}`);
     expect((await lab.api('POST', '/configuration/reload')).status).toBe(200);
     await wins();
     await restartHaproxy();
@@ -209,6 +209,12 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
     };
     expect((await load('ocsp.test')).body).toMatchObject({ loaded: true });
     expect(await status()).toContain('OCSP Response Status: successful');
+    expect(await health()).toMatchObject({ status: 'healthy' });
+    // The same certificate again keeps its response. It belongs to no other one.
+    expect((await load('ocsp.test', { pem: leaf.pem + ca.certificate })).body).toMatchObject({
+      loaded: true,
+    });
+    expect(await status()).toContain('OCSP Response Status: successful');
     const renewed = await makeCertificate(made.path, { names: ['ocsp.test'], issuer: ca });
     await put('ocsp.test.pem', renewed.pem + ca.certificate);
     const { body } = await load('ocsp.test');
@@ -275,6 +281,114 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
     for (const name of ['0-large.pem', 'large.test']) await lab.api('DELETE', `/certificates/${name}`);
   });
 
+  it('load > deletes the OCSP response of the earlier certificate, with which HAProxy would not start', async () => {
+    const ca = await makeCertificate(made.path, { names: ['stale-ca.test'], isCa: true });
+    const leaf = await makeCertificate(made.path, { names: ['stale.test'], issuer: ca });
+    await put('stale.test.pem', leaf.pem);
+    await put('stale.test.pem.issuer', ca.certificate);
+    await put('stale.test.pem.ocsp', await ocspResponse(ca, leaf));
+    expect((await load('stale.test')).body).toMatchObject({ loaded: true });
+    const { pem } = await make('stale.test');
+    const { body: plan } = await load('stale.test', { pem, dry_run: true });
+    expect(JSON.stringify(plan)).toContain('stale.test.pem.ocsp is deleted');
+    expect((await load('stale.test', { pem })).body).toMatchObject({ loaded: true });
+    expect((await lab.api('POST', '/configuration/check')).body).toMatchObject({ valid: true });
+    expect(await lab.exists('certs/stale.test.pem.ocsp')).toBe(false);
+    expect(await lab.exists('certs/stale.test.pem.issuer')).toBe(false);
+    expect((await lab.api('DELETE', '/certificates/stale.test')).status).toBe(200);
+  });
+
+  it('load > of a certificate with the name of another site as its common name leaves that site alone', async () => {
+    const victim = await load('victim.test', { pem: (await make('victim.test')).pem });
+    const options = { names: ['greedy.test'], subject: '/CN=victim.test' };
+    const { body } = await load('greedy.test', { pem: (await makeCertificate(made.path, options)).pem });
+    expect(body).toMatchObject({ loaded: true, served_instead: [] });
+    const serials = async () => [
+      await lab.servedSerial('victim.test'),
+      await lab.servedSerial('greedy.test'),
+    ];
+    const expected = [victim.body.serial, body.serial];
+    expect(await serials()).toEqual(expected);
+    expect((await lab.api('POST', '/configuration/reload')).status).toBe(200);
+    expect(await serials()).toEqual(expected);
+    expect(await info('victim.test')).toMatchObject({ loaded: true });
+    for (const name of ['victim.test', 'greedy.test']) await lab.api('DELETE', `/certificates/${name}`);
+  });
+
+  it('loaded > counts a bind with a crt-list, for the names of its filters', async () => {
+    const config = lab.settings.files.config;
+    const text = await readFile(config, 'utf8');
+    const port = await freePort();
+    const outside = await make('listed.test');
+    await writeFile(`${made.path}/outside.pem`, outside.pem);
+    const { pem } = await make('listed.test', 'www.listed.test');
+    expect((await load('listed.test', { pem })).body).toMatchObject({ loaded: true });
+    const bind = async (filters: string) => {
+      await writeFile(
+        `${made.path}/list.txt`,
+        `# the site\n${made.path}/outside.pem\n${lab.path('certs/listed.test.pem')} [alpn h2] ${filters}\n`,
+      );
+      await writeFile(
+        config,
+        `${text}\nfrontend listed\n  mode http\n  bind 127.0.0.1:${port} ssl crt-list ${made.path}/list.txt strict-sni\n`,
+      );
+      expect((await lab.api('POST', '/configuration/reload')).body).toMatchObject({ reloaded: true });
+    };
+    await bind('');
+    expect(await lab.servedSerial('listed.test', port)).toBe(
+      new X509Certificate(outside.certificate).serialNumber,
+    );
+    expect(await info('listed.test')).toMatchObject({
+      loaded: false,
+      served_instead: [
+        expect.stringMatching(
+          `^listed\\.test on 127.0.0.1:${port}: visitors get the certificate with the serial`,
+        ),
+      ],
+    });
+    await bind('www.listed.test');
+    expect(await info('listed.test')).toMatchObject({ loaded: true, served_instead: [] });
+    await writeFile(config, text);
+    expect((await lab.api('POST', '/configuration/reload')).status).toBe(200);
+    await lab.api('DELETE', '/certificates/listed.test');
+  });
+
+  it('load > of rivals at the same time, with reloads, ends with one winner, and loaded says which', async () => {
+    const reloads = async () => {
+      for (let count = 0; count < 2; count += 1)
+        expect((await lab.api('POST', '/configuration/reload')).status).toBe(200);
+    };
+    const domains = ['a.race.test', 'b.race.test', 'c.race.test'];
+    const pems: MadeCertificate[] = [];
+    for (const domain of domains) pems.push(await make(domain, 'shared.race.test'));
+    const [answers] = await Promise.all([
+      Promise.all(domains.map((domain, index) => load(domain, { pem: pems[index]?.pem }))),
+      reloads(),
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    const serial = await lab.servedSerial('shared.race.test');
+    const now = await Promise.all(domains.map((domain) => info(domain)));
+    expect(now.map(({ serial: own, loaded }) => loaded === (own === serial))).toEqual([true, true, true]);
+    expect(now.filter(({ loaded }) => loaded)).toHaveLength(1);
+    for (const [index, domain] of domains.entries())
+      expect(await lab.servedSerial(domain)).toBe(now[index]?.serial);
+    for (const domain of domains) await lab.api('DELETE', `/certificates/${domain}`);
+  });
+
+  it('loaded > tries each of 100 names', async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `n${index}.many.test`);
+    const { body } = await load('many.test', { pem: (await make(...names)).pem });
+    expect(body).toMatchObject({ loaded: true, served_instead: [] });
+    await load('n73.many.test', { pem: (await make('n73.many.test')).pem });
+    const now = await info('many.test');
+    expect(now.loaded).toBe(false);
+    expect(now.served_instead).toContainEqual(
+      expect.stringMatching(/^n73\.many\.test on .*n73\.many\.test\.pem$/),
+    );
+    expect(now.served_instead.every((text) => text.startsWith('n73.many.test '))).toBe(true);
+    for (const name of ['many.test', 'n73.many.test']) await lab.api('DELETE', `/certificates/${name}`);
+  });
+
   it('list > has certificates whose names are no domains, and health does not call them broken', async () => {
     const subjects = { 'local.pem': '/CN=localhost', 'under.pem': '/CN=_', 'empty.pem': '/O=No name' };
     for (const [file, subject] of Object.entries(subjects))
@@ -304,16 +418,19 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
       ['link.pem', 'does not exist'],
       ['mismatch.pem', 'does not belong'],
       ['nokey.pem', 'no private key'],
+      ['stapled.pem', 'needs the certificate of the CA'],
     ];
     await put('README', 'Put certificates here.\n');
     await put('empty.pem', '');
     await symlink('/nonexistent/x.pem', lab.path('certs/link.pem'));
     await put('mismatch.pem', one.certificate + other.key);
     await put('nokey.pem', one.certificate);
+    await put('stapled.pem', one.pem);
+    await put('stapled.pem.ocsp', 'the response');
     const found = await health();
     expect(found.status).toBe('degraded');
     for (const [file, reason] of broken)
-      expect(found.detail).toMatch(new RegExp(`${lab.path('certs', file)}: [^;]*${reason}`));
+      expect(found.detail).toMatch(new RegExp(`${lab.path('certs', file)}: [^;]*${reason}`, 'i'));
     expect(found.detail).toMatch(/remove them/);
     expect((await info('mismatch.pem')).problem).toContain('does not belong');
     // HAProxy refuses each of them, and none of what is left.

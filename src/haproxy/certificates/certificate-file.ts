@@ -1,10 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
+import { basename } from 'node:path';
 import { lstat, open, readFile, readlink, stat } from 'node:fs/promises';
 import { AppError, messageOf } from '../../errors/app-error.js';
 import type { ConfigSection } from '../config/config-parser.js';
 import {
   type CertificateBundle,
   type CertificateExtras,
+  certificatesOf,
   hasKey,
   leafOf,
   MAX_PEM_BYTES,
@@ -64,14 +66,15 @@ export async function stampOf(path: string): Promise<string | undefined> {
 /** Reads a file as HAProxy would at its start. Null for something that HAProxy ignores, such as a folder. */
 export async function readContent(
   path: string,
-  { key, sctl }: { key: string; sctl: string },
+  { key, sctl, ocsp, issuer }: ReturnType<PartNames['of']>,
 ): Promise<CertificateContent | null> {
   try {
     const info = await stat(path);
     if (!info.isFile()) return null;
     const text = await readBeginning(path);
     const keyText = hasKey(text) ? undefined : await readIfPresent(key);
-    const problem = startProblem(text, keyText) ?? (await sctlProblem(sctl));
+    const problem =
+      startProblem(text, keyText) ?? (await sctlProblem(sctl)) ?? (await ocspProblem(text, ocsp, issuer));
     return { leaf: leafOf(`${text}\n${keyText ?? ''}`), ...(problem !== undefined && { problem }) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
@@ -83,11 +86,28 @@ export async function readContent(
   }
 }
 
-/** HAProxy checks the length of the list, and starts in spite of a broken OCSP response or issuer. */
+/** HAProxy checks only the length of the list. */
 async function sctlProblem(path: string): Promise<string | undefined> {
   const content = await readFile(path).catch(undefinedIfMissing);
   if (!content || (content.length > 2 && content.readUInt16BE() === content.length - 2)) return undefined;
   return `${path} is no list of signed certificate timestamps`;
+}
+
+/**
+ * With an OCSP response, whatever it holds, HAProxy needs the certificate of the issuer. It looks in the chain, then in
+ * the file for the issuer. It ignores a response for another certificate of this issuer.
+ */
+async function ocspProblem(text: string, ocsp: string, issuer: string): Promise<string | undefined> {
+  if ((await stampOf(ocsp)) === undefined) return undefined;
+  const [leaf, ...chain] = certificatesOf(text);
+  if (!leaf || chain.some((certificate) => leaf.checkIssued(certificate))) return undefined;
+  const issuerText = await readIfPresent(issuer);
+  if (issuerText === undefined)
+    return `${ocsp} needs the certificate of the CA, which is neither in the file nor in ${basename(issuer)}`;
+  const [found] = certificatesOf(issuerText);
+  return found && leaf.checkIssued(found)
+    ? undefined
+    : `${issuer}, which ${basename(ocsp)} needs, is not the certificate of its CA`;
 }
 
 /**

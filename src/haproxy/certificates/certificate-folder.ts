@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { chmod, mkdir, readdir, rename, unlink } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import pLimit from 'p-limit';
@@ -44,7 +44,7 @@ const HIDDEN = /^\.(?<name>.+\.pem)\.deleted$/;
 const CONCURRENCY = 8;
 
 interface CachedContent {
-  /** Changes when the file, its key or its SCT list changes. */
+  /** Changes when the file or one of its parts changes. */
   stamp: string;
   content: CertificateContent | null;
 }
@@ -189,7 +189,7 @@ export class CertificateFolder {
   }
 
   /** Writes a file with mode 0600. @throws AppError storage_failed */
-  async write(path: string, pem: string): Promise<void> {
+  async write(path: string, pem: string | Uint8Array): Promise<void> {
     try {
       // A link often leads to a file of another ACME client, which must not change.
       await writeFileAtomic(path, pem, 0o600, { replaceLink: true });
@@ -208,6 +208,29 @@ export class CertificateFolder {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw storageError(error);
     }
+  }
+
+  /** The files beside `path` that are only for its present certificate: OCSP response, issuer and SCT list. */
+  async staleParts(path: string): Promise<string[]> {
+    const { ocsp, issuer, sctl } = new PartNames(this.config.sections).of(path);
+    const parts = [ocsp, issuer, sctl];
+    const stamps = await Promise.all(parts.map((part) => stampOf(part)));
+    return parts.filter((_, index) => stamps[index] !== undefined);
+  }
+
+  /**
+   * Deletes the OCSP response, the issuer and the SCT list of an earlier certificate at `path`, because HAProxy may not
+   * start with them beside another certificate. Returns the undo. @throws AppError storage_failed
+   */
+  async removeStaleParts(path: string): Promise<() => Promise<void>> {
+    const removed = new Map<string, Buffer>();
+    for (const part of await this.staleParts(path)) {
+      removed.set(part, await readFile(part));
+      await this.remove(part);
+    }
+    return async () => {
+      for (const [part, content] of removed) await this.write(part, content);
+    };
   }
 
   /** Deletes the key and the other files that belong only to the deleted file at `path`. @throws AppError storage_failed */
@@ -284,7 +307,7 @@ export class CertificateFolder {
     parts: ReturnType<PartNames['of']>,
     present: ReadonlySet<string>,
   ): Promise<CertificateContent | null> {
-    const stamps = [path, parts.key, parts.sctl]
+    const stamps = [path, ...Object.values(parts)]
       .filter((file) => present.has(basename(file)))
       .map((file) => stampOf(file));
     const stamp = (await Promise.all(stamps)).join(' ');

@@ -101,15 +101,17 @@ export class CertificateLoader {
     }
   }
 
-  /**
-   * The files that compete for a name with `leaf` at `path`, in the order in which HAProxy must have them after it.
-   * `leaf` need not be in the folder yet.
-   */
+  /** The files that compete for a name with `leaf` at `path`. `leaf` need not be in the folder yet. */
   async rivals(path: string, leaf: CertificateFile['leaf']): Promise<string[]> {
+    return (await this.order(path, leaf)).filter((other) => other !== path);
+  }
+
+  /** The file at `path` and its rivals, in the order in which HAProxy must have them once this file is chosen. */
+  async order(path: string, leaf: CertificateFile['leaf']): Promise<string[]> {
     const { files } = await this.folder.list();
     const others = files.filter((file) => file.path !== path);
     const preferred = withChoice(this.preferred, [basename(path)]);
-    return new CertificateRivals([...others, { path, leaf }], preferred).orderOf(path).slice(1);
+    return new CertificateRivals([...others, { path, leaf }], preferred).orderOf(path);
   }
 
   /** From now on these files win against their rivals. `enforceOrder` makes HAProxy do so. */

@@ -31,16 +31,24 @@ export class CertificateRivals {
 
   /**
    * The certificate and all others that compete with it, directly or through others, in the order in which HAProxy must
-   * have them: the last choice first, then by file name, as HAProxy starts.
+   * have them: the last choice first, then by file name, as HAProxy starts. A certificate with the name only as its
+   * common name comes after the others, because no client accepts it for this name.
    */
   orderOf(path: string): string[] {
     const start = this.files.find((file) => file.path === path);
     if (!start) return [];
     const found = new Set([start]);
     for (const file of found) for (const rival of this.#rivalsOf(file)) found.add(rival);
-    return [...found]
-      .toSorted((a, b) => this.#rankOf(b) - this.#rankOf(a) || (basename(a.path) < basename(b.path) ? -1 : 1))
-      .map((file) => file.path);
+    const sorted = [...found].toSorted(
+      (a, b) => this.#rankOf(b) - this.#rankOf(a) || (basename(a.path) < basename(b.path) ? -1 : 1),
+    );
+    const order: Stored[] = [];
+    while (sorted.length > 0) {
+      const next = sorted.findIndex((file) => !sorted.some((other) => takesNameOf(file, other)));
+      // Two certificates can have each other's name as their common name. Then the choice decides.
+      order.push(...sorted.splice(Math.max(next, 0), 1));
+    }
+    return order.map((file) => file.path);
   }
 
   /** The orders of all certificates that were chosen to win and have rivals. */
@@ -70,4 +78,11 @@ export class CertificateRivals {
       ),
     );
   }
+}
+
+/** Whether `other` is for a name that `file` has only as its common name, where no client accepts it. */
+function takesNameOf(file: Stored, other: Stored): boolean {
+  const names = dnsNamesOf(file.leaf);
+  const others = dnsNamesOf(other.leaf);
+  return indexedNamesOf(file.leaf).some((name) => !names.includes(name) && others.includes(name));
 }

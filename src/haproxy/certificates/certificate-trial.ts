@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import pLimit from 'p-limit';
-import { isSamePath } from '../../lib/same-path.js';
-import type { HttpsBind } from '../config/https-binds.js';
+import type { CrtListEntry, HttpsBind } from '../config/https-binds.js';
 import type { HaproxyCertificate } from '../parsers/ssl-cert.parser.js';
 import { bindKey, chosenEntry, type SniEntry } from '../parsers/ssl-sni.parser.js';
 import { dnsNamesOf, keyKindOf, type KeyKind } from './certificate-facts.js';
@@ -27,12 +26,16 @@ export interface TrialResult {
   unserved?: boolean;
 }
 
+/** A bind that serves certificates of the folder: all, or these, with their paths in the folder. */
+export interface TrialBind extends HttpsBind {
+  serves: 'folder' | readonly CrtListEntry[];
+}
+
 /** What a trial needs to know about HAProxy. */
 export interface TrialContext {
   /** Identifies the process and the binds. */
   id: string;
-  /** The binds of the certificate folder. `certificates` is empty for a bind that serves the whole folder. */
-  binds: readonly HttpsBind[];
+  binds: readonly TrialBind[];
   /** Undefined if the Runtime API does not answer. */
   version: string | undefined;
   /** `show ssl sni`, by bind; undefined if HAProxy does not have this command. */
@@ -62,14 +65,13 @@ export class CertificateTrial {
   }
 
   async run(): Promise<TrialResult> {
-    const binds = this.context.binds.filter(
-      ({ certificates }) =>
-        certificates.length === 0 || certificates.some((path) => isSamePath(path, this.file.path)),
-    );
-    const names = dnsNamesOf(this.file.leaf);
+    const binds = this.context.binds.flatMap((bind) => {
+      const names = this.#namesOn(bind);
+      return names ? [{ bind, names }] : [];
+    });
     if (binds.length === 0) this.#notTried.add('no bind of haproxy.cfg serves this certificate');
     await Promise.all(
-      binds.map((bind) => {
+      binds.map(({ bind, names }) => {
         if (bind.quic) return this.#tryQuic(bind, names);
         if (names.length === 0) return this.#tryWithoutName(bind);
         return this.#tryNames(bind, names);
@@ -82,6 +84,15 @@ export class CertificateTrial {
       winners: [...this.#winners],
       unserved: this.#unserved,
     };
+  }
+
+  /** The names to try on a bind: those of the certificate, or the filters of a crt-list. Undefined: it is not served there. */
+  #namesOn({ serves }: TrialBind): readonly string[] | undefined {
+    const own = dnsNamesOf(this.file.leaf);
+    if (serves === 'folder') return own;
+    const entries = serves.filter(({ path }) => path === this.file.path);
+    if (entries.length === 0) return undefined;
+    return [...new Set(entries.flatMap(({ filters }) => (filters.length > 0 ? filters : own)))];
   }
 
   async #tryNames(bind: HttpsBind, names: readonly string[]): Promise<void> {

@@ -76,6 +76,20 @@ export function leafOf(text: string): X509Certificate | undefined {
   }
 }
 
+/** The readable certificates of a PEM text, in their order. */
+export function certificatesOf(text: string): X509Certificate[] {
+  return [...text.matchAll(BLOCK)]
+    .map(blockOf)
+    .filter(isCertificate)
+    .flatMap((block) => {
+      try {
+        return [readCertificate(block.text)];
+      } catch {
+        return [];
+      }
+    });
+}
+
 export function hasKey(text: string): boolean {
   return /-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----/.test(text);
 }

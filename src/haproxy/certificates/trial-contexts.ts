@@ -1,16 +1,16 @@
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { isSamePath } from '../../lib/same-path.js';
 import { Settings } from '../../settings/settings.js';
 import { parseConfig } from '../config/config-parser.js';
-import { type HttpsBind, httpsBinds } from '../config/https-binds.js';
+import { type CrtListEntry, crtListEntries, httpsBinds } from '../config/https-binds.js';
 import { readTextIfPresent } from '../config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../runtime/process-identity.js';
 import type { CertificateFile } from './certificate-folder.js';
 import { stampOf } from './certificate-file.js';
 import { isAtLeast, parseVersion } from '../parsers/version.parser.js';
-import type { TrialContext } from './certificate-trial.js';
+import type { TrialBind, TrialContext } from './certificate-trial.js';
 import { HaproxyCertificatesService } from './haproxy-certificates.service.js';
 
 /** Trials share an output of HAProxy that lists all certificates for this long. */
@@ -19,7 +19,7 @@ const SHARED_MS = 1_000;
 /** What trials of certificates share: the binds of haproxy.cfg and the running HAProxy process. */
 @Injectable()
 export class TrialContexts {
-  #config: { stamp: string; binds: readonly HttpsBind[] } | undefined;
+  #config: { stamp: string; files: readonly string[]; binds: readonly TrialBind[] } | undefined;
   #process: ProcessIdentity | undefined;
   #processNumber = 0;
 
@@ -50,23 +50,47 @@ export class TrialContexts {
     };
   }
 
-  /** The binds that serve certificates of the folder. Reads haproxy.cfg again only if it has changed. */
-  async #binds(): Promise<readonly HttpsBind[]> {
+  /** The binds that serve certificates of the folder. Reads haproxy.cfg and the crt-lists again only if they have changed. */
+  async #binds(): Promise<readonly TrialBind[]> {
     const { config } = this.settings.files;
-    const stamp = (await stampOf(config)) ?? '';
-    if (this.#config?.stamp === stamp) return this.#config.binds;
-    const text = await readTextIfPresent(config).catch(() => '');
+    const last = this.#config;
+    if (last && (await stampsOf(last.files)) === last.stamp) return last.binds;
+    const files = new Set([config]);
+    const before = await stampsOf([config]);
+    const sections = parseConfig(await readTextIfPresent(config).catch(() => ''), config);
     const folder = this.settings.folders.certs;
-    const binds: HttpsBind[] = [];
-    for (const bind of httpsBinds(parseConfig(text, config))) {
-      if (bind.certificates.some((path) => isSamePath(path, folder)))
-        binds.push({ ...bind, certificates: [] });
-      // A bind can name a file of the folder instead of the folder.
-      else if (bind.certificates.some((path) => isSamePath(dirname(path), folder))) binds.push(bind);
+    const binds: TrialBind[] = [];
+    const known = new Map<string, boolean>();
+    const isOurs = (parent: string) => {
+      const ours = known.get(parent) ?? isSamePath(parent, folder);
+      known.set(parent, ours);
+      return ours;
+    };
+    for (const bind of httpsBinds(sections)) {
+      if (bind.certificates.some((path) => isSamePath(path, folder))) {
+        binds.push({ ...bind, serves: 'folder' });
+        continue;
+      }
+      // A bind can name files of the folder instead of the folder, itself or in a list.
+      const serves = bind.certificates.map((path): CrtListEntry => ({ path, filters: [] }));
+      for (const list of bind.lists) {
+        files.add(list);
+        serves.push(...crtListEntries(await readTextIfPresent(list).catch(() => ''), sections));
+      }
+      const ours = serves
+        .filter(({ path }) => isOurs(dirname(path)))
+        .map((entry) => ({ ...entry, path: join(folder, basename(entry.path)) }));
+      if (ours.length > 0) binds.push({ ...bind, serves: ours });
     }
-    this.#config = { stamp, binds };
+    const stamp = await stampsOf([...files]);
+    // Not kept if haproxy.cfg changed meanwhile.
+    if (stamp.startsWith(before)) this.#config = { stamp, files: [...files], binds };
     return binds;
   }
+}
+
+async function stampsOf(files: readonly string[]): Promise<string> {
+  return (await Promise.all(files.map(async (file) => (await stampOf(file)) ?? 'none'))).join(' ');
 }
 
 function remembered<T>(changes: () => number, read: () => Promise<T>): () => Promise<T> {

@@ -17,6 +17,34 @@ export interface HttpsBind {
   verifiesClients: boolean;
   /** Files and folders of `crt`, absolute. */
   certificates: string[];
+  /** Files of `crt-list`. */
+  lists: string[];
+}
+
+/** One line of a crt-list. */
+export interface CrtListEntry {
+  /** Absolute. */
+  path: string;
+  /** The names for which HAProxy serves the certificate, instead of those in the certificate. Empty without filters. */
+  filters: string[];
+}
+
+/** The entries of a crt-list ("crt-list", section 5.1 of the configuration manual). Pure. */
+export function crtListEntries(text: string, sections: readonly ConfigSection[]): CrtListEntry[] {
+  const base = crtBase(sections);
+  return text.split('\n').flatMap((line) => {
+    // A "#" in the middle of a line is no comment for HAProxy, but a filter.
+    if (line.startsWith('#')) return [];
+    const [path = '', ...filters] = line
+      .replace(/\[[^\]]*\]/, ' ')
+      .trim()
+      .split(/\s+/);
+    if (path === '') return [];
+    const positive = filters
+      .filter((filter) => !filter.startsWith('!'))
+      .map((filter) => filter.toLowerCase());
+    return [{ path: isAbsolute(path) ? path : join(base, path), filters: positive }];
+  });
 }
 
 /** At most this many ports of a range are tried. */
@@ -33,6 +61,7 @@ export function httpsBinds(sections: readonly ConfigSection[]): HttpsBind[] {
         const certificates = valuesOf(words, 'crt', 'default-crt').map((path) =>
           isAbsolute(path) ? path : join(base, path),
         );
+        const lists = valuesOf(words, 'crt-list');
         const verifiesClients = valuesOf(words, 'verify').includes('required');
         const obstacle = obstacleOf(words);
         return listenAddresses(words[1] ?? '')
@@ -45,6 +74,7 @@ export function httpsBinds(sections: readonly ConfigSection[]): HttpsBind[] {
             target: obstacle === undefined ? target : { reason: obstacle },
             verifiesClients,
             certificates,
+            lists,
           }));
       }),
     );
