@@ -31,6 +31,11 @@ const CLAIMS = [
   'CF-Connecting-IP: 6.6.6.6',
   'True-Client-IP: 6.6.6.6',
   'Proxy: forged',
+  'Fly-Client-IP: 6.6.6.6',
+  'X-AppEngine-User-IP: 6.6.6.6',
+  'X-Azure-ClientIP: 6.6.6.6',
+  'Cf-Pseudo-IPv4: 6.6.6.6',
+  'HTTP-X-Forwarded-For: 6.6.6.6',
 ];
 const SPELLINGS = CLAIMS.flatMap((claim) => {
   const [name = '', value] = claim.split(': ');

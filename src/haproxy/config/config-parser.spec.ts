@@ -41,6 +41,14 @@ frontend web from clients
     expect(parseConfig(`global\n  ${line}\n`, 'h.cfg')[0]?.lines).toEqual([{ line: 2, words }]);
   });
 
+  it.each(['healthcheck tcp', 'namespace_list', 'crt-store web', 'traces'])(
+    'begins a section with %s',
+    (line) => {
+      const sections = parseConfig(`defaults pools\n${line}\n  type tcp\n`, 'h.cfg');
+      expect(sections.map(({ lines }) => lines.length)).toEqual([0, 1]);
+    },
+  );
+
   it('returns no line before the first section', () => {
     expect(parseConfig('bind :80\n', 'h.cfg')).toEqual([]);
   });

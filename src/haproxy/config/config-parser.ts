@@ -23,7 +23,7 @@ export interface ConfigSection {
 const SECTIONS: ReadonlySet<string> = new Set(
   (
     'global defaults frontend backend listen peers mailers resolvers userlist cache ring program http-errors ' +
-    'log-forward log-profile fcgi-app crt-store traces acme'
+    'log-forward log-profile fcgi-app crt-store traces acme healthcheck namespace_list'
   ).split(' '),
 );
 
