@@ -93,7 +93,6 @@ describe('a refused request changes nothing', () => {
       [{ domain: 'x.example', ip: 'host.example' }, 'ip'],
       [{ domain: 'x.example', ip: '10.0.0.256' }, 'ip'],
       [{ domain: 'x.example', ip: '0.0.0.0' }, 'ip'],
-      [{ domain: 'x.example', ip: null }, 'ip'],
       [{ domain: 'x.example', ip: '10.0.0.1', http_port: 0 }, 'http_port'],
       [{ domain: 'x.example', ip: '10.0.0.1', http_port: 65_536 }, 'http_port'],
       [{ domain: 'x.example', ip: '10.0.0.1', http_port: '80' }, 'http_port'],
