@@ -82,7 +82,7 @@ describe('HAProxy in managed mode', () => {
       home = {
         ...real,
         path: link,
-        env: { ...env, HAPROXY_HOME: link },
+        env: { ...env, HAPROXY_HOME: link, HAPROXY_SOCKET: join(link, 'run/haproxy.sock') },
         file: (name) => join(link, 'conf', name),
       };
       suite = await Suite.start(home);
