@@ -83,6 +83,11 @@ const outputOf = (file: string, args: readonly string[]) =>
     ({ stdout, stderr }: { stdout: string; stderr: string }) => (stdout === '' ? stderr : stdout),
   );
 
+/** A parameter as text. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
 describe('the OpenAPI document', () => {
   it(
     'passes spectral:oas and the recommended rules of Redocly without a warning',
@@ -225,15 +230,15 @@ describe('a running suite', () => {
     for (const { name, in: place, schema } of operation.parameters ?? []) {
       const value = schema.example ?? schema.default;
       if (value === undefined) continue;
-      if (place === 'path') filled = filled.replace(`{${name}}`, encodeURIComponent(String(value)));
-      else if (place === 'query') query.set(name, String(value));
+      if (place === 'path') filled = filled.replace(`{${name}}`, encodeURIComponent(textOf(value)));
+      else if (place === 'query') query.set(name, textOf(value));
     }
     const [type, media] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
     let body = media?.example;
     if (dryRun && bodySchema(operation)?.properties?.['dry_run'])
       body = { ...(body as object), dry_run: true };
     else if (dryRun && query.has('dry_run')) query.set('dry_run', 'true');
-    const response = await fetch(`${suite.url}${filled}?${query}`, {
+    const response = await fetch(`${suite.url}${filled}?${query.toString()}`, {
       method: method.toUpperCase(),
       headers: { authorization: `Bearer ${token}`, ...(type !== undefined && { 'content-type': type }) },
       ...(body !== undefined && { body: JSON.stringify(body) }),

@@ -34,7 +34,9 @@ export function captureRuntime(
       const found = actual.pools.get(name)?.get(slot);
       const live = found && { ...found, ip: canonicalIp(found.ip) };
       if (!live)
-        result.refused.push(`${server}: HAProxy does not have it; call {haproxy_restore_state} to restore it`);
+        result.refused.push(
+          `${server}: HAProxy does not have it; call {haproxy_restore_state} to restore it`,
+        );
       else if (live.ip === undefined)
         result.refused.push(`${server}: its address in HAProxy is ${found.ip}, which no server can have`);
       else {

@@ -69,7 +69,9 @@ export function otherDomains(pool: Pool, domain: string, limit = SHARED_WITH_SHO
 
 /** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */
 export function checkAddDomain(input: AddDomainDto): void {
-  const given = (['ip', 'servers', 'share_with', 'backend'] as const).filter((name) => isGiven(input[name]));
+  const given = (['ip', 'servers', 'share_with', 'backend'] as const).filter(
+    (name) => input[name] !== undefined,
+  );
   if (given.length > 1)
     throw invalidFields(
       given.map((field) => ({
@@ -78,9 +80,9 @@ export function checkAddDomain(input: AddDomainDto): void {
       })),
       "Give only one of ip or servers (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend).",
     );
-  if (isGiven(input.servers)) checkServers(input.servers, input.http_port);
+  if (input.servers !== undefined) checkServers(input.servers, input.http_port);
   const { backend } = input;
-  if (!isGiven(backend)) return;
+  if (backend === undefined) return;
   if (isPoolName(backend))
     throw invalidBackend(`${backend} is a pool of the suite; use share_with with one of its domains`);
   if (isSuiteBackend(backend)) throw invalidBackend(`${backend} belongs to the suite's own rules`);
@@ -94,7 +96,7 @@ export function invalidBackend(reason: string): AppError {
 /**
  * `servers` must not name an address twice, and has the ports itself. Some clients send the default port with every call.
  */
-function checkServers(servers: readonly DeclaredServerDto[], port: number | null | undefined): void {
+function checkServers(servers: readonly DeclaredServerDto[], port: number | undefined): void {
   const seen = new Set<string>();
   const errors = servers.flatMap((server, index) => {
     const address = serverAddress(specOf(server));
@@ -102,7 +104,7 @@ function checkServers(servers: readonly DeclaredServerDto[], port: number | null
     seen.add(address);
     return [];
   });
-  if (isGiven(port) && port !== DEFAULT_HTTP_PORT)
+  if (port !== undefined && port !== DEFAULT_HTTP_PORT)
     errors.push({ field: 'http_port', message: 'belongs to ip. Give http_port in each of servers instead' });
   if (errors.length > 0) throw invalidFields(errors);
 }
@@ -111,8 +113,8 @@ function checkServers(servers: readonly DeclaredServerDto[], port: number | null
 export function addDomain(draft: Draft, input: AddDomainDto, limits: DomainLimits): DomainDto {
   const { domain, backend, share_with } = input;
   if (draft.poolOf(domain) !== undefined) throw domainExistsError(draft, domain);
-  if (isGiven(backend)) draft.addDomain(domain, backend, true);
-  else if (isGiven(share_with)) draft.addDomain(domain, requirePool(draft, share_with).name);
+  if (backend !== undefined) draft.addDomain(domain, backend, true);
+  else if (share_with !== undefined) draft.addDomain(domain, requirePool(draft, share_with).name);
   else {
     const pool = lowestFreePool(draft, limits.pools);
     draft.addDomain(domain, pool);
@@ -123,8 +125,8 @@ export function addDomain(draft: Draft, input: AddDomainDto, limits: DomainLimit
 }
 
 function serversOfNew({ ip, http_port, servers }: AddDomainDto): ServerSpec[] {
-  if (isGiven(servers)) return servers.map((server) => specOf(server));
-  return isGiven(ip) ? [newServer(ip, http_port ?? DEFAULT_HTTP_PORT)] : [];
+  if (servers !== undefined) return servers.map((server) => specOf(server));
+  return ip !== undefined ? [newServer(ip, http_port ?? DEFAULT_HTTP_PORT)] : [];
 }
 
 /** @throws AppError domain_exists, domain_not_found */
@@ -161,11 +163,6 @@ export function removeDomain(
     pool_freed: freed,
     servers_removed: freed ? pool.servers.size : 0,
   };
-}
-
-/** Whether the caller gave a value: null is as good as absent. */
-export function isGiven<T>(value: T): value is NonNullable<T> {
-  return value !== undefined && value !== null;
 }
 
 export function newServer(ip: string, http_port: number): ServerSpec {

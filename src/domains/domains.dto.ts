@@ -31,24 +31,23 @@ export class DeclaredServerDto {
   @IpField({ description: 'IPv4 or IPv6 address of the server. No host names.' })
   ip: string;
 
-  @HttpPortField({ nullable: true })
-  http_port: number | null = DEFAULT_HTTP_PORT;
+  @HttpPortField()
+  http_port: number = DEFAULT_HTTP_PORT;
 
-  @WeightField({ nullable: true })
-  weight: number | null = DEFAULT_WEIGHT;
+  @WeightField()
+  weight: number = DEFAULT_WEIGHT;
 
-  @EnumField(SERVER_STATES, { description: 'The state of the server.', example: 'ready', nullable: true })
-  state: ServerState | null = 'ready';
+  @EnumField(SERVER_STATES, { description: 'The state of the server.', example: 'ready' })
+  state: ServerState = 'ready';
 }
 
-/** What a domain should be. A field that is absent or null is not given: PUT keeps the present value. */
+/** What a domain should be. PUT keeps the value of a field that is not given. */
 export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   @IpField({
     description: 'Address of its first server, if it has only one.',
     optional: true,
-    nullable: true,
   })
-  ip?: string | null;
+  ip?: string;
 
   @IntField({
     description: 'Port of ip. A new server without it gets 80.',
@@ -56,12 +55,11 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
     max: MAX_PORT,
     example: 80,
     optional: true,
-    nullable: true,
   })
-  http_port?: number | null;
+  http_port?: number;
 
   @ArrayField(DeclaredServerDto, {
-    description: 'All its servers, instead of ip. An empty list: no server.',
+    description: 'All its servers, instead of ip; may be empty.',
     example: [
       { ip: '10.0.0.1', http_port: 80, weight: 80 },
       { ip: '10.0.0.2', http_port: 80, weight: 20 },
@@ -69,27 +67,24 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
     maxItems: MAX_SLOT,
     orJsonText: true,
     optional: true,
-    nullable: true,
   })
-  servers?: DeclaredServerDto[] | null;
+  servers?: DeclaredServerDto[];
 
   @ExistingDomainField({
-    description: 'An existing domain whose pool and servers it shares, instead of ip and servers.',
+    description: 'An existing domain whose pool and servers it shares.',
     example: 'www.example.com',
     optional: true,
-    nullable: true,
   })
-  share_with?: string | null;
+  share_with?: string;
 
   @StringField({
-    description: "The operator's own backend to point at, instead of ip, servers and share_with.",
+    description: "A backend that haproxy.cfg declares.",
     example: 'be_static',
     pattern: BACKEND_NAME,
     rule: 'the name of a backend in haproxy.cfg, such as be_static',
     optional: true,
-    nullable: true,
   })
-  backend?: string | null;
+  backend?: string;
 }
 
 /** The same fields as for adding a domain. */

@@ -20,7 +20,6 @@ import {
   type DomainLimits,
   domainPage,
   invalidBackend,
-  isGiven,
   removeDomain,
   renameDomain,
   SHARED_WITH_LISTED,
@@ -133,10 +132,9 @@ export class DomainsService {
     name: 'haproxy_put_domain',
     title: 'Make a domain as given',
     description:
-      'Adds the domain, or changes it to what is given, in one change and with no moment without servers. A given list of ' +
-      'servers replaces all servers of its pool, also for domains that share the pool (also_changed); without a field ' +
-      'its value stays. ip sets the address of the only server. share_with and backend move the domain. A repeated ' +
-      'call changes nothing. Use dry_run first to see what would be removed. Next: haproxy_wait_healthy.',
+      'Adds a domain, or changes it to what is given, in one change with no moment without servers. servers replaces all ' +
+      'servers of its pool, also for domains that share the pool. A field that is not given keeps its value. ip sets the ' +
+      'address of the only server; share_with and backend move the domain. Use dry_run first to see what would be removed.',
     output: PutDomainResultDto,
     destructive: true,
     idempotent: true,
@@ -178,10 +176,9 @@ export class DomainsService {
     name: 'haproxy_rename_domain',
     title: 'Rename a domain',
     description:
-      'Gives a domain another name, in one change and without a failed request. Its servers or backend, its pool and its ' +
-      'options stay; requests for the former name are then not routed. Certificates do not move: the answer says which ' +
-      'files have each name, and the new name needs its own (haproxy_issue_cert). To serve both names, add the new one ' +
-      'with haproxy_add_domain and share_with instead.',
+      'Gives a domain another name, in one change and without a failed request. Its pool, servers and options stay. ' +
+      'Certificates do not move: the answer names the files of both names; haproxy_issue_cert makes a new one. To serve ' +
+      'both names, use haproxy_add_domain with share_with instead.',
     output: RenamedDomainDto,
     destructive: true,
     errors: ['domain_exists', 'domain_not_found', 'forbidden', 'server_is_control', 'server_is_haproxy'],
@@ -261,7 +258,7 @@ export class DomainsService {
   async #check(input: AddDomainDto): Promise<void> {
     checkAddDomain(input);
     const { backend } = input;
-    if (!isGiven(backend)) return;
+    if (backend === undefined) return;
     const problem = (await this.runtime.findBackendProblems([backend])).get(backend);
     if (problem !== undefined) throw invalidBackend(problem);
   }

@@ -7,7 +7,6 @@ import {
   describeDomain,
   domainExistsError,
   type DomainLimits,
-  isGiven,
   newServer,
   otherDomains,
   specOf,
@@ -54,37 +53,32 @@ function changeDomain(
   limits: DomainLimits,
 ): void {
   const { domain, backend, share_with, servers, ip, http_port } = input;
-  if (isGiven(backend)) {
+  if (backend !== undefined) {
     if (backend !== name) draft.moveDomain(domain, backend, true);
-  } else if (isGiven(share_with)) {
+  } else if (share_with !== undefined) {
     const other = requirePool(draft, share_with).name;
     if (other !== name) draft.moveDomain(domain, other);
-  } else if (isGiven(servers)) {
+  } else if (servers !== undefined) {
     const declared = servers.map((server) => specOf(server));
     setServers(draft, domain, declared, limits.slots);
-  } else if (isGiven(ip) || isGiven(http_port)) setAddress(draft, domain, ip, http_port);
+  } else if (ip !== undefined || http_port !== undefined) setAddress(draft, domain, ip, http_port);
 }
 
 /**
  * Sets the address of the only server. The short form says nothing about other servers and other domains, so it neither
  * removes a server nor changes another domain.
  */
-function setAddress(
-  draft: Draft,
-  domain: string,
-  ip: string | null | undefined,
-  port: number | null | undefined,
-): void {
+function setAddress(draft: Draft, domain: string, ip: string | undefined, port: number | undefined): void {
   const { name, pool } = requireOwnPool(draft, domain);
   const isWanted = (server: { ip: string; http_port: number }) =>
-    (!isGiven(ip) || server.ip === ip) && (!isGiven(port) || server.http_port === port);
+    (ip === undefined || server.ip === ip) && (port === undefined || server.http_port === port);
   if ([...pool.servers.values()].some((server) => isWanted(server))) return;
   if (pool.servers.size > 1 || pool.domains.length > 1) throw domainExistsError(draft, domain);
   const [only] = pool.servers;
   if (only) {
     const [slot, server] = only;
     draft.putServer(name, slot, { ...server, ip: ip ?? server.ip, http_port: port ?? server.http_port });
-  } else if (isGiven(ip)) draft.putServer(name, 1, newServer(ip, port ?? DEFAULT_HTTP_PORT));
+  } else if (ip !== undefined) draft.putServer(name, 1, newServer(ip, port ?? DEFAULT_HTTP_PORT));
 }
 
 /** The servers of a pool by slot. */

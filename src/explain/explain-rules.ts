@@ -117,7 +117,10 @@ function domainAnswer(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnsw
   );
   if (!hasBackend) {
     steps.push(
-      problem('pool', `HAProxy has no backend ${entry.pool}: use {haproxy_restore_state} or {haproxy_reload}.`),
+      problem(
+        'pool',
+        `HAProxy has no backend ${entry.pool}: use {haproxy_restore_state} or {haproxy_reload}.`,
+      ),
     );
     return defaultAnswer(config, `HAProxy has no backend ${entry.pool}.`, steps);
   }

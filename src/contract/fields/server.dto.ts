@@ -1,13 +1,11 @@
 import { EnumField, IntField, StringField } from './fields.js';
 import { MAX_PORT, MAX_SLOT, MAX_WEIGHT, SERVER_STATES, type ServerState } from '../../model/server.js';
 
-export function HttpPortField(
-  options: { optional?: boolean; nullable?: boolean; example?: number } = {},
-): PropertyDecorator {
+export function HttpPortField(options: { optional?: boolean; example?: number } = {}): PropertyDecorator {
   return IntField({ example: 8080, ...options, description: 'Port of the server.', min: 1, max: MAX_PORT });
 }
 
-export function WeightField(options: { nullable?: boolean; example?: number } = {}): PropertyDecorator {
+export function WeightField(options: { example?: number } = {}): PropertyDecorator {
   const description = 'Share of the requests; 0: no new requests.';
   return IntField({ example: 10, ...options, description, min: 0, max: MAX_WEIGHT });
 }
