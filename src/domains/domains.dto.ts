@@ -78,7 +78,7 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   share_with?: string;
 
   @StringField({
-    description: "A backend that haproxy.cfg declares.",
+    description: 'A backend that haproxy.cfg declares.',
     example: 'be_static',
     pattern: BACKEND_NAME,
     rule: 'the name of a backend in haproxy.cfg, such as be_static',

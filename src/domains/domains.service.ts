@@ -178,7 +178,7 @@ export class DomainsService {
     description:
       'Gives a domain another name, in one change and without a failed request. Its pool, servers and options stay. ' +
       'Certificates do not move: the answer names the files of both names; haproxy_issue_cert makes a new one. To serve ' +
-      'both names, use haproxy_add_domain with share_with instead.',
+      'both names, use haproxy_add_domain with share_with.',
     output: RenamedDomainDto,
     destructive: true,
     errors: ['domain_exists', 'domain_not_found', 'forbidden', 'server_is_control', 'server_is_haproxy'],
