@@ -61,12 +61,13 @@ afterAll(async () => {
   await home?.remove();
 });
 
-/** Everything that a change could leave behind. A refusal has a line in the audit log. */
+/** Everything that a change could leave behind. A refusal has a line in the audit log; HAProxy logs that a server is DOWN. */
 async function everything(): Promise<object> {
-  const { ['data/audit.jsonl']: _, ...rest } = await everythingIn(
-    home.path,
-    join(home.path, 'run/haproxy.sock'),
-  );
+  const {
+    ['data/audit.jsonl']: _audit,
+    ['data/haproxy.log']: _log,
+    ...rest
+  } = await everythingIn(home.path, join(home.path, 'run/haproxy.sock'));
   return rest;
 }
 
@@ -87,9 +88,14 @@ const REQUIRED: Arguments = {
   servers: [{ ip: '127.0.0.1', http_port: 9 }],
   state: 'ready',
   weight: 1,
+  from: '127.0.0.1',
 };
-const requiredOf = ({ inputSchema }: Tool) =>
-  Object.fromEntries((inputSchema.required ?? []).map((name) => [name, REQUIRED[name]]));
+/** An argument whose meaning depends on the tool. */
+const REQUIRED_TO: Arguments = { haproxy_rename_domain: 'new.example', haproxy_replace_server: '127.0.0.2' };
+const requiredOf = ({ name: tool, inputSchema }: Tool) =>
+  Object.fromEntries(
+    (inputSchema.required ?? []).map((name) => [name, name === 'to' ? REQUIRED_TO[tool] : REQUIRED[name]]),
+  );
 
 describe('dry_run', () => {
   it('is only true or false on every route, in the body and in the query', async () => {

@@ -1,10 +1,12 @@
 import { Body, Controller, Post, Query, Res } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
 import { answerJob, ServesJob } from '../jobs/rest-job.js';
 import { ReplaceResultDto, ReplaceServerDto } from './replace.dto.js';
 import { ReplaceServerService } from './replace-server.service.js';
 
+@ApiTags('servers')
 @Controller('api/v1/servers')
 export class ReplaceController {
   constructor(private readonly replacing: ReplaceServerService) {}
