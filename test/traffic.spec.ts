@@ -60,6 +60,7 @@ describe.each(haproxyVersions())('Traffic through HAProxy $version', (haproxy) =
       {
         domain: 'gone.example',
         pool: 'pool_2',
+        removed: true,
         pool_freed: true,
         servers_removed: 1,
         before: {
@@ -212,7 +213,7 @@ describe.each(haproxyVersions())('Traffic through HAProxy $version', (haproxy) =
   it('follows a PUT of a domain, which changes nothing when it is repeated', async () => {
     const put = (to: Backend) =>
       suite.api('PUT', '/domains/put.example', { ip: '127.0.0.1', http_port: to.port });
-    expect(await put(one)).toMatchObject({ status: 200, body: { server_count: 1 } });
+    expect(await put(one)).toMatchObject({ status: 201, body: { result: 'created', server_count: 1 } });
     const { body } = await suite.api('GET', '/health/../domains?search=put.example');
     expect(await put(one)).toMatchObject({ status: 200, body: (body['items'] as object[])[0] as object });
     await put(two);
