@@ -60,7 +60,9 @@ describe('invalid input', () => {
     const { status, body } = await lab.api('POST', '/certificates/good.test/load', { pem: await text() });
     expect({ status, code: body['code'] }).toEqual({ status: 422, code: 'validation_failed' });
     const result = await lab.tool('haproxy_load_cert', { domain: 'good.test', pem: await text() });
-    expect(result).toMatchObject({ isError: true, structuredContent: { code: 'validation_failed' } });
+    // An empty text from a tool means "not given" (SPEC section 5), and there is no file to load.
+    const refusal = (await text()) === '' ? 'certificate_not_found' : 'validation_failed';
+    expect(result).toMatchObject({ isError: true, structuredContent: { code: refusal } });
     expect(await readdir(lab.path('certs'))).toEqual([]);
     expect(await lab.command('show ssl cert\n')).toBe(before);
     const key = good.key.split('\n')[1] ?? '';
