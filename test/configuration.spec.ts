@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -126,9 +127,13 @@ describe.each([
       await chmod(join(bin, program), 0o755);
     }
     const suite = Suite.spawn(home, { PATH: path });
-    await until(async () => (await readFile(home.file('haproxy.cfg'), 'utf8')).includes('frontend web'), {
-      what: 'haproxy.cfg from the template',
-    });
+    await until(
+      () =>
+        (['haproxy.cfg', 'pools.cfg', 'domains.map'] as const).every((name) => existsSync(home.file(name))),
+      {
+        what: 'the files that HAProxy needs',
+      },
+    );
     const args = [
       '-W',
       '-S',

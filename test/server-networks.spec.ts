@@ -94,10 +94,20 @@ describe.each(Object.entries(OPERATIONS))('ALLOWED_SERVER_NETWORKS > %s', (_, se
     'localhost',
     '0.0.0.0',
     '::',
-    '',
+    ' ',
   ])('refuses %j, which is not an address', async (ip) => {
     expect(await send(ip)).toEqual([422, 'validation_failed']);
   });
+});
+
+it('ALLOWED_SERVER_NETWORKS > "" is no address over REST, and not given from a tool', async () => {
+  expect(await OPERATIONS['a new domain']?.('')).toEqual([422, 'validation_failed']);
+  expect(await OPERATIONS['haproxy_add_server']?.('')).toEqual([422, 'validation_failed']);
+  const { structuredContent } = await client.callTool({
+    name: 'haproxy_add_domain',
+    arguments: { domain: 'n.example', ip: '', dry_run: true },
+  });
+  expect(structuredContent).toMatchObject({ domain: 'n.example', server_count: 0 });
 });
 
 it('ALLOWED_SERVER_NETWORKS > accepts an IPv4-mapped address inside, and saves no refused address', async () => {

@@ -261,7 +261,7 @@ export class CertificateInstaller {
 }
 
 /** Whether the text of a file has the same certificate, chain and key. */
-function isPemOf(text: string, { pem }: CertificateBundle): boolean {
+export function isPemOf(text: string, { pem }: CertificateBundle): boolean {
   try {
     return text === pem || parseBundle(text).pem === pem;
   } catch {

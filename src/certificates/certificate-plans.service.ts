@@ -8,7 +8,7 @@ import { CertificateLoader, isServed } from '../haproxy/certificates/certificate
 import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeService } from './acme/acme.service.js';
-import { CertificateInstaller } from './certificate-installer.service.js';
+import { CertificateInstaller, isPemOf } from './certificate-installer.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import type {
   DeletedCertificateDto,
@@ -64,18 +64,14 @@ export class CertificatePlans {
     const before = await this.folder.read(path);
     await this.installer.check();
     const plan: PlanStepDto[] = [];
-    if (before !== given.pem)
+    // The same certificate keeps them, also if its text changes.
+    const stale = before !== undefined && isPemOf(before, given) ? [] : await this.folder.staleParts(path);
+    for (const part of stale)
       plan.push(
-        ...(await this.folder.staleParts(path)).map((part) =>
-          step(
-            'file',
-            'delete_certificate',
-            part,
-            'is deleted, because it belongs to the earlier certificate',
-          ),
-        ),
-        fileStep(path, before === undefined ? 'is created' : 'is overwritten'),
+        step('file', 'delete_certificate', part, 'is deleted, because it belongs to the earlier certificate'),
       );
+    if (before !== given.pem)
+      plan.push(fileStep(path, before === undefined ? 'is created' : 'is overwritten'));
     const { steps, isLoaded } = await this.#putSteps(path, given);
     plan.push(...steps, ...(await this.#rivalSteps(path, given)), ...this.#unmanageSteps(domain));
     return {

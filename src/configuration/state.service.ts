@@ -43,7 +43,7 @@ export class StateService {
     title: 'Take over changes made in HAProxy',
     description:
       'Copies the weights, states and addresses of known servers, changed in HAProxy itself, into the saved state. ' +
-      'It is not a backup: it saves no domains, and haproxy_restore_state does not return to it. For a backup use ' +
+      'It is not a backup: it saves no domains, and haproxy_restore_state undoes no change. For a backup use ' +
       'GET /api/v1/export. With RECONCILE=heal the suite undoes such changes within 30 seconds.',
     output: SavedStateDto,
     idempotent: true,

@@ -97,9 +97,14 @@ export function joined<A extends object, B extends object>(first: A, second: B):
   return Object.assign({}, first, second);
 }
 
-/** Makes a response 201, with the URL of what was created. */
-export function answerCreated<T>(reply: FastifyReply, result: T, urlOf: (result: T) => string): T {
-  void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
+/** Makes a response 201, with the URL of what was created. A dry run creates nothing, so it has no URL. */
+export function answerCreated<T extends { dry_run?: boolean }>(
+  reply: FastifyReply,
+  result: T,
+  urlOf: (result: T) => string,
+): T {
+  void reply.status(HttpStatus.CREATED);
+  if (!result.dry_run) void reply.header('location', urlOf(result));
   return result;
 }
 

@@ -81,6 +81,7 @@ export function checkAddDomain(input: AddDomainDto): void {
       "Give only one of ip or servers (a pool of its own), share_with (the pool of another domain) and backend (the operator's backend).",
     );
   if (input.servers !== undefined) checkServers(input.servers, input.http_port);
+  else if (given.length > 0 && input.ip === undefined) refuseLonePort(input);
   const { backend } = input;
   if (backend === undefined) return;
   if (isPoolName(backend))
@@ -91,6 +92,12 @@ export function checkAddDomain(input: AddDomainDto): void {
 /** A validation_failed error of the field `backend`. */
 export function invalidBackend(reason: string): AppError {
   return invalidField('backend', `must be the name of a backend that haproxy.cfg declares: ${reason}`);
+}
+
+/** Some clients send the default port with every call. @throws AppError validation_failed */
+function refuseLonePort({ http_port }: Pick<AddDomainDto, 'http_port'>): void {
+  if (http_port !== undefined && http_port !== DEFAULT_HTTP_PORT)
+    throw invalidField('http_port', 'is the port of ip, which is not given');
 }
 
 /**
@@ -116,6 +123,7 @@ export function addDomain(draft: Draft, input: AddDomainDto, limits: DomainLimit
   if (backend !== undefined) draft.addDomain(domain, backend, true);
   else if (share_with !== undefined) draft.addDomain(domain, requirePool(draft, share_with).name);
   else {
+    if (input.ip === undefined && input.servers === undefined) refuseLonePort(input);
     const pool = lowestFreePool(draft, limits.pools);
     draft.addDomain(domain, pool);
     const servers = serversOfNew(input);
@@ -138,7 +146,7 @@ export function renameDomain(draft: Draft, domain: string, to: string): DomainDt
       'domain_exists',
       domain === to
         ? `${to} is already the name of this domain.`
-        : `${to} already exists in ${existing.pool}. Give another name, or remove ${to} first with haproxy_remove_domain.`,
+        : `${to} already exists in ${existing.pool}. Give another name, or remove ${to} first with {haproxy_remove_domain}.`,
       { existing },
     );
   }

@@ -156,7 +156,7 @@ export class DomainsService {
         statuses = this.views.readStatuses(put.servers);
         stillOpen = this.removedServers.stillOpen(
           put.removed,
-          'haproxy_health (workers) tells when no worker has it.',
+          '{haproxy_health} (workers) tells when no worker has it.',
         );
       },
     );

@@ -1,3 +1,4 @@
+import { runWithCallContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { formerValues } from '../model/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
@@ -30,7 +31,8 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   for (const pending of edits) {
     const own = new Draft(draft);
     try {
-      const value = pending.edit(own);
+      // Edits run in the call of whichever caller started the group.
+      const value = runWithCallContext(pending.caller, () => pending.edit(own));
       if (!own.isEmpty) {
         const { caller } = pending;
         check(own, draft, caller.role);

@@ -224,13 +224,20 @@ export class CertificateFolder {
    */
   async removeStaleParts(path: string): Promise<() => Promise<void>> {
     const removed = new Map<string, Buffer>();
-    for (const part of await this.staleParts(path)) {
-      removed.set(part, await readFile(part));
-      await this.remove(part);
-    }
-    return async () => {
+    const restore = async () => {
       for (const [part, content] of removed) await this.write(part, content);
     };
+    try {
+      for (const part of await this.staleParts(path)) {
+        const content = await readFile(part);
+        await this.remove(part);
+        removed.set(part, content);
+      }
+    } catch (error) {
+      await restore();
+      throw storageError(error);
+    }
+    return restore;
   }
 
   /** Deletes the key and the other files that belong only to the deleted file at `path`. @throws AppError storage_failed */

@@ -52,12 +52,12 @@ function problemOf(row: StatRow): string | undefined {
   const { proxy } = row;
   switch (row.text('status')) {
     case 'PAUSED':
-      return `The frontend ${proxy} is paused ("disable frontend") and accepts no connection. Use haproxy_reload, or "enable frontend ${proxy}" on the Runtime API.`;
+      return `The frontend ${proxy} is paused ("disable frontend") and accepts no connection. Use {haproxy_reload}, or "enable frontend ${proxy}" on the Runtime API.`;
     case 'STOP':
-      return `The frontend ${proxy} is stopped ("shutdown frontend") and accepts no connection. Use haproxy_reload.`;
+      return `The frontend ${proxy} is stopped ("shutdown frontend") and accepts no connection. Use {haproxy_reload}.`;
     default:
       return isFull(row)
-        ? `The frontend ${proxy} has all of its ${row.text('slim')} connections in use, so new visitors wait. Find the clients with haproxy_get_connections, or raise its maxconn in haproxy.cfg and use haproxy_reload.`
+        ? `The frontend ${proxy} has all of its ${row.text('slim')} connections in use, so new visitors wait. Find the clients with {haproxy_get_connections}, or raise its maxconn in haproxy.cfg and use {haproxy_reload}.`
         : undefined;
   }
 }
@@ -66,12 +66,12 @@ function processLimits({ currentConnections, maxConnections, fields }: Connectio
   const problems: string[] = [];
   if (maxConnections > 0 && currentConnections >= maxConnections)
     problems.push(
-      `HAProxy has all of its ${maxConnections} connections in use, so new visitors wait. Find the sites with haproxy_get_connections, or raise maxconn in the section "global" of haproxy.cfg and use haproxy_reload.`,
+      `HAProxy has all of its ${maxConnections} connections in use, so new visitors wait. Find the sites with {haproxy_get_connections}, or raise maxconn in the section "global" of haproxy.cfg and use {haproxy_reload}.`,
     );
   const [tls, maxTls] = [Number(fields.get('CurrSslConns')), Number(fields.get('MaxSslConns'))];
   if (maxTls > 0 && tls >= maxTls)
     problems.push(
-      `HAProxy has all of its ${maxTls} TLS connections in use, so new visitors of https wait. Raise maxsslconn in the section "global" of haproxy.cfg and use haproxy_reload.`,
+      `HAProxy has all of its ${maxTls} TLS connections in use, so new visitors of https wait. Raise maxsslconn in the section "global" of haproxy.cfg and use {haproxy_reload}.`,
     );
   return problems;
 }

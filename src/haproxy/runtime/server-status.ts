@@ -53,7 +53,7 @@ export function isUnpublished(backend: StatRow): boolean {
 
 /** Why visitors do not reach a pool that is not published (HAProxy 3.4), and what to do. */
 export function unpublishedReason(pool: string): string {
-  return `HAProxy routes no request to ${pool} ("unpublish backend"), and visitors get the answer for unknown hosts. Use haproxy_reload, or "publish backend ${pool}" on the Runtime API.`;
+  return `HAProxy routes no request to ${pool} ("unpublish backend"), and visitors get the answer for unknown hosts. Use {haproxy_reload}, or "publish backend ${pool}" on the Runtime API.`;
 }
 
 /** Whether HAProxy sends requests to a server with this status and weight. */

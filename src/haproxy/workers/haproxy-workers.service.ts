@@ -211,7 +211,7 @@ export class HaproxyWorkers {
 function noMaster(address: string, control: Settings['control']): string {
   const what = `Nothing listens on the master socket ${address}, so the suite cannot ask the workers of the time before the last reload.`;
   return control === 'managed'
-    ? `${what} The socket file was probably deleted. Use haproxy_reload: a new master replaces the running one, and no request is lost.`
+    ? `${what} The socket file was probably deleted. Use {haproxy_reload}: a new master replaces the running one, and no request is lost.`
     : `${what} Start HAProxy with -W and -S, and set HAPROXY_MASTER_SOCKET to that socket.`;
 }
 

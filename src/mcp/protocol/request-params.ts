@@ -55,6 +55,20 @@ const METHODS: ReadonlyMap<string, Rule> = new Map([
   ],
 ]);
 
+/** Revision 2026-07-28 has no sessions and not these methods, so a request for one is -32601, whatever its parameters. */
+const SESSION_METHODS: ReadonlySet<unknown> = new Set([
+  'initialize',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
+
+/** As `invalidParamsError`, for a message of revision 2026-07-28. */
+export function invalidStatelessParamsError(message: unknown): RpcErrorMessage | undefined {
+  const isRemoved = isObject(message) && SESSION_METHODS.has(message['method']);
+  return isRemoved ? undefined : invalidParamsError(message);
+}
+
 /** The -32602 error for a request with invalid parameters; undefined for any other message. */
 export function invalidParamsError(message: unknown): RpcErrorMessage | undefined {
   if (!isObject(message)) return undefined;

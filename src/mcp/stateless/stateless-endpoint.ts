@@ -22,7 +22,7 @@ import {
   type RpcErrorMessage,
   rpcErrorMessage,
 } from '../protocol/json-rpc.js';
-import { invalidParamsError } from '../protocol/request-params.js';
+import { invalidStatelessParamsError } from '../protocol/request-params.js';
 import { progressReporter } from '../protocol/progress.js';
 import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from '../protocol/server-info.js';
 
@@ -86,7 +86,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
       writeFetchResponse(answer, response, { disconnected, actor: principal.actor });
     // This revision sends the errors of methods with status 200.
     const refuse = (error: RpcErrorMessage) => send(Response.json(error));
-    const invalid = invalidParamsError(body) ?? this.#subscriptionError(body);
+    const invalid = invalidStatelessParamsError(body) ?? this.#subscriptionError(body);
     if (invalid) {
       await refuse(invalid);
       return;
