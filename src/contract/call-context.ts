@@ -57,10 +57,13 @@ export function recordFormer(before: object | undefined): void {
 /** The most domains that the audit line of one call names. */
 const DOMAINS_RECORDED = 100;
 
-/** Adds the domains that the current call changes to its audit line, if its arguments do not name them. */
+/** Adds domains that the current call changes to its audit line, because its arguments do not name all of them. */
 export function recordDomains(domains: readonly string[]): void {
   const { audited } = callContext();
-  if (audited) audited.arguments = { ...audited.arguments, domains: domains.slice(0, DOMAINS_RECORDED) };
+  if (!audited) return;
+  const present = audited.arguments['domains'];
+  const all = new Set([...(Array.isArray(present) ? (present as string[]) : []), ...domains]);
+  audited.arguments = { ...audited.arguments, domains: [...all].slice(0, DOMAINS_RECORDED) };
 }
 
 export function runWithCallContext<T>(context: CallContext, work: () => T): T {

@@ -1,3 +1,4 @@
+import { AppError } from '../errors/app-error.js';
 import { DEFAULT_HTTP_PORT, serverAddress } from '../model/server.js';
 import { type Draft, type Pool, requireOwnPool, requirePool } from '../model/state.js';
 import type { RemovedServer } from '../servers/removed-servers.service.js';
@@ -5,7 +6,6 @@ import { type PlacedServer, setServers } from '../servers/server-rules.js';
 import {
   addDomain,
   describeDomain,
-  domainExistsError,
   type DomainLimits,
   newServer,
   otherDomains,
@@ -73,12 +73,25 @@ function setAddress(draft: Draft, domain: string, ip: string | undefined, port: 
   const isWanted = (server: { ip: string; http_port: number }) =>
     (ip === undefined || server.ip === ip) && (port === undefined || server.http_port === port);
   if ([...pool.servers.values()].some((server) => isWanted(server))) return;
-  if (pool.servers.size > 1 || pool.domains.length > 1) throw domainExistsError(draft, domain);
+  if (pool.servers.size > 1 || pool.domains.length > 1) throw notOnlyServer(draft, domain, pool);
   const [only] = pool.servers;
   if (only) {
     const [slot, server] = only;
     draft.putServer(name, slot, { ...server, ip: ip ?? server.ip, http_port: port ?? server.http_port });
   } else if (ip !== undefined) draft.putServer(name, 1, newServer(ip, port ?? DEFAULT_HTTP_PORT));
+}
+
+function notOnlyServer(draft: Draft, domain: string, { servers, domains }: Pool): AppError {
+  const why =
+    servers.size > 1
+      ? `${domain} has ${servers.size} servers`
+      : `${domain} shares its pool with ${domains.length - 1} other domain(s)`;
+  return new AppError(
+    'domain_exists',
+    `${why}, and ip and http_port change only the one server of one domain. Give servers instead, with all servers ` +
+      'that the pool should have. Nothing was changed.',
+    { existing: describeDomain(draft, domain) },
+  );
 }
 
 /** The servers of a pool by slot. */

@@ -1,4 +1,4 @@
-import { runWithCallContext } from '../contract/call-context.js';
+import { recordDomains, runWithCallContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { formerValues } from '../model/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
@@ -33,6 +33,8 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
     try {
       // Edits run in the call of whichever caller started the group.
       const value = runWithCallContext(pending.caller, () => pending.edit(own));
+      const sharing = domainsThatShare(own, draft);
+      if (sharing.length > 0) runWithCallContext(pending.caller, () => recordDomains(sharing));
       if (!own.isEmpty) {
         const { caller } = pending;
         check(own, draft, caller.role);
@@ -52,4 +54,15 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
     for (const answer of answers) answer();
   };
   return { draft, revision, entries, settle };
+}
+
+/** All domains of the pools whose servers the change changes, if such a pool has several domains. */
+function domainsThatShare(change: StateDelta, before: StateReader): string[] {
+  const found: string[] = [];
+  for (const [name, pool] of change.pools) {
+    const former = before.pool(name);
+    if (former && pool && former.domains.length > 1 && pool.servers !== former.servers)
+      found.push(...pool.domains);
+  }
+  return found;
 }

@@ -132,6 +132,12 @@ export function setServers(
   maxSlots: number,
 ): void {
   const { name, pool } = requireOwnPool(draft, domain);
+  if (declared.length > maxSlots)
+    throw new AppError(
+      'pool_full',
+      `${declared.length} servers were given, and a pool has ${maxSlots} slots. Give at most ${maxSlots}, or raise ` +
+        'HAPROXY_MAX_SLOTS and restart the suite.',
+    );
   const present = slotsByAddress(pool);
   const servers = new Map<number, ServerSpec>();
   const joining: ServerSpec[] = [];

@@ -96,10 +96,20 @@ export function DateTimeField(options: FieldOptions<string>): PropertyDecorator 
   return field(
     {
       schema: { type: String, format: 'date-time' },
-      accepts: (value) => typeof value === 'string' && shape.test(value) && !Number.isNaN(Date.parse(value)),
+      accepts: (value) => typeof value === 'string' && shape.test(value) && isDate(value),
       rule: 'a date and time such as 2026-01-31T12:00:00Z (RFC 3339)',
     },
     options,
+  );
+}
+
+/** Whether the text begins with a day that exists. Date.parse takes 30 February as a day of March. */
+function isDate(text: string): boolean {
+  const day = Date.parse(`${text.slice(0, 10)}T00:00:00Z`);
+  return (
+    !Number.isNaN(Date.parse(text)) &&
+    !Number.isNaN(day) &&
+    new Date(day).toISOString().startsWith(text.slice(0, 10))
   );
 }
 

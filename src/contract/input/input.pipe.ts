@@ -68,7 +68,7 @@ function fieldErrors(
     const field = joinPath(parent, error.property, isIndex);
     const { constraints = {}, children = [] } = error;
     // The rule of the field says more than class-validator's message about nested content.
-    const message = ruleMessage(error, source) ?? unknownField(error) ?? Object.values(constraints)[0];
+    const message = ruleMessage(error, source) ?? unknownField(error) ?? notAnObject(constraints);
     const own = message === undefined ? [] : [{ field, message }];
     return [...own, ...fieldErrors(children, source, field, Array.isArray(error.value))];
   });
@@ -81,6 +81,11 @@ function ruleMessage(
   if (constraints?.['field'] === undefined) return undefined;
   const declared = target && declaredFields(target.constructor as Type).get(property);
   return declared ? messageOf(declared, source) : constraints['field'];
+}
+
+/** Replaces the message of class-validator for an item of a list that is no object. */
+function notAnObject(constraints: Readonly<Record<string, string>>): string | undefined {
+  return constraints['nestedValidation'] === undefined ? Object.values(constraints)[0] : 'must be an object';
 }
 
 function unknownField({ constraints, target }: ValidationError): string | undefined {
