@@ -205,6 +205,16 @@ describe('filters', () => {
     expect((await list('/audit?since=yesterday')).status).toBe(422);
   });
 
+  it('the audit log names a change of a shared pool for each of its domains', async () => {
+    await suite.api('POST', '/domains', { domain: 'one.shared', ip: '127.0.0.1', http_port: two.port });
+    await suite.api('POST', '/domains', { domain: 'two.shared', share_with: 'one.shared' });
+    await suite.api('PUT', '/domains/one.shared/servers/1/weight', { weight: 7 });
+    expect((await list('/audit?domain=two.shared&limit=1')).body.items).toMatchObject([
+      { operation: 'haproxy_set_server_weight', arguments: { domain: 'one.shared', weight: 7 } },
+    ]);
+    for (const domain of ['one.shared', 'two.shared']) await suite.api('DELETE', `/domains/${domain}`);
+  });
+
   it('the health of servers is filtered by address', async () => {
     expect((await list('/servers/health?ip=127.0.0.1')).body.items).toMatchObject([
       { http_port: two.port },
