@@ -176,4 +176,68 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
     );
     expect(body.items).toMatchObject([{ outcome: 'ok', actor: 'admin' }]);
   });
+
+  describe.runIf(isFirst)('while somebody else changes servers', () => {
+    let late: Backend;
+    const slotOne = async () => (await serversOf('b.example')).find(({ slot }) => slot === 1);
+    const setState = (state: string) => suite.api('PUT', '/domains/b.example/servers/1/state', { state });
+
+    beforeAll(async () => {
+      late = await startBackend('late');
+    });
+    afterAll(async () => {
+      await late?.close();
+    });
+
+    it('refuses another new server, and does not finish where the old one is ready again', async () => {
+      const held = get(home.httpPort, 'b.example', '/held-late');
+      await until(() => backends[0]?.lastPath === '/held-late');
+      const running = replace({ from: address(0), to: `127.0.0.1:${late.port}` });
+      await until(async () => (await slotOne())?.state === 'drain');
+      expect(await replace({ from: address(0), to: '127.0.0.1:9' })).toMatchObject({
+        status: 409,
+        body: {
+          code: 'replace_running',
+          detail: expect.stringContaining(`by 127.0.0.1:${late.port}`) as string,
+        },
+      });
+      await setState('ready');
+      expect((await running).body).toMatchObject({
+        status: 'draining',
+        detail: expect.stringMatching(/pool_\d+_1: Not draining: slot 1 is ready/) as string,
+      });
+      backends[0]?.release('/held-late');
+      expect(await held).toMatchObject({ body: 'old' });
+      expect(await slotOne()).toMatchObject({ state: 'ready', http_port: backends[0]?.port });
+    });
+
+    it('sets the old server to ready again if an earlier call drained it and the new one is not healthy', async () => {
+      await setState('drain');
+      await late.close();
+      await until(async () => (await get(home.httpPort, 'b.example')).status === 503);
+      const answer = await replace({ from: address(0), to: `127.0.0.1:${late.port}`, timeout: 1 });
+      expect(answer).toMatchObject({
+        status: 409,
+        body: {
+          code: 'server_not_healthy',
+          detail: expect.stringMatching(
+            /was in pool_.* before this call.*pool_\d+_1.* is ready again there/,
+          ) as string,
+        },
+      });
+      expect(answer.body.detail).not.toContain('No healthy server');
+      expect(await slotOne()).toMatchObject({ state: 'ready' });
+      expect(await get(home.httpPort, 'b.example')).toMatchObject({ status: 200, body: 'old' });
+    });
+
+    it('refuses a new server that the pool has in maintenance, and changes nothing', async () => {
+      await suite.api('PUT', '/domains/b.example/servers/2/state', { state: 'maint' });
+      const before = await revision();
+      expect(await replace({ from: address(0), to: `127.0.0.1:${late.port}` })).toMatchObject({
+        status: 409,
+        body: { code: 'server_not_healthy', detail: expect.stringContaining('its state is maint') as string },
+      });
+      expect(await revision()).toBe(before);
+    });
+  });
 });

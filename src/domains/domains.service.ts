@@ -9,7 +9,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
 import { requirePool } from '../model/state.js';
-import type { PlacedServer } from '../servers/server-rules.js';
+import { type PlacedServer, SERVERS_SHOWN } from '../servers/server-rules.js';
 import { ServerViews } from '../servers/server-views.service.js';
 import { Settings } from '../settings/settings.js';
 import type { StillOpenDto } from '../servers/servers.dto.js';
@@ -37,7 +37,7 @@ import {
   RenameDomainDto,
   RenamedDomainDto,
 } from './domains.dto.js';
-import { placedServers, type PutDomain, putDomain, SERVERS_SHOWN } from './put-rules.js';
+import { placedServers, type PutDomain, putDomain } from './put-rules.js';
 import { type CertificateFiles, renamedCertificate } from './rename-rules.js';
 
 /** The errors of adding a domain, besides those of every change. */

@@ -2,7 +2,7 @@ import { AppError } from '../errors/app-error.js';
 import { DEFAULT_HTTP_PORT, serverAddress } from '../model/server.js';
 import { type Draft, type Pool, requireOwnPool, requirePool } from '../model/state.js';
 import type { RemovedServer } from '../servers/removed-servers.service.js';
-import { type PlacedServer, setServers } from '../servers/server-rules.js';
+import { type PlacedServer, SERVERS_SHOWN, setServers } from '../servers/server-rules.js';
 import {
   addDomain,
   describeDomain,
@@ -12,9 +12,6 @@ import {
   specOf,
 } from './domain-rules.js';
 import type { AddDomainDto, DomainDto, PutDomainResultDto } from './domains.dto.js';
-
-/** The most servers of one answer. */
-export const SERVERS_SHOWN = 100;
 
 /** What a PUT made of a domain. */
 export interface PutDomain extends Pick<PutDomainResultDto, 'result' | 'also_changed'> {

@@ -20,6 +20,8 @@ export const ERROR_CATALOGUE = {
   server_is_control: { status: 422, title: 'The server is a control port' },
   server_is_haproxy: { status: 422, title: 'The server is HAProxy itself' },
   server_not_healthy: { status: 409, title: 'The new server is not healthy' },
+  replace_running: { status: 409, title: 'The server is being replaced' },
+  cancelled: { status: 409, title: 'The request was cancelled' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },
   too_many_waiting: { status: 429, title: 'Too many calls wait' },

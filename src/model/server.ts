@@ -66,6 +66,19 @@ function outOfRange(field: keyof UncheckedServer, value: unknown, min: number, m
   return { field, value, allowed: `a whole number from ${min} to ${max}` };
 }
 
+/** Whether a server gets new requests: nobody has set it to drain or maintenance, and it has a share of the requests. */
+export function isInService({ state, weight }: Pick<ServerSpec, 'state' | 'weight'>): boolean {
+  return state === 'ready' && weight > 0;
+}
+
+/** Whether two servers have the same IP address and port. */
+export function isSameAddress(
+  one: Pick<ServerSpec, 'ip' | 'http_port'>,
+  other: Pick<ServerSpec, 'ip' | 'http_port'>,
+): boolean {
+  return one.ip === other.ip && one.http_port === other.http_port;
+}
+
 /** Whether two servers have the same values. */
 export function isSameServer(one: ServerSpec, other: ServerSpec | undefined): boolean {
   return (

@@ -1,5 +1,11 @@
 import type { Routing, Step } from '../model/routing.js';
-import { type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
+import {
+  isInService,
+  isSameAddress,
+  type PoolServers,
+  serverAddress,
+  type ServerSpec,
+} from '../model/server.js';
 
 /** Parked slots: servers in maintenance that exist in HAProxy, belong to no domain and can be used again. Pool → slots. */
 export type ParkedSlots = ReadonlyMap<string, ReadonlySet<number>>;
@@ -119,11 +125,6 @@ function planPool(
   for (const slot of from.keys()) if (!to.has(slot)) lists.removals.push({ op: 'remove_server', pool, slot });
 }
 
-/** Whether a server gets new requests. */
-function isInService({ state, weight }: ServerSpec): boolean {
-  return state === 'ready' && weight > 0;
-}
-
 /** Whether a server of the pool gets requests before, during and after the change. */
 function hasServing(from: PoolServers, to: PoolServers): boolean {
   for (const [slot, present] of from) {
@@ -131,10 +132,6 @@ function hasServing(from: PoolServers, to: PoolServers): boolean {
     if (wanted && isInService(present) && isInService(wanted) && isSameAddress(present, wanted)) return true;
   }
   return false;
-}
-
-function isSameAddress(one: ServerSpec, other: ServerSpec): boolean {
-  return one.ip === other.ip && one.http_port === other.http_port;
 }
 
 function adjustments(

@@ -2,6 +2,7 @@ import { AppError, type FieldError } from '../errors/app-error.js';
 import { invalidFields } from '../errors/invalid-fields.js';
 import { serverName } from '../model/pool-name.js';
 import {
+  isSameAddress,
   isSameServer,
   type PoolServers,
   serverAddress,
@@ -10,6 +11,9 @@ import {
 } from '../model/server.js';
 import { type Draft, type Pool, requireOwnPool, type StateReader } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
+
+/** The most servers of one answer. */
+export const SERVERS_SHOWN = 100;
 
 /** A server with its pool and slot. */
 export interface PlacedServer {
@@ -92,8 +96,7 @@ function addServer(
   const { pool } = requireOwnPool(draft, domain);
   const slot = input.slot === 0 ? lowestFreeSlot(pool, poolName, domain, maxSlots) : input.slot;
   const present = pool.servers.get(slot);
-  if (present && present.ip === input.ip && present.http_port === input.http_port)
-    return { pool: poolName, slot, server: present };
+  if (present && isSameAddress(present, input)) return { pool: poolName, slot, server: present };
   if (present)
     throw new AppError(
       'slot_taken',

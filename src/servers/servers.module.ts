@@ -3,7 +3,7 @@ import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { RemovedServers } from './removed-servers.service.js';
-import { ReplaceController } from './replace.controller.js';
+import { ReplaceServerController } from './replace-server.controller.js';
 import { ReplaceServerService } from './replace-server.service.js';
 import { ServerViews } from './server-views.service.js';
 import { ServersController } from './servers.controller.js';
@@ -12,7 +12,7 @@ import { WaitDrainService } from './wait-drain.service.js';
 
 @Module({
   imports: [HaproxyModule, JobsModule, ReconcilerModule],
-  controllers: [ServersController, ReplaceController],
+  controllers: [ServersController, ReplaceServerController],
   providers: [ServersService, WaitDrainService, RemovedServers, ReplaceServerService, ServerViews],
   exports: [RemovedServers, ServerViews],
 })

@@ -3,7 +3,13 @@ import { AppError, type ErrorCode } from '../errors/app-error.js';
 import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
 import type { PoolOptions } from '../model/options.js';
 import { isPoolName, poolName, poolNumber } from '../model/pool-name.js';
-import { DEFAULT_WEIGHT, type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
+import {
+  DEFAULT_WEIGHT,
+  isSameAddress,
+  type PoolServers,
+  serverAddress,
+  type ServerSpec,
+} from '../model/server.js';
 import type { Draft, Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { DomainRecord, RecordServer } from './import-record.js';
@@ -312,7 +318,7 @@ function putServer(
   maxSlots: number,
 ): void {
   const present = servers.get(slot);
-  if (present && !hasAddress(present, given))
+  if (present && !isSameAddress(present, given))
     throw new AppError(
       'slot_taken',
       `slot ${slot} of ${pool} holds ${serverAddress(present)}; leave slot out for the lowest free slot`,
@@ -335,16 +341,12 @@ function slotFor(
   pool: string,
   maxSlots: number,
 ): number {
-  for (const [slot, server] of servers) if (hasAddress(server, given)) return slot;
+  for (const [slot, server] of servers) if (isSameAddress(server, given)) return slot;
   for (let slot = 1; slot <= maxSlots; slot += 1) if (!servers.has(slot)) return slot;
   throw new AppError(
     'pool_full',
     `all ${maxSlots} slots of ${pool} are in use; remove a server, or raise HAPROXY_MAX_SLOTS and restart the suite`,
   );
-}
-
-function hasAddress(server: ServerSpec, { ip, http_port }: RecordServer): boolean {
-  return server.ip === ip && server.http_port === http_port;
 }
 
 function isWithin(pool: string, { pools }: ImportLimits): boolean {

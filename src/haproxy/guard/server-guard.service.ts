@@ -9,7 +9,13 @@ import {
   listenIp,
 } from '../../model/forbidden-server.js';
 import { serverName } from '../../model/pool-name.js';
-import { type PoolServers, serverAddress, type ServerSpec } from '../../model/server.js';
+import {
+  isInService,
+  isSameAddress,
+  type PoolServers,
+  serverAddress,
+  type ServerSpec,
+} from '../../model/server.js';
 import { ServerNetworks } from '../../model/server-networks.js';
 import type { StateDelta, StateReader } from '../../model/state.js';
 import { Settings } from '../../settings/settings.js';
@@ -128,7 +134,7 @@ export class ServerGuard {
   }
 
   #checkReplacement(present: ServerSpec, server: ServerSpec, facts: ListenerFacts): void {
-    if (!hasSameAddress(present, server)) this.#check(server, facts);
+    if (!isSameAddress(present, server)) this.#check(server, facts);
     else if (isPutIntoService(present, server)) this.#checkListeners(server, facts);
   }
 
@@ -160,17 +166,9 @@ export class ServerGuard {
   }
 }
 
-function hasSameAddress(one: ServerSpec, other: ServerSpec): boolean {
-  return one.ip === other.ip && one.http_port === other.http_port;
-}
-
 /** An operator can always drain such a server, stop it or remove it. */
 function isPutIntoService(before: ServerSpec, after: ServerSpec): boolean {
   return isInService(after) && !isInService(before);
-}
-
-function isInService({ state, weight }: ServerSpec): boolean {
-  return state === 'ready' && weight > 0;
 }
 
 function explain(server: Address, { code, listener }: ForbiddenServer): string {

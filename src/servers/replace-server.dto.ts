@@ -1,6 +1,6 @@
 import { DryRunDto, LongPlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { ArrayField, EnumField, IntField, StringField } from '../contract/fields/fields.js';
-import { formatGivenAddress, parseGivenAddress } from './replace-rules.js';
+import { formatGivenAddress, parseGivenAddress } from './replace-server-rules.js';
 
 const ADDRESS_RULE =
   'an IPv4 or IPv6 address, optionally with a port: 10.0.0.1, 10.0.0.1:80, [2001:db8::1]:80';
@@ -62,8 +62,8 @@ const REPLACE_STATUSES = ['replaced', 'draining', 'planned'] as const;
 export class ReplaceResultDto extends LongPlannedDto {
   @EnumField(REPLACE_STATUSES, {
     description:
-      'replaced: the new server is in the slots of the old one. draining: the new one serves, the old one gets no new ' +
-      'requests but still has connections; call again to finish. planned: a dry run.',
+      'replaced: the new server is in the slots of the old one. draining: not yet in all, see detail; call again to ' +
+      'finish. planned: a dry run.',
     example: 'replaced',
   })
   status: (typeof REPLACE_STATUSES)[number];

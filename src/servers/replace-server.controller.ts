@@ -3,12 +3,12 @@ import { ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { AcceptedDto, WaitQueryDto } from '../jobs/jobs.dto.js';
 import { answerJob, ServesJob } from '../jobs/rest-job.js';
-import { ReplaceResultDto, ReplaceServerDto } from './replace.dto.js';
+import { ReplaceResultDto, ReplaceServerDto } from './replace-server.dto.js';
 import { ReplaceServerService } from './replace-server.service.js';
 
 @ApiTags('servers')
 @Controller('api/v1/servers')
-export class ReplaceController {
+export class ReplaceServerController {
   constructor(private readonly replacing: ReplaceServerService) {}
 
   @Post('replace')
