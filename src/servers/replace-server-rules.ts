@@ -5,6 +5,7 @@ import { comparePoolNames, serverName } from '../model/pool-name.js';
 import {
   isInService,
   isSameAddress,
+  isSameServer,
   MAX_PORT,
   type PoolServers,
   serverAddress,
@@ -102,10 +103,15 @@ export function addHelpers(draft: Draft, moves: readonly Move[], maxSlots: numbe
     }
     if (!isInService(move.from)) return move;
     const helper = lowestFreeSlot(pool, move.pool, pool.domains[0] ?? '', maxSlots);
-    draft.putServer(move.pool, helper, { ...move.to, weight: move.from.weight, state: 'ready' });
+    draft.putServer(move.pool, helper, helperOf(move));
     added.add(serverName(move.pool, helper));
     return { ...move, helper, added: true };
   });
+}
+
+/** The new server as this operation adds it. */
+function helperOf({ from, to }: Move): ServerSpec {
+  return { ...to, weight: from.weight, state: 'ready' };
 }
 
 /** HAProxy sends no requests to a server that is not in service, so that it could never take over. */
@@ -176,7 +182,8 @@ export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet
   for (const move of moves) {
     if (!move.added || move.helper === undefined) continue;
     const present = poolOf(draft, move.pool).servers.get(move.helper);
-    if (!present || !isSameAddress(present, move.to)) continue;
+    // A server with another weight or state was declared by somebody meanwhile.
+    if (!isSameServer(helperOf(move), present)) continue;
     if (needed.has(serverName(move.pool, move.helper))) undone.kept.push(move);
     else {
       draft.removeServer(move.pool, move.helper);

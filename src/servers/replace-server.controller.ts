@@ -13,12 +13,13 @@ export class ReplaceServerController {
 
   @Post('replace')
   @ServesJob(ReplaceServerService, 'replace')
-  replace(
+  async replace(
     @Body() body: ReplaceServerDto,
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<ReplaceResultDto | AcceptedDto> {
     if (body.dry_run) return this.replacing.replace(body);
+    await this.replacing.check(body);
     return answerJob(this.replacing.start(body), wait, reply);
   }
 }

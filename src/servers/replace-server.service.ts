@@ -112,6 +112,16 @@ export class ReplaceServerService {
     return input.dry_run ? this.#preview(input) : this.start(input).wait();
   }
 
+  /**
+   * Checks what a start checks first, so that a request that can only fail gets its error at once. Changes nothing.
+   *
+   * @throws AppError server_not_found, validation_failed, pool_full, server_not_healthy, replace_running
+   */
+  async check({ from, to }: ReplaceServerDto): Promise<void> {
+    this.#refuseOther(from, to);
+    await this.persistence.preview((draft) => this.#begin(draft, addressOf(from), addressOf(to)));
+  }
+
   /** Joins the running job with the same addresses. @throws AppError replace_running, shutting_down */
   start({ from, to, timeout }: ReplaceServerDto): RunningJob<ReplaceResultDto> {
     const key = keyOf(from, to);
