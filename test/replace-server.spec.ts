@@ -189,6 +189,30 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
       await late?.close();
     });
 
+    it('removes the new server again if the caller leaves before it is healthy', async () => {
+      const before = await serversOf('a.example');
+      const caller = new AbortController();
+      const call = fetch(`${suite.url}/api/v1/servers/replace?wait=true`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${await suite.token()}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ from: address(0), to: `127.0.0.1:${await freePort()}` }),
+        signal: caller.signal,
+      }).catch(() => undefined);
+      await until(async () => (await serversOf('a.example')).length > before.length, { timeout: 20_000 });
+      caller.abort();
+      await call;
+      const operation = await until(async () => {
+        const { body } = await suite.api<{ items: { status: string }[] }>('GET', '/operations?limit=1');
+        return body.items[0]?.status === 'running' ? undefined : body.items[0];
+      });
+      expect(operation).toMatchObject({
+        kind: 'replace_server',
+        status: 'failed',
+        error: { code: 'cancelled', detail: expect.stringContaining('removed again') as string },
+      });
+      expect(await serversOf('a.example')).toEqual(before);
+    });
+
     it('refuses another new server, and does not finish where the old one is ready again', async () => {
       const held = get(home.httpPort, 'b.example', '/held-late');
       await until(() => backends[0]?.lastPath === '/held-late');
