@@ -119,6 +119,14 @@ describe('undo', () => {
     expect(serversOf(draft)).toEqual(['1 10.0.0.1 ready 5']);
   });
 
+  it('leaves a server that somebody declared with the same address meanwhile', () => {
+    const draft = draftOf([[OLD]]);
+    const moves = begin(draft);
+    draft.putServer(POOL, 2, specOf(NEW, 'ready', 9));
+    expect(undo(draft, moves, NONE)).toMatchObject({ removed: [], kept: [] });
+    expect(serversOf(draft)).toEqual(['1 10.0.0.1 ready 5', '2 10.0.0.2 ready 9']);
+  });
+
   it('sets the servers that this call has drained to ready', () => {
     const draft = draftOf([[OLD]]);
     const moves = drainOld(draft, begin(draft));
