@@ -372,7 +372,7 @@ describe.each(haproxyVersions())('health of sites with HAProxy $version', { time
     for (const one of [paused.haproxy, paused.sites, paused.site, await wait('live.example', 1)])
       expect(one).toMatchObject({
         status: 'down',
-        detail: expect.stringMatching(/web is paused.*haproxy_reload/),
+        detail: expect.stringMatching(/web is paused.*POST \/api\/v1\/configuration\/reload/),
       });
     expect(paused.explained).toMatchObject({
       answer: { reason: expect.stringContaining('accepts no connection') },
@@ -422,7 +422,7 @@ describe.each(haproxyVersions())('health of sites with HAProxy $version', { time
     for (const one of [stopped.haproxy, stopped.sites, stopped.site])
       expect(one).toMatchObject({
         status: 'down',
-        detail: expect.stringMatching(/web is stopped.*haproxy_reload/),
+        detail: expect.stringMatching(/web is stopped.*POST \/api\/v1\/configuration\/reload/),
       });
     expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
     expect((await wait('live.example')).status).toBe('healthy');

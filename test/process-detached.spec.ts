@@ -133,7 +133,7 @@ describe('HAProxy in managed mode', () => {
         (await suite.api<{ components: { workers: object } }>('GET', '/health')).body.components.workers;
       expect(await workers()).toMatchObject({
         status: 'degraded',
-        detail: expect.stringContaining('Use haproxy_reload'),
+        detail: expect.stringContaining('Use POST /api/v1/configuration/reload'),
       });
       expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
       expect(await workers()).toMatchObject({

@@ -56,13 +56,14 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   return { draft, revision, entries, settle };
 }
 
-/** All domains of the pools whose servers the change changes, if such a pool has several domains. */
-function domainsThatShare(change: StateDelta, before: StateReader): string[] {
-  const found: string[] = [];
-  for (const [name, pool] of change.pools) {
+/**
+ * All domains of the pool whose servers the change changes, if the pool has several. Empty for a change of several such
+ * pools, such as an import: its audit line would name thousands.
+ */
+function domainsThatShare(change: StateDelta, before: StateReader): readonly string[] {
+  const shared = [...change.pools].flatMap(([name, pool]) => {
     const former = before.pool(name);
-    if (former && pool && former.domains.length > 1 && pool.servers !== former.servers)
-      found.push(...pool.domains);
-  }
-  return found;
+    return former && pool && former.domains.length > 1 && pool.servers !== former.servers ? [pool] : [];
+  });
+  return shared.length === 1 ? (shared[0]?.domains ?? []) : [];
 }

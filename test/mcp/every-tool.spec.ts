@@ -92,7 +92,7 @@ function callsOfEveryTool(): [name: string, args: Arguments][] {
     ['haproxy_wait_drain', { domain, slot: 2, timeout: 5 }],
     ['haproxy_remove_server', { domain, slot: 2 }],
     ['haproxy_set_domain_state', { domain, state: 'ready' }],
-    ['haproxy_replace_server', { from: '127.0.0.3', to: `127.0.0.1:${backend.port}`, timeout: 60 }],
+    ['haproxy_replace_server', { from: '127.0.0.3', to: `127.0.0.1:${backend.port}`, timeout: 20 }],
     ['haproxy_health', {}],
     ['haproxy_domain_health', { domain }],
     ['haproxy_wait_healthy', { domain, timeout: 1 }],
