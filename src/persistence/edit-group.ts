@@ -34,7 +34,9 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
       // Edits run in the call of whichever caller started the group.
       const value = runWithCallContext(pending.caller, () => pending.edit(own));
       const sharing = domainsThatShare(own, draft);
-      if (sharing.length > 0) runWithCallContext(pending.caller, () => recordDomains(sharing));
+      // The arguments name one domain of the pool. An import names none, and its line would become long.
+      if (sharing.length > 0 && pending.caller.audited?.arguments['domain'] !== undefined)
+        runWithCallContext(pending.caller, () => recordDomains(sharing));
       if (!own.isEmpty) {
         const { caller } = pending;
         check(own, draft, caller.role);
@@ -56,10 +58,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   return { draft, revision, entries, settle };
 }
 
-/**
- * All domains of the pool whose servers the change changes, if the pool has several. Empty for a change of several such
- * pools, such as an import: its audit line would name thousands.
- */
+/** All domains of the pool whose servers the change changes, if the pool has several. Empty for a change of several pools. */
 function domainsThatShare(change: StateDelta, before: StateReader): readonly string[] {
   const shared = [...change.pools].flatMap(([name, pool]) => {
     const former = before.pool(name);

@@ -235,7 +235,7 @@ describe('HaproxyProcessService', () => {
 
   it.each([
     ['/nonexistent/haproxy', /binary \/nonexistent\/haproxy does not exist.*npm run tools haproxy/],
-    ['/bin/false', /-v failed/],
+    ['/bin/false', /-v" failed/],
     ['/bin/echo', /not a HAProxy version/],
   ])('rejects the binary %s', async (binary, words) => {
     const home = await tempHome();
