@@ -143,6 +143,9 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
     ];
     const load = new Load(home.httpPort, hosts, 100);
     const second = await replace({ from: address(0), to: address(2) });
+    const { items } = (await suite.api<{ items: object[] }>('GET', '/domains/a.example/servers')).body;
+    // HAProxy has checked the new server in its free slot, so the other server does not carry the whole load.
+    expect(items).not.toContainEqual(expect.objectContaining({ slot: 2, status: 'DOWN' }));
     const report = await load.stop();
     expect(second.body).toMatchObject({ status: 'replaced', total: 3 });
     expect(report).toMatchObject({ failed: 0, failures: [] });

@@ -8,6 +8,7 @@ import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { CallerQuota } from '../lib/caller-quota.js';
+import { poll } from '../lib/poll.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Shutdown } from '../signals/shutdown.js';
 import { readDomainHealth } from './domain-health.js';
@@ -69,17 +70,18 @@ export class WaitHealthyService {
     // A shutdown does not wait for the timeout of the call.
     const signal = AbortSignal.any([callerGone(), this.shutdown.signal]);
     const started = performance.now();
-    const elapsed = () => Math.round(performance.now() - started);
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      const health = await readDomainHealth(this.persistence.state, domain, this.runtime, (pool) =>
-        this.#statuses.load(pool),
-      );
-      const remaining = timeout * 1000 - elapsed();
-      if (health.status === 'healthy' || isUncheckable(health) || remaining <= 0 || signal.aborted)
-        return { ...health, waited_ms: elapsed() };
-      progress(Math.floor(elapsed() / 1000), timeout, `${health.status}: ${health.detail}`);
-      await delay(Math.min(pause, remaining), undefined, { signal }).catch(() => undefined);
-    }
+    const read = () =>
+      readDomainHealth(this.persistence.state, domain, this.runtime, (pool) => this.#statuses.load(pool));
+    const isOver = (health: DomainHealthDto) => health.status === 'healthy' || isUncheckable(health);
+    const health = await poll(read, isOver, {
+      firstPauseMs: FIRST_PAUSE_MS,
+      longestPauseMs: LONGEST_PAUSE_MS,
+      limitMs: timeout * 1000,
+      signal,
+      onWait: ({ status, detail }, elapsedMs) =>
+        progress(Math.floor(elapsedMs / 1000), timeout, `${status}: ${detail}`),
+    });
+    return { ...health, waited_ms: Math.round(performance.now() - started) };
   }
 }
 

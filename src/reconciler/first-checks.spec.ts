@@ -124,6 +124,19 @@ describe('FirstChecks', () => {
     expect(await prepare(...readdress)).toEqual(['1 maint', '1 put_server after check']);
   });
 
+  it('prepare > does not wait for a server that only changes its slot', async () => {
+    const steps: Step[] = [
+      { op: 'set_state', pool: 'pool_1', slot: 1, state: 'maint', temporary: true },
+      { ...join, slot: 1, exists: true },
+      { op: 'remove_server', pool: 'pool_1', slot: 2 },
+    ];
+    const helper = row(2, { port: 81 });
+    rows = [row(1, { state: 'drain' }), helper, row(3)];
+    expect(await prepare(...steps)).toEqual(['1 put_server', '2 remove_server']);
+    rows = [row(1, { state: 'drain' }), { ...helper, down: { checkStatus: 8, checkResult: 2 } }, row(3)];
+    expect(await prepare(...steps)).toEqual(['1 maint', '1 put_server after check', '2 remove_server']);
+  });
+
   it('prepare > does not wait for the check of a server that has none', async () => {
     const steps: Step[] = [{ op: 'set_state', pool: 'pool_1', slot: 2, state: 'ready', checkFirst: true }];
     expect(brief(await checks.prepare(steps, new Set(['pool_1_2'])))).toEqual(['2 ready']);

@@ -2,6 +2,7 @@ import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.j
 import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
 import type { ServerStateRow } from '../haproxy/parsers/server-state.parser.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
+import { canonicalIp } from '../model/ip-address.js';
 import { serverName } from '../model/pool-name.js';
 import type { SentStep, Step } from '../model/routing.js';
 
@@ -21,6 +22,7 @@ interface Awaited extends Slot {
 /**
  * Servers that join a pool get their first request after a passed check (`checkFirst` of a step), but only while another
  * server of the pool is UP in HAProxy. Otherwise the pool would answer 503 although the new server may be able to answer.
+ * A server that only changes its slot does not wait: HAProxy has checked its address in the other slot.
  */
 export class FirstChecks {
   /** Servers that joined with `checkFirst`, by name. */
@@ -53,7 +55,9 @@ export class FirstChecks {
       if (ready.length === 0) atOnce.add(pool);
       for (const { slot } of ready) assumed.push({ op: 'assume_up', pool, slot });
     }
-    const isAtOnce = (step: Slot) => atOnce.has(step.pool) || unchecked.has(nameOf(step));
+    const moved = new Set(joining.filter((step) => servesAlready(step, rows)).map((step) => nameOf(step)));
+    const isAtOnce = (step: Slot) =>
+      atOnce.has(step.pool) || unchecked.has(nameOf(step)) || moved.has(nameOf(step));
     return [...assumed, ...steps.flatMap((step) => withoutCheckFirst(step, isAtOnce))];
   }
 
@@ -92,6 +96,15 @@ type Join = Extract<Step, { op: 'put_server' | 'set_state' }>;
 
 function isJoin(step: SentStep): step is Join {
   return (step.op === 'put_server' || step.op === 'set_state') && step.checkFirst === true;
+}
+
+/** Whether the address of a joining server gets requests in another slot of its pool, so that its checks have passed. */
+function servesAlready(step: Join, rows: readonly ServerStateRow[]): boolean {
+  if (step.op !== 'put_server') return false;
+  const { ip, http_port: port } = step.server;
+  return rows.some(
+    (row) => row.backend === step.pool && isUp(row) && row.port === port && canonicalIp(row.address) === ip,
+  );
 }
 
 /** Whether a server gets requests. */

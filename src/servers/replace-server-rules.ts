@@ -252,6 +252,18 @@ function helperInService(servers: PoolServers, { helper, to }: Move): ServerSpec
   return server && isSameAddress(server, to) && isInService(server) ? server : undefined;
 }
 
+/** The names of the servers in the helper slots. */
+export function helperNames(moves: readonly Move[]): string[] {
+  return [
+    ...new Set(moves.flatMap(({ pool, helper }) => (helper === undefined ? [] : serverName(pool, helper)))),
+  ];
+}
+
+/** The pools in which the new server has a helper slot. */
+export function helpedPools(moves: readonly Move[]): string[] {
+  return [...new Set(moves.flatMap(({ pool, helper }) => (helper === undefined ? [] : pool)))];
+}
+
 /** Whether a server can have both addresses. */
 export function overlaps(one: GivenAddress, other: GivenAddress): boolean {
   return (

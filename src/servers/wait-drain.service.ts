@@ -4,6 +4,7 @@ import { callContext } from '../contract/call-context.js';
 import { AppError } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
 import { CallerQuota } from '../lib/caller-quota.js';
+import { poll } from '../lib/poll.js';
 import { Shutdown } from '../signals/shutdown.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { DrainWatch } from '../haproxy/workers/drain-watch.js';
@@ -83,22 +84,22 @@ export class WaitDrainService {
     const started = performance.now();
     const elapsed = () => Math.round(performance.now() - started);
     let noMasterSince: number | undefined;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      const { final, ...status } = await this.#status(input);
-      if (final === 'no_master') noMasterSince ??= elapsed();
-      else noMasterSince = undefined;
-      const isOver = final === true || (noMasterSince ?? Number.POSITIVE_INFINITY) + NO_MASTER_MS < elapsed();
-      const remaining = input.timeout * 1000 - elapsed();
-      if (isOver || remaining <= 0 || signal.aborted) return { ...status, waited_ms: elapsed() };
-      const { current, old_workers, idle_clients } = status;
-      const idle = idle_clients > 0 ? `, and ${idle_clients} idle client(s) of old workers` : '';
-      progress(
-        Math.floor(elapsed() / 1000),
-        input.timeout,
-        `${current + old_workers} connection(s) left${idle}`,
-      );
-      await sleep(Math.min(pause, remaining), signal);
-    }
+    const isOver = ({ final }: DrainStatus): boolean => {
+      noMasterSince = final === 'no_master' ? (noMasterSince ?? elapsed()) : undefined;
+      return final === true || (noMasterSince ?? Number.POSITIVE_INFINITY) + NO_MASTER_MS < elapsed();
+    };
+    const { final: _, ...status } = await poll(() => this.#status(input), isOver, {
+      firstPauseMs: FIRST_PAUSE_MS,
+      longestPauseMs: LONGEST_PAUSE_MS,
+      limitMs: input.timeout * 1000,
+      signal,
+      onWait: ({ current, old_workers, idle_clients }, elapsedMs) => {
+        const idle = idle_clients > 0 ? `, and ${idle_clients} idle client(s) of old workers` : '';
+        const left = `${current + old_workers} connection(s) left${idle}`;
+        progress(Math.floor(elapsedMs / 1000), input.timeout, left);
+      },
+    });
+    return { ...status, waited_ms: elapsed() };
   }
 
   async #status(input: Pick<WaitDrainDto, 'domain' | 'slot'>): Promise<DrainStatus> {
@@ -116,9 +117,4 @@ export class WaitDrainService {
     if (targets.length === 0 && slot !== 0) requireServer(state, domain, slot);
     return drainStatus(targets, name, view);
   }
-}
-
-/** Ends early when the signal aborts. */
-async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
 }

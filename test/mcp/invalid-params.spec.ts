@@ -208,7 +208,7 @@ describe('MCP-Protocol-Version', () => {
       (version: string) => get({ ...versionHeader(version), 'mcp-session-id': session }),
     ],
     ['a GET without a session', (version: string) => get(versionHeader(version))],
-  ])('a wrong one is told as such: %s', async (_, send) => {
+  ])('a wrong one is refused with the versions that are supported: %s', async (_, send) => {
     for (const version of ['2099-01-01', 'x']) {
       const response = await send(version);
       const { error } = (await response.json()) as RpcAnswer;

@@ -1,0 +1,167 @@
+import { messageOf } from '../errors/app-error.js';
+import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { isUsed } from '../haproxy/runtime/server-status.js';
+import { DrainWatch } from '../haproxy/workers/drain-watch.js';
+import type { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
+import type { JobContext } from '../jobs/jobs.service.js';
+import { poll } from '../lib/poll.js';
+import { serverName } from '../model/pool-name.js';
+import { serverAddress } from '../model/server.js';
+import type { PersistenceService } from '../persistence/persistence.service.js';
+import { drainStatus, drainTargets } from './drain-rules.js';
+import { helpedPools, helperNames, type Move } from './replace-server-rules.js';
+import { healthText, listed } from './replace-server-texts.js';
+
+/** The pause between two reads doubles from the first value to the second. A first check takes up to 2 s. */
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 500;
+
+/** What HAProxy shows at one moment. `waitsFor` is undefined when there is nothing left to wait for. */
+interface Look {
+  waitsFor: string | undefined;
+  /** Sent to the caller when it changes. */
+  progress?: string;
+  /** Waiting longer does not help. */
+  final?: boolean;
+}
+
+/** The new server in its helper slots. */
+interface Health {
+  /** The number of slots in which its last check has not passed. */
+  missing: number;
+  /** Names these slots. */
+  text: string | undefined;
+  /** Names the slots in which HAProxy sends it no requests. */
+  failing: string | undefined;
+  /** HAProxy does not check it in one of the slots, so waiting does not help. */
+  uncheckable: boolean;
+}
+
+/** What HAProxy shows of the servers of a replacement: whether the new one is healthy, and the old one idle. */
+export class ReplaceServerWatch {
+  readonly #drains: DrainWatch;
+
+  constructor(
+    private readonly persistence: PersistenceService,
+    private readonly workers: HaproxyWorkers,
+    runtime: HaproxyRuntimeService,
+  ) {
+    this.#drains = new DrainWatch(runtime, workers);
+  }
+
+  /**
+   * The pools that the new server was to take over and in which HAProxy sends requests to no server, or only to a new
+   * server with a failed check.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async unserved(moves: readonly Move[]): Promise<Set<string>> {
+    const unserved = new Set(helpedPools(moves));
+    if (unserved.size === 0) return unserved;
+    const helpers = new Set(helperNames(moves));
+    for (const { pool, slot, status, weight } of await this.workers.serverStatuses([...unserved]))
+      if (isUsed(status, weight) && !(status === 'checking' && helpers.has(serverName(pool, slot))))
+        unserved.delete(pool);
+    return unserved;
+  }
+
+  /** Waits until the new server has passed its checks in each helper slot. Returns what is wrong if it has not. */
+  async untilHealthy(moves: readonly Move[], timeout: number, job: JobContext): Promise<string | undefined> {
+    const all = helperNames(moves).length;
+    const { waitsFor } = await this.#poll(timeout, job, async () => {
+      const { missing, text, uncheckable } = await this.health(moves);
+      return {
+        waitsFor: text,
+        final: uncheckable,
+        progress: `The new server is healthy in ${all - missing} of ${all} pool(s)`,
+      };
+    });
+    return waitsFor;
+  }
+
+  /**
+   * What HAProxy has of the new server in its helper slots.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async health(moves: readonly Move[]): Promise<Health> {
+    const wanted = helperNames(moves);
+    if (wanted.length === 0) return { missing: 0, text: undefined, failing: undefined, uncheckable: false };
+    const rows = await this.workers.serverStatuses(helpedPools(moves));
+    const found = new Map(rows.map((row) => [serverName(row.pool, row.slot), row]));
+    const missing = wanted.filter((name) => found.get(name)?.status !== 'UP');
+    const failing = missing.filter((name) => {
+      const row = found.get(name);
+      return !row || !isUsed(row.status, row.weight);
+    });
+    const textOf = (names: readonly string[]) =>
+      names.length === 0 ? undefined : `${listed(names.map((name) => healthText(name, found.get(name))))}.`;
+    return {
+      missing: missing.length,
+      text: textOf(missing),
+      failing: textOf(failing),
+      uncheckable: missing.some((name) => found.get(name)?.status === 'no check'),
+    };
+  }
+
+  /**
+   * Waits until no worker has a connection to the old server. `busy`: the current worker has one, or may get one because
+   * another call has set the server to ready.
+   */
+  async untilIdle(
+    moves: readonly Move[],
+    timeout: number,
+    job: JobContext,
+  ): Promise<{ waitsFor: string | undefined; busy: boolean }> {
+    let busy = true;
+    const { waitsFor } = await this.#poll(timeout, job, async () => {
+      busy = true;
+      const found = await Promise.all(
+        moves.map(async ({ pool, slot, from }) => {
+          const old = serverAddress(from);
+          const view = await this.#drains.load(pool, [old]);
+          const present = this.persistence.state.pool(pool);
+          // Another call can have given the slot to another server meanwhile.
+          const targets = (present ? drainTargets(pool, present, slot, view) : []).filter(
+            ({ address = old }) => address === old,
+          );
+          return { name: serverName(pool, slot), ...drainStatus(targets, pool, view) };
+        }),
+      );
+      const open = found.reduce((sum, { current, old_workers }) => sum + current + old_workers, 0);
+      busy = found.some(({ current, drained, final }) => current > 0 || (final === true && !drained));
+      const reasons = found.flatMap(({ name, reason }) => (reason === undefined ? [] : `${name}: ${reason}`));
+      return {
+        waitsFor: reasons.length === 0 ? undefined : listed(reasons, ' '),
+        final: found.every(({ final, drained }) => drained || final !== false),
+        progress: `The old server drains: ${open} connection(s) left`,
+      };
+    });
+    return { waitsFor, busy };
+  }
+
+  /** Looks until there is nothing to wait for, the time is over, or the job is cancelled. */
+  #poll(timeout: number, { signal, progress }: JobContext, look: () => Promise<Look>): Promise<Look> {
+    let reported = '';
+    const report = (text: string): void => {
+      if (text !== reported) progress(text);
+      reported = text;
+    };
+    // HAProxy may be restarting.
+    const safeLook = () => look().catch((error: unknown): Look => ({ waitsFor: messageOf(error) }));
+    return poll(
+      async () => {
+        const found = await safeLook();
+        if (found.progress !== undefined) report(found.progress);
+        return found;
+      },
+      ({ waitsFor, final }) => waitsFor === undefined || final === true,
+      {
+        firstPauseMs: FIRST_PAUSE_MS,
+        longestPauseMs: LONGEST_PAUSE_MS,
+        limitMs: timeout * 1000,
+        signal,
+      },
+    );
+  }
+}
