@@ -20,6 +20,8 @@ const RELOAD_LIMIT_MS = 30_000;
 const WORKER_IDLE_MS = 1_000;
 /** The answer of the master if the worker has ended. */
 const NO_SUCH_WORKER = /^Can't find the target PID/m;
+/** The answer of the master if it still lists a worker that has ended, or if the worker hangs and its queue is full. */
+const NO_CONNECTION = /^Can't connect to the target CLI/m;
 
 /** A client for the master CLI (management guide, "Master CLI"). */
 export class MasterCli {
@@ -61,6 +63,8 @@ export class MasterCli {
     const answer = await this.#send(text, WORKER_IDLE_MS, { endsInput: true });
     if (answer === undefined) throw this.#unavailable('nothing listens there');
     if (NO_SUCH_WORKER.test(answer)) return undefined;
+    if (NO_CONNECTION.test(answer))
+      throw this.#unavailable(`it cannot connect to worker ${pid}, which has ended or hangs`);
     // A worker ends each answer with an empty line.
     const answers = answer.split('\n\n');
     if (answers.pop() === '' && answers.length === commands.length) return answers;

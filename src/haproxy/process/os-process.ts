@@ -43,15 +43,25 @@ export class OsProcess {
   }
 }
 
+/** The pid of the parent of a process that runs; undefined if there is no such process, or if it is a zombie. */
+export function parentOf(pid: number): number | undefined {
+  const parent = fieldsOf(pid)?.parent;
+  return parent === undefined ? undefined : Number(parent);
+}
+
+function startTimeOf(pid: number): string | undefined {
+  return fieldsOf(pid)?.started;
+}
+
 /**
- * Field 22 of /proc/PID/stat (proc(5)), or undefined if the process does not run. The second field, the name in
+ * Fields 4 and 22 of /proc/PID/stat (proc(5)), or undefined if the process does not run. The second field, the name in
  * parentheses, may contain any character, so the fields are counted from the last parenthesis.
  */
-function startTimeOf(pid: number): string | undefined {
+function fieldsOf(pid: number): { parent: string | undefined; started: string | undefined } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : { parent: fields[1], started: fields[19] };
   } catch {
     return undefined;
   }

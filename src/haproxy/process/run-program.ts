@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 
 /** The limit for a program. A check of the configuration reads every certificate, which may take several seconds. */
-export const PROGRAM_LIMIT_MS = 60_000;
+const PROGRAM_LIMIT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
 
 /** A program that ended by itself. */

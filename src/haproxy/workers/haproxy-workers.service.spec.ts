@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -116,6 +118,24 @@ describe('HaproxyWorkers', () => {
     answer = () => text;
     expect(await workers.list(CURRENT)).toMatchObject({ known: false, cause });
     expect(workers.isAlone(CURRENT)).toBe(false);
+  });
+
+  it('leaves out a worker that the master lists although its process has ended', async () => {
+    const [ended, current] = [spawn('true'), spawn('sleep', ['60'])];
+    await once(ended, 'exit');
+    try {
+      const list = (master: number) =>
+        `#<PID>\n${master} master 1 [failed: 0] 0d00h01m00s 3.0\n# workers\n${current.pid} worker 0 0d00h00m05s 3.0\n# old workers\n${ended.pid} worker 2 0d00h00m50s 3.0\n`;
+      answer = () => list(process.pid);
+      expect(await workers.list({ ...CURRENT, pid: current.pid ?? 0 })).toMatchObject({ workers: [] });
+      // The processes of another PID namespace: nothing is known about the process with this pid here.
+      answer = () => list(1_000_000_000);
+      expect(await workers.list({ ...CURRENT, pid: current.pid ?? 0 })).toMatchObject({
+        workers: [{ pid: ended.pid }],
+      });
+    } finally {
+      current.kill();
+    }
   });
 
   it('does not know the old workers without a master', async () => {

@@ -7,6 +7,7 @@ import { parseStat, STAT, type StatTypes } from '../parsers/stat.parser.js';
 import type { HaproxyInfo } from '../parsers/info.parser.js';
 import { FormerMasters } from '../process/former-masters.js';
 import { MasterCli } from '../process/master-cli.js';
+import { parentOf } from '../process/os-process.js';
 import { type Command, runtimeCommand } from '../runtime/command.js';
 import type { ProcessIdentity } from '../runtime/process-identity.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from '../runtime/server-status.js';
@@ -146,7 +147,7 @@ export class HaproxyWorkers {
         return { known: false, cause: 'no_master', reason: noMaster(address, this.settings.control) };
       const [former] = this.#formerMasters.alive();
       if (former) return { known: false, cause: 'former_master', reason: formerMaster(former.pid) };
-      const { workers, oldWorkers, failedReloads } = processes;
+      const { master, workers, oldWorkers, failedReloads } = processes;
       if (!workers.includes(current.pid))
         return {
           known: false,
@@ -159,7 +160,10 @@ export class HaproxyWorkers {
       return {
         known: true,
         failedReloads,
-        workers: [...oldWorkers, ...starting.map((pid) => ({ pid, replacedSeconds: 0 }))],
+        workers: [
+          ...withoutEnded(oldWorkers, { master, worker: current.pid }),
+          ...starting.map((pid) => ({ pid, replacedSeconds: 0 })),
+        ],
       };
     } catch (error) {
       return { known: false, cause: 'no_answer', reason: messageOf(error) };
@@ -206,6 +210,19 @@ export class HaproxyWorkers {
     const rows = answers.flatMap((text) => (text.startsWith('# pxname') ? parseStat(text) : []));
     return { ...worker, clients, servers: known, rows };
   }
+}
+
+/**
+ * Leaves out the workers that have ended. HAProxy 3.0 can list one for ever: a worker that ends while the master executes
+ * itself again after a failed reload. Only where the suite sees the processes of HAProxy, which it does not if HAProxy
+ * has a PID namespace of its own (a container).
+ */
+function withoutEnded<T extends OldWorker>(
+  old: readonly T[],
+  { master, worker }: { master: number; worker: number },
+): T[] {
+  if (old.length === 0 || parentOf(worker) !== master) return [...old];
+  return old.filter(({ pid }) => parentOf(pid) === master);
 }
 
 function noMaster(address: string, control: Settings['control']): string {
