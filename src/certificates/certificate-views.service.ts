@@ -1,3 +1,6 @@
+import { certificateFor } from './host-certificate.js';
+import type { HostCertificateDto } from './host-certificate.dto.js';
+import { candidatesOf } from '../model/domain-match.js';
 import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
@@ -56,16 +59,13 @@ export class CertificateViews {
     return (await this.folder.list()).files;
   }
 
-  /**
-   * The certificates that have the host or its wildcard as a name, at most 8. Makes the handshakes now, so `loaded` says
-   * what visitors get.
-   */
-  async ofHost(host: string): Promise<CertificateDto[]> {
+  /** The certificate for a host. Makes the handshakes now, so `loaded` says what visitors get. */
+  async ofHost(host: string): Promise<HostCertificateDto | undefined> {
     const { files, broken } = await this.folder.list();
-    const found = withName(files, host);
-    return Promise.all(
-      found.map(async (file) => this.#view(file, await this.served.try(file, files), broken)),
+    const found = withName(files, host).map(async (file) =>
+      this.#view(file, await this.served.try(file, files), broken),
     );
+    return certificateFor(await Promise.all(found), host);
   }
 
   /** The files with a certificate that has the host or its wildcard as a name, at most 8. */
@@ -163,8 +163,7 @@ export class CertificateViews {
 
 /** The files with a certificate that has the host or its wildcard as a name, at most 8. */
 function withName(files: readonly CertificateFile[], host: string): CertificateFile[] {
-  const dot = host.indexOf('.');
-  const wanted = dot > 0 ? [host, `*${host.slice(dot)}`] : [host];
+  const wanted = candidatesOf(host);
   return files.filter(({ leaf }) => wanted.some((name) => covers(leaf, [name]))).slice(0, MAX_OF_HOST);
 }
 

@@ -1,3 +1,4 @@
+import { candidatesOf } from '../model/domain-match.js';
 import type { CertificateDto } from './certificates.dto.js';
 import type { HostCertificateDto } from './host-certificate.dto.js';
 
@@ -9,8 +10,7 @@ export function certificateFor(
   certificates: readonly CertificateDto[],
   host: string,
 ): HostCertificateDto | undefined {
-  const dot = host.indexOf('.');
-  const wildcard = dot > 0 ? `*${host.slice(dot)}` : undefined;
+  const [, wildcard] = candidatesOf(host);
   const rank = ({ sans, loaded }: CertificateDto): number => {
     const names = new Set(sans.map((name) => name.toLowerCase()));
     const match = names.has(host) ? 2 : wildcard !== undefined && names.has(wildcard) ? 1 : 0;

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
-import { certificateFor } from '../certificates/host-certificate.js';
 import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
@@ -100,11 +99,10 @@ export class DomainsService {
     const { state } = this.persistence;
     const described = describeDomain(state, domain);
     const { name, pool } = requirePool(state, domain);
-    const [servers, certificates] = await Promise.all([
+    const [servers, certificate] = await Promise.all([
       this.views.describe(placedServers(name, pool).slice(0, SERVERS_SHOWN)),
       this.certificates.ofHost(domain),
     ]);
-    const certificate = certificateFor(certificates, domain);
     return { ...described, servers, ...(certificate && { certificate }) };
   }
 

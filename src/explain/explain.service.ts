@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
-import { certificateFor } from '../certificates/host-certificate.js';
 import { Operation } from '../contract/operation.js';
 import { parseConfig } from '../haproxy/config/config-parser.js';
 import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
@@ -48,7 +47,7 @@ export class ExplainService {
   async explain({ host: header, path, ip }: ExplainDto): Promise<ExplainResultDto> {
     const host = requestHost(header);
     const { suite, map } = this.settings.files;
-    const [entry, backends, frontends, certificates, rules] = await Promise.all([
+    const [entry, backends, frontends, certificate, rules] = await Promise.all([
       this.runtime.lookUp(mapKeysOf(host)),
       this.runtime.backendNames(),
       this.runtime.frontendStatus(),
@@ -72,7 +71,7 @@ export class ExplainService {
         : { servers: [], unpublished: false }),
       config: routingConfig([...parseConfig(rules, suite), ...this.config.sections], map),
       isPublicHost,
-      certificate: certificateFor(certificates, host),
+      certificate,
     });
   }
 

@@ -72,7 +72,6 @@ export class WaitHealthyService {
     const started = performance.now();
     const read = () =>
       readDomainHealth(this.persistence.state, domain, this.runtime, (pool) => this.#statuses.load(pool));
-    const isOver = (health: DomainHealthDto) => health.status === 'healthy' || isUncheckable(health);
     const health = await poll(read, isOver, {
       firstPauseMs: FIRST_PAUSE_MS,
       longestPauseMs: LONGEST_PAUSE_MS,
@@ -92,4 +91,8 @@ function isUncheckable({ servers, total }: DomainHealthDto): boolean {
     servers.some(({ status }) => status === 'no check') &&
     servers.every(({ status }) => status === 'no check' || status === 'UP')
   );
+}
+
+function isOver(health: DomainHealthDto): boolean {
+  return health.status === 'healthy' || isUncheckable(health);
 }

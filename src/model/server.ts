@@ -66,7 +66,7 @@ function outOfRange(field: keyof UncheckedServer, value: unknown, min: number, m
   return { field, value, allowed: `a whole number from ${min} to ${max}` };
 }
 
-/** Whether a server gets new requests: nobody has set it to drain or maintenance, and it has a share of the requests. */
+/** Whether a server gets new requests: it is not in drain or maintenance, and its weight is above 0. */
 export function isInService({ state, weight }: Pick<ServerSpec, 'state' | 'weight'>): boolean {
   return state === 'ready' && weight > 0;
 }

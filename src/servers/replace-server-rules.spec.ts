@@ -119,7 +119,7 @@ describe('undo', () => {
     expect(serversOf(draft)).toEqual(['1 10.0.0.1 ready 5']);
   });
 
-  it('leaves a server that somebody declared with the same address meanwhile', () => {
+  it('leaves a server that another call declared with the same address meanwhile', () => {
     const draft = draftOf([[OLD]]);
     const moves = begin(draft);
     draft.putServer(POOL, 2, specOf(NEW, 'ready', 9));
@@ -146,7 +146,7 @@ describe('undo', () => {
     expect(serversOf(draft, 'pool_2')).toEqual(['1 10.0.0.1 drain 5', '2 10.0.0.2 ready 5']);
   });
 
-  it('keeps the new server where somebody took the old one out of service', () => {
+  it('keeps the new server where another call took the old one out of service', () => {
     const draft = draftOf([[OLD]], [[OLD]]);
     const moves = begin(draft);
     draft.putServer(POOL, 1, specOf(OLD, 'maint'));
@@ -160,7 +160,7 @@ describe('undo', () => {
     expect(serversOf(draft, 'pool_2')).toEqual(['2 10.0.0.2 ready 5']);
   });
 
-  it('keeps a slot that somebody gave to another server', () => {
+  it('keeps a slot that another call gave to another server', () => {
     const draft = draftOf([[OLD]]);
     const moves = begin(draft);
     draft.putServer(POOL, 2, specOf(OTHER));

@@ -30,7 +30,7 @@ export interface Move {
   to: Address;
   /**
    * The slot in which the new server serves until it can have the slot of the old one; undefined if the old server gets
-   * no requests, so that nobody needs the new one earlier.
+   * no requests, so the new one is not needed earlier.
    */
   helper: number | undefined;
   /** Whether this operation has added the server in `helper`. */
@@ -182,7 +182,7 @@ export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet
   for (const move of moves) {
     if (!move.added || move.helper === undefined) continue;
     const present = poolOf(draft, move.pool).servers.get(move.helper);
-    // A server with another weight or state was declared by somebody meanwhile.
+    // Another call has declared a server with another weight or state meanwhile.
     if (!isSameServer(helperOf(move), present)) continue;
     if (needed.has(serverName(move.pool, move.helper))) undone.kept.push(move);
     else {
@@ -195,7 +195,7 @@ export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet
 
 /**
  * Gives the slots of the old servers to the new one, with the weight of the old server, and removes the new one from its
- * helper slots. A slot that somebody has changed since stays as it is, and so does its helper. Returns why, for each such
+ * helper slots. A slot that another call has changed since stays as it is, and so does its helper. Returns why, for each such
  * slot.
  */
 export function takeSlots(draft: Draft, moves: readonly Move[]): string[] {

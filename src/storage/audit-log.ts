@@ -31,7 +31,7 @@ export interface AuditLine extends AuditEntry {
 }
 
 /** Which lines to return. All given conditions hold for each of them. */
-export interface AuditFilter {
+interface AuditFilter {
   /** Lines whose arguments or former values name the domain. */
   domain?: string | undefined;
   actor?: string | undefined;

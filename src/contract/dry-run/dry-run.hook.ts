@@ -39,10 +39,12 @@ export function installDryRun(fastify: FastifyInstance): void {
 function moveDryRun(request: FastifyRequest, hasDryRun: boolean): void {
   const query = { ...(request.query as Arguments | null) };
   const body = argumentsIn(request.body);
-  const given = [fromQuery(query['dry_run']), body?.['dry_run']].filter((value) => value !== undefined);
+  const declared = declaredFields(DryRunDto).get('dry_run');
+  const inQuery = query['dry_run'];
+  const asked = typeof inQuery === 'string' ? declared?.kind.fromText?.(inQuery, 'text') : inQuery;
+  const given = [asked, body?.['dry_run']].filter((value) => value !== undefined);
   if (given.length === 0) return;
   if (!hasDryRun) throw invalidField('dry_run', 'is not allowed: this operation has no dry run');
-  const declared = declaredFields(DryRunDto).get('dry_run');
   if (declared && !given.every((value) => declared.kind.accepts(value)))
     throw invalidField('dry_run', messageOf(declared, 'json'));
   // If query and body differ, true wins, because it changes nothing.
@@ -55,11 +57,6 @@ function moveDryRun(request: FastifyRequest, hasDryRun: boolean): void {
     request.body = { ...body, dry_run };
     request.query = without(query, 'dry_run');
   }
-}
-
-/** A query is always text. */
-function fromQuery(value: unknown): unknown {
-  return value === 'true' || value === 'false' ? value === 'true' : value;
 }
 
 /** @throws AppError validation_failed, for the arguments in a part of the request that the handler does not read */

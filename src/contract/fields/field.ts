@@ -41,7 +41,7 @@ export interface FieldKind {
   list?: ListForm;
 }
 
-export interface ListForm {
+interface ListForm {
   /** The value that a text item stands for. */
   itemFromText?: (text: string) => unknown;
   /** The largest size of the list as JSON, in bytes. */

@@ -1,7 +1,7 @@
 import { ApiExtension, type OpenAPIObject } from '@nestjs/swagger';
 import type { ErrorCode } from '../../errors/app-error.js';
 
-export type PathItem = OpenAPIObject['paths'][string];
+type PathItem = OpenAPIObject['paths'][string];
 export type Operation = NonNullable<PathItem['get']>;
 
 /** The keywords of a schema that this folder reads or writes. */

@@ -13,7 +13,7 @@ export type ListenAddress = {
   | { kind: 'unknown'; reason: string; transport: 'tcp' | 'udp' }
 );
 
-export interface PortAddress {
+interface PortAddress {
   kind: 'port';
   transport: 'tcp' | 'udp';
   /** A canonical address, `0.0.0.0` or `::` for every address, a host name, or a text with a variable. */

@@ -1,3 +1,4 @@
+import { candidatesOf } from '../../model/domain-match.js';
 /** One line of `show ssl sni`: a name under which a bind has a certificate. */
 export interface SniEntry {
   /** `*.example.com` for a wildcard. */
@@ -41,9 +42,8 @@ export function parseSslSni(text: string): Map<string, SniEntry[]> {
  * asks for a name below it that has no certificate of its own.
  */
 export function chosenEntry(entries: readonly SniEntry[], name: string): SniEntry | undefined {
-  const wildcard = `*${name.slice(name.indexOf('.'))}`;
   for (const kind of ['ecdsa', 'rsa', 'other'] as const)
-    for (const wanted of [name, wildcard]) {
+    for (const wanted of candidatesOf(name)) {
       const found = entries.find((entry) => entry.kind === kind && entry.name === wanted);
       if (found) return found;
     }

@@ -76,7 +76,7 @@ export class ResourceRegistry {
     return this.#find(uri) !== undefined;
   }
 
-  /** Why nobody can subscribe to this resource; undefined if subscribers are notified of its changes. */
+  /** Why a client cannot subscribe to this resource; undefined if subscribers are notified of its changes. */
   findSubscriptionProblem(uri: string): { exists: boolean; message: string } | undefined {
     const found = this.#find(uri);
     const shown = uri.slice(0, 300);

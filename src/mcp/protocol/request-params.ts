@@ -4,7 +4,17 @@ import { INVALID_PARAMS, type RpcErrorMessage, rpcErrorMessage } from './json-rp
 /** Returns what is wrong with the value at this path, or undefined. */
 type Rule = (value: unknown, path: string) => string | undefined;
 
-const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+/** In ascending order of severity. */
+export const LOG_LEVELS = [
+  'debug',
+  'info',
+  'notice',
+  'warning',
+  'error',
+  'critical',
+  'alert',
+  'emergency',
+] as const;
 
 const text = is('a string', (value) => typeof value === 'string');
 const anyObject = is('an object', isObject);

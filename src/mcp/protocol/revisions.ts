@@ -8,7 +8,7 @@ const UNSUPPORTED_REVISION = -32_022;
 /** The member of `_meta` in which a request of the stateless revision names its revision. */
 const REVISION_KEY = 'io.modelcontextprotocol/protocolVersion';
 
-export interface UnsupportedRevision {
+interface UnsupportedRevision {
   code: number;
   message: string;
   data: { supported: readonly string[]; requested: string };

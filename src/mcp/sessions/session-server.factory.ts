@@ -29,19 +29,9 @@ import { RESOURCE_NOT_FOUND } from '../catalogue/resource-registry.js';
 import type { ResourceUpdates } from '../catalogue/resource-updates.js';
 import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
 import { progressReporter } from '../protocol/progress.js';
+import { LOG_LEVELS } from '../protocol/request-params.js';
 import { CAPABILITIES, INSTRUCTIONS, SERVER_INFO } from '../protocol/server-info.js';
 
-/** In ascending order of severity. */
-const LEVELS: readonly LoggingLevel[] = [
-  'debug',
-  'info',
-  'notice',
-  'warning',
-  'error',
-  'critical',
-  'alert',
-  'emergency',
-];
 /** Until the client sends `logging/setLevel`. */
 const DEFAULT_LEVEL: LoggingLevel = 'warning';
 /** Resources that one session can subscribe to. */
@@ -92,7 +82,7 @@ export class SessionServerFactory {
       signal: extra.signal,
       progress: progressReporter(extra._meta?.progressToken, extra.sendNotification),
       log: (level, data) => {
-        if (LEVELS.indexOf(level) < LEVELS.indexOf(minimumLevel)) return;
+        if (LOG_LEVELS.indexOf(level) < LOG_LEVELS.indexOf(minimumLevel)) return;
         const params = { level, logger: SERVER_INFO.name, data };
         extra.sendNotification({ method: 'notifications/message', params }).catch(() => undefined);
       },
