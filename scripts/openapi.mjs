@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Writes openapi/openapi.json from the compiled code in dist/. With --check it writes nothing and fails if the file is out
+// Writes openapi/openapi.json from the compiled code in build/. With --check it writes nothing and fails if the file is out
 // of date. It creates the application without starting it, so HAProxy is not needed.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
@@ -9,14 +9,14 @@ import { fileURLToPath } from 'node:url';
 const target = fileURLToPath(new URL('../openapi/openapi.json', import.meta.url));
 const name = relative(process.cwd(), target);
 
-const load = (file) => import(new URL(`../dist/${file}`, import.meta.url).href);
+const load = (file) => import(new URL(`../build/${file}`, import.meta.url).href);
 
 async function render() {
   const [{ createApp }, { openApiDocument }, { VERSION }, { loadSettings }] = await Promise.all(
     ['app.js', 'contract/openapi.js', 'lib/version.js', 'settings/settings.js'].map(load),
   ).catch((error) => {
     throw new Error(
-      `The compiled code in dist/ does not load (${error.message}). Run "npm run build" first.`,
+      `The compiled code in build/ does not load (${error.message}). Run "npm run build" first.`,
     );
   });
   // The settings of the environment must not change the document.

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { PrivateApt } from './apt.mjs';
 import { say, ToolError } from './process.mjs';
 import { npmCi, ROOT } from './project.mjs';
-import { recipeFor, RECIPES } from './recipes.mjs';
+import { isForThisMachine, recipeFor, RECIPES } from './recipes.mjs';
 import { programKind, unpack } from './unpack.mjs';
 import { wrapperText, writeWrapper } from './wrapper.mjs';
 
@@ -33,6 +33,10 @@ export async function ensureTool(program) {
     const known = Object.values(RECIPES).flatMap(({ programs }) => Object.keys(programs));
     throw new ToolError(`There is no tool ${program}. The tools are: ${known.join(', ')}.`);
   }
+  if (!isForThisMachine(recipe))
+    throw new ToolError(
+      `${program} is only for Linux on ${recipe.arch}, and this machine is ${process.platform} on ${process.arch}.`,
+    );
   const folder = join(TOOLS, recipe.tool);
   const stamp = readStamp(folder) ?? (await install(recipe, folder));
   for (const [name, text] of Object.entries(stamp.wrappers)) writeWrapper(join(TOOLS, 'bin', name), text);

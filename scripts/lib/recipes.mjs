@@ -7,7 +7,8 @@
  *   together.
  * - `also`: further Debian packages. `data`: folders that the programs read.
  * - `helpers`: programs that a script calls. They are used only if the machine does not have them.
- * - `npm`: folder in this repository with a package.json and its lock file.
+ * - `npm`: folder in this repository with a package.json and its lock file. No install script runs.
+ * - `arch`: the only architecture that there is such a tool for.
  */
 export const RECIPES = {
   'haproxy-3.0': {
@@ -74,6 +75,15 @@ export const RECIPES = {
       'openapi-typescript': 'node_modules/openapi-typescript/bin/cli.js',
     },
   },
+  // Not devDependencies: 200 MB each, and npm puts only one `node` into the PATH of scripts.
+  node: {
+    about: 'Node 22, 24 and 26, which the tests start the suite with, and Node 12, which is too old for it',
+    npm: 'scripts/node-versions',
+    arch: 'x64',
+    programs: Object.fromEntries(
+      ['node-12', 'node-22', 'node-24', 'node-26'].map((name) => [name, `node_modules/${name}/bin/node`]),
+    ),
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',
@@ -89,6 +99,11 @@ export const RECIPES = {
     programs: { wrk: 'usr/bin/wrk' },
   },
 };
+
+/** Whether there is such a tool for the architecture of this machine. */
+export function isForThisMachine({ arch }) {
+  return arch === undefined || (arch === process.arch && process.platform === 'linux');
+}
 
 /** The recipe that provides a program. One recipe may provide several: `pebble` provides `pebble-challtestsrv` too. */
 export function recipeFor(program) {
