@@ -42,7 +42,7 @@ else
 
     afterEach(async () => {
       await Promise.all(suites.splice(0).map((suite) => suite.kill()));
-      await Promise.all([0, 1, 2, 3, 4, 5].map((n) => spawnSync('rmdir', [`${home.path}-${n}`])));
+      spawnSync('rmdir', [0, 1, 2, 3, 4, 5].map((n) => `${home.path}-${n}`));
       await home.remove();
     });
 
