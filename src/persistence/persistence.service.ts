@@ -60,7 +60,11 @@ export class PersistenceService {
     @Inject(ServerGuard) private readonly guard: Pick<ServerGuard, 'checkChange'>,
     private readonly feed: EventFeed = new EventFeed(),
   ) {
-    this.#lock = new OwnerLock(settings.home, settings.files.lock);
+    this.#lock = new OwnerLock({
+      home: settings.home,
+      lock: settings.files.lock,
+      state: settings.files.servers,
+    });
     this.#queue = new WriterQueue((edits) => this.#commitGroup(edits));
     this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
   }

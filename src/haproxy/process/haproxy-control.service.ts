@@ -4,7 +4,7 @@ import { AppError } from '../../errors/app-error.js';
 import { SingleFlight } from '../../lib/single-flight.js';
 import { Settings } from '../../settings/settings.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
-import { checkConfiguration, type CheckResult } from './haproxy-binary.js';
+import { checkConfiguration, type CheckResult, requireVersion } from './haproxy-binary.js';
 import { HaproxyProcessService } from './haproxy-process.service.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 import { ProgramFailure, runProgram } from './run-program.js';
@@ -79,14 +79,24 @@ export class HaproxyControlService {
   }
 
   /**
-   * A reload reads the files that the master was started with. Only a new master reads a third file. A master whose socket
-   * file was deleted cannot be asked to reload, so a new master replaces it too.
+   * A reload reads the files that the master was started with, and starts the program of the master again. Only a new
+   * master reads a third file, or starts another version (HAPROXY_BIN). A master whose socket file was deleted cannot be
+   * asked to reload, so a new master replaces it too.
    */
   async #reloadManaged(master: MasterCli): Promise<ReloadResult> {
     const lacksFile =
       existsSync(this.settings.files.suite) && (await this.runtime.loadedRules()) === undefined;
-    const needsMaster = lacksFile || (await master.processes()) === undefined;
+    const needsMaster =
+      lacksFile || (await this.#hasOtherVersion()) || (await master.processes()) === undefined;
     return needsMaster ? this.haproxy.takeOver() : master.reload();
+  }
+
+  async #hasOtherVersion(): Promise<boolean> {
+    const [{ text }, { version }] = await Promise.all([
+      requireVersion(this.settings.haproxyBin),
+      this.runtime.info(),
+    ]);
+    return text !== version;
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -20,6 +20,17 @@ export class OsProcess {
   /** False also for a zombie: it has exited, and only its parent has not read its exit status yet. */
   get alive(): boolean {
     return this.started !== undefined && startTimeOf(this.pid) === this.started;
+  }
+
+  /** False if the program file that the process was started with was deleted, for example by an upgrade. */
+  get hasProgram(): boolean {
+    try {
+      const [program = ''] = readFileSync(`/proc/${this.pid}/cmdline`, 'utf8').split('\0');
+      // A name without a path is found through PATH again.
+      return !program.startsWith('/') || existsSync(program);
+    } catch {
+      return false;
+    }
   }
 
   /** Sends a signal; does nothing if the process has exited. */
