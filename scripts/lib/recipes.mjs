@@ -74,6 +74,13 @@ export const RECIPES = {
       'openapi-typescript': 'node_modules/openapi-typescript/bin/cli.js',
     },
   },
+  prometheus: {
+    about: 'Prometheus with promtool, which check the alert rules and the dashboard in the tests',
+    package: 'prometheus',
+    version: /^(?:2\.(?:4[2-9]|[5-9]\d)|3)\./,
+    suites: [['trixie'], ['sid']],
+    programs: { prometheus: 'usr/bin/prometheus', promtool: 'usr/bin/promtool' },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',
