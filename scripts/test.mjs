@@ -12,7 +12,7 @@ import { isForThisMachine, recipeFor } from './lib/recipes.mjs';
 const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 
 /** The tools that the tests run besides HAProxy. */
-const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector', 'spectral', 'node-26'];
+const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector', 'spectral', 'node-26', 'prometheus'];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';

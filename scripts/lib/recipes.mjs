@@ -84,6 +84,13 @@ export const RECIPES = {
       ['node-12', 'node-22', 'node-24', 'node-26'].map((name) => [name, `node_modules/${name}/bin/node`]),
     ),
   },
+  prometheus: {
+    about: 'Prometheus with promtool, which check the alert rules and the dashboard in the tests',
+    package: 'prometheus',
+    version: /^(?:2\.(?:4[2-9]|[5-9]\d)|3)\./,
+    suites: [['trixie'], ['sid']],
+    programs: { prometheus: 'usr/bin/prometheus', promtool: 'usr/bin/promtool' },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',

@@ -44,6 +44,12 @@ export interface CertificateState {
   problem?: string;
 }
 
+export interface CertificateExpiry {
+  /** Whole days; negative after the end. */
+  daysLeft: number;
+  alarm: CertificateAlarm;
+}
+
 /** Certificates as callers see them: the file, whether visitors get it, and whether the suite renews it. */
 @Injectable()
 export class CertificateViews {
@@ -122,15 +128,16 @@ export class CertificateViews {
     return { certificates, broken };
   }
 
-  /** Days until the certificate of each domain expires; of several the one that is read first (`CertificateFolder.find`). */
-  async daysLeft(): Promise<Map<string, number>> {
-    const days = new Map<string, number>();
+  /** When the certificate of each domain expires; of several the one that is read first (`CertificateFolder.find`). */
+  async expiries(): Promise<Map<string, CertificateExpiry>> {
+    const found = new Map<string, CertificateExpiry>();
     for (const { domain, path, leaf } of await this.files()) {
-      const left = factsOf(leaf).days_left;
-      if (path === this.folder.pathOf(domain) || left > (days.get(domain) ?? Number.NEGATIVE_INFINITY))
-        days.set(domain, left);
+      const daysLeft = factsOf(leaf).days_left;
+      const other = found.get(domain)?.daysLeft ?? Number.NEGATIVE_INFINITY;
+      if (path === this.folder.pathOf(domain) || daysLeft > other)
+        found.set(domain, { daysLeft, alarm: alarmOf(leaf, this.settings.acme.renewDays) });
     }
-    return days;
+    return found;
   }
 
   #view(
