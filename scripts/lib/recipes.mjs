@@ -6,7 +6,10 @@
  * - `suites`: lists of Debian suites. The first list with a fitting version is used. The suites of one list are read
  *   together.
  * - `also`: further Debian packages. `data`: folders that the programs read.
+ * - `privateLibraries`: folder in the library folder where the programs find further libraries.
  * - `helpers`: programs that a script calls. They are used only if the machine does not have them.
+ * - `root`: Debian packages that are installed, with the essential ones, into a root folder that can be booted. The tool
+ *   is that folder.
  * - `npm`: folder in this repository with a package.json and its lock file. No install script runs.
  * - `arch`: the only architecture that there is such a tool for.
  */
@@ -90,6 +93,31 @@ export const RECIPES = {
     version: /^(?:2\.(?:4[2-9]|[5-9]\d)|3)\./,
     suites: [['trixie'], ['sid']],
     programs: { prometheus: 'usr/bin/prometheus', promtool: 'usr/bin/promtool' },
+  },
+  machine: {
+    about: 'a Debian 13 in a folder, which the tests of whole hosts boot. Needs root',
+    root: [
+      'systemd',
+      'systemd-sysv',
+      'dbus',
+      'haproxy',
+      'nodejs',
+      'openssl',
+      'curl',
+      'ca-certificates',
+      'iproute2',
+      'procps',
+    ],
+    suites: [['trixie']],
+    programs: { machine: 'usr/lib/systemd/systemd' },
+  },
+  'systemd-nspawn': {
+    about: 'boots the Debian root of the tests of whole hosts (test/kit/machine)',
+    package: 'systemd-container',
+    version: /^257\./,
+    suites: [['trixie']],
+    programs: { 'systemd-nspawn': 'usr/bin/systemd-nspawn' },
+    privateLibraries: 'systemd',
   },
   caddy: {
     about: 'Caddy, for benchmarks only',
