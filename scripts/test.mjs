@@ -13,6 +13,9 @@ const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 /** The tools that the tests run besides HAProxy. */
 const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector', 'spectral'];
 
+/** What the tests of whole hosts boot (test/hosts). They need root, and are skipped where they cannot run. */
+const HOST_TOOLS = ['machine', 'systemd-nspawn', 'quadlet'];
+
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';
   const chosen = value
@@ -35,6 +38,9 @@ await main(async (args) => {
     say(`HAProxy ${version}: ${path}`);
   }
   for (const tool of TEST_TOOLS) await ensureTool(tool);
+  if (process.getuid?.() === 0)
+    for (const tool of HOST_TOOLS)
+      await ensureTool(tool).catch((error) => say(`${tool} is not ready: ${error.message}`));
   await build();
   say(`Running vitest against HAProxy ${versions.join(', ')} …`);
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');

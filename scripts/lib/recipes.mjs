@@ -6,7 +6,10 @@
  * - `suites`: lists of Debian suites. The first list with a fitting version is used. The suites of one list are read
  *   together.
  * - `also`: further Debian packages. `data`: folders that the programs read.
+ * - `privateLibraries`: folder in the library folder where the programs find further libraries.
  * - `helpers`: programs that a script calls. They are used only if the machine does not have them.
+ * - `root`: Debian packages that are installed, with the essential ones, into a root folder that can be booted. The tool
+ *   is that folder.
  * - `npm`: folder in this repository with a package.json and its lock file.
  */
 export const RECIPES = {
@@ -73,6 +76,38 @@ export const RECIPES = {
       redocly: 'node_modules/@redocly/cli/bin/cli.js',
       'openapi-typescript': 'node_modules/openapi-typescript/bin/cli.js',
     },
+  },
+  machine: {
+    about: 'a Debian 13 in a folder, which the tests of whole hosts boot. Needs root',
+    root: [
+      'systemd',
+      'systemd-sysv',
+      'dbus',
+      'haproxy',
+      'nodejs',
+      'openssl',
+      'curl',
+      'ca-certificates',
+      'iproute2',
+      'procps',
+    ],
+    suites: [['trixie']],
+    programs: { machine: 'usr/lib/systemd/systemd' },
+  },
+  'systemd-nspawn': {
+    about: 'boots the Debian root of the tests of whole hosts (test/kit/machine)',
+    package: 'systemd-container',
+    version: /^257\./,
+    suites: [['trixie']],
+    programs: { 'systemd-nspawn': 'usr/bin/systemd-nspawn' },
+    privateLibraries: 'systemd',
+  },
+  quadlet: {
+    about: 'the generator of Podman that makes systemd units from Quadlets, for the tests',
+    package: 'podman',
+    version: /^5\./,
+    suites: [['trixie']],
+    programs: { quadlet: 'usr/libexec/podman/quadlet' },
   },
   caddy: {
     about: 'Caddy, for benchmarks only',
