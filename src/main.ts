@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { config } from 'dotenv';
+import type { LocalCommand } from './cli/local-command.js';
 import { messageOf } from './errors/app-error.js';
 import { namingTools } from './errors/operation-names.js';
 import { findRuntimeApi } from './haproxy/config/runtime-api.js';
@@ -12,12 +13,22 @@ const SHUTDOWN_TIMED_OUT =
   `Shutdown did not finish within ${STOP_MS / 1000} s. All confirmed changes are saved. A HAProxy that the suite runs ` +
   'may still run; the next start of the suite attaches to it.';
 
+const IO = { stdout: process.stdout, stderr: process.stderr, env: process.env };
+const LOCAL: Readonly<Record<string, () => Promise<LocalCommand>>> = {
+  install: async () => (await import('./cli/install/commands.js')).INSTALL,
+  upgrade: async () => (await import('./cli/install/commands.js')).UPGRADE,
+  uninstall: async () => (await import('./cli/install/commands.js')).UNINSTALL,
+  stop: async () => (await import('./cli/stop/stop-command.js')).COMMAND,
+};
+
 async function main(): Promise<void> {
   config({ quiet: true });
   const settings = loadSettings(process.env, findRuntimeApi);
   const [command, ...given] = process.argv.slice(2);
   if (command === 'mcp') await stdio(given, settings);
   else if (command === undefined) await serve(settings);
+  // Until the dispatch of branch `cli` is merged.
+  else if (LOCAL[command]) process.exit(await (await LOCAL[command]()).run(given, IO));
   else throw new Error(`There is no command ${command}. Start haproxy-suite without a command, or with mcp.`);
 }
 

@@ -1,0 +1,180 @@
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { runProgram } from '../../haproxy/process/run-program.js';
+import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
+import { poll } from '../../lib/poll.js';
+import { stopHaproxyOfSuite } from '../stop/process-files.js';
+import { HOME, MANIFEST, partialOf } from './places.js';
+import { readUsers } from './probe.js';
+import type { Release } from './release.js';
+import type { Step } from './steps.js';
+import { systemctl } from './systemd.js';
+
+/** How long the suite may take to write the files of HAProxy, and to be ready. */
+const WAIT_MS = 60_000;
+
+/** Does one step on the host whose files are in `root`. @throws Error that says what failed */
+export async function executeStep(step: Step, root: string): Promise<void> {
+  const at = (path: string) => join(root, path);
+  switch (step.do) {
+    case 'record':
+      return writeFileAtomic(at(MANIFEST), step.manifest, 0o644, { replaceLink: true });
+    case 'create_user':
+      return createUser(step.name, step.home, root);
+    case 'create_folder':
+      return createFolder(at(step.path), step.mode, owner(step.owner, root));
+    case 'give_files':
+      for (const path of step.paths) giveFile(at(path), owner(step.owner, root));
+      return;
+    case 'copy_release':
+      return copyRelease(step.release, root);
+    case 'write_file':
+      await writeFileAtomic(at(step.path), step.content, step.mode, { replaceLink: true });
+      // The mode of a new file lacks what the umask of this process removes.
+      return chmodSync(at(step.path), step.mode);
+    case 'link':
+      return replaceLink(at(step.path), step.target);
+    case 'remove_files':
+      for (const path of step.paths) rmSync(at(path), { force: true });
+      return;
+    case 'remove_empty_folders':
+      for (const path of step.paths) removeIfEmpty(at(path));
+      return;
+    case 'remove_partial':
+      return rmSync(at(step.path), { recursive: true, force: true });
+    case 'systemctl':
+      await systemctl(step.args);
+      return;
+    case 'stop_haproxy_of_suite':
+      await stopHaproxyOfSuite(HOME);
+      return;
+    case 'wait_for_files':
+      return waitForFiles(step.paths);
+    case 'wait_ready':
+      return waitReady(step.url);
+  }
+}
+
+interface Owner {
+  uid: number;
+  gid: number;
+}
+
+function owner(name: string | undefined, root: string): Owner {
+  if (name === undefined) return { uid: 0, gid: 0 };
+  const user = readUsers(root).get(name);
+  if (!user) throw new Error(`There is no user ${name}.`);
+  return user;
+}
+
+async function createUser(name: string, home: string, root: string): Promise<void> {
+  const prefix = root === '/' ? [] : ['--prefix', root];
+  const args = [...prefix, '--system', '--user-group', '--no-create-home', '--home-dir', home];
+  const { success, output } = await runProgram('useradd', [...args, '--shell', '/usr/sbin/nologin', name]);
+  if (!success) throw new Error(`The user ${name} was not created: ${output.trim()}`);
+}
+
+/** The folder gets its name when it has its owner, so that a killed run leaves none of the wrong owner. */
+function createFolder(path: string, mode: number, { uid, gid }: Owner): void {
+  const temporary = join(dirname(path), `.${basename(path)}.suite-new`);
+  mkdirSync(temporary, { recursive: true });
+  lchownSync(temporary, uid, gid);
+  chmodSync(temporary, mode);
+  renameSync(temporary, path);
+}
+
+/** A file that was removed meanwhile needs no owner. */
+function giveFile(path: string, { uid, gid }: Owner): void {
+  if (lstatSync(path, { throwIfNoEntry: false })) lchownSync(path, uid, gid);
+}
+
+/** Copies to another name first, so that a folder with the name of the release is complete. */
+async function copyRelease({ id, source, folder, files }: Release, root: string): Promise<void> {
+  const partial = join(root, partialOf(id));
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial, { recursive: true, mode: 0o755 });
+  const folders = new Set<string>();
+  for (const { path, mode } of files) {
+    const target = join(partial, path);
+    mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
+    copyFileSync(join(source, path), target);
+    chmodSync(target, mode);
+    for (let parent = dirname(target); parent.startsWith(partial); parent = dirname(parent))
+      folders.add(parent);
+  }
+  // A umask such as 077 would hide the program from the user of the services.
+  for (const path of folders) chmodSync(path, 0o755);
+  await runProgram('sync', ['--file-system', partial]);
+  renameSync(partial, join(root, folder));
+  await syncFolder(dirname(join(root, folder)));
+}
+
+/** Replaces a link in one step: a reader finds the old or the new target. */
+async function replaceLink(path: string, target: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = `${path}.suite-link`;
+  rmSync(temporary, { force: true });
+  symlinkSync(target, temporary);
+  renameSync(temporary, path);
+  await syncFolder(dirname(path));
+  if (readlinkSync(path) !== target) throw new Error(`${path} does not lead to ${target}.`);
+}
+
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOENT') throw error;
+  }
+}
+
+const POLL = { firstPauseMs: 50, longestPauseMs: 500, limitMs: WAIT_MS };
+
+async function waitForFiles(paths: readonly string[]): Promise<void> {
+  const missing = await poll(
+    async () => paths.filter((path) => !existsSync(path)),
+    (left) => left.length === 0,
+    { ...POLL, signal: new AbortController().signal },
+  );
+  if (missing.length > 0)
+    throw new Error(
+      `The suite has not written ${missing.join(', ')} within ${WAIT_MS / 1000} s. Read its log: journalctl -u haproxy-mcp -n 50`,
+    );
+}
+
+async function waitReady(url: string): Promise<void> {
+  const answer = await poll(
+    () => askReady(url),
+    (reason) => reason === undefined,
+    { ...POLL, signal: new AbortController().signal },
+  );
+  if (answer !== undefined)
+    throw new Error(
+      `The suite is not ready after ${WAIT_MS / 1000} s: ${answer} Read the logs: journalctl -u haproxy-mcp -u haproxy -n 50`,
+    );
+}
+
+/** Undefined if the suite is ready, else the reason. */
+async function askReady(url: string): Promise<string | undefined> {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+    if (answer.ok) return undefined;
+    const body = (await answer.json().catch(() => ({}))) as { reason?: unknown };
+    return typeof body.reason === 'string' ? body.reason : `it answers ${answer.status}.`;
+  } catch (error) {
+    return `${url} does not answer (${(error as Error).message}).`;
+  }
+}
