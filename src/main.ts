@@ -23,6 +23,17 @@ const LOCAL: Readonly<Record<string, () => Promise<LocalCommand>>> = {
 
 async function main(): Promise<void> {
   config({ quiet: true });
+  // Before the settings are loaded, because the doctor explains settings that are not valid.
+  if (process.argv[2] === 'doctor') {
+    const { COMMAND } = await import('./cli/doctor-command.js');
+    process.exit(
+      await COMMAND.run(process.argv.slice(3), {
+        stdout: process.stdout,
+        stderr: process.stderr,
+        env: process.env,
+      }),
+    );
+  }
   const settings = loadSettings(process.env, findRuntimeApi);
   const [command, ...given] = process.argv.slice(2);
   if (command === 'mcp') await stdio(given, settings);

@@ -18,7 +18,7 @@ export function certificatesHealth(
   const used = certificates.filter(({ superseded }) => !superseded);
   const found = used.flatMap((certificate) => problemsOf(certificate));
   const problems = [
-    ...broken.map(({ path, reason }) => `HAProxy does not start with ${path}: ${reason}`),
+    ...broken.map(brokenProblem),
     ...found,
   ];
   const total = certificates.length;
@@ -46,12 +46,17 @@ export function certificatesHealth(
   };
 }
 
+export function brokenProblem({ path, reason }: BrokenFile): string {
+  return `HAProxy does not start with ${path}: ${reason}`;
+}
+
 /** Only called with at least one problem. */
 function statusOf(used: readonly CertificateState[]): HealthStatus {
   return used.some(({ alarm }) => alarm === 'down') ? 'down' : 'degraded';
 }
 
-function problemsOf({
+/** What is wrong with one certificate; empty if nothing is. Pure. */
+export function problemsOf({
   domain,
   path,
   alarm,

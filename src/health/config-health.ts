@@ -112,7 +112,8 @@ export class ConfigHealth {
   }
 }
 
-function findingsOf({ valid, errors, notes }: ConfigReport): ConfigFindings {
+/** Pure. */
+export function findingsOf({ valid, errors, notes }: ConfigReport): ConfigFindings {
   const problems = valid ? [] : [`The next start or reload of HAProxy would fail: ${shorten(errors)}`];
   return { problems, notes: notes.length === 0 ? [] : [`Warning: ${shorten(notes)}`] };
 }

@@ -1,9 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { SingleFlight } from '../../../lib/single-flight.js';
 import { Settings } from '../../../settings/settings.js';
-import { SuiteRules } from '../suite/suite-rules.service.js';
+import { type ConfigurationCheck, SuiteRules } from '../suite/suite-rules.service.js';
 import { checkStart } from './check-start.js';
-import type { ConfigMessage } from '../config-messages.js';
+import type { ConfigMessage, ConfigMessages } from '../config-messages.js';
 import type { Finding } from './finding.js';
 import { describeMessage, findRequirements } from './find-requirements.js';
 
@@ -40,27 +40,36 @@ export class ConfigCheckService {
   }
 
   async #run(): Promise<ConfigReport> {
-    const [{ errors, warnings, valid }, findings, start] = await Promise.all([
+    const [check, findings, start] = await Promise.all([
       this.rules.check(),
       findRequirements(this.settings),
       checkStart(this.settings),
     ]);
-    const refused = [...findings.filter(({ level }) => level !== 'warning').map(asMessage), ...start.errors];
-    const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
-    const notes = [...findings.filter(({ level }) => level === 'warning').map(asMessage), ...start.warnings];
-    return {
-      valid: valid && refused.length === 0,
-      errors: [...refused, ...other],
-      refused,
-      warnings: [...notes, ...warnings],
-      notes,
-    };
+    return configReport(check, findings, start);
   }
 
   /** Logs what the suite relies on and haproxy.cfg lacks, one line each. */
   async warn(): Promise<void> {
     for (const finding of await findRequirements(this.settings)) this.#logger.warn(describeMessage(finding));
   }
+}
+
+/** Combines what HAProxy says about the files with what the suite finds in them. Pure. */
+export function configReport(
+  { errors, warnings, valid }: ConfigurationCheck,
+  findings: readonly Finding[],
+  start: ConfigMessages,
+): ConfigReport {
+  const refused = [...findings.filter(({ level }) => level !== 'warning').map(asMessage), ...start.errors];
+  const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
+  const notes = [...findings.filter(({ level }) => level === 'warning').map(asMessage), ...start.warnings];
+  return {
+    valid: valid && refused.length === 0,
+    errors: [...refused, ...other],
+    refused,
+    warnings: [...notes, ...warnings],
+    notes,
+  };
 }
 
 function asMessage({ file, line, message }: Finding): ConfigMessage {

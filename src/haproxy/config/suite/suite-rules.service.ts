@@ -188,7 +188,8 @@ export class SuiteRules {
   }
 }
 
-function toCheck({ valid, output }: { valid: boolean; output: string }): ConfigurationCheck {
+/** Reads the messages in the output of a check. Pure. */
+export function toCheck({ valid, output }: { valid: boolean; output: string }): ConfigurationCheck {
   const { errors, warnings } = parseConfigMessages(output);
   if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
   return { valid, errors, warnings };

@@ -1,0 +1,61 @@
+import { parseArgs } from 'node:util';
+import { messageOf } from '../errors/app-error.js';
+import { examine } from '../doctor/doctor.js';
+import { exitCodeOf, renderReport } from '../doctor/report.js';
+import type { CommandIo, LocalCommand } from './local-command.js';
+
+const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
+Examines this host, the suite and HAProxy, and prints the command that mends each fault. Changes nothing.
+--json          Prints the report as JSON.
+--strict        Warnings count as errors for the exit code.
+--domains       The domains whose DNS is checked. Default: the first 50 of the suite.
+--name-servers  The name servers to ask. Default: those of this machine.
+Exit code: 0 no errors, 4 at least one error, 2 wrong arguments. Run it as root to check everything.
+`;
+
+/** `haproxy-suite doctor` */
+export const COMMAND: LocalCommand = {
+  name: 'doctor',
+  summary: 'Examine this host and say how to mend what is wrong',
+  usage: USAGE,
+  run,
+};
+
+async function run(args: readonly string[], { stdout, stderr, env }: CommandIo): Promise<number> {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args: [...args],
+      options: {
+        json: { type: 'boolean' },
+        strict: { type: 'boolean' },
+        domains: { type: 'string' },
+        'name-servers': { type: 'string' },
+        help: { type: 'boolean' },
+      },
+      strict: true,
+      allowPositionals: false,
+    }));
+  } catch (error) {
+    stderr.write(`${messageOf(error)}\n${USAGE}`);
+    return 2;
+  }
+  if (values.help === true) {
+    stdout.write(USAGE);
+    return 0;
+  }
+  const report = await examine(env, {
+    domains: listOf(values.domains),
+    nameServers: listOf(values['name-servers']),
+  });
+  const color = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
+  stdout.write(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, color));
+  return exitCodeOf(report, values.strict === true);
+}
+
+function listOf(text: string | undefined): string[] | undefined {
+  return text
+    ?.split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
