@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 // The last step of `npm run build`: bundles dist/main.js with its packages into a few files in dist/bundle. Without the
 // bundle a start reads about a thousand files, which takes most of its time. The output of `nest build` stays in dist/.
+// Writes dist/operations.json, from which the command line knows the operations without loading NestJS.
 import { writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
+import { compiled, compiledDocument } from './lib/document.mjs';
 import { main, ToolError } from './lib/process.mjs';
 import { ROOT } from './lib/project.mjs';
 
@@ -89,4 +91,7 @@ await main(async () => {
   if (foreign.length > 0)
     throw new ToolError(`The bundle imports packages that it does not contain: ${foreign.join(', ')}`);
   await writeFile(join(DIST, 'main.js'), "#!/usr/bin/env node\nimport './bundle/main.js';\n");
+  const { operationsOf } = await compiled('cli/operations/from-document.js');
+  const operations = operationsOf(await compiledDocument());
+  await writeFile(join(DIST, 'operations.json'), JSON.stringify(operations));
 });

@@ -9,8 +9,7 @@ export const COMMAND: LocalCommand = {
   summary: 'Starts an MCP server on stdin and stdout that forwards messages to the running suite.',
   usage: USAGE,
   async run(args, io) {
-    if (args.includes('--help')) io.stdout.write(USAGE);
-    else await serveStdio(stdioTarget(args, loadSettings(io.env)), process.stdin, process.stdout);
+    await serveStdio(stdioTarget(args, loadSettings(io.env)), process.stdin, process.stdout);
     return 0;
   },
 };
