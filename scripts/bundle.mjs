@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 // The last step of `npm run build`: bundles build/main.js, the output of `nest build`, with its packages into dist/. A
 // start from dist/ reads a few files instead of a thousand, and dist/ runs without node_modules. It is what users get.
+// Writes dist/operations.json, from which the command line knows the operations without loading NestJS.
 import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
+import { compiled, compiledDocument } from './lib/document.mjs';
 import { entryText } from './lib/entry.mjs';
 import { licenceText, packagesOf } from './lib/licences.mjs';
 import { main, ToolError } from './lib/process.mjs';
@@ -162,4 +164,6 @@ await main(async () => {
   await writeFile(join(DIST, 'LICENSES.txt'), licences);
   await writeFile(join(DIST, 'main.js'), entryText(engines.node));
   await chmod(join(DIST, 'main.js'), 0o755);
+  const { operationsOf } = await compiled('cli/operations/from-document.js');
+  await writeFile(join(DIST, 'operations.json'), JSON.stringify(operationsOf(await compiledDocument())));
 });

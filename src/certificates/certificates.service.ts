@@ -69,6 +69,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_cert_info',
+    command: 'certs get',
     title: 'Show a certificate',
     description:
       'Shows the certificate of a domain: names, issuer, serial number, validity, days left, key type, whether TLS ' +
@@ -145,6 +146,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_renew_all_certs',
+    command: 'certs renew-all',
     title: 'Renew all due certificates',
     description:
       'Renews every due certificate that the suite issued, and returns the result of each. A failure does not stop ' +

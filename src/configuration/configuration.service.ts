@@ -34,6 +34,8 @@ export class ConfigurationService {
 
   @Operation({
     name: 'haproxy_check_config',
+    command: 'config check',
+    wanted: { valid: true },
     title: 'Check the configuration',
     description:
       'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. ' +

@@ -40,6 +40,7 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_save_state',
+    command: 'state save',
     title: 'Take over changes made in HAProxy',
     description:
       'Copies the weights, states and addresses of known servers, changed in HAProxy itself, into the saved state. ' +
@@ -75,6 +76,7 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_restore_state',
+    command: 'state restore',
     title: 'Put the saved state into HAProxy again',
     description:
       'Puts the present saved state into HAProxy and its files again, and lists the differences. It is not an undo: ' +

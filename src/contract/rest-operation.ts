@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { applyDecorators, HttpCode, HttpStatus, type Type } from '@nestjs/common';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
-import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiExtension, ApiExtraModels, ApiOperation, ApiResponse } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { ErrorCode } from '../errors/app-error.js';
 import type { MediaContent } from './openapi/media-content.js';
@@ -74,6 +74,7 @@ export function Serves<T extends object>(
     }),
     ...(created ? [createdResponse(operation)] : []),
     WithNotes({ errors: codesOf(operation), example }),
+    ApiExtension('x-cli', commandLineOf(operation)),
     (_target, _property, descriptor) => {
       linkOperation(descriptor.value as object, operation);
     },
@@ -106,6 +107,16 @@ export function answerCreated<T extends { dry_run?: boolean }>(
   void reply.status(HttpStatus.CREATED);
   if (!result.dry_run) void reply.header('location', urlOf(result));
   return result;
+}
+
+/** How the command line shows the operation. The document tells it to the command line and to readers. */
+function commandLineOf({ name, command, wanted, becomesHealthy }: DeclaredOperation): object {
+  return {
+    command,
+    tool: name,
+    ...(Object.keys(wanted).length > 0 && { wanted }),
+    ...(becomesHealthy && { becomesHealthy }),
+  };
 }
 
 function createdResponse({ output }: DeclaredOperation): MethodDecorator {

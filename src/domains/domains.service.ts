@@ -108,6 +108,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_add_domain',
+    becomesHealthy: true,
     title: 'Add a domain',
     description:
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip or servers for a pool of ' +
@@ -128,6 +129,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_put_domain',
+    becomesHealthy: true,
     title: 'Make a domain as given',
     description:
       'Adds a domain, or changes it to what is given, in one change with no moment without servers. servers replaces all ' +

@@ -59,6 +59,7 @@ export class HealthService {
 
   @Operation({
     name: 'haproxy_health',
+    wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of everything',
     description:
       'Checks the suite, HAProxy, the configuration files, the certificates, the domains that are down, and whether HAProxy has the saved state. ' +

@@ -24,6 +24,8 @@ export class ServerHealthService {
 
   @Operation({
     name: 'haproxy_domain_health',
+    command: 'domains health',
+    wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of a domain',
     description:
       'Tells whether a domain can be served: healthy (every server passed a health check and gets requests), degraded ' +
@@ -52,6 +54,7 @@ export class ServerHealthService {
 
   @Operation({
     name: 'haproxy_get_server_health',
+    command: 'servers health',
     title: 'Health of servers',
     description:
       'Lists servers, by pool and slot, with the status that HAProxy reports and the result of the last health check. ' +

@@ -40,6 +40,8 @@ export class WaitHealthyService {
 
   @Operation({
     name: 'haproxy_wait_healthy',
+    command: 'domains wait-healthy',
+    wanted: { status: 'healthy' },
     title: 'Wait until a domain is healthy',
     description:
       'Waits until every server of a domain has passed a health check and gets requests, at most timeout seconds. ' +

@@ -74,6 +74,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_list_frontends',
+    command: 'frontends',
     title: 'List frontends',
     description:
       'Lists the frontends of HAProxy, where clients connect, with their status, sessions and rates. ' +
@@ -106,6 +107,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_get_connections',
+    command: 'connections',
     title: 'Current connections',
     description:
       'Counts connections and queued requests of HAProxy, and of each pool in use with its servers: current (of all ' +

@@ -62,6 +62,7 @@ export class ReplaceServerService {
 
   @Operation({
     name: 'haproxy_replace_server',
+    wanted: { status: ['replaced', 'planned'] },
     title: 'Replace a server in all pools',
     description:
       'Moves everything from one address to another, in every pool, with slot, weight and state. The new server ' +

@@ -72,6 +72,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_add_server',
+    becomesHealthy: true,
     title: 'Add a server',
     description:
       'Adds a server to the pool of a domain. It gets requests at once, for every domain that shares the pool. Slot 0 ' +
@@ -90,6 +91,8 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_add_servers',
+    command: 'servers add-many',
+    becomesHealthy: true,
     title: 'Add several servers',
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +

@@ -46,6 +46,8 @@ export class WaitDrainService {
 
   @Operation({
     name: 'haproxy_wait_drain',
+    command: 'servers wait-drain',
+    wanted: { drained: true },
     title: 'Wait until a server is idle',
     description:
       'Waits until a server (slot 0: all servers of the domain) has no connections in any HAProxy worker, old ones ' +

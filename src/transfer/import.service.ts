@@ -48,6 +48,7 @@ export class ImportService {
 
   @Operation({
     name: 'haproxy_import',
+    command: 'domains import',
     title: 'Import domains and servers',
     description:
       'Imports domains, shared pools and servers, as one JSON object per line (application/x-ndjson, optionally with ' +
