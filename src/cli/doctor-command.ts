@@ -1,7 +1,5 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../errors/app-error.js';
-import { examine } from '../doctor/doctor.js';
-import { exitCodeOf, renderReport } from '../doctor/report.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 
 const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
@@ -44,6 +42,11 @@ async function run(args: readonly string[], { stdout, stderr, env }: CommandIo):
     stdout.write(USAGE);
     return 0;
   }
+  // Imported here, because the help shows the summary of each command, and the checks load much.
+  const [{ examine }, { exitCodeOf, renderReport }] = await Promise.all([
+    import('../doctor/doctor.js'),
+    import('../doctor/report.js'),
+  ]);
   const report = await examine(env, {
     domains: listOf(values.domains),
     nameServers: listOf(values['name-servers']),
