@@ -28,7 +28,7 @@ async function main(): Promise<void> {
   const settings = loadSettings(process.env, findRuntimeApi);
   const [command, ...given] = process.argv.slice(2);
   if (command === 'mcp') await stdio(given, settings);
-  else if (command === undefined) await serve(settings);
+  else if (command === undefined || command === 'serve') await serve(settings);
   else throw new Error(`There is no command ${command}. Start haproxy-suite without a command, or with mcp.`);
 }
 
