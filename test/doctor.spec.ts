@@ -950,7 +950,7 @@ async function runMain(
   lab: Lab,
   through: readonly string[],
 ): Promise<{ code: number | null; stdout: string }> {
-  const [program = '', ...args] = [...through, process.execPath, MAIN, 'doctor', '--json'];
+  const [program, ...args] = [...through, process.execPath, MAIN, 'doctor', '--json'];
   const child = spawn(program, args, { cwd: '/', env: { PATH: process.env['PATH'], ...lab.env } });
   const [stdout, code] = await Promise.all([
     text(child.stdout),

@@ -31,8 +31,10 @@ async function lock({ settings }: Host): Promise<Finding[]> {
 async function sockets({ settings }: Host): Promise<Finding[]> {
   const { run } = settings.folders;
   // The next HAProxy replaces its own sockets, and other checks say that it does not answer.
-  const known = [settings.runtime, settings.master].flatMap((one) => ('path' in one ? [one.path] : []));
-  const names = (await list(run)).filter((name) => !known.includes(join(run, name)));
+  const known = new Set(
+    [settings.runtime, settings.master].flatMap((one) => ('path' in one ? [one.path] : [])),
+  );
+  const names = (await list(run)).filter((name) => !known.has(join(run, name)));
   const stale = await Promise.all(
     names.map(async (name) => {
       const path = join(run, name);
