@@ -842,7 +842,7 @@ describe('doctor on a host with a fault', () => {
         const found = report.findings.filter(({ subject }) => subject === 'network');
         expect(lines({ findings: found })).toEqual([
           expect.stringMatching(
-            /^network error HAProxy runs as nobody, which may not open port \d+ and \d+: ports below 32000 are for root/,
+            /^network error HAProxy runs as nobody, which may not open port [\d and]+: ports below 32000 are for root/,
           ),
           expect.stringMatching(/^network warning The kernel queues at most 128 new connections/),
         ]);
@@ -884,7 +884,8 @@ describe('doctor beside a HAProxy with other limits and sockets', () => {
       await examineOne(lab, {
         plant: async () => undefined,
         finds: /^haproxy warning HAProxy accepts at most \d+ connections at once, with a file limit of \d+/,
-        mends: true,
+        // Only CAP_SYS_RESOURCE can raise a hard limit, which root has on a machine and not in every container.
+        mends: canRaiseLimits(),
       });
       if (first?.version === last?.version) return;
       await examineOne(lab, {
@@ -932,6 +933,12 @@ describe('doctor beside a HAProxy with other limits and sockets', () => {
     }
   });
 });
+
+/** CAP_SYS_RESOURCE (capability.h). */
+function canRaiseLimits(): boolean {
+  const bits = /^CapEff:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  return ((BigInt(`0x${bits}`) >> 24n) & 1n) === 1n;
+}
 
 /** A copy of the wrapper of a HAProxy that a reload of the master runs again. */
 async function install(tool: string, target: string): Promise<void> {
