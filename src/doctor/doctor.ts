@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { DEFAULT_PATH, findProgram } from '../certificates/acme/acme-script.js';
 import { findRuntimeApi } from '../haproxy/config/runtime-api.js';
 import { VERSION } from '../lib/version.js';
 import { messageOf } from '../errors/app-error.js';
@@ -58,18 +59,28 @@ export async function examine(env: Environment, options: DoctorOptions): Promise
   };
   let settings: Settings;
   try {
-    settings = loadSettings(found.env, findRuntimeApi);
+    settings = loadSettings(await withBinary(found.env), findRuntimeApi);
   } catch (failure) {
     return withoutSettings(report, messageOf(failure), units?.suite);
   }
   const time = new AbortController();
+  const former = new Set(children());
   const host = new Host({ settings, options, units, suitePid: found.suitePid, signal: time.signal });
   const limit = delay(LIMIT_MS, undefined, { ref: false, signal: time.signal }).catch(() => undefined);
   const results = await Promise.all(CHECKS.map((check) => runCheck(check, host, limit)));
   time.abort();
-  endChildren();
+  // A check of HAProxy that waits for a name server, for example.
+  for (const pid of children()) if (!former.has(pid)) end(pid);
   collect(report, results);
   return report;
+}
+
+/** The shell of a user often has no /usr/sbin in PATH. The suite starts HAProxy with its own PATH. */
+async function withBinary(env: Environment): Promise<Environment> {
+  const name = env['HAPROXY_BIN'] || 'haproxy';
+  if (name.includes('/')) return env;
+  const found = await findProgram(name, `${env['PATH'] ?? ''}:${DEFAULT_PATH}`);
+  return found === undefined ? env : { ...env, HAPROXY_BIN: found };
 }
 
 function withoutSettings(report: Report, problem: string, suite: Unit | undefined): Report {
@@ -135,13 +146,21 @@ function collect(report: Report, results: readonly Ran[]): void {
   report.findings = sorted(report.findings);
 }
 
-/** Ends programs that still run, such as a check of HAProxy that waits for a name server. */
-function endChildren(): void {
+/** The child processes of this process. Empty if the kernel does not list them. */
+function children(): number[] {
   try {
-    for (const task of readdirSync('/proc/self/task'))
-      for (const pid of readFileSync(`/proc/self/task/${task}/children`, 'utf8').split(' '))
-        if (pid !== '') process.kill(Number(pid), 'SIGKILL');
+    return readdirSync('/proc/self/task').flatMap((task) =>
+      readFileSync(`/proc/self/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
   } catch {
-    // The kernel does not list children, or they have ended.
+    return [];
+  }
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
   }
 }

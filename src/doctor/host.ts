@@ -8,6 +8,7 @@ import type { HaproxyInfo } from '../haproxy/parsers/info.parser.js';
 import type { HaproxyProcesses } from '../haproxy/parsers/proc.parser.js';
 import { MasterCli } from '../haproxy/process/master-cli.js';
 import { parentOf } from '../haproxy/process/os-process.js';
+import { runProgram } from '../haproxy/process/run-program.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
 import { domainOfMapKey } from '../model/domain-name.js';
 import type { Settings } from '../settings/settings.js';
@@ -17,6 +18,8 @@ import { isSuite, workingFolderOf } from './facts/environment.js';
 import { type SuiteAnswers, askSuite } from './facts/suite-answers.js';
 import { environmentFiles, type Unit } from './facts/units.js';
 import { type HostUser, nameOfUser, userByName, userOfProcess } from './facts/users.js';
+
+const PROGRAM_LIMIT_MS = 4_000;
 
 export interface DoctorOptions {
   /** Only these domains are looked up; undefined for the domains of the suite. */
@@ -79,6 +82,14 @@ export class Host {
   get isRoot(): boolean {
     return this.self.uid === 0;
   }
+
+  /** The output of `haproxy -vv`. @throws NotRun if the binary does not run, which a check says */
+  readonly build = once(async (): Promise<string> => {
+    const { haproxyBin } = this.settings;
+    const result = await runProgram(haproxyBin, ['-vv'], PROGRAM_LIMIT_MS).catch(() => undefined);
+    if (result?.success !== true) throw new NotRun(`"${haproxyBin} -vv" cannot be run.`);
+    return result.output;
+  });
 
   /** `show info`. */
   readonly info = once((): Promise<Answer<HaproxyInfo>> => answerOf(this.runtime.info()));

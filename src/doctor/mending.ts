@@ -1,5 +1,6 @@
 import type { Settings } from '../settings/settings.js';
 import { formatHostPort } from '../model/ip-address.js';
+import { quote } from './shell-quote.js';
 import { HAPROXY_UNIT, SUITE_UNIT } from './facts/units.js';
 
 export interface MendingFacts {
@@ -66,7 +67,7 @@ export class Mending {
   post(path: string, body?: object): string {
     const { api, files } = this.facts.settings;
     const token = `$(sed -n 's/^MCP_TOKEN=//p' ${files.token})`;
-    const json = body ? ` -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'` : '';
+    const json = body ? ` -H 'Content-Type: application/json' -d ${quote(JSON.stringify(body))}` : '';
     return `curl -fsS -X POST -H "Authorization: Bearer ${token}"${json} http://${formatHostPort(localHost(api.host), api.port)}${path}`;
   }
 
@@ -78,7 +79,7 @@ export class Mending {
 
   /** An editor at the line of a configuration file. */
   edit(file: string, line: number | null): string {
-    return `\${EDITOR:-vi} ${line === null ? '' : `+${line} `}${file}`;
+    return `\${EDITOR:-vi} ${line === null ? '' : `+${line} `}${quote(file)}`;
   }
 
   /** A setting of the unit of the suite or of HAProxy that survives an upgrade of the package. */

@@ -79,7 +79,9 @@ export function renderReport({ checks, findings, not_run }: Report, color: boole
 }
 
 function hang(text: string, indent = INDENT): string {
-  return text.replaceAll('\n', `\n${indent}`);
+  // Texts of others, such as the name of a certificate, can hold control characters of a terminal.
+  const safe = text.replaceAll(/[^\P{Cc}\n]/gu, '?');
+  return safe.replaceAll('\n', `\n${indent}`);
 }
 
 function summary(checks: number, findings: readonly ReportedFinding[], notRun: number): string {

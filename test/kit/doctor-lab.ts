@@ -5,7 +5,6 @@ import { join, relative } from 'node:path';
 import { COMMAND } from '../../src/cli/doctor-command.js';
 import type { Report, ReportedFinding } from '../../src/doctor/report.js';
 import { until } from './poll.js';
-import type { Home } from './suite/suite.js';
 
 const MAIN = join(import.meta.dirname, '../../dist/main.js');
 
@@ -56,9 +55,9 @@ export class Shell {
     private readonly env: Record<string, string>,
   ) {}
 
-  static async open(home: Pick<Home, 'path' | 'env'>): Promise<Shell> {
-    const folder = join(home.path, 'data/test-bin');
-    const shell = new Shell(folder, home.env);
+  static async open({ path, env }: { path: string; env: Record<string, string> }): Promise<Shell> {
+    const folder = join(path, 'data/test-bin');
+    const shell = new Shell(folder, env);
     await mkdir(folder, { recursive: true });
     await shell.program('haproxy-suite', `exec '${process.execPath}' '${MAIN}' "$@"`);
     await shell.program('delete-line', 'sed -i "${1#+}d" "$2"');
@@ -75,8 +74,8 @@ export class Shell {
     await chmod(join(this.folder, name), 0o755);
   }
 
-  /** Ends when the command ends. A command that runs the suite in the foreground ends when `isDone` is true. */
-  async run(command: string, isDone: () => Promise<boolean> = async () => false): Promise<void> {
+  /** Ends when the command ends. A command that runs the suite in the foreground stays, and this ends when `isDone` is true. */
+  async run(command: string, isDone: () => Promise<boolean>): Promise<void> {
     const child = spawn('sh', ['-c', command], {
       cwd: join(this.folder, '../..'),
       env: { ...this.env, PATH: this.path, EDITOR: 'delete-line' },
@@ -94,7 +93,8 @@ export class Shell {
       code = exit;
       this.#background.delete(child);
     });
-    await until(async () => code !== undefined || (await isDone()), {
+    const staysInForeground = command.includes('haproxy-suite serve');
+    await until(async () => code !== undefined || (staysInForeground && (await isDone())), {
       what: `the end of ${command}: ${output}`,
       interval: 50,
     });

@@ -16,6 +16,7 @@ import { candidatesOf } from '../../model/domain-match.js';
 import { error, type Finding, note, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { Mending } from '../mending.js';
+import { quote } from '../shell-quote.js';
 import type { HostCheck } from './check-type.js';
 
 export const CERTIFICATE_CHECKS: readonly HostCheck[] = [
@@ -54,9 +55,7 @@ export function certificateFindings(
   now: number,
   mending: Mending,
 ): Finding[] {
-  const findings = broken.map((one) =>
-    error(brokenProblem(one), `mv ${one.path} ${join(dirname(one.path), `.${basename(one.path)}.broken`)}`),
-  );
+  const findings = broken.map((one) => error(brokenProblem(one), hide(one.path)));
   for (const file of files) {
     const { leaf, path, domain } = file;
     if (broken.some((one) => one.path === path)) continue;
@@ -90,6 +89,11 @@ export function certificateFindings(
       );
   }
   return findings;
+}
+
+/** HAProxy ignores hidden files. */
+function hide(path: string): string {
+  return `mv ${quote(path)} ${quote(join(dirname(path), `.${basename(path)}.broken`))}`;
 }
 
 /** Whether another certificate has all names of this one and expires later. */

@@ -2,15 +2,13 @@ import { messageOf } from '../../errors/app-error.js';
 import type { HaproxyInfo } from '../../haproxy/parsers/info.parser.js';
 import { parseVersion } from '../../haproxy/parsers/version.parser.js';
 import { requireVersion } from '../../haproxy/process/haproxy-binary.js';
-import { runProgram } from '../../haproxy/process/run-program.js';
 import type { ConfigSection } from '../../haproxy/config/config-parser.js';
 import { httpsBinds } from '../../haproxy/config/https-binds.js';
-import { error, type Finding, note, NotRun, warning } from '../finding.js';
+import { error, type Finding, note, warning } from '../finding.js';
 import type { Mending } from '../mending.js';
 import type { HostCheck } from './check-type.js';
 
 const INSTALL = 'apt-get install haproxy';
-const LIMIT_MS = 4_000;
 
 export const HAPROXY_CHECKS: readonly HostCheck[] = [
   {
@@ -31,7 +29,7 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     name: 'the features and the support of the binary',
     run: async (host) => {
       if (!hasBinary(host.settings)) return undefined;
-      const { output } = await buildOf(host.settings.haproxyBin);
+      const output = await host.build();
       return buildFindings(output, await host.sections(), new Date());
     },
   },
@@ -41,7 +39,7 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     run: async (host) => {
       const info = await host.info();
       if (!info.ok || !hasBinary(host.settings)) return undefined;
-      const { output } = await buildOf(host.settings.haproxyBin);
+      const output = await host.build();
       return runningVersionFindings(output, info.value, await host.masterPid(), host.mending);
     },
   },
@@ -59,13 +57,6 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
 
 function hasBinary({ control }: { control: string }): boolean {
   return control !== 'podman';
-}
-
-/** @throws NotRun if the binary does not run, which another check says */
-async function buildOf(binary: string): Promise<{ output: string }> {
-  const result = await runProgram(binary, ['-vv'], LIMIT_MS).catch(() => undefined);
-  if (result?.success !== true) throw new NotRun(`"${binary} -vv" cannot be run.`);
-  return result;
 }
 
 function unitWithLimit({ units, settings }: Parameters<HostCheck['run']>[0]): string | undefined {

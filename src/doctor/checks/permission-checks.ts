@@ -19,6 +19,7 @@ import { environmentFiles } from '../facts/units.js';
 import { workingFolderOf } from '../facts/environment.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
+import { quote } from '../shell-quote.js';
 import type { HostCheck } from './check-type.js';
 
 export const PERMISSION_CHECKS: readonly HostCheck[] = [
@@ -102,12 +103,13 @@ function ownerOf({ uid, gid }: FileMode): string {
 /** The smallest change: rights for the owner or the group if the user is one of them, otherwise the ownership. Pure. */
 function grant({ path, uid, gid }: FileMode, user: HostUser, rights: readonly Right[]): string {
   const letters = rights.join('');
-  if (uid === user.uid) return `chmod u+${letters} ${path}`;
-  if (user.gids.has(gid)) return `chmod g+${letters} ${path}`;
+  const name = quote(path);
+  if (uid === user.uid) return `chmod u+${letters} ${name}`;
+  if (user.gids.has(gid)) return `chmod g+${letters} ${name}`;
   // The owner of a folder above the installation, such as /opt, must not change.
   return rights.length === 1 && rights[0] === 'x'
-    ? `chmod o+x ${path}`
-    : `chown ${user.name} ${path} && chmod u+${letters} ${path}`;
+    ? `chmod o+x ${name}`
+    : `chown ${user.name} ${name} && chmod u+${letters} ${name}`;
 }
 
 async function privateKeys(host: Host): Promise<Finding[]> {
@@ -124,7 +126,12 @@ async function privateKeys(host: Host): Promise<Finding[]> {
       if (!file || (await denialOf(path, OTHERS, 'r'))) return [];
       const text = await textOf(path);
       return text?.includes('PRIVATE KEY-----') === true
-        ? [error(`Every user of this machine can read the private key in ${path}.`, `chmod o-rwx ${path}`)]
+        ? [
+            error(
+              `Every user of this machine can read the private key in ${path}.`,
+              `chmod o-rwx ${quote(path)}`,
+            ),
+          ]
         : [];
     }),
   );
@@ -158,7 +165,7 @@ async function secrets(host: Host): Promise<Finding[]> {
       return [
         error(
           `Other users of this machine can read ${path}, which has ${names.join(', ')}.`,
-          `chmod 600 ${path}`,
+          `chmod 600 ${quote(path)}`,
         ),
       ];
     }),
@@ -189,7 +196,7 @@ async function writableByOthers({ settings }: Host): Promise<Finding[]> {
     paths.map(async (path): Promise<Finding[]> => {
       const file = await modeOf(path);
       if (!file || !allows(file, OTHERS, 'w') || (await denialOf(path, OTHERS, 'w'))) return [];
-      return [warning(`Every user of this machine can change ${path}.`, `chmod o-w ${path}`)];
+      return [warning(`Every user of this machine can change ${path}.`, `chmod o-w ${quote(path)}`)];
     }),
   );
   return findings.flat();

@@ -106,7 +106,7 @@ export function withoutRepeated(health: readonly Finding[], own: readonly Findin
     if (rest.length === length) return [finding];
     // What is left is punctuation, or advice that ends the text.
     const hasMore = /[a-z]{3}/i.test(
-      rest.replace(/(?:Correct these files|Use \{?[A-Za-z_/ {}]+\}? to renew).*$/s, ''),
+      rest.replace(/(?:Correct these files|Use \S+(?: \S+)? to renew).*$/s, ''),
     );
     return hasMore
       ? [

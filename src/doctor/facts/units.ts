@@ -7,6 +7,7 @@ export interface Unit {
   name: string;
   /** `Key=value` of `systemctl show`. */
   properties: ReadonlyMap<string, string>;
+  /** Whether this machine has the unit. */
   isLoaded: boolean;
 }
 
@@ -61,7 +62,7 @@ export function parseUnits(output: string): Unit[] {
       return {
         name: properties.get('Id') ?? '',
         properties,
-        isLoaded: properties.get('LoadState') === 'loaded',
+        isLoaded: ['loaded', 'masked'].includes(properties.get('LoadState') ?? ''),
       };
     });
 }
