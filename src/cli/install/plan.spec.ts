@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Host, PathFact } from './host.js';
 import { type Manifest, parseManifest, renderManifest } from './manifest.js';
 import { MANIFEST, releaseFolder } from './places.js';
-import { planInstall, type Request } from './plan-install.js';
+import type { Request } from './plan.js';
+import { planInstall } from './plan-install.js';
 import { planUninstall } from './plan-uninstall.js';
 import { type Release, sha256Of } from './release.js';
 import type { Step } from './steps.js';
@@ -170,7 +171,7 @@ describe('planInstall', () => {
         expect(refusals).toEqual([]);
         host.apply(steps);
         expect(host.manifest).toEqual(complete.manifest);
-        expect([...host.files.keys()].sort()).toEqual([...complete.files.keys()].sort());
+        expect([...host.files.keys()].toSorted()).toEqual([...complete.files.keys()].toSorted());
         expect(host.host.units).toEqual(complete.host.units);
         expect(host.plan(desired, { command }).steps).toEqual([]);
       }

@@ -1,7 +1,7 @@
 import { isAtLeast, MINIMUM_VERSION, parseVersion } from '../../haproxy/parsers/version.parser.js';
 import type { Host, ListenerFact } from './host.js';
 import type { Manifest } from './manifest.js';
-import type { Request } from './plan-install.js';
+import type { Request } from './plan.js';
 import { HAPROXY_UNIT } from './places.js';
 import { namesRegistry, type Wanted } from './wanted.js';
 import { valueOf } from './unit-text.js';

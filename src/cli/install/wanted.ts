@@ -83,12 +83,6 @@ export function wanted(choice: Choice, sources: Sources, release: Release): Want
   const { mode, user } = choice;
   const dropIns = `${SYSTEMD}/${SUITE_UNIT}.d`;
   const install = installDropIn(choice, sources.suiteUnit, release);
-  const unit = (path: string, content: string): WantedFile => ({
-    path,
-    content,
-    mode: 0o644,
-    isEssential: false,
-  });
   const haproxyFragment = {
     systemd: `${SYSTEMD}/${HAPROXY_UNIT}`,
     quadlet: QUADLET_UNIT,
@@ -137,6 +131,10 @@ export function wanted(choice: Choice, sources: Sources, release: Release): Want
       ...(mode === 'managed' ? [sources.managed] : []),
     ]),
   };
+}
+
+function unit(path: string, content: string): WantedFile {
+  return { path, content, mode: 0o644, isEssential: false };
 }
 
 /** What differs on this host from the unit of the package: Node, the release, and the Runtime API of a former haproxy.cfg. */
