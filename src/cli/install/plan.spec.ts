@@ -270,7 +270,8 @@ describe('planInstall', () => {
     ],
     ['a HAProxy in use', {}, { debianHaproxyRuns: true, debianConfig: 'changed' }, /--take-over/],
     ['no Podman', { mode: 'quadlet' }, {}, /apt install podman/],
-    ['an image without a registry', { mode: 'quadlet' }, {}, /--image/],
+    ['a Quadlet without an image', { mode: 'quadlet' }, {}, /Name the image/],
+    ['an image without a registry', { mode: 'quadlet', image: 'haproxy:3.2' }, {}, /without its registry/],
   ] satisfies [string, Partial<Choice>, Partial<Host>, RegExp][])(
     'refuses %s, and plans nothing',
     (_, choice, facts, message) => {

@@ -45,6 +45,8 @@ export interface Wanted {
   folders: readonly { path: string; mode: number; owner: string | undefined }[];
   files: readonly WantedFile[];
   links: readonly { path: string; target: string; isEnabling: boolean }[];
+  /** The image of HAProxy, for a Quadlet. */
+  image: string | undefined;
   /** The file of haproxy.service that systemd must have loaded; undefined if the suite runs HAProxy. */
   haproxyFragment: string | undefined;
   /** The environment of the suite without suite.env. */
@@ -92,6 +94,7 @@ export function wanted(choice: Choice, sources: Sources, release: Release): Want
     mode,
     release,
     user,
+    image: choice.image,
     folders: [
       ...DATA_FOLDERS.map((path) => ({ path, mode: 0o750, owner: user })),
       ...[PROGRAM, RELEASES, dropIns].map((path) => ({ path, mode: 0o755, owner: undefined })),
