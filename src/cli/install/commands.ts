@@ -10,7 +10,8 @@ import { executeStep } from './execute.js';
 import { type Manifest, parseManifest } from './manifest.js';
 import { type CommandName, type InstallOptions, parseOptions } from './options.js';
 import { HOME, MANIFEST, QUADLET } from './places.js';
-import { planInstall, type Plan } from './plan-install.js';
+import type { Plan } from './plan.js';
+import { planInstall } from './plan-install.js';
 import { planUninstall } from './plan-uninstall.js';
 import { homeOwner, neededPorts, pathsOf, probeHost, probeNode, readSuiteEnv, readText } from './probe.js';
 import { mainOf, ownPackage, readRelease, type Release } from './release.js';
@@ -112,7 +113,10 @@ async function installWork(options: InstallOptions): Promise<Work> {
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${api.port}`;
   const readyUrl = `${url}/readyz`;
   const host = await probeHost({
-    ...{ root, isLive, node, readyUrl },
+    root,
+    isLive,
+    node,
+    readyUrl,
     paths: pathsOf(want, manifest),
     user: want.user,
   });
@@ -151,7 +155,10 @@ function words(
 async function uninstallWork({ root, isLive }: InstallOptions): Promise<Work> {
   const manifest = readManifest(root);
   const host = await probeHost({
-    ...{ root, isLive, readyUrl: '', user: undefined },
+    root,
+    isLive,
+    readyUrl: '',
+    user: undefined,
     node: { path: process.execPath, version: process.version },
     paths: pathsOf(undefined, manifest),
   });

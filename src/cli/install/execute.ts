@@ -5,18 +5,18 @@ import {
   lchownSync,
   lstatSync,
   mkdirSync,
-  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { runProgram } from '../../haproxy/process/run-program.js';
-import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
+import { syncFolder as syncPath } from '../../lib/atomic-file.js';
 import { poll } from '../../lib/poll.js';
 import { stopHaproxyOfSuite } from '../stop/process-files.js';
-import { HOME, MANIFEST, partialOf } from './places.js';
+import { HOME, MANIFEST, partialOf, temporaryOf } from './places.js';
 import { readUsers } from './probe.js';
 import type { Release } from './release.js';
 import type { Step } from './steps.js';
@@ -30,7 +30,7 @@ export async function executeStep(step: Step, root: string): Promise<void> {
   const at = (path: string) => join(root, path);
   switch (step.do) {
     case 'record':
-      return writeFileAtomic(at(MANIFEST), step.manifest, 0o644, { replaceLink: true });
+      return writeFile(at(MANIFEST), step.manifest, 0o644);
     case 'create_user':
       return createUser(step.name, step.home, root);
     case 'create_folder':
@@ -41,9 +41,7 @@ export async function executeStep(step: Step, root: string): Promise<void> {
     case 'copy_release':
       return copyRelease(step.release, root);
     case 'write_file':
-      await writeFileAtomic(at(step.path), step.content, step.mode, { replaceLink: true });
-      // The mode of a new file lacks what the umask of this process removes.
-      return chmodSync(at(step.path), step.mode);
+      return writeFile(at(step.path), step.content, step.mode);
     case 'link':
       return replaceLink(at(step.path), step.target);
     case 'remove_files':
@@ -64,6 +62,8 @@ export async function executeStep(step: Step, root: string): Promise<void> {
       return waitForFiles(step.paths);
     case 'wait_ready':
       return waitReady(step.url);
+    default:
+      return step satisfies never;
   }
 }
 
@@ -87,12 +87,35 @@ async function createUser(name: string, home: string, root: string): Promise<voi
 }
 
 /** The folder gets its name when it has its owner, so that a killed run leaves none of the wrong owner. */
-function createFolder(path: string, mode: number, { uid, gid }: Owner): void {
-  const temporary = join(dirname(path), `.${basename(path)}.suite-new`);
-  mkdirSync(temporary, { recursive: true });
-  lchownSync(temporary, uid, gid);
-  chmodSync(temporary, mode);
+function createFolder(path: string, mode: number, { uid, gid }: Owner): Promise<void> {
+  return replace(path, (temporary) => {
+    mkdirSync(temporary);
+    lchownSync(temporary, uid, gid);
+    chmodSync(temporary, mode);
+  });
+}
+
+function writeFile(path: string, content: string, mode: number): Promise<void> {
+  return replace(path, async (temporary) => {
+    writeFileSync(temporary, content);
+    // The umask of this process does not count.
+    chmodSync(temporary, mode);
+    await syncPath(temporary);
+  });
+}
+
+function replaceLink(path: string, target: string): Promise<void> {
+  return replace(path, (temporary) => symlinkSync(target, temporary));
+}
+
+/** Makes something under another name, then gives it its name in one step. The temporary name is always the same. */
+async function replace(path: string, make: (temporary: string) => void | Promise<void>): Promise<void> {
+  const temporary = temporaryOf(path);
+  mkdirSync(dirname(path), { recursive: true });
+  rmSync(temporary, { recursive: true, force: true });
+  await make(temporary);
   renameSync(temporary, path);
+  await syncPath(dirname(path));
 }
 
 /** A file that was removed meanwhile needs no owner. */
@@ -111,25 +134,17 @@ async function copyRelease({ id, source, folder, files }: Release, root: string)
     mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
     copyFileSync(join(source, path), target);
     chmodSync(target, mode);
+    await syncPath(target);
     for (let parent = dirname(target); parent.startsWith(partial); parent = dirname(parent))
       folders.add(parent);
   }
   // A umask such as 077 would hide the program from the user of the services.
-  for (const path of folders) chmodSync(path, 0o755);
-  await runProgram('sync', ['--file-system', partial]);
+  for (const path of folders) {
+    chmodSync(path, 0o755);
+    await syncPath(path);
+  }
   renameSync(partial, join(root, folder));
-  await syncFolder(dirname(join(root, folder)));
-}
-
-/** Replaces a link in one step: a reader finds the old or the new target. */
-async function replaceLink(path: string, target: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.suite-link`;
-  rmSync(temporary, { force: true });
-  symlinkSync(target, temporary);
-  renameSync(temporary, path);
-  await syncFolder(dirname(path));
-  if (readlinkSync(path) !== target) throw new Error(`${path} does not lead to ${target}.`);
+  await syncPath(dirname(join(root, folder)));
 }
 
 function removeIfEmpty(path: string): void {

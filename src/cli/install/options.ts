@@ -26,8 +26,11 @@ const COMMON = { root: TEXT, 'dry-run': FLAG, yes: FLAG, help: FLAG } as const;
 const OPTIONS: Readonly<Record<CommandName, NonNullable<ParseArgsConfig['options']>>> = {
   install: {
     ...COMMON,
-    ...{ systemd: FLAG, quadlet: FLAG, managed: FLAG },
-    ...{ image: TEXT, 'take-over': FLAG },
+    systemd: FLAG,
+    quadlet: FLAG,
+    managed: FLAG,
+    image: TEXT,
+    'take-over': FLAG,
   },
   upgrade: { ...COMMON, image: TEXT },
   uninstall: { ...COMMON, 'keep-data': FLAG },

@@ -24,6 +24,8 @@ export const QUADLET_UNIT = '/run/systemd/generator/haproxy.service';
 
 /** What is written beside a file that the operator changed. */
 export const newVersionOf = (path: string): string => `${path}.suite-new`;
+/** A file, link or folder that is being made. A killed run leaves it, and the next run replaces or removes it. */
+export const temporaryOf = (path: string): string => `${path}.suite-tmp`;
 /** A release that is being copied. It gets its name when it is complete. */
 export const partialOf = (release: string): string => `${RELEASES}/.${release}.partial`;
 export const releaseFolder = (release: string): string => `${RELEASES}/${release}`;

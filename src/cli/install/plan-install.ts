@@ -9,29 +9,12 @@ import {
   releaseFolder,
   SUITE_UNIT,
 } from './places.js';
+import type { Plan, Request } from './plan.js';
 import { refusals } from './refusals.js';
 import { sha256Of } from './release.js';
 import { removeSteps } from './remove-steps.js';
 import { record, type Step } from './steps.js';
 import type { Wanted, WantedFile } from './wanted.js';
-
-/** What a command will do. With `refusals` it does nothing. */
-export interface Plan {
-  /** Each says what is wrong and what to do. */
-  refusals: readonly string[];
-  steps: readonly Step[];
-  /** What the operator should know, whether there are steps or not. */
-  notes: readonly string[];
-}
-
-export interface Request {
-  command: 'install' | 'upgrade';
-  /** Replace the haproxy.service of Debian even though its haproxy.cfg was changed. */
-  takeOver: boolean;
-  /** The ports that HAProxy and the suite need, and where the suite says whether it is ready. */
-  ports: readonly { transport: 'tcp' | 'udp'; port: number }[];
-  readyUrl: string;
-}
 
 /** Pure: the steps from a host as it is to the host as it should be. No steps if nothing is left to do. */
 export function planInstall(
@@ -189,7 +172,7 @@ function nextManifest(
     finished: true,
     debianHaproxyRan: former?.debianHaproxyRan ?? (want.mode === 'systemd' && host.debianHaproxyRuns),
     users: [...new Set([...(former?.users ?? []), ...users])],
-    folders: [...new Set([...(former?.folders ?? []), ...folders])].sort(),
+    folders: [...new Set([...(former?.folders ?? []), ...folders])].toSorted(),
     links: Object.fromEntries(links),
     files: Object.fromEntries([
       ...written,

@@ -1,6 +1,6 @@
 import type { Host } from './host.js';
 import type { Manifest } from './manifest.js';
-import type { Plan } from './plan-install.js';
+import type { Plan } from './plan.js';
 import { HAPROXY_UNIT, HOME, MANIFEST, MANIFEST_FOLDER, SUITE_UNIT } from './places.js';
 import { refusedRights } from './refusals.js';
 import { removeSteps } from './remove-steps.js';

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Host, PathFact } from './host.js';
 import { type Manifest, parseManifest, renderManifest } from './manifest.js';
 import { MANIFEST, releaseFolder } from './places.js';
-import { planInstall, type Request } from './plan-install.js';
+import type { Request } from './plan.js';
+import { planInstall } from './plan-install.js';
 import { planUninstall } from './plan-uninstall.js';
 import { type Release, sha256Of } from './release.js';
 import type { Step } from './steps.js';
@@ -170,7 +171,7 @@ describe('planInstall', () => {
         expect(refusals).toEqual([]);
         host.apply(steps);
         expect(host.manifest).toEqual(complete.manifest);
-        expect([...host.files.keys()].sort()).toEqual([...complete.files.keys()].sort());
+        expect([...host.files.keys()].toSorted()).toEqual([...complete.files.keys()].toSorted());
         expect(host.host.units).toEqual(complete.host.units);
         expect(host.plan(desired, { command }).steps).toEqual([]);
       }
@@ -269,7 +270,8 @@ describe('planInstall', () => {
     ],
     ['a HAProxy in use', {}, { debianHaproxyRuns: true, debianConfig: 'changed' }, /--take-over/],
     ['no Podman', { mode: 'quadlet' }, {}, /apt install podman/],
-    ['an image without a registry', { mode: 'quadlet' }, {}, /--image/],
+    ['a Quadlet without an image', { mode: 'quadlet' }, {}, /Name the image/],
+    ['an image without a registry', { mode: 'quadlet', image: 'haproxy:3.2' }, {}, /without its registry/],
   ] satisfies [string, Partial<Choice>, Partial<Host>, RegExp][])(
     'refuses %s, and plans nothing',
     (_, choice, facts, message) => {

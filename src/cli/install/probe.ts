@@ -22,7 +22,7 @@ import {
 } from './places.js';
 import { isTooOldNode } from './refusals.js';
 import { sha256Of } from './release.js';
-import { foldersOfRelease } from './remove-steps.js';
+import { foldersOfRelease, temporaries } from './remove-steps.js';
 import { isSystemdRunning, readUnit } from './systemd.js';
 import type { Wanted } from './wanted.js';
 
@@ -39,6 +39,7 @@ export function pathsOf(want: Wanted | undefined, manifest: Manifest | undefined
     ...written.flatMap(foldersOfRelease),
     ...(manifest?.folders ?? []),
     ...Object.keys(manifest?.links ?? {}),
+    ...temporaries(manifest ?? { links: {}, files: {}, folders: [] }),
   );
   if (want) paths.push(want.release.folder, ...[...want.folders, ...want.links].map(({ path }) => path));
   return new Set(paths);

@@ -1,10 +1,9 @@
 import { isAtLeast, MINIMUM_VERSION, parseVersion } from '../../haproxy/parsers/version.parser.js';
 import type { Host, ListenerFact } from './host.js';
 import type { Manifest } from './manifest.js';
-import type { Request } from './plan-install.js';
+import type { Request } from './plan.js';
 import { HAPROXY_UNIT } from './places.js';
 import { namesRegistry, type Wanted } from './wanted.js';
-import { valueOf } from './unit-text.js';
 
 /** The oldest Node, as in `engines` of package.json. */
 const MINIMUM_NODE = { major: 20, minor: 19 };
@@ -68,10 +67,13 @@ function refusedPrograms(host: Host, want: Wanted): string[] {
     );
   if (want.mode === 'quadlet') {
     if (podman.version === undefined) lines.push('Podman is not installed. Run: apt install podman');
-    const image = valueOf(want.files.find(({ path }) => path.endsWith('.container'))?.content ?? '', 'Image');
-    if (image !== undefined && !namesRegistry(image))
+    if (want.image === undefined)
       lines.push(
-        `Podman on a default Debian does not find the image ${image} without its registry. Name it: --image REGISTRY/library/${image}, or --image localhost/NAME for an image that you built.`,
+        'Name the image of HAProxy: --image REGISTRY/library/haproxy:3.2, or --image localhost/NAME for an image of this host.',
+      );
+    else if (!namesRegistry(want.image))
+      lines.push(
+        `Podman on a default Debian does not find the image ${want.image} without its registry. Name it: --image REGISTRY/library/${want.image}, or --image localhost/NAME for an image of this host.`,
       );
     return lines;
   }

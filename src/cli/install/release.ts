@@ -40,7 +40,7 @@ export function readRelease(source: string): Release {
       `${source} is not a built package of haproxy-suite. Run this command from an unpacked package.`,
     );
   const paths = ['package.json', ...files].flatMap((entry) => walk(source, entry.replace(/\/+$/, '')));
-  const read = [...new Set(paths)].sort().map((path) => ({
+  const read = [...new Set(paths)].toSorted().map((path) => ({
     path,
     sha256: sha256Of(readFileSync(join(source, path))),
     mode: path === MAIN ? 0o755 : 0o644,

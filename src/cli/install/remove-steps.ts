@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { factOf, type Host } from './host.js';
 import type { Manifest } from './manifest.js';
-import { releaseFolder, RELEASES } from './places.js';
+import { MANIFEST, releaseFolder, RELEASES, temporaryOf } from './places.js';
 import type { Step } from './steps.js';
 
 /** Removes what a manifest names. `kept` are files and links that the operator changed. Pure. */
@@ -23,14 +23,26 @@ export function removeSteps(
     look(path, fact.kind === 'file' && contents.includes(fact.sha256));
   }
   const inReleases = Object.keys(files).flatMap((path) => foldersOfRelease(path));
-  const empty = [...new Set([...inReleases, ...folders])]
+  for (const path of temporaries({ links, files, folders }))
+    if (['file', 'link'].includes(factOf(host, path).kind)) removed.push(path);
+  const empty = [...new Set([...inReleases, ...folders, ...folders.map(temporaryOf)])]
     .filter((path) => factOf(host, path).kind === 'folder')
-    .sort()
-    .reverse();
+    .toSorted()
+    .toReversed();
   const steps: Step[] = [];
   if (removed.length > 0) steps.push({ do: 'remove_files', paths: removed });
   if (empty.length > 0) steps.push({ do: 'remove_empty_folders', paths: empty });
   return { steps, kept };
+}
+
+/** What a killed run can have left. */
+export function temporaries({
+  links,
+  files,
+  folders,
+}: Pick<Manifest, 'links' | 'files' | 'folders'>): string[] {
+  const written = Object.keys(files).filter((path) => !path.startsWith(`${RELEASES}/`));
+  return [MANIFEST, ...Object.keys(links), ...written, ...folders].map(temporaryOf);
 }
 
 /** The folders of a file of a release, up to the folder of the release. */

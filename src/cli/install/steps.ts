@@ -50,6 +50,8 @@ export function describeStep(step: Step): string {
       return `Wait until the suite has written ${step.paths.join(', ')}`;
     case 'wait_ready':
       return `Wait until the suite is ready: ${step.url}`;
+    default:
+      return step satisfies never;
   }
 }
 

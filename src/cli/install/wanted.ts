@@ -45,6 +45,8 @@ export interface Wanted {
   folders: readonly { path: string; mode: number; owner: string | undefined }[];
   files: readonly WantedFile[];
   links: readonly { path: string; target: string; isEnabling: boolean }[];
+  /** The image of HAProxy, for a Quadlet. */
+  image: string | undefined;
   /** The file of haproxy.service that systemd must have loaded; undefined if the suite runs HAProxy. */
   haproxyFragment: string | undefined;
   /** The environment of the suite without suite.env. */
@@ -83,12 +85,6 @@ export function wanted(choice: Choice, sources: Sources, release: Release): Want
   const { mode, user } = choice;
   const dropIns = `${SYSTEMD}/${SUITE_UNIT}.d`;
   const install = installDropIn(choice, sources.suiteUnit, release);
-  const unit = (path: string, content: string): WantedFile => ({
-    path,
-    content,
-    mode: 0o644,
-    isEssential: false,
-  });
   const haproxyFragment = {
     systemd: `${SYSTEMD}/${HAPROXY_UNIT}`,
     quadlet: QUADLET_UNIT,
@@ -98,6 +94,7 @@ export function wanted(choice: Choice, sources: Sources, release: Release): Want
     mode,
     release,
     user,
+    image: choice.image,
     folders: [
       ...DATA_FOLDERS.map((path) => ({ path, mode: 0o750, owner: user })),
       ...[PROGRAM, RELEASES, dropIns].map((path) => ({ path, mode: 0o755, owner: undefined })),
@@ -137,6 +134,10 @@ export function wanted(choice: Choice, sources: Sources, release: Release): Want
       ...(mode === 'managed' ? [sources.managed] : []),
     ]),
   };
+}
+
+function unit(path: string, content: string): WantedFile {
+  return { path, content, mode: 0o644, isEssential: false };
 }
 
 /** What differs on this host from the unit of the package: Node, the release, and the Runtime API of a former haproxy.cfg. */
