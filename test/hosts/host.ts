@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import type { MachineLoad } from '../kit/machine/load.js';
 import type { Machine } from '../kit/machine/machine.js';
 import { until } from '../kit/poll.js';
 
@@ -50,6 +51,13 @@ export async function api(
   );
   const cut = stdout.lastIndexOf('\n');
   return { status: Number(stdout.slice(cut + 1)), text: stdout.slice(0, cut) };
+}
+
+/** Stops the load, of which no request may have failed. */
+export async function expectNoFailure(load: MachineLoad): Promise<void> {
+  const { requests, ...report } = await load.stop();
+  expect(report).toEqual({ failed: 0, failures: [] });
+  expect(requests).toBeGreaterThan(50);
 }
 
 /** Adds HOST with its server, and loads its certificate. */

@@ -9,6 +9,7 @@ import {
   addSite,
   api,
   BODY,
+  expectNoFailure,
   expectServed,
   HOST,
   loadCertificate,
@@ -93,7 +94,7 @@ describe.skipIf(reason !== undefined).each(UNITS)(
       await ready(machine);
       await machine.must('systemctl restart haproxy-mcp');
       await ready(machine);
-      expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+      await expectNoFailure(load);
       await expectServed(machine);
     });
 

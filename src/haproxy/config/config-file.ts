@@ -31,12 +31,15 @@ export async function ensureConfig(settings: Settings): Promise<void> {
   }
 }
 
+/** The Quadlet of deploy/quadlet. Its HAProxy has the users of the image, and may not become another user. */
+const QUADLET = '/etc/containers/systemd/haproxy.container';
+
 /**
- * Whether HAProxy starts as root and can become the user haproxy of Debian's package. With systemd and master, HAProxy is
- * taken to start as the user of the suite. An image of Podman has users of its own.
+ * Whether HAProxy starts as root and can become the user haproxy of Debian's package. With `systemd` and `master` the suite
+ * does not know the user of HAProxy, and takes it to be its own.
  */
 function canBecomeHaproxy(control: Settings['control'], { uid, canChangeUser }: Starter): boolean {
-  if (uid !== 0 || control === 'podman') return false;
+  if (uid !== 0 || control === 'podman' || existsSync(QUADLET)) return false;
   if (control === 'managed' && !canChangeUser) return false;
   return ['/etc/passwd', '/etc/group'].every((file) => /^haproxy:/m.test(readFileSync(file, 'utf8')));
 }
