@@ -11,7 +11,16 @@ import { build, ensureDependencies, ROOT } from './lib/project.mjs';
 const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 
 /** The tools that the tests run besides HAProxy. */
-const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector', 'spectral', 'prometheus'];
+const TEST_TOOLS = [
+  'acme.sh',
+  'pebble',
+  'curl-http3',
+  'mcp-inspector',
+  'spectral',
+  'prometheus',
+  'jq',
+  'sqlite3',
+];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';

@@ -81,6 +81,20 @@ export const RECIPES = {
     suites: [['trixie'], ['sid']],
     programs: { prometheus: 'usr/bin/prometheus', promtool: 'usr/bin/promtool' },
   },
+  jq: {
+    about: 'jq, which the commands of the docs use',
+    package: 'jq',
+    version: /^1\./,
+    suites: [['trixie']],
+    programs: { jq: 'usr/bin/jq' },
+  },
+  sqlite3: {
+    about: 'the shell of SQLite, which docs/migration.md uses',
+    package: 'sqlite3',
+    version: /^3\./,
+    suites: [['trixie']],
+    programs: { sqlite3: 'usr/bin/sqlite3' },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',
