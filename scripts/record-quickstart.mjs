@@ -30,12 +30,12 @@ await main(async () => {
   const seconds = Math.round((Date.now() - started) / 1000);
   try {
     const shown = output.slice(0, output.lastIndexOf('\n') + 1);
-    const runs = [command(shown, 'Demo'), `${command(shown, 'REST')} -s`];
+    const runs = [command(shown, 'Demo'), command(shown, 'REST')];
     const typed = [];
     for (const line of runs) {
       const { code, stdout } = await capture('sh', ['-c', line.replace(/^curl/, 'curl -s')]);
       if (code !== 0) throw new ToolError(`"${line}" failed with ${code}.`);
-      typed.push(`$ ${line.replace(/ -s$/, '')}`, stdout.trim());
+      typed.push(`$ ${line}`, stdout.trim());
     }
     // The log of the suite itself is for operators; the recording has what the quickstart says.
     const lines = shown.split('\n').filter((line) => !line.startsWith('  | '));
@@ -60,6 +60,5 @@ function clean(text) {
   return text
     .replaceAll(/Bearer [\w-]{20,}/g, 'Bearer TOKEN')
     .replaceAll(ROOT, '~/haproxy-suite')
-    .replaceAll(/\u001B\[[\d;]*m/g, '')
     .replaceAll(/\n{3,}/g, '\n\n');
 }
