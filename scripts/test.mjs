@@ -12,10 +12,20 @@ import { isForThisMachine, recipeFor } from './lib/recipes.mjs';
 const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 
 /** The tools that the tests run besides HAProxy. */
-const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector', 'spectral', 'node-26', 'prometheus'];
+const TEST_TOOLS = [
+  'acme.sh',
+  'pebble',
+  'curl-http3',
+  'mcp-inspector',
+  'spectral',
+  'node-26',
+  'prometheus',
+  'jq',
+  'sqlite3',
+];
 
 /** What the tests of whole hosts boot (test/hosts). They need root, and are skipped where they cannot run. */
-const HOST_TOOLS = ['machine', 'systemd-nspawn'];
+const HOST_TOOLS = ['machine', 'systemd-nspawn', 'quadlet'];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';

@@ -119,6 +119,27 @@ export const RECIPES = {
     programs: { 'systemd-nspawn': 'usr/bin/systemd-nspawn' },
     privateLibraries: 'systemd',
   },
+  quadlet: {
+    about: 'the generator of Podman that makes systemd units from Quadlets, for the tests',
+    package: 'podman',
+    version: /^5\./,
+    suites: [['trixie']],
+    programs: { quadlet: 'usr/libexec/podman/quadlet' },
+  },
+  jq: {
+    about: 'jq, which the commands of the docs use',
+    package: 'jq',
+    version: /^1\./,
+    suites: [['trixie']],
+    programs: { jq: 'usr/bin/jq' },
+  },
+  sqlite3: {
+    about: 'the shell of SQLite, which docs/migration.md uses',
+    package: 'sqlite3',
+    version: /^3\./,
+    suites: [['trixie']],
+    programs: { sqlite3: 'usr/bin/sqlite3' },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',

@@ -62,6 +62,13 @@ export class DocHost {
     return host;
   }
 
+  /** The programs of this host, then those of the machine, then those that `npm run tools` has installed. */
+  get #path(): string {
+    const tools = join(ROOT, '.tools');
+    const last = [join(tools, 'bin'), join(tools, 'acme.sh/helpers')];
+    return [join(this.folder, 'bin'), process.env['PATH'], ...last].join(':');
+  }
+
   get home(): string {
     return join(this.folder, 'opt/haproxy');
   }
@@ -111,7 +118,7 @@ export class DocHost {
   async bash(script: string): Promise<{ code: number | null; output: string }> {
     const child = spawn('bash', ['-c', script], {
       cwd: this.folder,
-      env: { ...process.env, PATH: `${join(this.folder, 'bin')}:${process.env['PATH']}`, HOME: this.folder },
+      env: { ...process.env, PATH: this.#path, HOME: this.folder },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -160,7 +167,7 @@ export class DocHost {
 
   async #startServer(n: number): Promise<void> {
     const server = createServer((request, response) => {
-      response.end(`10.0.0.${n} answers ${request.headers.host}\n`);
+      response.end(`127.0.0.${n} answers ${request.headers.host}\n`);
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -201,8 +208,8 @@ printf '#!/bin/bash\\nexec %s "$@"\\n' "$V" > ${folder}/bin/haproxy`,
       MCP_HOST: '127.0.0.1',
       MCP_PORT: String(ports.api),
       CERT_RENEW_CRON: NO_RENEWAL,
-      ...env,
     };
+    for (const [name, value] of Object.entries(env)) settings[name] = this.here(value);
     const given = Object.entries(settings).map(([name, value]) => `${name}='${value}'`);
     await this.#program(
       'systemctl',
