@@ -17,10 +17,7 @@ export function certificatesHealth(
 ): CertificatesComponentDto {
   const used = certificates.filter(({ superseded }) => !superseded);
   const found = used.flatMap((certificate) => problemsOf(certificate));
-  const problems = [
-    ...broken.map(brokenProblem),
-    ...found,
-  ];
+  const problems = [...broken.map(brokenProblem), ...found];
   const total = certificates.length;
   const daysLeft = used.length === 0 ? undefined : Math.min(...used.map(({ days_left }) => days_left));
   const facts = { total, ...(daysLeft !== undefined && { days_left: daysLeft }) };

@@ -31,5 +31,8 @@ export function processFindings(
   { control }: Pick<Settings, 'control'>,
   starter: Starter | null = currentStarter(),
 ): ConfigMessages {
-  return processRequirements(sections, { control, starter: control === 'managed' ? (starter ?? undefined) : undefined });
+  return processRequirements(sections, {
+    control,
+    starter: control === 'managed' ? (starter ?? undefined) : undefined,
+  });
 }
