@@ -15,7 +15,8 @@ export function requestHost(header: string): string {
 /** The keys that HAProxy looks up for a host in domains.map, in this order: the name itself, then its wildcard. */
 export function mapKeysOf(host: string): string[] {
   if (host === '' || host.startsWith('.')) return [];
-  const keys = candidatesOf(host).map((domain) => mapKeyOf(domain));
+  // HAProxy looks up the host as it is, also if it has the form of a wildcard.
+  const keys = [...new Set([host, ...candidatesOf(host).map((domain) => mapKeyOf(domain))])];
   // A key with other characters cannot be in the map.
   return keys.filter((key) => isWord(key));
 }
