@@ -26,7 +26,7 @@ export class ListAuditDto extends PageQueryDto {
 
   @StringField({
     description: 'Only this operation (its id or tool).',
-    example: 'haproxy_add_domain',
+    example: 'add_domain',
     minLength: 1,
     maxLength: 100,
     optional: true,
