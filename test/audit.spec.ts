@@ -208,6 +208,32 @@ describe('audit log', () => {
   });
 });
 
+describe('the filter operation', () => {
+  const find = (operation: string) =>
+    suite.api<Page & { detail: string }>('GET', `/audit?operation=${operation}`);
+
+  it('accepts the operationId and the name of the tool', async () => {
+    const [byId, byTool] = [await find('add_domain'), await find('haproxy_add_domain')];
+    expect(byId.body.items.length).toBeGreaterThan(0);
+    expect(byId.body).toEqual(byTool.body);
+    expect(byId.body.items.every(({ operation }) => operation === 'haproxy_add_domain')).toBe(true);
+    // An id that is not the name of its tool, and a job of the suite.
+    for (const name of ['import_domains', 'haproxy_import', 'haproxy_renew_scheduled'])
+      expect((await find(name)).status).toBe(200);
+  });
+
+  it.each(['add_domian', 'haproxy_list_domains', 'POST'])(
+    'refuses %s, which no change has, and lists the names that changes have',
+    async (name) => {
+      const { status, body } = await find(name);
+      expect([status, body.detail.startsWith('operation must be')]).toEqual([422, true]);
+      for (const known of ['add_domain', 'import_domains', 'replace_server'])
+        expect(body.detail).toContain(known);
+      expect(body.detail).not.toContain('list_domains');
+    },
+  );
+});
+
 describe('audit log on disk', () => {
   it('refuses a change that it cannot record, before anything is changed', async () => {
     const before = await stateOf();

@@ -25,8 +25,8 @@ export class ListAuditDto extends PageQueryDto {
   actor?: string;
 
   @StringField({
-    description: 'Only changes by this operation.',
-    example: 'haproxy_add_domain',
+    description: 'Only this operation (its id or tool).',
+    example: 'add_domain',
     minLength: 1,
     maxLength: 100,
     optional: true,
@@ -83,6 +83,13 @@ class AuditLineDto {
 
   @EnumField(['ok', ...ERROR_CODES], { description: 'ok, or the error code.', example: 'ok' })
   outcome: string;
+
+  @StringField({
+    description: 'Which change of a call that makes several, such as {haproxy_replace_server}.',
+    example: 'the old server drains',
+    optional: true,
+  })
+  stage?: string;
 
   @JsonObjectField({
     description: 'What the change removed or overwrote: domains and servers, or a certificate.',

@@ -40,7 +40,7 @@ export class ConfigurationService {
     description:
       'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. ' +
       'Returns each error with file, line and what to write. ' +
-      'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
+      'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: {haproxy_reload}.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
@@ -56,7 +56,7 @@ export class ConfigurationService {
     description:
       'Loads an edited haproxy.cfg into HAProxy. Checks the files first: if they have an error, nothing changes. A new ' +
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
-      'only, use haproxy_check_config.',
+      'only, use {haproxy_check_config}.',
     output: ReloadResultDto,
     adminOnly: true,
     idempotent: true,

@@ -26,6 +26,8 @@ export interface AuditedCall {
   arguments: Record<string, unknown>;
   /** Whether a commit has written the line of this call. */
   saved: boolean;
+  /** Which of several commits of the call the next line is about; absent for a call with one commit. */
+  stage?: string | undefined;
   /** What the call removes or overwrites outside of `servers.json`, for example a certificate. */
   before?: object;
 }
@@ -52,6 +54,12 @@ export function callContext(): CallContext {
 export function recordFormer(before: object | undefined): void {
   const { audited } = callContext();
   if (audited && before) audited.before = before;
+}
+
+/** Names the commit that runs now, in a call that makes several, for its audit line. */
+export function recordStage(stage: string | undefined): void {
+  const { audited } = callContext();
+  if (audited) audited.stage = stage;
 }
 
 /** The most domains that the audit line of one call names. */

@@ -45,6 +45,8 @@ export interface DeclaredOperation extends Required<OperationOptions> {
   role: Role;
   /** The DTO class of the arguments; undefined for an operation without arguments. */
   input: Type | undefined;
+  /** The operationId of its route, which is also its name where REST refers to it. Its name without `haproxy_`, unless the route sets another. */
+  id: string;
   /** The name of the service method. */
   method: string;
 }
@@ -70,6 +72,7 @@ export function Operation(options: OperationOptions): MethodDecorator {
       ...options,
       role: options.adminOnly ? 'admin' : options.readOnly ? 'read' : 'operate',
       input: parameters?.[0],
+      id: options.name.replace(/^haproxy_/, ''),
       method: String(property),
     };
     Reflect.defineMetadata(OPERATION, operation, descriptor.value as object);

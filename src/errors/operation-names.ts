@@ -10,6 +10,11 @@ export function namingTools(text: string): string {
   return text.includes('{haproxy_') ? text.replace(PLACEHOLDER, '$1') : text;
 }
 
+/** As `namingTools`, for each text in a JSON value. */
+export function namingToolsIn<T>(value: T): T {
+  return JSON.parse(namingTools(JSON.stringify(value))) as T;
+}
+
 /** For REST: the routes, such as `GET /api/v1/domains`, by the name of their operation. Also for a text that is JSON. */
 export function namingRoutes(text: string, routes: ReadonlyMap<string, string>): string {
   return text.includes('{haproxy_')

@@ -12,7 +12,7 @@ import {
   type ServerSpec,
 } from '../model/server.js';
 import type { Draft, Pool, StateReader } from '../model/state.js';
-import { lowestFreeSlot } from './server-rules.js';
+import { lowestFreeSlot, type PlacedServer } from './server-rules.js';
 
 /** The address of a server; without a port, of the servers on all ports of this address. */
 export interface GivenAddress {
@@ -60,15 +60,12 @@ export function formatGivenAddress({ ip, http_port: port }: GivenAddress): strin
  * the servers have several
  */
 export function findMoves(state: StateReader, from: GivenAddress, to: GivenAddress): Move[] {
-  const pools = [...state.poolNames()].toSorted(comparePoolNames);
-  const moves = pools.flatMap((pool) => {
-    const { servers, external } = poolOf(state, pool);
-    if (external) return [];
-    return [...servers]
-      .filter(([, server]) => matches(server, from))
-      .toSorted(([a], [b]) => a - b)
-      .map(([slot, server]) => ({ pool, slot, from: server, ...target(server, to) }));
-  });
+  const moves = serversAt(state, from).map(({ pool, slot, server }) => ({
+    pool,
+    slot,
+    from: server,
+    ...target(server, to),
+  }));
   const [first] = moves;
   if (!first)
     throw new AppError(
@@ -84,6 +81,19 @@ export function findMoves(state: StateReader, from: GivenAddress, to: GivenAddre
   if (moves.some((move) => serverAddress(move.from) === serverAddress(move.to)))
     throw invalidField('to', 'must be another address than from');
   return moves;
+}
+
+/** The servers of this address in the pools of the suite, by pool and slot. Pure. */
+export function serversAt(state: StateReader, address: GivenAddress): PlacedServer[] {
+  const pools = [...state.poolNames()].toSorted(comparePoolNames);
+  return pools.flatMap((pool) => {
+    const { servers, external } = poolOf(state, pool);
+    if (external) return [];
+    return [...servers]
+      .filter(([, server]) => matches(server, address))
+      .toSorted(([a], [b]) => a - b)
+      .map(([slot, server]) => ({ pool, slot, server }));
+  });
 }
 
 /**

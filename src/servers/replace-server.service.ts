@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { shownOf } from '../contract/dry-run/dry-run.dto.js';
-import { recordDomains } from '../contract/call-context.js';
+import { recordDomains, recordStage } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -25,9 +25,12 @@ import {
   takeSlots,
   undo,
 } from './replace-server-rules.js';
-import { formerOf, laterSteps, listed, undoneText } from './replace-server-texts.js';
+import { formerOf, laterSteps, leftText, listed, undoneText } from './replace-server-texts.js';
 import { ReplaceServerWatch } from './replace-server-watch.js';
 import { SERVERS_SHOWN } from './server-rules.js';
+
+/** The errors of this operation itself. Those of a commit say nothing about the stages before it. */
+const SAYS_WHAT_IS_LEFT: ReadonlySet<string> = new Set(['cancelled', 'server_not_healthy']);
 
 /** How many domains of a server an answer names. */
 const DOMAINS_SHOWN = 10;
@@ -42,7 +45,8 @@ interface Started {
  * Moves everything from one server address to another. A slot cannot hold two servers, so the new server first serves
  * from a free slot (the helper) of each pool. When it is healthy there, the old one drains. When that is idle, the new
  * server gets its slot and leaves the helper, in one commit. Each stage is one commit for all pools, so a stop between
- * two of them leaves pools in which only healthy servers get requests, and the same call finishes.
+ * two of them leaves pools in which only healthy servers get requests, and the same call finishes. Whatever ends a call
+ * early, its error or the record of its operation says what is left.
  */
 @Injectable()
 export class ReplaceServerService {
@@ -58,6 +62,9 @@ export class ReplaceServerService {
     workers: HaproxyWorkers,
   ) {
     this.#watch = new ReplaceServerWatch(persistence, workers, runtime);
+    jobs.describesLeft('replace_server', (given) =>
+      this.#leftOf(addressOf(String(given['from'])), addressOf(String(given['to']))),
+    );
   }
 
   @Operation({
@@ -93,7 +100,7 @@ export class ReplaceServerService {
    */
   async check({ from, to }: ReplaceServerDto): Promise<void> {
     this.#refuseOther(from, to);
-    await this.persistence.preview((draft) => this.#begin(draft, addressOf(from), addressOf(to)));
+    await this.#checkAllStages(addressOf(from), addressOf(to));
   }
 
   /** Joins the running job with the same addresses. @throws AppError replace_running, shutting_down */
@@ -132,6 +139,7 @@ export class ReplaceServerService {
   async #preview({ from, to }: ReplaceServerDto): Promise<ReplaceResultDto> {
     this.#refuseOther(from, to);
     const left_out = await this.#externalPools(addressOf(from));
+    await this.#checkAllStages(addressOf(from), addressOf(to));
     const { value: moves, plan } = await this.persistence.preview((draft) =>
       this.#begin(draft, addressOf(from), addressOf(to)),
     );
@@ -157,16 +165,33 @@ export class ReplaceServerService {
     job: JobContext,
   ): Promise<ReplaceResultDto> {
     const left_out = await this.#externalPools(from);
-    const { value: moves } = await this.persistence.commit((draft) => {
+    await this.#checkAllStages(from, to);
+    const moves = await this.#stage('the new server joins the pools', (draft) => {
       const found = this.#begin(draft, from, to);
       recordDomains(found.flatMap(({ pool }) => draft.pool(pool)?.domains ?? []));
       return found;
     });
+    const left = () => this.#leftOf(from, to);
+    try {
+      return await this.#finish(moves, { left_out, timeout, left }, job);
+    } catch (error) {
+      if (!(error instanceof AppError) || SAYS_WHAT_IS_LEFT.has(error.code)) throw error;
+      // HAProxy or the disk refused one stage. Those before it stay.
+      throw new AppError(error.code, `${error.detail} ${left()}`);
+    }
+  }
+
+  /** The stages after the new server has joined the pools. */
+  async #finish(
+    moves: readonly Move[],
+    { left_out, timeout, left }: { left_out: string[]; timeout: number; left: () => string },
+    job: JobContext,
+  ): Promise<ReplaceResultDto> {
     const answer = { ...this.#described(moves), left_out, before: formerOf(moves) };
     const problem = await this.#watch.untilHealthy(moves, timeout, job);
     if (job.signal.aborted) throw await this.#giveUp(moves);
     if (problem !== undefined) throw await this.#giveUp(moves, problem);
-    const { value: drained } = await this.persistence.commit((draft) => drainOld(draft, moves));
+    const drained = await this.#stage('the old server drains', (draft) => drainOld(draft, moves));
     const { waitsFor, busy } = await this.#watch.untilIdle(drained, timeout, job);
     const health = await this.#watch.health(drained).catch((error: unknown) => messageOf(error));
     if (typeof health === 'string')
@@ -181,8 +206,7 @@ export class ReplaceServerService {
     if (job.signal.aborted)
       throw new AppError(
         'cancelled',
-        'The call was cancelled, or the suite is stopping, while the old server drained. The new server is in service ' +
-          'where the old one was. Call again to finish.',
+        `The call was cancelled, or the suite is stopping, while the old server drained. ${left()}`,
       );
     if (busy)
       return {
@@ -192,14 +216,16 @@ export class ReplaceServerService {
           'Keep it running. Call again to finish, or take it away now with {haproxy_remove_server}.',
         ...answer,
       };
-    const { value: left } = await this.persistence.commit((draft) => takeSlots(draft, drained));
+    const notTaken = await this.#stage('the new server takes the slots of the old one', (draft) =>
+      takeSlots(draft, drained),
+    );
     const open = waitsFor === undefined ? '' : ` ${waitsFor}`;
-    if (left.length > 0)
+    if (notTaken.length > 0)
       return {
         status: 'draining',
         detail:
-          `The new server has ${moves.length - left.length} of ${moves.length} slots of the old one. The other servers ` +
-          `were changed meanwhile: ${listed(left, ' ')}${await this.#unservedText(moves)} Keep the old server running.${open} ` +
+          `The new server has ${moves.length - notTaken.length} of ${moves.length} slots of the old one. The other servers ` +
+          `were changed meanwhile: ${listed(notTaken, ' ')}${await this.#unservedText(moves)} Keep the old server running.${open} ` +
           'See the servers with {haproxy_list_servers}. Call again to finish, or remove those that you do not need with ' +
           '{haproxy_remove_server}.',
         ...answer,
@@ -220,7 +246,7 @@ export class ReplaceServerService {
    */
   async #giveUp(moves: readonly Move[], problem?: string): Promise<AppError> {
     const unserved = await this.#watch.unserved(moves).catch(() => new Set(helpedPools(moves)));
-    const { value: undone } = await this.persistence.commit((draft) => undo(draft, moves, unserved));
+    const undone = await this.#stage('the replacement is undone', (draft) => undo(draft, moves, unserved));
     const what = undoneText(moves, undone) + (await this.#unservedText(moves));
     return problem === undefined
       ? new AppError(
@@ -231,6 +257,29 @@ export class ReplaceServerService {
           'server_not_healthy',
           `The new server is not healthy: ${problem}${what} Correct the new server or its health check, then call again.`,
         );
+  }
+
+  /** Commits one stage, and names it in the audit line. */
+  async #stage<T>(stage: string, edit: (draft: Draft) => T): Promise<T> {
+    recordStage(stage);
+    const { value } = await this.persistence.commit(edit);
+    recordStage(undefined);
+    return value;
+  }
+
+  /**
+   * Checks the servers of the last stage too, so that no call stops half-way at a server that is not allowed.
+   *
+   * @throws AppError server_is_control, server_is_haproxy, validation_failed, and those of the first stage
+   */
+  async #checkAllStages(from: GivenAddress, to: GivenAddress): Promise<void> {
+    await this.persistence.preview((draft) =>
+      takeSlots(draft, drainOld(draft, this.#begin(draft, from, to))),
+    );
+  }
+
+  #leftOf(from: GivenAddress, to: GivenAddress): string {
+    return leftText(this.persistence.state, from, to);
   }
 
   /** A sentence about the pools that no server serves, with a space before it. Empty if there is none. */

@@ -21,6 +21,8 @@ export interface AuditEntry {
   revision_before: number;
   revision_after: number;
   outcome: 'ok' | ErrorCode;
+  /** Which of the commits of the call this is, if a call makes several. */
+  stage?: string;
   /** What the change removed or overwrote. Absent if it only added, or failed. */
   before?: object;
 }
@@ -232,6 +234,7 @@ export function entryOf(
     revision_before: before,
     revision_after: after,
     outcome,
+    ...(caller.audited?.stage !== undefined && { stage: caller.audited.stage }),
     ...(former && outcome === 'ok' && { before: former }),
   };
 }
