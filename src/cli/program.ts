@@ -175,8 +175,10 @@ function optionsFor(field: CliField, named: (text: string) => string): Option[] 
     return field.default === undefined && field.name !== DRY_RUN_FIELD ? [yes, no] : [yes];
   }
   const option = new Option(`${name} <${placeholderOf(field)}>`, text);
-  if (field.items) return [option.argParser<Values[]>((word, items = []) => [...items, itemOf(field, word)])];
-  if (field.type === 'array') return [option.argParser<unknown[]>((word, items = []) => [...items, word])];
+  if (field.items)
+    return [option.argParser<Values[] | undefined>((word, items = []) => [...items, itemOf(field, word)])];
+  if (field.type === 'array')
+    return [option.argParser<unknown[] | undefined>((word, items = []) => [...items, word])];
   if (field.secret) return [option.argParser((file) => readText(file, name))];
   return [option.argParser((word) => valueOf(field, word, name))];
 }

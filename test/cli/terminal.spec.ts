@@ -184,9 +184,7 @@ describe('haproxy-suite on a suite of this machine', () => {
     for (const name of ['--help', '..', '../../x', 'a b\u001B[31m']) {
       const result = await runCommand(['domains', 'get', '--', name], env);
       expect(result, name).toMatchObject({ code: 1, stdout: '' });
-      expect(result.stderr).toMatch(
-        /^haproxy-suite: (?:validation_failed|domain_not_found): [^\n\u001B]+\n$/,
-      );
+      expect(result.stderr).toMatch(/^haproxy-suite: (?:validation_failed|domain_not_found): \P{Cc}+\n$/u);
     }
   });
 });
@@ -207,10 +205,7 @@ describe('haproxy-suite with any answer', () => {
       ['health'],
     ]) {
       const { stdout, stderr } = await runCommand([...argv, ...options], {}, { columns: 200 });
-      // eslint-disable-next-line no-control-regex
-      expect(`${stdout}${stderr}`, argv.join(' ')).not.toMatch(
-        /[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u202E]/,
-      );
+      expect(`${stdout}${stderr}`, argv.join(' ')).not.toMatch(/(?!\n)[\p{Cc}\u202E]/u);
       expect(`${stdout}${stderr}`.toUpperCase()).toContain(String.raw`\U001B`);
     }
     const { stdout } = await runCommand(['domains', 'list', '--json', ...options]);
