@@ -5,6 +5,7 @@ import { UsageError } from './exit-code.js';
 import { fieldOfKey, optionOf, positionalsOf } from './option-names.js';
 import type { CliField, CliOperation } from './operations/operation.js';
 import type { SuiteRequest } from './suite-client.js';
+import { wordOf } from './word.js';
 
 /** The values of the fields of an operation, by name. */
 export type Values = Record<string, unknown>;
@@ -46,12 +47,12 @@ export function toRequest(
   const part = (where: CliField['in']) =>
     fields.filter((field) => field.in === where && values[field.name] !== undefined);
   const inPath = part('path').reduce((url, { name }) => {
-    const text = String(values[name] as string);
+    const text = wordOf(values[name]);
     if (text === '') throw new UsageError(`<${name}> must not be empty.`);
     return url.replace(`{${name}}`, encodeURIComponent(text));
   }, path);
   const query = new URLSearchParams(
-    part('query').map(({ name }): [string, string] => [name, String(values[name] as string)]),
+    part('query').map(({ name }): [string, string] => [name, wordOf(values[name])]),
   );
   const hasBody = fields.some((field) => field.in === 'body');
   const given = Object.fromEntries(part('body').map(({ name }) => [name, values[name]]));

@@ -11,6 +11,7 @@ import {
   fieldOf,
   WAIT_FIELD,
 } from './operations/operation.js';
+import { wordOf } from './word.js';
 
 /** A call of an operation, as the command line gives it. */
 export interface Call {
@@ -110,6 +111,8 @@ function addOperation(
     }
   }
   addCommonOptions(command, operation);
+  // withPositionals counts them, because an option can name one of them too.
+  command.allowExcessArguments();
   command.usage(usageOf(operation, positionals));
   command.addHelpText(
     'after',
@@ -172,8 +175,10 @@ function optionsFor(field: CliField, named: (text: string) => string): Option[] 
     return field.default === undefined && field.name !== DRY_RUN_FIELD ? [yes, no] : [yes];
   }
   const option = new Option(`${name} <${placeholderOf(field)}>`, text);
-  if (field.items) return [option.argParser<Values[]>((word, items = []) => [...items, itemOf(field, word)])];
-  if (field.type === 'array') return [option.argParser<unknown[]>((word, items = []) => [...items, word])];
+  if (field.items)
+    return [option.argParser<Values[] | undefined>((word, items = []) => [...items, itemOf(field, word)])];
+  if (field.type === 'array')
+    return [option.argParser<unknown[] | undefined>((word, items = []) => [...items, word])];
   if (field.secret) return [option.argParser((file) => readText(file, name))];
   return [option.argParser((word) => valueOf(field, word, name))];
 }
@@ -189,7 +194,7 @@ function describe(field: CliField, named: (text: string) => string): string {
   const { description, enum: words, default: initial, secret, items, type } = field;
   const notes = [
     ...(words ? [`one of ${words.join(', ')}`] : []),
-    ...(initial !== undefined && initial !== false ? [`default ${String(initial as string)}`] : []),
+    ...(initial !== undefined && initial !== false ? [`default ${wordOf(initial)}`] : []),
     ...(items ? [`keys ${items.map(({ name }) => name).join(', ')}`] : []),
     ...(type === 'array' ? ['can be repeated'] : []),
     ...(secret ? ['in a file; - is stdin'] : []),

@@ -15,6 +15,7 @@ import { paintFor } from './render/colour.js';
 import { visible, visibleJson } from './render/safe-text.js';
 import { type Table, type TableOptions, tableOf } from './render/table.js';
 import type { SuiteAnswer, SuiteClient, SuiteRequest } from './suite-client.js';
+import { wordOf } from './word.js';
 
 /** How often a running operation is asked for its progress. */
 const POLL_MS = 500;
@@ -208,12 +209,10 @@ export class CallRunner {
   async #waitHealthy({ operation, values, body }: Call): Promise<number> {
     const waiting = this.#operation('haproxy_wait_healthy');
     const domain = values['domain'] ?? body?.['domain'];
-    this.#note(`… Waiting until ${String(domain as string)} is healthy`);
+    this.#note(`… Waiting until ${wordOf(domain)} is healthy`);
     const answer = await this.#send(toRequest(waiting, { domain }), { operation, json: false });
     const result = parse(await this.client.read(answer));
-    this.#note(
-      `${String(domain as string)} is ${plainText(result['status'])}: ${plainText(result['detail'])}`,
-    );
+    this.#note(`${wordOf(domain)} is ${plainText(result['status'])}: ${plainText(result['detail'])}`);
     return isWanted(waiting, result) ? EXIT.done : EXIT.unwanted;
   }
 

@@ -33,6 +33,7 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
 
 async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands): Promise<number> {
   const [first = '', ...args] = argv;
+  if (first === 'help') return run([...args, '--help'], io, locals);
   const load = Object.hasOwn(locals, first) ? locals[first] : undefined;
   if (load) {
     const command = await load();
@@ -46,7 +47,7 @@ async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands
 
 /** Only the help shows the summaries. To load the commands for another command would cost time. */
 async function summaries(locals: LocalCommands, first: string): Promise<{ name: string; summary: string }[]> {
-  const isHelp = ['--help', '-h', 'help'].includes(first);
+  const isHelp = ['--help', '-h'].includes(first);
   return Promise.all(
     Object.entries(locals).map(async ([name, load]) => ({
       name,

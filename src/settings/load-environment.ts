@@ -12,7 +12,7 @@ export function loadEnvironment(env: NodeJS.ProcessEnv, { ofService }: { ofServi
   const home = env['HAPROXY_HOME'] ?? valuesOf(here)['HAPROXY_HOME'] ?? '/opt/haproxy';
   const service = [join(home, 'conf/suite.env'), join(home, '.env')];
   const path = !ofService ? [here] : service.includes(here) ? service : [here, ...service];
-  config({ path, processEnv: env as Record<string, string>, quiet: true });
+  config({ path, processEnv: env, quiet: true });
 }
 
 function valuesOf(file: string): Record<string, string> {

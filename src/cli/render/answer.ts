@@ -1,4 +1,6 @@
+import { visible } from './safe-text.js';
 import { flat, type Row, tableOf, type TableOptions } from './table.js';
+import { wordOf } from '../word.js';
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -73,7 +75,7 @@ function longLines(value: unknown, options: TableOptions): string[] {
 /** Whether a value needs lines of its own: objects, and lists of objects or of sentences. */
 function isLong(value: unknown): boolean {
   if (Array.isArray(value))
-    return value.length > 0 && value.some((item) => isObject(item) || String(item as string).includes(' '));
+    return value.length > 0 && value.some((item) => isObject(item) || wordOf(item).includes(' '));
   return isObject(value) && Object.keys(value).length > 0;
 }
 
@@ -85,7 +87,7 @@ const INDENT = '  ';
 const indented = (lines: readonly string[]) => lines.map((line) => (line === '' ? '' : `${INDENT}${line}`));
 
 function labelOf(name: string): string {
-  return name.replaceAll('_', ' ');
+  return visible(name).replaceAll('_', ' ');
 }
 
 /** The text of a value: yes and no, `-` for none, lists with commas, and objects as JSON. */
@@ -96,5 +98,5 @@ export function plainText(value: unknown): string {
     if (value.length === 0) return '-';
     return value.some((item) => typeof item === 'object') ? String(value.length) : value.join(', ');
   }
-  return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number);
+  return typeof value === 'object' ? JSON.stringify(value) : wordOf(value);
 }

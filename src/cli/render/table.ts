@@ -1,4 +1,6 @@
 import type { Paint } from './colour.js';
+import { visible } from './safe-text.js';
+import { wordOf } from '../word.js';
 
 export type Row = Readonly<Record<string, unknown>>;
 
@@ -47,8 +49,7 @@ export function tableOf(rows: readonly Row[], { width, paint, textOf }: TableOpt
     columns,
     left: all.slice(columns.length),
     header: join(columns.map((column) => ({ text: titleOf(column), word: '' }))),
-    line: (row) =>
-      join(columns.map((column) => ({ text: cellOf(row, column), word: String(row[column] as string) }))),
+    line: (row) => join(columns.map((column) => ({ text: cellOf(row, column), word: wordOf(row[column]) }))),
   };
 }
 
@@ -95,5 +96,5 @@ function cut(text: string, width: number | undefined): string {
 }
 
 export function titleOf(name: string): string {
-  return name.replaceAll('_', ' ').toUpperCase();
+  return visible(name).replaceAll('_', ' ').toUpperCase();
 }
