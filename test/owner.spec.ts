@@ -42,7 +42,10 @@ else
 
     afterEach(async () => {
       await Promise.all(suites.splice(0).map((suite) => suite.kill()));
-      spawnSync('rmdir', [0, 1, 2, 3, 4, 5].map((n) => `${home.path}-${n}`));
+      spawnSync(
+        'rmdir',
+        [0, 1, 2, 3, 4, 5].map((n) => `${home.path}-${n}`),
+      );
       await home.remove();
     });
 

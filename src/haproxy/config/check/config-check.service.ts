@@ -3,6 +3,7 @@ import { SingleFlight } from '../../../lib/single-flight.js';
 import { Settings } from '../../../settings/settings.js';
 import { SuiteRules } from '../suite/suite-rules.service.js';
 import { checkStart } from './check-start.js';
+import { CannotCheckError } from '../../process/haproxy-binary.js';
 import type { ConfigMessage } from '../config-messages.js';
 import type { Finding } from './finding.js';
 import { describeMessage, findRequirements } from './find-requirements.js';
@@ -34,18 +35,25 @@ export class ConfigCheckService {
     private readonly rules: SuiteRules,
   ) {}
 
-  /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check */
+  /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check; CannotCheckError if only a reload can */
   check(): Promise<ConfigReport> {
     return this.#check.run();
   }
 
   async #run(): Promise<ConfigReport> {
+    let cannotCheck: CannotCheckError | undefined;
     const [{ errors, warnings, valid }, findings, start] = await Promise.all([
-      this.rules.check(),
+      this.rules.check().catch((error: unknown) => {
+        if (!(error instanceof CannotCheckError)) throw error;
+        cannotCheck = error;
+        return { valid: true, errors: [], warnings: [] };
+      }),
       findRequirements(this.settings),
       checkStart(this.settings),
     ]);
     const refused = [...findings.filter(({ level }) => level !== 'warning').map(asMessage), ...start.errors];
+    // Only what the suite itself refuses is known.
+    if (cannotCheck && refused.length === 0) throw cannotCheck;
     const other = errors.filter(({ message }) => refused.length === 0 || !NO_POOL_DEFAULTS.test(message));
     const notes = [...findings.filter(({ level }) => level === 'warning').map(asMessage), ...start.warnings];
     return {
