@@ -3,6 +3,7 @@ import { config } from 'dotenv';
 import { messageOf } from './errors/app-error.js';
 import { namingTools } from './errors/operation-names.js';
 import { findRuntimeApi } from './haproxy/config/runtime-api.js';
+import { journalStreams, priorityPrefix } from './lib/journal.js';
 import { serveStdio, stdioTarget, USAGE } from './mcp/stdio/stdio-command.js';
 import { loadSettings, type Settings } from './settings/settings.js';
 
@@ -47,7 +48,11 @@ async function serve(settings: Settings): Promise<void> {
 
 /** Prints the error as one line, without a stack. */
 function fail(error: unknown): never {
-  process.stderr.write(`haproxy-suite: ${namingTools(messageOf(error))}\n`);
+  const isJournal = journalStreams(process.env['JOURNAL_STREAM']).has('stderr');
+  // The journal takes each line as an entry of its own.
+  const text = `haproxy-suite: ${namingTools(messageOf(error))}`;
+  const lines = isJournal ? text.replaceAll(/^/gm, priorityPrefix('error')) : text;
+  process.stderr.write(`${lines}\n`);
   process.exit(1);
 }
 
