@@ -76,6 +76,7 @@ describe('audit log', () => {
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/) as string,
       actor: 'admin',
       via: 'rest',
+      request_id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
       operation: 'haproxy_add_domain',
       arguments: { domain: 'a.example', ip: '127.0.0.1', http_port: 9, dry_run: false },
       revision_before: 0,

@@ -58,6 +58,14 @@ class AuditLineDto {
   via: 'rest' | 'mcp' | 'internal';
 
   @StringField({
+    description:
+      'Id of the request, as its answer has it in X-Request-Id. Missing for a change by the suite itself.',
+    example: '7f1b3c9e-5f0a-4a55-8a0e-3f4d7c1f6b52',
+    optional: true,
+  })
+  request_id?: string;
+
+  @StringField({
     description: 'Name of the operation, which is the name of its tool.',
     example: 'haproxy_add_domain',
   })

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { messageOf } from '../errors/app-error.js';
 import { namingCommands, namingCommandsInHelp } from '../errors/operation-names.js';
+import { journalStreams, priorityPrefix } from '../lib/journal.js';
 import { VERSION } from '../lib/version.js';
 import { CommandError, EXIT, UsageError } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
@@ -26,7 +27,10 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
     const text = messageOf(error);
     // Errors before the first use of an operation, such as a start that fails, mostly name none.
     const named = text.includes('{haproxy_') ? namingCommands(text, commandNames(loadOperations())) : text;
-    io.stderr.write(`haproxy-suite: ${visible(named)}\n`);
+    const shown = `haproxy-suite: ${visible(named)}`;
+    const isJournal = journalStreams(io.env['JOURNAL_STREAM']).has('stderr');
+    // The journal takes each line as an entry of its own.
+    io.stderr.write(`${isJournal ? shown.replaceAll(/^/gm, priorityPrefix('error')) : shown}\n`);
     return error instanceof CommandError ? error.exitCode : EXIT.failed;
   }
 }

@@ -6,6 +6,8 @@ export interface CallContext {
   /** Token name, or network and address. Holds no secret. */
   actor: string;
   via: 'rest' | 'mcp' | 'internal';
+  /** The id of the HTTP request; undefined for the suite itself. */
+  requestId?: string | undefined;
   /** What the caller may do. */
   role: Role;
   /** Aborted when the caller cancels or disconnects. Created on first use, because most calls do not need it. */

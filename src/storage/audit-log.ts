@@ -14,6 +14,8 @@ export interface AuditEntry {
   /** Token name, or network and address. */
   actor: string;
   via: CallContext['via'];
+  /** The id of the HTTP request. Absent for changes by the suite itself. */
+  request_id?: string;
   /** The name of the operation, which is also the name of its tool. */
   operation: string;
   /** Without secrets. */
@@ -229,6 +231,7 @@ export function entryOf(
     time: new Date().toISOString(),
     actor: caller.actor,
     via: caller.via,
+    ...(caller.requestId !== undefined && { request_id: caller.requestId }),
     operation,
     arguments: caller.audited?.arguments ?? {},
     revision_before: before,

@@ -28,8 +28,9 @@ export function renderConfig(settings: ConfigSettings, machine: Machine): string
 
 # HAProxy accepts "nbthread" and "thread-groups" only in the first section of all files: put them into ${beforeGlobal}.
 global
-    # Logs starts, stops and health changes to standard output, but no requests (see "frontend web").
-    log stdout format raw local0 notice
+    # Logs starts, stops and health changes to standard output, but no requests (see "frontend web"). The journal reads the
+    # priority of each line from "format short".
+    log stdout format short local0 notice
 ${machine.haproxyUser === true ? USER : ''}    # The Runtime API. The suite changes HAProxy through it. Every user who can connect to it has full control.
     stats socket ${runtimeBind(settings.runtime)} level admin
     stats timeout 2m
@@ -61,7 +62,7 @@ defaults pools
 frontend web from suite_web
 ${settings.httpBinds.map((bind) => httpBind(bind, machine)).join('')}${settings.httpsBinds.map((bind) => httpsBinds(bind, settings.folders.certs, machine)).join('')}
     # To log every request, remove the "#" from the next two lines.
-    #log stdout format raw local0 info
+    #log stdout format short local0 info
     #option httplog
 
     # To redirect all requests to https, remove the "#" from the next line.

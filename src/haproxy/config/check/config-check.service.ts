@@ -3,6 +3,7 @@ import { SingleFlight } from '../../../lib/single-flight.js';
 import { Settings } from '../../../settings/settings.js';
 import { type ConfigurationCheck, SuiteRules } from '../suite/suite-rules.service.js';
 import { checkStart } from './check-start.js';
+import { CannotCheckError } from '../../process/haproxy-binary.js';
 import type { ConfigMessage, ConfigMessages } from '../config-messages.js';
 import type { Finding } from './finding.js';
 import { describeMessage, findRequirements } from './find-requirements.js';
@@ -34,18 +35,26 @@ export class ConfigCheckService {
     private readonly rules: SuiteRules,
   ) {}
 
-  /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check */
+  /** Changes nothing. @throws AppError haproxy_unavailable if HAProxy cannot check; CannotCheckError if only a reload can */
   check(): Promise<ConfigReport> {
     return this.#check.run();
   }
 
   async #run(): Promise<ConfigReport> {
+    let cannotCheck: CannotCheckError | undefined;
     const [check, findings, start] = await Promise.all([
-      this.rules.check(),
+      this.rules.check().catch((error: unknown) => {
+        if (!(error instanceof CannotCheckError)) throw error;
+        cannotCheck = error;
+        return { valid: true, errors: [], warnings: [] };
+      }),
       findRequirements(this.settings),
       checkStart(this.settings),
     ]);
-    return configReport(check, findings, start);
+    const report = configReport(check, findings, start);
+    // Only what the suite itself refuses is known.
+    if (cannotCheck && report.refused.length === 0) throw cannotCheck;
+    return report;
   }
 
   /** Logs what the suite relies on and haproxy.cfg lacks, one line each. */
