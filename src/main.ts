@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { config } from 'dotenv';
+import { CommandError, EXIT } from './cli/exit-code.js';
 import { messageOf } from './errors/app-error.js';
 import { namingTools } from './errors/operation-names.js';
 import { findRuntimeApi } from './haproxy/config/runtime-api.js';
@@ -17,6 +18,13 @@ async function main(): Promise<void> {
   const settings = loadSettings(process.env, findRuntimeApi);
   const [command, ...given] = process.argv.slice(2);
   if (command === 'mcp') await stdio(given, settings);
+  // Until the dispatch of branch cli is merged: register COMMAND of src/cli/apply/apply.command.ts there instead.
+  else if (command === 'apply')
+    process.exit(
+      await (
+        await import('./cli/apply/apply.command.js')
+      ).COMMAND.run(given, { stdout: process.stdout, stderr: process.stderr, env: process.env }),
+    );
   else if (command === undefined) await serve(settings);
   else throw new Error(`There is no command ${command}. Start haproxy-suite without a command, or with mcp.`);
 }
@@ -48,7 +56,7 @@ async function serve(settings: Settings): Promise<void> {
 /** Prints the error as one line, without a stack. */
 function fail(error: unknown): never {
   process.stderr.write(`haproxy-suite: ${namingTools(messageOf(error))}\n`);
-  process.exit(1);
+  process.exit(error instanceof CommandError ? error.exitCode : EXIT.failed);
 }
 
 main().catch(fail);
