@@ -82,6 +82,18 @@ const bundled = {
 const require = (name) => bundled[name];`,
 );
 
+/**
+ * The decorators of NestJS need reflect-metadata, which is CommonJS. Rolldown runs an imported CommonJS module only after all
+ * ES modules that are imported before its importer. As an ES module, it runs in the order of the imports.
+ */
+const reflectMetadata = {
+  name: 'reflect-metadata',
+  transform: {
+    filter: { id: /[\\/]reflect-metadata[\\/]Reflect\.js$/ },
+    handler: (code) => ({ code: `${code}\nexport {};\n`, moduleSideEffects: true }),
+  },
+};
+
 /** NestJS asks the package swagger-ui-dist for its folder. The files are in dist/swagger-ui. */
 const swaggerUi = replacing(
   '@nestjs/swagger',
@@ -136,7 +148,7 @@ await main(async () => {
     platform: 'node',
     external: [...ABSENT, ...UNUSED],
     resolve: { alias },
-    plugins: [unusedPipes, mappedTypes, swaggerUi, ownVersion(version)],
+    plugins: [unusedPipes, reflectMetadata, mappedTypes, swaggerUi, ownVersion(version)],
     onLog: (level, log) => {
       if (log.code === 'UNRESOLVED_IMPORT') throw new ToolError(log.message);
     },
