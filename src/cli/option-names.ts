@@ -8,11 +8,14 @@ export function optionOf({ name, items }: Pick<CliField, 'name' | 'items'>): str
 
 /** The fields that are arguments without a name: those of the path, then the required ones that are one word. */
 export function positionalsOf({ fields }: CliOperation): CliField[] {
-  const isWord = ({ type, secret }: CliField) => type !== 'array' && type !== 'object' && !secret;
   return [
     ...fields.filter((field) => field.in === 'path'),
     ...fields.filter((field) => field.in !== 'path' && field.required && isWord(field)),
   ];
+}
+
+function isWord({ type, secret }: CliField): boolean {
+  return type !== 'array' && type !== 'object' && !secret;
 }
 
 /**

@@ -136,7 +136,8 @@ export class CallRunner {
   /** Writes page by page, so that a list of any length needs little memory. */
   async #runPages(call: Call): Promise<number> {
     const { operation, json } = call;
-    let values: Values = { [LIMIT_FIELD]: ALL_LIMIT, ...call.values };
+    const firstPage: Values = { [LIMIT_FIELD]: ALL_LIMIT, ...call.values };
+    let values = firstPage;
     let table: Table | undefined;
     for (let first = true; ; first = false) {
       const answer = await this.#send(toRequest(operation, values, call.body), call);
@@ -149,7 +150,7 @@ export class CallRunner {
       const isLast = next === null || next === undefined;
       if (json) {
         const start = first ? '{"items":[' : items.length > 0 ? ',' : '';
-        const end = isLast ? `],"next_cursor":null,${JSON.stringify(rest).slice(1)}\n` : '';
+        const end = isLast ? `],${JSON.stringify({ next_cursor: null, ...rest }).slice(1)}\n` : '';
         await this.#write(
           visibleJson(`${start}${items.map((item) => JSON.stringify(item)).join(',')}${end}`),
         );
@@ -163,7 +164,7 @@ export class CallRunner {
           await this.#write([...header, ...rows.map((row) => shown.line(row))].join('\n').concat('\n'));
       }
       if (isLast) break;
-      values = { ...values, [CURSOR_FIELD]: next };
+      values = { ...firstPage, [CURSOR_FIELD]: next };
     }
     if (table) this.#noteLeft(table);
     return EXIT.done;

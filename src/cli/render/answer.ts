@@ -74,8 +74,7 @@ function longLines(value: unknown, options: TableOptions): string[] {
 
 /** Whether a value needs lines of its own: objects, and lists of objects or of sentences. */
 function isLong(value: unknown): boolean {
-  if (Array.isArray(value))
-    return value.length > 0 && value.some((item) => isObject(item) || wordOf(item).includes(' '));
+  if (Array.isArray(value)) return value.some((item) => isObject(item) || wordOf(item).includes(' '));
   return isObject(value) && Object.keys(value).length > 0;
 }
 
