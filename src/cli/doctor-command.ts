@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../errors/app-error.js';
+import { withCommands } from './command-names.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 
 const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
@@ -47,10 +48,18 @@ async function run(args: readonly string[], { stdout, stderr, env }: CommandIo):
     import('../doctor/doctor.js'),
     import('../doctor/report.js'),
   ]);
-  const report = await examine(env, {
+  const examined = await examine(env, {
     domains: listOf(values.domains),
     nameServers: listOf(values['name-servers']),
   });
+  const report = {
+    ...examined,
+    findings: examined.findings.map((one) => ({
+      ...one,
+      problem: withCommands(one.problem),
+      fix: withCommands(one.fix),
+    })),
+  };
   const color = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
   stdout.write(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, color));
   return exitCodeOf(report, values.strict === true);

@@ -1,8 +1,9 @@
 import { CommanderError } from 'commander';
 import { messageOf } from '../errors/app-error.js';
-import { namingCommands, namingCommandsInHelp } from '../errors/operation-names.js';
+import { namingCommands } from '../errors/operation-names.js';
 import { journalStreams, priorityPrefix } from '../lib/journal.js';
 import { VERSION } from '../lib/version.js';
+import { commandNames, withCommands } from './command-names.js';
 import { CommandError, EXIT, UsageError } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 import type { CliOperation } from './operations/operation.js';
@@ -24,10 +25,9 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
   try {
     return await run(argv, io, locals);
   } catch (error) {
-    const text = messageOf(error);
-    // Errors before the first use of an operation, such as a start that fails, mostly name none.
-    const named = text.includes('{haproxy_') ? namingCommands(text, commandNames(loadOperations())) : text;
-    const shown = `haproxy-suite: ${visible(named)}`;
+    // A start that is refused names the lines to add, one below the other.
+    const lines = withCommands(messageOf(error)).split('\n');
+    const shown = `haproxy-suite: ${lines.map((line) => visible(line)).join('\n')}`;
     const isJournal = journalStreams(io.env['JOURNAL_STREAM']).has('stderr');
     // The journal takes each line as an entry of its own.
     io.stderr.write(`${isJournal ? shown.replaceAll(/^/gm, priorityPrefix('error')) : shown}\n`);
@@ -73,7 +73,7 @@ async function runOperation(
     operations,
     locals,
     version: VERSION,
-    named: (text) => namingCommandsInHelp(named(text), commands),
+    named,
     run: async (call) => {
       const client = new SuiteClient(await findTarget(call, io.env));
       exitCode = await new CallRunner(client, operations, io, named).run(call);
@@ -97,16 +97,6 @@ function endOf({ code, message }: CommanderError): number {
   if (code === 'commander.help')
     throw new UsageError('A command is missing. Run haproxy-suite --help for the commands.');
   throw new UsageError(sentenceOf(message));
-}
-
-/** `haproxy-suite domains list` by the name of the tool and by the route. */
-export function commandNames(operations: readonly CliOperation[]): ReadonlyMap<string, string> {
-  return new Map(
-    operations.flatMap(({ tool, method, path, command }): [string, string][] => [
-      [tool, `haproxy-suite ${command}`],
-      [`${method} ${path}`, `haproxy-suite ${command}`],
-    ]),
-  );
 }
 
 function ignore(): void {

@@ -23,6 +23,14 @@ export interface SuiteAnswer {
   stream: IncomingMessage;
 }
 
+/** No suite answers, or the connection ended before the whole answer. Whether the suite has received the request is not known. */
+export class NoAnswerError extends CommandError {
+  constructor(message: string) {
+    super(message, EXIT.unreachable);
+    this.name = 'NoAnswerError';
+  }
+}
+
 /** Calls the REST API of a suite. node:http, because `fetch` gives up after 5 minutes without an answer. */
 export class SuiteClient {
   constructor(private readonly target: Target) {}
@@ -32,7 +40,7 @@ export class SuiteClient {
     return this.target.tokenProblem;
   }
 
-  /** @throws CommandError if the suite cannot be reached, or if what answers is not the suite */
+  /** @throws NoAnswerError if the suite cannot be reached, CommandError if what answers is not the suite */
   async send({ method, path, body, content, timeoutMs }: SuiteRequest): Promise<SuiteAnswer> {
     const { url, token } = this.target;
     const payload = body === undefined ? undefined : JSON.stringify(body);
@@ -78,7 +86,7 @@ export class SuiteClient {
     return { status, isJson, stream };
   }
 
-  /** @throws CommandError if the connection ends before the whole answer is here */
+  /** @throws NoAnswerError if the connection ends before the whole answer is here */
   async read({ stream }: SuiteAnswer): Promise<string> {
     return text(stream).catch((error: unknown) => {
       throw this.#unreachable(error);
@@ -91,10 +99,9 @@ export class SuiteClient {
     // The error of a name with several addresses has no message.
     const reason = code ?? message;
     const { href } = this.target.url;
-    return new CommandError(
+    return new NoAnswerError(
       `No suite answers at ${href} (${reason}). Start it with "systemctl start haproxy-mcp" or "haproxy-suite serve", ` +
         'or name another address with --url or HAPROXY_SUITE_URL.',
-      EXIT.unreachable,
     );
   }
 }

@@ -1,4 +1,3 @@
-import { namingTools } from '../errors/operation-names.js';
 import { type Finding, type Severity, SEVERITIES, type Subject, SUBJECTS } from './finding.js';
 
 export interface ReportedFinding extends Finding {
@@ -38,15 +37,13 @@ export function exitCodeOf({ findings }: Report, strict: boolean): number {
   return failing.length > 0 ? 4 : 0;
 }
 
-/** Findings by subject, the worst first in each. Operations are named as tools. */
+/** Findings by subject, the worst first in each. Operations are named as `{haproxy_x}`. */
 export function sorted(findings: readonly ReportedFinding[]): ReportedFinding[] {
-  return findings
-    .map((one) => ({ ...one, problem: namingTools(one.problem), fix: namingTools(one.fix) }))
-    .toSorted(
-      (a, b) =>
-        SUBJECTS.indexOf(a.subject) - SUBJECTS.indexOf(b.subject) ||
-        SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity),
-    );
+  return findings.toSorted(
+    (a, b) =>
+      SUBJECTS.indexOf(a.subject) - SUBJECTS.indexOf(b.subject) ||
+      SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity),
+  );
 }
 
 const COLORS: Record<Severity, string> = { error: '31', warning: '33', note: '36' };

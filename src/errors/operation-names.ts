@@ -34,8 +34,3 @@ export function namingCommands(text: string, commands: ReadonlyMap<string, strin
     .replace(PLACEHOLDER, (_, name: string) => commands.get(name) ?? name)
     .replace(ROUTE, (route) => commands.get(route) ?? route);
 }
-
-/** As `namingCommands`, for descriptions from the OpenAPI document, which name tools without braces. */
-export function namingCommandsInHelp(text: string, commands: ReadonlyMap<string, string>): string {
-  return text.replace(/\bhaproxy_[a-z_]+/g, (name) => commands.get(name) ?? name);
-}

@@ -1,14 +1,16 @@
 import { isDeepStrictEqual, parseArgs } from 'node:util';
 import { AppError, messageOf } from '../../errors/app-error.js';
-import { namingTools } from '../../errors/operation-names.js';
+import { withCommands } from '../command-names.js';
 import { CommandError, EXIT, UsageError } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
+import { NoAnswerError, SuiteClient } from '../suite-client.js';
+import { findTarget } from '../target.js';
 import { type DesiredDomains, type FileProblem, parseDesiredDomains } from './desired-domains.js';
 import { stateOfExport } from './exported-state.js';
 import { readInputFiles } from './input-files.js';
 import { type ApplyPlan, importLines, isEmptyPlan, planApply } from './plan.js';
 import { countsText, planText } from './plan-text.js';
-import { NoAnswerError, RefusedError, type SuiteApi, suiteApi } from './suite-api.js';
+import { RefusedError, RestSuiteApi, type SuiteApi } from './suite-api.js';
 
 const USAGE = `Usage: haproxy-suite apply [options] FILE...
 
@@ -89,7 +91,8 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
       throw new UsageError(
         'The files have no domain, so --prune would remove all domains. Give --prune-all too if that is what you want.',
       );
-    const api = await suiteApi({ url: values.url, tokenFile: values['token-file'] }, io.env);
+    const target = await findTarget({ url: values.url, tokenFile: values['token-file'] }, io.env);
+    const api = new RestSuiteApi(new SuiteClient(target));
     await apply(desired, api, options, io);
     return EXIT.done;
   } catch (error) {
@@ -199,7 +202,7 @@ function placed({ problem }: RefusedError, desired: DesiredDomains): Error {
 function atRecord({ records, places }: DesiredDomains, line: number, message: string): FileProblem {
   const [record, place] = [records[line - 1], places[line - 1]];
   // A message may name other lines of the import.
-  const text = namingTools(message).replace(/ \(line (\d+)\)/g, (_, other: string) => {
+  const text = withCommands(message).replace(/ \(line (\d+)\)/g, (_, other: string) => {
     const at = places[Number(other) - 1];
     return at ? ` (${at.file}, line ${at.line})` : '';
   });
@@ -242,7 +245,7 @@ function described(error: unknown): Described {
     };
   if (error instanceof RefusedError) {
     const { code, status, detail } = error.problem;
-    return { code, detail, exit: status === 503 ? EXIT.unreachable : EXIT.failed };
+    return { code, detail: withCommands(detail), exit: status === 503 ? EXIT.unreachable : EXIT.failed };
   }
   if (error instanceof CommandError)
     return {
@@ -251,6 +254,6 @@ function described(error: unknown): Described {
       exit: error.exitCode,
     };
   if (error instanceof AppError)
-    return { code: error.code, detail: namingTools(error.detail), exit: EXIT.failed };
+    return { code: error.code, detail: withCommands(error.detail), exit: EXIT.failed };
   throw error;
 }
