@@ -27,10 +27,13 @@ export function withPositionals(operation: CliOperation, words: readonly string[
   };
 }
 
-/** @throws UsageError that names the required fields that have no value */
-export function requireComplete(operation: CliOperation, values: Values): void {
+/** @throws UsageError that names the required fields that have no value. `body` has values of the body only. */
+export function requireComplete(operation: CliOperation, values: Values, body: Values | undefined): void {
   const positionals = positionalsOf(operation);
-  const missing = operation.fields.filter(({ name, required }) => required && values[name] === undefined);
+  const missing = operation.fields.filter(
+    (field) =>
+      field.required && (field.in === 'body' ? { ...body, ...values } : values)[field.name] === undefined,
+  );
   if (missing.length === 0) return;
   const names = missing.map((field) => (positionals.includes(field) ? `<${field.name}>` : optionOf(field)));
   throw new UsageError(

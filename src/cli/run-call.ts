@@ -62,7 +62,7 @@ export class CallRunner {
     const values = follow ? { ...call.values, [WAIT_FIELD]: false } : call.values;
     if (operation.content && call.file === undefined)
       throw new UsageError(`${operation.command} needs <file>. Name a file, or - for stdin.`);
-    requireComplete(operation, { ...call.body, ...values });
+    requireComplete(operation, values, call.body);
     if (call.all && fieldOf(operation, CURSOR_FIELD)) return this.#runPages(call);
     const request = toRequest(operation, values, call.body);
     const answer = await this.#send(
@@ -192,13 +192,16 @@ export class CallRunner {
       for (const { message } of progress.slice(keys.lastIndexOf(last) + 1)) this.#note(`… ${message}`);
       last = keys.at(-1) ?? last;
       if (status === 'succeeded') return result ?? {};
-      if (status === 'interrupted')
-        throw new CommandError(
-          'The suite stopped before the operation ended. No change is incomplete; repeat the command.',
-          EXIT.unwanted,
-        );
-      if (status === 'failed') {
-        if (call.json) await this.#write(`${visibleJson(JSON.stringify(error))}\n`);
+      if (status === 'failed' || status === 'interrupted') {
+        if (call.json && error) await this.#write(`${visibleJson(JSON.stringify(error))}\n`);
+        // The detail says what the operation left, and what finishes it.
+        if (status === 'interrupted')
+          throw new CommandError(
+            error
+              ? this.#refused(error, call.operation).message
+              : 'The suite stopped before the operation ended. Its result is not known.',
+            EXIT.unwanted,
+          );
         throw error
           ? this.#refused(error, call.operation)
           : new CommandError('The operation failed.', EXIT.failed);

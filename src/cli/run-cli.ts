@@ -36,8 +36,7 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
 }
 
 async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands): Promise<number> {
-  const [first = '', ...args] = argv;
-  if (first === 'help') return run([...args, '--help'], io, locals);
+  const [first = '', ...args] = localFirst(argv, locals);
   const load = Object.hasOwn(locals, first) ? locals[first] : undefined;
   if (load) {
     const command = await load();
@@ -47,6 +46,20 @@ async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands
     return EXIT.done;
   }
   return runOperation(argv, io, await summaries(locals, first), loadOperations());
+}
+
+/**
+ * `--json doctor` as `doctor --json`: the global options of operations may come before the command, and a command that is
+ * no operation has options of its own. `help doctor` as `doctor --help`.
+ */
+function localFirst(argv: readonly string[], locals: LocalCommands): readonly string[] {
+  let at = 0;
+  while (argv[at]?.startsWith('--') === true)
+    at += ['--url', '--token-file'].includes(argv[at] ?? '') ? 2 : 1;
+  const isHelp = at === 0 && argv[0] === 'help';
+  const word = argv[isHelp ? 1 : at];
+  if (word === undefined || !Object.hasOwn(locals, word)) return argv;
+  return isHelp ? [word, '--help'] : [word, ...argv.slice(0, at), ...argv.slice(at + 1)];
 }
 
 /** Only the help shows the summaries. To load the commands for another command would cost time. */
@@ -79,6 +92,10 @@ async function runOperation(
       exitCode = await new CallRunner(client, operations, io, named).run(call);
     },
   });
+  const [help, asked] = argv;
+  const isKnown = program.commands.some((one) => one.name() === asked || one.aliases().includes(asked ?? ''));
+  if (help === 'help' && asked !== undefined && !isKnown)
+    throw new UsageError(`Unknown command '${asked}'. Run haproxy-suite --help for the commands.`);
   const out = (text: string) => io.stdout.write(text);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((one) => one.commands)])
     command.configureOutput({ writeOut: out, writeErr: ignore, outputError: ignore });

@@ -4,6 +4,7 @@ import { mkdir, readFile, stat, unlink } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import { AppError, messageOf } from '../errors/app-error.js';
+import { OsProcess } from '../haproxy/process/os-process.js';
 import { linkTarget, writeFileAtomic } from '../lib/atomic-file.js';
 import { HELD, listen, SocketClaim } from './socket-claim.js';
 
@@ -59,7 +60,8 @@ export class OwnerLock {
     });
     try {
       for (const folder of new Set(folders.map((folder) => realpathSync(folder)))) await this.#claim(folder);
-      await writeFileAtomic(lock, `${process.pid}\n`);
+      const { pid, started } = new OsProcess(process.pid);
+      await writeFileAtomic(lock, `${pid} ${started ?? ''}\n`);
     } catch (error) {
       await this.#close();
       throw error;
@@ -92,8 +94,8 @@ export class OwnerLock {
   }
 
   async #owner(): Promise<string> {
-    const pid = (await readFile(this.files.lock, 'utf8').catch(() => '')).trim();
-    if (!/^[1-9]\d*$/.test(pid)) return 'pid unknown';
+    const [pid] = /^[1-9]\d*/.exec(await readFile(this.files.lock, 'utf8').catch(() => '')) ?? [];
+    if (pid === undefined) return 'pid unknown';
     return existsSync(`/proc/${pid}`) ? `pid ${pid}` : `pid ${pid}, in another container or PID namespace`;
   }
 }

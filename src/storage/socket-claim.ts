@@ -60,15 +60,23 @@ export class SocketClaim {
   }
 }
 
+/** A lost race is tried again. So many losses in a row are none. */
+const MAX_ATTEMPTS = 1000;
+/** With the digits that `numbersOf` reads, and one claim for each start. */
+const MAX_NUMBER = 1e14;
+
 /** True if `hidden` now has the highest number; false if a live process has it. */
 async function takeNext(inFolder: (file: string) => string, name: string, hidden: string): Promise<boolean> {
   const numbers = () => numbersOf(readdirSync(inFolder('.')), name);
-  for (;;) {
+  for (let attempt = 1; ; attempt += 1) {
     const highest = Math.max(0, ...numbers());
     if (highest > 0) {
       const answer = await ask(inFolder(`${name}.${highest}`));
       if (answer === 'live') return false;
-      if (answer === 'gone') continue;
+      if (answer === 'gone' && attempt < MAX_ATTEMPTS) continue;
+      // Not a lost race: a link to nothing, or a number that no suite has reached.
+      if (answer === 'gone' || highest >= MAX_NUMBER)
+        throw new Error(`${name}.${highest} is not a socket of a suite. Remove it.`);
     }
     const own = inFolder(`${name}.${highest + 1}`);
     try {

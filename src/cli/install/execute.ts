@@ -1,17 +1,22 @@
 import {
   chmodSync,
+  closeSync,
+  constants,
   copyFileSync,
   existsSync,
   lchownSync,
   lstatSync,
   mkdirSync,
+  openSync,
+  realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
+import process from 'node:process';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { syncFolder as syncPath } from '../../lib/atomic-file.js';
 import { poll } from '../../lib/poll.js';
@@ -22,6 +27,7 @@ import type { Release } from './release.js';
 import type { Step } from './steps.js';
 import { systemctl } from './systemd.js';
 
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY;
 /** How long the suite may take to write the files of HAProxy, and to be ready. */
 const WAIT_MS = 60_000;
 
@@ -36,7 +42,8 @@ export async function executeStep(step: Step, root: string): Promise<void> {
     case 'create_folder':
       return createFolder(at(step.path), step.mode, owner(step.owner, root));
     case 'give_files':
-      for (const path of step.paths) giveFile(at(path), owner(step.owner, root));
+      for (const path of step.paths)
+        giveFile(realpathSync(at(HOME)), relative(HOME, path), owner(step.owner, root));
       return;
     case 'copy_release':
       return copyRelease(step.release, root);
@@ -89,9 +96,14 @@ async function createUser(name: string, home: string, root: string): Promise<voi
 /** The folder gets its name when it has its owner, so that a killed run leaves none of the wrong owner. */
 function createFolder(path: string, mode: number, { uid, gid }: Owner): Promise<void> {
   return replace(path, (temporary) => {
-    mkdirSync(temporary);
+    // With its mode at once: the user of the suite can put a link in its place, which a chmod would follow.
+    const umask = process.umask(0);
+    try {
+      mkdirSync(temporary, { mode });
+    } finally {
+      process.umask(umask);
+    }
     lchownSync(temporary, uid, gid);
-    chmodSync(temporary, mode);
   });
 }
 
@@ -118,9 +130,31 @@ async function replace(path: string, make: (temporary: string) => void | Promise
   await syncPath(dirname(path));
 }
 
-/** A file that was removed meanwhile needs no owner. */
-function giveFile(path: string, { uid, gid }: Owner): void {
-  if (lstatSync(path, { throwIfNoEntry: false })) lchownSync(path, uid, gid);
+/**
+ * Gives a file in `folder` to a user. That user can already write in the folder, and could put a link in the place of a
+ * folder or of the file. So each folder is opened without following links, and the next name is looked up in it. A file that
+ * was removed, or that has a second name, keeps its owner.
+ */
+function giveFile(folder: string, path: string, { uid, gid }: Owner): void {
+  const names = path.split('/').filter((name) => name !== '');
+  const last = names.pop();
+  if (last === undefined) return lchownSync(folder, uid, gid);
+  let descriptor = openSync(folder, FOLDER);
+  try {
+    for (const name of names) {
+      const next = openSync(`/proc/self/fd/${descriptor}/${name}`, FOLDER | constants.O_NOFOLLOW);
+      closeSync(descriptor);
+      descriptor = next;
+    }
+    const file = `/proc/self/fd/${descriptor}/${last}`;
+    const stats = lstatSync(file, { throwIfNoEntry: false });
+    if (stats && (stats.isDirectory() || stats.nlink === 1)) lchownSync(file, uid, gid);
+  } catch (error) {
+    // A folder that was removed, or replaced by a link or a file.
+    if (!['ENOENT', 'ELOOP', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** Copies to another name first, so that a folder with the name of the release is complete. */

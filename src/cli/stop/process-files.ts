@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormerMasters } from '../../haproxy/process/former-masters.js';
 import { OsProcess } from '../../haproxy/process/os-process.js';
@@ -17,13 +17,29 @@ export interface OwnProcesses {
   haproxies: readonly OsProcess[];
 }
 
-/** Reads the process files. A pid that now belongs to another program is left out. */
+/**
+ * Reads the process files, which the owner of the run folder can write, and root may be the reader. So a process counts
+ * only if it runs as that owner, with the start time in the file, and HAProxy only if it was started with the pid file of
+ * this folder.
+ */
 export function readProcesses(home: string): OwnProcesses {
   const run = join(home, 'run');
-  const launched = new PidFile(join(run, 'haproxy.launched')).read();
-  const written = [launched, ...new FormerMasters(run).alive(), haproxyOf(join(run, 'haproxy.pid'), home)];
-  const byPid = new Map(written.flatMap((one) => (one?.alive === true ? [[one.pid, one] as const] : [])));
-  return { suite: suiteOf(join(run, 'suite.lock')), haproxies: [...byPid.values()] };
+  const isOwn = ({ pid }: OsProcess) => ownerOf(`/proc/${pid}`) === ownerOf(run);
+  const pidFile = join(run, 'haproxy.pid');
+  const isHaproxy = ({ pid }: OsProcess) => argumentsOf(pid).includes(` -p ${pidFile} `);
+  const written = [
+    new PidFile(join(run, 'haproxy.launched')).read(),
+    ...new FormerMasters(run).alive(),
+    masterOf(pidFile),
+  ];
+  const haproxies = written
+    .filter((one) => one !== undefined)
+    .filter((one) => one.alive && isOwn(one) && isHaproxy(one));
+  const suite = new PidFile(join(run, 'suite.lock')).read();
+  return {
+    suite: suite && isOwn(suite) ? suite : undefined,
+    haproxies: [...new Map(haproxies.map((one) => [one.pid, one])).values()],
+  };
 }
 
 /** @returns the processes that were ended. @throws Error if one still runs */
@@ -52,20 +68,19 @@ async function stopHaproxy(haproxy: OsProcess): Promise<void> {
     throw new Error(`HAProxy (pid ${haproxy.pid}) still runs. End it with: kill -9 ${haproxy.pid}`);
 }
 
-/** The pid file of HAProxy has no start time, so the command line must name the files of this suite. */
-function haproxyOf(path: string, home: string): OsProcess | undefined {
-  return processOf(path, (command) => command.includes(`${home}/conf/`) || command.includes(`${home}/run/`));
+/** HAProxy writes its pid without a start time. */
+function masterOf(pidFile: string): OsProcess | undefined {
+  const [pid] = /^[1-9]\d*/.exec(read(pidFile)) ?? [];
+  return pid === undefined ? undefined : new OsProcess(Number(pid));
 }
 
-function suiteOf(path: string): OsProcess | undefined {
-  return processOf(path, (command) => /\bmain\.m?js\b|haproxy-suite/.test(command));
+function argumentsOf(pid: number): string {
+  return read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ');
 }
 
-function processOf(path: string, isOurs: (command: string) => boolean): OsProcess | undefined {
-  const [pid] = /^[1-9]\d*/.exec(read(path)) ?? [];
-  if (pid === undefined || !isOurs(read(`/proc/${pid}/cmdline`).replaceAll('\0', ' '))) return undefined;
-  const found = new OsProcess(Number(pid));
-  return found.alive ? found : undefined;
+/** The user of a process or of a folder; undefined if there is none. */
+function ownerOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.uid;
 }
 
 function read(path: string): string {

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../errors/app-error.js';
-import { EXIT } from '../exit-code.js';
+import { EXIT, UsageError } from '../exit-code.js';
 import { HAPROXY_UNIT, HOME, SUITE_UNIT } from '../install/places.js';
 import { isSystemdRunning, readUnit, systemctl } from '../install/systemd.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
@@ -28,33 +28,24 @@ export const COMMAND: LocalCommand = {
 };
 
 async function run(args: readonly string[], io: CommandIo): Promise<number> {
-  let values: { all?: boolean | undefined; help?: boolean | undefined };
+  if (!isAll(args)) throw new UsageError('stop needs --all, and stops the suite and HAProxy.');
+  const stopped = await stopAll(io.env['HAPROXY_HOME']?.replace(/(?<=.)\/+$/, '') || HOME);
+  io.stdout.write(
+    stopped.length === 0 ? 'Nothing to do: neither runs.\n' : `Stopped ${stopped.join(', ')}.\n`,
+  );
+  return EXIT.done;
+}
+
+function isAll(args: readonly string[]): boolean {
   try {
-    ({ values } = parseArgs({
-      args: [...args],
-      options: { all: { type: 'boolean' }, help: { type: 'boolean' } },
-    }));
+    return parseArgs({ args: [...args], options: { all: { type: 'boolean' } } }).values.all === true;
   } catch (error) {
-    return fail(io, `${messageOf(error)}\n\n${USAGE}`, EXIT.usage);
-  }
-  if (values.help === true) {
-    io.stdout.write(USAGE);
-    return EXIT.done;
-  }
-  if (values.all !== true) return fail(io, `Give --all to stop both.\n\n${USAGE}`, EXIT.usage);
-  try {
-    const stopped = await stopAll(io.env['HAPROXY_HOME']?.replace(/(?<=.)\/+$/, '') || HOME);
-    io.stdout.write(
-      stopped.length === 0 ? 'Nothing to do: neither runs.\n' : `Stopped ${stopped.join(', ')}.\n`,
-    );
-    return EXIT.done;
-  } catch (error) {
-    return fail(io, messageOf(error), EXIT.failed);
+    throw new UsageError(`${messageOf(error)}. haproxy-suite stop --help shows the use.`);
   }
 }
 
 /** Stops both. @returns what was stopped, for people. @throws Error if something still runs */
-export async function stopAll(home: string): Promise<string[]> {
+async function stopAll(home: string): Promise<string[]> {
   const stopped: string[] = [];
   if (home === HOME && isSystemdRunning()) {
     for (const unit of [SUITE_UNIT, HAPROXY_UNIT])
@@ -77,9 +68,4 @@ async function isUnitOf(unit: string, home: string): Promise<boolean> {
   const { isActive } = await readUnit(unit);
   if (!isActive || unit === SUITE_UNIT) return isActive;
   return (await systemctl(['show', unit, '--property=ExecStart'])).includes(`${home}/`);
-}
-
-function fail(io: CommandIo, message: string, code: number): number {
-  io.stderr.write(`haproxy-suite stop: ${message.trimEnd()}\n`);
-  return code;
 }

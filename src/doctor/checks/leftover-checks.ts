@@ -18,7 +18,7 @@ export const LEFTOVER_CHECKS: readonly HostCheck[] = [
 
 async function lock({ settings }: Host): Promise<Finding[]> {
   const path = settings.files.lock;
-  const pid = Number((await textOf(path))?.trim() ?? 0);
+  const pid = Number.parseInt((await textOf(path)) ?? '', 10);
   if (!(pid > 0) || isSuite(pid)) return [];
   return [
     note(

@@ -34,7 +34,7 @@ export async function findEnvironment(given: Env, suite: Unit | undefined): Prom
 
 /** The suite that the lock file names, if that process is a suite. */
 function pidOfSuite(home: string): number | undefined {
-  const pid = Number(read(join(home, 'run/suite.lock')).trim());
+  const pid = Number.parseInt(read(join(home, 'run/suite.lock')), 10);
   return Number.isInteger(pid) && pid > 0 && isSuite(pid) ? pid : undefined;
 }
 
