@@ -341,6 +341,33 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
       expect(await serversOf('a.example')).toEqual(before);
     });
 
+    it('keeps the new server if somebody declares it meanwhile, although that changes nothing', async () => {
+      const before = await serversOf('a.example');
+      const to = await freePort();
+      const call = replace({ from: address(0), to: `127.0.0.1:${to}`, timeout: 4 });
+      const joined = await until(
+        async () => {
+          const now = await serversOf('a.example');
+          return now.length > before.length && now;
+        },
+        { timeout: 20_000 },
+      );
+      const declared = await suite.api<{ result: string }>('PUT', '/domains/a.example', {
+        servers: joined.map((server) => ({
+          ip: '127.0.0.1',
+          http_port: server.http_port,
+          weight: server.weight,
+          state: server.state,
+        })),
+      });
+      expect(declared.body.result).toBe('unchanged');
+      expect((await call).body.code).toBe('server_not_healthy');
+      expect(await serversOf('a.example')).toEqual(joined);
+      const helper = joined.find(({ http_port }) => http_port === to);
+      await suite.api('DELETE', `/domains/a.example/servers/${helper?.slot}`);
+      expect(await serversOf('a.example')).toEqual(before);
+    });
+
     it('refuses another new server, and does not finish where the old one is ready again', async () => {
       const held = get(home.httpPort, 'b.example', '/held-late');
       await until(() => backends[0]?.lastPath === '/held-late');

@@ -173,6 +173,8 @@ export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
   readonly domains = new Map<string, string | undefined>();
   readonly sites = new Map<string, SiteOptions | undefined>();
+  /** Pools whose servers were declared as a whole, also if that changed nothing. */
+  readonly declared = new Set<string>();
   /** No pool with a lower number is free. Undefined until it is asked for. */
   #firstFreeCandidate: number | undefined;
 
@@ -302,6 +304,7 @@ export class Draft implements StateReader, StateDelta {
 
   /** Adds the changes of another draft that was made on top of this one. */
   merge(delta: StateDelta): void {
+    if (delta instanceof Draft) for (const pool of delta.declared) this.declared.add(pool);
     for (const [name, pool] of delta.pools) this.pools.set(name, pool);
     this.#freed(delta);
     for (const [domain, pool] of delta.domains) this.domains.set(domain, pool);

@@ -47,6 +47,7 @@ export class PersistenceService {
   readonly #checkpoints: CheckpointTimer;
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
+  readonly #declarations = new Map<string, number>();
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
   #adoptionPending = false;
@@ -258,6 +259,11 @@ export class PersistenceService {
     await this.store.rewrite(this.#state, missing);
   }
 
+  /** How often the servers of this pool were declared as a whole since the start, also if that changed nothing. */
+  declarations(pool: string): number {
+    return this.#declarations.get(pool) ?? 0;
+  }
+
   /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
   #check(change: StateDelta, before: StateReader, role: Role): void {
     this.guard.checkChange(change, before);
@@ -277,6 +283,7 @@ export class PersistenceService {
         return;
       }
     }
+    for (const pool of group.draft.declared) this.#declarations.set(pool, this.declarations(pool) + 1);
     group.settle();
   }
 

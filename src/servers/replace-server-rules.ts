@@ -167,9 +167,15 @@ export interface Undone {
 
 /**
  * Sets the old servers that this call has drained to ready again, and those that an earlier call has drained in the pools
- * `unserved`. Then removes the new servers that this call has added, where the old one is in service.
+ * `unserved`. Then removes the new servers that this call has added, where the old one is in service. In the pools `declared`,
+ * another call has declared all servers meanwhile, so what is there is wanted.
  */
-export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet<string>): Undone {
+export function undo(
+  draft: Draft,
+  moves: readonly Move[],
+  unserved: ReadonlySet<string>,
+  declared: ReadonlySet<string>,
+): Undone {
   const undone: Undone = { removed: [], kept: [], restored: [], out: [] };
   for (const move of moves) {
     const { pool, slot, from, helper, drained } = move;
@@ -190,7 +196,7 @@ export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet
     needed.add(serverName(move.pool, move.helper));
   }
   for (const move of moves) {
-    if (!move.added || move.helper === undefined) continue;
+    if (!move.added || move.helper === undefined || declared.has(move.pool)) continue;
     const present = poolOf(draft, move.pool).servers.get(move.helper);
     // Another call has declared a server with another weight or state meanwhile.
     if (!isSameServer(helperOf(move), present)) continue;

@@ -8,7 +8,7 @@ import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { type JobContext, JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { canonicalIp } from '../model/ip-address.js';
 import { serverAddress } from '../model/server.js';
-import type { Draft } from '../model/state.js';
+import { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { type ReplacedServerDto, ReplaceResultDto, ReplaceServerDto } from './replace-server.dto.js';
@@ -48,6 +48,17 @@ interface Started {
  * two of them leaves pools in which only healthy servers get requests, and the same call finishes. Whatever ends a call
  * early, its error or the record of its operation says what is left.
  */
+/** How often the servers of each pool had been declared. */
+type Declarations = ReadonlyMap<string, number>;
+
+interface Begun {
+  left_out: string[];
+  timeout: number;
+  /** What is there now, for an error. */
+  left: () => string;
+  begun: Declarations;
+}
+
 @Injectable()
 export class ReplaceServerService {
   readonly #watch: ReplaceServerWatch;
@@ -166,14 +177,17 @@ export class ReplaceServerService {
   ): Promise<ReplaceResultDto> {
     const left_out = await this.#externalPools(from);
     await this.#checkAllStages(from, to);
+    const begun = new Map<string, number>();
     const moves = await this.#stage('the new server joins the pools', (draft) => {
       const found = this.#begin(draft, from, to);
+      begun.clear();
+      for (const { pool } of found) begun.set(pool, this.persistence.declarations(pool));
       recordDomains(found.flatMap(({ pool }) => draft.pool(pool)?.domains ?? []));
       return found;
     });
     const left = () => this.#leftOf(from, to);
     try {
-      return await this.#finish(moves, { left_out, timeout, left }, job);
+      return await this.#finish(moves, { left_out, timeout, left, begun }, job);
     } catch (error) {
       if (!(error instanceof AppError) || SAYS_WHAT_IS_LEFT.has(error.code)) throw error;
       // HAProxy or the disk refused one stage. Those before it stay.
@@ -184,13 +198,13 @@ export class ReplaceServerService {
   /** The stages after the new server has joined the pools. */
   async #finish(
     moves: readonly Move[],
-    { left_out, timeout, left }: { left_out: string[]; timeout: number; left: () => string },
+    { left_out, timeout, left, begun }: Begun,
     job: JobContext,
   ): Promise<ReplaceResultDto> {
     const answer = { ...this.#described(moves), left_out, before: formerOf(moves) };
     const problem = await this.#watch.untilHealthy(moves, timeout, job);
-    if (job.signal.aborted) throw await this.#giveUp(moves);
-    if (problem !== undefined) throw await this.#giveUp(moves, problem);
+    if (job.signal.aborted) throw await this.#giveUp(moves, begun);
+    if (problem !== undefined) throw await this.#giveUp(moves, begun, problem);
     const drained = await this.#stage('the old server drains', (draft) => drainOld(draft, moves));
     const { waitsFor, busy } = await this.#watch.untilIdle(drained, timeout, job);
     const health = await this.#watch.health(drained).catch((error: unknown) => messageOf(error));
@@ -202,7 +216,7 @@ export class ReplaceServerService {
           'finish when HAProxy answers.',
         ...answer,
       };
-    if (health.failing !== undefined) throw await this.#giveUp(drained, health.failing);
+    if (health.failing !== undefined) throw await this.#giveUp(drained, begun, health.failing);
     if (job.signal.aborted)
       throw new AppError(
         'cancelled',
@@ -244,9 +258,11 @@ export class ReplaceServerService {
    *
    * @param problem why the new server is not healthy; undefined if the call was cancelled
    */
-  async #giveUp(moves: readonly Move[], problem?: string): Promise<AppError> {
+  async #giveUp(moves: readonly Move[], begun: Declarations, problem?: string): Promise<AppError> {
     const unserved = await this.#watch.unserved(moves).catch(() => new Set(helpedPools(moves)));
-    const undone = await this.#stage('the replacement is undone', (draft) => undo(draft, moves, unserved));
+    const undone = await this.#stage('the replacement is undone', (draft) =>
+      undo(draft, moves, unserved, this.#declaredSince(begun, draft)),
+    );
     const what = undoneText(moves, undone) + (await this.#unservedText(moves));
     return problem === undefined
       ? new AppError(
@@ -257,6 +273,14 @@ export class ReplaceServerService {
           'server_not_healthy',
           `The new server is not healthy: ${problem}${what} Correct the new server or its health check, then call again.`,
         );
+  }
+
+  /** The pools whose servers another call has declared since. */
+  #declaredSince(begun: Declarations, { base }: Draft): Set<string> {
+    const changed = [...begun].filter(([pool, count]) => this.persistence.declarations(pool) > count);
+    // The base has the edits before this one that are committed together with it.
+    const together = base instanceof Draft ? base.declared : [];
+    return new Set([...changed.map(([pool]) => pool), ...together]);
   }
 
   /** Commits one stage, and names it in the audit line. */

@@ -223,7 +223,7 @@ describe.skipIf(!isRoot)('install --root', () => {
     ['install --systemd --rot x', "Unknown option '--rot'"],
     ['install --quadlet --image a;b', '--image'],
     ['upgrade --managed', "Unknown option '--managed'"],
-    ['stop', 'Give --all'],
+    ['stop', 'stop needs --all'],
     ['stop --everything', "Unknown option '--everything'"],
   ])('%s is wrong use', (args, message) => {
     const { status, stderr } = suite(args);
