@@ -3,7 +3,7 @@ import { findAcmeScript } from '../../certificates/acme/acme-script.js';
 import { checkCloudflare } from '../../certificates/acme/cloudflare-check.js';
 import { ManagedCertificates } from '../../certificates/managed-certificates.js';
 import { EventFeed } from '../../signals/event-feed.js';
-import { askCa, type CaAnswer, directoryOf } from '../facts/http-date.js';
+import { askCa, type CaAnswer, directoryOf } from '../facts/ca-answer.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { HostCheck } from './check-type.js';
@@ -59,7 +59,7 @@ async function answerOfCa(host: Host): Promise<{ url: string; answer: CaAnswer }
   const { acme } = host.settings;
   const url = directoryOf(acme);
   if (url === undefined) throw new NotRun(`The address of the CA ${acme.server} is known only to acme.sh.`);
-  const asked = answers.get(host) ?? askCa(acme, url, host.signal);
+  const asked = answers.get(host) ?? host.acme().then((safe) => askCa(safe, url, host.signal));
   answers.set(host, asked);
   const answer = await asked;
   if (!answer) throw new NotRun('curl is not installed, which acme.sh needs too.');
@@ -113,8 +113,8 @@ export function clockFindings(aheadMs: number): Finding[] {
 const ZONES = 5;
 
 async function cloudflare(host: Host): Promise<Finding[] | undefined> {
-  const { acme } = host.settings;
   const use = await acmeUse(host);
+  const acme = await host.acme();
   if (!use || acme.dns !== 'dns_cf') return undefined;
   const hasCredentials = ['CF_Token', 'CF_Key'].some((name) => acme.environment[name] !== undefined);
   if (!hasCredentials && use.domains.length === 0) return undefined;

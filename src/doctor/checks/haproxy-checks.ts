@@ -14,8 +14,10 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
   {
     subject: 'haproxy',
     name: 'the HAProxy binary and its version',
-    run: async ({ settings }) => {
+    run: async (host) => {
+      const { settings } = host;
       if (!hasBinary(settings)) return undefined;
+      await host.requireTrusted(settings.haproxyBin);
       try {
         await requireVersion(settings.haproxyBin);
         return [];
