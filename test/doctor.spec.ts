@@ -698,6 +698,16 @@ describe('doctor on a host with a fault', () => {
 
     it.each(groups(STOPPED))('finds $title', ({ faults }) => examineFaults(lab, faults));
 
+    it('names the file that has a setting which is not allowed', async () => {
+      const file = conf(lab, 'suite.env');
+      await writeFile(file, 'LOG_LEVEL=INFO\nMCP_PORT=banana\n', { mode: 0o600 });
+      const report = await examineHome({ ...lab.env, MCP_PORT: 'banana' });
+      await rm(file);
+      expect(find(report, /^settings error MCP_PORT/)?.fix).toBe(
+        `\${EDITOR:-vi} +2 ${file}   # correct MCP_PORT`,
+      );
+    });
+
     it('starts no program as root that another user can change', async () => {
       const proof = join(lab.home.path, 'data/started');
       const folder = join(lab.home.path, 'data/of-nobody');

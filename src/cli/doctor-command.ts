@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../errors/app-error.js';
 import { withCommands } from './command-names.js';
-import { UsageError } from './exit-code.js';
+import { EXIT, UsageError } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 
 const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
@@ -39,7 +39,7 @@ async function run(args: readonly string[], { stdout, env }: CommandIo): Promise
     throw new UsageError(`${messageOf(error)} Run haproxy-suite doctor --help for the options.`);
   }
   // Imported here, because the help shows the summary of each command, and the checks load much.
-  const [{ examine }, { exitCodeOf, renderReport }] = await Promise.all([
+  const [{ examine }, { isUnwanted, renderReport }] = await Promise.all([
     import('../doctor/doctor.js'),
     import('../doctor/report.js'),
   ]);
@@ -58,7 +58,7 @@ async function run(args: readonly string[], { stdout, env }: CommandIo): Promise
   };
   const color = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
   stdout.write(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, color));
-  return exitCodeOf(report, values.strict === true);
+  return isUnwanted(report, values.strict === true) ? EXIT.unwanted : EXIT.done;
 }
 
 function listOf(text: string | undefined): string[] | undefined {

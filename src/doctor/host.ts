@@ -13,11 +13,13 @@ import { runProgram } from '../haproxy/process/run-program.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
 import { domainOfMapKey } from '../model/domain-name.js';
 import type { AcmeSettings } from '../settings/acme-settings.js';
+import type { Environment } from '../settings/parse.js';
 import type { Settings } from '../settings/settings.js';
 import { NotRun } from './finding.js';
 import { Mending } from './mending.js';
 import { isSuite, workingFolderOf } from './facts/environment.js';
 import { type SuiteAnswers, askSuite } from './facts/suite-answers.js';
+import { shellVariables } from './facts/shell-variables.js';
 import { untrustedPart } from './facts/trusted-path.js';
 import { environmentFiles, type Unit } from './facts/units.js';
 import { type HostUser, nameOfUser, presenceOf, userByName, userOfProcess } from './facts/users.js';
@@ -31,8 +33,10 @@ export interface DoctorOptions {
   nameServers: readonly string[] | undefined;
 }
 
-export interface HostParts {
+interface HostParts {
   settings: Settings;
+  /** The environment of the settings. */
+  env: Environment;
   options: DoctorOptions;
   /** Undefined if systemd does not run this machine. */
   units: { suite: Unit; haproxy: Unit } | undefined;
@@ -75,6 +79,7 @@ export class Host {
     };
     this.mending = new Mending({
       settings: this.settings,
+      variables: shellVariables(parts.env),
       hasSuiteUnit: this.units?.suite.isLoaded === true,
       hasHaproxyUnit: this.units?.haproxy.isLoaded === true,
       environmentFile: this.environmentFile,

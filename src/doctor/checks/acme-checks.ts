@@ -16,7 +16,7 @@ export const ACME_CHECKS: readonly HostCheck[] = [
 ];
 
 /** The domains whose certificates the suite renews. @throws NotRun */
-async function managedDomains({ settings }: Host): Promise<string[]> {
+export async function managedDomains({ settings }: Host): Promise<string[]> {
   const managed = new ManagedCertificates(settings, new EventFeed());
   await managed.open().catch((failure: NodeJS.ErrnoException) => {
     const isForbidden = failure.code === 'EACCES';
@@ -74,7 +74,7 @@ async function ca(host: Host): Promise<Finding[] | undefined> {
 }
 
 /** Pure. */
-export function caFindings(url: string, { status, reason }: CaAnswer): Finding[] {
+function caFindings(url: string, { status, reason }: CaAnswer): Finding[] {
   if (status >= 200 && status < 400) return [];
   const why = status === 0 ? reason : `it answers ${status}`;
   return [
@@ -133,7 +133,10 @@ async function cloudflare(host: Host): Promise<Finding[] | undefined> {
         if (!(failure instanceof AppError)) throw failure;
         const make = use.domains.includes(domain) ? error : warning;
         return [
-          make(failure.detail, `${host.mending.set('CF_Token', 'TOKEN')} && ${host.mending.restartSuite()}`),
+          make(
+            failure.detail,
+            `${host.mending.set('CF_Token', 'TOKEN')} && ${host.mending.restartSuite({ CF_Token: undefined })}`,
+          ),
         ];
       }
     }),

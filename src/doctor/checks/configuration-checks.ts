@@ -15,6 +15,7 @@ import { parseState, StateFileError } from '../../storage/formats/servers-json.j
 import { denialOf, presenceOf, textOf } from '../facts/users.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
+import { hide } from './certificate-checks.js';
 import type { HostCheck } from './check-type.js';
 
 export const CONFIGURATION_CHECKS: readonly HostCheck[] = [
@@ -49,6 +50,7 @@ async function filesArePresent({ settings, mending }: Host): Promise<Finding[]> 
 /** As `haproxy_check_config`, but with suite.cfg as it is on disk, because the doctor writes no file. */
 async function check(host: Host): Promise<Finding[] | undefined> {
   const { settings, runtime, mending } = host;
+  const { folders } = settings;
   const { config } = settings.files;
   if ((await presenceOf(config)) === 'missing') return undefined;
   await requireReadable(host);
@@ -69,7 +71,12 @@ async function check(host: Host): Promise<Finding[] | undefined> {
   const report = configReport(toCheck(result), requirements, start);
   const { problems, notes } = findingsOf(report);
   const edit = (messages: readonly ConfigMessage[]) => {
-    const at = messages.find(({ file }) => file !== null);
+    // A file of `certs/` is not mended by a change of the line that names the folder.
+    const isCertificate = ({ message }: ConfigMessage) => message.includes(`${folders.certs}/`);
+    const others = messages.filter((one) => !isCertificate(one));
+    const bad = new RegExp(`${folders.certs}/[^\\s'",;:]+`).exec(messages.find(isCertificate)?.message ?? '');
+    if (others.length === 0 && bad) return hide(bad[0]);
+    const at = others.find(({ file }) => file !== null);
     return mending.edit(at?.file ?? config, at?.line ?? null);
   };
   return [
