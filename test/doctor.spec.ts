@@ -5,6 +5,7 @@ import {
   chmod,
   chown,
   lchown,
+  mkdir,
   readdir,
   readFile,
   rename,
@@ -687,7 +688,60 @@ describe('doctor on a host with a fault', () => {
       await lab.suite.stop();
     });
 
+    it('calls nothing a leftover after a clean stop', async () => {
+      expect(await readdir(join(lab.home.path, 'run'))).toContainEqual(
+        expect.stringMatching(/^suite\.sock\.\d+$/),
+      );
+      const report = await examineHome(lab.env);
+      expect(lines(report).filter((line) => line.startsWith('leftovers'))).toEqual([]);
+    });
+
     it.each(groups(STOPPED))('finds $title', ({ faults }) => examineFaults(lab, faults));
+
+    it('names the file that has a setting which is not allowed', async () => {
+      const file = conf(lab, 'suite.env');
+      await writeFile(file, 'LOG_LEVEL=INFO\nMCP_PORT=banana\n', { mode: 0o600 });
+      const report = await examineHome({ ...lab.env, MCP_PORT: 'banana' });
+      await rm(file);
+      expect(find(report, /^settings error MCP_PORT/)?.fix).toBe(
+        `\${EDITOR:-vi} +2 ${file}   # correct MCP_PORT`,
+      );
+    });
+
+    it('starts no program as root that another user can change', async () => {
+      const proof = join(lab.home.path, 'data/started');
+      const folder = join(lab.home.path, 'data/of-nobody');
+      await mkdir(folder);
+      const plant = async (name: string) => {
+        await writeFile(join(folder, name), `#!/bin/sh\necho "$0" >> ${proof}\n`);
+        await chmod(join(folder, name), 0o755);
+      };
+      await plant('haproxy');
+      await plant('curl');
+      await chown(folder, NOBODY, NOBODY);
+      await symlink(join(folder, 'haproxy'), join(lab.home.path, 'data/linked-haproxy'));
+      try {
+        for (const name of ['data/of-nobody/haproxy', 'data/linked-haproxy']) {
+          const report = await examineHome({
+            ...lab.env,
+            ...ACME,
+            HAPROXY_BIN: join(lab.home.path, name),
+            PATH: `${folder}:${process.env['PATH']}`,
+          });
+          const reasons = report.not_run.map(({ subject, reason }) => `${subject}: ${reason}`);
+          for (const subject of ['haproxy', 'configuration', 'acme'])
+            expect(reasons).toContainEqual(
+              expect.stringMatching(
+                new RegExp(`^${subject}: Root does not start \\S+: ${folder} does not belong to root`),
+              ),
+            );
+        }
+        await expect(readFile(proof)).rejects.toThrow('ENOENT');
+      } finally {
+        await rm(folder, { recursive: true });
+        await rm(join(lab.home.path, 'data/linked-haproxy'));
+      }
+    });
 
     it('finds what DNS says of the domains, and what no name server answers', async () => {
       const server = await startDns(lab.home.path, {
@@ -862,7 +916,9 @@ describe('doctor on a host with a fault', () => {
       }));
 
     it('refuses wrong arguments, counts warnings with --strict, and colours only a terminal', async () => {
-      expect((await runDoctor(lab.env, ['--no-such'])).code).toBe(2);
+      const wrong = await runMain(lab, [], ['--no-such']);
+      expect(wrong).toMatchObject({ code: 2, stdout: '' });
+      expect(wrong.stderr).toMatch(/^haproxy-suite: Unknown option '--no-such'.*\n$/);
       await chmod(lab.home.file('haproxy.cfg'), 0o666);
       const { code, text: output } = await runDoctor(lab.env);
       expect(code).toBe(0);
@@ -956,14 +1012,16 @@ async function install(tool: string, target: string): Promise<void> {
 async function runMain(
   lab: Lab,
   through: readonly string[],
-): Promise<{ code: number | null; stdout: string }> {
-  const [program, ...args] = [...through, process.execPath, MAIN, 'doctor', '--json'];
+  options: readonly string[] = ['--json'],
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const [program = '', ...args] = [...through, process.execPath, MAIN, 'doctor', ...options];
   const child = spawn(program, args, { cwd: '/', env: { PATH: process.env['PATH'], ...lab.env } });
-  const [stdout, code] = await Promise.all([
+  const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),
+    text(child.stderr),
     new Promise<number | null>((resolve) => child.once('exit', resolve)),
   ]);
-  return { code, stdout };
+  return { code, stdout, stderr };
 }
 
 /** Enough of systemctl for `show` and `enable`. */

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../errors/app-error.js';
 import { withCommands } from './command-names.js';
+import { EXIT, UsageError } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 
 const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
@@ -20,7 +21,7 @@ export const COMMAND: LocalCommand = {
   run,
 };
 
-async function run(args: readonly string[], { stdout, stderr, env }: CommandIo): Promise<number> {
+async function run(args: readonly string[], { stdout, env }: CommandIo): Promise<number> {
   let values;
   try {
     ({ values } = parseArgs({
@@ -30,21 +31,15 @@ async function run(args: readonly string[], { stdout, stderr, env }: CommandIo):
         strict: { type: 'boolean' },
         domains: { type: 'string' },
         'name-servers': { type: 'string' },
-        help: { type: 'boolean' },
       },
       strict: true,
       allowPositionals: false,
     }));
   } catch (error) {
-    stderr.write(`${messageOf(error)}\n${USAGE}`);
-    return 2;
-  }
-  if (values.help === true) {
-    stdout.write(USAGE);
-    return 0;
+    throw new UsageError(`${messageOf(error)} Run haproxy-suite doctor --help for the options.`);
   }
   // Imported here, because the help shows the summary of each command, and the checks load much.
-  const [{ examine }, { exitCodeOf, renderReport }] = await Promise.all([
+  const [{ examine }, { isUnwanted, renderReport }] = await Promise.all([
     import('../doctor/doctor.js'),
     import('../doctor/report.js'),
   ]);
@@ -59,10 +54,11 @@ async function run(args: readonly string[], { stdout, stderr, env }: CommandIo):
       problem: withCommands(one.problem),
       fix: withCommands(one.fix),
     })),
+    not_run: examined.not_run.map((one) => ({ ...one, reason: withCommands(one.reason) })),
   };
   const color = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
   stdout.write(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, color));
-  return exitCodeOf(report, values.strict === true);
+  return isUnwanted(report, values.strict === true) ? EXIT.unwanted : EXIT.done;
 }
 
 function listOf(text: string | undefined): string[] | undefined {

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DEFAULT_PATH, findProgram } from '../certificates/acme/acme-script.js';
 import { findRuntimeApi } from '../haproxy/config/runtime-api.js';
@@ -22,9 +23,11 @@ import { SERVICE_CHECKS } from './checks/service-checks.js';
 import { SOCKET_CHECKS } from './checks/socket-checks.js';
 import { SUITE_CHECKS, withoutRepeated } from './checks/suite-checks.js';
 import { findEnvironment } from './facts/environment.js';
-import { readUnits, type Unit } from './facts/units.js';
+import { environmentFiles, readUnits, type Unit } from './facts/units.js';
 import { type CheckResult, type Finding, NotRun } from './finding.js';
 import { type DoctorOptions, Host } from './host.js';
+import { quote } from './shell-quote.js';
+import { textOf } from './facts/users.js';
 import { docsOf, type Report, type ReportedFinding, sorted } from './report.js';
 
 /** All checks end within this time, so that a run takes less than ten seconds. */
@@ -61,11 +64,23 @@ export async function examine(env: Environment, options: DoctorOptions): Promise
   try {
     settings = loadSettings(await withBinary(found.env), findRuntimeApi);
   } catch (failure) {
-    return withoutSettings(report, messageOf(failure), units?.suite);
+    return withoutSettings(
+      report,
+      messageOf(failure),
+      units?.suite,
+      found.env['HAPROXY_HOME'] ?? '/opt/haproxy',
+    );
   }
   const time = new AbortController();
   const former = new Set(children());
-  const host = new Host({ settings, options, units, suitePid: found.suitePid, signal: time.signal });
+  const host = new Host({
+    settings,
+    env: found.env,
+    options,
+    units,
+    suitePid: found.suitePid,
+    signal: time.signal,
+  });
   const limit = delay(LIMIT_MS, undefined, { ref: false, signal: time.signal }).catch(() => undefined);
   const results = await Promise.all(CHECKS.map((check) => runCheck(check, host, limit)));
   time.abort();
@@ -83,12 +98,40 @@ async function withBinary(env: Environment): Promise<Environment> {
   return found === undefined ? env : { ...env, HAPROXY_BIN: found };
 }
 
-function withoutSettings(report: Report, problem: string, suite: Unit | undefined): Report {
+/** The line of an environment file that sets the variable. */
+async function lineThatSets(
+  name: string,
+  files: readonly string[],
+): Promise<{ file: string; line: number } | undefined> {
+  for (const file of files) {
+    const lines = ((await textOf(file)) ?? '').split('\n');
+    // The last line wins.
+    const index = lines.findLastIndex((line) => new RegExp(`^\\s*(?:export\\s+)?${name}\\s*=`).test(line));
+    if (index >= 0) return { file, line: index + 1 };
+  }
+  return undefined;
+}
+
+async function withoutSettings(
+  report: Report,
+  problem: string,
+  suite: Unit | undefined,
+  home: string,
+): Promise<Report> {
   const name = /^(\w+)=/.exec(problem)?.[1] ?? 'the variable';
+  const files = suite?.isLoaded === true ? environmentFiles(suite).toReversed() : [];
+  const set = await lineThatSets(name, [
+    ...files,
+    resolve('.env'),
+    join(home, 'conf/suite.env'),
+    join(home, '.env'),
+  ]);
   const fix =
-    suite?.isLoaded === true
-      ? `systemctl edit ${suite.name}   # correct ${name} there or in its EnvironmentFile`
-      : `unset ${name}   # and correct it where it is set, for example in .env`;
+    set !== undefined
+      ? `\${EDITOR:-vi} +${set.line} ${quote(set.file)}   # correct ${name}`
+      : suite?.isLoaded === true
+        ? `systemctl edit ${suite.name}   # correct ${name} there or in its EnvironmentFile`
+        : `unset ${name}   # and correct it where it is set, for example in .env`;
   const finding: ReportedFinding = {
     subject: 'settings',
     check: 'the settings are valid',

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { DEFAULT_PATH, findProgram } from '../certificates/acme/acme-script.js';
 import { messageOf } from '../errors/app-error.js';
 import { type ConfigSection, parseConfig } from '../haproxy/config/config-parser.js';
 import { readTextIfPresent } from '../haproxy/config/operator-config.js';
@@ -11,13 +12,17 @@ import { parentOf } from '../haproxy/process/os-process.js';
 import { runProgram } from '../haproxy/process/run-program.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
 import { domainOfMapKey } from '../model/domain-name.js';
+import type { AcmeSettings } from '../settings/acme-settings.js';
+import type { Environment } from '../settings/parse.js';
 import type { Settings } from '../settings/settings.js';
 import { NotRun } from './finding.js';
 import { Mending } from './mending.js';
 import { isSuite, workingFolderOf } from './facts/environment.js';
 import { type SuiteAnswers, askSuite } from './facts/suite-answers.js';
+import { shellVariables } from './facts/shell-variables.js';
+import { untrustedPart } from './facts/trusted-path.js';
 import { environmentFiles, type Unit } from './facts/units.js';
-import { type HostUser, nameOfUser, userByName, userOfProcess } from './facts/users.js';
+import { type HostUser, nameOfUser, presenceOf, userByName, userOfProcess } from './facts/users.js';
 
 const PROGRAM_LIMIT_MS = 4_000;
 
@@ -28,8 +33,10 @@ export interface DoctorOptions {
   nameServers: readonly string[] | undefined;
 }
 
-export interface HostParts {
+interface HostParts {
   settings: Settings;
+  /** The environment of the settings. */
+  env: Environment;
   options: DoctorOptions;
   /** Undefined if systemd does not run this machine. */
   units: { suite: Unit; haproxy: Unit } | undefined;
@@ -72,6 +79,7 @@ export class Host {
     };
     this.mending = new Mending({
       settings: this.settings,
+      variables: shellVariables(parts.env),
       hasSuiteUnit: this.units?.suite.isLoaded === true,
       hasHaproxyUnit: this.units?.haproxy.isLoaded === true,
       environmentFile: this.environmentFile,
@@ -83,9 +91,55 @@ export class Host {
     return this.self.uid === 0;
   }
 
+  /**
+   * The settings can come from a file or a process of the user of the suite. Root starts no program that this user could
+   * have chosen or changed.
+   *
+   * @throws NotRun
+   */
+  async requireTrusted(program: string): Promise<void> {
+    if (!this.isRoot) return;
+    const path = program.includes('/')
+      ? program
+      : await findProgram(program, process.env['PATH'] ?? DEFAULT_PATH);
+    const part = path === undefined ? undefined : await untrustedPart(path);
+    if (part !== undefined)
+      throw new NotRun(
+        `Root does not start ${program}: ${part} does not belong to root, or others can change it.`,
+      );
+  }
+
+  /**
+   * The settings with which the doctor runs curl. For root without what lets curl run or write what another user chose:
+   * programs in PATH, `.curlrc`, and variables such as LD_PRELOAD.
+   *
+   * @throws NotRun
+   */
+  readonly acme = once(async (): Promise<AcmeSettings> => {
+    const { acme } = this.settings;
+    if (!this.isRoot) return acme;
+    const { HOME: home, PATH: path = DEFAULT_PATH, ...others } = acme.environment;
+    const environment = Object.fromEntries(
+      Object.entries(others).filter(([name]) => /^(?:SSL_CERT_|CURL_CA_|CF_)|_proxy$/i.test(name)),
+    );
+    const curl = await findProgram('curl', path);
+    if (curl !== undefined) await this.requireTrusted(curl);
+    environment['PATH'] = path;
+    if (home === undefined) return { ...acme, environment };
+    const file = join(home, '.curlrc');
+    const part = await untrustedPart(file);
+    if (part === undefined) environment['HOME'] = home;
+    else if ((await presenceOf(file)) !== 'missing')
+      throw new NotRun(
+        `Root does not use ${file}: ${part} does not belong to root, or others can change it.`,
+      );
+    return { ...acme, environment };
+  });
+
   /** The output of `haproxy -vv`. @throws NotRun if the binary does not run, which a check says */
   readonly build = once(async (): Promise<string> => {
     const { haproxyBin } = this.settings;
+    await this.requireTrusted(haproxyBin);
     const result = await runProgram(haproxyBin, ['-vv'], PROGRAM_LIMIT_MS).catch(() => undefined);
     if (result?.success !== true) throw new NotRun(`"${haproxyBin} -vv" cannot be run.`);
     return result.output;

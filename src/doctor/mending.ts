@@ -1,10 +1,12 @@
 import type { Settings } from '../settings/settings.js';
-import { formatHostPort } from '../model/ip-address.js';
 import { quote } from './shell-quote.js';
+import type { ShellVariables } from './facts/shell-variables.js';
 import { HAPROXY_UNIT, SUITE_UNIT } from './facts/units.js';
 
 export interface MendingFacts {
-  settings: Pick<Settings, 'control' | 'container' | 'home' | 'files' | 'api' | 'folders'>;
+  settings: Pick<Settings, 'control' | 'container' | 'home' | 'onStop'>;
+  /** What a suite, or a command, of this host needs that is started in a shell. */
+  variables: ShellVariables;
   hasSuiteUnit: boolean;
   hasHaproxyUnit: boolean;
   /** The file with the variables of the suite. */
@@ -16,18 +18,24 @@ export interface MendingFacts {
 export class Mending {
   constructor(private readonly facts: MendingFacts) {}
 
-  startSuite(): string {
-    const { hasSuiteUnit, settings } = this.facts;
-    return hasSuiteUnit
-      ? `systemctl start ${SUITE_UNIT}`
-      : `HAPROXY_HOME=${settings.home} haproxy-suite serve`;
+  /** `changes`: variables with other values than the suite has now; undefined for one that is removed or set elsewhere. */
+  startSuite(changes: Readonly<Record<string, string | undefined>> = {}): string {
+    const { hasSuiteUnit, settings, variables } = this.facts;
+    if (hasSuiteUnit) return `systemctl start ${SUITE_UNIT}`;
+    const secrets = variables.secrets.filter((name) => !Object.hasOwn(changes, name));
+    const serve = { HAPROXY_HOME: settings.home, ...variables.serve, ...changes };
+    const note =
+      secrets.length === 0
+        ? ''
+        : `   # Set ${secrets.join(', ')} before, with the values that the suite has now.`;
+    return `${assignments(serve)}haproxy-suite serve${note}`;
   }
 
-  restartSuite(): string {
+  restartSuite(changes: Readonly<Record<string, string | undefined>> = {}): string {
     const { hasSuiteUnit, suitePid } = this.facts;
     if (hasSuiteUnit) return `systemctl restart ${SUITE_UNIT}`;
-    if (suitePid === undefined) return this.startSuite();
-    return `kill -TERM ${suitePid}; tail --pid=${suitePid} -f /dev/null; ${this.startSuite()}`;
+    if (suitePid === undefined) return this.startSuite(changes);
+    return `kill -TERM ${suitePid}; tail --pid=${suitePid} -f /dev/null; ${this.startSuite(changes)}`;
   }
 
   startHaproxy(): string {
@@ -42,17 +50,26 @@ export class Mending {
 
   restartHaproxy(): string {
     const { hasHaproxyUnit, settings } = this.facts;
-    if (settings.control === 'managed') return this.restartSuite();
+    if (settings.control === 'managed')
+      return settings.onStop === 'leave' ? this.#restartBoth() : this.restartSuite();
     if (hasHaproxyUnit) return `systemctl restart ${HAPROXY_UNIT}`;
     return settings.control === 'podman'
       ? `podman restart ${settings.container}`
       : `# Restart the HAProxy that this suite controls, with -W -S and the files of ${settings.home}/conf.`;
   }
 
+  /** With HAPROXY_ON_STOP=leave, a restart of the suite leaves HAProxy as it is. */
+  #restartBoth(): string {
+    const { hasSuiteUnit, settings } = this.facts;
+    // `stop --all` knows the units of the installed suite only.
+    const stopUnit = hasSuiteUnit ? `systemctl stop ${SUITE_UNIT} && ` : '';
+    return `${stopUnit}${assignments({ HAPROXY_HOME: settings.home })}haproxy-suite stop --all && ${this.startSuite()}`;
+  }
+
   /** The suite checks the files before it reloads. Without the suite, the program that runs HAProxy reloads it. */
   reloadHaproxy(masterPid?: number): string {
     const { settings, hasHaproxyUnit, suitePid } = this.facts;
-    if (suitePid !== undefined) return this.post('/api/v1/configuration/reload');
+    if (suitePid !== undefined) return this.command('haproxy_reload');
     if (settings.control === 'podman') return `podman kill --signal USR2 ${settings.container}`;
     if (settings.control !== 'managed' && hasHaproxyUnit) return `systemctl reload ${HAPROXY_UNIT}`;
     return masterPid === undefined ? this.startHaproxy() : `kill -USR2 ${masterPid}`;
@@ -60,15 +77,17 @@ export class Mending {
 
   /** Also replaces a certificate of the same name. */
   issueCertificate(domain: string): string {
-    return this.post('/api/v1/certificates', { domain });
+    return this.command('haproxy_issue_cert', domain);
   }
 
-  /** A call of the REST API with the token of the file. */
-  post(path: string, body?: object): string {
-    const { api, files } = this.facts.settings;
-    const token = `$(sed -n 's/^MCP_TOKEN=//p' ${files.token})`;
-    const json = body ? ` -H 'Content-Type: application/json' -d ${quote(JSON.stringify(body))}` : '';
-    return `curl -fsS -X POST -H "Authorization: Bearer ${token}"${json} http://${formatHostPort(localHost(api.host), api.port)}${path}`;
+  /** Replaces a certificate that the suite does not issue. */
+  loadCertificate(domain: string): string {
+    return `cat FULLCHAIN.pem KEY.pem | ${this.command('haproxy_load_cert', domain)} --pem -`;
+  }
+
+  /** An operation as a command, which reads the token itself: `ps` shows the arguments of a program to every user. */
+  command(tool: string, ...words: readonly string[]): string {
+    return [`${assignments(this.facts.variables.client)}{${tool}}`, ...words.map(quote)].join(' ');
   }
 
   /** Sets a variable of the suite. It counts after a restart of the suite. */
@@ -94,4 +113,11 @@ export class Mending {
 export function localHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
+}
+
+/** `A=1 B='two words' `, before a command. */
+function assignments(variables: Readonly<Record<string, string | undefined>>): string {
+  return Object.entries(variables)
+    .map(([name, value]) => (value === undefined ? '' : `${name}=${quote(value)} `))
+    .join('');
 }

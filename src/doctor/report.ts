@@ -7,7 +7,7 @@ export interface ReportedFinding extends Finding {
   docs: string;
 }
 
-export interface ReportedNotRun {
+interface ReportedNotRun {
   subject: Subject;
   check: string;
   reason: string;
@@ -29,12 +29,9 @@ export function docsOf(subject: Subject): string {
   return `docs/doctor.md#${subject}`;
 }
 
-/** The codes of all commands: 0 done, 4 a check without the wanted result. */
-export function exitCodeOf({ findings }: Report, strict: boolean): number {
-  const failing = findings.filter(
-    ({ severity }) => severity === 'error' || (strict && severity === 'warning'),
-  );
-  return failing.length > 0 ? 4 : 0;
+/** Whether the host has an error, or with `strict` a warning. */
+export function isUnwanted({ findings }: Report, strict: boolean): boolean {
+  return findings.some(({ severity }) => severity === 'error' || (strict && severity === 'warning'));
 }
 
 /** Findings by subject, the worst first in each. Operations are named as `{haproxy_x}`. */

@@ -15,6 +15,7 @@ import {
 import { ipv6Findings } from './checks/network-checks.js';
 import { killModeFindings, unitFindings } from './checks/service-checks.js';
 import { versionFindings, withoutRepeated } from './checks/suite-checks.js';
+import { shellVariables } from './facts/shell-variables.js';
 import { environmentFiles, parseAssignments, parseUnits } from './facts/units.js';
 import { allows, type HostUser } from './facts/users.js';
 import { error, type Finding, warning } from './finding.js';
@@ -23,6 +24,7 @@ import { quote } from './shell-quote.js';
 
 const facts = (more: Partial<MendingFacts> = {}, env: Record<string, string> = {}): MendingFacts => ({
   settings: loadSettings({ HAPROXY_HOME: '/opt/haproxy', ...env }),
+  variables: shellVariables(env),
   hasSuiteUnit: false,
   hasHaproxyUnit: false,
   environmentFile: '/opt/haproxy/.env',
@@ -67,6 +69,29 @@ describe('Mending', () => {
   });
 });
 
+describe('the command that starts the suite again', () => {
+  const env = {
+    HAPROXY_HOME: '/opt/own',
+    MCP_PORT: '8001',
+    MCP_HOST: '0.0.0.0',
+    HAPROXY_HTTP_BIND: ':81,[::]:81',
+    HAPROXY_ON_STOP: 'leave',
+    CF_Token: 'very-secret',
+    PATH: '/bin',
+    LANG: 'C',
+  };
+  const commands = new Mending(facts({ suitePid: 7 }, env));
+
+  it('has the variables that differ from the defaults, and no secret', () => {
+    const start =
+      "HAPROXY_HOME=/opt/own MCP_PORT=8001 HAPROXY_HTTP_BIND=':81,[::]:81' HAPROXY_ON_STOP=leave haproxy-suite serve   # Set CF_Token before, with the values that the suite has now.";
+    expect(commands.restartSuite()).toBe(`kill -TERM 7; tail --pid=7 -f /dev/null; ${start}`);
+    // HAPROXY_ON_STOP=leave: a restart of the suite would attach to the same HAProxy.
+    expect(commands.restartHaproxy()).toBe(`HAPROXY_HOME=/opt/own haproxy-suite stop --all && ${start}`);
+    expect(commands.reloadHaproxy()).toBe('HAPROXY_HOME=/opt/own MCP_PORT=8001 {haproxy_reload}');
+  });
+});
+
 describe('quote', () => {
   it('lets no name of a file run a command', () => {
     expect(quote('/certs/a.pem')).toBe('/certs/a.pem');
@@ -88,6 +113,8 @@ describe('withoutRepeated', () => {
       ),
     ).toEqual([expect.stringContaining('visitors do not get y.pem')]);
     expect(health('HAProxy does not answer')).toEqual(['HAProxy does not answer']);
+    expect(health('The suite is not ready: x.test expired 3 day(s) ago')).toEqual([]);
+    expect(health('Not known: x.test expired 3 day(s) ago.')).toEqual([]);
   });
 });
 

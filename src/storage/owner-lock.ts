@@ -9,7 +9,7 @@ import { linkTarget, writeFileAtomic } from '../lib/atomic-file.js';
 import { HELD, listen, SocketClaim } from './socket-claim.js';
 
 /** The name of the socket files, without their number. */
-const SOCKET = 'suite.sock';
+export const OWNER_SOCKET = 'suite.sock';
 /** What bind(2) and link(2) answer on a file system without unix sockets or without hard links. */
 const WITHOUT_SOCKETS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'ENXIO', 'EMLINK']);
 
@@ -75,7 +75,7 @@ export class OwnerLock {
   }
 
   async #claim(folder: string): Promise<void> {
-    const claim = await SocketClaim.take(folder, SOCKET).catch((error: unknown) => {
+    const claim = await SocketClaim.take(folder, OWNER_SOCKET).catch((error: unknown) => {
       throw claimError(error, folder);
     });
     if (claim === HELD) {

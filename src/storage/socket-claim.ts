@@ -104,6 +104,11 @@ function remove(path: string): void {
   }
 }
 
+/** Whether the file is that of a claim. The one with the highest number stays after a clean stop, on purpose. */
+export function isClaimFile(file: string, name: string): boolean {
+  return numbersOf([file], name).length > 0;
+}
+
 function numbersOf(files: readonly string[], name: string): number[] {
   return files
     .filter((file) => file.startsWith(`${name}.`))

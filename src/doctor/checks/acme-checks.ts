@@ -3,7 +3,7 @@ import { findAcmeScript } from '../../certificates/acme/acme-script.js';
 import { checkCloudflare } from '../../certificates/acme/cloudflare-check.js';
 import { ManagedCertificates } from '../../certificates/managed-certificates.js';
 import { EventFeed } from '../../signals/event-feed.js';
-import { askCa, type CaAnswer, directoryOf } from '../facts/http-date.js';
+import { askCa, type CaAnswer, directoryOf } from '../facts/ca-answer.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { HostCheck } from './check-type.js';
@@ -16,7 +16,7 @@ export const ACME_CHECKS: readonly HostCheck[] = [
 ];
 
 /** The domains whose certificates the suite renews. @throws NotRun */
-async function managedDomains({ settings }: Host): Promise<string[]> {
+export async function managedDomains({ settings }: Host): Promise<string[]> {
   const managed = new ManagedCertificates(settings, new EventFeed());
   await managed.open().catch((failure: NodeJS.ErrnoException) => {
     const isForbidden = failure.code === 'EACCES';
@@ -59,7 +59,7 @@ async function answerOfCa(host: Host): Promise<{ url: string; answer: CaAnswer }
   const { acme } = host.settings;
   const url = directoryOf(acme);
   if (url === undefined) throw new NotRun(`The address of the CA ${acme.server} is known only to acme.sh.`);
-  const asked = answers.get(host) ?? askCa(acme, url, host.signal);
+  const asked = answers.get(host) ?? host.acme().then((safe) => askCa(safe, url, host.signal));
   answers.set(host, asked);
   const answer = await asked;
   if (!answer) throw new NotRun('curl is not installed, which acme.sh needs too.');
@@ -74,7 +74,7 @@ async function ca(host: Host): Promise<Finding[] | undefined> {
 }
 
 /** Pure. */
-export function caFindings(url: string, { status, reason }: CaAnswer): Finding[] {
+function caFindings(url: string, { status, reason }: CaAnswer): Finding[] {
   if (status >= 200 && status < 400) return [];
   const why = status === 0 ? reason : `it answers ${status}`;
   return [
@@ -113,8 +113,8 @@ export function clockFindings(aheadMs: number): Finding[] {
 const ZONES = 5;
 
 async function cloudflare(host: Host): Promise<Finding[] | undefined> {
-  const { acme } = host.settings;
   const use = await acmeUse(host);
+  const acme = await host.acme();
   if (!use || acme.dns !== 'dns_cf') return undefined;
   const hasCredentials = ['CF_Token', 'CF_Key'].some((name) => acme.environment[name] !== undefined);
   if (!hasCredentials && use.domains.length === 0) return undefined;
@@ -133,7 +133,10 @@ async function cloudflare(host: Host): Promise<Finding[] | undefined> {
         if (!(failure instanceof AppError)) throw failure;
         const make = use.domains.includes(domain) ? error : warning;
         return [
-          make(failure.detail, `${host.mending.set('CF_Token', 'TOKEN')} && ${host.mending.restartSuite()}`),
+          make(
+            failure.detail,
+            `${host.mending.set('CF_Token', 'TOKEN')} && ${host.mending.restartSuite({ CF_Token: undefined })}`,
+          ),
         ];
       }
     }),

@@ -17,6 +17,7 @@ import { error, type Finding, note, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { Mending } from '../mending.js';
 import { quote } from '../shell-quote.js';
+import { managedDomains } from './acme-checks.js';
 import type { HostCheck } from './check-type.js';
 
 export const CERTIFICATE_CHECKS: readonly HostCheck[] = [
@@ -45,12 +46,14 @@ async function listOf(host: Host): Promise<{ files: CertificateFile[]; broken: B
 async function certificateFiles(host: Host): Promise<Finding[] | undefined> {
   const list = await listOf(host);
   if (!list) return undefined;
-  return certificateFindings(list, host.settings.acme.renewDays, Date.now(), host.mending);
+  const issued = new Set(await managedDomains(host).catch(() => []));
+  return certificateFindings(list, issued, host.settings.acme.renewDays, Date.now(), host.mending);
 }
 
-/** Pure. The texts are those of health. */
-export function certificateFindings(
+/** `issued`: the domains whose certificates the suite renews. Pure. The texts are those of health. */
+function certificateFindings(
   { files, broken }: { files: readonly CertificateFile[]; broken: readonly BrokenFile[] },
+  issued: ReadonlySet<string>,
   renewDays: number,
   now: number,
   mending: Mending,
@@ -84,7 +87,10 @@ export function certificateFindings(
     if (basename(path) === `${domain}.pem`)
       findings.push(
         ...warningsOf({ leaf, warnings: [] }, domain).map((problem) =>
-          warning(`${path}: ${problem}`, renew(domain, mending)),
+          warning(
+            `${path}: ${problem}`,
+            issued.has(domain) ? renew(domain, mending) : mending.loadCertificate(domain),
+          ),
         ),
       );
   }
@@ -92,7 +98,7 @@ export function certificateFindings(
 }
 
 /** HAProxy ignores hidden files. */
-function hide(path: string): string {
+export function hide(path: string): string {
   return `mv ${quote(path)} ${quote(join(dirname(path), `.${basename(path)}.broken`))}`;
 }
 

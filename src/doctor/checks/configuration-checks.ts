@@ -3,6 +3,7 @@ import { checkStart } from '../../haproxy/config/check/check-start.js';
 import { configReport } from '../../haproxy/config/check/config-check.service.js';
 import { describeMessage, findRequirements } from '../../haproxy/config/check/find-requirements.js';
 import { currentStarter } from '../../haproxy/config/check/process-requirements.js';
+import { parseConfig } from '../../haproxy/config/config-parser.js';
 import type { ConfigMessage } from '../../haproxy/config/config-messages.js';
 import { rulesWarnings } from '../../haproxy/config/suite/rules-warnings.js';
 import { toCheck } from '../../haproxy/config/suite/suite-rules.service.js';
@@ -14,6 +15,7 @@ import { parseState, StateFileError } from '../../storage/formats/servers-json.j
 import { denialOf, presenceOf, textOf } from '../facts/users.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
+import { hide } from './certificate-checks.js';
 import type { HostCheck } from './check-type.js';
 
 export const CONFIGURATION_CHECKS: readonly HostCheck[] = [
@@ -48,9 +50,11 @@ async function filesArePresent({ settings, mending }: Host): Promise<Finding[]> 
 /** As `haproxy_check_config`, but with suite.cfg as it is on disk, because the doctor writes no file. */
 async function check(host: Host): Promise<Finding[] | undefined> {
   const { settings, runtime, mending } = host;
+  const { folders } = settings;
   const { config } = settings.files;
   if ((await presenceOf(config)) === 'missing') return undefined;
   await requireReadable(host);
+  await requireHarmless(host);
   const control = new HaproxyControlService(
     settings,
     runtime,
@@ -67,7 +71,12 @@ async function check(host: Host): Promise<Finding[] | undefined> {
   const report = configReport(toCheck(result), requirements, start);
   const { problems, notes } = findingsOf(report);
   const edit = (messages: readonly ConfigMessage[]) => {
-    const at = messages.find(({ file }) => file !== null);
+    // A file of `certs/` is not mended by a change of the line that names the folder.
+    const isCertificate = ({ message }: ConfigMessage) => message.includes(`${folders.certs}/`);
+    const others = messages.filter((one) => !isCertificate(one));
+    const bad = new RegExp(`${folders.certs}/[^\\s'",;:]+`).exec(messages.find(isCertificate)?.message ?? '');
+    if (others.length === 0 && bad) return hide(bad[0]);
+    const at = others.find(({ file }) => file !== null);
     return mending.edit(at?.file ?? config, at?.line ?? null);
   };
   return [
@@ -82,6 +91,27 @@ async function requireReadable({ settings, self }: Host): Promise<void> {
   for (const path of [files.config, files.suite, files.pools, files.map, folders.certs])
     if ((await denialOf(path, self, 'r')) || (await presenceOf(path)) === 'unseen')
       throw new NotRun(`This user may not read ${path}.`, true);
+}
+
+/** Lines with which `haproxy -c` runs code from a file. A word with other characters can stand for one of them. */
+const RUNS_CODE = /^(?:lua-|ssl-engine|ssl-provider)|[^\w.-]/;
+
+/** `haproxy -c` as root must run nothing that the user of the suite chose. */
+async function requireHarmless(host: Host): Promise<void> {
+  const { settings, isRoot } = host;
+  if (!isRoot || settings.control === 'podman') return;
+  await host.requireTrusted(settings.haproxyBin);
+  const user = await host.suiteUser();
+  if (user.uid === 0) return;
+  const { config, suite, pools } = settings.files;
+  for (const path of [suite, config, pools]) {
+    const lines = parseConfig((await textOf(path)) ?? '', path).flatMap((section) => section.lines);
+    const found = lines.find(({ words }) => RUNS_CODE.test(words[0] ?? ''));
+    if (found)
+      throw new NotRun(
+        `Root does not check the files, because ${path}:${found.line} runs code, and the suite runs as ${user.name}. Check them with {haproxy_check_config}.`,
+      );
+  }
 }
 
 async function rules(host: Host): Promise<Finding[]> {

@@ -24,7 +24,7 @@ const LIMIT_MS = 2_000;
 const LOCAL_NAME = /^[^.]+$|^[0-9.]+$|\.(?:test|localhost|local|internal|invalid|example|home\.arpa|lan)$/;
 
 /** What DNS says about one domain. */
-export interface DomainRecords {
+interface DomainRecords {
   domain: string;
   addresses: readonly string[];
   /** The name has no address. */

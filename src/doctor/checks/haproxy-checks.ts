@@ -14,8 +14,10 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
   {
     subject: 'haproxy',
     name: 'the HAProxy binary and its version',
-    run: async ({ settings }) => {
+    run: async (host) => {
+      const { settings } = host;
       if (!hasBinary(settings)) return undefined;
+      await host.requireTrusted(settings.haproxyBin);
       try {
         await requireVersion(settings.haproxyBin);
         return [];
@@ -93,7 +95,7 @@ export function buildFindings(output: string, sections: readonly ConfigSection[]
 }
 
 /** A reload makes the master run its binary again. Pure. */
-export function runningVersionFindings(
+function runningVersionFindings(
   output: string,
   { version }: Pick<HaproxyInfo, 'version'>,
   masterPid: number | undefined,
@@ -114,7 +116,7 @@ const FEW_CONNECTIONS = 1_000;
 const FILE_LIMIT = 1_048_576;
 
 /** Pure. */
-export function limitFindings(
+function limitFindings(
   { maxConnections, fields }: Pick<HaproxyInfo, 'maxConnections' | 'fields'>,
   { pid, unit, mending }: { pid: number | undefined; unit: string | undefined; mending: Mending },
 ): Finding[] {

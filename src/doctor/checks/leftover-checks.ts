@@ -2,6 +2,8 @@ import { lstat, readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { FormerMasters } from '../../haproxy/process/former-masters.js';
+import { OWNER_SOCKET } from '../../storage/owner-lock.js';
+import { isClaimFile } from '../../storage/socket-claim.js';
 import { isSuite } from '../facts/environment.js';
 import { textOf } from '../facts/users.js';
 import { type Finding, note, NotRun } from '../finding.js';
@@ -34,7 +36,9 @@ async function sockets({ settings }: Host): Promise<Finding[]> {
   const known = new Set(
     [settings.runtime, settings.master].flatMap((one) => ('path' in one ? [one.path] : [])),
   );
-  const names = (await list(run)).filter((name) => !known.has(join(run, name)));
+  const names = (await list(run)).filter(
+    (name) => !known.has(join(run, name)) && !isClaimFile(name, OWNER_SOCKET),
+  );
   const stale = await Promise.all(
     names.map(async (name) => {
       const path = join(run, name);

@@ -60,11 +60,7 @@ export function ipv6Findings(sections: readonly ConfigSection[], hasIpv6: boolea
 }
 
 /** Pure. */
-export function lowPortFindings(
-  sections: readonly ConfigSection[],
-  user: HostUser,
-  firstFree: number,
-): Finding[] {
+function lowPortFindings(sections: readonly ConfigSection[], user: HostUser, firstFree: number): Finding[] {
   if (user.bindsLowPorts) return [];
   const low = bindsOf(sections).flatMap(({ address }) =>
     address.kind === 'port' && address.first < firstFree ? [address.first] : [],
@@ -84,7 +80,7 @@ const SMALL_QUEUE = 1024;
 const QUEUE = 4096;
 
 /** Pure. */
-export function queueFindings(somaxconn: number): Finding[] {
+function queueFindings(somaxconn: number): Finding[] {
   if (somaxconn >= SMALL_QUEUE) return [];
   const setting = `net.core.somaxconn=${QUEUE}`;
   return [

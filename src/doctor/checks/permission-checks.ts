@@ -15,6 +15,7 @@ import {
   type Right,
   textOf,
 } from '../facts/users.js';
+import { isSecret } from '../facts/shell-variables.js';
 import { environmentFiles } from '../facts/units.js';
 import { workingFolderOf } from '../facts/environment.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
@@ -138,10 +139,6 @@ async function privateKeys(host: Host): Promise<Finding[]> {
   return findings.flat();
 }
 
-const SECRET = /(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD)/i;
-/** Names of public keys and of paths that match SECRET. */
-const NO_SECRET = /^(?:MCP_TOKEN_FILE|ACME_KEYLENGTH)$/;
-
 /** The token file, the environment files of the units, and `.env`. */
 async function secrets(host: Host): Promise<Finding[]> {
   const { settings, units, suitePid } = host;
@@ -159,7 +156,7 @@ async function secrets(host: Host): Promise<Finding[]> {
       const text = file && (await textOf(path));
       if (!file || text === undefined) return [];
       const names = Object.entries(parse(text))
-        .filter(([name, value]) => SECRET.test(name) && !NO_SECRET.test(name) && value !== '')
+        .filter(([name, value]) => isSecret(name) && value !== '')
         .map(([name]) => name);
       if (names.length === 0 || (await denialOf(path, OTHERS, 'r'))) return [];
       return [

@@ -19,7 +19,7 @@ export const PORT_CHECKS: readonly HostCheck[] = [
 ];
 
 /** A process that has a listening socket. */
-export interface PortOwner {
+interface PortOwner {
   pid: number;
   name: string;
   /** The unit of systemd that started it. */

@@ -1,3 +1,4 @@
+import { LEAVING_KILL_MODES } from '../../haproxy/process/leave-check.js';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { environmentOf, type Unit } from '../facts/units.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
@@ -100,7 +101,7 @@ export function killModeFindings(
   mending: Mending,
 ): Finding[] {
   const mode = properties.get('KillMode') ?? '';
-  if (mode === 'process' || mode === '') return [];
+  if (mode === '' || LEAVING_KILL_MODES.has(mode)) return [];
   const fix = mending.dropIn(name, 'KillMode=process');
   return onStop === 'leave'
     ? [

@@ -45,7 +45,9 @@ async function runtimeAnswers(host: Host): Promise<Finding[]> {
         host.mending.restartHaproxy(),
       ),
     ];
-  return [error(info.reason, host.mending.startHaproxy())];
+  // A HAProxy without a master socket file too can run on, and the suite would attach to it again and again.
+  const mustEnd = hasNoFile && host.settings.control === 'managed' && host.settings.onStop === 'leave';
+  return [error(info.reason, mustEnd ? host.mending.restartHaproxy() : host.mending.startHaproxy())];
 }
 
 async function runtimeLevel(host: Host): Promise<Finding[] | undefined> {
@@ -131,7 +133,11 @@ function tcpFindings(sections: readonly ConfigSection[], host: Host): Finding[] 
           host.mending.set('HAPROXY_CONTROL', host.settings.control),
           remove,
           `# Remove HAPROXY_HOST and HAPROXY_PORT where they are set, then:`,
-          host.mending.restartSuite(),
+          host.mending.restartSuite({
+            HAPROXY_HOST: undefined,
+            HAPROXY_PORT: undefined,
+            HAPROXY_SOCKET: socket,
+          }),
         ]
       : [remove, host.mending.reloadHaproxy()];
     const problem = `The Runtime API listens on TCP ${formatHostPort(name, port)}: ${who}, because it asks for no password. Use a unix socket with mode 600 (HAPROXY_SOCKET).`;

@@ -45,7 +45,7 @@ function notAsked({
 }
 
 /** Pure. */
-export function runningFindings(
+function runningFindings(
   { alive, reason, ready }: SuiteAnswers,
   address: string,
   mending: Mending,
@@ -71,26 +71,38 @@ export function versionFindings(running: string, mending: Mending): Finding[] {
 }
 
 /** Components that a check of the doctor covers too. The doctor leaves out what its own checks say. */
-const FIXES: Record<keyof ComponentsDto, (mending: Mending) => string> = {
+const FIXES: Record<keyof ComponentsDto, (mending: Mending, detail: string) => string> = {
   mcp: (mending) => mending.restartSuite(),
   haproxy: (mending) => mending.reloadHaproxy(),
   config_files: (mending) => mending.reloadHaproxy(),
-  certificates: (mending) => mending.post('/api/v1/certificates/renew'),
+  certificates: certificatesFix,
   sites: () =>
     '# Correct or start the servers of these domains; {haproxy_domain_health} names the failed check of each.',
-  drift: (mending) => mending.post('/api/v1/state/restore'),
+  drift: (mending) => mending.command('haproxy_restore_state'),
   workers: (mending) => mending.reloadHaproxy(),
 };
 
+/** A renewal does not help if visitors get another certificate. */
+function certificatesFix(mending: Mending, detail: string): string {
+  const renew = mending.command('haproxy_renew_all_certs');
+  if (!detail.includes('visitors do not get')) return renew;
+  const other = [
+    '# Remove or replace the certificate that visitors get instead:',
+    `# ${mending.command('haproxy_delete_cert')} NAME`,
+    `# ${mending.loadCertificate('NAME')}`,
+  ].join('\n');
+  return /\bexpire[sd]\b/.test(detail) ? `${renew}\n${other}` : other;
+}
+
 /** Each component that is not healthy, with the text of health. Pure. */
-export function healthFindings({ components }: HealthDto, isReady: boolean, mending: Mending): Finding[] {
+function healthFindings({ components }: HealthDto, isReady: boolean, mending: Mending): Finding[] {
   return Object.entries(FIXES).flatMap(([name, fix]): Finding[] => {
     const component = components[name as keyof ComponentsDto];
     if (component.status === 'healthy') return [];
     // "Not ready" is a finding already.
     if (name === 'mcp' && !isReady) return [];
     const make = component.status === 'down' ? error : warning;
-    return [make(component.detail, fix(mending))];
+    return [make(component.detail, fix(mending, component.detail))];
   });
 }
 
@@ -104,11 +116,9 @@ export function withoutRepeated(health: readonly Finding[], own: readonly Findin
     const { length } = rest;
     for (const { problem } of own) rest = rest.replace(problem, '');
     if (rest.length === length) return [finding];
-    // What is left is punctuation, or advice that ends the text.
-    const hasMore = /[a-z]{3}/i.test(
-      rest.replace(/(?:Correct these files|Use \S+(?: \S+)? to renew).*$/s, ''),
-    );
-    return hasMore
+    // What is left is punctuation, the begin of a sentence whose end was removed, or advice that ends the text.
+    const left = rest.replace(/(?:Correct these files|Use \S+(?: \S+)? to renew).*$/s, '');
+    return /[a-z]{3}/i.test(left) && !/:[\s.;]*$/.test(left)
       ? [
           {
             ...finding,

@@ -5,7 +5,7 @@ import { environmentOf, type Unit } from './units.js';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-export interface FoundEnvironment {
+interface FoundEnvironment {
   env: Env;
   /** For the report. */
   from: string;

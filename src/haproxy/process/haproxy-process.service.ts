@@ -351,7 +351,7 @@ export class HaproxyProcessService {
         }
         reason = processes
           ? 'another process answers on the Runtime API address'
-          : `nothing listens on its master socket ${formatAddress(this.settings.master)}. If the socket file was deleted, end this HAProxy with "kill -USR1 ${haproxy.pid}", which lets it finish its connections, and start the suite again`;
+          : `nothing listens on its master socket ${formatAddress(this.settings.master)}. If the socket file was deleted, run "haproxy-suite stop --all", which lets this HAProxy finish its connections, and start the suite again`;
       } catch (error) {
         reason = messageOf(error);
       }

@@ -5,7 +5,7 @@ import { runProgram } from './run-program.js';
 
 const SYSTEMCTL_LIMIT_MS = 10_000;
 /** With these, systemd ends only the main process of a unit (systemd.kill(5)). `mixed` kills the others with SIGKILL. */
-const LEAVING_KILL_MODES = new Set(['process', 'none']);
+export const LEAVING_KILL_MODES: ReadonlySet<string> = new Set(['process', 'none']);
 
 /** The unit that a process belongs to. */
 export interface Unit {
