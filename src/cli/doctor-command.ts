@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util';
-import { messageOf } from '../errors/app-error.js';
 import { withCommands } from './command-names.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
+import { parseLocal } from './local-options.js';
+import { isColourful } from './render/colour.js';
 
 const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
 Examines this host, the suite and HAProxy, and prints the command that mends each fault. Changes nothing.
@@ -20,25 +20,18 @@ export const COMMAND: LocalCommand = {
   run,
 };
 
-async function run(args: readonly string[], { stdout, stderr, env }: CommandIo): Promise<number> {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      args: [...args],
-      options: {
-        json: { type: 'boolean' },
-        strict: { type: 'boolean' },
-        domains: { type: 'string' },
-        'name-servers': { type: 'string' },
-        help: { type: 'boolean' },
-      },
-      strict: true,
-      allowPositionals: false,
-    }));
-  } catch (error) {
-    stderr.write(`${messageOf(error)}\n${USAGE}`);
-    return 2;
-  }
+async function run(args: readonly string[], io: CommandIo): Promise<number> {
+  const { stdout, env } = io;
+  const { values } = parseLocal('doctor', {
+    args: [...args],
+    options: {
+      json: { type: 'boolean' },
+      strict: { type: 'boolean' },
+      domains: { type: 'string' },
+      'name-servers': { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  });
   if (values.help === true) {
     stdout.write(USAGE);
     return 0;
@@ -60,8 +53,9 @@ async function run(args: readonly string[], { stdout, stderr, env }: CommandIo):
       fix: withCommands(one.fix),
     })),
   };
-  const color = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
-  stdout.write(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, color));
+  const text =
+    values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, isColourful(io));
+  stdout.write(text);
   return exitCodeOf(report, values.strict === true);
 }
 

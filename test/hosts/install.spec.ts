@@ -220,9 +220,9 @@ describe.skipIf(!isRoot)('install --root', () => {
   it.each([
     ['install', 'Say who runs HAProxy'],
     ['install --systemd --managed', 'Say who runs HAProxy'],
-    ['install --systemd --rot x', "Unknown option '--rot'"],
+    ['install --systemd --rot x', 'install has no option "--rot"'],
     ['install --quadlet --image a;b', '--image'],
-    ['upgrade --managed', "Unknown option '--managed'"],
+    ['upgrade --managed', 'upgrade has no option "--managed"'],
     ['stop', 'Give --all'],
     ['stop --everything', "Unknown option '--everything'"],
   ])('%s is wrong use', (args, message) => {
