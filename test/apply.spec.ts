@@ -86,7 +86,9 @@ describe('haproxy-suite apply', () => {
     const before = await exported();
     const planned = await apply(['--dry-run', 'sites.yaml']);
     expect(planned).toMatchObject({ code: 0, stderr: '' });
-    expect(planned.stdout).toContain(`+ shop.test\n    shares the pool of www.shop.test\n`);
+    expect(planned.stdout).toContain(
+      `+ shop.test\n    + 127.0.0.1:${backend.port}\n+ www.shop.test\n    shares the pool of shop.test\n`,
+    );
     expect(planned.stdout).toContain('+ xn--bcher-kva.test\n    + 10.0.0.1:80\n');
     expect(planned.stdout).toContain('3 to add, 0 to change, 0 to remove, 0 unchanged. This is a dry run');
     expect(await exported()).toEqual(before);

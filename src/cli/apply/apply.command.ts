@@ -110,7 +110,7 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
 async function apply(desired: DesiredDomains, api: SuiteApi, options: Options, io: CommandIo): Promise<void> {
   const plan = await readPlan(desired, api, options);
   const isEmpty = isEmptyPlan(plan);
-  if (!options.json) showPlan(plan, options, io);
+  if (!options.json) showPlan(desired, plan, options, io);
   if (!isEmpty) await send(desired, plan, api, options);
   const applied = !isEmpty && !options.dryRun;
   if (options.json)
@@ -128,8 +128,13 @@ async function readPlan(desired: DesiredDomains, api: SuiteApi, { prune }: Optio
   );
 }
 
-function showPlan(plan: ApplyPlan, { dryRun }: Options, io: CommandIo): void {
-  io.stdout.write(planText(plan, { colour: isColourful(io) }));
+function showPlan({ records }: DesiredDomains, plan: ApplyPlan, { dryRun }: Options, io: CommandIo): void {
+  const sharesWith = new Map(
+    records.flatMap(({ domain, input: { share_with: other } }) =>
+      other === undefined ? [] : [[domain, other]],
+    ),
+  );
+  io.stdout.write(planText(plan, { colour: isColourful(io), sharesWith }));
   if (isEmptyPlan(plan))
     io.stdout.write(`Nothing to do: all ${plan.unchanged} domains are as the files say.\n`);
   else io.stdout.write(`${countsText(plan)}.${dryRun ? ' This is a dry run: nothing was changed.' : ''}\n`);
