@@ -225,7 +225,7 @@ describe('haproxy-suite apply', () => {
     const nobody = await apply(['--url', `http://127.0.0.1:${await freePort()}`, '-'], {
       stdin: 'domains: {a.test: {}}',
     });
-    expect(nobody).toMatchObject({ code: 3, stderr: expect.stringContaining('does not answer') as string });
+    expect(nobody).toMatchObject({ code: 3, stderr: expect.stringContaining('No suite answers') as string });
     // The token of this machine does not go to another address.
     const tokenless = await apply(['--url', suite.url, '-'], { stdin: 'domains: {a.test: {}}' });
     expect(tokenless.code).toBe(1);
@@ -288,7 +288,11 @@ async function brokenProxy(url: string, forwardsImports: boolean): Promise<Serve
           ...(isImport && { body: Buffer.concat(chunks) }),
         });
         const text = await answer.text();
-        return isImport ? response.destroy() : response.writeHead(answer.status).end(text);
+        return isImport
+          ? response.destroy()
+          : response
+              .writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' })
+              .end(text);
       };
       void forward();
     });

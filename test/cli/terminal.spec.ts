@@ -396,6 +396,32 @@ describe('haproxy-suite with any answer', () => {
     }
   });
 
+  it.each([
+    [
+      ['doctor', '--'],
+      ['--json', '--strict', '--domains', '--name-servers', '--help'],
+    ],
+    [
+      ['apply', '--p'],
+      ['--prune', '--prune-all'],
+    ],
+    [['install', '--m'], ['--managed']],
+    [
+      ['stop', '--'],
+      ['--all', '--help'],
+    ],
+    [
+      ['completion', ''],
+      ['bash', 'zsh', 'fish'],
+    ],
+    [['domain', 'wait'], ['wait-healthy']],
+    [['certificates', 'lo'], ['load']],
+    [['server', 'set-state', 'a.example', '1', 'dr'], ['drain']],
+  ])('completes %j', async (words, candidates) => {
+    const { stdout } = await runCommand(['completion', '--words', ...words]);
+    expect(stdout.trim().split('\n')).toEqual(candidates);
+  });
+
   it('shows each kind of help on stdout with exit code 0, and the version', async () => {
     for (const argv of [
       ['--help'],
