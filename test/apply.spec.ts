@@ -227,7 +227,7 @@ describe('haproxy-suite apply', () => {
     });
     expect(nobody).toMatchObject({ code: 3, stderr: expect.stringContaining('No suite answers') as string });
     // The token of this machine does not go to another address.
-    const tokenless = await apply(['--url', suite.url, '-'], { stdin: 'domains: {a.test: {}}' });
+    const tokenless = await apply(['--url', suite.url.replace('127.0.0.1', '0.0.0.0'), '-'], { stdin: 'domains: {a.test: {}}' });
     expect(tokenless.code).toBe(1);
     const env = { HAPROXY_SUITE_URL: suite.url, HAPROXY_SUITE_TOKEN: await suite.token() };
     expect(await apply(['--dry-run', '-'], { stdin: 'domains: {a.test: {}}', env })).toMatchObject({

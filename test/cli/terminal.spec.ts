@@ -142,7 +142,9 @@ describe('haproxy-suite on a suite of this machine', () => {
     const other = { ...env, HAPROXY_SUITE_TOKEN: 'wrong-token-0123456789' };
     const wrong = await runCommand(['health'], other);
     expect(wrong).toMatchObject({ code: 1, stdout: '' });
-    expect(wrong.stderr).toMatch(/^haproxy-suite: unauthorized: [^\n]+\n$/);
+    expect(wrong.stderr).toMatch(
+      /^haproxy-suite: unauthorized: [^\n]+ --token-file or HAPROXY_SUITE_TOKEN\.\n$/,
+    );
     const missing = await runCommand(['health'], {
       HAPROXY_HOME: '/nowhere',
       MCP_PORT: String(home.apiPort),
