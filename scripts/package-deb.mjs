@@ -92,6 +92,8 @@ function files() {
       `${source('LICENSE')}\nThe licences of the packages in /${LIB}: /${LIB}/LICENSES.txt\n`,
     ),
     ...['README.md', 'CHANGELOG.md'].map((name) => text(`${doc}/${name}`, source(name))),
+    // The doctor names a page.
+    ...folder('docs', `${doc}/docs`),
   ];
 }
 

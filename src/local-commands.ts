@@ -11,5 +11,8 @@ export const LOCAL_COMMANDS: LocalCommands = {
   apply: async () => (await import('./cli/apply/apply.command.js')).COMMAND,
   doctor: async () => (await import('./cli/doctor-command.js')).COMMAND,
   completion: async () =>
-    (await import('./cli/completion/completion-command.js')).completionCommand(Object.keys(LOCAL_COMMANDS)),
+    (await import('./cli/completion/completion-command.js')).completionCommand(
+      Object.keys(LOCAL_COMMANDS),
+      async (name) => LOCAL_COMMANDS[name]?.(),
+    ),
 };

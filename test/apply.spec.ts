@@ -86,7 +86,9 @@ describe('haproxy-suite apply', () => {
     const before = await exported();
     const planned = await apply(['--dry-run', 'sites.yaml']);
     expect(planned).toMatchObject({ code: 0, stderr: '' });
-    expect(planned.stdout).toContain(`+ shop.test\n    shares the pool of www.shop.test\n`);
+    expect(planned.stdout).toContain(
+      `+ shop.test\n    + 127.0.0.1:${backend.port}\n+ www.shop.test\n    shares the pool of shop.test\n`,
+    );
     expect(planned.stdout).toContain('+ xn--bcher-kva.test\n    + 10.0.0.1:80\n');
     expect(planned.stdout).toContain('3 to add, 0 to change, 0 to remove, 0 unchanged. This is a dry run');
     expect(await exported()).toEqual(before);
@@ -223,9 +225,11 @@ describe('haproxy-suite apply', () => {
     const nobody = await apply(['--url', `http://127.0.0.1:${await freePort()}`, '-'], {
       stdin: 'domains: {a.test: {}}',
     });
-    expect(nobody).toMatchObject({ code: 3, stderr: expect.stringContaining('does not answer') as string });
+    expect(nobody).toMatchObject({ code: 3, stderr: expect.stringContaining('No suite answers') as string });
     // The token of this machine does not go to another address.
-    const tokenless = await apply(['--url', suite.url, '-'], { stdin: 'domains: {a.test: {}}' });
+    const tokenless = await apply(['--url', suite.url.replace('127.0.0.1', '0.0.0.0'), '-'], {
+      stdin: 'domains: {a.test: {}}',
+    });
     expect(tokenless.code).toBe(1);
     const env = { HAPROXY_SUITE_URL: suite.url, HAPROXY_SUITE_TOKEN: await suite.token() };
     expect(await apply(['--dry-run', '-'], { stdin: 'domains: {a.test: {}}', env })).toMatchObject({
@@ -286,7 +290,11 @@ async function brokenProxy(url: string, forwardsImports: boolean): Promise<Serve
           ...(isImport && { body: Buffer.concat(chunks) }),
         });
         const text = await answer.text();
-        return isImport ? response.destroy() : response.writeHead(answer.status).end(text);
+        return isImport
+          ? response.destroy()
+          : response
+              .writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' })
+              .end(text);
       };
       void forward();
     });

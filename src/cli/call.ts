@@ -1,11 +1,10 @@
 import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { messageOf } from '../errors/app-error.js';
 import { UsageError } from './exit-code.js';
 import { fieldOfKey, optionOf, positionalsOf } from './option-names.js';
 import type { CliField, CliOperation } from './operations/operation.js';
 import type { SuiteRequest } from './suite-client.js';
-import { wordOf } from './word.js';
+import { readProblem, shownWord, wordOf } from './word.js';
 
 /** The values of the fields of an operation, by name. */
 export type Values = Record<string, unknown>;
@@ -15,7 +14,7 @@ export function withPositionals(operation: CliOperation, words: readonly string[
   const open = positionalsOf(operation).filter(({ name }) => given[name] === undefined);
   const extra = words[open.length];
   if (extra !== undefined)
-    throw new UsageError(`The argument ${JSON.stringify(extra)} is too much for ${operation.command}.`);
+    throw new UsageError(`The argument ${shownWord(extra)} is too much for ${operation.command}.`);
   return {
     ...given,
     ...Object.fromEntries(
@@ -69,7 +68,7 @@ export function toRequest(
 /** The value that a word stands for. `label` names the argument in an error. @throws UsageError */
 export function valueOf(field: CliField, word: string, label: string): unknown {
   const refuse = (rule: string): never => {
-    throw new UsageError(`${label} must be ${rule}, but it is ${JSON.stringify(word)}.`);
+    throw new UsageError(`${label} must be ${rule}, but it is ${shownWord(word)}.`);
   };
   switch (field.type) {
     case 'integer':
@@ -96,16 +95,17 @@ export function itemOf(field: CliField, word: string): Values {
   const option = optionOf(field);
   const fields = field.items ?? [];
   const names = fields.map(({ name }) => name).join(', ');
+  const refuse = (problem: string): never => {
+    throw new UsageError(`${option} ${shownWord(word)} ${problem}`);
+  };
   const item: Values = {};
   for (const pair of word.split(',')) {
-    const [, key = '', value = ''] = /^([^=]*)=(.*)$/s.exec(pair) ?? [];
+    const [, key, value = ''] = /^([^=]*)=(.*)$/s.exec(pair) ?? [];
+    if (key === undefined)
+      return refuse(`has ${shownWord(pair)}, which is no key=value. The keys are ${names}.`);
     const found = fieldOfKey(key, fields);
-    if (!found)
-      throw new UsageError(
-        `${option} ${JSON.stringify(word)}: ${JSON.stringify(pair)} is no key=value. The keys are ${names}.`,
-      );
-    if (Object.hasOwn(item, found.name))
-      throw new UsageError(`${option} ${JSON.stringify(word)} has ${found.name} twice.`);
+    if (!found) return refuse(`has the unknown key ${shownWord(key)}. The keys are ${names}.`);
+    if (Object.hasOwn(item, found.name)) return refuse(`has ${found.name} twice.`);
     item[found.name] = valueOf(found, value, `${option} ${key}`);
   }
   return item;
@@ -116,7 +116,9 @@ export function readText(file: string, option: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (error) {
-    throw new UsageError(`${option} ${JSON.stringify(file)} cannot be read: ${messageOf(error)}.`);
+    throw new UsageError(
+      `${option} must name a file, or be - for stdin, but ${shownWord(file)} cannot be read: ${readProblem(error)}.`,
+    );
   }
 }
 
@@ -127,10 +129,14 @@ export function readBody(file: string): Values {
   try {
     body = JSON.parse(text);
   } catch (error) {
-    throw new UsageError(`--json-body ${JSON.stringify(file)} is not JSON: ${messageOf(error)}.`);
+    // V8 quotes a piece of the text, which can be a piece of a key.
+    const place = /position \d+/.exec((error as SyntaxError).message)?.[0];
+    throw new UsageError(
+      `--json-body ${shownWord(file)} is not JSON${place === undefined ? '' : ` (at ${place})`}.`,
+    );
   }
   if (typeof body !== 'object' || body === null || Array.isArray(body))
-    throw new UsageError(`--json-body ${JSON.stringify(file)} must hold a JSON object.`);
+    throw new UsageError(`--json-body ${shownWord(file)} must hold a JSON object.`);
   return body as Values;
 }
 
@@ -138,7 +144,7 @@ export function readBody(file: string): Values {
 export async function openContent(file: string): Promise<NonNullable<SuiteRequest['content']>> {
   const stream: Readable = file === '-' ? process.stdin : createReadStream(file);
   const first = await firstChunk(stream).catch((error: unknown) => {
-    throw new UsageError(`The file ${JSON.stringify(file)} cannot be read: ${messageOf(error)}.`);
+    throw new UsageError(`The file ${shownWord(file)} cannot be read: ${readProblem(error)}.`);
   });
   stream.unshift(first);
   const isList = first.toString('utf8').trimStart().startsWith('[');

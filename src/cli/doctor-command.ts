@@ -1,8 +1,8 @@
-import { parseArgs } from 'node:util';
-import { messageOf } from '../errors/app-error.js';
 import { withCommands } from './command-names.js';
-import { EXIT, UsageError } from './exit-code.js';
+import { EXIT } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
+import { parseLocal } from './local-options.js';
+import { isColourful } from './render/colour.js';
 
 const USAGE = `Usage: haproxy-suite doctor [--json] [--strict] [--domains NAME,NAME] [--name-servers IP[:PORT],IP]
 Examines this host, the suite and HAProxy, and prints the command that mends each fault. Changes nothing.
@@ -21,23 +21,17 @@ export const COMMAND: LocalCommand = {
   run,
 };
 
-async function run(args: readonly string[], { stdout, env }: CommandIo): Promise<number> {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      args: [...args],
-      options: {
-        json: { type: 'boolean' },
-        strict: { type: 'boolean' },
-        domains: { type: 'string' },
-        'name-servers': { type: 'string' },
-      },
-      strict: true,
-      allowPositionals: false,
-    }));
-  } catch (error) {
-    throw new UsageError(`${messageOf(error)} Run haproxy-suite doctor --help for the options.`);
-  }
+async function run(args: readonly string[], io: CommandIo): Promise<number> {
+  const { stdout, env } = io;
+  const { values } = parseLocal('doctor', {
+    args: [...args],
+    options: {
+      json: { type: 'boolean' },
+      strict: { type: 'boolean' },
+      domains: { type: 'string' },
+      'name-servers': { type: 'string' },
+    },
+  });
   // Imported here, because the help shows the summary of each command, and the checks load much.
   const [{ examine }, { isUnwanted, renderReport }] = await Promise.all([
     import('../doctor/doctor.js'),
@@ -56,8 +50,9 @@ async function run(args: readonly string[], { stdout, env }: CommandIo): Promise
     })),
     not_run: examined.not_run.map((one) => ({ ...one, reason: withCommands(one.reason) })),
   };
-  const color = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
-  stdout.write(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, color));
+  const text =
+    values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, isColourful(io));
+  stdout.write(text);
   return isUnwanted(report, values.strict === true) ? EXIT.unwanted : EXIT.done;
 }
 

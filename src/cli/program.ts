@@ -11,7 +11,7 @@ import {
   fieldOf,
   WAIT_FIELD,
 } from './operations/operation.js';
-import { wordOf } from './word.js';
+import { withoutContent, wordOf } from './word.js';
 
 /** A call of an operation, as the command line gives it. */
 export interface Call {
@@ -217,6 +217,10 @@ function quoted(word: string): string {
 
 /** The message of commander as one sentence. */
 export function sentenceOf(message: string): string {
-  const text = visible(message.replace(/^error: /, '').replaceAll('\n', ' ')).trim();
+  const text = visible(
+    withoutContent(message)
+      .replace(/^error: /, '')
+      .replaceAll('\n', ' '),
+  ).trim();
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}`.replace(/(?<![.?!)])$/, '.');
 }

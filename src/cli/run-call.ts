@@ -90,9 +90,7 @@ export class CallRunner {
   #refused(problem: Problem, operation: CliOperation): CommandError {
     const { code, status, detail } = problem;
     const more = notInDetail(problem).map(({ field, message }) => `${field} ${message}`);
-    const text = [detail, ...more, ...(status === 401 ? [this.client.tokenProblem ?? ''] : [])]
-      .filter((part) => part !== '')
-      .join(' ');
+    const text = status === 401 ? this.client.unauthorized : [detail, ...more].join(' ');
     const message = visible(withOptions(this.named(text), operation));
     return new CommandError(`${code}: ${message}`, UNREACHABLE.has(code) ? EXIT.unreachable : EXIT.failed);
   }

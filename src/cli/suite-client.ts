@@ -35,9 +35,12 @@ export class NoAnswerError extends CommandError {
 export class SuiteClient {
   constructor(private readonly target: Target) {}
 
-  /** What to do about a missing token. */
-  get tokenProblem(): string | undefined {
-    return this.target.tokenProblem;
+  /** What to do if the suite refuses the token. The text of the suite names a header of HTTP. */
+  get unauthorized(): string {
+    const { token, tokenProblem } = this.target;
+    return token === undefined
+      ? `The suite needs a token. ${tokenProblem ?? ''}`.trimEnd()
+      : 'The suite does not know the token. Give another one with --token-file or HAPROXY_SUITE_TOKEN.';
   }
 
   /** @throws NoAnswerError if the suite cannot be reached, CommandError if what answers is not the suite */

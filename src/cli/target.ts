@@ -44,11 +44,16 @@ export async function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv)
     };
   try {
     const token = await readToken(file);
-    return { url, token, tokenProblem: token === undefined ? `${file} has no token.` : undefined };
+    return {
+      url,
+      token,
+      tokenProblem: token === undefined ? `The token file ${file} has no token.` : undefined,
+    };
   } catch (error) {
     const { code = 'unreadable' } = error as NodeJS.ErrnoException;
+    // The name is not shown: someone may give the token itself.
     if (options.tokenFile !== undefined)
-      throw new UsageError(`--token-file ${file} cannot be read (${code}).`);
+      throw new UsageError(`--token-file must name a file, but it cannot be read (${code}).`);
     const tokenProblem =
       code === 'EACCES'
         ? `This user may not read ${file}. Run the command with sudo, or set HAPROXY_SUITE_TOKEN.`

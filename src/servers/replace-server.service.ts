@@ -160,7 +160,7 @@ export class ReplaceServerService {
       status: 'planned',
       detail:
         `${moves.length} server(s) change from ${from} to ${to}. The new server must be healthy before the old one ` +
-        'drains. Call again without dry_run to do it.',
+        'drains. This was a dry run: nothing was changed.',
       ...this.#described(moves),
       left_out,
       dry_run: true,

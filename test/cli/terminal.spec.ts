@@ -142,7 +142,9 @@ describe('haproxy-suite on a suite of this machine', () => {
     const other = { ...env, HAPROXY_SUITE_TOKEN: 'wrong-token-0123456789' };
     const wrong = await runCommand(['health'], other);
     expect(wrong).toMatchObject({ code: 1, stdout: '' });
-    expect(wrong.stderr).toMatch(/^haproxy-suite: unauthorized: [^\n]+\n$/);
+    expect(wrong.stderr).toMatch(
+      /^haproxy-suite: unauthorized: [^\n]+ --token-file or HAPROXY_SUITE_TOKEN\.\n$/,
+    );
     const missing = await runCommand(['health'], {
       HAPROXY_HOME: '/nowhere',
       MCP_PORT: String(home.apiPort),
@@ -166,11 +168,18 @@ describe('haproxy-suite on a suite of this machine', () => {
     [['domains', 'add', 'a.example', '--http-port', 'NaN'], /--http-port must be a whole number.*"NaN"/],
     [['servers', 'set-weight', 'a.example', 'one', '1'], /<slot> must be a whole number/],
     [['servers', 'set-state', 'a.example', '1', 'off'], /<state> must be one of ready, drain, maint/],
-    [['domains', 'put', 'a.example', '--server', 'ip=1.1.1.1,prt=1'], /"prt=1" is no key=value.*http_port/],
+    [
+      ['domains', 'put', 'a.example', '--server', 'ip=1.1.1.1,prt=1'],
+      /has the unknown key "prt"\. The keys are .*http_port/,
+    ],
+    [['domains', 'put', 'a.example', '--server', '1.1.1.1'], /"1\.1\.1\.1", which is no key=value/],
     [['domains', 'put', 'a.example', '--json-body', '/nowhere'], /--json-body.*cannot be read/],
     [['domains', 'import'], /needs <file>/],
     [['domains', 'import', '/nowhere'], /cannot be read/],
     [['health', '--url', 'ftp://host'], /--url must be the address/],
+    [['apply', '--dryrun', 'x.yaml'], /apply has no option "--dryrun"\. The options are --dry-run, /],
+    [['apply', '--url'], /Option '--url <value>' argument missing\. Run haproxy-suite apply --help/],
+    [['doctor', 'now'], /Unexpected argument 'now'\. Run haproxy-suite doctor --help/],
     [['completion', 'tcsh'], /bash \| zsh \| fish/],
     [['serve', 'now'], /serve takes no arguments/],
   ])('refuses %j with exit code 2 and one line', async (argv, message) => {
@@ -178,6 +187,39 @@ describe('haproxy-suite on a suite of this machine', () => {
     expect(result).toMatchObject({ code: 2, stdout: '' });
     expect(result.stderr).toMatch(/^haproxy-suite: [^\n]+\n$/);
     expect(result.stderr).toMatch(message);
+  });
+
+  it('never shows a private key or a token that is given in the place of a file or another word', async () => {
+    const secret = 'MIGHAgEAMBMGByqGSM49';
+    const pem = `-----BEGIN PRIVATE KEY-----\n${secret}\n-----END PRIVATE KEY-----`;
+    const file = join(home.path, 'key.pem');
+    await writeFile(file, secret);
+    for (const argv of [
+      ['certs', 'load', 'a.example', '--pem', pem],
+      ['certs', 'load', 'a.example', `--pem=${pem}`],
+      ['certs', 'load', 'a.example', '--pem', `${secret}\n${secret}`],
+      ['certs', 'load', 'a.example', pem],
+      ['certs', 'load', 'a.example', 'b.example', pem],
+      ['domains', 'put', 'a.example', '--server', pem],
+      ['domains', 'put', 'a.example', '--json-body', pem],
+      ['domains', 'put', 'a.example', '--json-body', file],
+      ['domains', 'put', 'a.example', '--http-port', pem],
+      ['domains', 'import', pem],
+      ['health', '--token-file', secret],
+      ['apply', '--token-file', secret, '--dry-run', pem],
+      ['apply', pem],
+      ['doctor', pem],
+      ['doctor', `${secret}\n${secret}`],
+      [pem],
+    ]) {
+      const { code, stdout, stderr } = await runCommand(argv, env);
+      const shown = argv.join(' ').slice(0, 60);
+      expect(code, shown).toBe(2);
+      expect(`${stdout}${stderr}`, shown).not.toMatch(/MIGHA/);
+      expect(stderr, shown).toMatch(/^haproxy-suite: [^\n]+\n$/);
+    }
+    const { stderr } = await runCommand(['health', '--token-file', secret], env);
+    expect(stderr).toBe('haproxy-suite: --token-file must name a file, but it cannot be read (ENOENT).\n');
   });
 
   it('sends a name that looks like an option or a path to the suite, which refuses it', async () => {
@@ -354,6 +396,32 @@ describe('haproxy-suite with any answer', () => {
       const result = await runCommand(words, { HAPROXY_SUITE_URL: suite.url });
       expect(result.code, `${command}: ${result.stderr}`).not.toBe(2);
     }
+  });
+
+  it.each([
+    [
+      ['doctor', '--'],
+      ['--json', '--strict', '--domains', '--name-servers', '--help'],
+    ],
+    [
+      ['apply', '--p'],
+      ['--prune', '--prune-all'],
+    ],
+    [['install', '--m'], ['--managed']],
+    [
+      ['stop', '--'],
+      ['--all', '--help'],
+    ],
+    [
+      ['completion', ''],
+      ['bash', 'zsh', 'fish'],
+    ],
+    [['domain', 'wait'], ['wait-healthy']],
+    [['certificates', 'lo'], ['load']],
+    [['server', 'set-state', 'a.example', '1', 'dr'], ['drain']],
+  ])('completes %j', async (words, candidates) => {
+    const { stdout } = await runCommand(['completion', '--words', ...words]);
+    expect(stdout.trim().split('\n')).toEqual(candidates);
   });
 
   it('shows each kind of help on stdout with exit code 0, and the version', async () => {

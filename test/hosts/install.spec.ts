@@ -220,11 +220,11 @@ describe.skipIf(!isRoot)('install --root', () => {
   it.each([
     ['install', 'Say who runs HAProxy'],
     ['install --systemd --managed', 'Say who runs HAProxy'],
-    ['install --systemd --rot x', "Unknown option '--rot'"],
+    ['install --systemd --rot x', 'install has no option "--rot"'],
     ['install --quadlet --image a;b', '--image'],
-    ['upgrade --managed', "Unknown option '--managed'"],
+    ['upgrade --managed', 'upgrade has no option "--managed"'],
     ['stop', 'stop needs --all'],
-    ['stop --everything', "Unknown option '--everything'"],
+    ['stop --everything', 'stop has no option "--everything"'],
   ])('%s is wrong use', (args, message) => {
     const { status, stderr } = suite(args);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) as string });

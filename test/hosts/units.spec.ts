@@ -107,9 +107,11 @@ describe.skipIf(reason !== undefined).each(UNITS)(
 
     it.each(['the worker', 'the master'])('HAProxy serves again after %s was killed', async (which) => {
       const main = await machine.unit('haproxy', 'MainPID');
-      const restarts = await machine.unit('haproxy', 'NRestarts');
+      const restarts = Number(await machine.unit('haproxy', 'NRestarts'));
       await machine.must(which === 'the master' ? `kill -9 ${main}` : `kill -9 $(ps -o pid= --ppid ${main})`);
-      await until(async () => (await machine.unit('haproxy', 'NRestarts')) > restarts, { interval: 100 });
+      await until(async () => Number(await machine.unit('haproxy', 'NRestarts')) > restarts, {
+        interval: 100,
+      });
       await machine.waitForUnit('haproxy');
       await ready(machine);
       await expectServed(machine);

@@ -1,8 +1,10 @@
-import { isDeepStrictEqual, parseArgs } from 'node:util';
-import { AppError, messageOf } from '../../errors/app-error.js';
+import { isDeepStrictEqual } from 'node:util';
+import { AppError } from '../../errors/app-error.js';
 import { withCommands } from '../command-names.js';
 import { CommandError, EXIT, UsageError } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
+import { parseLocal } from '../local-options.js';
+import { isColourful } from '../render/colour.js';
 import { NoAnswerError, SuiteClient } from '../suite-client.js';
 import { findTarget } from '../target.js';
 import { type DesiredDomains, type FileProblem, parseDesiredDomains } from './desired-domains.js';
@@ -68,7 +70,11 @@ class RefusedFiles extends Error {
 }
 
 async function run(args: readonly string[], io: CommandIo): Promise<number> {
-  const { values, positionals } = parsed(args);
+  const { values, positionals } = parseLocal('apply', {
+    args: [...args],
+    options: OPTIONS,
+    allowPositionals: true,
+  });
   if (values.help) {
     io.stdout.write(USAGE);
     return EXIT.done;
@@ -100,19 +106,11 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
   }
 }
 
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: true });
-  } catch (error) {
-    throw new UsageError(`${messageOf(error)} haproxy-suite apply --help lists the options.`);
-  }
-}
-
 /** @throws RefusedFiles, CommandError, RefusedError */
 async function apply(desired: DesiredDomains, api: SuiteApi, options: Options, io: CommandIo): Promise<void> {
   const plan = await readPlan(desired, api, options);
   const isEmpty = isEmptyPlan(plan);
-  if (!options.json) showPlan(plan, options, io);
+  if (!options.json) showPlan(desired, plan, options, io);
   if (!isEmpty) await send(desired, plan, api, options);
   const applied = !isEmpty && !options.dryRun;
   if (options.json)
@@ -130,9 +128,13 @@ async function readPlan(desired: DesiredDomains, api: SuiteApi, { prune }: Optio
   );
 }
 
-function showPlan(plan: ApplyPlan, { dryRun }: Options, io: CommandIo): void {
-  const colour = io.stdout.isTTY === true && (io.env['NO_COLOR'] ?? '') === '';
-  io.stdout.write(planText(plan, { colour }));
+function showPlan({ records }: DesiredDomains, plan: ApplyPlan, { dryRun }: Options, io: CommandIo): void {
+  const sharesWith = new Map(
+    records.flatMap(({ domain, input: { share_with: other } }) =>
+      other === undefined ? [] : [[domain, other]],
+    ),
+  );
+  io.stdout.write(planText(plan, { colour: isColourful(io), sharesWith }));
   if (isEmptyPlan(plan))
     io.stdout.write(`Nothing to do: all ${plan.unchanged} domains are as the files say.\n`);
   else io.stdout.write(`${countsText(plan)}.${dryRun ? ' This is a dry run: nothing was changed.' : ''}\n`);

@@ -1,8 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { messageOf } from '../../errors/app-error.js';
 import { UsageError } from '../exit-code.js';
+import { readProblem, shownWord } from '../word.js';
 
 export interface InputFile {
   /** As the user wrote it; `-` is stdin. */
@@ -48,7 +48,7 @@ export async function readInputFiles(
 
 async function pathsOf(name: string, depth = 0): Promise<string[]> {
   const found = await stat(name).catch((error: unknown) => {
-    throw new UsageError(`${name} cannot be read: ${messageOf(error)}`);
+    throw new UsageError(`${shownWord(name)} cannot be read: ${readProblem(error)}.`);
   });
   if (!found.isDirectory()) return depth === 0 || KNOWN_NAME.test(name) ? [name] : [];
   if (depth > MAX_DEPTH) throw new UsageError(`${name} is more than ${MAX_DEPTH} folders deep.`);
@@ -61,6 +61,6 @@ async function readText(path: string): Promise<string> {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
   } catch (error) {
-    throw new UsageError(`${path} cannot be read: ${messageOf(error)}`);
+    throw new UsageError(`${shownWord(path)} cannot be read: ${readProblem(error)}.`);
   }
 }

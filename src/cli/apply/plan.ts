@@ -18,6 +18,8 @@ export interface DomainChange {
   domain: string;
   before: DomainView;
   after: DomainView;
+  /** It changes to another pool or backend. */
+  moved: boolean;
   /** Other domains of the pool, whose servers change too. */
   also_changed: readonly string[];
 }
@@ -78,7 +80,7 @@ export function planApply(
   }
   const declared = new Set(records.map(({ domain }) => domain));
   const [created, changed] = [[] as ApplyPlan['created'], [] as DomainChange[]];
-  const seenPools = new Set<string>();
+  const givers = serverGivers(records, draft);
   for (const { domain } of records) {
     const [from, to] = [current.poolOf(domain), draft.poolOf(domain)];
     if (to === undefined) continue;
@@ -88,16 +90,17 @@ export function planApply(
         domain,
         before: viewOf(current, domain),
         after: viewOf(draft, domain),
+        moved: true,
         also_changed: [],
       });
-    else if (current.pool(from)?.servers !== draft.pool(to)?.servers && !seenPools.has(to)) {
-      seenPools.add(to);
+    else if (current.pool(from)?.servers !== draft.pool(to)?.servers && givers.get(to) === domain) {
       const others =
         draft.pool(to)?.domains.filter((other) => other !== domain && current.poolOf(other) === to) ?? [];
       changed.push({
         domain,
         before: viewOf(current, domain),
         after: viewOf(draft, domain),
+        moved: false,
         also_changed: others
           .toSorted((one, other) => Number(declared.has(one)) - Number(declared.has(other)))
           .slice(0, ALSO_CHANGED_SHOWN),
@@ -122,6 +125,17 @@ export function importLines(records: readonly PutRecord[], { removed }: Pick<App
   const lines: object[] = records.map(({ input }) => input);
   for (const { domain } of removed) lines.push({ domain, absent: true });
   return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+}
+
+/** The first domain of each pool to which a record gives servers. */
+function serverGivers(records: readonly PutRecord[], state: StateReader): ReadonlyMap<string, string> {
+  const givers = new Map<string, string>();
+  for (const { domain, input } of records) {
+    const pool = state.poolOf(domain);
+    const givesServers = input.servers !== undefined || input.ip !== undefined;
+    if (givesServers && pool !== undefined && !givers.has(pool)) givers.set(pool, domain);
+  }
+  return givers;
 }
 
 function domainsWithout(records: readonly PutRecord[], current: State): string[] {

@@ -34,9 +34,8 @@ export class RestSuiteApi implements SuiteApi {
     const text = await this.client.read(answer);
     if (answer.status < 300) return text;
     const problem = JSON.parse(text) as Problem;
-    const hint = answer.status === 401 ? this.client.tokenProblem : undefined;
     throw new RefusedError(
-      hint === undefined ? problem : { ...problem, detail: `${problem.detail} ${hint}` },
+      answer.status === 401 ? { ...problem, detail: this.client.unauthorized } : problem,
     );
   }
 }

@@ -13,32 +13,55 @@ const GLOBAL_OPTIONS = ['--json', '--url', '--token-file', '--help'];
 /** Options whose value the shell completes, such as files. */
 const OTHER_VALUES = new Set(['--url', '--token-file', '--json-body']);
 
+/** The commands that are not operations. */
+export interface LocalWords {
+  names: readonly string[];
+  /** The candidates after the name of one. `position` is 1 for the word after the name. */
+  wordsOf(name: string, current: string, position: number): Promise<string[]>;
+}
+
 /** The candidates for the last of `words`. `domainsFrom` returns the domains that begin with a text. */
 export async function candidatesFor(
-  words: readonly string[],
+  given: readonly string[],
   operations: readonly CliOperation[],
-  localNames: readonly string[],
+  locals: LocalWords,
   domainsFrom: (prefix: string) => Promise<string[]>,
 ): Promise<string[]> {
+  const words = withoutAlias(given, operations);
   const current = words.at(-1) ?? '';
   const before = words.slice(0, -1);
   const operation = operations.find(({ command }) => isStart(command.split(' '), before));
   const candidates = operation
     ? await argumentsOf(operation, before.slice(operation.command.split(' ').length), current, domainsFrom)
-    : nextWords(before, operations, localNames);
+    : await nextWords(before, current, operations, locals);
   return [...new Set(candidates)].filter((candidate) => candidate.startsWith(current));
 }
 
-function nextWords(
-  before: readonly string[],
+/** The first word as the operations have it: also its singular is a command. */
+function withoutAlias(
+  [first = '', ...rest]: readonly string[],
   operations: readonly CliOperation[],
-  localNames: readonly string[],
 ): string[] {
+  const groups = operations.map(({ command }) => command.split(' ')[0] ?? '');
+  const plural = first === 'certificates' || first === 'certificate' ? 'certs' : `${first}s`;
+  const isAlias = rest.length > 0 && !groups.includes(first) && groups.includes(plural);
+  return [isAlias ? plural : first, ...rest];
+}
+
+async function nextWords(
+  before: readonly string[],
+  current: string,
+  operations: readonly CliOperation[],
+  locals: LocalWords,
+): Promise<string[]> {
+  const [first] = before;
+  if (first !== undefined && locals.names.includes(first))
+    return locals.wordsOf(first, current, before.length);
   const matching = operations
     .map(({ command }) => command.split(' '))
     .filter((words) => isStart(before, words));
   const next = matching.flatMap((words) => words[before.length] ?? []);
-  return before.length === 0 ? [...next, ...localNames, 'help'].toSorted() : next;
+  return before.length === 0 ? [...next, ...locals.names, 'help'].toSorted() : next;
 }
 
 async function argumentsOf(

@@ -3,7 +3,7 @@ import type { CommandIo, LocalCommand } from '../local-command.js';
 import { loadOperations } from '../operations/load-operations.js';
 import { SuiteClient } from '../suite-client.js';
 import { findTarget } from '../target.js';
-import { candidatesFor } from './candidates.js';
+import { candidatesFor, type LocalWords } from './candidates.js';
 import { COMPLETION_SCRIPTS } from './scripts.js';
 
 /** A shell waits for the candidates at each press of Tab. */
@@ -13,7 +13,17 @@ const DOMAINS_SHOWN = 200;
 const SHELLS = Object.keys(COMPLETION_SCRIPTS);
 
 /** Prints the completion script of a shell. The script calls `completion --words` for the candidates. */
-export function completionCommand(localNames: readonly string[]): LocalCommand {
+export function completionCommand(
+  localNames: readonly string[],
+  load: (name: string) => Promise<LocalCommand | undefined>,
+): LocalCommand {
+  const locals: LocalWords = {
+    names: localNames,
+    async wordsOf(name, current, position) {
+      if (name === 'completion') return position === 1 ? SHELLS : [];
+      return current.startsWith('-') ? optionsIn((await load(name))?.usage ?? '') : [];
+    },
+  };
   return {
     name: 'completion',
     summary: `Prints the completion script of a shell: ${SHELLS.join(', ')}.`,
@@ -24,7 +34,7 @@ export function completionCommand(localNames: readonly string[]): LocalCommand {
     async run([first = '', ...words], io) {
       if (first === '--words') {
         const find = (prefix: string) => domainsFrom(prefix, io);
-        const candidates = await candidatesFor(words, loadOperations(), localNames, find);
+        const candidates = await candidatesFor(words, loadOperations(), locals, find);
         io.stdout.write(candidates.map((candidate) => `${candidate}\n`).join(''));
         return 0;
       }
@@ -35,6 +45,11 @@ export function completionCommand(localNames: readonly string[]): LocalCommand {
       return 0;
     },
   };
+}
+
+/** The help of a command names its options. */
+function optionsIn(usage: string): string[] {
+  return [...(usage.match(/(?<![\w-])--[a-z][a-z-]*/g) ?? []), '--help'];
 }
 
 /** Empty if the suite does not answer in time: an error would be written into the line that the user types. */

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
-import { parseArgs, type ParseArgsConfig } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
 import { UsageError } from '../exit-code.js';
+import { parseLocal } from '../local-options.js';
 import type { Mode } from './wanted.js';
 
 export type CommandName = 'install' | 'upgrade' | 'uninstall';
@@ -38,12 +39,8 @@ const OPTIONS: Readonly<Record<CommandName, NonNullable<ParseArgsConfig['options
 
 /** @throws UsageError */
 export function parseOptions(command: CommandName, args: readonly string[]): InstallOptions {
-  let values: Record<string, unknown>;
-  try {
-    ({ values } = parseArgs({ args: [...args], options: OPTIONS[command] }));
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  const config = { args: [...args], options: OPTIONS[command] };
+  const values: Record<string, unknown> = parseLocal(command, config).values;
   const modes = MODES.filter((mode) => values[mode] === true);
   const help = values['help'] === true;
   if (command === 'install' && modes.length !== 1 && !help)

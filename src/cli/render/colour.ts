@@ -18,10 +18,13 @@ const BAD = new Set(['down', 'DOWN', 'failed', 'interrupted', 'problem', 'missin
 /** Colours the words of a status. Returns other text as it is. */
 export type Paint = (text: string, word: string) => string;
 
-/** Only on a terminal, and not with NO_COLOR (no-color.org). */
-export function paintFor({ stdout, env }: CommandIo): Paint {
-  const plain = stdout.isTTY !== true || (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
-  return plain ? (text) => text : paint;
+/** Only a terminal that can show colour, and not with NO_COLOR (no-color.org). */
+export function isColourful({ stdout, env }: Pick<CommandIo, 'stdout' | 'env'>): boolean {
+  return stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
+}
+
+export function paintFor(io: CommandIo): Paint {
+  return isColourful(io) ? paint : (text) => text;
 }
 
 function paint(text: string, word: string): string {

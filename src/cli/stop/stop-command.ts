@@ -1,9 +1,8 @@
-import { parseArgs } from 'node:util';
-import { messageOf } from '../../errors/app-error.js';
 import { EXIT, UsageError } from '../exit-code.js';
 import { HAPROXY_UNIT, HOME, SUITE_UNIT } from '../install/places.js';
 import { isSystemdRunning, readUnit, systemctl } from '../install/systemd.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
+import { parseLocal } from '../local-options.js';
 import { readProcesses, stopHaproxyOfSuite, stopSuite } from './process-files.js';
 
 const USAGE = `haproxy-suite stop --all
@@ -28,20 +27,13 @@ export const COMMAND: LocalCommand = {
 };
 
 async function run(args: readonly string[], io: CommandIo): Promise<number> {
-  if (!isAll(args)) throw new UsageError('stop needs --all, and stops the suite and HAProxy.');
+  const { values } = parseLocal('stop', { args: [...args], options: { all: { type: 'boolean' } } });
+  if (values.all !== true) throw new UsageError('stop needs --all, and stops the suite and HAProxy.');
   const stopped = await stopAll(io.env['HAPROXY_HOME']?.replace(/(?<=.)\/+$/, '') || HOME);
   io.stdout.write(
     stopped.length === 0 ? 'Nothing to do: neither runs.\n' : `Stopped ${stopped.join(', ')}.\n`,
   );
   return EXIT.done;
-}
-
-function isAll(args: readonly string[]): boolean {
-  try {
-    return parseArgs({ args: [...args], options: { all: { type: 'boolean' } } }).values.all === true;
-  } catch (error) {
-    throw new UsageError(`${messageOf(error)}. haproxy-suite stop --help shows the use.`);
-  }
 }
 
 /** Stops both. @returns what was stopped, for people. @throws Error if something still runs */
