@@ -42,9 +42,9 @@ function withoutAlias(
   [first = '', ...rest]: readonly string[],
   operations: readonly CliOperation[],
 ): string[] {
-  const groups = operations.map(({ command }) => command.split(' ')[0] ?? '');
+  const groups = new Set(operations.map(({ command }) => command.split(' ')[0]));
   const plural = first === 'certificates' || first === 'certificate' ? 'certs' : `${first}s`;
-  const isAlias = rest.length > 0 && !groups.includes(first) && groups.includes(plural);
+  const isAlias = rest.length > 0 && !groups.has(first) && groups.has(plural);
   return [isAlias ? plural : first, ...rest];
 }
 
