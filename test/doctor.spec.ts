@@ -918,7 +918,7 @@ describe('doctor on a host with a fault', () => {
     it('refuses wrong arguments, counts warnings with --strict, and colours only a terminal', async () => {
       const wrong = await runMain(lab, [], ['--no-such']);
       expect(wrong).toMatchObject({ code: 2, stdout: '' });
-      expect(wrong.stderr).toMatch(/^haproxy-suite: Unknown option '--no-such'.*\n$/);
+      expect(wrong.stderr).toMatch(/^haproxy-suite: doctor has no option "--no-such"\. .*\n$/);
       await chmod(lab.home.file('haproxy.cfg'), 0o666);
       const { code, text: output } = await runDoctor(lab.env);
       expect(code).toBe(0);

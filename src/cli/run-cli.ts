@@ -36,6 +36,7 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
 }
 
 async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands): Promise<number> {
+  if (argv[0] === 'help') return run([...argv.slice(1), '--help'], io, locals);
   const [first = '', ...args] = localFirst(argv, locals);
   const load = Object.hasOwn(locals, first) ? locals[first] : undefined;
   if (load) {
@@ -50,16 +51,15 @@ async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands
 
 /**
  * `--json doctor` as `doctor --json`: the global options of operations may come before the command, and a command that is
- * no operation has options of its own. `help doctor` as `doctor --help`.
+ * no operation has options of its own.
  */
 function localFirst(argv: readonly string[], locals: LocalCommands): readonly string[] {
   let at = 0;
   while (argv[at]?.startsWith('--') === true)
     at += ['--url', '--token-file'].includes(argv[at] ?? '') ? 2 : 1;
-  const isHelp = at === 0 && argv[0] === 'help';
-  const word = argv[isHelp ? 1 : at];
+  const word = argv[at];
   if (word === undefined || !Object.hasOwn(locals, word)) return argv;
-  return isHelp ? [word, '--help'] : [word, ...argv.slice(0, at), ...argv.slice(at + 1)];
+  return [word, ...argv.slice(0, at), ...argv.slice(at + 1)];
 }
 
 /** Only the help shows the summaries. To load the commands for another command would cost time. */
@@ -92,10 +92,11 @@ async function runOperation(
       exitCode = await new CallRunner(client, operations, io, named).run(call);
     },
   });
-  const [help, asked] = argv;
-  const isKnown = program.commands.some((one) => one.name() === asked || one.aliases().includes(asked ?? ''));
-  if (help === 'help' && asked !== undefined && !isKnown)
-    throw new UsageError(`Unknown command '${asked}'. Run haproxy-suite --help for the commands.`);
+  // Commander shows its help for an unknown command with --help.
+  const [first = '-'] = argv;
+  const isKnown = program.commands.some((one) => one.name() === first || one.aliases().includes(first));
+  if (argv.includes('--help') && !first.startsWith('-') && !isKnown)
+    throw new UsageError(`Unknown command '${first}'. Run haproxy-suite --help for the commands.`);
   const out = (text: string) => io.stdout.write(text);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((one) => one.commands)])
     command.configureOutput({ writeOut: out, writeErr: ignore, outputError: ignore });
