@@ -36,6 +36,7 @@ const LAYERS = [
   { folders: ['health'], about: 'Feature: health of the suite, of HAProxy and of the servers.' },
   { folders: ['explain'], about: 'Feature: which rule, pool, servers and certificate answer a host.' },
   { folders: ['mcp'], about: 'The operations as MCP tools, resources and prompts.' },
+  { folders: ['doctor'], about: 'What is wrong on this host: facts, and rules over them.' },
   { folders: ['cli'], about: 'The operations as commands.' },
   { folders: ['[^/]+\\.ts'], about: 'The application: main.ts, its modules, start and stop.' },
 ];

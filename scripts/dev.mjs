@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm run dev`: the development loop. Compiles src/ into dist/ in watch mode, and restarts the suite with a real HAProxy
+ * `npm run dev`: the development loop. Compiles src/ into build/ in watch mode, and restarts the suite with a real HAProxy
  * after each compilation without errors. It listens on 127.0.0.1 only; its state is in .dev/. See --help.
  */
 import { spawn } from 'node:child_process';
@@ -30,7 +30,10 @@ await main(async (args) => {
     process.stdout.write(HELP);
     return 0;
   }
-  const { start } = await prepareHome('.dev', ports, process.env['HAPROXY_VERSIONS']?.split(',', 1)[0]);
+  const { start } = await prepareHome('.dev', ports, {
+    haproxyVersion: process.env['HAPROXY_VERSIONS']?.split(',', 1)[0],
+    script: 'build/main.js',
+  });
   const suite = runOne(start);
   const compiler = startCompiler((errors) => {
     if (errors === 0) suite.restart();

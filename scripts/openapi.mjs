@@ -1,33 +1,17 @@
 #!/usr/bin/env node
-// Writes openapi/openapi.json from the compiled code in dist/. With --check it writes nothing and fails if the file is out
-// of date. It creates the application without starting it, so HAProxy is not needed.
+// Writes openapi/openapi.json from the compiled code in build/. With --check it writes nothing and fails if the file is out
+// of date.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { compiledDocument } from './lib/document.mjs';
 
 const target = fileURLToPath(new URL('../openapi/openapi.json', import.meta.url));
 const name = relative(process.cwd(), target);
 
-const load = (file) => import(new URL(`../dist/${file}`, import.meta.url).href);
-
-async function render() {
-  const [{ createApp }, { openApiDocument }, { VERSION }, { loadSettings }] = await Promise.all(
-    ['app.js', 'contract/openapi.js', 'lib/version.js', 'settings/settings.js'].map(load),
-  ).catch((error) => {
-    throw new Error(
-      `The compiled code in dist/ does not load (${error.message}). Run "npm run build" first.`,
-    );
-  });
-  // The settings of the environment must not change the document.
-  const app = await createApp(loadSettings({}), { logger: false });
-  const document = openApiDocument(app, VERSION);
-  await app.close();
-  return `${JSON.stringify(document, undefined, 2)}\n`;
-}
-
 async function main() {
-  const fresh = await render();
+  const fresh = `${JSON.stringify(await compiledDocument(), undefined, 2)}\n`;
   const committed = await readFile(target, 'utf8').catch(() => undefined);
   if (committed === fresh) {
     console.log(`${name} is up to date.`);

@@ -7,11 +7,25 @@ import { join } from 'node:path';
 import { ensureTool } from './lib/install.mjs';
 import { foreground, main, say, ToolError } from './lib/process.mjs';
 import { build, ensureDependencies, ROOT } from './lib/project.mjs';
+import { isForThisMachine, recipeFor } from './lib/recipes.mjs';
 
 const HAPROXY_VERSIONS = ['3.0', '3.2', '3.4'];
 
 /** The tools that the tests run besides HAProxy. */
-const TEST_TOOLS = ['acme.sh', 'pebble', 'curl-http3', 'mcp-inspector', 'spectral'];
+const TEST_TOOLS = [
+  'acme.sh',
+  'pebble',
+  'curl-http3',
+  'mcp-inspector',
+  'spectral',
+  'node-26',
+  'prometheus',
+  'jq',
+  'sqlite3',
+];
+
+/** What the tests of whole hosts boot (test/hosts). They need root, and are skipped where they cannot run. */
+const HOST_TOOLS = ['machine', 'systemd-nspawn', 'quadlet'];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';
@@ -34,7 +48,13 @@ await main(async (args) => {
     const path = await ensureTool(`haproxy-${version}`);
     say(`HAProxy ${version}: ${path}`);
   }
-  for (const tool of TEST_TOOLS) await ensureTool(tool);
+  for (const tool of TEST_TOOLS) {
+    if (isForThisMachine(recipeFor(tool))) await ensureTool(tool);
+    else say(`Skipped: the tests with ${tool}, which there is not for this machine.`);
+  }
+  if (process.getuid?.() === 0)
+    for (const tool of HOST_TOOLS)
+      await ensureTool(tool).catch((error) => say(`${tool} is not ready: ${error.message}`));
   await build();
   say(`Running vitest against HAProxy ${versions.join(', ')} …`);
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');

@@ -11,6 +11,7 @@ import { AuditRecorder } from './audit/audit-recorder.js';
 import { AuditedOperations } from './audit/audited-operations.js';
 import { argumentsOf, recordRestRefusal } from './audit/rest-refusals.js';
 import { installDryRun } from './contract/dry-run/dry-run.hook.js';
+import { callContext } from './contract/call-context.js';
 import { InputPipe } from './contract/input/input.pipe.js';
 import { openApiDocument } from './contract/openapi.js';
 import { installOperationRoutes } from './contract/operation-routes.hook.js';
@@ -18,6 +19,7 @@ import { recordedArguments } from './contract/recorded-arguments.js';
 import { installJsonBodies } from './http/json-body.js';
 import { installLingeringClose } from './http/lingering-close.js';
 import { answerMalformedHttp, trackOpenRequests } from './http/malformed-http.js';
+import { requestIdOf } from './http/request-id.js';
 import { setSecurityHeaders } from './http/security-headers.js';
 import { SuiteLogger } from './lib/logger.js';
 import { VERSION } from './lib/version.js';
@@ -62,6 +64,7 @@ export async function createApp(
     http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: requestTimeoutMs / 4 },
     // Client addresses come from the socket, because a caller can forge forwarding headers.
     trustProxy: false,
+    genReqId: requestIdOf,
     schemaController: { compilersFactory: SCHEMA_COMPILERS },
     // Longer than any valid name, so that validation and not the router refuses a long name.
     routerOptions: { maxParamLength: 16_384 },
@@ -69,6 +72,7 @@ export async function createApp(
     // A path that cannot be decoded reaches no route and no hook, so it does not pass the access guard.
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       setSecurityHeaders(reply.raw, '');
+      reply.raw.setHeader('x-request-id', request.id);
       errorFilter.answer(error, request, reply);
     },
   });
@@ -86,7 +90,7 @@ export async function createApp(
     recorder.recordRefusal(
       name,
       recordedArguments(input, argumentsOf(request)),
-      { actor, via: 'rest' },
+      { actor, via: 'rest', requestId: request.id },
       error,
     ),
   );
@@ -143,6 +147,8 @@ function loggerFor(settings: Settings): LoggerService {
     json: !isTerminal,
     colors: isTerminal,
     logLevels: [...LEVELS[settings.logLevel]],
+    journalStream: settings.systemd.journalStream,
+    requestId: () => callContext().requestId,
   });
 }
 

@@ -76,6 +76,7 @@ describe('audit log', () => {
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/) as string,
       actor: 'admin',
       via: 'rest',
+      request_id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
       operation: 'haproxy_add_domain',
       arguments: { domain: 'a.example', ip: '127.0.0.1', http_port: 9, dry_run: false },
       revision_before: 0,
@@ -206,6 +207,32 @@ describe('audit log', () => {
     expect(seen).toEqual(all);
     expect(await suite.api('GET', '/audit?cursor=x')).toMatchObject({ status: 422 });
   });
+});
+
+describe('the filter operation', () => {
+  const find = (operation: string) =>
+    suite.api<Page & { detail: string }>('GET', `/audit?operation=${operation}`);
+
+  it('accepts the operationId and the name of the tool', async () => {
+    const [byId, byTool] = [await find('add_domain'), await find('haproxy_add_domain')];
+    expect(byId.body.items.length).toBeGreaterThan(0);
+    expect(byId.body).toEqual(byTool.body);
+    expect(byId.body.items.every(({ operation }) => operation === 'haproxy_add_domain')).toBe(true);
+    // An id that is not the name of its tool, and a job of the suite.
+    for (const name of ['import_domains', 'haproxy_import', 'haproxy_renew_scheduled'])
+      expect((await find(name)).status).toBe(200);
+  });
+
+  it.each(['add_domian', 'haproxy_list_domains', 'POST'])(
+    'refuses %s, which no change has, and lists the names that changes have',
+    async (name) => {
+      const { status, body } = await find(name);
+      expect([status, body.detail.startsWith('operation must be')]).toEqual([422, true]);
+      for (const known of ['add_domain', 'import_domains', 'replace_server'])
+        expect(body.detail).toContain(known);
+      expect(body.detail).not.toContain('list_domains');
+    },
+  );
 });
 
 describe('audit log on disk', () => {

@@ -98,6 +98,10 @@ describe.each(haproxyVersions())('configuration of HAProxy $version', (haproxy) 
 const FAKE_PROGRAMS = {
   podman: (haproxy: HaproxyBinary, home: Home) => `#!/bin/sh
 echo "$*" >> ${home.path}/calls
+if [ -e ${home.path}/stopped ]; then
+  echo 'Error: can only create exec sessions on running containers: container state improper' >&2
+  exit 255
+fi
 case "$1" in
   exec) shift 3; exec ${haproxy.path} "$@" ;;
   kill) kill -"$3" "$(head -1 ${home.path}/run/haproxy.pid)" ;;
@@ -106,6 +110,10 @@ esac
 `,
   systemctl: (_: HaproxyBinary, home: Home) => `#!/bin/sh
 echo "$*" >> ${home.path}/calls
+if [ -e ${home.path}/stopped ]; then
+  case "$1" in is-active) echo inactive ;; *) echo 'Job for haproxy.service is invalid: not active.' >&2 ;; esac
+  exit 3
+fi
 [ "$1 $2" = "reload haproxy.service" ] && kill -USR2 "$(head -1 ${home.path}/run/haproxy.pid)"
 `,
 };
@@ -158,6 +166,17 @@ describe.each([
       expect((await get(home.httpPort, 'a.example')).status).toBe(503);
       const calls = program ? await readFile(join(home.path, 'calls'), 'utf8') : '';
       for (const call of expectedCalls) expect(calls).toContain(call);
+      if (!program) return;
+      // What it says of a container or unit that does not run. Nothing refuses the files, and nothing "goes on".
+      await writeFile(join(home.path, 'stopped'), '');
+      const failed = await suite.api('POST', '/configuration/reload');
+      expect(failed).toMatchObject({ status: 503, body: { code: 'haproxy_unavailable' } });
+      expect(failed.body['detail']).toMatch(/podman start haproxy|systemctl start haproxy\.service/);
+      if (program === 'podman')
+        expect(await suite.api('POST', '/configuration/check')).toMatchObject({
+          status: 503,
+          body: { detail: expect.stringContaining('container state improper') },
+        });
     } finally {
       await suite.stop();
       master.kill('SIGTERM');
@@ -166,3 +185,73 @@ describe.each([
     }
   });
 });
+
+describe.each(haproxyVersions())(
+  'HAPROXY_CONTROL=master without a HAProxy binary, HAProxy $version',
+  (haproxy) => {
+    it('lets the running HAProxy check the files, at a reload', async () => {
+      const home = await makeHome(haproxy, {
+        HAPROXY_CONTROL: 'master',
+        HAPROXY_BIN: '/nonexistent/haproxy',
+      });
+      const suite = Suite.spawn(home);
+      const needed = ['haproxy.cfg', 'suite.cfg', 'pools.cfg', 'domains.map'] as const;
+      await until(() => needed.every((name) => existsSync(home.file(name))), { what: 'the files' });
+      const master = spawn(
+        haproxy.path,
+        ['-W', '-S', join(home.path, 'run/master.sock'), ...startFiles(home)],
+        {
+          stdio: 'ignore',
+        },
+      );
+      const ended = new Promise((resolve) => master.once('exit', resolve));
+      const reload = () => suite.api('POST', '/configuration/reload');
+      try {
+        await suite.untilReady();
+        expect((await suite.api('POST', '/domains', { domain: 'a.example' })).status).toBe(201);
+        expect(await suite.api('POST', '/configuration/check')).toMatchObject({
+          status: 503,
+          body: {
+            detail: expect.stringContaining(
+              'HAProxy itself checks them at POST /api/v1/configuration/reload',
+            ),
+          },
+        });
+        const health = await suite.api<{ components: { config_files: object } }>('GET', '/health');
+        expect(health.body.components.config_files).toMatchObject({
+          status: 'healthy',
+          detail: expect.stringContaining('Nothing here can check the files'),
+        });
+        expect(await reload()).toMatchObject({
+          status: 200,
+          body: {
+            reloaded: true,
+            warnings: [{ message: expect.stringContaining('the running HAProxy checked') }],
+          },
+        });
+
+        const good = await readFile(home.file('haproxy.cfg'), 'utf8');
+        await writeFile(home.file('haproxy.cfg'), `global\n    foo bar\n${good}`);
+        expect(await reload()).toMatchObject({
+          status: 502,
+          body: { code: 'haproxy_rejected', detail: expect.stringContaining('haproxy.cfg:2') },
+        });
+        await writeFile(home.file('haproxy.cfg'), good);
+        // A refused suite.cfg does not stay on the disk, where the next start of HAProxy would read it.
+        const rules = await readFile(home.file('suite.cfg'), 'utf8');
+        await writeFile(home.file('before.rules'), 'http-request nonsense\n');
+        expect(await reload()).toMatchObject({ status: 502, body: { code: 'haproxy_rejected' } });
+        expect(await readFile(home.file('suite.cfg'), 'utf8')).toBe(rules);
+        await writeFile(home.file('before.rules'), 'http-request set-header X-Before yes\n');
+        expect((await reload()).status).toBe(200);
+        expect(await readFile(home.file('suite.cfg'), 'utf8')).toContain('X-Before');
+        expect((await get(home.httpPort, 'a.example')).status).toBe(503);
+      } finally {
+        await suite.stop();
+        master.kill('SIGTERM');
+        await ended;
+        await home.remove();
+      }
+    });
+  },
+);

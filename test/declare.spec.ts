@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PersistenceService } from '../src/persistence/persistence.service.js';
@@ -425,6 +425,51 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     ).toMatchObject({
       certificate: { former_name: [], new_name: [file] },
     });
+  });
+
+  it('GET > answers without the certificate, and says why, if the certificate folder cannot be read', async () => {
+    await put('a.example', { servers: [to('one')] });
+    const folder = suite.settings.folders.certs;
+    await rename(folder, `${folder}.away`);
+    await writeFile(folder, 'no folder');
+    const { status, body } = await rest('GET', '/domains/a.example');
+    const explained = await rest('GET', '/explain?host=a.example');
+    await rm(folder);
+    await rename(`${folder}.away`, folder);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      servers: [{ slot: 1 }],
+      certificate_problem: expect.stringMatching(
+        /^The certificate folder could not be read: ENOTDIR/,
+      ) as string,
+    });
+    expect(body).not.toHaveProperty('certificate');
+    expect(explained).toMatchObject({
+      status: 200,
+      body: { certificate_problem: body['certificate_problem'] },
+    });
+  });
+
+  it('a dry run of a new domain or server > is 200 without Location, and the change 201 with one', async () => {
+    const server = { ip: '127.0.0.1', http_port: backends.two.port };
+    const calls: [string, string, object, string][] = [
+      ['PUT', '/domains/made.example', { servers: [server] }, '/api/v1/domains/made.example'],
+      ['POST', '/domains', { domain: 'made2.example' }, '/api/v1/domains/made2.example'],
+      ['POST', '/domains/made2.example/servers', server, '/api/v1/domains/made2.example/servers'],
+      [
+        'POST',
+        '/domains/made2.example/servers/bulk',
+        { servers: [{ ...server, slot: 2 }] },
+        '/api/v1/domains/made2.example/servers',
+      ],
+    ];
+    for (const [method, path, body, location] of calls) {
+      const dry = await rest(method, path, { ...body, dry_run: true });
+      expect([dry.status, dry.location, dry.body['dry_run']], path).toEqual([200, null, true]);
+      const real = await rest(method, path, body);
+      expect([real.status, real.location], path).toEqual([201, location]);
+      expect((await rest('GET', location.slice('/api/v1'.length))).status).toBe(200);
+    }
   });
 
   it('a removed server with a running request > is named in still_open, also if its slot is used again', async () => {

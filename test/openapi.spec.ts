@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
@@ -185,6 +186,73 @@ describe('the OpenAPI document', () => {
     const used = new Set(operations.flatMap(({ operation }) => operation.tags));
     expect([...used].toSorted()).toEqual(document.tags.map(({ name }) => name));
     expect(document.components.securitySchemes).toMatchObject({ bearer: { bearerFormat: 'opaque' } });
+  });
+});
+
+describe('texts', () => {
+  const tools = new Set(
+    operations.flatMap(({ id }) => [`haproxy_${id}`, `haproxy_${id.replace(/_domains$/, '')}`]),
+  );
+
+  it('name operations as routes, and no tool', () => {
+    const texts: string[] = [];
+    const collect = (value: unknown): void => {
+      if (typeof value !== 'object' || value === null) return;
+      for (const [key, inner] of Object.entries(value) as [string, unknown][])
+        if (['description', 'summary', 'title'].includes(key) && typeof inner === 'string') texts.push(inner);
+        else collect(inner);
+    };
+    collect(document);
+    expect(texts.length).toBeGreaterThan(500);
+    for (const text of texts)
+      for (const [name] of text.matchAll(/\{?haproxy_[a-z_]+/g))
+        expect(tools.has(name.replace('{', '')), text).toBe(false);
+    expect(JSON.stringify(operationOf('add_domain'))).toContain('PUT /api/v1/domains/{domain} changes it');
+  });
+
+  it('of the source for callers name an operation only as {haproxy_x}', async () => {
+    const root = join(import.meta.dirname, '../src');
+    const bare: string[] = [];
+    // Texts of MCP alone may name tools.
+    const files = (await readdir(root, { recursive: true })).filter(
+      (file) => file.endsWith('.ts') && !file.endsWith('.spec.ts') && !file.startsWith('mcp/'),
+    );
+    for (const file of files) {
+      const source = ts.createSourceFile(
+        file,
+        await readFile(join(root, file), 'utf8'),
+        ts.ScriptTarget.Latest,
+      );
+      const visit = (node: ts.Node): void => {
+        if (
+          ts.isStringLiteralLike(node) ||
+          ts.isTemplateHead(node) ||
+          ts.isTemplateMiddleOrTemplateTail(node)
+        )
+          // A text that is only a name is data.
+          if (!/^haproxy_[a-z_]+$/.test(node.text))
+            for (const [name] of node.text.matchAll(/(?<![{\w])haproxy_[a-z_]+/g))
+              if (tools.has(name)) bare.push(`${file}: ${node.text}`);
+        ts.forEachChild(node, visit);
+      };
+      visit(source);
+    }
+    expect(files.length).toBeGreaterThan(200);
+    expect(bare).toEqual([]);
+  });
+
+  it('describe each 201 with a Location, beside the 200 of a dry run', () => {
+    const created = operations.filter(({ operation }) => '201' in operation.responses);
+    expect(created.map(({ id }) => id).toSorted()).toEqual([
+      'add_domain',
+      'add_server',
+      'add_servers',
+      'put_domain',
+    ]);
+    for (const { id, operation } of created) {
+      expect(operation.responses['201'], id).toHaveProperty('headers.Location');
+      expect(operation.responses, id).toHaveProperty('200');
+    }
   });
 });
 

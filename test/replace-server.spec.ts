@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { askRuntimeApi } from './kit/ask-runtime-api.js';
 import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { freePort } from './kit/free-port.js';
 import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
@@ -101,12 +103,22 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
     expect(await revision()).toBe(before);
   });
 
-  it('refuses a control port, also in a dry run', async () => {
-    for (const dry_run of [true, false]) {
-      const answer = await replace({ from: address(0), to: `127.0.0.1:${home.apiPort}`, dry_run });
-      expect(answer).toMatchObject({ status: 422, body: { code: 'server_is_control' } });
-    }
-    expect(await serversOf('b.example')).toHaveLength(1);
+  it('refuses a control port before it begins, also if only servers in maintenance change', async () => {
+    const parked = `127.0.0.1:${await freePort()}`;
+    await suite.api('POST', '/import', [
+      {
+        domain: 'parked.example',
+        servers: [{ ip: '127.0.0.1', http_port: Number(parked.split(':')[1]), state: 'maint' }],
+      },
+    ]);
+    const before = await revision();
+    for (const from of [address(0), parked])
+      for (const dry_run of [true, false]) {
+        const answer = await replace({ from, to: `127.0.0.1:${home.apiPort}`, dry_run }, '');
+        expect(answer).toMatchObject({ status: 422, body: { code: 'server_is_control' } });
+      }
+    expect(await revision()).toBe(before);
+    await suite.api('DELETE', '/domains/parked.example');
   });
 
   it.runIf(isFirst)(
@@ -173,11 +185,124 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
     expect(operation).toMatchObject({ status: 'succeeded' });
     expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
     expect(await get(home.httpPort, 'b.example')).toMatchObject({ body: to === 0 ? 'old' : 'new' });
+    // Each commit has a line, which names it. The newest one says who changed the domain last.
     const { body } = await suite.api<{ items: object[] }>(
       'GET',
-      '/audit?domain=b.example&operation=haproxy_replace_server&limit=1',
+      '/audit?domain=b.example&operation=replace_server&limit=3',
     );
-    expect(body.items).toMatchObject([{ outcome: 'ok', actor: 'admin' }]);
+    const line = { operation: 'haproxy_replace_server', outcome: 'ok', actor: 'admin' };
+    expect(body.items).toMatchObject([
+      { ...line, stage: 'the new server takes the slots of the old one' },
+      { ...line, stage: 'the old server drains' },
+      { ...line, stage: 'the new server joins the pools' },
+    ]);
+  });
+
+  describe.runIf(isFirst)('that is interrupted', () => {
+    interface Record {
+      status: string;
+      arguments: object;
+      error: { detail: string };
+    }
+    let one: Backend;
+    let two: Backend;
+    const at = ({ port }: Backend) => `127.0.0.1:${port}`;
+    const DOMAIN = 'cut.example';
+    const lastRecord = async () => {
+      const { body } = await suite.api<{ items: Record[] }>('GET', '/operations?limit=1');
+      return body.items[0];
+    };
+    const slots = async () => (await serversOf(DOMAIN)).map(({ slot, state }) => `${slot} ${state}`);
+    /** Starts a replacement, and waits until the servers of the domain are as given. */
+    const beginUntil = async (to: string, expected: string[]) => {
+      await replace({ from: at(one), to }, '');
+      await until(async () => (await slots()).join() === expected.join(), { timeout: 20_000 });
+    };
+    const JOINED = ['1 ready', '2 ready'];
+    const DRAINS = ['1 drain', '2 ready'];
+
+    beforeAll(async () => {
+      [one, two] = [await startBackend('one'), await startBackend('two')];
+      await suite.api('PUT', `/domains/${DOMAIN}`, { servers: [{ ip: '127.0.0.1', http_port: one.port }] });
+      await suite.api('POST', `/domains/${DOMAIN}/wait-healthy`, { timeout: 60 });
+    });
+    afterAll(async () => {
+      await suite.api('DELETE', `/domains/${DOMAIN}`);
+      for (const backend of [one, two]) await backend?.close();
+    });
+
+    it.each([
+      [
+        'is not healthy yet',
+        JOINED,
+        /in pool_\d+_1 \(ready\)\. .* in pool_\d+_2 \(ready\)\..*To go back, remove/,
+      ],
+      [
+        'serves and the old one drains',
+        DRAINS,
+        /pool_\d+_1 \(drain\)\..*To go back, set .* to ready with PUT/,
+      ],
+    ])(
+      'by kill -9 while the new server %s > says what is left and what to call',
+      async (_, expected, detail) => {
+        const held = expected === DRAINS ? get(home.httpPort, DOMAIN, '/held-kill') : undefined;
+        if (held) await until(() => one.lastPath === '/held-kill');
+        const to = held ? at(two) : `127.0.0.1:${await freePort()}`;
+        await beginUntil(to, expected);
+        const load = new Load(home.httpPort, [{ host: DOMAIN, bodies: ['one', 'two'] }], 50);
+        await suite.kill();
+        suite = await Suite.start(home);
+        const record = await lastRecord();
+        expect(record).toMatchObject({
+          status: 'interrupted',
+          arguments: { from: at(one), to },
+          error: { detail: expect.stringMatching(detail) as string },
+        });
+        expect(record?.error.detail).toContain('Both servers are there');
+        expect(record?.error.detail).toContain('Call POST /api/v1/servers/replace with the same from and to');
+        one.release('/held-kill');
+        expect([200, undefined]).toContain((await held)?.status);
+        // Both ways out lead back to one server in slot 1.
+        if (held) expect((await replace({ from: at(one), to })).body).toMatchObject({ status: 'replaced' });
+        else await suite.api('DELETE', `/domains/${DOMAIN}/servers/2`);
+        if (held)
+          expect((await replace({ from: to, to: at(one) })).body).toMatchObject({ status: 'replaced' });
+        expect(await slots()).toEqual(['1 ready']);
+        expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+      },
+    );
+
+    it('by a stop of the suite > undoes, or says that the new server serves', async () => {
+      await beginUntil(`127.0.0.1:${await freePort()}`, JOINED);
+      await suite.stop();
+      suite = await Suite.start(home);
+      expect(await lastRecord()).toMatchObject({
+        status: 'interrupted',
+        error: { detail: expect.stringContaining('The new server was removed again') as string },
+      });
+      expect(await slots()).toEqual(['1 ready']);
+    });
+
+    it('by a HAProxy that does not answer > says that the change before it stays', async () => {
+      const info = await askRuntimeApi(join(home.path, 'run/haproxy.sock'), 'show info');
+      const pid = Number(/^Pid: (\d+)$/m.exec(info)?.[1]);
+      const to = `127.0.0.1:${await freePort()}`;
+      const running = replace({ from: at(one), to, timeout: 3 });
+      await until(async () => (await slots()).join() === JOINED.join());
+      process.kill(pid, 'SIGSTOP');
+      const answer = await running.finally(() => process.kill(pid, 'SIGCONT'));
+      expect(answer).toMatchObject({
+        status: 503,
+        body: {
+          code: 'haproxy_unavailable',
+          detail: expect.stringMatching(
+            /does not answer.*Both servers are there: .*To go back, remove/,
+          ) as string,
+        },
+      });
+      expect(await slots()).toEqual(JOINED);
+      expect((await suite.api('DELETE', `/domains/${DOMAIN}/servers/2`)).status).toBe(200);
+    });
   });
 
   describe.runIf(isFirst)('while somebody else changes servers', () => {
@@ -213,6 +338,33 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
         status: 'failed',
         error: { code: 'cancelled', detail: expect.stringContaining('removed again') as string },
       });
+      expect(await serversOf('a.example')).toEqual(before);
+    });
+
+    it('keeps the new server if somebody declares it meanwhile, although that changes nothing', async () => {
+      const before = await serversOf('a.example');
+      const to = await freePort();
+      const call = replace({ from: address(0), to: `127.0.0.1:${to}`, timeout: 4 });
+      const joined = await until(
+        async () => {
+          const now = await serversOf('a.example');
+          return now.length > before.length && now;
+        },
+        { timeout: 20_000 },
+      );
+      const declared = await suite.api<{ result: string }>('PUT', '/domains/a.example', {
+        servers: joined.map((server) => ({
+          ip: '127.0.0.1',
+          http_port: server.http_port,
+          weight: server.weight,
+          state: server.state,
+        })),
+      });
+      expect(declared.body.result).toBe('unchanged');
+      expect((await call).body.code).toBe('server_not_healthy');
+      expect(await serversOf('a.example')).toEqual(joined);
+      const helper = joined.find(({ http_port }) => http_port === to);
+      await suite.api('DELETE', `/domains/a.example/servers/${helper?.slot}`);
       expect(await serversOf('a.example')).toEqual(before);
     });
 

@@ -280,18 +280,15 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
 });
 
 describe('units', () => {
-  it.each(['systemd/haproxy.service', 'quadlet/haproxy.container'])(
-    '%s differs from version 0.1 by the third file, which is the first',
+  it.each(['systemd/haproxy.service', 'systemd/haproxy-user/haproxy.service', 'quadlet/haproxy.container'])(
+    '%s starts and checks HAProxy with the files of version 0.1, and with the third file, which is the first',
     async (name) => {
       const before = await readFile(join(FIXTURES, `haproxy-0.1.${name.split('.')[1]}`), 'utf8');
       const now = await readFile(join(import.meta.dirname, '../deploy', name), 'utf8');
+      const files = (text: string) => [...new Set(text.match(/(?: -f \S+)+/g))];
       const conf = '/opt/haproxy/conf';
-      const command = (text: string) => text.split('\n').filter((line) => line.includes(' -f '));
-      expect(command(now)).toEqual(
-        command(before).map((line) =>
-          line.replace(`-f ${conf}/haproxy.cfg`, `-f ${conf}/suite.cfg -f ${conf}/haproxy.cfg`),
-        ),
-      );
+      expect(files(before)).toEqual([` -f ${conf}/haproxy.cfg -f ${conf}/pools.cfg`]);
+      expect(files(now)).toEqual([` -f ${conf}/suite.cfg -f ${conf}/haproxy.cfg -f ${conf}/pools.cfg`]);
     },
   );
 });

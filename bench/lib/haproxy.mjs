@@ -17,7 +17,7 @@ export function haproxies() {
 
 /** A temporary home folder, and the settings of a suite in it. */
 export async function makeHome(env = {}) {
-  const { loadSettings } = await import('../../dist/settings/settings.js');
+  const { loadSettings } = await import('../../build/settings/settings.js');
   const home = await mkdtemp(join(tmpdir(), 'suite-bench-'));
   const settings = loadSettings({
     HAPROXY_HOME: home,
@@ -33,8 +33,8 @@ export async function makeHome(env = {}) {
 
 /** Starts HAProxy with the configuration template, an empty domains.map and `poolCount` pools without servers. */
 export async function startEmpty(binary, settings, poolCount) {
-  const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
-  const { renderPool } = await import('../../dist/storage/formats/pools-cfg.js');
+  const { ensureConfig } = await import('../../build/haproxy/config/config-file.js');
+  const { renderPool } = await import('../../build/storage/formats/pools-cfg.js');
   await ensureConfig(settings);
   await mkdir(dirname(settings.files.pools), { recursive: true });
   const pools = Array.from({ length: poolCount }, (_, index) => renderPool(`pool_${index + 1}`, new Map()));
@@ -45,7 +45,7 @@ export async function startEmpty(binary, settings, poolCount) {
 
 /** Starts HAProxy with one configuration file, which must bind `httpPort`. `template` is the haproxy.cfg of the suite, `rules` its suite.cfg. */
 export async function startConfig(binary, textOf) {
-  const { ensureConfig } = await import('../../dist/haproxy/config/config-file.js');
+  const { ensureConfig } = await import('../../build/haproxy/config/config-file.js');
   const { settings, remove } = await makeHome();
   const file = settings.files.config;
   const httpPort = portOf(settings);

@@ -1,6 +1,6 @@
 /** A state of the given size, with servers and domains distributed evenly over the pools. */
 export async function makeState({ servers, pools, domains }) {
-  const { State } = await import('../../dist/model/state.js');
+  const { State } = await import('../../build/model/state.js');
   const made = Array.from({ length: pools }, (_, p) => {
     const slots = Array.from({ length: servers / pools }, (__, s) => [
       s + 1,

@@ -23,7 +23,7 @@ export async function startSuite(binary, size, env = {}) {
     ...env,
   };
   const { home, settings, remove } = await makeHome(all);
-  const { renderState } = await import('../../dist/storage/formats/servers-json.js');
+  const { renderState } = await import('../../build/storage/formats/servers-json.js');
   await mkdir(dirname(settings.files.servers), { recursive: true });
   await writeFile(settings.files.servers, renderState(1, (await makeState(size)).pools));
   const log = join(home, 'suite.log');

@@ -48,10 +48,10 @@ async function onEmptyHaproxy(binary, size, work) {
 async function suite(settings, state) {
   const { Logger } = await import('@nestjs/common');
   Logger.overrideLogger(false);
-  const { HaproxyRuntimeService } = await import('../../dist/haproxy/haproxy-runtime.service.js');
-  const { ReconcilerService } = await import('../../dist/reconciler/reconciler.service.js');
-  const { OperatorConfig } = await import('../../dist/haproxy/config/operator-config.js');
-  const { ServerGuard } = await import('../../dist/haproxy/guard/server-guard.service.js');
+  const { HaproxyRuntimeService } = await import('../../build/haproxy/haproxy-runtime.service.js');
+  const { ReconcilerService } = await import('../../build/reconciler/reconciler.service.js');
+  const { OperatorConfig } = await import('../../build/haproxy/config/operator-config.js');
+  const { ServerGuard } = await import('../../build/haproxy/guard/server-guard.service.js');
   const operatorConfig = new OperatorConfig(settings);
   const guard = new ServerGuard(settings, operatorConfig);
   const reconciler = new ReconcilerService(
@@ -67,8 +67,8 @@ async function suite(settings, state) {
 
 /** Measures HAProxy and the socket only: the commands are built before the time starts. */
 async function bare(settings, state) {
-  const { plan } = await import('../../dist/reconciler/plan.js');
-  const { commandBatches } = await import('../../dist/haproxy/runtime/step-commands.js');
+  const { plan } = await import('../../build/reconciler/plan.js');
+  const { commandBatches } = await import('../../build/haproxy/runtime/step-commands.js');
   const empty = { domains: new Map(), pools: new Map() };
   const rounds = [...commandBatches(plan(empty, state.routing()), settings.files.map)];
   const queries = `prompt\nshow servers state\nshow map ${settings.files.map}\nshow backend\nquit\n`;

@@ -22,11 +22,13 @@ import { Suite } from './suite.mjs';
  * A suite that runs its own HAProxy from this checkout, with its state in a git-ignored folder.
  * @param {string} name of the folder, such as `.quickstart`. It keeps what the last run used in `last-run.json`.
  * @param {Record<string, number>} ports from `parsePorts`.
- * @param {string} [haproxyVersion] such as `3.2`. Without it the HAProxy of this machine is preferred.
+ * @param {object} [options]
+ * @param {string} [options.haproxyVersion] such as `3.2`. Without it the HAProxy of this machine is preferred.
+ * @param {string} [options.script] the main file of the suite in this checkout.
  * @returns `lastRun`, and `start(notes)`, which starts a `Suite` and saves the notes for the next run.
  * @throws {ToolError} if a port is taken, or if there is no HAProxy.
  */
-export async function prepareHome(name, ports, haproxyVersion) {
+export async function prepareHome(name, ports, { haproxyVersion, script = 'dist/main.js' } = {}) {
   const root = usableRoot();
   const home = join(root, name);
   mkdirSync(home, { recursive: true });
@@ -42,7 +44,7 @@ export async function prepareHome(name, ports, haproxyVersion) {
     renewConfig(home, readLastRun(home), thisRun);
     writeFileSync(join(home, 'last-run.json'), `${JSON.stringify(thisRun, null, 2)}\n`);
     return new Suite({
-      script: join(ROOT, 'dist/main.js'),
+      script: join(ROOT, script),
       env: environment(home, haproxy, ports),
       // The .env file of the checkout may hold the settings of another installation.
       cwd: home,

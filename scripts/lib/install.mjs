@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { PrivateApt } from './apt.mjs';
 import { say, ToolError } from './process.mjs';
 import { npmCi, ROOT } from './project.mjs';
-import { recipeFor, RECIPES } from './recipes.mjs';
+import { isForThisMachine, recipeFor, RECIPES } from './recipes.mjs';
+import { installRoot } from './root.mjs';
 import { programKind, unpack } from './unpack.mjs';
 import { wrapperText, writeWrapper } from './wrapper.mjs';
 
@@ -24,7 +25,7 @@ const FORMAT = 1;
 /**
  * Installs a program into `.tools/` unless it is there. Only the first call needs the network.
  * @param {string} program a name from `programs` in recipes.mjs, such as `haproxy-3.2`.
- * @returns {Promise<string>} the absolute path of its wrapper in `.tools/bin`.
+ * @returns {Promise<string>} the absolute path of its wrapper in `.tools/bin`, or of the root folder that it is.
  * @throws {ToolError} with a message for the user.
  */
 export async function ensureTool(program) {
@@ -33,23 +34,29 @@ export async function ensureTool(program) {
     const known = Object.values(RECIPES).flatMap(({ programs }) => Object.keys(programs));
     throw new ToolError(`There is no tool ${program}. The tools are: ${known.join(', ')}.`);
   }
+  if (!isForThisMachine(recipe))
+    throw new ToolError(
+      `${program} is only for Linux on ${recipe.arch}, and this machine is ${process.platform} on ${process.arch}.`,
+    );
   const folder = join(TOOLS, recipe.tool);
-  const stamp = readStamp(folder) ?? (await install(recipe, folder));
+  const stamp = readStamp(folder, recipe) ?? (await install(recipe, folder));
+  if (recipe.root) return join(folder, 'root');
   for (const [name, text] of Object.entries(stamp.wrappers)) writeWrapper(join(TOOLS, 'bin', name), text);
   return join(TOOLS, 'bin', program);
 }
 
 /** The version of an installed tool, or undefined if the tool is missing or incomplete. */
 export function installedVersion(tool) {
-  return readStamp(join(TOOLS, tool))?.version;
+  return readStamp(join(TOOLS, tool), RECIPES[tool])?.version;
 }
 
-function readStamp(folder) {
+function readStamp(folder, recipe) {
   try {
     const stamp = JSON.parse(readFileSync(join(folder, 'stamp.json'), 'utf8'));
     const isCurrent = stamp.format === FORMAT && stamp.arch === process.arch;
     const isComplete = stamp.files.every((file) => existsSync(join(folder, 'root', file)));
-    return isCurrent && isComplete && hasSameLockFile(stamp, folder) ? stamp : undefined;
+    const isWanted = hasSameLockFile(stamp, folder) && stamp.packages?.join() === recipe.root?.join();
+    return isCurrent && isComplete && isWanted ? stamp : undefined;
   } catch {
     return undefined;
   }
@@ -74,16 +81,33 @@ async function install(recipe, folder) {
   mkdirSync(temporary, { recursive: true });
   try {
     const built = join(temporary, 'tool');
-    const stamp = recipe.npm
-      ? await buildFromNpm(recipe, built)
-      : await buildFromDebian(recipe, join(temporary, 'apt'), built);
+    const stamp = await build(recipe, join(temporary, 'apt'), built);
     writeFileSync(join(built, 'stamp.json'), `${JSON.stringify(stamp, null, 2)}\n`);
-    moveIntoPlace(built, folder, join(temporary, 'old'));
+    moveIntoPlace(built, folder, join(temporary, 'old'), recipe);
     say(`${recipe.tool}: ready, ${stamp.version}`);
-    return readStamp(folder) ?? stamp;
+    return readStamp(folder, recipe) ?? stamp;
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
+}
+
+function build(recipe, aptFolder, built) {
+  if (recipe.npm) return buildFromNpm(recipe, built);
+  if (recipe.root) return buildRoot(recipe, aptFolder, built);
+  return buildFromDebian(recipe, aptFolder, built);
+}
+
+async function buildRoot({ tool, root: packages, suites, programs }, aptFolder, built) {
+  const [suite] = suites;
+  say(`${tool}: reading the package lists of Debian ${suite.join(' and ')}`);
+  const apt = new PrivateApt(aptFolder, suite);
+  await apt.update();
+  say(`${tool}: downloading ${packages.join(', ')}, what they need, and the essential packages`);
+  const files = await apt.download(['?essential', '?priority(required)', ...packages]);
+  say(`${tool}: installing ${files.length} packages into .tools/${tool}/root. This takes a minute`);
+  const version = await installRoot(files, join(built, 'root'));
+  const wanted = Object.values(programs);
+  return { format: FORMAT, arch: process.arch, tool, version, packages, files: wanted, wrappers: {} };
 }
 
 async function buildFromNpm({ tool, npm, programs }, built) {
@@ -114,8 +138,16 @@ async function buildFromDebian(recipe, aptFolder, built) {
   const root = join(built, 'root');
   const { loader, libraries } = await unpack(files, root, wanted);
 
+  const { privateLibraries } = recipe;
   const wrapper = async (path, place) =>
-    wrapperText({ path, kind: await programKind(root, loader, path), loader, libraries, ...place });
+    wrapperText({
+      path,
+      kind: await programKind(root, loader, path),
+      loader,
+      libraries,
+      privateLibraries,
+      ...place,
+    });
   const home = wrapperHome(recipe.tool);
   const place = { root: `${home}/root`, fallbackPath: recipe.helpers && `${home}/helpers` };
   const wrappers = {};
@@ -143,9 +175,9 @@ async function findVersion(recipe, folder) {
 }
 
 /** Replaces `folder` by `built`, unless another run has completed `folder` in the meantime. */
-function moveIntoPlace(built, folder, old) {
+function moveIntoPlace(built, folder, old, recipe) {
   for (let attempt = 1; ; attempt += 1) {
-    if (readStamp(folder)) return;
+    if (readStamp(folder, recipe)) return;
     try {
       if (existsSync(folder)) renameSync(folder, `${old}-${attempt}`);
       renameSync(built, folder);

@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { BuildStamp } from './build-stamp.mjs';
 import { capture, foreground, say, ToolError } from './process.mjs';
 
 /** The folder of this checkout. */
@@ -43,9 +44,16 @@ function lacksForeignPlatformsOnly(output) {
   return complaints.length > 0 && complaints.every((line) => /^Missing: \S+@ from lock file$/.test(line));
 }
 
+/** Builds, unless dist/ is the build of the present sources. */
 export async function build() {
+  const stamp = new BuildStamp(ROOT);
+  if (stamp.isCurrent()) {
+    say('The build in dist/ is up to date.');
+    return;
+  }
   say('Building with npm run build …');
   await npm(['run', '--silent', 'build'], ROOT);
+  stamp.write();
 }
 
 async function npm(args, folder) {

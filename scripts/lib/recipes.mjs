@@ -6,8 +6,12 @@
  * - `suites`: lists of Debian suites. The first list with a fitting version is used. The suites of one list are read
  *   together.
  * - `also`: further Debian packages. `data`: folders that the programs read.
+ * - `privateLibraries`: folder in the library folder where the programs find further libraries.
  * - `helpers`: programs that a script calls. They are used only if the machine does not have them.
- * - `npm`: folder in this repository with a package.json and its lock file.
+ * - `root`: Debian packages that are installed, with the essential ones, into a root folder that can be booted. The tool
+ *   is that folder.
+ * - `npm`: folder in this repository with a package.json and its lock file. No install script runs.
+ * - `arch`: the only architecture that there is such a tool for.
  */
 export const RECIPES = {
   'haproxy-3.0': {
@@ -74,6 +78,68 @@ export const RECIPES = {
       'openapi-typescript': 'node_modules/openapi-typescript/bin/cli.js',
     },
   },
+  // Not devDependencies: 200 MB each, and npm puts only one `node` into the PATH of scripts.
+  node: {
+    about: 'Node 22, 24 and 26, which the tests start the suite with, and Node 12, which is too old for it',
+    npm: 'scripts/node-versions',
+    arch: 'x64',
+    programs: Object.fromEntries(
+      ['node-12', 'node-22', 'node-24', 'node-26'].map((name) => [name, `node_modules/${name}/bin/node`]),
+    ),
+  },
+  prometheus: {
+    about: 'Prometheus with promtool, which check the alert rules and the dashboard in the tests',
+    package: 'prometheus',
+    version: /^(?:2\.(?:4[2-9]|[5-9]\d)|3)\./,
+    suites: [['trixie'], ['sid']],
+    programs: { prometheus: 'usr/bin/prometheus', promtool: 'usr/bin/promtool' },
+  },
+  machine: {
+    about: 'a Debian 13 in a folder, which the tests of whole hosts boot. Needs root',
+    root: [
+      'systemd',
+      'systemd-sysv',
+      'dbus',
+      'haproxy',
+      'nodejs',
+      'openssl',
+      'curl',
+      'ca-certificates',
+      'iproute2',
+      'procps',
+    ],
+    suites: [['trixie']],
+    programs: { machine: 'usr/lib/systemd/systemd' },
+  },
+  'systemd-nspawn': {
+    about: 'boots the Debian root of the tests of whole hosts (test/kit/machine)',
+    package: 'systemd-container',
+    version: /^257\./,
+    suites: [['trixie']],
+    programs: { 'systemd-nspawn': 'usr/bin/systemd-nspawn' },
+    privateLibraries: 'systemd',
+  },
+  quadlet: {
+    about: 'the generator of Podman that makes systemd units from Quadlets, for the tests',
+    package: 'podman',
+    version: /^5\./,
+    suites: [['trixie']],
+    programs: { quadlet: 'usr/libexec/podman/quadlet' },
+  },
+  jq: {
+    about: 'jq, which the commands of the docs use',
+    package: 'jq',
+    version: /^1\./,
+    suites: [['trixie']],
+    programs: { jq: 'usr/bin/jq' },
+  },
+  sqlite3: {
+    about: 'the shell of SQLite, which docs/migration.md uses',
+    package: 'sqlite3',
+    version: /^3\./,
+    suites: [['trixie']],
+    programs: { sqlite3: 'usr/bin/sqlite3' },
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',
@@ -89,6 +155,11 @@ export const RECIPES = {
     programs: { wrk: 'usr/bin/wrk' },
   },
 };
+
+/** Whether there is such a tool for the architecture of this machine. */
+export function isForThisMachine({ arch }) {
+  return arch === undefined || (arch === process.arch && process.platform === 'linux');
+}
 
 /** The recipe that provides a program. One recipe may provide several: `pebble` provides `pebble-challtestsrv` too. */
 export function recipeFor(program) {

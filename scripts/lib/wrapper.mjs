@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
  * `--argv0` is the absolute path of the script, because the HAProxy master executes argv[0] on a reload. Without it the
  * master would execute the program itself, which cannot run with the older C library of the machine.
  */
-export function wrapperText({ root, path, kind, loader, libraries, fallbackPath }) {
+export function wrapperText({ root, path, kind, loader, libraries, privateLibraries, fallbackPath }) {
   const lines = [
     '#!/bin/sh',
     '# Written by scripts/tools.mjs.',
@@ -15,7 +15,9 @@ export function wrapperText({ root, path, kind, loader, libraries, fallbackPath 
   ];
   // The helpers of the machine come first, because they know its certificates and proxies.
   if (fallbackPath) lines.push(`PATH=$PATH:${fallbackPath}`, 'export PATH');
-  const loaded = `--inhibit-cache --library-path "$root/${libraries}" "$root/${path}"`;
+  const folders = [libraries, privateLibraries && `${libraries}/${privateLibraries}`].filter(Boolean);
+  const libraryPath = folders.map((folder) => `$root/${folder}`).join(':');
+  const loaded = `--inhibit-cache --library-path "${libraryPath}" "$root/${path}"`;
   if (kind === 'dynamic') lines.push(`exec "$root/${loader}" --argv0 "$self" ${loaded} "$@"`);
   else lines.push(`exec "$root/${path}" "$@"`);
   return `${lines.join('\n')}\n`;

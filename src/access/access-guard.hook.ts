@@ -54,6 +54,7 @@ async function checkAccess(
 ): Promise<FastifyReply | undefined> {
   const path = request.url.split('?', 1)[0] ?? '';
   setSecurityHeaders(reply.raw, path);
+  reply.raw.setHeader('x-request-id', request.id);
   const origin = guard.names.crossOrigin(request.raw);
   if (origin !== undefined) setCrossOriginHeaders(reply.raw, origin);
   try {

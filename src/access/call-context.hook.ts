@@ -18,6 +18,7 @@ export function installCallContext(fastify: FastifyInstance): void {
     const call: CallContext = {
       actor: principal.actor,
       via: 'rest',
+      requestId: request.id,
       role: principal.role,
       signal: () => (signal ??= abortOnClose(reply.raw)),
       progress: ignore,

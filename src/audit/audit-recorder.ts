@@ -56,7 +56,7 @@ export class AuditRecorder {
   async recordRefusal(
     operation: string,
     given: Record<string, unknown>,
-    { actor, via }: Pick<CallContext, 'actor' | 'via'>,
+    caller: Pick<CallContext, 'actor' | 'via' | 'requestId'>,
     error: unknown,
   ): Promise<void> {
     // An unexpected error may be wrapped in an AppError for the caller. Then `cause` is the recorded error.
@@ -66,9 +66,9 @@ export class AuditRecorder {
     const outcome = outcomeOf(error);
     // A refused dry run has no line, unless the caller may not use the operation at all.
     if (given['dry_run'] === true && outcome !== 'forbidden') return;
-    if (outcome === 'forbidden' && !this.#countForbidden(actor)) return;
+    if (outcome === 'forbidden' && !this.#countForbidden(caller.actor)) return;
     const audited: AuditedCall = { operation, arguments: given, saved: false };
-    await this.#append({ ...callContext(), actor, via, audited }, outcome);
+    await this.#append({ ...callContext(), ...caller, audited }, outcome);
   }
 
   /** Returns false if the log has no more room for forbidden calls in this minute. */

@@ -25,8 +25,8 @@ export class ListAuditDto extends PageQueryDto {
   actor?: string;
 
   @StringField({
-    description: 'Only changes by this operation.',
-    example: 'haproxy_add_domain',
+    description: 'Only this operation (its id or tool).',
+    example: 'add_domain',
     minLength: 1,
     maxLength: 100,
     optional: true,
@@ -58,6 +58,14 @@ class AuditLineDto {
   via: 'rest' | 'mcp' | 'internal';
 
   @StringField({
+    description:
+      'Id of the request, as its answer has it in X-Request-Id. Missing for a change by the suite itself.',
+    example: '7f1b3c9e-5f0a-4a55-8a0e-3f4d7c1f6b52',
+    optional: true,
+  })
+  request_id?: string;
+
+  @StringField({
     description: 'Name of the operation, which is the name of its tool.',
     example: 'haproxy_add_domain',
   })
@@ -83,6 +91,13 @@ class AuditLineDto {
 
   @EnumField(['ok', ...ERROR_CODES], { description: 'ok, or the error code.', example: 'ok' })
   outcome: string;
+
+  @StringField({
+    description: 'Which change of a call that makes several, such as {haproxy_replace_server}.',
+    example: 'the old server drains',
+    optional: true,
+  })
+  stage?: string;
 
   @JsonObjectField({
     description: 'What the change removed or overwrote: domains and servers, or a certificate.',

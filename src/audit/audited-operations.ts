@@ -4,6 +4,9 @@ import { linkOperation, type DeclaredOperation, operationOf } from '../contract/
 import { recordedArguments } from '../contract/recorded-arguments.js';
 import { AuditRecorder } from './audit-recorder.js';
 
+/** Names in the audit log that no operation has: jobs of the suite itself, and its start. */
+const INTERNAL_NAMES = ['haproxy_renew_scheduled', 'start', 'internal'];
+
 type Method = (input?: object) => Promise<unknown>;
 
 /**
@@ -12,6 +15,9 @@ type Method = (input?: object) => Promise<unknown>;
  */
 @Injectable()
 export class AuditedOperations {
+  /** The names of the operations that have lines in the audit log, by each name that a caller can give. */
+  readonly #names = new Map<string, string>(INTERNAL_NAMES.map((name) => [name, name]));
+
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
@@ -26,12 +32,27 @@ export class AuditedOperations {
       for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(service) as object)) {
         const method: unknown = Reflect.get(service, name);
         const operation = typeof method === 'function' ? operationOf(method) : undefined;
+        if (operation && !operation.readOnly) this.#addNames(operation);
         if (operation && !operation.readOnly && !operation.runsAsJob)
           Object.defineProperty(service, name, {
             value: this.#withRecord(operation, (method as Method).bind(service)),
           });
       }
     }
+  }
+
+  /** The name in the audit log; undefined if no change has this name. */
+  nameOf(given: string): string | undefined {
+    return this.#names.get(given);
+  }
+
+  /** The operations that change something, by operationId. */
+  get ids(): string[] {
+    return [...this.#names.keys()].filter((name) => !name.startsWith('haproxy_')).toSorted();
+  }
+
+  #addNames({ name, id }: DeclaredOperation): void {
+    for (const known of [name, name.replace(/^haproxy_/, ''), id]) this.#names.set(known, name);
   }
 
   #withRecord(operation: DeclaredOperation, method: Method): Method {

@@ -3,6 +3,7 @@ import type { HostCertificateDto } from './host-certificate.dto.js';
 import { candidatesOf } from '../model/domain-match.js';
 import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import { messageOf } from '../errors/app-error.js';
 import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
 import {
   type BrokenFile,
@@ -19,8 +20,16 @@ import { alarmOf, type CertificateAlarm, timeLeft } from './renewal-rules.js';
 /** How long a list waits for handshakes that were not made yet. The others then have `loaded` null. */
 const LIST_WAIT_MS = 2_000;
 const HEALTH_WAIT_MS = 1_000;
+/** How long an answer about a host waits for them. A handshake takes about 10 ms. */
+const HOST_WAIT_MS = 500;
 /** Each certificate of a host costs a handshake for each of its names on each bind. */
 const MAX_OF_HOST = 8;
+
+/** The certificate for a host, and why it, or what visitors get, is not known. */
+export interface CertificateOfHost {
+  certificate?: HostCertificateDto;
+  certificate_problem?: string;
+}
 
 /** The state of one certificate, for health. */
 export interface CertificateState {
@@ -44,6 +53,12 @@ export interface CertificateState {
   problem?: string;
 }
 
+export interface CertificateExpiry {
+  /** Whole days; negative after the end. */
+  daysLeft: number;
+  alarm: CertificateAlarm;
+}
+
 /** Certificates as callers see them: the file, whether visitors get it, and whether the suite renews it. */
 @Injectable()
 export class CertificateViews {
@@ -59,13 +74,27 @@ export class CertificateViews {
     return (await this.folder.list()).files;
   }
 
-  /** The certificate for a host. Makes the handshakes now, so `loaded` says what visitors get. */
-  async ofHost(host: string): Promise<HostCertificateDto | undefined> {
-    const { files, broken } = await this.folder.list();
-    const found = withName(files, host).map(async (file) =>
-      this.#view(file, await this.served.try(file, files), broken),
-    );
-    return certificateFor(await Promise.all(found), host);
+  /**
+   * The certificate for a host. Makes the handshakes now, so `loaded` says what visitors get. An answer about a host must
+   * not depend on its certificate: never fails, and waits for handshakes only a short time.
+   */
+  async ofHost(host: string): Promise<CertificateOfHost> {
+    try {
+      const { files, broken } = await this.folder.list();
+      const found = await Promise.all(
+        withName(files, host).map(async (file) =>
+          this.#view(file, await this.served.tryWithin(file, files, HOST_WAIT_MS), broken),
+        ),
+      );
+      const certificate = certificateFor(found, host);
+      const problem = found.find(({ domain }) => domain === certificate?.domain)?.not_tried[0];
+      return {
+        ...(certificate && { certificate }),
+        ...(certificate?.loaded === null && problem !== undefined && { certificate_problem: problem }),
+      };
+    } catch (error) {
+      return { certificate_problem: `The certificate folder could not be read: ${messageOf(error)}` };
+    }
   }
 
   /** The files with a certificate that has the host or its wildcard as a name, at most 8. */
@@ -122,15 +151,16 @@ export class CertificateViews {
     return { certificates, broken };
   }
 
-  /** Days until the certificate of each domain expires; of several the one that is read first (`CertificateFolder.find`). */
-  async daysLeft(): Promise<Map<string, number>> {
-    const days = new Map<string, number>();
+  /** When the certificate of each domain expires; of several the one that is read first (`CertificateFolder.find`). */
+  async expiries(): Promise<Map<string, CertificateExpiry>> {
+    const found = new Map<string, CertificateExpiry>();
     for (const { domain, path, leaf } of await this.files()) {
-      const left = factsOf(leaf).days_left;
-      if (path === this.folder.pathOf(domain) || left > (days.get(domain) ?? Number.NEGATIVE_INFINITY))
-        days.set(domain, left);
+      const daysLeft = factsOf(leaf).days_left;
+      const other = found.get(domain)?.daysLeft ?? Number.NEGATIVE_INFINITY;
+      if (path === this.folder.pathOf(domain) || daysLeft > other)
+        found.set(domain, { daysLeft, alarm: alarmOf(leaf, this.settings.acme.renewDays) });
     }
-    return days;
+    return found;
   }
 
   #view(

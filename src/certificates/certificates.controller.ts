@@ -42,13 +42,13 @@ export class CertificatesController {
 
   @Post('renew')
   @ServesJob(CertificatesService, 'renewAll')
-  renewAll(
+  async renewAll(
     @Body() body: DryRunDto,
     @Query() { wait }: WaitQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<RenewAllDto | AcceptedDto> {
     if (body.dry_run) return this.certificates.renewAll(body);
-    return answerJob(this.certificates.startRenewAll(), wait, reply);
+    return answerJob(await this.certificates.startRenewAll(), wait, reply);
   }
 
   @Get(':domain')
@@ -59,7 +59,7 @@ export class CertificatesController {
 
   @Post(':domain/renew')
   @ServesJob(CertificatesService, 'renew')
-  renew(
+  async renew(
     @Param() { domain }: CertificateRefDto,
     @Body() body: RenewBodyDto,
     @Query() { wait }: WaitQueryDto,
@@ -67,7 +67,7 @@ export class CertificatesController {
   ): Promise<IssuedCertificateDto | AcceptedDto> {
     const input = { ...body, domain };
     if (input.dry_run) return this.certificates.renew(input);
-    return answerJob(this.certificates.startRenew(input), wait, reply);
+    return answerJob(await this.certificates.startRenew(input), wait, reply);
   }
 
   @Post(':domain/load')

@@ -46,7 +46,7 @@ export class CertificatesService {
     description:
       'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether visitors get ' +
       'exactly this certificate, and whether the suite renews it. With expires_within, only those that expire within so ' +
-      'many days, by days left. haproxy_cert_info shows one certificate.',
+      'many days, by days left. {haproxy_cert_info} shows one certificate.',
     output: CertificateListDto,
     readOnly: true,
     idempotent: true,
@@ -56,7 +56,7 @@ export class CertificatesService {
     name: 'certificates',
     title: 'Certificates',
     description:
-      'The first 100 certificates by domain, as in haproxy_list_certs: names, issuer, expiry, whether visitors get ' +
+      'The first 100 certificates by domain, as in {haproxy_list_certs}: names, issuer, expiry, whether visitors get ' +
       'each one, and whether the suite renews it.',
     mimeType: 'application/json',
     changesWith: ['certificates'],
@@ -69,11 +69,12 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_cert_info',
+    command: 'certs get',
     title: 'Show a certificate',
     description:
       'Shows the certificate of a domain: names, issuer, serial number, validity, days left, key type, whether TLS ' +
       'handshakes get it, its file, and why its last renewal failed. Use it after you issue, renew or load a ' +
-      'certificate. haproxy_list_certs lists all.',
+      'certificate. {haproxy_list_certs} lists all.',
     output: CertificateDto,
     readOnly: true,
     idempotent: true,
@@ -89,8 +90,8 @@ export class CertificatesService {
     description:
       'Gets a certificate for a domain from the CA (ACME, DNS challenge), with wildcard for *.domain too. HAProxy ' +
       'serves it at once, and the suite renews it. Takes seconds to minutes and reports progress. A valid ' +
-      'certificate for these names is returned unchanged; haproxy_renew_cert with force replaces it. For your own ' +
-      'certificate use haproxy_load_cert.',
+      'certificate for these names is returned unchanged; {haproxy_renew_cert} with force replaces it. For your own ' +
+      'certificate use {haproxy_load_cert}.',
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
@@ -129,11 +130,18 @@ export class CertificatesService {
     runsAsJob: true,
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
-  renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.renew(input) : this.startRenew(input).wait();
+  async renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
+    return input.dry_run ? this.plans.renew(input) : (await this.startRenew(input)).wait();
   }
 
-  startRenew({ domain, force }: RenewCertificateDto): RunningJob<IssuedCertificateDto> {
+  /**
+   * Starts the job if everything that it needs is there, as `startIssue` does.
+   *
+   * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, shutting_down
+   */
+  async startRenew({ domain, force }: RenewCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
+    await this.issuing.requireManaged(domain);
+    if (force || (await this.issuing.isDue(domain))) await this.acme.requireReady(domain);
     return this.jobs.start(
       { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
       async (job) => {
@@ -145,6 +153,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_renew_all_certs',
+    command: 'certs renew-all',
     title: 'Renew all due certificates',
     description:
       'Renews every due certificate that the suite issued, and returns the result of each. A failure does not stop ' +
@@ -153,12 +162,15 @@ export class CertificatesService {
     idempotent: true,
     openWorld: true,
     runsAsJob: true,
+    errors: ['acme_failed'],
   })
-  renewAll({ dry_run }: DryRunDto): Promise<RenewAllDto> {
-    return dry_run ? this.plans.renewAll() : this.startRenewAll().wait();
+  async renewAll({ dry_run }: DryRunDto): Promise<RenewAllDto> {
+    return dry_run ? this.plans.renewAll() : (await this.startRenewAll()).wait();
   }
 
-  startRenewAll(): RunningJob<RenewAllDto> {
+  /** @throws AppError acme_failed, if none of the due certificates can be renewed; shutting_down */
+  async startRenewAll(): Promise<RunningJob<RenewAllDto>> {
+    await this.#requireAnyReady(await this.renewal.due());
     return this.jobs.start({ kind: 'renew_all_certs', key: '' }, (job) =>
       this.renewal.renewDue(job, { scheduled: false }),
     );
@@ -170,7 +182,7 @@ export class CertificatesService {
     description:
       'Removes a certificate from HAProxy, deletes its file and ends its renewal; it is not revoked. Clients of the ' +
       'domain then get no TLS connection, unless another certificate covers it. To replace a certificate, use ' +
-      'haproxy_renew_cert or haproxy_load_cert.',
+      '{haproxy_renew_cert} or {haproxy_load_cert}.',
     output: DeletedCertificateDto,
     destructive: true,
     errors: ['certificate_not_found'],
@@ -189,7 +201,7 @@ export class CertificatesService {
     description:
       'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), ' +
       'or, if absent, the files in the certificate folder. Other certificates for its names lose. The suite does ' +
-      'not renew a certificate that was loaded from a text. Next: haproxy_cert_info.',
+      'not renew a certificate that was loaded from a text. Next: {haproxy_cert_info}.',
     output: LoadedCertificateDto,
     destructive: true,
     idempotent: true,
@@ -199,6 +211,14 @@ export class CertificatesService {
     const before = await this.#former(input.domain);
     const loaded = await (input.dry_run ? this.plans.load(input) : this.stored.load(input));
     return { ...loaded, ...(before && { before }) };
+  }
+
+  /** A failure must not stop the others, so one domain that can be renewed is enough. */
+  async #requireAnyReady(domains: readonly string[]): Promise<void> {
+    const results = await Promise.allSettled(domains.map((domain) => this.acme.requireReady(domain)));
+    const [first] = results;
+    if (first?.status === 'rejected' && results.every(({ status }) => status === 'rejected'))
+      throw first.reason;
   }
 
   /** The present certificate of a domain, without its key, for the answer and the audit line of a change. */

@@ -82,6 +82,13 @@ export class RenewalService {
     return report;
   }
 
+  /** The domains whose certificates are due now. */
+  async due(): Promise<string[]> {
+    const due: string[] = [];
+    for (const domain of this.managed.domains()) if (await this.issuing.isDue(domain)) due.push(domain);
+    return due;
+  }
+
   /** Every hour at the minute that `certificates.json` keeps. */
   async #hourlyCron(): Promise<string> {
     return `${(await this.managed.renewalMinute()) % 60} * * * *`;

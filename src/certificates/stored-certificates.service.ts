@@ -152,7 +152,10 @@ function resultOf(loaded: readonly LoadedFile[], domain: string): LoadResult {
 }
 
 /** Warnings about a certificate that HAProxy will serve for `domain`. */
-export function warningsOf({ leaf, warnings }: CertificateBundle, domain: string): string[] {
+export function warningsOf(
+  { leaf, warnings }: Pick<CertificateBundle, 'leaf' | 'warnings'>,
+  domain: string,
+): string[] {
   if (matchesDomain(leaf, domain)) return [...warnings];
   const names = namesOf(leaf).join(', ') || 'no name';
   return [

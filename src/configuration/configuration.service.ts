@@ -1,6 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DryRunDto, type PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
+import { AppError } from '../errors/app-error.js';
+import { CannotCheckError } from '../haproxy/process/haproxy-binary.js';
+import type { RestoreReport } from '../sync/haproxy-restore.service.js';
 import { ConfigCheckService } from '../haproxy/config/check/config-check.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SuiteRules } from '../haproxy/config/suite/suite-rules.service.js';
@@ -12,6 +15,8 @@ import { CheckResultDto, ReloadResultDto } from './configuration.dto.js';
 
 const REFUSED =
   'The configuration is refused, and HAProxy keeps the current one. Correct the files and try again.';
+const CHECKED_BY_RELOAD =
+  'The suite has no HAProxy binary (HAPROXY_BIN), so the running HAProxy checked the files when it loaded them.';
 const RELOAD: PlanStepDto = {
   target: 'haproxy',
   action: 'reload',
@@ -34,11 +39,13 @@ export class ConfigurationService {
 
   @Operation({
     name: 'haproxy_check_config',
+    command: 'config check',
+    wanted: { valid: true },
     title: 'Check the configuration',
     description:
       'Lets HAProxy check suite.cfg, haproxy.cfg and pools.cfg without loading them, and checks what the suite relies on. ' +
       'Returns each error with file, line and what to write. ' +
-      'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: haproxy_reload.',
+      'Use it after you edit haproxy.cfg. Changes of domains and servers do not need it. Next: {haproxy_reload}.',
     output: CheckResultDto,
     readOnly: true,
     idempotent: true,
@@ -54,7 +61,7 @@ export class ConfigurationService {
     description:
       'Loads an edited haproxy.cfg into HAProxy. Checks the files first: if they have an error, nothing changes. A new ' +
       'worker replaces the old one; no request is lost. Domains, servers and certificates never need it. To check ' +
-      'only, use haproxy_check_config.',
+      'only, use {haproxy_check_config}.',
     output: ReloadResultDto,
     adminOnly: true,
     idempotent: true,
@@ -68,10 +75,11 @@ export class ConfigurationService {
   async #reload(): Promise<ReloadResultDto> {
     const started = performance.now();
     await this.persistence.rewriteDerived();
-    const check = await this.check();
+    const check = await this.#checkIfPossible();
     if (!check.valid) throw refusedConfiguration(REFUSED, check.errors);
-    await this.rules.update();
-    const { domains, servers, certificates } = await this.reloads.reloadFiles();
+    const { domains, servers, certificates } = check.isKnown
+      ? await this.#reloadChecked()
+      : await this.#reloadUnchecked();
     const duration_ms = Math.round(performance.now() - started);
     this.#logger.log(`HAProxy was reloaded in ${duration_ms} ms`);
     return {
@@ -80,6 +88,32 @@ export class ConfigurationService {
       duration_ms,
       warnings: check.warnings,
     };
+  }
+
+  async #checkIfPossible(): Promise<CheckResultDto & { isKnown: boolean }> {
+    try {
+      return { ...(await this.check()), isKnown: true };
+    } catch (error) {
+      if (!(error instanceof CannotCheckError)) throw error;
+      const warnings = [{ file: null, line: null, message: CHECKED_BY_RELOAD }];
+      return { valid: true, errors: [], warnings, isKnown: false };
+    }
+  }
+
+  async #reloadChecked(): Promise<RestoreReport> {
+    await this.rules.update();
+    return this.reloads.reloadFiles();
+  }
+
+  /** The running HAProxy reads the files and decides. */
+  async #reloadUnchecked(): Promise<RestoreReport> {
+    const putBack = await this.rules.updateUnchecked();
+    try {
+      return await this.reloads.reloadFiles();
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'haproxy_rejected') await putBack();
+      throw error;
+    }
   }
 
   async #preview(): Promise<ReloadResultDto> {

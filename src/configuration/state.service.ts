@@ -40,10 +40,11 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_save_state',
+    command: 'state save',
     title: 'Take over changes made in HAProxy',
     description:
       'Copies the weights, states and addresses of known servers, changed in HAProxy itself, into the saved state. ' +
-      'It is not a backup: it saves no domains, and haproxy_restore_state undoes no change. For a backup use ' +
+      'It is not a backup: it saves no domains, and {haproxy_restore_state} undoes no change. For a backup use ' +
       'GET /api/v1/export. With RECONCILE=heal the suite undoes such changes within 30 seconds.',
     output: SavedStateDto,
     idempotent: true,
@@ -75,11 +76,12 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_restore_state',
+    command: 'state restore',
     title: 'Put the saved state into HAProxy again',
     description:
       'Puts the present saved state into HAProxy and its files again, and lists the differences. It is not an undo: ' +
       'it brings back no earlier state and no removed domain (use POST /api/v1/import with an export). Changes made ' +
-      'in HAProxy itself are lost; haproxy_save_state keeps them.',
+      'in HAProxy itself are lost; {haproxy_save_state} keeps them.',
     output: RestoredStateDto,
     destructive: true,
     idempotent: true,

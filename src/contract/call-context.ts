@@ -6,6 +6,8 @@ export interface CallContext {
   /** Token name, or network and address. Holds no secret. */
   actor: string;
   via: 'rest' | 'mcp' | 'internal';
+  /** The id of the HTTP request; undefined for the suite itself. */
+  requestId?: string | undefined;
   /** What the caller may do. */
   role: Role;
   /** Aborted when the caller cancels or disconnects. Created on first use, because most calls do not need it. */
@@ -26,6 +28,8 @@ export interface AuditedCall {
   arguments: Record<string, unknown>;
   /** Whether a commit has written the line of this call. */
   saved: boolean;
+  /** Which of several commits of the call the next line is about; absent for a call with one commit. */
+  stage?: string | undefined;
   /** What the call removes or overwrites outside of `servers.json`, for example a certificate. */
   before?: object;
 }
@@ -52,6 +56,12 @@ export function callContext(): CallContext {
 export function recordFormer(before: object | undefined): void {
   const { audited } = callContext();
   if (audited && before) audited.before = before;
+}
+
+/** Names the commit that runs now, in a call that makes several, for its audit line. */
+export function recordStage(stage: string | undefined): void {
+  const { audited } = callContext();
+  if (audited) audited.stage = stage;
 }
 
 /** The most domains that the audit line of one call names. */

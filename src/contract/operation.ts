@@ -1,12 +1,22 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import type { ErrorCode } from '../errors/app-error.js';
+import { commandOf } from './command-name.js';
 import type { Role } from './role.js';
 
 /** The declaration of an operation. The MCP tool, the REST route's documentation and the access rule use it. */
 interface OperationOptions {
   /** The name of the MCP tool. */
   name: `haproxy_${string}`;
+  /** The words of the command, such as `domains add`. Default: from the name (`commandOf`). */
+  command?: string;
+  /**
+   * What a caller hopes for, by the field of the result: its value, or several. If the result differs, the command ends
+   * with the exit code of an unwanted result. Default: any result.
+   */
+  wanted?: Readonly<Record<string, unknown>>;
+  /** The domain is not healthy at once: the command has an option to wait until it is. Default false. */
+  becomesHealthy?: boolean;
   title: string;
   /** Two or three sentences: when to use it, when not, what to call next. */
   description: string;
@@ -35,6 +45,8 @@ export interface DeclaredOperation extends Required<OperationOptions> {
   role: Role;
   /** The DTO class of the arguments; undefined for an operation without arguments. */
   input: Type | undefined;
+  /** The operationId of its route, which is also its name where REST refers to it. Its name without `haproxy_`, unless the route sets another. */
+  id: string;
   /** The name of the service method. */
   method: string;
 }
@@ -54,9 +66,13 @@ export function Operation(options: OperationOptions): MethodDecorator {
       mcp: true,
       runsAsJob: false,
       errors: [],
+      command: commandOf(options.name),
+      wanted: {},
+      becomesHealthy: false,
       ...options,
       role: options.adminOnly ? 'admin' : options.readOnly ? 'read' : 'operate',
       input: parameters?.[0],
+      id: options.name.replace(/^haproxy_/, ''),
       method: String(property),
     };
     Reflect.defineMetadata(OPERATION, operation, descriptor.value as object);

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { applyDecorators, HttpCode, HttpStatus, type Type } from '@nestjs/common';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
-import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiExtension, ApiExtraModels, ApiOperation, ApiResponse } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { ErrorCode } from '../errors/app-error.js';
 import type { MediaContent } from './openapi/media-content.js';
@@ -13,8 +13,6 @@ import { ProblemDto } from './problems/problem.dto.js';
 import { type ReadParts, SetRouteMetadata } from './route-metadata.js';
 
 export interface ServesOptions {
-  /** The status code of success. Default 200. */
-  status?: number;
   /** A response can be 201 with the header Location (`answerCreated`). Default false. */
   created?: boolean;
   /** The OpenAPI operationId. Default: the tool's name without `haproxy_`. */
@@ -45,17 +43,11 @@ export function Serves<T extends object>(
   const declared: unknown = Reflect.get(service.prototype as object, method);
   const operation = typeof declared === 'function' ? operationOf(declared) : undefined;
   if (!operation) throw new Error(`${service.name}.${method} is not declared with @Operation.`);
-  const {
-    status = 200,
-    created = false,
-    id = operation.name.replace(/^haproxy_/, ''),
-    example,
-    body,
-    response,
-  } = options;
+  const { created = false, id = operation.id, example, body, response } = options;
   checkOperationId(id);
+  operation.id = id;
   return applyDecorators(
-    HttpCode(status),
+    HttpCode(HttpStatus.OK),
     (target, property, descriptor) => {
       SetRouteMetadata({ operation, reads: readParts(target, property) })(target, property, descriptor);
     },
@@ -68,12 +60,13 @@ export function Serves<T extends object>(
     }),
     ApiExtraModels(ProblemDto, operation.output),
     ApiResponse({
-      status,
-      description: operation.title,
+      status: HttpStatus.OK,
+      description: created ? 'Nothing was created: it was there, or this is a dry run.' : operation.title,
       ...(response ? { content: response } : { type: operation.output }),
     }),
     ...(created ? [createdResponse(operation)] : []),
-    WithNotes({ errors: codesOf(operation), example }),
+    WithNotes({ name: operation.name, errors: codesOf(operation), example }),
+    ApiExtension('x-cli', commandLineOf(operation)),
     (_target, _property, descriptor) => {
       linkOperation(descriptor.value as object, operation);
     },
@@ -97,15 +90,27 @@ export function joined<A extends object, B extends object>(first: A, second: B):
   return Object.assign({}, first, second);
 }
 
-/** Makes a response 201, with the URL of what was created. A dry run creates nothing, so it has no URL. */
+/**
+ * Makes a response 201, with a URL from which what was created can be read. A dry run creates nothing, so it stays 200
+ * and has no URL. This holds for every route that creates.
+ */
 export function answerCreated<T extends { dry_run?: boolean }>(
   reply: FastifyReply,
   result: T,
   urlOf: (result: T) => string,
 ): T {
-  void reply.status(HttpStatus.CREATED);
-  if (!result.dry_run) void reply.header('location', urlOf(result));
+  if (!result.dry_run) void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
   return result;
+}
+
+/** How the command line shows the operation. The document tells it to the command line and to readers. */
+function commandLineOf({ name, command, wanted, becomesHealthy }: DeclaredOperation): object {
+  return {
+    command,
+    tool: name,
+    ...(Object.keys(wanted).length > 0 && { wanted }),
+    ...(becomesHealthy && { becomesHealthy }),
+  };
 }
 
 function createdResponse({ output }: DeclaredOperation): MethodDecorator {
@@ -113,7 +118,9 @@ function createdResponse({ output }: DeclaredOperation): MethodDecorator {
     status: HttpStatus.CREATED,
     description: 'Created.',
     type: output,
-    headers: { Location: { description: 'The URL of what was created.', schema: { type: 'string' } } },
+    headers: {
+      Location: { description: 'The URL that shows what was created.', schema: { type: 'string' } },
+    },
   });
 }
 

@@ -22,6 +22,12 @@ export interface DomainLimits {
   slots: number;
 }
 
+/** What a domain should be, as PUT and an import with mode=put give it. */
+export type DeclaredDomain = Pick<
+  AddDomainDto,
+  'domain' | 'backend' | 'share_with' | 'servers' | 'ip' | 'http_port'
+>;
+
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
 const SHARED_WITH_SHOWN = 100;
 /** The same for each item of a list, which can have 1,000 items. */
@@ -68,7 +74,7 @@ export function otherDomains(pool: Pool, domain: string, limit = SHARED_WITH_SHO
 }
 
 /** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */
-export function checkAddDomain(input: AddDomainDto): void {
+export function checkAddDomain(input: DeclaredDomain): void {
   const given = (['ip', 'servers', 'share_with', 'backend'] as const).filter(
     (name) => input[name] !== undefined,
   );
@@ -117,7 +123,7 @@ function checkServers(servers: readonly DeclaredServerDto[], port: number | unde
 }
 
 /** @throws AppError domain_exists, domain_not_found, pools_exhausted, pool_full */
-export function addDomain(draft: Draft, input: AddDomainDto, limits: DomainLimits): DomainDto {
+export function addDomain(draft: Draft, input: DeclaredDomain, limits: DomainLimits): DomainDto {
   const { domain, backend, share_with } = input;
   if (draft.poolOf(domain) !== undefined) throw domainExistsError(draft, domain);
   if (backend !== undefined) draft.addDomain(domain, backend, true);
@@ -132,7 +138,7 @@ export function addDomain(draft: Draft, input: AddDomainDto, limits: DomainLimit
   return describeDomain(draft, domain);
 }
 
-function serversOfNew({ ip, http_port, servers }: AddDomainDto): ServerSpec[] {
+function serversOfNew({ ip, http_port, servers }: DeclaredDomain): ServerSpec[] {
   if (servers !== undefined) return servers.map((server) => specOf(server));
   return ip !== undefined ? [newServer(ip, http_port ?? DEFAULT_HTTP_PORT)] : [];
 }

@@ -29,7 +29,6 @@ export class DomainsController {
 
   @Post()
   @Serves(DomainsService, 'add', {
-    status: 201,
     created: true,
     example: { domain: 'shop.example.com', ip: '10.0.0.1', http_port: 8080 },
   })

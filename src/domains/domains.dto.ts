@@ -169,6 +169,12 @@ export class DomainDetailsDto extends DomainDto {
     optional: true,
   })
   certificate?: HostCertificateDto;
+
+  @StringField({
+    description: 'Why the certificate, or whether visitors get it, is not known.',
+    optional: true,
+  })
+  certificate_problem?: string;
 }
 
 /** The domain after the change; in a dry run, after the planned change. */

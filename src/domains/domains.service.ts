@@ -69,7 +69,7 @@ export class DomainsService {
     description:
       'Lists the domains that HAProxy routes, sorted by name, with the pool of each. Use it to find a domain, or the ' +
       'domains that share a pool; filter with search or pool to read fewer pages. ' +
-      'Next: haproxy_list_servers for the servers of a domain.',
+      'Next: {haproxy_list_servers} for the servers of a domain.',
     output: DomainListDto,
     readOnly: true,
     idempotent: true,
@@ -89,7 +89,7 @@ export class DomainsService {
     description:
       'Shows one domain: its pool, the other domains of the pool, its servers with the status and connections that HAProxy ' +
       'reports, and the certificate that visitors get. The servers of a backend in haproxy.cfg are not listed: see ' +
-      'haproxy_explain. Use haproxy_domain_health for the results of health checks.',
+      '{haproxy_explain}. Use {haproxy_domain_health} for the results of health checks.',
     output: DomainDetailsDto,
     readOnly: true,
     idempotent: true,
@@ -103,17 +103,18 @@ export class DomainsService {
       this.views.describe(placedServers(name, pool).slice(0, SERVERS_SHOWN)),
       this.certificates.ofHost(domain),
     ]);
-    return { ...described, servers, ...(certificate && { certificate }) };
+    return { ...described, servers, ...certificate };
   }
 
   @Operation({
     name: 'haproxy_add_domain',
+    becomesHealthy: true,
     title: 'Add a domain',
     description:
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip or servers for a pool of ' +
       'its own, share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, ' +
-      'requests get 503 until a server is added. Fails if the domain exists: haproxy_put_domain changes it. ' +
-      'Next: haproxy_wait_healthy, which waits until its servers have passed their first health check.',
+      'requests get 503 until a server is added. Fails if the domain exists: {haproxy_put_domain} changes it. ' +
+      'Next: {haproxy_wait_healthy}, which waits until its servers have passed their first health check.',
     output: ChangedDomainDto,
     errors: ADD_ERRORS,
   })
@@ -128,6 +129,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_put_domain',
+    becomesHealthy: true,
     title: 'Make a domain as given',
     description:
       'Adds a domain, or changes it to what is given, in one change with no moment without servers. servers replaces all ' +
@@ -175,8 +177,8 @@ export class DomainsService {
     title: 'Rename a domain',
     description:
       'Gives a domain another name, in one change and without a failed request. Its pool, servers and options stay. ' +
-      'Certificates do not move: the answer names the files of both names; haproxy_issue_cert makes a new one. To serve ' +
-      'both names, use haproxy_add_domain with share_with.',
+      'Certificates do not move: the answer names the files of both names; {haproxy_issue_cert} makes a new one. To serve ' +
+      'both names, use {haproxy_add_domain} with share_with.',
     output: RenamedDomainDto,
     destructive: true,
     errors: ['domain_exists', 'domain_not_found', 'forbidden', 'server_is_control', 'server_is_haproxy'],
@@ -205,7 +207,7 @@ export class DomainsService {
     description:
       'Stops routing a domain. The servers of its pool are removed too, unless other domains share the pool. ' +
       'With missing_ok a domain that does not exist is no error. ' +
-      'To take the servers out of service only for some time, use haproxy_set_domain_state instead.',
+      'To take the servers out of service only for some time, use {haproxy_set_domain_state} instead.',
     output: RemovedDomainDto,
     destructive: true,
     errors: ['domain_not_found'],

@@ -5,6 +5,7 @@ import type { RemovedServer } from '../servers/removed-servers.service.js';
 import { type PlacedServer, SERVERS_SHOWN, setServers } from '../servers/server-rules.js';
 import {
   addDomain,
+  type DeclaredDomain,
   describeDomain,
   type DomainLimits,
   newServer,
@@ -23,15 +24,14 @@ export interface PutDomain extends Pick<PutDomainResultDto, 'result' | 'also_cha
 }
 
 /**
- * Makes the domain be as given, and adds it if it does not exist. A field that is not given keeps its value.
+ * A PUT of a domain, and what it made of it.
  *
- * @throws AppError domain_exists, domain_not_found, pools_exhausted, pool_external, pool_full
+ * @throws AppError as `makeDomain`
  */
 export function putDomain(draft: Draft, input: AddDomainDto, limits: DomainLimits): PutDomain {
   const { domain } = input;
   const former = draft.poolOf(domain) === undefined ? undefined : requirePool(draft, domain);
-  if (former) changeDomain(draft, input, former, limits);
-  else addDomain(draft, input, limits);
+  makeDomain(draft, input, limits);
   const { name, pool } = requirePool(draft, domain);
   const changesOthers = former?.name === name && former.pool.servers !== pool.servers;
   return {
@@ -43,9 +43,20 @@ export function putDomain(draft: Draft, input: AddDomainDto, limits: DomainLimit
   };
 }
 
+/**
+ * Makes the domain be as given, and adds it if it does not exist. A field that is not given keeps its value.
+ *
+ * @throws AppError domain_exists, domain_not_found, pools_exhausted, pool_external, pool_full
+ */
+export function makeDomain(draft: Draft, input: DeclaredDomain, limits: DomainLimits): void {
+  const name = draft.poolOf(input.domain);
+  if (name === undefined) addDomain(draft, input, limits);
+  else changeDomain(draft, input, { name }, limits);
+}
+
 function changeDomain(
   draft: Draft,
-  input: AddDomainDto,
+  input: DeclaredDomain,
   { name }: { name: string },
   limits: DomainLimits,
 ): void {

@@ -30,5 +30,8 @@ export function notInDetail({
   detail,
   errors = [],
 }: Pick<AppError, 'detail'> & { errors?: readonly FieldError[] }): FieldError[] {
-  return errors.filter(({ field, message }) => !detail.includes(`${field} ${message}`));
+  return errors.filter(
+    ({ field, message }) =>
+      !detail.includes(`${field} ${message}`) && !detail.includes(`${field}: ${message}`),
+  );
 }

@@ -32,7 +32,9 @@ export interface ExplainFacts {
   config: RoutingConfig;
   /** Whether this is the host that publishes the suite itself (MCP_PUBLIC_HOST), and HAProxy has a backend for it. */
   isPublicHost: boolean;
-  certificate: HostCertificateDto | undefined;
+  certificate?: HostCertificateDto;
+  /** Why the certificate, or what visitors get, is not known. */
+  certificate_problem?: string;
 }
 
 /** Follows a request through the rules, in the order in which HAProxy evaluates them. Pure. */
@@ -46,6 +48,7 @@ export function explain(facts: ExplainFacts): ExplainResultDto {
     ...(entry && !isPublicHost && { domain: domainOfMapKey(entry.key), pool: entry.pool }),
     servers: facts.servers,
     ...(facts.certificate && { certificate: facts.certificate }),
+    ...(facts.certificate_problem !== undefined && { certificate_problem: facts.certificate_problem }),
     answer,
     steps,
   };
@@ -176,8 +179,11 @@ function defaultAnswer(
   return { status: defaultStatus, reason };
 }
 
-function certificateStep({ host, config, certificate }: ExplainFacts): ExplainStepDto {
+function certificateStep(facts: ExplainFacts): ExplainStepDto {
+  const { host, config, certificate, certificate_problem: unknown } = facts;
   if (!config.hasTls) return info('certificate', 'HAProxy has no TLS bind, so it serves only http.');
+  if (!certificate && unknown !== undefined)
+    return problem('certificate', `Whether a certificate has the name ${host} is not known. ${unknown}`);
   if (!certificate) {
     const served = config.strictSni
       ? 'the TLS handshake fails (strict-sni)'

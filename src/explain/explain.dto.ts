@@ -98,6 +98,12 @@ export class ExplainResultDto {
   @NestedField(HostCertificateDto, { description: 'The certificate for https.', optional: true })
   certificate?: HostCertificateDto;
 
+  @StringField({
+    description: 'Why the certificate, or whether visitors get it, is not known.',
+    optional: true,
+  })
+  certificate_problem?: string;
+
   @NestedField(ExplainAnswerDto, { description: 'What the visitor gets.' })
   answer: ExplainAnswerDto;
 

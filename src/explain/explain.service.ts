@@ -71,7 +71,7 @@ export class ExplainService {
         : { servers: [], unpublished: false }),
       config: routingConfig([...parseConfig(rules, suite), ...this.config.sections], map),
       isPublicHost,
-      certificate,
+      ...certificate,
     });
   }
 

@@ -1,4 +1,6 @@
 import { isWord } from '../haproxy/runtime/command.js';
+import { candidatesOf } from '../model/domain-match.js';
+import { mapKeyOf } from '../model/domain-name.js';
 
 /**
  * The host of a request as HAProxy computes it from the Host header: `req.hdr(host),field(1,:),lower,rtrim(.)` (the rules in
@@ -12,10 +14,9 @@ export function requestHost(header: string): string {
 
 /** The keys that HAProxy looks up for a host in domains.map, in this order: the name itself, then its wildcard. */
 export function mapKeysOf(host: string): string[] {
-  const dot = host.indexOf('.');
-  if (host === '' || dot === 0) return [];
-  // Not `candidatesOf`: a Host header with a literal `*` is looked up as it stands.
-  const keys = dot < 0 ? [host] : [host, host.slice(dot)];
+  if (host === '' || host.startsWith('.')) return [];
+  // HAProxy looks up the host as it is, also if it has the form of a wildcard.
+  const keys = [...new Set([host, ...candidatesOf(host).map((domain) => mapKeyOf(domain))])];
   // A key with other characters cannot be in the map.
   return keys.filter((key) => isWord(key));
 }

@@ -17,10 +17,7 @@ export function certificatesHealth(
 ): CertificatesComponentDto {
   const used = certificates.filter(({ superseded }) => !superseded);
   const found = used.flatMap((certificate) => problemsOf(certificate));
-  const problems = [
-    ...broken.map(({ path, reason }) => `HAProxy does not start with ${path}: ${reason}`),
-    ...found,
-  ];
+  const problems = [...broken.map(brokenProblem), ...found];
   const total = certificates.length;
   const daysLeft = used.length === 0 ? undefined : Math.min(...used.map(({ days_left }) => days_left));
   const facts = { total, ...(daysLeft !== undefined && { days_left: daysLeft }) };
@@ -46,12 +43,17 @@ export function certificatesHealth(
   };
 }
 
+export function brokenProblem({ path, reason }: BrokenFile): string {
+  return `HAProxy does not start with ${path}: ${reason}`;
+}
+
 /** Only called with at least one problem. */
 function statusOf(used: readonly CertificateState[]): HealthStatus {
   return used.some(({ alarm }) => alarm === 'down') ? 'down' : 'degraded';
 }
 
-function problemsOf({
+/** What is wrong with one certificate; empty if nothing is. Pure. */
+export function problemsOf({
   domain,
   path,
   alarm,

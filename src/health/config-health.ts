@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../errors/app-error.js';
 import type { ConfigCheckService, ConfigReport } from '../haproxy/config/check/config-check.service.js';
+import { CannotCheckError } from '../haproxy/process/haproxy-binary.js';
 import type { ConfigMessage } from '../haproxy/config/config-messages.js';
 import { describeMessage } from '../haproxy/config/check/find-requirements.js';
 import type { Settings } from '../settings/settings.js';
@@ -34,6 +35,8 @@ export interface ConfigFindings {
   problems: readonly string[];
   /** Lines of haproxy.cfg that do not do what they say. HAProxy works with them. */
   notes: readonly string[];
+  /** True if nothing here can check the files, so that only a reload shows whether HAProxy accepts them. */
+  isUnknown?: boolean;
 }
 
 /**
@@ -87,9 +90,11 @@ export class ConfigHealth {
     try {
       findings = findingsOf(await this.checks.check());
     } catch (error) {
-      isChecked = false;
+      isChecked = error instanceof CannotCheckError;
       const problem = `The suite cannot check whether HAProxy would start: ${messageOf(error)}`;
-      findings = { problems: [problem], notes: [] };
+      findings = isChecked
+        ? { problems: [], notes: [messageOf(error)], isUnknown: true }
+        : { problems: [problem], notes: [] };
     }
     const at = performance.now();
     const checked = { operatorFiles, suiteFiles, at, durationMs: at - started, findings };
@@ -112,7 +117,8 @@ export class ConfigHealth {
   }
 }
 
-function findingsOf({ valid, errors, notes }: ConfigReport): ConfigFindings {
+/** Pure. */
+export function findingsOf({ valid, errors, notes }: ConfigReport): ConfigFindings {
   const problems = valid ? [] : [`The next start or reload of HAProxy would fail: ${shorten(errors)}`];
   return { problems, notes: notes.length === 0 ? [] : [`Warning: ${shorten(notes)}`] };
 }

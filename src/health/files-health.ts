@@ -55,7 +55,9 @@ export class FilesHealth {
       sentences.push(...configuration.problems);
       const isHealthy = sentences.length === 0;
       if (isHealthy)
-        sentences.push('All files exist and have the right content, and HAProxy can start with them.');
+        sentences.push(
+          `All files exist and have the right content${configuration.isUnknown ? '.' : ', and HAProxy can start with them.'}`,
+        );
       sentences.push(...configuration.notes);
       return { status: isHealthy ? 'healthy' : 'degraded', detail: sentences.join(' '), files };
     } catch (error) {

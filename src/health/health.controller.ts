@@ -36,7 +36,7 @@ export class HealthController {
   }
 
   @Post('domains/:domain/wait-healthy')
-  @Serves(WaitHealthyService, 'wait', { status: 200, example: { timeout: 5 } })
+  @Serves(WaitHealthyService, 'wait', { example: { timeout: 5 } })
   waitHealthy(@Param() path: DomainRefDto, @Body() body: WaitHealthyBodyDto): Promise<WaitHealthyResultDto> {
     return this.waits.wait({ ...body, ...path });
   }

@@ -59,11 +59,12 @@ export class HealthService {
 
   @Operation({
     name: 'haproxy_health',
+    wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of everything',
     description:
       'Checks the suite, HAProxy, the configuration files, the certificates, the domains that are down, and whether HAProxy has the saved state. ' +
       'Each has a status and a reason; the overall status is the worst of them. Call it first if something is wrong. ' +
-      'Next: haproxy_domain_health for one domain.',
+      'Next: {haproxy_domain_health} for one domain.',
     output: HealthDto,
     readOnly: true,
     idempotent: true,

@@ -24,11 +24,13 @@ export class ServerHealthService {
 
   @Operation({
     name: 'haproxy_domain_health',
+    command: 'domains health',
+    wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of a domain',
     description:
       'Tells whether a domain can be served: healthy (every server passed a health check and gets requests), degraded ' +
       '(some), down (none), checking (no check has finished yet) or no_servers, and why. A host under a wildcard is ' +
-      'answered by the wildcard (matched). If HAProxy does not answer, it is down. Next: haproxy_explain.',
+      'answered by the wildcard (matched). If HAProxy does not answer, it is down. Next: {haproxy_explain}.',
     output: DomainHealthDto,
     readOnly: true,
     idempotent: true,
@@ -39,7 +41,7 @@ export class ServerHealthService {
     name: 'domain',
     title: 'A domain',
     description:
-      'One domain, as haproxy_domain_health shows it: its pool, whether it can be served, and its servers with weight, ' +
+      'One domain, as {haproxy_domain_health} shows it: its pool, whether it can be served, and its servers with weight, ' +
       'state and status.',
     mimeType: 'application/json',
     changesWith: ['routing'],
@@ -52,11 +54,12 @@ export class ServerHealthService {
 
   @Operation({
     name: 'haproxy_get_server_health',
+    command: 'servers health',
     title: 'Health of servers',
     description:
       'Lists servers, by pool and slot, with the status that HAProxy reports and the result of the last health check. ' +
       'Use status=DOWN to find broken servers, domain for one domain, and ip for one address. If HAProxy does not answer, each is "unknown". ' +
-      'Next: haproxy_domain_health, to see if a domain is served.',
+      'Next: {haproxy_domain_health}, to see if a domain is served.',
     output: ServerHealthListDto,
     readOnly: true,
     idempotent: true,

@@ -40,11 +40,13 @@ export class WaitHealthyService {
 
   @Operation({
     name: 'haproxy_wait_healthy',
+    command: 'domains wait-healthy',
+    wanted: { status: 'healthy' },
     title: 'Wait until a domain is healthy',
     description:
       'Waits until every server of a domain has passed a health check and gets requests, at most timeout seconds. ' +
       'Returns the health of the domain: healthy, or after the timeout what is wrong. Changes nothing. Call it after ' +
-      'haproxy_add_domain or haproxy_add_server.',
+      '{haproxy_add_domain} or {haproxy_add_server}.',
     output: WaitHealthyResultDto,
     readOnly: true,
     idempotent: true,

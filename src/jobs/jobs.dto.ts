@@ -4,6 +4,7 @@ import {
   BooleanField,
   DateTimeField,
   EnumField,
+  JsonObjectField,
   NestedField,
   StringField,
 } from '../contract/fields/fields.js';
@@ -45,13 +46,20 @@ export class OperationDto extends OperationRefDto {
   })
   domain?: string;
 
+  @JsonObjectField({
+    description: 'Its arguments, without secrets.',
+    example: { domain: 'example.com' },
+    optional: true,
+  })
+  arguments?: Record<string, unknown>;
+
   @StringField({ description: 'Who started it, as in the audit log.', example: 'admin' })
   actor: string;
 
   @EnumField(OPERATION_STATUSES, {
     name: 'OperationStatus',
     description:
-      '`interrupted`: the suite stopped before the operation ended. No change is incomplete; repeat the request.',
+      '`interrupted`: the suite stopped before the operation ended; `error` says what is left to do.',
     example: 'running',
   })
   status: OperationStatus;

@@ -46,6 +46,11 @@ interface JobSpec {
   given?: Record<string, unknown>;
 }
 
+/** What an interrupted job has left, and what to call, as sentences. */
+type DescribeLeft = (given: Readonly<Record<string, unknown>>) => string;
+
+const NOTHING_LEFT = 'Its result is unknown. No change is incomplete. Repeat the request.';
+
 type ProgressListener = (step: number, message: string) => void;
 
 /** A job that runs, and its callers. */
@@ -128,6 +133,8 @@ export class JobsService {
   /** Calls that wait, by id. */
   readonly #followed = new Map<string, OperationDto>();
   readonly #queue = pLimit(1);
+  /** For kinds of jobs that consist of several changes. */
+  readonly #describeLeft = new Map<string, DescribeLeft>();
   #stopping = false;
 
   constructor(
@@ -138,7 +145,16 @@ export class JobsService {
   }
 
   /**
-   * Reads the records, and marks records of running jobs as interrupted. A file that cannot be read is replaced.
+   * Declares that a job of this kind consists of several changes, so that a killed suite can leave only some of them.
+   * `describe` is called when the suite starts again, with the saved state. Call it before `open`.
+   */
+  describesLeft(kind: string, describe: DescribeLeft): void {
+    this.#describeLeft.set(kind, describe);
+  }
+
+  /**
+   * Reads the records, and marks records of running jobs as interrupted. A file that cannot be read is replaced. Call it
+   * after the state was read.
    *
    * @throws AppError storage_failed
    */
@@ -156,7 +172,8 @@ export class JobsService {
           `${this.#path} cannot be read and is replaced by an empty file: ${messageOf(error)}`,
         );
     }
-    for (const record of this.#records.values()) if (record.status === 'running') interrupt(record);
+    for (const record of this.#records.values())
+      if (record.status === 'running') interrupt(record, this.#leftBy(record));
     await this.#save();
   }
 
@@ -166,6 +183,12 @@ export class JobsService {
     for (const running of this.#running.values()) running.cancel();
     await Promise.allSettled([...this.#running.values()].map((running) => running.wait()));
     await this.#queue(() => Promise.resolve());
+  }
+
+  /** What a job of an earlier process has left. */
+  #leftBy({ kind, arguments: given }: OperationDto): string {
+    const describe = this.#describeLeft.get(kind);
+    return describe && given ? describe(given) : NOTHING_LEFT;
   }
 
   @Operation({
@@ -227,7 +250,7 @@ export class JobsService {
         'The suite is stopping and starts no operation. Try again when it runs again.',
       );
     const { actor, via, role } = callContext();
-    const record = newRecord(spec.kind, spec.domain, actor, id);
+    const record = newRecord(spec, actor, id);
     const running = new RunningJob<T>(record);
     this.#records.set(record.id, record);
     this.#running.set(key, running);
@@ -251,9 +274,9 @@ export class JobsService {
    * Runs `work` of the current caller, which waits and changes nothing, so that the list of operations shows it. Keeps
    * the record in memory: for a call that ended within a second not at all, because such calls would push out others.
    */
-  async follow<T>({ kind, domain }: JobSpec, work: () => Promise<T>): Promise<T> {
+  async follow<T>(spec: JobSpec, work: () => Promise<T>): Promise<T> {
     const caller = callContext();
-    const record = newRecord(kind, domain, caller.actor);
+    const record = newRecord(spec, caller.actor);
     const started = performance.now();
     const progress: typeof caller.progress = (step, total, message) => {
       record.progress = [{ at: new Date().toISOString(), message }];
@@ -298,7 +321,9 @@ export class JobsService {
       const known = error instanceof AppError ? error : internalError(error);
       if (known !== error)
         this.#logger.error(known.detail, error instanceof Error ? error.stack : String(error));
-      if (this.#stopping && running.signal.aborted) interrupt(record);
+      // A job that says what its cancellation left knows more than the general text.
+      if (this.#stopping && running.signal.aborted)
+        interrupt(record, known.code === 'cancelled' ? known.detail : NOTHING_LEFT);
       else {
         record.status = 'failed';
         record.error = known.toProblem();
@@ -330,16 +355,12 @@ export class JobsService {
   }
 }
 
-function newRecord(
-  kind: string,
-  domain: string | undefined,
-  actor: string,
-  id: string = randomUUID(),
-): OperationDto {
+function newRecord({ kind, domain, given }: JobSpec, actor: string, id: string = randomUUID()): OperationDto {
   return {
     id,
     kind,
     ...(domain !== undefined && { domain }),
+    ...(given && { arguments: given }),
     actor,
     status: 'running',
     started_at: new Date().toISOString(),
@@ -348,12 +369,13 @@ function newRecord(
 }
 
 function summaryOf(record: OperationDto): OperationSummaryDto {
-  const { id, kind, domain, actor, status, started_at, finished_at, error } = record;
+  const { id, kind, domain, arguments: given, actor, status, started_at, finished_at, error } = record;
   const message = record.progress.at(-1)?.message;
   return {
     id,
     kind,
     ...(domain !== undefined && { domain }),
+    ...(given && { arguments: given }),
     actor,
     status,
     started_at,
@@ -368,11 +390,11 @@ function newestFirst({ started_at, id }: OperationDto): string {
   return `${String(Number.MAX_SAFE_INTEGER - Date.parse(started_at)).padStart(16, '0')} ${id}`;
 }
 
-function interrupt(record: OperationDto): void {
+function interrupt(record: OperationDto, left: string): void {
   record.status = 'interrupted';
   record.finished_at ??= new Date().toISOString();
   record.error = new AppError(
     'shutting_down',
-    'The suite stopped before the operation ended, so its result is unknown. No change is incomplete. Repeat the request.',
+    `The suite stopped before the operation ended. ${left}`,
   ).toProblem();
 }

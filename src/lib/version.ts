@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The version in package.json. The relative path fits src/lib and dist/lib. */
+/** The version in package.json. The relative path fits src/lib and build/lib; the bundle contains the version itself. */
 export const VERSION = readVersion();
 
 function readVersion(): string {

@@ -173,6 +173,10 @@ export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
   readonly domains = new Map<string, string | undefined>();
   readonly sites = new Map<string, SiteOptions | undefined>();
+  /** Pools whose servers were declared as a whole, also if that changed nothing. */
+  readonly declared = new Set<string>();
+  /** No pool with a lower number is free. Undefined until it is asked for. */
+  #firstFreeCandidate: number | undefined;
 
   constructor(readonly base: StateReader) {}
 
@@ -198,7 +202,16 @@ export class Draft implements StateReader, StateDelta {
   }
 
   firstFreeCandidate(): number {
-    return Math.min(this.base.firstFreeCandidate(), lowestFreed(this));
+    let candidate = this.#firstFreeCandidate ?? Math.min(this.base.firstFreeCandidate(), lowestFreed(this));
+    while (this.pool(poolName(candidate))) candidate += 1;
+    this.#firstFreeCandidate = candidate;
+    return candidate;
+  }
+
+  /** Must be called with each change that can free pools. */
+  #freed(delta: Pick<StateDelta, 'pools'>): void {
+    if (this.#firstFreeCandidate !== undefined)
+      this.#firstFreeCandidate = Math.min(this.#firstFreeCandidate, lowestFreed(delta));
   }
 
   /** The domain must not exist yet; the pool may be new. `external`: a new pool is a backend of the operator. */
@@ -221,6 +234,7 @@ export class Draft implements StateReader, StateDelta {
     if (name === undefined || !pool) throw new Error(`invariant: ${domain} is in no pool`);
     const domains = pool.domains.filter((other) => other !== domain);
     this.pools.set(name, domains.length === 0 ? undefined : { ...pool, domains });
+    if (domains.length === 0) this.#freed({ pools: new Map([[name, undefined]]) });
     this.domains.set(domain, undefined);
     this.setSite(domain, undefined);
   }
@@ -284,12 +298,15 @@ export class Draft implements StateReader, StateDelta {
         else this.domains.set(domain, name);
       }
     }
+    this.#freed({ pools });
     for (const [domain, pool] of this.domains) if (pool === undefined) this.setSite(domain, undefined);
   }
 
   /** Adds the changes of another draft that was made on top of this one. */
   merge(delta: StateDelta): void {
+    if (delta instanceof Draft) for (const pool of delta.declared) this.declared.add(pool);
     for (const [name, pool] of delta.pools) this.pools.set(name, pool);
+    this.#freed(delta);
     for (const [domain, pool] of delta.domains) this.domains.set(domain, pool);
     for (const [host, site] of delta.sites ?? []) this.sites.set(host, site);
   }
@@ -341,7 +358,7 @@ export function addedAndRemovedPools(
 }
 
 /** The lowest number of a pool that the delta frees; infinity if it frees none. */
-function lowestFreed({ pools }: StateDelta): number {
+function lowestFreed({ pools }: Pick<StateDelta, 'pools'>): number {
   let lowest = Number.POSITIVE_INFINITY;
   for (const [name, pool] of pools) if (!pool) lowest = Math.min(lowest, poolNumber(name) ?? lowest);
   return lowest;

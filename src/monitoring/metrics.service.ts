@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { CertificateViews } from '../certificates/certificate-views.service.js';
+import { type CertificateExpiry, CertificateViews } from '../certificates/certificate-views.service.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { suiteMetrics } from '../lib/metrics.js';
 import { VERSION } from '../lib/version.js';
@@ -9,6 +9,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { addWorkerGauges } from './worker-metrics.js';
 import { DriftService } from '../sync/drift.service.js';
 import { Settings } from '../settings/settings.js';
+import { addDiskGauges } from './disk-metrics.js';
 import { addSiteGauges } from './site-metrics.js';
 import { SitesService } from './sites.service.js';
 
@@ -30,8 +31,9 @@ export class MetricsService {
     // Includes the event loop lag (nodejs_eventloop_lag_seconds and its percentiles).
     collectDefaultMetrics({ register: gauges });
     this.#addStateGauges(gauges);
-    this.#addCertificateGauge(gauges);
+    this.#addCertificateGauges(gauges);
     addWorkerGauges(gauges, workers);
+    addDiskGauges(gauges, settings.files.servers);
     addSiteGauges(gauges, sites, persistence, settings.metricsDomains);
     this.#registry = Registry.merge([suiteMetrics, gauges]);
   }
@@ -85,19 +87,32 @@ export class MetricsService {
     info.set({ version: VERSION }, 1);
   }
 
-  #addCertificateGauge(register: Registry): void {
-    const views = this.certificates;
-    const gauge = new Gauge({
-      name: 'haproxy_suite_certificate_days_left',
-      help: 'Days until a certificate expires.',
-      labelNames: ['domain'],
-      registers: [],
-      async collect() {
-        const daysLeft = await views.daysLeft();
-        this.reset();
-        for (const [domain, days] of daysLeft) this.set({ domain }, days);
-      },
-    });
-    register.registerMetric(gauge);
+  #addCertificateGauges(register: Registry): void {
+    let running: Promise<Map<string, CertificateExpiry>> | undefined;
+    // The gauges of one scrape are collected at the same time, and share one look at the files.
+    const expiries = () =>
+      (running ??= this.certificates.expiries().finally(() => {
+        running = undefined;
+      }));
+    const gauge = (name: string, help: string, value: (expiry: CertificateExpiry) => number) =>
+      register.registerMetric(
+        new Gauge({
+          name: `haproxy_suite_${name}`,
+          help,
+          labelNames: ['domain'],
+          registers: [],
+          async collect() {
+            const found = await expiries();
+            this.reset();
+            for (const [domain, expiry] of found) this.set({ domain }, value(expiry));
+          },
+        }),
+      );
+    gauge('certificate_days_left', 'Days until a certificate expires.', ({ daysLeft }) => daysLeft);
+    gauge(
+      'certificate_alarm',
+      'Whether a certificate ends too soon for its lifetime, as health says: 0 no, 1 degraded, 2 down.',
+      ({ alarm }) => ['healthy', 'degraded', 'down'].indexOf(alarm),
+    );
   }
 }

@@ -42,7 +42,7 @@ export class MonitoringService {
     description:
       'Lists the pools (HAProxy backends) with their domains, servers and sessions, and how many are in use. ' +
       'in_use=true lists only pools with a domain, in_use=false only free pools. ' +
-      'For the traffic of a pool use haproxy_stats with scope=backend.',
+      'For the traffic of a pool use {haproxy_stats} with scope=backend.',
     output: BackendListDto,
     readOnly: true,
     idempotent: true,
@@ -74,10 +74,11 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_list_frontends',
+    command: 'frontends',
     title: 'List frontends',
     description:
       'Lists the frontends of HAProxy, where clients connect, with their status, sessions and rates. ' +
-      'For errors and responses use haproxy_stats with scope=frontend.',
+      'For errors and responses use {haproxy_stats} with scope=frontend.',
     output: FrontendListDto,
     readOnly: true,
     idempotent: true,
@@ -106,11 +107,12 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_get_connections',
+    command: 'connections',
     title: 'Current connections',
     description:
       'Counts connections and queued requests of HAProxy, and of each pool in use with its servers: current (of all ' +
       'workers, old ones from before a reload too), maximum, limit. Does not list single sessions. ' +
-      'Use domain for one pool; to let a server drain use haproxy_wait_drain.',
+      'Use domain for one pool; to let a server drain use {haproxy_wait_drain}.',
     output: ConnectionsDto,
     readOnly: true,
     idempotent: true,

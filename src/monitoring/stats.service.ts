@@ -185,6 +185,6 @@ function noteOf({ scope, domain, include_unused }: StatsQueryDto, inUse: number)
     ...(domain === undefined ? ['domain'] : []),
   ];
   const filter = filters.length === 0 ? '' : ` Filter with ${filters.join(' or ')}.`;
-  const unused = include_unused ? '' : ' include_unused=true shows free pools and slots too.';
+  const unused = include_unused ? '' : ' Free pools and slots are left out unless include_unused is set.';
   return `Shown: ${scope === undefined ? 'everything' : `each ${scope}`} of ${pools}.${filter}${unused}`;
 }

@@ -41,4 +41,7 @@ export function addWorkerGauges(register: Registry, workers: HaproxyWorkers): vo
   gauge('old_worker_max_age_seconds', 'Seconds since the oldest old worker was replaced.', ({ list }) =>
     list.known ? Math.max(0, ...list.workers.map(({ replacedSeconds }) => replacedSeconds)) : undefined,
   );
+  gauge('failed_reloads', 'Reloads of HAProxy that failed since the last successful one.', ({ list }) =>
+    list.known ? list.failedReloads : undefined,
+  );
 }

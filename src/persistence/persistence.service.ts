@@ -47,6 +47,7 @@ export class PersistenceService {
   readonly #checkpoints: CheckpointTimer;
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
+  readonly #declarations = new Map<string, number>();
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
   #adoptionPending = false;
@@ -60,7 +61,11 @@ export class PersistenceService {
     @Inject(ServerGuard) private readonly guard: Pick<ServerGuard, 'checkChange'>,
     private readonly feed: EventFeed = new EventFeed(),
   ) {
-    this.#lock = new OwnerLock(settings.home, settings.files.lock);
+    this.#lock = new OwnerLock({
+      home: settings.home,
+      lock: settings.files.lock,
+      state: settings.files.servers,
+    });
     this.#queue = new WriterQueue((edits) => this.#commitGroup(edits));
     this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
   }
@@ -254,6 +259,11 @@ export class PersistenceService {
     await this.store.rewrite(this.#state, missing);
   }
 
+  /** How often the servers of this pool were declared as a whole since the start, also if that changed nothing. */
+  declarations(pool: string): number {
+    return this.#declarations.get(pool) ?? 0;
+  }
+
   /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
   #check(change: StateDelta, before: StateReader, role: Role): void {
     this.guard.checkChange(change, before);
@@ -273,6 +283,7 @@ export class PersistenceService {
         return;
       }
     }
+    for (const pool of group.draft.declared) this.#declarations.set(pool, this.declarations(pool) + 1);
     group.settle();
   }
 

@@ -111,7 +111,7 @@ describe('drainOld', () => {
 describe('undo', () => {
   it('removes the servers that were added', () => {
     const draft = draftOf([[OLD]]);
-    expect(undo(draft, begin(draft), NONE)).toMatchObject({
+    expect(undo(draft, begin(draft), NONE, NONE)).toMatchObject({
       removed: [{ helper: 2 }],
       restored: [],
       out: [],
@@ -123,21 +123,24 @@ describe('undo', () => {
     const draft = draftOf([[OLD]]);
     const moves = begin(draft);
     draft.putServer(POOL, 2, specOf(NEW, 'ready', 9));
-    expect(undo(draft, moves, NONE)).toMatchObject({ removed: [], kept: [] });
+    expect(undo(draft, moves, NONE, NONE)).toMatchObject({ removed: [], kept: [] });
     expect(serversOf(draft)).toEqual(['1 10.0.0.1 ready 5', '2 10.0.0.2 ready 9']);
   });
 
   it('sets the servers that this call has drained to ready', () => {
     const draft = draftOf([[OLD]]);
     const moves = drainOld(draft, begin(draft));
-    expect(undo(draft, moves, NONE)).toMatchObject({ restored: [{ slot: 1 }], removed: [{ helper: 2 }] });
+    expect(undo(draft, moves, NONE, NONE)).toMatchObject({
+      restored: [{ slot: 1 }],
+      removed: [{ helper: 2 }],
+    });
     expect(serversOf(draft)).toEqual(['1 10.0.0.1 ready 5']);
   });
 
   it('sets a server that an earlier call has drained to ready in a pool that no server serves', () => {
     const draft = draftOf([[OLD, 'drain'], [NEW]], [[OLD, 'drain'], [NEW]]);
     const moves = drainOld(draft, begin(draft));
-    expect(undo(draft, moves, new Set([POOL]))).toMatchObject({
+    expect(undo(draft, moves, new Set([POOL]), NONE)).toMatchObject({
       removed: [],
       restored: [{ pool: POOL }],
       out: [{ pool: 'pool_2' }],
@@ -151,7 +154,7 @@ describe('undo', () => {
     const moves = begin(draft);
     draft.putServer(POOL, 1, specOf(OLD, 'maint'));
     draft.removeServer('pool_2', 1);
-    expect(undo(draft, moves, new Set([POOL, 'pool_2']))).toMatchObject({
+    expect(undo(draft, moves, new Set([POOL, 'pool_2']), NONE)).toMatchObject({
       removed: [],
       kept: [{ pool: POOL }, { pool: 'pool_2' }],
       out: [{ pool: POOL }, { pool: 'pool_2' }],
@@ -164,7 +167,7 @@ describe('undo', () => {
     const draft = draftOf([[OLD]]);
     const moves = begin(draft);
     draft.putServer(POOL, 2, specOf(OTHER));
-    expect(undo(draft, moves, NONE).removed).toEqual([]);
+    expect(undo(draft, moves, NONE, NONE).removed).toEqual([]);
     expect(serversOf(draft)).toEqual(['1 10.0.0.1 ready 5', '2 10.0.0.3 ready 5']);
   });
 });

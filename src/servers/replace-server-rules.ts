@@ -12,7 +12,7 @@ import {
   type ServerSpec,
 } from '../model/server.js';
 import type { Draft, Pool, StateReader } from '../model/state.js';
-import { lowestFreeSlot } from './server-rules.js';
+import { lowestFreeSlot, type PlacedServer } from './server-rules.js';
 
 /** The address of a server; without a port, of the servers on all ports of this address. */
 export interface GivenAddress {
@@ -60,15 +60,12 @@ export function formatGivenAddress({ ip, http_port: port }: GivenAddress): strin
  * the servers have several
  */
 export function findMoves(state: StateReader, from: GivenAddress, to: GivenAddress): Move[] {
-  const pools = [...state.poolNames()].toSorted(comparePoolNames);
-  const moves = pools.flatMap((pool) => {
-    const { servers, external } = poolOf(state, pool);
-    if (external) return [];
-    return [...servers]
-      .filter(([, server]) => matches(server, from))
-      .toSorted(([a], [b]) => a - b)
-      .map(([slot, server]) => ({ pool, slot, from: server, ...target(server, to) }));
-  });
+  const moves = serversAt(state, from).map(({ pool, slot, server }) => ({
+    pool,
+    slot,
+    from: server,
+    ...target(server, to),
+  }));
   const [first] = moves;
   if (!first)
     throw new AppError(
@@ -84,6 +81,19 @@ export function findMoves(state: StateReader, from: GivenAddress, to: GivenAddre
   if (moves.some((move) => serverAddress(move.from) === serverAddress(move.to)))
     throw invalidField('to', 'must be another address than from');
   return moves;
+}
+
+/** The servers of this address in the pools of the suite, by pool and slot. Pure. */
+export function serversAt(state: StateReader, address: GivenAddress): PlacedServer[] {
+  const pools = [...state.poolNames()].toSorted(comparePoolNames);
+  return pools.flatMap((pool) => {
+    const { servers, external } = poolOf(state, pool);
+    if (external) return [];
+    return [...servers]
+      .filter(([, server]) => matches(server, address))
+      .toSorted(([a], [b]) => a - b)
+      .map(([slot, server]) => ({ pool, slot, server }));
+  });
 }
 
 /**
@@ -157,9 +167,15 @@ export interface Undone {
 
 /**
  * Sets the old servers that this call has drained to ready again, and those that an earlier call has drained in the pools
- * `unserved`. Then removes the new servers that this call has added, where the old one is in service.
+ * `unserved`. Then removes the new servers that this call has added, where the old one is in service. In the pools `declared`,
+ * another call has declared all servers meanwhile, so what is there is wanted.
  */
-export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet<string>): Undone {
+export function undo(
+  draft: Draft,
+  moves: readonly Move[],
+  unserved: ReadonlySet<string>,
+  declared: ReadonlySet<string>,
+): Undone {
   const undone: Undone = { removed: [], kept: [], restored: [], out: [] };
   for (const move of moves) {
     const { pool, slot, from, helper, drained } = move;
@@ -180,7 +196,7 @@ export function undo(draft: Draft, moves: readonly Move[], unserved: ReadonlySet
     needed.add(serverName(move.pool, move.helper));
   }
   for (const move of moves) {
-    if (!move.added || move.helper === undefined) continue;
+    if (!move.added || move.helper === undefined || declared.has(move.pool)) continue;
     const present = poolOf(draft, move.pool).servers.get(move.helper);
     // Another call has declared a server with another weight or state meanwhile.
     if (!isSameServer(helperOf(move), present)) continue;

@@ -2,8 +2,16 @@ import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { serverName } from '../model/pool-name.js';
 import { serverAddress } from '../model/server.js';
-import { helperNames, type Move, type Undone } from './replace-server-rules.js';
-import { SERVERS_SHOWN } from './server-rules.js';
+import type { StateReader } from '../model/state.js';
+import {
+  formatGivenAddress,
+  type GivenAddress,
+  helperNames,
+  type Move,
+  serversAt,
+  type Undone,
+} from './replace-server-rules.js';
+import { type PlacedServer, SERVERS_SHOWN } from './server-rules.js';
 
 /** How many servers or pools a message names. */
 const NAMED = 5;
@@ -50,6 +58,34 @@ export function healthText(name: string, row: ServerStatusRow | undefined): stri
   if (!row) return `${name} is not in HAProxy`;
   if (row.status === 'no check') return `${name} has no health check`;
   return `${name} is ${row.status}${row.lastCheck === '' ? '' : ` (${row.lastCheck})`}`;
+}
+
+/**
+ * What a replacement that did not end has left, and what to call. From the state, because the call may have ended before
+ * or after each of its changes.
+ */
+export function leftText(state: StateReader, from: GivenAddress, to: GivenAddress): string {
+  const old = serversAt(state, from);
+  const pools = new Set(old.map(({ pool }) => pool));
+  const next = serversAt(state, to).filter(({ pool }) => pools.has(pool));
+  const [oldName, newName] = [formatGivenAddress(from), formatGivenAddress(to)];
+  if (old.length === 0)
+    return `Nothing is left to do: no pool has ${oldName}. {haproxy_list_servers} shows the servers of a domain.`;
+  const is = `${oldName} is in ${listed(old.map(placeText))}.`;
+  if (next.length === 0)
+    return `${is} Its pools do not have ${newName}. Call {haproxy_replace_server} again.`;
+  const drained = old.some(({ server }) => server.state === 'drain');
+  const back = drained
+    ? `set ${oldName} to ready with {haproxy_set_server_state}, then remove ${newName}`
+    : `remove ${newName}`;
+  return (
+    `Both servers are there: ${is} ${newName} is in ${listed(next.map(placeText))}. Call {haproxy_replace_server} with the ` +
+    `same from and to to finish. To go back, ${back} with {haproxy_remove_server} where it was not before.`
+  );
+}
+
+function placeText({ pool, slot, server: { state, weight } }: PlacedServer): string {
+  return `${serverName(pool, slot)} (${state}${weight === 0 ? ', weight 0' : ''})`;
 }
 
 /** What the pools have after `undo`, as sentences with a space before each. */

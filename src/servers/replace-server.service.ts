@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { shownOf } from '../contract/dry-run/dry-run.dto.js';
-import { recordDomains } from '../contract/call-context.js';
+import { recordDomains, recordStage } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -8,7 +8,7 @@ import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { type JobContext, JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { canonicalIp } from '../model/ip-address.js';
 import { serverAddress } from '../model/server.js';
-import type { Draft } from '../model/state.js';
+import { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { type ReplacedServerDto, ReplaceResultDto, ReplaceServerDto } from './replace-server.dto.js';
@@ -25,9 +25,12 @@ import {
   takeSlots,
   undo,
 } from './replace-server-rules.js';
-import { formerOf, laterSteps, listed, undoneText } from './replace-server-texts.js';
+import { formerOf, laterSteps, leftText, listed, undoneText } from './replace-server-texts.js';
 import { ReplaceServerWatch } from './replace-server-watch.js';
 import { SERVERS_SHOWN } from './server-rules.js';
+
+/** The errors of this operation itself. Those of a commit say nothing about the stages before it. */
+const SAYS_WHAT_IS_LEFT: ReadonlySet<string> = new Set(['cancelled', 'server_not_healthy']);
 
 /** How many domains of a server an answer names. */
 const DOMAINS_SHOWN = 10;
@@ -42,8 +45,20 @@ interface Started {
  * Moves everything from one server address to another. A slot cannot hold two servers, so the new server first serves
  * from a free slot (the helper) of each pool. When it is healthy there, the old one drains. When that is idle, the new
  * server gets its slot and leaves the helper, in one commit. Each stage is one commit for all pools, so a stop between
- * two of them leaves pools in which only healthy servers get requests, and the same call finishes.
+ * two of them leaves pools in which only healthy servers get requests, and the same call finishes. Whatever ends a call
+ * early, its error or the record of its operation says what is left.
  */
+/** How often the servers of each pool had been declared. */
+type Declarations = ReadonlyMap<string, number>;
+
+interface Begun {
+  left_out: string[];
+  timeout: number;
+  /** What is there now, for an error. */
+  left: () => string;
+  begun: Declarations;
+}
+
 @Injectable()
 export class ReplaceServerService {
   readonly #watch: ReplaceServerWatch;
@@ -58,10 +73,14 @@ export class ReplaceServerService {
     workers: HaproxyWorkers,
   ) {
     this.#watch = new ReplaceServerWatch(persistence, workers, runtime);
+    jobs.describesLeft('replace_server', (given) =>
+      this.#leftOf(addressOf(String(given['from'])), addressOf(String(given['to']))),
+    );
   }
 
   @Operation({
     name: 'haproxy_replace_server',
+    wanted: { status: ['replaced', 'planned'] },
     title: 'Replace a server in all pools',
     description:
       'Moves everything from one address to another, in every pool, with slot, weight and state. The new server ' +
@@ -92,7 +111,7 @@ export class ReplaceServerService {
    */
   async check({ from, to }: ReplaceServerDto): Promise<void> {
     this.#refuseOther(from, to);
-    await this.persistence.preview((draft) => this.#begin(draft, addressOf(from), addressOf(to)));
+    await this.#checkAllStages(addressOf(from), addressOf(to));
   }
 
   /** Joins the running job with the same addresses. @throws AppError replace_running, shutting_down */
@@ -131,6 +150,7 @@ export class ReplaceServerService {
   async #preview({ from, to }: ReplaceServerDto): Promise<ReplaceResultDto> {
     this.#refuseOther(from, to);
     const left_out = await this.#externalPools(addressOf(from));
+    await this.#checkAllStages(addressOf(from), addressOf(to));
     const { value: moves, plan } = await this.persistence.preview((draft) =>
       this.#begin(draft, addressOf(from), addressOf(to)),
     );
@@ -140,7 +160,7 @@ export class ReplaceServerService {
       status: 'planned',
       detail:
         `${moves.length} server(s) change from ${from} to ${to}. The new server must be healthy before the old one ` +
-        'drains. Call again without dry_run to do it.',
+        'drains. This was a dry run: nothing was changed.',
       ...this.#described(moves),
       left_out,
       dry_run: true,
@@ -156,16 +176,36 @@ export class ReplaceServerService {
     job: JobContext,
   ): Promise<ReplaceResultDto> {
     const left_out = await this.#externalPools(from);
-    const { value: moves } = await this.persistence.commit((draft) => {
+    await this.#checkAllStages(from, to);
+    const begun = new Map<string, number>();
+    const moves = await this.#stage('the new server joins the pools', (draft) => {
       const found = this.#begin(draft, from, to);
+      begun.clear();
+      for (const { pool } of found) begun.set(pool, this.persistence.declarations(pool));
       recordDomains(found.flatMap(({ pool }) => draft.pool(pool)?.domains ?? []));
       return found;
     });
+    const left = () => this.#leftOf(from, to);
+    try {
+      return await this.#finish(moves, { left_out, timeout, left, begun }, job);
+    } catch (error) {
+      if (!(error instanceof AppError) || SAYS_WHAT_IS_LEFT.has(error.code)) throw error;
+      // HAProxy or the disk refused one stage. Those before it stay.
+      throw new AppError(error.code, `${error.detail} ${left()}`);
+    }
+  }
+
+  /** The stages after the new server has joined the pools. */
+  async #finish(
+    moves: readonly Move[],
+    { left_out, timeout, left, begun }: Begun,
+    job: JobContext,
+  ): Promise<ReplaceResultDto> {
     const answer = { ...this.#described(moves), left_out, before: formerOf(moves) };
     const problem = await this.#watch.untilHealthy(moves, timeout, job);
-    if (job.signal.aborted) throw await this.#giveUp(moves);
-    if (problem !== undefined) throw await this.#giveUp(moves, problem);
-    const { value: drained } = await this.persistence.commit((draft) => drainOld(draft, moves));
+    if (job.signal.aborted) throw await this.#giveUp(moves, begun);
+    if (problem !== undefined) throw await this.#giveUp(moves, begun, problem);
+    const drained = await this.#stage('the old server drains', (draft) => drainOld(draft, moves));
     const { waitsFor, busy } = await this.#watch.untilIdle(drained, timeout, job);
     const health = await this.#watch.health(drained).catch((error: unknown) => messageOf(error));
     if (typeof health === 'string')
@@ -176,12 +216,11 @@ export class ReplaceServerService {
           'finish when HAProxy answers.',
         ...answer,
       };
-    if (health.failing !== undefined) throw await this.#giveUp(drained, health.failing);
+    if (health.failing !== undefined) throw await this.#giveUp(drained, begun, health.failing);
     if (job.signal.aborted)
       throw new AppError(
         'cancelled',
-        'The call was cancelled, or the suite is stopping, while the old server drained. The new server is in service ' +
-          'where the old one was. Call again to finish.',
+        `The call was cancelled, or the suite is stopping, while the old server drained. ${left()}`,
       );
     if (busy)
       return {
@@ -191,14 +230,16 @@ export class ReplaceServerService {
           'Keep it running. Call again to finish, or take it away now with {haproxy_remove_server}.',
         ...answer,
       };
-    const { value: left } = await this.persistence.commit((draft) => takeSlots(draft, drained));
+    const notTaken = await this.#stage('the new server takes the slots of the old one', (draft) =>
+      takeSlots(draft, drained),
+    );
     const open = waitsFor === undefined ? '' : ` ${waitsFor}`;
-    if (left.length > 0)
+    if (notTaken.length > 0)
       return {
         status: 'draining',
         detail:
-          `The new server has ${moves.length - left.length} of ${moves.length} slots of the old one. The other servers ` +
-          `were changed meanwhile: ${listed(left, ' ')}${await this.#unservedText(moves)} Keep the old server running.${open} ` +
+          `The new server has ${moves.length - notTaken.length} of ${moves.length} slots of the old one. The other servers ` +
+          `were changed meanwhile: ${listed(notTaken, ' ')}${await this.#unservedText(moves)} Keep the old server running.${open} ` +
           'See the servers with {haproxy_list_servers}. Call again to finish, or remove those that you do not need with ' +
           '{haproxy_remove_server}.',
         ...answer,
@@ -217,9 +258,11 @@ export class ReplaceServerService {
    *
    * @param problem why the new server is not healthy; undefined if the call was cancelled
    */
-  async #giveUp(moves: readonly Move[], problem?: string): Promise<AppError> {
+  async #giveUp(moves: readonly Move[], begun: Declarations, problem?: string): Promise<AppError> {
     const unserved = await this.#watch.unserved(moves).catch(() => new Set(helpedPools(moves)));
-    const { value: undone } = await this.persistence.commit((draft) => undo(draft, moves, unserved));
+    const undone = await this.#stage('the replacement is undone', (draft) =>
+      undo(draft, moves, unserved, this.#declaredSince(begun, draft)),
+    );
     const what = undoneText(moves, undone) + (await this.#unservedText(moves));
     return problem === undefined
       ? new AppError(
@@ -230,6 +273,37 @@ export class ReplaceServerService {
           'server_not_healthy',
           `The new server is not healthy: ${problem}${what} Correct the new server or its health check, then call again.`,
         );
+  }
+
+  /** The pools whose servers another call has declared since. */
+  #declaredSince(begun: Declarations, { base }: Draft): Set<string> {
+    const changed = [...begun].filter(([pool, count]) => this.persistence.declarations(pool) > count);
+    // The base has the edits before this one that are committed together with it.
+    const together = base instanceof Draft ? base.declared : [];
+    return new Set([...changed.map(([pool]) => pool), ...together]);
+  }
+
+  /** Commits one stage, and names it in the audit line. */
+  async #stage<T>(stage: string, edit: (draft: Draft) => T): Promise<T> {
+    recordStage(stage);
+    const { value } = await this.persistence.commit(edit);
+    recordStage(undefined);
+    return value;
+  }
+
+  /**
+   * Checks the servers of the last stage too, so that no call stops half-way at a server that is not allowed.
+   *
+   * @throws AppError server_is_control, server_is_haproxy, validation_failed, and those of the first stage
+   */
+  async #checkAllStages(from: GivenAddress, to: GivenAddress): Promise<void> {
+    await this.persistence.preview((draft) =>
+      takeSlots(draft, drainOld(draft, this.#begin(draft, from, to))),
+    );
+  }
+
+  #leftOf(from: GivenAddress, to: GivenAddress): string {
+    return leftText(this.persistence.state, from, to);
   }
 
   /** A sentence about the pools that no server serves, with a space before it. Empty if there is none. */

@@ -141,6 +141,7 @@ export function setServers(
       `${declared.length} servers were given, and a pool has ${maxSlots} slots. Give at most ${maxSlots}, or raise ` +
         'HAPROXY_MAX_SLOTS and restart the suite.',
     );
+  draft.declared.add(name);
   const present = slotsByAddress(pool);
   const servers = new Map<number, ServerSpec>();
   const joining: ServerSpec[] = [];

@@ -1,8 +1,9 @@
-import { Body, Controller, Delete, Get, Param, Post, Put, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Post, Put, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
-import { joined, Serves } from '../contract/rest-operation.js';
+import { answerCreated, joined, Serves } from '../contract/rest-operation.js';
 import {
   AddServerBodyDto,
   AddServersBodyDto,
@@ -35,15 +36,23 @@ export class ServersController {
   }
 
   @Post('servers')
-  @Serves(ServersService, 'add', { status: 201, example: { ip: '10.0.0.2', http_port: 8080 } })
-  add(@Param() { domain }: DomainRefDto, @Body() body: AddServerBodyDto): Promise<ChangedServerDto> {
-    return this.servers.add({ ...body, domain });
+  @Serves(ServersService, 'add', { created: true, example: { ip: '10.0.0.2', http_port: 8080 } })
+  async add(
+    @Param() { domain }: DomainRefDto,
+    @Body() body: AddServerBodyDto,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ChangedServerDto> {
+    return answerCreated(reply, await this.servers.add({ ...body, domain }), () => serversUrl(domain));
   }
 
   @Post('servers/bulk')
-  @Serves(ServersService, 'addMany', { status: 201 })
-  addMany(@Param() { domain }: DomainRefDto, @Body() body: AddServersBodyDto): Promise<ServersDto> {
-    return this.servers.addMany({ ...body, domain });
+  @Serves(ServersService, 'addMany', { created: true })
+  async addMany(
+    @Param() { domain }: DomainRefDto,
+    @Body() body: AddServersBodyDto,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ServersDto> {
+    return answerCreated(reply, await this.servers.addMany({ ...body, domain }), () => serversUrl(domain));
   }
 
   @Delete('servers/:slot')
@@ -71,8 +80,13 @@ export class ServersController {
   }
 
   @Post('servers/:slot/wait-drain')
-  @Serves(WaitDrainService, 'wait', { status: 200, example: { timeout: 5 } })
+  @Serves(WaitDrainService, 'wait', { example: { timeout: 5 } })
   waitDrain(@Param() path: WaitDrainPathDto, @Body() body: WaitDrainBodyDto): Promise<WaitDrainResultDto> {
     return this.drains.wait({ ...body, ...path });
   }
+}
+
+/** A single server has no URL of its own. */
+function serversUrl(domain: string): string {
+  return `/api/v1/domains/${encodeURIComponent(domain)}/servers`;
 }

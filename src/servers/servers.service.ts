@@ -58,7 +58,7 @@ export class ServersService {
     description:
       'Lists the servers in the pool of a domain, with the status and the current connections that HAProxy reports. ' +
       'Use it to find the slot of a server before you change it. For health check results use ' +
-      'haproxy_domain_health.',
+      '{haproxy_domain_health}.',
     output: ServerListDto,
     readOnly: true,
     idempotent: true,
@@ -72,11 +72,12 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_add_server',
+    becomesHealthy: true,
     title: 'Add a server',
     description:
       'Adds a server to the pool of a domain. It gets requests at once, for every domain that shares the pool. Slot 0 ' +
       'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
-      'use haproxy_add_servers. Next: haproxy_wait_healthy, which waits until the server has passed a health check.',
+      'use {haproxy_add_servers}. Next: {haproxy_wait_healthy}, which waits until the server has passed a health check.',
     output: ChangedServerDto,
     errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', ...FORBIDDEN],
   })
@@ -90,11 +91,13 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_add_servers',
+    command: 'servers add-many',
+    becomesHealthy: true,
     title: 'Add several servers',
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +
       '{slot, ip, http_port, weight}. For more than 10, call it again. ' +
-      'Next: haproxy_wait_healthy, which waits until they have passed a health check.',
+      'Next: {haproxy_wait_healthy}, which waits until they have passed a health check.',
     output: ServersDto,
     errors: [
       'domain_not_found',
@@ -118,7 +121,7 @@ export class ServersService {
     title: 'Remove a server',
     description:
       'Removes a server from the pool of a domain at once. It gets no new requests; its running requests finish. To let ' +
-      'long connections end first, call haproxy_set_server_state with drain, then haproxy_wait_drain.',
+      'long connections end first, call {haproxy_set_server_state} with drain, then {haproxy_wait_drain}.',
     output: RemovedServerDto,
     destructive: true,
     errors: ['domain_not_found', 'pool_external', 'server_not_found'],
@@ -158,7 +161,7 @@ export class ServersService {
     description:
       'Sets the state of one server. ready: it gets requests. drain: it gets only requests of sticky sessions. ' +
       'maint: it gets no requests and no health checks. ' +
-      'For maintenance: set drain, call haproxy_wait_drain, set maint; afterwards set ready.',
+      'For maintenance: set drain, call {haproxy_wait_drain}, set maint; afterwards set ready.',
     output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
@@ -176,7 +179,7 @@ export class ServersService {
     description:
       'Sets the share of the requests that a server gets: its weight divided by the sum of the weights in its pool. ' +
       'With 0 it gets no new requests. To shift traffic between two servers, change both weights in steps, and check ' +
-      'haproxy_stats with scope=server after each step.',
+      '{haproxy_stats} with scope=server after each step.',
     output: ChangedServerDto,
     idempotent: true,
     errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
@@ -194,7 +197,7 @@ export class ServersService {
     description:
       'Sets all servers in the pool of a domain to ready, drain or maint in one change. This also affects the domains ' +
       'that share the pool; the answer names them. With maint, requests get 503. For one server use ' +
-      'haproxy_set_server_state.',
+      '{haproxy_set_server_state}.',
     output: DomainStateDto,
     idempotent: true,
     destructive: true,

@@ -46,11 +46,13 @@ export class WaitDrainService {
 
   @Operation({
     name: 'haproxy_wait_drain',
+    command: 'servers wait-drain',
+    wanted: { drained: true },
     title: 'Wait until a server is idle',
     description:
       'Waits until a server (slot 0: all servers of the domain) has no connections in any HAProxy worker, old ones ' +
       'from before a reload too, at most timeout seconds. Changes nothing: set the state to drain first; a ready server ' +
-      'is never drained. Next: haproxy_set_server_state with maint, or haproxy_remove_server.',
+      'is never drained. Next: {haproxy_set_server_state} with maint, or {haproxy_remove_server}.',
     output: WaitDrainResultDto,
     readOnly: true,
     idempotent: true,

@@ -25,6 +25,16 @@ export type LogLevel = 'DEBUG' | 'INFO' | 'WARNING' | 'ERROR';
 /** The address of a Runtime API or master CLI: a unix socket, or a TCP host and port. */
 export type SocketAddress = { path: string } | { host: string; port: number };
 
+/** Variables that a child process inherits too, so each needs a check whether it is about this process. */
+interface SystemdEnvironment {
+  /** INVOCATION_ID is set: systemd started this process, or a process above it. */
+  isInvocation: boolean;
+  /** SYSTEMD_EXEC_PID: the process that systemd started (version 248 and newer). */
+  execPid: string | undefined;
+  /** JOURNAL_STREAM: device and inode of the stream to the journal. */
+  journalStream: string | undefined;
+}
+
 /** Finds the Runtime API that an existing haproxy.cfg declares. `preferred` is the unix socket of a new installation. */
 export type FindRuntimeApi = (configFile: string, preferred: string) => SocketAddress | undefined;
 
@@ -34,6 +44,8 @@ export class Settings {
   readonly runtime: SocketAddress;
   readonly master: SocketAddress;
   readonly control: HaproxyControl;
+  /** In managed mode: whether a stop of the suite also stops HAProxy. */
+  readonly onStop: 'stop' | 'leave';
   readonly container: string;
   readonly haproxyBin: string;
   readonly home: string;
@@ -100,6 +112,9 @@ export class Settings {
   /** The schedule of renewals; undefined for every hour at a random minute, which stays the same after a restart. */
   readonly renewCron: string | undefined;
 
+  /** What systemd tells the processes that it starts (systemd.exec(5)); the operator does not set it. */
+  readonly systemd: SystemdEnvironment;
+
   /** Which tools MCP offers. REST offers all operations. */
   readonly mcp: { toolsets: readonly Toolset[]; readOnly: boolean };
 
@@ -141,6 +156,7 @@ export class Settings {
     this.runtime = runtimeAddress(env, this, findRuntimeApi);
     this.master = masterAddress(env, join(this.folders.run, 'master.sock'));
     this.container = text(env, 'HAPROXY_CONTAINER', 'haproxy');
+    this.onStop = oneOf(env, 'HAPROXY_ON_STOP', ['stop', 'leave'], 'stop');
     this.haproxyBin = text(env, 'HAPROXY_BIN', 'haproxy');
     this.poolCount = integer(env, 'HAPROXY_POOL_COUNT', 100, 1, MAX_POOL_COUNT);
     this.maxSlots = integer(env, 'HAPROXY_MAX_SLOTS', 10, 1, MAX_SLOT);
@@ -160,6 +176,11 @@ export class Settings {
     this.reconcile = oneOf(env, 'RECONCILE', ['heal', 'report'], 'heal');
     this.acme = acmeSettings(env, this.home);
     this.renewCron = renewCron(env);
+    this.systemd = {
+      isInvocation: trimmed(env, 'INVOCATION_ID') !== undefined,
+      execPid: trimmed(env, 'SYSTEMD_EXEC_PID'),
+      journalStream: trimmed(env, 'JOURNAL_STREAM'),
+    };
     this.logLevel = oneOf(env, 'LOG_LEVEL', ['DEBUG', 'INFO', 'WARNING', 'ERROR'], 'INFO');
     this.mcp = {
       toolsets: someOf(env, 'MCP_TOOLSETS', TOOLSETS),

@@ -14,6 +14,8 @@ export interface AuditEntry {
   /** Token name, or network and address. */
   actor: string;
   via: CallContext['via'];
+  /** The id of the HTTP request. Absent for changes by the suite itself. */
+  request_id?: string;
   /** The name of the operation, which is also the name of its tool. */
   operation: string;
   /** Without secrets. */
@@ -21,6 +23,8 @@ export interface AuditEntry {
   revision_before: number;
   revision_after: number;
   outcome: 'ok' | ErrorCode;
+  /** Which of the commits of the call this is, if a call makes several. */
+  stage?: string;
   /** What the change removed or overwrote. Absent if it only added, or failed. */
   before?: object;
 }
@@ -227,11 +231,13 @@ export function entryOf(
     time: new Date().toISOString(),
     actor: caller.actor,
     via: caller.via,
+    ...(caller.requestId !== undefined && { request_id: caller.requestId }),
     operation,
     arguments: caller.audited?.arguments ?? {},
     revision_before: before,
     revision_after: after,
     outcome,
+    ...(caller.audited?.stage !== undefined && { stage: caller.audited.stage }),
     ...(former && outcome === 'ok' && { before: former }),
   };
 }

@@ -1,65 +1,116 @@
 import { createHash } from 'node:crypto';
+import { existsSync, realpathSync } from 'node:fs';
 import { mkdir, readFile, stat, unlink } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import type { Server } from 'node:net';
 import { dirname } from 'node:path';
-import { writeFileAtomic } from '../lib/atomic-file.js';
+import { AppError, messageOf } from '../errors/app-error.js';
+import { OsProcess } from '../haproxy/process/os-process.js';
+import { linkTarget, writeFileAtomic } from '../lib/atomic-file.js';
+import { HELD, listen, SocketClaim } from './socket-claim.js';
+
+/** The name of the socket files, without their number. */
+export const OWNER_SOCKET = 'suite.sock';
+/** What bind(2) and link(2) answer on a file system without unix sockets or without hard links. */
+const WITHOUT_SOCKETS = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'ENXIO', 'EMLINK']);
 
 /** Another process owns the folder. */
 export class OwnedByAnotherError extends Error {
-  constructor(folder: string, pid: string) {
+  constructor(folder: string, owner: string) {
     super(
-      `${folder} is owned by another running suite (pid ${pid}). Stop that suite first, or set another HAPROXY_HOME.`,
+      `${folder} is owned by another running suite (${owner}). Stop that suite first, or set another HAPROXY_HOME.`,
     );
     this.name = 'OwnedByAnotherError';
   }
 }
 
+export interface OwnedFiles {
+  home: string;
+  /** The file that names the owner, in the folder `run`. */
+  lock: string;
+  /** servers.json, which two suites could share although each has its own home or its own folder `run`. */
+  state: string;
+}
+
 /**
- * Makes one process the owner of a folder. The lock is an abstract unix socket (unix(7)) with a name made from the device
- * and inode of the folder. The kernel gives the name to one process and frees it when that process ends, so the lock is
- * never stale. The file only names the owner, for error messages and operators (docs/adr/0002-lock-is-an-abstract-socket.md).
+ * Makes one process the owner of HAPROXY_HOME and of the folder of servers.json, in every namespace and container of
+ * this machine (docs/adr/0002-lock-is-a-socket.md):
+ *
+ * - An abstract unix socket (unix(7)) with a name made from the device and inode of the home. It needs no file, so no
+ *   one can delete it, but it is known only in its network namespace.
+ * - A claim in the folder `run` and in the folder of servers.json, known in every namespace.
+ *
+ * The kernel ends each of them with the process. The lock file only names the owner, for error messages and operators.
  */
 export class OwnerLock {
   #server: Server | undefined;
+  #claims: SocketClaim[] = [];
 
-  constructor(
-    private readonly folder: string,
-    private readonly file: string,
-  ) {}
+  constructor(private readonly files: OwnedFiles) {}
 
-  /** @throws OwnedByAnotherError with the pid of the owner */
+  /** @throws OwnedByAnotherError with the pid of the owner; AppError storage_failed; the error of the file system */
   async acquire(): Promise<void> {
-    await mkdir(dirname(this.file), { recursive: true });
-    const { dev, ino } = await stat(this.folder);
+    const { home, lock, state } = this.files;
+    const folders = [dirname(lock), dirname(linkTarget(state))];
+    for (const folder of folders) await mkdir(folder, { recursive: true });
+    const { dev, ino } = await stat(home);
     const id = createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 32);
     this.#server = await listen(`\0haproxy-suite/${id}`).catch(async (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') throw error;
-      throw new OwnedByAnotherError(this.folder, await this.#ownerPid());
+      throw new OwnedByAnotherError(home, await this.#owner());
     });
-    await writeFileAtomic(this.file, `${process.pid}\n`);
+    try {
+      for (const folder of new Set(folders.map((folder) => realpathSync(folder)))) await this.#claim(folder);
+      const { pid, started } = new OsProcess(process.pid);
+      await writeFileAtomic(lock, `${pid} ${started ?? ''}\n`);
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
   }
 
   async release(): Promise<void> {
-    const server = this.#server;
-    if (!server) return;
-    this.#server = undefined;
-    await unlink(this.file).catch(() => undefined);
-    await new Promise<void>((resolve) => server.close(() => resolve()));
+    if (!this.#server) return;
+    await unlink(this.files.lock).catch(() => undefined);
+    await this.#close();
   }
 
-  async #ownerPid(): Promise<string> {
-    const text = await readFile(this.file, 'utf8').catch(() => '');
-    return text.trim() || 'unknown';
+  async #claim(folder: string): Promise<void> {
+    const claim = await SocketClaim.take(folder, OWNER_SOCKET).catch((error: unknown) => {
+      throw claimError(error, folder);
+    });
+    if (claim === HELD) {
+      const owned = folder === realpathSync(dirname(this.files.lock)) ? this.files.home : folder;
+      throw new OwnedByAnotherError(owned, await this.#owner());
+    }
+    this.#claims.push(claim);
+  }
+
+  async #close(): Promise<void> {
+    const [server, claims] = [this.#server, this.#claims];
+    this.#server = undefined;
+    this.#claims = [];
+    for (const claim of claims) await claim.release();
+    if (server) await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  async #owner(): Promise<string> {
+    const [pid] = /^[1-9]\d*/.exec(await readFile(this.files.lock, 'utf8').catch(() => '')) ?? [];
+    if (pid === undefined) return 'pid unknown';
+    return existsSync(`/proc/${pid}`) ? `pid ${pid}` : `pid ${pid}, in another container or PID namespace`;
   }
 }
 
-function listen(name: string): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    server.once('error', reject);
-    server.listen(name, () => {
-      server.unref();
-      resolve(server);
-    });
-  });
+/** An error of the file system that names what the suite needs there. Other errors unchanged. */
+function claimError(error: unknown, folder: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
+  const fail = (detail: string) => new AppError('storage_failed', detail, { cause: error });
+  if (WITHOUT_SOCKETS.has(code))
+    return fail(
+      `The file system of ${folder} has no unix sockets or no hard links (${messageOf(error)}). The suite needs them, so that only one suite owns the folder. Put HAPROXY_HOME on a local file system such as ext4, XFS, Btrfs or tmpfs.`,
+    );
+  if (code === 'EACCES')
+    return fail(
+      `The suite cannot find out whether another suite owns ${folder} (${messageOf(error)}). Start it as the user that owns this folder.`,
+    );
+  return error;
 }

@@ -17,6 +17,7 @@ export class ExportService {
 
   @Operation({
     name: 'haproxy_export',
+    command: 'domains export',
     title: 'Export domains and servers',
     description:
       'Exports all domains, shared pools and servers of one revision, a JSON object per line, or with format=json ' +

@@ -1,9 +1,10 @@
 import { TextDecoder } from 'node:util';
 import { AppError } from '../errors/app-error.js';
 import type { ServerGuard } from '../haproxy/guard/server-guard.service.js';
+import type { ServerSpec } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
 import type { ImportProblems } from './import-problems.js';
-import { type DomainRecord, InvalidRecord, parseRecord } from './import-record.js';
+import { InvalidRecord } from './record-values.js';
 
 /** The most bytes of all lines of an import, unpacked. About 400,000 domains. */
 const CONTENT_LIMIT = 64 * 1024 * 1024;
@@ -15,28 +16,37 @@ const ELEMENTS_PER_TURN = 2000;
 /** A line with its JSON value, or with the reason why it is not JSON. */
 type ImportLine = { line: number; value: unknown } | { line: number; problem: string };
 
+/** What every kind of record has. */
+interface ReadRecord {
+  line: number;
+  domain: string;
+  /** The guard checks each of them. */
+  servers: readonly Pick<ServerSpec, 'ip' | 'http_port'>[];
+}
+
 /** The valid records of an import, and how many lines it had. Each record is checked by itself. */
-interface ReadImport {
-  records: DomainRecord[];
+interface ReadImport<T> {
+  records: T[];
   lines: number;
 }
 
 /**
- * Reads all lines of an import. Adds a problem for each invalid line, and for each domain that an earlier line has.
+ * Reads all lines of an import; `parse` checks one by itself. Adds a problem for each invalid line, and for each domain that an earlier line has.
  *
  * @throws AppError payload_too_large, malformed_request, and the errors of `problems`
  */
-export async function readImport(
+export async function readImport<T extends ReadRecord>(
   content: ImportContent,
+  parse: (line: number, value: unknown) => T,
   guard: Pick<ServerGuard, 'check'>,
   problems: ImportProblems,
-): Promise<ReadImport> {
-  const records: DomainRecord[] = [];
+): Promise<ReadImport<T>> {
+  const records: T[] = [];
   const lineOf = new Map<string, number>();
   let lines = 0;
   for await (const line of Symbol.asyncIterator in content ? linesOf(content) : elementsOf(content)) {
     lines += 1;
-    const record = recordOf(line, guard, problems);
+    const record = recordOf(line, parse, guard, problems);
     if (!record) continue;
     const other = lineOf.get(record.domain);
     if (other === undefined) {
@@ -47,14 +57,15 @@ export async function readImport(
   return { records, lines };
 }
 
-function recordOf(
+function recordOf<T extends ReadRecord>(
   line: ImportLine,
+  parse: (line: number, value: unknown) => T,
   guard: Pick<ServerGuard, 'check'>,
   problems: ImportProblems,
-): DomainRecord | undefined {
+): T | undefined {
   try {
     if ('problem' in line) throw new InvalidRecord(line.problem);
-    const record = parseRecord(line.line, line.value);
+    const record = parse(line.line, line.value);
     for (const server of record.servers) guard.check(server);
     return record;
   } catch (error) {

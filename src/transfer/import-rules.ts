@@ -12,7 +12,8 @@ import {
 } from '../model/server.js';
 import type { Draft, Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
-import type { DomainRecord, RecordServer } from './import-record.js';
+import type { DomainRecord } from './import-record.js';
+import type { RecordServer } from './record-values.js';
 import type { ImportMode } from './transfer.dto.js';
 
 interface ImportLimits {

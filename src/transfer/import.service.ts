@@ -11,11 +11,14 @@ import type { CommitStage } from '../persistence/writer-queue.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
 import { ImportProblems } from './import-problems.js';
+import type { ImportContent } from './import-body.js';
 import { readImport } from './import-reader.js';
-import type { DomainRecord } from './import-record.js';
+import { parseRecord } from './import-record.js';
 import { applyImport } from './import-rules.js';
 import { describeSummary, summaryOf } from './import-summary.js';
-import { ImportRequest, ImportResultDto } from './transfer.dto.js';
+import { applyPuts } from './put-import.js';
+import { parsePutRecord } from './put-record.js';
+import { type ImportMode, ImportRequest, ImportResultDto } from './transfer.dto.js';
 
 /** The progress messages of a commit. */
 const STAGES: Record<CommitStage, string> = {
@@ -30,6 +33,17 @@ type ImportOutcome = Omit<ImportResultDto, 'dry_run' | 'plan' | 'plan_steps'>;
 interface PreparedImport {
   lines: number;
   edit: (draft: Draft) => ImportOutcome;
+}
+
+/** Why no domain can point at a backend; undefined for a backend that can be used. */
+type BackendProblem = (backend: string) => string | undefined;
+
+/** The lines of an import, each valid by itself. */
+interface ReadLines {
+  lines: number;
+  /** The operator's backends that they name. */
+  backends: readonly string[];
+  apply: (draft: Draft, backendProblem: BackendProblem, problems: ImportProblems) => void;
 }
 
 /** Imports any number of domains and servers as one change. */
@@ -48,12 +62,13 @@ export class ImportService {
 
   @Operation({
     name: 'haproxy_import',
+    command: 'domains import',
     title: 'Import domains and servers',
     description:
       'Imports domains, shared pools and servers, as one JSON object per line (application/x-ndjson, optionally with ' +
       'Content-Encoding: gzip) or as a JSON array. It is one change of one revision: all or nothing, unless ' +
       'on_error=skip. An error names the lines. mode=replace with a file of GET /api/v1/export restores exactly ' +
-      'that export. dry_run shows the changes first. wait=false answers 202 with an operation, which has the progress.',
+      'that export; mode=put makes each domain as given and keeps the others. dry_run shows the changes first. wait=false answers 202 with an operation, which has the progress.',
     output: ImportResultDto,
     destructive: true,
     idempotent: true,
@@ -104,28 +119,23 @@ export class ImportService {
 
   /** Reads and checks all lines. */
   async #readEdit({ mode, on_error, content }: ImportRequest): Promise<PreparedImport> {
-    if (mode === 'replace' && on_error === 'skip')
+    if (mode !== 'merge' && on_error === 'skip')
       throw invalidField(
         'on_error',
-        'must be abort with mode=replace: skip would remove the domains of invalid lines',
+        `must be abort with mode=${mode}: a skipped line would be a half-done change`,
       );
     const problems = new ImportProblems(on_error === 'skip');
-    const { records, lines } = await readImport(content, this.guard, problems);
+    const { lines, backends, apply } = await this.#readLines(mode, content, problems);
     problems.check();
     if (mode === 'replace' && lines === 0)
       throw invalidField(
         'body',
         'has no line, so mode=replace would remove everything; send at least one line',
       );
-    const backendProblem = await this.#backendProblems(records);
+    const backendProblem = await this.#backendProblems(backends);
     const edit = (draft: Draft): ImportOutcome => {
-      const limits = {
-        pools: this.reconciler.poolLimit,
-        maxSlots: this.settings.maxSlots,
-        backendProblem,
-      };
       const allProblems = problems.copy();
-      applyImport(draft, records, mode, limits, allProblems.add);
+      apply(draft, backendProblem, allProblems);
       allProblems.check();
       return {
         lines,
@@ -137,9 +147,34 @@ export class ImportService {
     return { lines, edit };
   }
 
+  /** Reads all lines by the rules of the mode. */
+  async #readLines(mode: ImportMode, content: ImportContent, problems: ImportProblems): Promise<ReadLines> {
+    const limits = (backendProblem: BackendProblem) => ({
+      pools: this.reconciler.poolLimit,
+      slots: this.settings.maxSlots,
+      maxSlots: this.settings.maxSlots,
+      backendProblem,
+    });
+    if (mode === 'put') {
+      const { records, lines } = await readImport(content, parsePutRecord, this.guard, problems);
+      return {
+        lines,
+        backends: records.flatMap(({ input }) => input.backend ?? []),
+        apply: (draft, backendProblem, { add }) => applyPuts(draft, records, limits(backendProblem), add),
+      };
+    }
+    const { records, lines } = await readImport(content, parseRecord, this.guard, problems);
+    return {
+      lines,
+      backends: records.flatMap(({ backend }) => backend ?? []),
+      apply: (draft, backendProblem, { add }) =>
+        applyImport(draft, records, mode, limits(backendProblem), add),
+    };
+  }
+
   /** Asks HAProxy once for all backends of the operator that the records name. */
-  async #backendProblems(records: readonly DomainRecord[]): Promise<(backend: string) => string | undefined> {
-    const names = new Set(records.flatMap(({ backend }) => backend ?? []));
+  async #backendProblems(backends: readonly string[]): Promise<BackendProblem> {
+    const names = new Set(backends);
     if (names.size === 0) return () => undefined;
     const problems = await this.runtime.findBackendProblems([...names]);
     return (backend) => problems.get(backend);

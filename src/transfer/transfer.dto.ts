@@ -14,7 +14,7 @@ import type { PoolOptions, SiteOptions } from '../model/options.js';
 import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
 
-const IMPORT_MODES = ['merge', 'replace'] as const;
+const IMPORT_MODES = ['merge', 'replace', 'put'] as const;
 export type ImportMode = (typeof IMPORT_MODES)[number];
 
 /** What to do if a line is invalid. */
@@ -86,6 +86,9 @@ export class DomainRecordDto {
   })
   backend?: string;
 
+  @BooleanField({ description: 'mode=put only. true: the domain is removed.', optional: true })
+  absent?: boolean;
+
   @JsonObjectField({ description: 'The options of its pool.', optional: true })
   options?: PoolOptions;
 
@@ -97,7 +100,8 @@ export class ImportQueryDto extends DryRunDto {
   @EnumField(IMPORT_MODES, {
     description:
       'merge adds new domains and servers and sets given weights and states; it removes and moves nothing. ' +
-      'replace also removes the domains and servers that are on no line.',
+      'replace also removes the domains and servers that are on no line. put makes each domain as PUT ' +
+      '/api/v1/domains/{domain} does, and keeps the others.',
   })
   mode: ImportMode = 'merge';
 

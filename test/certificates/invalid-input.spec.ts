@@ -156,6 +156,8 @@ describe('invalid input', () => {
       ['GET', unknown],
       ['DELETE', unknown],
       ['POST', `${unknown}/load`],
+      // At once, not in a job whose record has the error.
+      ['POST', `${unknown}/renew`],
       ['POST', `${unknown}/renew?wait=true`],
     ] as const)
       expect((await lab.api(method, path)).body).toMatchObject({

@@ -1,7 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Body, Controller, Delete, Get, Injectable, Module, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Injectable, Module, Param, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiTags, IntersectionType } from '@nestjs/swagger';
 import { type AppOptions, startApp } from '../../src/app.js';
@@ -18,7 +19,7 @@ import {
   StringField,
 } from '../../src/contract/fields/fields.js';
 import { Operation } from '../../src/contract/operation.js';
-import { joined, Serves } from '../../src/contract/rest-operation.js';
+import { answerCreated, joined, Serves } from '../../src/contract/rest-operation.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import { freePort } from '../kit/free-port.js';
 
@@ -167,9 +168,14 @@ class ThingsController {
   }
 
   @Post(':domain')
-  @Serves(ThingsService, 'add', { status: 201 })
-  add(@Param() path: ThingPath, @Body() body: ThingBody) {
-    return this.things.add(joined(path, body));
+  @Serves(ThingsService, 'add', { created: true })
+  async add(
+    @Param() path: ThingPath,
+    @Body() body: ThingBody,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<object> {
+    const thing: object = await this.things.add(joined(path, body));
+    return answerCreated(reply, thing, () => '/api/v1/things');
   }
 
   @Delete()

@@ -68,6 +68,17 @@ describe('MCP tools', () => {
     }
   });
 
+  it('and resources name operations as tools, and routes only for what is no tool', () => {
+    const { resources } = catalogue;
+    const text = JSON.stringify([tools, resources.list(), resources.templates()]);
+    expect(text).not.toContain('{haproxy_');
+    // The import and the export are streams, which only REST has.
+    const routes = new Set(
+      [...text.matchAll(/(?:(?:GET|POST|PUT|DELETE) )?\/api\/v1[\w/{}-]*/g)].map(([route]) => route),
+    );
+    expect([...routes].toSorted()).toEqual(['GET /api/v1/export', 'POST /api/v1/import']);
+  });
+
   it('cost a client at most 40,000 characters', () => {
     const characters = JSON.stringify({ tools }).length;
     // 10,000 tokens of 4 characters (SPEC section 5), for every tool that the suite will have.

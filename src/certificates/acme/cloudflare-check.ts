@@ -30,7 +30,7 @@ export function requireCloudflareCredentials({ environment }: AcmeSettings, doma
  * Checks that the Cloudflare credentials may read the zone of the domain. acme.sh's hook reports every problem as "invalid
  * domain", so this check runs before it. It uses curl with the environment of acme.sh, so that both use the same
  * proxy, CA certificates and .curlrc. If curl is missing or Cloudflare does not respond, the check passes, and acme.sh
- * reports the problem.
+ * reports the problem. Returns whether Cloudflare responded.
  *
  * @throws AppError acme_failed
  */
@@ -39,12 +39,12 @@ export async function checkCloudflare(
   domain: string,
   env: Record<string, string>,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { CF_Token: token, CF_Key: key, CF_Email: email } = settings.environment;
   const zoneId = settings.environment['CF_Zone_ID'];
   requireCloudflareCredentials(settings, domain);
   const curl = await findProgram('curl', settings.environment['PATH'] ?? DEFAULT_PATH);
-  if (curl === undefined) return;
+  if (curl === undefined) return false;
   const headers =
     token === undefined
       ? [`X-Auth-Email: ${email}`, `X-Auth-Key: ${key}`]
@@ -60,7 +60,7 @@ export async function checkCloudflare(
         `CF_Zone_ID is the zone ${name}, and ${domain} is not in this zone. Change or unset CF_Zone_ID, then restart ` +
           'the suite.',
       );
-    return;
+    return response !== undefined;
   }
   const account = settings.environment['CF_Account_ID'];
   const labels = domain.split('.');
@@ -68,9 +68,9 @@ export async function checkCloudflare(
     const zone = labels.slice(first).join('.');
     const filter = account === undefined ? '' : `&account.id=${encodeURIComponent(account)}`;
     const response = await get(`zones?name=${zone}${filter}`);
-    if (!response) return;
+    if (!response) return false;
     if (!response.success) throw rejected(response, 'the list of zones');
-    if (Array.isArray(response.result) && response.result.length > 0) return;
+    if (Array.isArray(response.result) && response.result.length > 0) return true;
   }
   throw new AppError(
     'acme_failed',

@@ -5,7 +5,11 @@ import type { FieldError } from '../../errors/app-error.js';
 import { invalidField, invalidFields, MAX_FIELD_ERRORS } from '../../errors/invalid-fields.js';
 import { declaredFields, type InputSource, messageOf } from '../fields/field.js';
 import { givenArguments } from './given-arguments.js';
+import { withoutPlaceholders } from './placeholders.js';
 import { findUnsafe, joinPath } from './input-shape.js';
+
+/** What a required field lacks. One text for every source, whatever the form of the field. */
+const MISSING = 'is missing';
 
 const PRIMITIVES = new Set<unknown>([String, Number, Boolean, Object, Array]);
 
@@ -29,7 +33,8 @@ export class InputPipe implements PipeTransform {
       throw invalidField(source === 'tool' ? 'arguments' : 'body', 'must be a JSON object');
     const unsafe = findUnsafe(given);
     if (unsafe) throw invalidField(unsafe.path, unsafe.message);
-    const instance = plainToInstance(type, givenArguments(type, given, source));
+    const meant = source === 'tool' ? withoutPlaceholders(given, declaredFields(type)) : given;
+    const instance = plainToInstance(type, givenArguments(type, meant, source));
     const errors = validateSync(instance, {
       whitelist: true,
       forbidNonWhitelisted: true,
@@ -46,7 +51,8 @@ export class InputPipe implements PipeTransform {
    * @throws AppError validation_failed
    */
   readNothing(value: unknown, { ignoreExtra }: { ignoreExtra: boolean }): void {
-    const given = typeof value === 'object' && value !== null ? Object.keys(value) : [];
+    const given =
+      typeof value === 'object' && value !== null ? Object.keys(withoutPlaceholders(value, new Map())) : [];
     const names = ignoreExtra ? given.filter((name) => name === 'dry_run') : given;
     if (names.length === 0) return;
     throw invalidFields(
@@ -75,10 +81,11 @@ function fieldErrors(
 }
 
 function ruleMessage(
-  { constraints, target, property }: ValidationError,
+  { constraints, target, property, value }: ValidationError,
   source: InputSource,
 ): string | undefined {
   if (constraints?.['field'] === undefined) return undefined;
+  if (value === undefined || value === null) return MISSING;
   const declared = target && declaredFields(target.constructor as Type).get(property);
   return declared ? messageOf(declared, source) : constraints['field'];
 }

@@ -1,5 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import type { ErrorCode } from '../../errors/app-error.js';
+import { namingRoutes } from '../../errors/operation-names.js';
 import { errorReferences, errorResponses } from './error-responses.js';
 import { type Operation, type Schema, takeNotes, withoutNotes } from './notes.js';
 import { addSchemaDescriptions, namesIn } from './schemas.js';
@@ -29,24 +30,29 @@ const BODY_METHODS: ReadonlySet<Method> = new Set<Method>(['put', 'post', 'delet
 
 /**
  * Completes the document that Nest makes of the decorators with what holds for every operation, so that no operation
- * needs to declare it: parameters, bodies, errors, tags, examples and descriptions.
+ * needs to declare it: parameters, bodies, errors, tags, examples and descriptions. Texts name operations as routes.
  */
 export function completeDocument(made: OpenAPIObject): OpenAPIObject {
   const document = { ...made, paths: copyWithoutNotes(made.paths) };
   const schemas = copyWithoutNotes(made.components?.schemas ?? {}) as Schemas;
-  const operations = Object.values(document.paths).flatMap((item) =>
+  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
     METHODS.flatMap((method) => {
       const operation = item[method];
-      return operation ? [{ method, operation }] : [];
+      return operation ? [{ method, operation, path }] : [];
     }),
   );
-  for (const { method, operation } of operations) completeOperation(method, operation, schemas);
+  /** Operation → its route. */
+  const routes = new Map<string, string>();
+  for (const { method, operation, path } of operations) {
+    const { name } = completeOperation(method, operation, schemas);
+    if (name !== undefined && !routes.has(name)) routes.set(name, `${method.toUpperCase()} ${path}`);
+  }
   const all = operations.map(({ operation }) => operation);
   closeBodySchemas(all, schemas);
   addSchemaDescriptions(all, schemas);
   const used = namesIn(document.paths, 'responses');
   const responses = Object.entries(errorResponses()).filter(([name]) => used.has(name));
-  return {
+  const completed = {
     ...document,
     tags: describeTags(all.flatMap(({ tags = [] }) => tags)),
     components: {
@@ -55,10 +61,11 @@ export function completeDocument(made: OpenAPIObject): OpenAPIObject {
       responses: Object.fromEntries(responses),
     },
   };
+  return JSON.parse(namingRoutes(JSON.stringify(completed), routes)) as OpenAPIObject;
 }
 
-function completeOperation(method: Method, operation: Operation, schemas: Schemas): void {
-  const { errors, example } = takeNotes(operation);
+function completeOperation(method: Method, operation: Operation, schemas: Schemas): { name?: string } {
+  const { name, errors, example } = takeNotes(operation);
   operation.tags = (operation.tags ?? []).map(tagName);
   operation.security ??= [];
   const codes = new Set([
@@ -71,6 +78,7 @@ function completeOperation(method: Method, operation: Operation, schemas: Schema
   for (const [status, reference] of errorReferences(codes)) operation.responses[status] ??= reference;
   for (const parameter of (operation.parameters ?? []) as Parameter[]) completeParameter(parameter);
   completeBody(operation, schemas, example);
+  return name === undefined ? {} : { name };
 }
 
 function completeParameter(parameter: Parameter): void {

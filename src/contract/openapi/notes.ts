@@ -18,6 +18,8 @@ export interface Schema {
 
 /** What a route declares besides the keywords of OpenAPI. `completeDocument` reads the notes and removes them. */
 interface OperationNotes {
+  /** The name of the operation, as other texts refer to it: `{haproxy_add_domain}`. */
+  name?: string;
   /** The error codes of the operation, besides those that follow from its method and its access rule. */
   errors: readonly ErrorCode[];
   /** An example of the JSON body that works as it stands. Default: the examples of its required fields. */

@@ -39,6 +39,13 @@ export class ProblemDto implements Problem {
   @StringField({ description: 'What happened, why, and what to do next.' })
   detail: string;
 
+  @StringField({
+    description: 'Id of the request, also in X-Request-Id, in the audit line and in the log of the suite.',
+    example: '7f1b3c9e-5f0a-4a55-8a0e-3f4d7c1f6b52',
+    optional: true,
+  })
+  request_id?: string;
+
   @ArrayField(FieldErrorDto, { description: 'The invalid fields.', optional: true })
   errors?: FieldErrorDto[];
 

@@ -34,7 +34,10 @@ export class ProblemFilter implements ExceptionFilter {
 
   protected render(error: AppError, request: FastifyRequest, reply: FastifyReply): void {
     if (error.status === 401) void reply.header('www-authenticate', challenges(request.url));
-    void reply.status(error.status).type(PROBLEM_JSON).send(JSON.stringify(error.toProblem()));
+    void reply
+      .status(error.status)
+      .type(PROBLEM_JSON)
+      .send(JSON.stringify({ ...error.toProblem(), request_id: request.id }));
   }
 }
 

@@ -225,7 +225,7 @@ function rejectLarge(path: string): Promise<never> {
     new AppError(
       'payload_too_large',
       `${path} is too large for the Runtime API of HAProxy, so HAProxy does not serve it yet. Reload HAProxy with ` +
-        'haproxy_reload.',
+        '{haproxy_reload}.',
     ),
   );
 }

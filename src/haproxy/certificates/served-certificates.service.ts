@@ -43,6 +43,8 @@ export class ServedCertificates {
   readonly #running = new Map<string, Promise<void>>();
   /** The mean time of one trial. */
   #trialMs = 20;
+  /** Files whose trial takes longer than a caller of `tryWithin` waited. */
+  readonly #late = new Set<string>();
   /** Grows with each change, so that a trial that began before the change is not kept. */
   #changes = 0;
 
@@ -58,6 +60,32 @@ export class ServedCertificates {
   async try(file: CertificateFile, files: readonly CertificateFile[]): Promise<TrialResult> {
     const context = await this.#openContext(files);
     return this.#try(file, context);
+  }
+
+  /**
+   * As `try`, but waits at most `waitMs` milliseconds, and not at all while an earlier trial of this file is late: HAProxy
+   * can accept connections and not answer.
+   */
+  async tryWithin(
+    file: CertificateFile,
+    files: readonly CertificateFile[],
+    waitMs: number,
+  ): Promise<TrialResult> {
+    const late: TrialResult = {
+      loaded: null,
+      not_tried: [`HAProxy did not answer a TLS handshake within ${waitMs} ms`],
+      served_instead: [],
+    };
+    if (this.#late.has(file.path)) return late;
+    const trial = this.try(file, files);
+    const stop = new AbortController();
+    const limit = delay(waitMs, late, { signal: stop.signal }).catch(() => late);
+    const result = await Promise.race([trial, limit]).finally(() => stop.abort());
+    if (result === late) {
+      this.#late.add(file.path);
+      void trial.finally(() => this.#late.delete(file.path));
+    }
+    return result;
   }
 
   /**

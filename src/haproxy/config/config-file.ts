@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
 import type { Settings } from '../../settings/settings.js';
+import { currentStarter, type Starter } from './check/process-requirements.js';
 import { renderConfig } from './haproxy-cfg.template.js';
 import { renderSuiteFile } from './suite/suite-file.js';
 
@@ -22,11 +23,25 @@ export async function ensureConfig(settings: Settings): Promise<void> {
     return;
   }
   const ipv6 = existsSync('/proc/net/if_inet6');
-  await writeFileAtomic(settings.files.config, renderConfig(settings, { ipv6 }));
+  const machine = { ipv6, haproxyUser: canBecomeHaproxy(settings.control, currentStarter()) };
+  await writeFileAtomic(settings.files.config, renderConfig(settings, machine));
   if (!existsSync(settings.files.suite)) {
     const { text, errors } = await renderSuiteFile(settings);
     if (errors.length === 0) await writeFileAtomic(settings.files.suite, text);
   }
+}
+
+/** The Quadlet of deploy/quadlet. Its HAProxy has the users of the image, and may not become another user. */
+const QUADLET = '/etc/containers/systemd/haproxy.container';
+
+/**
+ * Whether HAProxy starts as root and can become the user haproxy of Debian's package. With `systemd` and `master` the suite
+ * does not know the user of HAProxy, and takes it to be its own.
+ */
+function canBecomeHaproxy(control: Settings['control'], { uid, canChangeUser }: Starter): boolean {
+  if (uid !== 0 || control === 'podman' || existsSync(QUADLET)) return false;
+  if (control === 'managed' && !canChangeUser) return false;
+  return ['/etc/passwd', '/etc/group'].every((file) => /^haproxy:/m.test(readFileSync(file, 'utf8')));
 }
 
 /** suite.cfg has the rules for MCP_PUBLIC_HOST, but only frontends that use `suite_web` have these rules. */

@@ -10,6 +10,7 @@ import { tempHome } from '../../../test/kit/temp-home.js';
 import type { ServerSpec } from '../../model/server.js';
 import { loadSettings, type Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
+import { renderConfig } from './haproxy-cfg.template.js';
 import { ensureConfig } from './config-file.js';
 import { checkConfiguration } from '../process/haproxy-binary.js';
 import { configurationFiles } from '../process/start-files.js';
@@ -35,6 +36,16 @@ describe('renderPool', () => {
     server pool_5_2 [2001:db8::1]:80 weight 0 check inter 2s fall 3 rise 2
     server pool_5_10 10.0.0.1:80 weight 5 check inter 2s fall 3 rise 2 disabled
 `);
+  });
+});
+
+describe('renderConfig', () => {
+  // test/hosts/units.spec.ts starts HAProxy with these lines, on a machine that has the user.
+  it('lets HAProxy become the user haproxy only where it can', () => {
+    const settings = loadSettings({ HAPROXY_SOCKET: '/run/haproxy.sock' });
+    const lines = /^ {4}user haproxy\n {4}group haproxy\n {4}setcap cap_net_bind_service$/m;
+    expect(renderConfig(settings, { ipv6: true, haproxyUser: true })).toMatch(lines);
+    expect(renderConfig(settings, { ipv6: true })).not.toMatch(/^ *(?:user|group|setcap) /m);
   });
 });
 

@@ -11,6 +11,8 @@ type ConfigSettings = Pick<
 /** Features of the machine. Lines that need a missing feature are commented out, so HAProxy starts without them. */
 interface Machine {
   ipv6: boolean;
+  /** HAProxy starts as root and can become the user haproxy. */
+  haproxyUser?: boolean;
 }
 
 /**
@@ -26,9 +28,10 @@ export function renderConfig(settings: ConfigSettings, machine: Machine): string
 
 # HAProxy accepts "nbthread" and "thread-groups" only in the first section of all files: put them into ${beforeGlobal}.
 global
-    # Logs starts, stops and health changes to standard output, but no requests (see "frontend web").
-    log stdout format raw local0 notice
-    # The Runtime API. The suite changes HAProxy through it. Every user who can connect to it has full control.
+    # Logs starts, stops and health changes to standard output, but no requests (see "frontend web"). The journal reads the
+    # priority of each line from "format short".
+    log stdout format short local0 notice
+${machine.haproxyUser === true ? USER : ''}    # The Runtime API. The suite changes HAProxy through it. Every user who can connect to it has full control.
     stats socket ${runtimeBind(settings.runtime)} level admin
     stats timeout 2m
     # After a reload or a stop, HAProxy closes the remaining connections after this time.
@@ -59,7 +62,7 @@ defaults pools
 frontend web from suite_web
 ${settings.httpBinds.map((bind) => httpBind(bind, machine)).join('')}${settings.httpsBinds.map((bind) => httpsBinds(bind, settings.folders.certs, machine)).join('')}
     # To log every request, remove the "#" from the next two lines.
-    #log stdout format raw local0 info
+    #log stdout format short local0 info
     #option httplog
 
     # To redirect all requests to https, remove the "#" from the next line.
@@ -69,6 +72,16 @@ ${altSvc(settings)}
     use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
 ${exporter(settings.metricsBind)}`;
 }
+
+/**
+ * `setcap`: HAProxy keeps the right to bind a socket to port 443 for each HTTP/3 connection. Without it all connections of
+ * a thread share the socket of the listener.
+ */
+const USER = `    # HAProxy starts as root, opens its ports and files, and then becomes this user.
+    user haproxy
+    group haproxy
+    setcap cap_net_bind_service
+`;
 
 /** Binds localhost as 127.0.0.1, because a machine may have no ::1. Clients that connect to localhost try both. */
 function runtimeBind(address: SocketAddress): string {

@@ -8,6 +8,17 @@ export interface CheckResult {
   output: string;
 }
 
+/**
+ * No program can check the files here, for example because HAProxy is in another container. Nothing is known about the
+ * files; a reload decides.
+ */
+export class CannotCheckError extends AppError {
+  constructor(detail: string, cause: unknown) {
+    super('haproxy_unavailable', detail, { cause });
+    this.name = 'CannotCheckError';
+  }
+}
+
 const INSTALL_HINT =
   'Install HAProxy 3.0 or newer (apt install haproxy on Debian 13), or get one with "npm run tools haproxy", and set HAPROXY_BIN to its path.';
 

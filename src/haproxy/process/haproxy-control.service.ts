@@ -4,7 +4,7 @@ import { AppError } from '../../errors/app-error.js';
 import { SingleFlight } from '../../lib/single-flight.js';
 import { Settings } from '../../settings/settings.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
-import { checkConfiguration, type CheckResult } from './haproxy-binary.js';
+import { CannotCheckError, checkConfiguration, type CheckResult, requireVersion } from './haproxy-binary.js';
 import { HaproxyProcessService } from './haproxy-process.service.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 import { ProgramFailure, runProgram } from './run-program.js';
@@ -14,7 +14,10 @@ const SYSTEMD_UNIT = 'haproxy.service';
 /** Checks and reloads HAProxy in one of the modes of HAPROXY_CONTROL. */
 interface Control {
   check(files: readonly string[]): Promise<CheckResult>;
-  /** With systemd and podman, success only means that HAProxy got the signal, not that a new worker serves. */
+  /**
+   * With systemd and podman, success only means that HAProxy got the signal, not that a new worker serves. Failure means
+   * that HAProxy refused, and serves as before. @throws AppError haproxy_unavailable if HAProxy was not asked
+   */
   reload(): Promise<ReloadResult>;
 }
 
@@ -34,17 +37,14 @@ export class HaproxyControlService {
     const check = (files: readonly string[]) => checkConfiguration(settings.haproxyBin, files);
     const controls: Record<Settings['control'], Control> = {
       managed: { check, reload: () => this.#reloadManaged(master) },
-      master: { check, reload: () => master.reload() },
-      systemd: { check, reload: () => runControlProgram('systemctl', ['reload', SYSTEMD_UNIT]) },
+      master: {
+        check: (files) => check(files).catch((error: unknown) => rejectCheck(error)),
+        reload: () => master.reload(),
+      },
+      systemd: { check, reload: reloadUnit },
       podman: {
-        check: async (files) => {
-          const args = files.flatMap((file) => ['-f', file]);
-          const command = ['exec', settings.container, 'haproxy', '-c', ...args];
-          const { success, log } = await runControlProgram('podman', command);
-          return { valid: success, output: log };
-        },
-        // SIGUSR2 makes the master reload (management guide, "Stopping and restarting HAProxy").
-        reload: () => runControlProgram('podman', ['kill', '--signal', 'USR2', settings.container]),
+        check: (files) => checkInContainer(settings.container, files),
+        reload: () => reloadContainer(settings.container),
       },
     };
     this.#control = controls[settings.control];
@@ -79,14 +79,24 @@ export class HaproxyControlService {
   }
 
   /**
-   * A reload reads the files that the master was started with. Only a new master reads a third file. A master whose socket
-   * file was deleted cannot be asked to reload, so a new master replaces it too.
+   * A reload reads the files that the master was started with, and starts the program of the master again. Only a new
+   * master reads a third file, or starts another version (HAPROXY_BIN). A master whose socket file was deleted cannot be
+   * asked to reload, so a new master replaces it too.
    */
   async #reloadManaged(master: MasterCli): Promise<ReloadResult> {
     const lacksFile =
       existsSync(this.settings.files.suite) && (await this.runtime.loadedRules()) === undefined;
-    const needsMaster = lacksFile || (await master.processes()) === undefined;
+    const needsMaster =
+      lacksFile || (await this.#hasOtherVersion()) || (await master.processes()) === undefined;
     return needsMaster ? this.haproxy.takeOver() : master.reload();
+  }
+
+  async #hasOtherVersion(): Promise<boolean> {
+    const [{ text }, { version }] = await Promise.all([
+      requireVersion(this.settings.haproxyBin),
+      this.runtime.info(),
+    ]);
+    return text !== version;
   }
 }
 
@@ -99,15 +109,70 @@ function usesSuiteFile(config: string): boolean {
   }
 }
 
+/** Without a HAProxy binary beside the suite, only the HAProxy that runs can read the files, at a reload. */
+function rejectCheck(error: unknown): never {
+  const { cause } = error as AppError;
+  const isThere =
+    cause instanceof ProgramFailure && cause.reason !== 'missing' && cause.reason !== 'cannot_run';
+  if (!(cause instanceof ProgramFailure) || isThere) throw error;
+  throw new CannotCheckError(
+    `Nothing here can check the files without loading them: ${cause.message} HAProxy itself checks them at {haproxy_reload}, and keeps its present configuration if it refuses them. For a check without a reload, install HAProxy beside the suite and set HAPROXY_BIN.`,
+    error,
+  );
+}
+
+async function reloadUnit(): Promise<ReloadResult> {
+  const reload = await runControlProgram('systemctl', ['reload', SYSTEMD_UNIT]);
+  if (reload.success) return reload;
+  // systemctl also fails if HAProxy refuses the files (ExecReload), and then HAProxy serves as before.
+  const state = await runControlProgram('systemctl', ['is-active', SYSTEMD_UNIT]);
+  if (state.success) return reload;
+  throw new AppError(
+    'haproxy_unavailable',
+    `${SYSTEMD_UNIT} is not active (${lastLine(state.log)}), so it was not reloaded. Start it with "systemctl start ${SYSTEMD_UNIT}"; it reads the files then. ${lastLine(reload.log)}`,
+  );
+}
+
+/** `haproxy -c` exits with 0 or 1. Podman has other exit codes for its own errors (podman-exec(1)), or prints `Error:`. */
+async function checkInContainer(container: string, files: readonly string[]): Promise<CheckResult> {
+  const args = ['exec', container, 'haproxy', '-c', ...files.flatMap((file) => ['-f', file])];
+  const { success, exitCode, log } = await runControlProgram('podman', args);
+  const isOfHaproxy = /^\[(?:ALERT|NOTICE|WARNING)\]/m.test(log);
+  if (success || (exitCode === 1 && (isOfHaproxy || !/^Error: /m.test(log))))
+    return { valid: success, output: log };
+  throw containerError(container, 'check the configuration', log);
+}
+
+async function reloadContainer(container: string): Promise<ReloadResult> {
+  // SIGUSR2 makes the master reload (management guide, "Stopping and restarting HAProxy").
+  const result = await runControlProgram('podman', ['kill', '--signal', 'USR2', container]);
+  if (!result.success) throw containerError(container, 'reload HAProxy', result.log);
+  return result;
+}
+
+function containerError(container: string, task: string, log: string): AppError {
+  return new AppError(
+    'haproxy_unavailable',
+    `Podman could not ${task}: ${lastLine(log)} Nothing was changed. "podman ps -a --filter name=${container}" shows whether the container ${container} runs; start it with "podman start ${container}" or "systemctl start" and its unit, or correct HAPROXY_CONTAINER.`,
+  );
+}
+
+function lastLine(log: string): string {
+  return log.split('\n').at(-1)?.trim() ?? '';
+}
+
 /**
  * Runs a program that controls HAProxy. Returns `success: false` if the program says that it failed.
  *
  * @throws AppError haproxy_unavailable if the program is missing, cannot run or hangs
  */
-async function runControlProgram(program: string, args: readonly string[]): Promise<ReloadResult> {
+async function runControlProgram(
+  program: string,
+  args: readonly string[],
+): Promise<ReloadResult & { exitCode: number }> {
   try {
-    const { success, output } = await runProgram(program, args);
-    return { success, log: output.trim() };
+    const { success, exitCode, output } = await runProgram(program, args);
+    return { success, exitCode, log: output.trim() };
   } catch (error) {
     if (!(error instanceof ProgramFailure)) throw error;
     const isThere = error.reason === 'timeout' || error.reason === 'ended';

@@ -102,3 +102,14 @@ describe('parseLogLine', () => {
     expect(parseLogLine(line)).toEqual({ level, text });
   });
 });
+
+describe('parseLogLine', () => {
+  it('reads the priority of "log stdout format short"', () => {
+    expect(parseLogLine('<1>Server pool_9/pool_9_5 is DOWN.')).toEqual({
+      level: 'error',
+      text: 'Server pool_9/pool_9_5 is DOWN.',
+    });
+    expect(parseLogLine('<5>Proxy pool_1 stopped (cumulated conns: FE: 0, BE: 0).').level).toBe('debug');
+    expect(parseLogLine('<6>GET / HTTP/1.1').level).toBe('log');
+  });
+});

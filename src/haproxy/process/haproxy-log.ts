@@ -19,8 +19,19 @@ const LEVELS: Readonly<Record<string, Level>> = {
 const NOISE =
   /^(?:Proxy \S+ stopped \(|haproxy version is|path to executable is|CLI : 'server \S+' : New server registered\.|Server \S+ is UP\/READY \(leaving forced maintenance\))/;
 
-/** Parses `[WARNING]  (26503) : Server pool_9/pool_9_5 is DOWN…` or a line of `log stdout format raw`, without a level. */
+/** By the priority of syslog(3), 0 to 7. */
+const PRIORITIES: readonly Level[] = ['error', 'error', 'error', 'error', 'warn', 'log', 'log', 'debug'];
+
+/**
+ * Parses `[WARNING]  (26503) : Server pool_9/pool_9_5 is DOWN…`, `<1>Server pool_9/pool_9_5 is DOWN…` of `log stdout
+ * format short`, or a line of `format raw`, without a level.
+ */
 export function parseLogLine(line: string): { level: Level; text: string } {
+  const short = /^<(?<priority>[0-7])>(?<text>.*)$/.exec(line)?.groups;
+  if (short) {
+    const { priority = '', text = '' } = short;
+    return { level: NOISE.test(text) ? 'debug' : (PRIORITIES[Number(priority)] ?? 'log'), text };
+  }
   const match = /^\[(?<level>[A-Z]+)\]\s+\(\d+\) : (?<text>.*)$/.exec(line);
   const text = match?.groups?.['text'] ?? line;
   return { level: NOISE.test(text) ? 'debug' : (LEVELS[match?.groups?.['level'] ?? ''] ?? 'log'), text };

@@ -13,6 +13,7 @@ import { requireVersion } from './haproxy-binary.js';
 import { HaproxyLog, LogTail } from './haproxy-log.js';
 import { type LaunchedHaproxy, launchHaproxy } from './launch.js';
 import { offerListeners } from './listener-handover.js';
+import { checkLeave } from './leave-check.js';
 import { checkStartFiles, rejectForeignHaproxy } from './start-checks.js';
 import { logFrom, logSize } from './start-files.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
@@ -100,7 +101,7 @@ export class HaproxyProcessService {
 
   /**
    * Checks that HAProxy can start: the binary and, if `findRunning` found no HAProxy, the configuration with pools and
-   * map. Changes nothing.
+   * map. With HAPROXY_ON_STOP=leave, checks that HAProxy can outlive the suite. Changes nothing.
    *
    * @throws AppError haproxy_unavailable
    */
@@ -110,7 +111,14 @@ export class HaproxyProcessService {
     const version = requireVersion(this.settings.haproxyBin).then(({ text }) => {
       this.#version = text;
     });
-    await waitForAll(version, configuration);
+    const leave = this.settings.onStop === 'leave' ? this.#requireLeave() : Promise.resolve();
+    await waitForAll(leave, version, configuration);
+  }
+
+  async #requireLeave(): Promise<void> {
+    const finding = await checkLeave(this.settings);
+    if (finding?.level === 'error') throw new AppError('haproxy_unavailable', finding.message);
+    if (finding) this.#logger.warn(finding.message);
   }
 
   /**
@@ -129,6 +137,7 @@ export class HaproxyProcessService {
         this.#process = process;
         this.#logger.log(`HAProxy already runs (pid ${process.pid}); the suite attaches to it`);
         await this.#waitUntilReady(process, readyLimitMs);
+        await this.#warnOfOtherVersion();
       } else {
         await this.#launch();
         this.#logger.log(`HAProxy ${this.#version} runs (pid ${this.#process?.pid})`);
@@ -142,31 +151,48 @@ export class HaproxyProcessService {
 
   /** After a failed start: stops the HAProxy that this suite launched. A HAProxy that ran before continues to serve. */
   async stopIfLaunched(): Promise<void> {
-    if (!this.#launched) this.#process = undefined;
-    await this.stop();
+    await this.#end(!this.#launched);
   }
 
   /**
-   * Stops HAProxy gracefully: it accepts no new connections, and existing connections have 10 s to finish. Does nothing
-   * without a `start`.
+   * Stops HAProxy gracefully: it accepts no new connections, and existing connections have 10 s to finish. With
+   * HAPROXY_ON_STOP=leave, HAProxy continues to serve. Does nothing without a `start`.
    */
   async stop(): Promise<void> {
+    await this.#end(this.settings.onStop === 'leave');
+  }
+
+  async #end(leavesHaproxy: boolean): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort();
     await this.#supervision;
     const haproxy = this.#process;
-    if (haproxy?.alive) {
-      haproxy.signal('SIGUSR1');
-      if (!(await haproxy.waitForExit(GRACE_MS))) {
-        this.#logger.warn(
-          `HAProxy still has connections after ${GRACE_MS / 1000} s; the suite ends HAProxy and its connections`,
-        );
-        haproxy.signal('SIGTERM');
-        if (!(await haproxy.waitForExit(TERM_MS))) haproxy.signal('SIGKILL');
-        await haproxy.waitForExit(TERM_MS);
-      }
-    }
+    if (haproxy?.alive && leavesHaproxy)
+      this.#logger.log(
+        `HAProxy (pid ${haproxy.pid}) continues to serve; the next start of the suite attaches to it. Until then its messages are only in ${this.settings.files.haproxyLog}`,
+      );
+    else if (haproxy?.alive) await this.#stopHaproxy(haproxy);
     if (this.#supervision) this.#logTail?.close();
+  }
+
+  async #stopHaproxy(haproxy: OsProcess): Promise<void> {
+    haproxy.signal('SIGUSR1');
+    if (await haproxy.waitForExit(GRACE_MS)) return;
+    this.#logger.warn(
+      `HAProxy still has connections after ${GRACE_MS / 1000} s; the suite ends HAProxy and its connections`,
+    );
+    haproxy.signal('SIGTERM');
+    if (!(await haproxy.waitForExit(TERM_MS))) haproxy.signal('SIGKILL');
+    await haproxy.waitForExit(TERM_MS);
+  }
+
+  /** After an upgrade of HAProxy. The suite does not replace HAProxy without being asked. */
+  async #warnOfOtherVersion(): Promise<void> {
+    const { version } = await this.runtime.info();
+    if (version !== this.#version)
+      this.#logger.warn(
+        `HAProxy ${version} runs, and ${this.settings.haproxyBin} is ${this.#version}. {haproxy_reload} starts the new version and loses no request`,
+      );
   }
 
   /** Restarts HAProxy when it has exited: at once the first time, later with an exponential backoff. */
@@ -213,7 +239,7 @@ export class HaproxyProcessService {
     try {
       if (former?.alive) {
         this.#formerMasters.add(former);
-        listeners = await this.#listenersOfRunning();
+        listeners = await this.#listenersOfRunning(former);
       }
       ({ process: next } = await this.#spawn([
         ...(former?.alive ? ['-sf', String(former.pid)] : []),
@@ -239,8 +265,8 @@ export class HaproxyProcessService {
   }
 
   /** The socket that hands over the listening sockets; undefined if the new HAProxy must open the ports itself. */
-  async #listenersOfRunning(): Promise<string | undefined> {
-    const socket = await offerListeners(this.settings, this.#masterCli).catch((error: unknown) => {
+  async #listenersOfRunning(former: OsProcess): Promise<string | undefined> {
+    const socket = await offerListeners(this.settings, this.#masterCli, former).catch((error: unknown) => {
       this.#logger.warn(messageOf(error));
       return undefined;
     });
@@ -325,7 +351,7 @@ export class HaproxyProcessService {
         }
         reason = processes
           ? 'another process answers on the Runtime API address'
-          : `nothing listens on its master socket ${formatAddress(this.settings.master)}. If the socket file was deleted, end this HAProxy with "kill -USR1 ${haproxy.pid}", which lets it finish its connections, and start the suite again`;
+          : `nothing listens on its master socket ${formatAddress(this.settings.master)}. If the socket file was deleted, run "haproxy-suite stop --all", which lets this HAProxy finish its connections, and start the suite again`;
       } catch (error) {
         reason = messageOf(error);
       }

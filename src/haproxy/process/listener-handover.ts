@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Settings } from '../../settings/settings.js';
 import { checkConfiguration } from './haproxy-binary.js';
 import type { MasterCli } from './master-cli.js';
+import type { OsProcess } from './os-process.js';
 
 /**
  * Lets the running HAProxy offer its listening sockets to the next one, and returns the socket for the argument `-x`.
@@ -13,12 +14,15 @@ import type { MasterCli } from './master-cli.js';
  *
  * A HAProxy offers its sockets only with `expose-fd listeners`, which the haproxy.cfg of version 0.1 does not have. The
  * suite owns pools.cfg, so it adds the line there for one reload, and a reload itself passes the sockets on. Returns
- * undefined if this HAProxy cannot be reloaded with the files as they are. Call it while no change is under way.
+ * undefined if this HAProxy cannot be reloaded with the files as they are, or if its program was deleted. Call it while no change is under way.
  */
 export async function offerListeners(
   { haproxyBin, files: { config, pools }, folders }: Settings,
   master: MasterCli,
+  running: OsProcess,
 ): Promise<string | undefined> {
+  // A reload starts the program of the master again. If it is gone, the reload ends the master CLI (3.0 to 3.4).
+  if (!running.hasProgram) return undefined;
   const socket = join(folders.run, 'listeners.sock');
   const lines = Buffer.from(
     `\nglobal\n    stats socket ${socket} mode 600 level admin expose-fd listeners\n`,

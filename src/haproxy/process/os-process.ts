@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -22,6 +22,17 @@ export class OsProcess {
     return this.started !== undefined && startTimeOf(this.pid) === this.started;
   }
 
+  /** False if the program file that the process was started with was deleted, for example by an upgrade. */
+  get hasProgram(): boolean {
+    try {
+      const [program = ''] = readFileSync(`/proc/${this.pid}/cmdline`, 'utf8').split('\0');
+      // A name without a path is found through PATH again.
+      return !program.startsWith('/') || existsSync(program);
+    } catch {
+      return false;
+    }
+  }
+
   /** Sends a signal; does nothing if the process has exited. */
   signal(signal: NodeJS.Signals): void {
     if (!this.alive) return;
@@ -40,16 +51,6 @@ export class OsProcess {
       await delay(intervalMs);
     }
     return true;
-  }
-}
-
-/** Whether there is a process with this pid, also one of another user that /proc hides (proc(5), `hidepid`). */
-export function processExists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }
 

@@ -2,9 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { OsProcess } from './os-process.js';
 
 /**
- * A file with the pid and the start time of the HAProxy that the suite launched last. While HAProxy loads, it has no
- * socket, so the next suite can find it only through this file. Writes are synchronous, so the file exists even if the
- * suite is killed right after the launch.
+ * A file with the pid and the start time of a process: of the HAProxy that the suite launched last (while HAProxy loads, it
+ * has no socket, so the next suite can find it only through this file), and of the suite. Writes are synchronous, so the
+ * file exists even if the suite is killed right after the launch.
  */
 export class PidFile {
   constructor(private readonly path: string) {}

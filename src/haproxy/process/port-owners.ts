@@ -3,15 +3,26 @@ import { canonicalIp } from '../../model/ip-address.js';
 import type { ConfigSection } from '../config/config-parser.js';
 import { type ListenAddress, listenAddresses } from '../config/listen-address.js';
 
-/** A TCP socket that listens, from /proc/net. */
-interface ListeningSocket {
+/** A TCP socket that listens, or a UDP socket that receives from anyone, from /proc/net. */
+export interface ListeningSocket {
+  transport: 'tcp' | 'udp';
+  /** As in the link `socket:[inode]` of the process that has the socket (proc_pid_fd(5)). */
+  inode: string;
   family: 4 | 6;
   /** A canonical address, `0.0.0.0` or `::`. */
   host: string;
   port: number;
 }
 
-const LISTEN = '0A';
+/** A `bind` address with the sockets that receive what is sent to it. */
+export interface BindUse {
+  text: string;
+  address: Extract<ListenAddress, { kind: 'port' }>;
+  sockets: readonly ListeningSocket[];
+}
+
+/** The states TCP_LISTEN, and TCP_CLOSE of a UDP socket that is not connected (include/net/tcp_states.h). */
+const RECEIVES = { tcp: '0A', udp: '07' } as const;
 
 /**
  * The `bind` addresses of the configuration on which another process already listens. Linux lets two HAProxies of one user
@@ -19,13 +30,35 @@ const LISTEN = '0A';
  * addresses of another network namespace.
  */
 export async function takenBinds(sections: readonly ConfigSection[]): Promise<string[]> {
-  const listening = [...(await readListening('tcp', 4)), ...(await readListening('tcp6', 6))];
-  const taken = bindLines(sections).flatMap((words) =>
-    listenAddresses(words[1] ?? '')
-      .filter((bind) => listening.some((socket) => isTaken(bind, words.includes('v6only', 2), socket)))
-      .map(({ text }) => text),
+  const taken = bindUses(sections, await listeningSockets()).filter(
+    ({ address, sockets }) => address.transport === 'tcp' && sockets.length > 0,
   );
-  return [...new Set(taken)];
+  return [...new Set(taken.map(({ text }) => text))];
+}
+
+/** The `bind` addresses with a known port, and the sockets of each. Leaves out other network namespaces. Pure. */
+export function bindUses(
+  sections: readonly ConfigSection[],
+  listening: readonly ListeningSocket[],
+): BindUse[] {
+  return bindLines(sections).flatMap((words) =>
+    listenAddresses(words[1] ?? '').flatMap((address): BindUse[] => {
+      if (address.kind !== 'port') return [];
+      const sockets = listening.filter((socket) => isTaken(address, words.includes('v6only', 2), socket));
+      return [{ text: address.text, address, sockets }];
+    }),
+  );
+}
+
+/** The listening sockets of this network namespace. Leaves out what cannot be read. */
+export async function listeningSockets(): Promise<ListeningSocket[]> {
+  const found = await Promise.all([
+    readListening('tcp', 4),
+    readListening('tcp', 6),
+    readListening('udp', 4),
+    readListening('udp', 6),
+  ]);
+  return found.flat();
 }
 
 function bindLines(sections: readonly ConfigSection[]): (readonly string[])[] {
@@ -35,8 +68,8 @@ function bindLines(sections: readonly ConfigSection[]): (readonly string[])[] {
     .filter((words) => words[0] === 'bind' && !words.includes('namespace', 2));
 }
 
-function isTaken(bind: ListenAddress, v6only: boolean, socket: ListeningSocket): boolean {
-  if (bind.kind !== 'port' || bind.transport === 'udp') return false;
+function isTaken(bind: BindUse['address'], v6only: boolean, socket: ListeningSocket): boolean {
+  if (bind.transport !== socket.transport) return false;
   if (socket.port < bind.first || socket.port > bind.last) return false;
   if (bind.host === '::') return socket.family === 6 || !v6only;
   if (bind.host === '0.0.0.0') return socket.family === 4;
@@ -49,14 +82,15 @@ function isEveryAddress(socket: ListeningSocket, host: string): boolean {
   return socket.host === (host.includes(':') ? '::' : '0.0.0.0');
 }
 
-/** The listening sockets of this network namespace (proc(5), /proc/net/tcp). Empty if the file cannot be read. */
-async function readListening(file: 'tcp' | 'tcp6', family: 4 | 6): Promise<ListeningSocket[]> {
-  const text = await readFile(`/proc/net/${file}`, 'latin1').catch(() => '');
+/** The sockets of one file (proc(5), /proc/net/tcp). Empty if the file cannot be read. */
+async function readListening(transport: 'tcp' | 'udp', family: 4 | 6): Promise<ListeningSocket[]> {
+  const file = `/proc/net/${transport}${family === 6 ? '6' : ''}`;
+  const text = await readFile(file, 'latin1').catch(() => '');
   return text.split('\n').flatMap((line) => {
-    const [, local = '', , state] = line.trim().split(/\s+/);
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
     const [address, port] = local.split(':');
-    return state === LISTEN && address !== undefined && port !== undefined
-      ? [{ family, host: hostOfHex(address), port: Number.parseInt(port, 16) }]
+    return state === RECEIVES[transport] && address !== undefined && port !== undefined
+      ? [{ transport, inode, family, host: hostOfHex(address), port: Number.parseInt(port, 16) }]
       : [];
   });
 }

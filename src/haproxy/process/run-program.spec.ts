@@ -15,6 +15,7 @@ describe('runProgram', () => {
   it('returns the output of a program that ends, also if it fails', async () => {
     expect(await runProgram('sh', ['-c', 'echo out; echo err >&2; exit 3'])).toEqual({
       success: false,
+      exitCode: 3,
       output: 'err\nout\n',
     });
   });

@@ -7,6 +7,7 @@ const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
 /** A program that ended by itself. */
 export interface ProgramResult {
   success: boolean;
+  exitCode: number;
   /** What the program wrote: stderr, then stdout. */
   output: string;
 }
@@ -38,7 +39,8 @@ export function runProgram(
       { timeout: limitMs, maxBuffer: MAX_OUTPUT_BYTES, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => {
         const output = `${stderr}${stdout}`;
-        if (!error || typeof error.code === 'number') resolve({ success: !error, output });
+        if (!error) resolve({ success: true, exitCode: 0, output });
+        else if (typeof error.code === 'number') resolve({ success: false, exitCode: error.code, output });
         else reject(failureOf([program, ...args].join(' '), error, limitMs, output));
       },
     );

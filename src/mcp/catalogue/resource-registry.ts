@@ -3,7 +3,7 @@ import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types
 import type { ResourceEvent } from '../../signals/event-feed.js';
 import { canonicalDomain } from '../../model/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
-import { namingTools } from '../../errors/operation-names.js';
+import { namingTools, namingToolsIn } from '../../errors/operation-names.js';
 import { internalError } from '../../contract/problems/problem.filter.js';
 import { type DeclaredResource, resourceOf } from '../../contract/resource.js';
 import { INTERNAL_ERROR, INVALID_PARAMS, isRpcError, rpcError } from '../protocol/json-rpc.js';
@@ -38,7 +38,7 @@ export class ResourceRegistry {
       const { declaration } = method;
       const template = new UriTemplate(declaration.uri);
       this.add({
-        definition: toDefinition(declaration, template),
+        definition: namingToolsIn(toDefinition(declaration, template)),
         read: async (variables, caller) => {
           const content = await callServiceMethod(method, variables, 'text', caller);
           const text = typeof content === 'string' ? content : namingTools(JSON.stringify(content));

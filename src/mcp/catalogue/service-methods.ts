@@ -1,6 +1,6 @@
 import { Injectable, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { type CallContext, runWithCallContext } from '../../contract/call-context.js';
+import { type CallContext, callContext, runWithCallContext } from '../../contract/call-context.js';
 import type { InputSource } from '../../contract/fields/field.js';
 import { InputPipe } from '../../contract/input/input.pipe.js';
 import { namingTools } from '../../errors/operation-names.js';
@@ -61,6 +61,8 @@ export async function callServiceMethod(
     actor,
     role,
     via: 'mcp',
+    // Of the HTTP request with the message.
+    requestId: callContext().requestId,
     signal: () => signal,
     progress: (progress, total, message) => caller.progress(progress, total, namingTools(message)),
     log: (level, message) => caller.log(level, namingTools(message)),

@@ -2,7 +2,7 @@ import { type INestApplication, Injectable, type Type } from '@nestjs/common';
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { schemasOf } from '../../contract/openapi.js';
 import { operationOf } from '../../contract/operation.js';
-import { namingTools } from '../../errors/operation-names.js';
+import { namingToolsIn } from '../../errors/operation-names.js';
 import { includesRole, type Role } from '../../contract/role.js';
 import { Settings } from '../../settings/settings.js';
 import type { CatalogueTool } from './entries.js';
@@ -63,7 +63,7 @@ export class ToolRegistry {
     return methods.map((method) => {
       const { declaration } = method;
       return {
-        definition: toToolDefinition(declaration, schemas),
+        definition: namingToolsIn(toToolDefinition(declaration, schemas)),
         role: declaration.role,
         operation: declaration,
         call: async (args, caller) => {
@@ -90,5 +90,5 @@ function sortedByName(tools: readonly CatalogueTool[]): ReadonlyMap<string, Cata
 function toJsonObject(result: unknown, name: string): Record<string, unknown> {
   if (typeof result !== 'object' || result === null || Array.isArray(result))
     throw new TypeError(`The service method of ${name} did not return an object.`);
-  return JSON.parse(namingTools(JSON.stringify(result))) as Record<string, unknown>;
+  return namingToolsIn(result as Record<string, unknown>);
 }

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
-import { formatHostPort } from '../../model/ip-address.js';
 import type { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
+import { localUrl } from '../../settings/local-suite.js';
 import type { Settings } from '../../settings/settings.js';
 import { PARSE_ERROR, rpcErrorMessage } from '../protocol/json-rpc.js';
 import type { Message } from './messages.js';
@@ -20,7 +20,7 @@ export const USAGE =
 export function stdioTarget(args: readonly string[], settings: Settings): Target {
   const options = { url: { type: 'string' }, 'token-file': { type: 'string' } } as const;
   const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
-  const url = new URL(values.url ?? localUrl(settings.api));
+  const url = new URL(values.url ?? `${localUrl(settings.api)}/mcp`);
   if (!/^https?:$/.test(url.protocol))
     throw new Error(`--url begins with ${url.protocol}, but it must begin with http:// or https://.`);
   if (url.pathname === '/') url.pathname = '/mcp';
@@ -56,10 +56,4 @@ function parseMessage(line: string): Message | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Replaces the address for all interfaces with loopback, because a client cannot connect to `0.0.0.0` or `::`. */
-function localUrl({ host, port }: Settings['api']): string {
-  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${formatHostPort(name, port)}/mcp`;
 }

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parse } from 'dotenv';
 import { messageOf } from '../../errors/app-error.js';
+import { readToken } from '../../settings/local-suite.js';
 import { rpcErrorMessage, SERVER_ERROR } from '../protocol/json-rpc.js';
 import { isRequest, type Message, mirroredHeaders, revisionOf } from './messages.js';
 import { readEventData } from './server-sent-events.js';
@@ -195,10 +194,7 @@ export class SuiteConnection {
    * a trusted network needs none.
    */
   async #readToken(): Promise<string | undefined> {
-    const text = await readFile(this.target.tokenFile, 'utf8').catch(() => '');
-    const values = parse(text);
-    const token = values['MCP_TOKEN'] ?? values['MCP_READONLY_TOKEN'] ?? text.trim();
-    return /^[\x21-\x7E]+$/.test(token) ? token : undefined;
+    return readToken(this.target.tokenFile).catch(() => undefined);
   }
 
   #explain(error: unknown): string {

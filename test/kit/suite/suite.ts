@@ -77,6 +77,8 @@ interface SpawnOptions {
   through?: readonly string[];
   /** The main file of another version of the suite. */
   main?: string;
+  /** The program of another version of Node. */
+  node?: string;
 }
 
 /** The built suite, `node dist/main.js`, as its own process. */
@@ -97,9 +99,9 @@ export class Suite {
   static spawn(
     home: Home,
     env: Record<string, string> = {},
-    { through = [], main = BUILT, ...options }: SpawnOptions = {},
+    { through = [], main = BUILT, node = process.execPath, ...options }: SpawnOptions = {},
   ): Suite {
-    const [program, ...args] = [...through, process.execPath, main];
+    const [program, ...args] = [...through, node, main];
     const child = spawn(program, args, {
       // Only PATH: other variables of the test machine could change the suite.
       env: { PATH: process.env['PATH'] ?? '', ...home.env, ...env },

@@ -12,6 +12,7 @@ import { rulesWarnings } from './rules-warnings.js';
 import { rulesVersion } from './suite-cfg.template.js';
 import { type RenderedSuiteCfg, renderSuiteFile, toOperatorLines } from './suite-file.js';
 import { HaproxyRuntimeService } from '../../haproxy-runtime.service.js';
+import { CannotCheckError } from '../../process/haproxy-binary.js';
 import { HaproxyControlService } from '../../process/haproxy-control.service.js';
 
 /** A check of all configuration files. */
@@ -83,9 +84,11 @@ export class SuiteRules {
       this.#problem = undefined;
       return;
     }
+    let cannotCheck = false;
     const check = await this.#checkCandidate(wanted).catch((error: unknown) => {
       if (!(error instanceof AppError)) throw error;
-      this.#unchecked = true;
+      cannotCheck = error instanceof CannotCheckError;
+      this.#unchecked = !cannotCheck;
       return undefined;
     });
     if (check?.valid === false) {
@@ -93,12 +96,43 @@ export class SuiteRules {
       return;
     }
     if (!check && present !== '') {
-      this.#keepOld('HAProxy could not check the new rules. The suite tries again when HAProxy answers.');
+      this.#keepOld(
+        cannotCheck
+          ? 'There is no HAProxy binary here that could check the new rules. {haproxy_reload} lets the running HAProxy check and load them.'
+          : 'HAProxy could not check the new rules. The suite tries again when HAProxy answers.',
+      );
       return;
     }
-    await writeFileAtomic(suite, wanted.text);
+    await this.#write(wanted);
+  }
+
+  async #write({ text, version }: RenderedSuiteCfg): Promise<void> {
+    const { suite } = this.settings.files;
+    await writeFileAtomic(suite, text);
     this.#problem = undefined;
-    this.#logger.log(`${suite} has rules version ${wanted.version}`);
+    this.#logger.log(`${suite} has rules version ${version}`);
+  }
+
+  /**
+   * Writes suite.cfg for a reload that decides whether HAProxy accepts it, because nothing else can check it. Returns a
+   * function that puts the former file back after a refusal.
+   *
+   * @throws AppError storage_failed; haproxy_rejected if the operator's lines cannot be part of it
+   */
+  async updateUnchecked(): Promise<() => Promise<void>> {
+    const { suite } = this.settings.files;
+    try {
+      const [wanted, present] = [await renderSuiteFile(this.settings), await readTextIfPresent(suite)];
+      if (wanted.errors.length > 0) throw new AppError('haproxy_rejected', describe(wanted.errors));
+      if (present === wanted.text) return () => Promise.resolve();
+      await this.#write(wanted);
+      return async () => {
+        if (present !== '') await writeFileAtomic(suite, present);
+        this.#keepOld('HAProxy refuses the new rules.');
+      };
+    } catch (error) {
+      throw asStorageError(error, suite);
+    }
   }
 
   /**
@@ -148,8 +182,6 @@ export class SuiteRules {
 
   async #checkCandidate(wanted: RenderedSuiteCfg): Promise<ConfigurationCheck> {
     if (wanted.errors.length > 0) return { valid: false, errors: wanted.errors, warnings: [] };
-    // A HAProxy in a container that does not run cannot check, and the failed command looks like a refusal.
-    if (this.settings.control === 'podman') await this.runtime.info();
     const { suite } = this.settings.files;
     const candidate = `${suite}.check${(this.#checks += 1)}`;
     try {
@@ -188,7 +220,8 @@ export class SuiteRules {
   }
 }
 
-function toCheck({ valid, output }: { valid: boolean; output: string }): ConfigurationCheck {
+/** Reads the messages in the output of a check. Pure. */
+export function toCheck({ valid, output }: { valid: boolean; output: string }): ConfigurationCheck {
   const { errors, warnings } = parseConfigMessages(output);
   if (!valid && errors.length === 0) errors.push({ file: null, line: null, message: output.slice(-500) });
   return { valid, errors, warnings };

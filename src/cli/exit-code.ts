@@ -1,0 +1,32 @@
+/** The exit codes of all commands. docs/cli.md explains them. */
+export const EXIT = {
+  /** Done, or nothing to do. */
+  done: 0,
+  /** The operation was refused or failed. */
+  failed: 1,
+  /** Wrong use of the command line. */
+  usage: 2,
+  /** The suite or HAProxy cannot be reached. */
+  unreachable: 3,
+  /** `--wait` or a check ended without the wanted result. */
+  unwanted: 4,
+} as const;
+
+/** An error that ends the command with this exit code. Its message is one line that says what to do. */
+export class CommandError extends Error {
+  constructor(
+    message: string,
+    readonly exitCode: number,
+  ) {
+    super(message);
+    this.name = 'CommandError';
+  }
+}
+
+/** Wrong use of the command line. */
+export class UsageError extends CommandError {
+  constructor(message: string) {
+    super(message, EXIT.usage);
+    this.name = 'UsageError';
+  }
+}

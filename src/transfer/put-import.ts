@@ -1,0 +1,106 @@
+import type { DomainLimits } from '../domains/domain-rules.js';
+import { makeDomain } from '../domains/put-rules.js';
+import { AppError, type ErrorCode } from '../errors/app-error.js';
+import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
+import { isSameServer, serverAddress, type ServerSpec } from '../model/server.js';
+import type { Draft } from '../model/state.js';
+import type { PutRecord } from './put-record.js';
+
+interface PutLimits extends DomainLimits {
+  /** Why no domain can point at a backend; undefined for a backend that can be used. */
+  backendProblem?: (backend: string) => string | undefined;
+}
+
+/** Called for each line that breaks a rule. Throws if one such line fails the import. */
+type OnProblem = (line: number, code: ErrorCode, message: string) => void;
+
+/**
+ * Puts the records of an import with mode=put into a draft: each domain becomes as its line says, as with
+ * `PUT /domains/{domain}`; a domain of a line with `absent` is removed. Domains without a line stay as they are. The
+ * order of the lines does not matter: removed domains come first, so that their pools are free, and a domain comes after
+ * the domain that it shares with.
+ */
+export function applyPuts(
+  draft: Draft,
+  records: readonly PutRecord[],
+  limits: PutLimits,
+  onProblem: OnProblem,
+): void {
+  const guarded = (line: number, work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      onProblem(line, error.code, error.detail);
+    }
+  };
+  for (const { absent, domain } of records)
+    if (absent && draft.poolOf(domain) !== undefined) draft.removeDomain(domain);
+  for (const record of inOrder(records, onProblem)) guarded(record.line, () => put(draft, record, limits));
+  refuseDifferentServers(draft, records, onProblem);
+}
+
+function put(draft: Draft, { domain, input }: PutRecord, limits: PutLimits): void {
+  const { backend } = input;
+  if (draft.poolOf(domain) === undefined && canonicalDomain(domain) === undefined)
+    throw new AppError('validation_failed', `domain must be ${DOMAIN_RULE}`);
+  // The state may have a backend already that HAProxy lacks for now.
+  if (backend !== undefined && !draft.pool(backend)?.external) {
+    const problem = limits.backendProblem?.(backend);
+    if (problem !== undefined) throw new AppError('validation_failed', `backend: ${problem}`);
+  }
+  makeDomain(draft, input, limits);
+}
+
+/** The records that are not absent, each after the record of the domain that it shares with. */
+function inOrder(records: readonly PutRecord[], onProblem: OnProblem): PutRecord[] {
+  const byDomain = new Map(records.filter(({ absent }) => !absent).map((record) => [record.domain, record]));
+  const ordered = new Set<PutRecord>();
+  for (const record of byDomain.values()) {
+    const chain: PutRecord[] = [];
+    let next: PutRecord | undefined = record;
+    while (next && !ordered.has(next) && !chain.includes(next)) {
+      chain.push(next);
+      next = next.input.share_with === undefined ? undefined : byDomain.get(next.input.share_with);
+    }
+    if (next && chain.includes(next)) {
+      const names = chain.slice(chain.indexOf(next)).map(({ domain }) => domain);
+      onProblem(
+        next.line,
+        'validation_failed',
+        `share_with goes in a circle: ${[...names, names[0]].join(' → ')}; give one of them its servers`,
+      );
+    }
+    for (const found of chain.toReversed()) ordered.add(found);
+  }
+  return [...ordered];
+}
+
+/**
+ * Two lines that give different servers to one pool would undo each other with every import. This happens if the domains
+ * share the pool already, because `servers` does not take a domain out of its pool.
+ */
+function refuseDifferentServers(draft: Draft, records: readonly PutRecord[], onProblem: OnProblem): void {
+  const declaredFor = new Map<string, PutRecord>();
+  for (const record of records) {
+    const pool = record.input.servers === undefined ? undefined : draft.poolOf(record.domain);
+    if (pool === undefined) continue;
+    const other = declaredFor.get(pool);
+    if (!other) declaredFor.set(pool, record);
+    else if (!haveSameServers(other.servers, record.servers))
+      onProblem(
+        record.line,
+        'domain_exists',
+        `${record.domain} and ${other.domain} (line ${other.line}) share ${pool}, and these lines give it different ` +
+          `servers. Give ${record.domain} share_with instead; or remove it first, and it gets a pool of its own`,
+      );
+  }
+}
+
+function haveSameServers(one: readonly ServerSpec[], other: readonly ServerSpec[]): boolean {
+  const byAddress = new Map(one.map((server) => [serverAddress(server), server]));
+  return (
+    one.length === other.length &&
+    other.every((server) => isSameServer(server, byAddress.get(serverAddress(server))))
+  );
+}

@@ -1,0 +1,236 @@
+import { spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sha256Of } from '../../src/cli/install/release.js';
+import { Machine } from '../kit/machine/machine.js';
+import { whyNoMachine } from '../kit/machine/support.js';
+import { until } from '../kit/poll.js';
+import { toolPath } from '../kit/tool-path.js';
+
+const ROOT = join(import.meta.dirname, '../..');
+const reason = whyNoMachine();
+if (reason) process.stdout.write(`Skipped: install on a booted Debian 13, because ${reason}\n`);
+
+const BACKEND = `require('http').createServer((_, answer) => answer.end('served')).listen(8090, '127.0.0.1')`;
+
+const MODES = ['systemd', 'managed'] as const;
+
+describe.skipIf(reason !== undefined)('install on a booted Debian 13', () => {
+  let machine: Machine;
+  let packages: string;
+
+  beforeAll(async () => {
+    machine = await Machine.boot();
+    packages = mkdtempSync(join(tmpdir(), 'hs-packages-'));
+    for (const name of ['old', 'new']) await copyPackage(name);
+    await machine.writeFile('/srv/load.mjs', readFileSync(join(ROOT, 'test/hosts/load.mjs')));
+    await machine.must(`systemd-run --unit backend node -e "${BACKEND}"`);
+  });
+
+  afterAll(async () => {
+    await machine?.stop();
+    rmSync(packages, { recursive: true, force: true });
+  });
+
+  /** The built package; `new` differs in its version. */
+  async function copyPackage(name: string): Promise<void> {
+    const folder = join(packages, name);
+    for (const entry of ['dist', 'deploy', 'package.json', 'LICENSE'])
+      cpSync(join(ROOT, entry), join(folder, entry), { recursive: true });
+    if (name === 'new') {
+      const file = join(folder, 'package.json');
+      writeFileSync(file, readFileSync(file, 'utf8').replace(/"version": "[^"]+"/, '"version": "99.0.0"'));
+    }
+    await machine.copyIn(folder, `/srv/${name}`);
+  }
+
+  const suite = (command: string, name = 'old') => machine.run(`node /srv/${name}/dist/main.js ${command}`);
+
+  async function succeeds(command: string, name?: string): Promise<string> {
+    const { code, stdout, stderr } = await suite(command, name);
+    if (code !== 0) {
+      const { stdout: log } = await machine.run('journalctl -n 60 --no-pager -u haproxy-mcp -u haproxy');
+      throw new Error(`${command}\nexit code ${code}\n${stdout}${stderr}\n${log}`);
+    }
+    return stdout;
+  }
+
+  const addSite = async (domain: string) =>
+    machine.must(
+      `. /opt/haproxy/conf/mcp-token.env && curl -fsS -H "Authorization: Bearer $MCP_TOKEN" -H 'Content-Type: application/json' ` +
+        `-d '{"domain":"${domain}","ip":"127.0.0.1","http_port":8090}' http://127.0.0.1:8000/api/v1/domains`,
+    );
+  const served = (domain: string) => machine.must(`curl -fsS -H "Host: ${domain}" http://127.0.0.1/`);
+
+  // The second mode finds the data of the first, which stay.
+  it.each(MODES)(
+    '--%s installs, upgrades under load without a failed request, and uninstalls',
+    async (mode) => {
+      const domain = `${mode}.test`;
+      const before = await machine.must(FILES);
+      expect(await succeeds(`install --${mode} --dry-run`)).toMatch(
+        /^ {2}1\. Create the folder \/var\/lib\/haproxy-suite/,
+      );
+      expect(await machine.must(FILES)).toBe(before);
+      // Killed somewhere in the middle; the next run continues.
+      await machine.run(`timeout -s KILL 1 node /srv/old/dist/main.js install --${mode}`);
+      expect(await succeeds(`install --${mode}`)).toContain(
+        'Add the first site: haproxy-suite domains add example.com --ip 10.0.0.1',
+      );
+      await addSite(domain);
+      expect(await until(() => served(domain))).toBe('served');
+      expect(await succeeds(`install --${mode}`)).toMatch(/^Nothing to do/m);
+
+      const load = machine.run(`systemd-run --unit load --wait --pipe node /srv/load.mjs ${domain}`);
+      await until(async () => (await machine.unit('load', 'ActiveState')) === 'active');
+      const upgraded = await succeeds('upgrade', 'new');
+      const back = /To go back: (.*)$/m.exec(upgraded)?.[1] ?? '';
+      expect(await running()).toContain('/opt/haproxy-suite/releases/99.0.0-');
+      await machine.must(back);
+      expect(back).toContain(/(\S+)\/dist\/main\.js/.exec(await running())?.[1]);
+      await machine.must('systemctl kill --kill-whom=main load');
+      const { requests, ...result } = JSON.parse(/\{.*\}/.exec((await load).stdout)?.[0] ?? '{}') as {
+        requests: number;
+      };
+      expect(result).toEqual({ failed: [], failures: 0 });
+      expect(requests).toBeGreaterThan(10);
+
+      expect(await machine.must('haproxy-suite stop --all')).toMatch(/^Stopped haproxy-mcp\.service, /);
+      expect(await machine.run('curl -sS http://127.0.0.1/')).toMatchObject({ code: 7 });
+      expect(await machine.must('haproxy-suite stop --all')).toBe('Nothing to do: neither runs.\n');
+      await machine.must('systemctl start haproxy-mcp');
+
+      expect(await succeeds('uninstall')).toContain('The data stay in /opt/haproxy.');
+      expect(await machine.must(FILES)).toBe(before);
+      expect(await machine.run('pgrep -af /opt/[h]aproxy')).toMatchObject({ stdout: '' });
+      expect(await machine.must('cat /opt/haproxy/conf/servers.json')).toContain(domain);
+      // It ran before the suite came.
+      expect(
+        await machine.must('systemctl show --value -p FragmentPath haproxy; systemctl is-active haproxy'),
+      ).toBe('/usr/lib/systemd/system/haproxy.service\nactive\n');
+      expect(await succeeds('uninstall')).toMatch(/^Nothing to do/m);
+    },
+    300_000,
+  );
+
+  it('refuses a port of another program, a file of the operator, and a HAProxy in use', async () => {
+    await machine.must('systemd-run --unit other node -e "require(\'net\').createServer().listen(443)"');
+    await machine.writeFile(`${UNITS}/haproxy-mcp.service`, '[Service]\nExecStart=/bin/true\n');
+    await machine.must('echo "# mine" >> /etc/haproxy/haproxy.cfg');
+    await until(() => machine.must('curl -sS --max-time 1 http://127.0.0.1:443 2>&1 | grep -v refused'));
+    const before = await machine.must(FILES);
+    for (const mode of MODES) {
+      const { code, stderr } = await suite(`install --${mode}`);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^Nothing was changed\./);
+      expect(stderr).toMatch(/TCP port 443 is taken by node \(pid \d+\)/);
+      expect(stderr).toContain(`mv ${UNITS}/haproxy-mcp.service ${UNITS}/haproxy-mcp.service.before-suite`);
+      expect(stderr.includes('--take-over')).toBe(mode === 'systemd');
+    }
+    expect(await machine.must(FILES)).toBe(before);
+  });
+
+  const running = () =>
+    machine.must('tr "\\0" " " < /proc/$(systemctl show --value -p MainPID haproxy-mcp)/cmdline');
+});
+
+const isRoot = process.getuid?.() === 0;
+if (!isRoot) process.stdout.write('Skipped: install --root, because only root may give files to users\n');
+
+describe.skipIf(!isRoot)('install --root', () => {
+  const roots: string[] = [];
+  afterAll(() => roots.forEach((root) => rmSync(root, { recursive: true, force: true })));
+
+  /** An image with the files that the command looks at. */
+  function image(): string {
+    const root = mkdtempSync(join(tmpdir(), 'hs-image-'));
+    roots.push(root);
+    const empty = ['usr/bin/node', 'usr/sbin/haproxy', 'usr/bin/podman'];
+    for (const path of [...empty, 'etc/passwd', 'etc/os-release'])
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+    for (const path of empty) writeFileSync(join(root, path), '');
+    writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nhaproxy:x:990:991::/:/bin/false\n');
+    writeFileSync(join(root, 'etc/os-release'), 'ID=debian\nPRETTY_NAME="Debian GNU/Linux 13"\n');
+    return root;
+  }
+
+  const MAIN = join(ROOT, 'dist/main.js');
+  const suite = (args: string, killAfterMs?: number) =>
+    spawnSync(process.execPath, [MAIN, ...args.split(' ')], {
+      encoding: 'utf8',
+      timeout: killAfterMs,
+      killSignal: 'SIGKILL',
+    });
+  const tree = (root: string) =>
+    readdirSync(root, { recursive: true, encoding: 'utf8' })
+      .toSorted()
+      .map((name) => {
+        const stats = lstatSync(join(root, name));
+        const content = stats.isFile() ? readFileSync(join(root, name), 'utf8') : '';
+        return [name, stats.mode, stats.uid, sha256Of(content)].join(' ');
+      });
+
+  it('is finished by the next run after kill -9 at any moment', () => {
+    const [whole, killed] = [image(), image()];
+    const begin = performance.now();
+    expect(suite(`install --systemd --root ${whole}`)).toMatchObject({ status: 0, stderr: '' });
+    const took = performance.now() - begin;
+    for (const share of [0.5, 0.6, 0.7, 0.8, 0.9])
+      suite(`install --systemd --root ${killed}`, Math.round(took * share));
+    expect(suite(`install --systemd --root ${killed}`)).toMatchObject({ status: 0, stderr: '' });
+    expect(tree(killed)).toEqual(tree(whole));
+    suite(`uninstall --root ${killed}`, Math.round(took * 0.8));
+    expect(suite(`uninstall --root ${killed}`)).toMatchObject({ status: 0, stderr: '' });
+    expect(tree(killed).filter((line) => line.includes('suite'))).toEqual([]);
+  });
+
+  it('--quadlet writes a Quadlet from which the generator of Podman makes haproxy.service', () => {
+    const root = image();
+    const { stderr, status } = suite(`install --quadlet --root ${root}`);
+    expect({ status, stderr }).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('--image') as string,
+    });
+    const args = `install --quadlet --root ${root}`;
+    expect(suite(`${args} --image localhost/haproxy:3.2`)).toMatchObject({ status: 0, stderr: '' });
+    expect(suite(args)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('Nothing to do') as string,
+    });
+    const generator = toolPath('quadlet');
+    const { stdout } = spawnSync(generator, ['--dryrun', '-no-kmsg-log'], {
+      encoding: 'utf8',
+      env: { ...process.env, QUADLET_UNIT_DIRS: join(root, 'etc/containers/systemd') },
+    });
+    expect(stdout).toMatch(/^---haproxy\.service---$/m);
+    expect(stdout).toMatch(/^ExecStart=.*podman run .*localhost\/haproxy:3\.2 haproxy -W/m);
+  });
+
+  it.each([
+    ['install', 'Say who runs HAProxy'],
+    ['install --systemd --managed', 'Say who runs HAProxy'],
+    ['install --systemd --rot x', 'install has no option "--rot"'],
+    ['install --quadlet --image a;b', '--image'],
+    ['upgrade --managed', 'upgrade has no option "--managed"'],
+    ['stop', 'stop needs --all'],
+    ['stop --everything', 'stop has no option "--everything"'],
+  ])('%s is wrong use', (args, message) => {
+    const { status, stderr } = suite(args);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) as string });
+  });
+});
+
+const UNITS = '/etc/systemd/system';
+/** Every file, folder and link outside the data that an installation could leave. */
+const FILES = `find /etc /opt /usr/local /var/lib /usr/lib/systemd -path /opt/haproxy -prune -o -path /var/lib/systemd -prune -o -printf '%p %y %l %U %m\\n' | sort`;
