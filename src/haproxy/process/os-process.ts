@@ -54,6 +54,16 @@ export class OsProcess {
   }
 }
 
+/** Whether there is a process with this pid, also one of another user that /proc hides (proc(5), `hidepid`). */
+export function processExists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
 /** The pid of the parent of a process that runs; undefined if there is no such process, or if it is a zombie. */
 export function parentOf(pid: number): number | undefined {
   const parent = fieldsOf(pid)?.parent;

@@ -7,7 +7,7 @@ import { parseStat, STAT, type StatTypes } from '../parsers/stat.parser.js';
 import type { HaproxyInfo } from '../parsers/info.parser.js';
 import { FormerMasters } from '../process/former-masters.js';
 import { MasterCli } from '../process/master-cli.js';
-import { parentOf } from '../process/os-process.js';
+import { parentOf, processExists } from '../process/os-process.js';
 import { type Command, runtimeCommand } from '../runtime/command.js';
 import type { ProcessIdentity } from '../runtime/process-identity.js';
 import { type ServerStatus, type ServerStatusRow, statusRows } from '../runtime/server-status.js';
@@ -213,16 +213,17 @@ export class HaproxyWorkers {
 }
 
 /**
- * Leaves out the workers that have ended. HAProxy 3.0 can list one for ever: a worker that ends while the master executes
- * itself again after a failed reload. Only where the suite sees the processes of HAProxy, which it does not if HAProxy
- * has a PID namespace of its own (a container).
+ * Leaves out the workers that have ended. HAProxy 3.0 goes on listing a worker that ends while the master restarts itself
+ * after a failed reload. If HAProxy has a PID namespace of its own (a container), the suite does not see its processes, and
+ * leaves out none.
  */
 function withoutEnded<T extends OldWorker>(
   old: readonly T[],
   { master, worker }: { master: number; worker: number },
 ): T[] {
   if (old.length === 0 || parentOf(worker) !== master) return [...old];
-  return old.filter(({ pid }) => parentOf(pid) === master);
+  // A process that /proc does not show may run. One with another parent has the pid of a worker that has ended.
+  return old.filter(({ pid }) => processExists(pid) && [master, undefined].includes(parentOf(pid)));
 }
 
 function noMaster(address: string, control: Settings['control']): string {
