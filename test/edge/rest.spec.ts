@@ -143,6 +143,7 @@ describe('REST', () => {
         201: expect.any(Object) as unknown,
         409: expect.any(Object) as unknown,
       }) as unknown,
+      'x-cli': { command: 'things add', tool: 'haproxy_add_thing' },
     });
     expect(json).toHaveProperty(['components', 'schemas', 'Problem', 'properties', 'code']);
     expect(json).not.toHaveProperty(['components', 'schemas', 'ToolError']);
