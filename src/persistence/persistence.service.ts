@@ -81,16 +81,16 @@ export class PersistenceService {
   }
 
   /**
-   * Takes the lock, and checks that the suite can replace its files. No file may be written before.
+   * Checks that the suite can replace its files, and takes the lock. No file may be written before.
    *
    * @throws OwnedByAnotherError, or AppError storage_failed
    */
   async acquire(): Promise<void> {
     try {
-      await this.#lock.acquire();
       const { servers, map, pools, suite, certificates, audit } = this.settings.files;
       requireReplaceable([servers, map, pools, suite, certificates]);
       requireTarget(servers, audit);
+      await this.#lock.acquire();
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
