@@ -1,0 +1,59 @@
+import type { BlockList, Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { defaultRouteInterfaces, sourceAddressFor } from '../lib/route.js';
+import { contains, networks } from '../model/ip-address.js';
+import { isTailnetInterface } from '../model/tailnet.js';
+import type { Settings } from '../settings/settings.js';
+import { plainAddress } from './allowed-names.js';
+
+/**
+ * The trusted network that a connection is in: TRUSTED_NETWORKS, for the whole connection and not for the address of the
+ * client alone.
+ *
+ * - Both ends must be in the same network. Other networks use 100.64.0.0/10 too.
+ * - The answers must leave from an address in that network. Linux accepts a packet for any of its addresses on any
+ *   interface, so a neighbour on another network can reach the address, and can claim an address in the network as its own.
+ * - Without a setting, an address on the way to the internet is not trusted: then a carrier or a cloud has given it, and
+ *   its other customers are in the network.
+ */
+export class TrustedNetworks {
+  readonly #networks: readonly { cidr: string; set: BlockList }[];
+  readonly #isDefault: boolean;
+  /** Each connection is examined once, when its first request needs it. */
+  readonly #known = new WeakMap<Socket, Promise<string | undefined>>();
+
+  constructor({ trustedNetworks, trustsByDefault }: Pick<Settings, 'trustedNetworks' | 'trustsByDefault'>) {
+    this.#networks = trustedNetworks.map((cidr) => ({ cidr, set: networks([cidr]) }));
+    this.#isDefault = trustsByDefault;
+  }
+
+  /** The network and the address of the client, `100.64.0.0/10 100.64.7.2`. */
+  find(socket: Socket): Promise<string | undefined> {
+    const known = this.#known.get(socket);
+    if (known) return known;
+    const found = this.#examine(socket);
+    this.#known.set(socket, found);
+    return found;
+  }
+
+  async #examine(socket: Socket): Promise<string | undefined> {
+    const remote = plainAddress(socket.remoteAddress ?? '');
+    const local = plainAddress(socket.localAddress ?? '');
+    if (remote === '' || local === '') return undefined;
+    const network = this.#networks.find(({ set }) => contains(set, remote) && contains(set, local));
+    if (!network) return undefined;
+    const source = await sourceAddressFor(remote);
+    if (source === undefined || !contains(network.set, plainAddress(source))) return undefined;
+    if (this.#isDefault && (await isOnWayToInternet(local))) return undefined;
+    return `${network.cidr} ${remote}`;
+  }
+}
+
+async function isOnWayToInternet(address: string): Promise<boolean> {
+  const [found] =
+    Object.entries(networkInterfaces()).find(([, list]) => list?.some((one) => one.address === address)) ??
+    [];
+  // With an exit node, the tailnet is the way to the internet.
+  if (found === undefined || isTailnetInterface(found)) return false;
+  return (await defaultRouteInterfaces()).has(found);
+}
