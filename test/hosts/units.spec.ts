@@ -100,7 +100,7 @@ describe.skipIf(reason !== undefined).each(UNITS)(
 
     it('a tailnet that comes up later reaches the suite without a token', async () => {
       await machine.must(
-        'ip link add tailscale0 type veth peer name peer0 && ip address add 100.64.7.2/32 dev tailscale0 && ip link set tailscale0 up',
+        'ip link add tailscale0 type veth peer name peer0 && ip address add 100.64.7.2/32 dev tailscale0 && ip link set peer0 up && ip link set tailscale0 up',
       );
       const initialize = {
         jsonrpc: '2.0',
