@@ -21,6 +21,7 @@ import { installLingeringClose } from './http/lingering-close.js';
 import { answerMalformedHttp, trackOpenRequests } from './http/malformed-http.js';
 import { requestIdOf } from './http/request-id.js';
 import { setSecurityHeaders } from './http/security-headers.js';
+import { closeSilentConnections } from './http/silent-connections.js';
 import { TailnetListeners } from './http/tailnet-listeners.js';
 import { SuiteLogger } from './lib/logger.js';
 import { VERSION } from './lib/version.js';
@@ -97,6 +98,7 @@ export async function createApp(
   );
   installCloseOnShutdown(fastify, app.get(Shutdown));
   installLingeringClose(fastify, app.get(Shutdown));
+  closeSilentConnections(fastify);
   // Hooks instead of interceptors: one interceptor makes Nest create a dozen promises and Observables per request.
   installCallContext(fastify);
   installDryRun(fastify);

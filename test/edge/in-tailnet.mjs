@@ -17,7 +17,7 @@ const [CARRIER, CARRIER_PEER] = ['100.70.0.1', '100.70.0.9'];
 const CLIENT = `
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const { from, to, port, text, keep } = JSON.parse(line);
-  const socket = require('node:net').connect({ host: to, port, localAddress: from }, () => socket.write(text));
+  const socket = require('node:net').connect({ host: to, port, localAddress: from }, () => (text === '' ? done('connected') : socket.write(text)));
   let received = '';
   let isDone = false;
   const done = (answer) => {
@@ -76,8 +76,10 @@ async function withTailnet() {
   addTailnet(MOVED);
   found.moved = await until(() => ask(tail, TAILNET_PEER, MOVED), ' 200 ');
   found.former = listening(TAILNET);
-  // An idle connection of the tailnet does not delay the stop.
+  // Connections that are idle, or have not sent anything, do not delay the stop.
   await ask(tail, TAILNET_PEER, MOVED, undefined, '', '/api/v1/audit', true);
+  await silent(tail, TAILNET_PEER, MOVED);
+  await silent(own, '127.0.0.1', '127.0.0.1');
   service.kill('SIGTERM');
   const [code] = await once(service, 'exit');
   found.exitCode = code;
@@ -169,6 +171,13 @@ async function ask(peer, from, to, bearer, body, path, keep = false) {
   const text = request(to, bearer, body, path);
   peer.child.stdin.write(`${JSON.stringify({ from, to, port, text, keep })}\n`);
   return (await line)[0];
+}
+
+/** Opens a connection and sends nothing. */
+async function silent(peer, from, to) {
+  const line = once(peer.lines, 'line');
+  peer.child.stdin.write(`${JSON.stringify({ from, to, port, text: '', keep: true })}\n`);
+  await line;
 }
 
 function client(pid) {
