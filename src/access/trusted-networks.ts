@@ -4,17 +4,18 @@ import { defaultRouteInterfaces, sourceAddressFor } from '../lib/route.js';
 import { contains, networks } from '../model/ip-address.js';
 import { isTailnetInterface } from '../model/tailnet.js';
 import type { Settings } from '../settings/settings.js';
-import { plainAddress } from './allowed-names.js';
+import { LOOPBACK, plainAddress } from './allowed-names.js';
 
 /**
  * The trusted network that a connection is in: TRUSTED_NETWORKS, for the whole connection and not for the address of the
  * client alone.
  *
  * - Both ends must be in the same network. Other networks use 100.64.0.0/10 too.
- * - The answers must leave from an address in that network. Linux accepts a packet for any of its addresses on any
- *   interface, so a neighbour on another network can reach the address, and can claim an address in the network as its own.
- * - Without a setting, an address on the way to the internet is not trusted: then a carrier or a cloud has given it, and
- *   its other customers are in the network.
+ * - The answers must leave through the interface of the local address, or from an address in the network. Linux accepts a
+ *   packet for any of its addresses on any interface, so a neighbour on another network can reach the address, and can claim
+ *   an address in the network as its own.
+ * - Without a setting, only the interface of the local address counts, and not if it is the way to the internet: then a
+ *   carrier or a cloud has given the address, and its other customers are in the network.
  */
 export class TrustedNetworks {
   readonly #networks: readonly { cidr: string; set: BlockList }[];
@@ -42,18 +43,31 @@ export class TrustedNetworks {
     if (remote === '' || local === '') return undefined;
     const network = this.#networks.find(({ set }) => contains(set, remote) && contains(set, local));
     if (!network) return undefined;
+    return (await this.#isAnsweredInside(network.set, local, remote))
+      ? `${network.cidr} ${remote}`
+      : undefined;
+  }
+
+  async #isAnsweredInside(network: BlockList, local: string, remote: string): Promise<boolean> {
+    // The kernel accepts these from no other machine.
+    if (contains(LOOPBACK, remote)) return true;
     const source = await sourceAddressFor(remote);
-    if (source === undefined || !contains(network.set, plainAddress(source))) return undefined;
-    if (this.#isDefault && (await isOnWayToInternet(local))) return undefined;
-    return `${network.cidr} ${remote}`;
+    if (source === undefined) return false;
+    const name = interfaceOf(source);
+    if (name === undefined || name !== interfaceOf(local))
+      // An operator's network can span several interfaces. The tailnet cannot.
+      return !this.#isDefault && contains(network, source);
+    return !this.#isDefault || !(await isOnWayToInternet(name));
   }
 }
 
-async function isOnWayToInternet(address: string): Promise<boolean> {
-  const [found] =
-    Object.entries(networkInterfaces()).find(([, list]) => list?.some((one) => one.address === address)) ??
-    [];
+async function isOnWayToInternet(name: string): Promise<boolean> {
   // With an exit node, the tailnet is the way to the internet.
-  if (found === undefined || isTailnetInterface(found)) return false;
-  return (await defaultRouteInterfaces()).has(found);
+  return !isTailnetInterface(name) && (await defaultRouteInterfaces()).has(name);
+}
+
+function interfaceOf(address: string): string | undefined {
+  return Object.entries(networkInterfaces()).find(([, list]) =>
+    list?.some((one) => one.address === address),
+  )?.[0];
 }

@@ -95,6 +95,7 @@ async function withEveryAddress() {
     spoofed: await ask(lan, SPOOFED, TAILNET),
     lanWithToken: await ask(lan, LAN_PEER, LAN, token),
     carrier: await ask(lan, CARRIER_PEER, CARRIER),
+    carrierToTailnetAddress: await ask(lan, CARRIER_PEER, TAILNET),
   };
   service.kill('SIGKILL');
   await once(service, 'exit');

@@ -157,6 +157,7 @@ else
         spoofed: 'HTTP/1.1 401 Unauthorized',
         lanWithToken: 'HTTP/1.1 200 OK',
         carrier: 'HTTP/1.1 401 Unauthorized',
+        carrierToTailnetAddress: 'HTTP/1.1 401 Unauthorized',
         setSpoofed: 'HTTP/1.1 401 Unauthorized',
         setCarrier: 'HTTP/1.1 200 OK',
       });
