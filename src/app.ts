@@ -21,6 +21,8 @@ import { installLingeringClose } from './http/lingering-close.js';
 import { answerMalformedHttp, trackOpenRequests } from './http/malformed-http.js';
 import { requestIdOf } from './http/request-id.js';
 import { setSecurityHeaders } from './http/security-headers.js';
+import { closeSilentConnections } from './http/silent-connections.js';
+import { TailnetListeners } from './http/tailnet-listeners.js';
 import { SuiteLogger } from './lib/logger.js';
 import { VERSION } from './lib/version.js';
 import { waitForAll } from './lib/wait-for-all.js';
@@ -96,6 +98,7 @@ export async function createApp(
   );
   installCloseOnShutdown(fastify, app.get(Shutdown));
   installLingeringClose(fastify, app.get(Shutdown));
+  closeSilentConnections(fastify);
   // Hooks instead of interceptors: one interceptor makes Nest create a dozen promises and Observables per request.
   installCallContext(fastify);
   installDryRun(fastify);
@@ -120,11 +123,13 @@ export async function startApp(
   options: AppOptions = {},
 ): Promise<NestFastifyApplication> {
   const app = await createApp(settings, options);
+  const tailnet = settings.api.tailnet ? installTailnetListeners(app, settings.api.port) : undefined;
   try {
     const lifecycle = app.get(LifecycleService);
     await lifecycle.open();
     await waitForAll(lifecycle.checkConfiguration(), app.listen(settings.api.port, settings.api.host));
     new Logger('api').log(`Listening on ${await app.getUrl()}: /api/v1, /mcp, /docs.`);
+    await tailnet?.open();
     await lifecycle.start();
     return app;
   } catch (error) {
@@ -150,6 +155,16 @@ function loggerFor(settings: Settings): LoggerService {
     journalStream: settings.systemd.journalStream,
     requestId: () => callContext().requestId,
   });
+}
+
+/** They close with the port: HAProxy and the state are closed after the last request of the tailnet too. */
+function installTailnetListeners(app: NestFastifyApplication, port: number): TailnetListeners {
+  const listeners = new TailnetListeners(app.getHttpServer(), port);
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('preClose', () => listeners.close());
+  return listeners;
 }
 
 /** Closes connections after their last response during shutdown. Idle connections would delay it until they time out. */

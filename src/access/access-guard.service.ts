@@ -1,15 +1,14 @@
 import type { IncomingMessage } from 'node:http';
-import type { BlockList } from 'node:net';
 import { Injectable, Logger } from '@nestjs/common';
 import { isDocsPath } from '../contract/openapi.js';
 import type { Role } from '../contract/role.js';
 import { AppError } from '../errors/app-error.js';
-import { contains, networks } from '../model/ip-address.js';
 import { Settings } from '../settings/settings.js';
 import { AllowedNames, headerCount, plainAddress } from './allowed-names.js';
 import { FailedAttempts } from './failed-attempts.js';
 import type { Principal } from './principal.js';
 import { TokenStore } from './token-store.js';
+import { TrustedNetworks } from './trusted-networks.js';
 
 /** Probe paths for supervisors and load balancers, which send no token. The answers hold only the health of the suite. */
 const OPEN_PATHS = new Set(['/healthz', '/readyz']);
@@ -22,7 +21,7 @@ const OPEN_PATHS = new Set(['/healthz', '/readyz']);
 export class AccessGuard {
   readonly #logger = new Logger('access');
   readonly names: AllowedNames;
-  readonly #trusted: readonly { cidr: string; set: BlockList }[];
+  readonly #trusted: TrustedNetworks;
   readonly #trustedRole: Role;
   readonly #failures = new FailedAttempts();
 
@@ -32,7 +31,7 @@ export class AccessGuard {
   ) {
     this.names = new AllowedNames(settings);
     this.#trustedRole = settings.trustedRole;
-    this.#trusted = settings.trustedNetworks.map((cidr) => ({ cidr, set: networks([cidr]) }));
+    this.#trusted = new TrustedNetworks(settings);
   }
 
   /**
@@ -54,29 +53,14 @@ export class AccessGuard {
     // A request with an Authorization header is judged by the header alone: a revoked token gets no access through a
     // trusted network either.
     if (given === undefined) {
-      const network = this.#networkOf(request);
+      // HAProxy may connect from an address in a trusted network, but its clients are not in it.
+      const network = this.names.isForwarded(request) ? undefined : await this.#trusted.find(request.socket);
       if (network !== undefined) return { kind: 'network', actor: network, role: this.#trustedRole };
     } else await this.#delayFailure(request, path);
     throw new AppError(
       'unauthorized',
       'The request has no valid token. Send one header "Authorization: Bearer TOKEN" with a token from MCP_TOKEN_FILE.',
     );
-  }
-
-  /**
-   * The trusted network that contains both ends of the connection, and the client's address. The client's end alone is
-   * not enough: carrier-grade NAT also uses 100.64.0.0/10. Only a connection to an interface in the network has both ends
-   * in it.
-   */
-  #networkOf(request: IncomingMessage): string | undefined {
-    // HAProxy may connect from an address in a trusted network, but its clients are not in it.
-    if (this.names.isForwarded(request)) return undefined;
-    const { socket } = request;
-    const remote = plainAddress(socket.remoteAddress ?? '');
-    const local = plainAddress(socket.localAddress ?? '');
-    if (remote === '' || local === '') return undefined;
-    const found = this.#trusted.find(({ set }) => contains(set, remote) && contains(set, local));
-    return found && `${found.cidr} ${remote}`;
   }
 
   /** Logs and delays a request with a wrong token. */

@@ -5,7 +5,7 @@ import { AppError } from '../errors/app-error.js';
 import { contains, networks } from '../model/ip-address.js';
 import type { Settings } from '../settings/settings.js';
 
-const LOOPBACK = networks(['127.0.0.0/8', '::1/128']);
+export const LOOPBACK = networks(['127.0.0.0/8', '::1/128']);
 const FORWARDING = ['x-forwarded-for', 'forwarded', 'via'];
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 

@@ -8,6 +8,7 @@ import { VERSION } from '../lib/version.js';
 import { messageOf } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import type { Environment } from '../settings/parse.js';
+import { ACCESS_CHECKS } from './checks/access-checks.js';
 import { ACME_CHECKS } from './checks/acme-checks.js';
 import { CERTIFICATE_CHECKS } from './checks/certificate-checks.js';
 import type { HostCheck } from './checks/check-type.js';
@@ -44,6 +45,7 @@ const CHECKS: readonly HostCheck[] = [
   ...ACME_CHECKS,
   ...DNS_CHECKS,
   ...NETWORK_CHECKS,
+  ...ACCESS_CHECKS,
   ...SERVICE_CHECKS,
   ...MACHINE_CHECKS,
   ...LEFTOVER_CHECKS,

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../haproxy/config/config-parser.js';
+import { tailnetAddresses } from '../model/tailnet.js';
 import { loadSettings } from '../settings/settings.js';
 import { VERSION } from '../lib/version.js';
+import { accessFindings } from './checks/access-checks.js';
 import { clockFindings } from './checks/acme-checks.js';
 import { type DnsFacts, dnsFindings } from './checks/dns-checks.js';
 import { buildFindings } from './checks/haproxy-checks.js';
@@ -66,6 +68,51 @@ describe('Mending', () => {
     const commands = new Mending(given);
     expect(commands.startSuite()).toBe(start);
     expect(commands.reloadHaproxy()).toBe(reload);
+  });
+});
+
+describe('accessFindings > who reaches the suite', () => {
+  const lan = { eth0: [{ address: '10.0.0.5' }] };
+  const tailnet = { ...lan, tailscale0: [{ address: '100.64.7.2' }] };
+  const carrier = { ppp0: [{ address: '100.70.0.1' }] };
+  const LOOPBACK = { MCP_HOST: '127.0.0.1' };
+  it.each([
+    ['MCP_HOST=tailnet', { MCP_HOST: 'tailnet' }, tailnet, true, []],
+    [
+      'MCP_HOST=tailnet, and another program has the port',
+      { MCP_HOST: 'tailnet' },
+      tailnet,
+      false,
+      [/^warning .*100\.64\.7\.2:8000/],
+    ],
+    ['loopback, no Tailscale', LOOPBACK, lan, false, []],
+    [
+      'loopback, with Tailscale',
+      LOOPBACK,
+      tailnet,
+      false,
+      [/^note .*tailnet cannot reach 100\.64\.7\.2:8000/],
+    ],
+    ['the Tailscale address', { MCP_HOST: '100.64.7.2' }, tailnet, true, []],
+    ['every address', {}, lan, true, [/^note .*other machines/]],
+    ['a carrier, by default', {}, carrier, true, [/^note .*other machines/]],
+    [
+      'a carrier that is trusted',
+      { TRUSTED_NETWORKS: '100.64.0.0/10' },
+      carrier,
+      true,
+      [/^warning .*100\.70\.0\.1 of ppp0/, /^note /],
+    ],
+    ['a carrier, and loopback', { ...LOOPBACK, TRUSTED_NETWORKS: '100.64.0.0/10' }, carrier, true, []],
+  ])('%s', (_, env, interfaces, answers, expected) => {
+    const found = texts(
+      accessFindings(loadSettings(env), mending, {
+        interfaces,
+        wayToInternet: new Set(['eth0', 'ppp0']),
+        isListening: new Map(tailnetAddresses(interfaces).map((address) => [address, answers])),
+      }),
+    );
+    expect(found).toEqual(expected.map((pattern) => expect.stringMatching(pattern)));
   });
 });
 

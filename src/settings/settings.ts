@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/domain-name.js';
 import { MAX_POOL_COUNT } from '../model/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
+import { TAILNET_IPV4, TAILNET_IPV6 } from '../model/tailnet.js';
 import { type Role, ROLES } from '../contract/role.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
@@ -40,7 +41,8 @@ export type FindRuntimeApi = (configFile: string, preferred: string) => SocketAd
 
 /** All settings, parsed and checked once. Section 2 of the specification has each variable and its default. */
 export class Settings {
-  readonly api: { host: string; port: number };
+  /** `tailnet`: the suite also listens on the addresses that Tailscale gives this machine. */
+  readonly api: { host: string; port: number; tailnet: boolean };
   readonly runtime: SocketAddress;
   readonly master: SocketAddress;
   readonly control: HaproxyControl;
@@ -99,6 +101,8 @@ export class Settings {
   /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
+  /** Whether TRUSTED_NETWORKS is not set, so that the trusted networks are meant to be the tailnet. */
+  readonly trustsByDefault: boolean;
   /** What callers in a trusted network may do without a token. */
   readonly trustedRole: Role;
   /** Allowed host names in addition to localhost, the bind address and this machine's addresses; undefined adds none. */
@@ -120,7 +124,7 @@ export class Settings {
 
   /** @throws SettingsError that names the variable, its value and the allowed values in one line */
   constructor(env: Environment, findRuntimeApi: FindRuntimeApi) {
-    this.api = { host: text(env, 'MCP_HOST', '0.0.0.0'), port: port(env, 'MCP_PORT', 8000) };
+    this.api = apiAddress(env);
     this.home = path(env, 'HAPROXY_HOME', '/opt/haproxy');
     const conf = (variable: string, name: string) => path(env, variable, join(this.home, name));
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
@@ -167,7 +171,8 @@ export class Settings {
     this.trustedProxies = cidrList(env, 'TRUSTED_PROXIES', '');
     this.proxyProtocolFrom = cidrList(env, 'PROXY_PROTOCOL_FROM', '');
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');
-    this.trustedNetworks = cidrList(env, 'TRUSTED_NETWORKS', '100.64.0.0/10');
+    this.trustedNetworks = cidrList(env, 'TRUSTED_NETWORKS', trustedByDefault(this.api));
+    this.trustsByDefault = env['TRUSTED_NETWORKS'] === undefined;
     this.trustedRole = oneOf(env, 'TRUSTED_ROLE', ROLES, 'admin');
     this.allowedHosts =
       trimmed(env, 'ALLOWED_HOSTS') === undefined ? undefined : list(env, 'ALLOWED_HOSTS', '');
@@ -216,6 +221,23 @@ function runtimeAddress(
   const path = join(folders.run, 'haproxy.sock');
   const fits = path.length <= MAX_UNIX_PATH;
   return findRuntimeApi(files.config, path) ?? (control === 'managed' && fits ? { path } : tcp);
+}
+
+/** The value of MCP_HOST for loopback and the tailnet. */
+const TAILNET = 'tailnet';
+
+function apiAddress(env: Environment): Settings['api'] {
+  const host = text(env, 'MCP_HOST', '0.0.0.0');
+  const tailnet = host.toLowerCase() === TAILNET;
+  return { host: tailnet ? '127.0.0.1' : host, port: port(env, 'MCP_PORT', 8000), tailnet };
+}
+
+/**
+ * Only Tailscale's own interface is open to IPv6 callers with MCP_HOST=tailnet. With another MCP_HOST, a router on the
+ * local network could give this machine an address in Tailscale's IPv6 network.
+ */
+function trustedByDefault({ tailnet }: Settings['api']): string {
+  return tailnet ? `${TAILNET_IPV4},${TAILNET_IPV6}` : TAILNET_IPV4;
 }
 
 function masterAddress(env: Environment, inHome: string): SocketAddress {

@@ -77,7 +77,7 @@ if ('reason' in namespace)
     expect(namespace.reason).toMatch(/not permitted|denied|ENOENT|not found|no space/i);
   });
 else
-  describe('TRUSTED_NETWORKS, with the default', () => {
+  describe('MCP_HOST and TRUSTED_NETWORKS', () => {
     it.each(['0.0.0.0', '::'])(
       'trusts a tailnet only if both ends of the connection are in it: MCP_HOST=%s',
       async (host) => {
@@ -93,16 +93,7 @@ else
         const script = join(import.meta.dirname, 'in-namespace.mjs');
         const command = [...namespace.command, 'sh', '-ec', setUp.join('\n'), 'sh', process.execPath, script];
         const input = {
-          suite: join(import.meta.dirname, '../../dist/main.js'),
-          port: PORT,
-          env: {
-            HAPROXY_HOME: home.path,
-            HAPROXY_CONTROL: 'systemd',
-            HAPROXY_SOCKET: join(home.path, 'run/none.sock'),
-            MCP_HOST: host,
-            MCP_PORT: String(PORT),
-            LOG_LEVEL: 'ERROR',
-          },
+          ...inputOf(home.path, { MCP_HOST: host }),
           requests: CASES.map(({ from, to, headers = [], host = 'localhost', method = 'GET' }) => ({
             from,
             to,
@@ -124,4 +115,67 @@ else
         expect(answers.map((answer) => answer.split(' ')[1])).toEqual(CASES.map(({ status }) => `${status}`));
       },
     );
+
+    const { command } = namespace;
+
+    /** Runs a scenario of in-tailnet.mjs. */
+    async function scenario(mode: string, env: Record<string, string>): Promise<unknown> {
+      const home = await tempHome();
+      const tokens = join(home.path, 'conf/mcp-token.env');
+      await writeFile(tokens, `MCP_TOKEN=${ADMIN}\n`, { mode: 0o600 });
+      const script = join(import.meta.dirname, 'in-tailnet.mjs');
+      const { stdout, stderr } = run(
+        [...command, process.execPath, script],
+        JSON.stringify({ ...inputOf(home.path, env), token: ADMIN, mode }),
+      );
+      await home.remove();
+      return stdout === '' ? stderr : JSON.parse(stdout);
+    }
+
+    it('MCP_HOST=tailnet > listens on loopback and on what Tailscale brings, and answers no other network', async () => {
+      expect(await scenario('tailnet', { MCP_HOST: 'tailnet' })).toEqual({
+        before: 'ECONNREFUSED',
+        tailnet: 'HTTP/1.1 200 OK',
+        tailnet6: 'HTTP/1.1 200 OK',
+        wrongToken: 'HTTP/1.1 401 Unauthorized',
+        large: 'HTTP/1.1 422 Unprocessable Entity',
+        lan: 'ECONNREFUSED',
+        lanToTailnetAddress: 'ECONNRESET',
+        spoofed: 'ECONNRESET',
+        spoofedWithToken: 'ECONNRESET',
+        own: 'HTTP/1.1 200 OK',
+        loopback: 'HTTP/1.1 401 Unauthorized',
+        moved: 'HTTP/1.1 200 OK',
+        former: '',
+        exitCode: 0,
+      });
+    });
+
+    it('MCP_HOST=0.0.0.0 > trusts no address that a neighbour claims, and no address of a carrier unless it is set', async () => {
+      expect(await scenario('every', { MCP_HOST: '0.0.0.0' })).toEqual({
+        tailnet: 'HTTP/1.1 200 OK',
+        spoofed: 'HTTP/1.1 401 Unauthorized',
+        lanWithToken: 'HTTP/1.1 200 OK',
+        carrier: 'HTTP/1.1 401 Unauthorized',
+        carrierToTailnetAddress: 'HTTP/1.1 401 Unauthorized',
+        setSpoofed: 'HTTP/1.1 401 Unauthorized',
+        setCarrier: 'HTTP/1.1 200 OK',
+      });
+    });
   });
+
+/** The built suite and its environment, without HAProxy. */
+function inputOf(home: string, env: Record<string, string>) {
+  return {
+    suite: join(import.meta.dirname, '../../dist/main.js'),
+    port: PORT,
+    env: {
+      HAPROXY_HOME: home,
+      HAPROXY_CONTROL: 'systemd',
+      HAPROXY_SOCKET: join(home, 'run/none.sock'),
+      MCP_PORT: String(PORT),
+      LOG_LEVEL: 'ERROR',
+      ...env,
+    },
+  };
+}

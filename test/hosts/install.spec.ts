@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -193,6 +194,48 @@ describe.skipIf(!isRoot)('install --root', () => {
     suite(`uninstall --root ${killed}`, Math.round(took * 0.8));
     expect(suite(`uninstall --root ${killed}`)).toMatchObject({ status: 0, stderr: '' });
     expect(tree(killed).filter((line) => line.includes('suite'))).toEqual([]);
+  });
+
+  it('follows the links of the image inside the image, and writes nothing outside', () => {
+    const root = image();
+    const outside = mkdtempSync(join(tmpdir(), 'hs-outside-'));
+    roots.push(outside);
+    const up = '../'.repeat(30);
+    mkdirSync(join(root, outside), { recursive: true });
+    symlinkSync(outside, join(root, 'etc/systemd'));
+    symlinkSync(`${up}${outside.slice(1)}/opt`, join(root, 'opt'));
+    mkdirSync(join(root, outside, 'opt'));
+    expect(suite(`install --systemd --root ${root}`)).toMatchObject({ status: 0, stderr: '' });
+    expect(readdirSync(outside)).toEqual([]);
+    expect(readdirSync(join(root, outside, 'system'))).toContain('haproxy-mcp.service');
+    expect(readdirSync(join(root, outside, 'opt')).toSorted()).toEqual(['haproxy', 'haproxy-suite']);
+    expect(suite(`install --systemd --root ${root}`).stdout).toContain('Nothing to do');
+    expect(suite(`uninstall --root ${root}`)).toMatchObject({ status: 0, stderr: '' });
+    expect(readdirSync(join(root, outside, 'system'))).not.toContain('haproxy-mcp.service');
+    expect(readdirSync(outside)).toEqual([]);
+  });
+
+  it('refuses links that lead in a circle, and a list of users outside, and changes nothing', () => {
+    const circle = image();
+    symlinkSync('/etc/systemd', join(circle, 'etc/systemd'));
+    const before = tree(circle);
+    const refused = suite(`install --systemd --root ${circle}`);
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining('lead in a circle') });
+    expect(tree(circle)).toEqual(before);
+
+    const users = image();
+    const outside = mkdtempSync(join(tmpdir(), 'hs-outside-'));
+    roots.push(outside);
+    const passwd = join(outside, 'passwd');
+    writeFileSync(passwd, 'root:x:0:0::/root:/bin/sh\n');
+    rmSync(join(users, 'etc/passwd'));
+    symlinkSync(passwd, join(users, 'etc/passwd'));
+    const failed = suite(`install --systemd --root ${users}`);
+    expect(failed).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('/etc/passwd of the image is a link'),
+    });
+    expect(readFileSync(passwd, 'utf8')).not.toContain('haproxy');
   });
 
   it('--quadlet writes a Quadlet from which the generator of Podman makes haproxy.service', () => {

@@ -98,10 +98,45 @@ describe.skipIf(reason !== undefined).each(UNITS)(
       await expectServed(machine);
     });
 
+    it('a tailnet that comes up later reaches the suite without a token', async () => {
+      await machine.must(
+        'ip link add tailscale0 type veth peer name peer0 && ip address add 100.64.7.2/32 dev tailscale0 && ip link set peer0 up && ip link set tailscale0 up',
+      );
+      const initialize = {
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'initialize',
+        params: {
+          protocolVersion: '2025-06-18',
+          capabilities: {},
+          clientInfo: { name: 'test', version: '1' },
+        },
+      };
+      const call = `curl -s -H 'accept: application/json, text/event-stream' -H 'content-type: application/json' --data-binary @-`;
+      await until(
+        async () => {
+          const { stdout } = await machine.run(`${call} http://100.64.7.2:8000/mcp`, {
+            input: JSON.stringify(initialize),
+          });
+          return stdout.includes('"serverInfo"');
+        },
+        { interval: 100 },
+      );
+      // Loopback needs the token also then.
+      expect(await machine.must(`${call} -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/mcp`)).toBe(
+        '401',
+      );
+    });
+
     it('a reload with a wrong file fails, and HAProxy serves', async () => {
       await machine.must(`echo nonsense >>/opt/haproxy/conf/haproxy.cfg`);
       expect(await machine.run('systemctl reload haproxy')).toMatchObject({ code: 1 });
       await expectServed(machine);
+      // Two lines for each pool that a reload stops are not in the journal. What is wrong is.
+      const log = await machine.must('journalctl --sync && journalctl -u haproxy -o cat --no-pager');
+      expect(log).toContain('Former worker');
+      expect(log).toContain("unknown keyword 'nonsense'");
+      expect(log.match(/stopped \(cumulated/g)).toBeNull();
       await machine.must(`sed -i '/^nonsense$/d' /opt/haproxy/conf/haproxy.cfg && systemctl reload haproxy`);
     });
 

@@ -7,6 +7,7 @@ import { loadSettings } from '../../settings/settings.js';
 import { CommandError, EXIT } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
 import { executeStep } from './execute.js';
+import { targetIn } from './image-root.js';
 import { type Manifest, parseManifest } from './manifest.js';
 import { type CommandName, type InstallOptions, parseOptions } from './options.js';
 import { HOME, MANIFEST, QUADLET } from './places.js';
@@ -103,8 +104,8 @@ async function installWork(options: InstallOptions): Promise<Work> {
   const user = manifest ? manifest.user : chooseUser(mode, home.name, home.isNew);
   const sources = readSources(release, user);
   const node = await probeNode(root, isLive);
-  const config = join(root, HOME, 'conf/haproxy.cfg');
-  const image = options.image ?? (manifest ? valueOf(readText(join(root, QUADLET)), 'Image') : undefined);
+  const config = targetIn(root, `${HOME}/conf/haproxy.cfg`);
+  const image = options.image ?? (manifest ? valueOf(readText(targetIn(root, QUADLET)), 'Image') : undefined);
   const runtimeApi = findRuntimeApi(config, `${HOME}/run/haproxy.sock`);
   const want = wanted({ mode, user, node: node.path, image, runtimeApi }, sources, release);
   const settings = loadSettings({ ...want.environment, ...readSuiteEnv(root) }, () => runtimeApi);
@@ -170,7 +171,7 @@ async function uninstallWork({ root, isLive }: InstallOptions): Promise<Work> {
 }
 
 function readManifest(root: string): Manifest | undefined {
-  const path = join(root, MANIFEST);
+  const path = targetIn(root, MANIFEST);
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

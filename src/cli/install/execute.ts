@@ -21,6 +21,7 @@ import { runProgram } from '../../haproxy/process/run-program.js';
 import { syncFolder as syncPath } from '../../lib/atomic-file.js';
 import { poll } from '../../lib/poll.js';
 import { stopHaproxyOfSuite } from '../stop/process-files.js';
+import { placeIn, targetIn } from './image-root.js';
 import { HOME, MANIFEST, partialOf, temporaryOf } from './places.js';
 import { readUsers } from './probe.js';
 import type { Release } from './release.js';
@@ -33,7 +34,7 @@ const WAIT_MS = 60_000;
 
 /** Does one step on the host whose files are in `root`. @throws Error that says what failed */
 export async function executeStep(step: Step, root: string): Promise<void> {
-  const at = (path: string) => join(root, path);
+  const at = (path: string) => placeIn(root, path);
   switch (step.do) {
     case 'record':
       return writeFile(at(MANIFEST), step.manifest, 0o644);
@@ -43,7 +44,7 @@ export async function executeStep(step: Step, root: string): Promise<void> {
       return createFolder(at(step.path), step.mode, owner(step.owner, root));
     case 'give_files':
       for (const path of step.paths)
-        giveFile(realpathSync(at(HOME)), relative(HOME, path), owner(step.owner, root));
+        giveFile(realpathSync(targetIn(root, HOME)), relative(HOME, path), owner(step.owner, root));
       return;
     case 'copy_release':
       return copyRelease(step.release, root);
@@ -86,8 +87,26 @@ function owner(name: string | undefined, root: string): Owner {
   return user;
 }
 
+/** What useradd reads and writes. */
+const USER_FILES = [
+  'passwd',
+  'group',
+  'shadow',
+  'gshadow',
+  'subuid',
+  'subgid',
+  'login.defs',
+  'default/useradd',
+].map((name) => `/etc/${name}`);
+
 async function createUser(name: string, home: string, root: string): Promise<void> {
   const prefix = root === '/' ? [] : ['--prefix', root];
+  // useradd follows a link of the image to a file of this host.
+  for (const file of root === '/' ? [] : USER_FILES)
+    if (targetIn(root, file) !== join(root, file))
+      throw new Error(
+        `${file} of the image is a link or below one. Create the user ${name} in the image, then run this command again.`,
+      );
   const args = [...prefix, '--system', '--user-group', '--no-create-home', '--home-dir', home];
   const { success, output } = await runProgram('useradd', [...args, '--shell', '/usr/sbin/nologin', name]);
   if (!success) throw new Error(`The user ${name} was not created: ${output.trim()}`);
@@ -159,7 +178,7 @@ function giveFile(folder: string, path: string, { uid, gid }: Owner): void {
 
 /** Copies to another name first, so that a folder with the name of the release is complete. */
 async function copyRelease({ id, source, folder, files }: Release, root: string): Promise<void> {
-  const partial = join(root, partialOf(id));
+  const partial = placeIn(root, partialOf(id));
   rmSync(partial, { recursive: true, force: true });
   mkdirSync(partial, { recursive: true, mode: 0o755 });
   const folders = new Set<string>();
@@ -177,8 +196,9 @@ async function copyRelease({ id, source, folder, files }: Release, root: string)
     chmodSync(path, 0o755);
     await syncPath(path);
   }
-  renameSync(partial, join(root, folder));
-  await syncPath(dirname(join(root, folder)));
+  const target = placeIn(root, folder);
+  renameSync(partial, target);
+  await syncPath(dirname(target));
 }
 
 function removeIfEmpty(path: string): void {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { parseConfig } from '../../haproxy/config/config-parser.js';
 import { listenAddresses } from '../../haproxy/config/listen-address.js';
@@ -8,6 +7,7 @@ import { parseVersion } from '../../haproxy/parsers/version.parser.js';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import type { Settings } from '../../settings/settings.js';
 import type { Host, PathFact, ProgramFact } from './host.js';
+import { placeIn, targetIn } from './image-root.js';
 import { readListeners } from './listeners.js';
 import type { Manifest } from './manifest.js';
 import {
@@ -28,7 +28,7 @@ import type { Wanted } from './wanted.js';
 
 /** Reads what is at paths of a host. `root` is `/`, or the folder of an image. */
 export function probePaths(root: string, paths: Iterable<string>): Map<string, PathFact> {
-  return new Map([...paths].map((path) => [path, probePath(join(root, path))]));
+  return new Map([...paths].map((path) => [path, probePath(placeIn(root, path))]));
 }
 
 /** The paths that the planner asks for. */
@@ -58,7 +58,7 @@ export interface HostRequest {
 /** Reads all facts about a host. Changes nothing. */
 export async function probeHost(request: HostRequest): Promise<Host> {
   const { root, isLive, user } = request;
-  const at = (path: string) => join(root, path);
+  const at = (path: string) => targetIn(root, path);
   const status = readText(at('/var/lib/dpkg/status'));
   const users = readUsers(root);
   const [haproxy, suite] = isLive
@@ -124,14 +124,14 @@ export function neededPorts(
 
 /** The user who owns HAPROXY_HOME; undefined if it is root, or if there is no such folder. */
 export function homeOwner(root: string): { isNew: boolean; name: string | undefined } {
-  const stats = statSync(join(root, HOME), { throwIfNoEntry: false });
+  const stats = statSync(targetIn(root, HOME), { throwIfNoEntry: false });
   const name = [...readUsers(root)].find(([, { uid }]) => uid === stats?.uid)?.[0];
   return { isNew: stats === undefined, name };
 }
 
 /** suite.env of the host; empty if there is none. */
 export function readSuiteEnv(root: string): Record<string, string> {
-  return parse(readText(join(root, SUITE_ENV)));
+  return parse(readText(targetIn(root, SUITE_ENV)));
 }
 
 /** The text of a file; empty if it cannot be read. */
@@ -145,7 +145,7 @@ export function readText(path: string): string {
 
 export function readUsers(root: string): Map<string, { uid: number; gid: number }> {
   return new Map(
-    readText(join(root, '/etc/passwd'))
+    readText(targetIn(root, '/etc/passwd'))
       .split('\n')
       .map((line) => line.split(':'))
       .map(([name = '', , uid, gid]) => [name, { uid: Number(uid), gid: Number(gid) }]),
@@ -167,7 +167,7 @@ async function probeProgram(
   flag: string,
   version: (output: string) => string,
 ): Promise<ProgramFact> {
-  if (!lstatSync(join(root, path), { throwIfNoEntry: false })) return { path, version: undefined };
+  if (!lstatSync(placeIn(root, path), { throwIfNoEntry: false })) return { path, version: undefined };
   // The program of an image may need libraries or a processor that this machine does not have.
   if (!isLive) return { path, version: 'unknown' };
   const { success, output } = await runProgram(path, [flag]);
@@ -187,7 +187,7 @@ function readSystem(text: string): Host['system'] {
 function readDebianConfig(root: string, status: string): Host['debianConfig'] {
   let content: Buffer;
   try {
-    content = readFileSync(join(root, '/etc/haproxy/haproxy.cfg'));
+    content = readFileSync(targetIn(root, '/etc/haproxy/haproxy.cfg'));
   } catch {
     return 'missing';
   }
@@ -209,13 +209,13 @@ function isOfUnits(pid: number, isDebianHaproxy: boolean): boolean {
 function foreignFiles(root: string, uid: number | undefined): string[] {
   const found: string[] = [];
   const look = (path: string) => {
-    const stats = lstatSync(join(root, path), { throwIfNoEntry: false });
+    const stats = lstatSync(placeIn(root, path), { throwIfNoEntry: false });
     if (!stats || path === SUITE_ENV) return;
     if (stats.uid !== uid && !stats.isSymbolicLink()) found.push(path);
-    if (stats.isDirectory()) for (const name of list(join(root, path))) look(`${path}/${name}`);
+    if (stats.isDirectory()) for (const name of list(placeIn(root, path))) look(`${path}/${name}`);
   };
   for (const folder of [...DATA_FOLDERS.filter((path) => path !== HOME), `${HOME}/acme`]) look(folder);
-  const home = lstatSync(join(root, HOME), { throwIfNoEntry: false });
+  const home = lstatSync(placeIn(root, HOME), { throwIfNoEntry: false });
   return home && home.uid !== uid ? [HOME, ...found] : found;
 }
 

@@ -1,3 +1,4 @@
+import { isTailnetAddress } from '../../../model/tailnet.js';
 import type { Settings } from '../../../settings/settings.js';
 import type { ConfigLine, ConfigSection } from '../config-parser.js';
 import type { Finding } from './finding.js';
@@ -109,12 +110,13 @@ function suitePortUses(uses: readonly Use[], api: Settings['api'], control: Sett
     level: control === 'managed' ? 'prevents_start' : 'warning',
     file,
     line,
-    message: `"${text}" of "${owner}" is the port of the suite itself (MCP_HOST ${api.host}, MCP_PORT ${api.port}), so HAProxy or the suite cannot start. Choose another port in this line, or set MCP_PORT.`,
+    message: `"${text}" of "${owner}" is the port of the suite itself (MCP_HOST ${api.tailnet ? 'tailnet' : api.host}, MCP_PORT ${api.port}), so HAProxy or the suite cannot start. Choose another port in this line, or set MCP_PORT.`,
   }));
 }
 
 function isSuitePort({ address, v6only }: Use, api: Settings['api']): boolean {
   if (address.kind !== 'port' || address.transport === 'udp') return false;
   if (api.port < address.first || api.port > address.last) return false;
+  if (api.tailnet && isTailnetAddress(address.host)) return true;
   return (!v6only || api.host.includes(':')) && hostsOverlap(address.host, api.host);
 }

@@ -121,7 +121,13 @@ describe('missingRequirements > finds nothing in a configuration that works', ()
 
   it('a bind beside the port of the suite', () => {
     const api = { MCP_HOST: '127.0.0.1' };
-    for (const bind of ['10.0.0.1:8000', 'quic4@:8000', '[::]:8000 v6only', '127.0.0.1:8001'])
+    for (const bind of [
+      '10.0.0.1:8000',
+      'quic4@:8000',
+      '[::]:8000 v6only',
+      '127.0.0.1:8001',
+      '100.64.7.2:8000',
+    ])
       expect(findings(`${GLOBAL}${POOLS}${WEB}frontend b\n    bind ${bind}\n`, api)).toEqual([]);
   });
 
@@ -207,6 +213,12 @@ backend servers
   ])('for %s on one address', (_, section, level, message) => {
     const found = findings(`${GLOBAL}${POOLS}${WEB}${section}`);
     expect(found).toMatchObject([{ level, message: expect.stringContaining(message) }]);
+  });
+
+  it('for the Tailscale address with MCP_HOST=tailnet', () => {
+    const text = `${GLOBAL}${POOLS}${WEB}frontend b\n    bind 100.64.7.2:8000\n`;
+    const message = expect.stringContaining('MCP_HOST tailnet');
+    expect(findings(text, { MCP_HOST: 'tailnet' })).toMatchObject([{ level: 'prevents_start', message }]);
   });
 });
 
