@@ -158,7 +158,7 @@ function canMakeGroup(): boolean {
 }
 
 const canRunInGroup = canMakeGroup();
-// leave-check.spec.ts tests which unit a text of /proc/self/cgroup names.
+// systemd.spec.ts tests which unit a text of /proc/self/cgroup names.
 if (!canRunInGroup)
   process.stdout.write('Skipped: KillMode of a unit, because this machine has no control group to write\n');
 

@@ -26,7 +26,7 @@ import { findEnvironment } from './facts/environment.js';
 import { environmentFiles, readUnits, type Unit } from './facts/units.js';
 import { type CheckResult, type Finding, NotRun } from './finding.js';
 import { type DoctorOptions, Host } from './host.js';
-import { quote } from './shell-quote.js';
+import { quote } from '../lib/shell-quote.js';
 import { textOf } from './facts/users.js';
 import { docsOf, type Report, type ReportedFinding, sorted } from './report.js';
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../errors/app-error.js';
 import { findRuntimeApi } from '../../haproxy/config/runtime-api.js';
+import { runFiles } from '../../settings/run-files.js';
 import { loadSettings } from '../../settings/settings.js';
 import { CommandError, EXIT } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
@@ -105,7 +106,7 @@ async function installWork(options: InstallOptions): Promise<Work> {
   const node = await probeNode(root, isLive);
   const config = join(root, HOME, 'conf/haproxy.cfg');
   const image = options.image ?? (manifest ? valueOf(readText(join(root, QUADLET)), 'Image') : undefined);
-  const runtimeApi = findRuntimeApi(config, `${HOME}/run/haproxy.sock`);
+  const runtimeApi = findRuntimeApi(config, runFiles(`${HOME}/run`).runtimeSocket);
   const want = wanted({ mode, user, node: node.path, image, runtimeApi }, sources, release);
   const settings = loadSettings({ ...want.environment, ...readSuiteEnv(root) }, () => runtimeApi);
   const { api } = settings;

@@ -1,7 +1,8 @@
+import { HAPROXY_UNIT, SUITE_UNIT } from '../../haproxy/process/systemd.js';
 import type { Host } from './host.js';
 import type { Manifest } from './manifest.js';
 import type { Plan } from './plan.js';
-import { HAPROXY_UNIT, HOME, MANIFEST, MANIFEST_FOLDER, SUITE_UNIT } from './places.js';
+import { HOME, MANIFEST, MANIFEST_FOLDER } from './places.js';
 import { refusedRights } from './refusals.js';
 import { removeSteps } from './remove-steps.js';
 import type { Step } from './steps.js';
