@@ -92,9 +92,13 @@ function files() {
       `${doc}/copyright`,
       `${source('LICENSE')}\nThe licences of the packages in /${LIB}: /${LIB}/LICENSES.txt\n`,
     ),
-    ...['README.md', 'CHANGELOG.md'].map((name) => text(`${doc}/${name}`, source(name))),
-    // The doctor names a page.
-    ...folder('docs', `${doc}/docs`),
+    ...['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'deploy/README.md'].map((name) =>
+      text(`${doc}/${name}`, source(name)),
+    ),
+    // The doctor names a page. The pages name these files.
+    ...['docs', 'deploy/observability', 'deploy/systemd', 'deploy/quadlet'].flatMap((name) =>
+      folder(name, `${doc}/${name}`),
+    ),
   ];
 }
 
@@ -108,8 +112,7 @@ Architecture: all
 Maintainer: The HAProxy Suite developers <noreply@localhost>
 Installed-Size: ${Math.ceil(bytes / 1024)}
 Depends: haproxy (>= 3.0), nodejs (>= ${major}.${minor}), init-system-helpers, systemd
-Recommends: ca-certificates
-Suggests: acme.sh
+Recommends: acme.sh, ca-certificates
 Section: net
 Priority: optional
 Description: control plane for a running HAProxy

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { isTooOldNode, OLDEST_NODE } from '../../lib/version.js';
@@ -125,9 +126,9 @@ export function readOnlyMountOf(path: string, mounts: string): string | undefine
 }
 
 async function timeSync({ units }: Host): Promise<Finding[] | undefined> {
-  if (!units) return undefined;
+  // A container has the clock of its machine, and systemd-timesyncd does not start in it.
+  if (!units || existsSync('/run/systemd/container')) return undefined;
   const result = await runProgram('timedatectl', ['show'], 3_000).catch(() => undefined);
-  // A container has the clock of its machine.
   if (result?.success !== true) return undefined;
   return timeSyncFindings(result.output);
 }

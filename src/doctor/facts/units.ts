@@ -31,6 +31,7 @@ const PROPERTIES = [
   'Environment',
   'EnvironmentFiles',
   'ExecStart',
+  'ExecMainStartTimestamp',
 ];
 const SHOW_LIMIT_MS = 3_000;
 
@@ -55,6 +56,14 @@ function unitOf(properties: ReadonlyMap<string, string>): Unit {
     properties,
     isLoaded: ['loaded', 'masked'].includes(properties.get('LoadState') ?? ''),
   };
+}
+
+/** How long the main process of an active unit has run, in milliseconds; undefined if it does not run. Pure. */
+export function ageOf({ properties }: Unit, nowMs: number): number | undefined {
+  const [, seconds] = /^@(\d+)/.exec(properties.get('ExecMainStartTimestamp') ?? '') ?? [];
+  return properties.get('ActiveState') === 'active' && seconds !== undefined
+    ? nowMs - Number(seconds) * 1000
+    : undefined;
 }
 
 /** The files of `EnvironmentFile=`. Pure. */
