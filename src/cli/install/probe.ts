@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { parseConfig } from '../../haproxy/config/config-parser.js';
 import { listenAddresses } from '../../haproxy/config/listen-address.js';
 import { parseVersion } from '../../haproxy/parsers/version.parser.js';
+import { readDebianConfig, readDpkgStatus } from '../../haproxy/process/debian-config.js';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { HAPROXY_UNIT, isSystemdRunning, SUITE_UNIT, unitOfCgroups } from '../../haproxy/process/systemd.js';
 import { readUsers } from '../../lib/users.js';
@@ -32,7 +32,7 @@ export function pathsOf(want: Wanted | undefined, manifest: Manifest | undefined
     ...written.flatMap(foldersOfRelease),
     ...(manifest?.folders ?? []),
     ...Object.keys(manifest?.links ?? {}),
-    ...temporaries(manifest ?? { links: {}, files: {}, folders: [] }),
+    ...temporaries(manifest ?? { links: {}, files: {}, folders: [MANIFEST_FOLDER] }),
   );
   if (want) paths.push(want.release.folder, ...[...want.folders, ...want.links].map(({ path }) => path));
   return new Set(paths);
@@ -52,7 +52,6 @@ export interface HostRequest {
 export async function probeHost(request: HostRequest): Promise<Host> {
   const { root, isLive, user } = request;
   const at = (path: string) => join(root, path);
-  const status = readText(at('/var/lib/dpkg/status'));
   const users = readUsers(root);
   const [haproxy, suite] = isLive
     ? [await readUnit(HAPROXY_UNIT), await readUnit(SUITE_UNIT)]
@@ -69,9 +68,9 @@ export async function probeHost(request: HostRequest): Promise<Host> {
     users: new Set(users.map(({ name }) => name)),
     paths: probePaths(root, request.paths),
     units: { haproxy, suite },
-    debianConfig: readDebianConfig(root, status),
+    debianConfig: readDebianConfig(root),
     debianHaproxyRuns,
-    hasSuitePackage: isPackageInstalled(status, 'haproxy-suite'),
+    hasSuitePackage: isPackageInstalled(readDpkgStatus(root), 'haproxy-suite'),
     listeners: isLive ? await readListeners((pid) => isOfUnits(pid, debianHaproxyRuns)) : [],
     foreignFiles: foreignFiles(root, user === undefined ? 0 : users.find(({ name }) => name === user)?.uid),
     partialReleases: list(at(RELEASES))
@@ -164,18 +163,6 @@ function readSystem(text: string): Host['system'] {
     name: value('PRETTY_NAME') || 'not known',
     isDebian: ids.some((id) => id === 'debian' || id === 'ubuntu'),
   };
-}
-
-/** dpkg records the MD5 of each configuration file that it installed. */
-function readDebianConfig(root: string, status: string): Host['debianConfig'] {
-  let content: Buffer;
-  try {
-    content = readFileSync(join(root, '/etc/haproxy/haproxy.cfg'));
-  } catch {
-    return 'missing';
-  }
-  const [, shipped] = /^ \/etc\/haproxy\/haproxy\.cfg ([0-9a-f]{32})/m.exec(status) ?? [];
-  return createHash('md5').update(content).digest('hex') === shipped ? 'untouched' : 'changed';
 }
 
 function isPackageInstalled(status: string, name: string): boolean {
