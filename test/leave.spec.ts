@@ -72,7 +72,7 @@ describe('Restarts and upgrades under load', () => {
   // Each version serves while the suite is killed, and while the suite is stopped and replaced.
   it(
     'HAPROXY_ON_STOP=leave: HAProxy serves and logs without the suite, and another version replaces it at a reload',
-    { timeout: scaled(600_000, 120_000) },
+    { timeout: scaled(900_000, 300_000) },
     async () => {
       const [first, ...others] = haproxyVersions();
       home = await makeHome(first!, LEAVE);
