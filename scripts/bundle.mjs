@@ -103,8 +103,13 @@ const swaggerUi = replacing(
 );
 
 /** The bundle has no package.json beside it. */
-const ownVersion = (version) =>
-  replacing('src/lib/version.ts', /[\\/]build[\\/]lib[\\/]version\.js$/, 'readVersion();', `'${version}';`);
+const ownPackage = ({ version, engines }) =>
+  replacing(
+    'src/lib/version.ts',
+    /[\\/]build[\\/]lib[\\/]version\.js$/,
+    'readPackage();',
+    `${JSON.stringify({ version, engines })};`,
+  );
 
 /** Whether the suite works without this package. */
 function isAbsent(name) {
@@ -148,7 +153,7 @@ await main(async () => {
     platform: 'node',
     external: [...ABSENT, ...UNUSED],
     resolve: { alias },
-    plugins: [unusedPipes, reflectMetadata, mappedTypes, swaggerUi, ownVersion(version)],
+    plugins: [unusedPipes, reflectMetadata, mappedTypes, swaggerUi, ownPackage({ version, engines })],
     onLog: (level, log) => {
       if (log.code === 'UNRESOLVED_IMPORT') throw new ToolError(log.message);
     },

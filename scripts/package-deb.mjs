@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { ar, tar } from './lib/archives.mjs';
+import { oldestNode } from './lib/entry.mjs';
 import { main, ToolError } from './lib/process.mjs';
 import { ROOT } from './lib/project.mjs';
 
@@ -91,23 +92,27 @@ function files() {
       `${doc}/copyright`,
       `${source('LICENSE')}\nThe licences of the packages in /${LIB}: /${LIB}/LICENSES.txt\n`,
     ),
-    ...['README.md', 'CHANGELOG.md'].map((name) => text(`${doc}/${name}`, source(name))),
-    // The doctor names a page.
-    ...folder('docs', `${doc}/docs`),
+    ...['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'deploy/README.md'].map((name) =>
+      text(`${doc}/${name}`, source(name)),
+    ),
+    // The doctor names a page. The pages name these files.
+    ...['docs', 'deploy/observability', 'deploy/systemd', 'deploy/quadlet'].flatMap((name) =>
+      folder(name, `${doc}/${name}`),
+    ),
   ];
 }
 
 function control(version, entries) {
   const bytes = entries.reduce((sum, { content }) => sum + (content?.length ?? 0), 0);
-  const { description } = JSON.parse(source('package.json').toString());
+  const { description, engines } = JSON.parse(source('package.json').toString());
+  const { major, minor } = oldestNode(engines.node);
   return `Package: haproxy-suite
 Version: ${version}
 Architecture: all
 Maintainer: The HAProxy Suite developers <noreply@localhost>
 Installed-Size: ${Math.ceil(bytes / 1024)}
-Depends: haproxy (>= 3.0), nodejs (>= 20.19), init-system-helpers, systemd
-Recommends: ca-certificates
-Suggests: acme.sh
+Depends: haproxy (>= 3.0), nodejs (>= ${major}.${minor}), init-system-helpers, systemd
+Recommends: acme.sh, ca-certificates
 Section: net
 Priority: optional
 Description: control plane for a running HAProxy

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { linksOf } from './kit/links.js';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -16,7 +17,6 @@ const folders = readdirSync(join(ROOT, 'src'), { withFileTypes: true })
   .map(({ name }) => name);
 /** `src/model/state.ts`, or as the architecture page writes it, `model/state.ts`. */
 const SOURCE = new RegExp(String.raw`(?<![\w./-])(?:src/)?(?:${folders.join('|')})/[\w./-]*\.ts\b`, 'g');
-const LINK = /\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)/g;
 
 describe.each(documents)('%s', (document) => {
   const text = readFileSync(join(ROOT, document), 'utf8');
@@ -30,7 +30,6 @@ describe.each(documents)('%s', (document) => {
 
   it('links only to files that exist', () => {
     const folder = join(ROOT, document, '..');
-    const targets = [...text.matchAll(LINK)].map((match) => match[1] ?? '');
-    expect(targets.filter((target) => !existsSync(join(folder, target)))).toEqual([]);
+    expect(linksOf(text).filter((target) => !existsSync(join(folder, target)))).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
 import { Argument, Command, Option } from 'commander';
+import { quote } from '../lib/shell-quote.js';
 import { visible } from './render/safe-text.js';
 import { itemOf, readBody, readText, type Values, valueOf, withPositionals } from './call.js';
 import { exampleWords } from './example.js';
@@ -114,10 +115,7 @@ function addOperation(
   // withPositionals counts them, because an option can name one of them too.
   command.allowExcessArguments();
   command.usage(usageOf(operation, positionals));
-  command.addHelpText(
-    'after',
-    `\nExample:\n  haproxy-suite ${exampleWords(operation).map(quoted).join(' ')}`,
-  );
+  command.addHelpText('after', `\nExample:\n  haproxy-suite ${exampleWords(operation).map(quote).join(' ')}`);
   command.action(async () => {
     const given = command.opts<Record<string, unknown>>();
     const common = command.optsWithGlobals<Record<string, unknown>>();
@@ -208,11 +206,6 @@ function valuesOf(given: Readonly<Record<string, unknown>>, options: ReadonlyMap
       given[attribute] === undefined ? [] : [[name, given[attribute]]],
     ),
   );
-}
-
-/** As a shell needs it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** The message of commander as one sentence. */

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DEFAULT_PATH, findProgram } from '../certificates/acme/acme-script.js';
 import { findRuntimeApi } from '../haproxy/config/runtime-api.js';
+import { poll } from '../lib/poll.js';
 import { VERSION } from '../lib/version.js';
 import { messageOf } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
@@ -24,15 +25,19 @@ import { SERVICE_CHECKS } from './checks/service-checks.js';
 import { SOCKET_CHECKS } from './checks/socket-checks.js';
 import { SUITE_CHECKS, withoutRepeated } from './checks/suite-checks.js';
 import { findEnvironment } from './facts/environment.js';
-import { environmentFiles, readUnits, type Unit } from './facts/units.js';
+import { askSuite } from './facts/suite-answers.js';
+import { ageOf, environmentFiles, readUnits, type Unit } from './facts/units.js';
 import { type CheckResult, type Finding, NotRun } from './finding.js';
 import { type DoctorOptions, Host } from './host.js';
-import { quote } from './shell-quote.js';
+import { quote } from '../lib/shell-quote.js';
 import { textOf } from './facts/users.js';
 import { docsOf, type Report, type ReportedFinding, sorted } from './report.js';
 
 /** All checks end within this time, so that a run takes less than ten seconds. */
 const LIMIT_MS = 8_000;
+/** A service that is younger may not answer yet. */
+const JUST_STARTED_MS = 30_000;
+const START_WAIT_MS = 4_000;
 
 const CHECKS: readonly HostCheck[] = [
   ...SUITE_CHECKS,
@@ -53,7 +58,10 @@ const CHECKS: readonly HostCheck[] = [
 
 /** Examines this host, and changes nothing on it. Takes less than ten seconds. */
 export async function examine(env: Environment, options: DoctorOptions): Promise<Report> {
+  const time = new AbortController();
+  const limit = delay(LIMIT_MS, undefined, { ref: false, signal: time.signal }).catch(() => undefined);
   const units = await readUnits();
+  await waitForStart(env, units?.suite);
   const found = await findEnvironment(env, units?.suite);
   const report: Report = {
     version: VERSION,
@@ -66,6 +74,7 @@ export async function examine(env: Environment, options: DoctorOptions): Promise
   try {
     settings = loadSettings(await withBinary(found.env), findRuntimeApi);
   } catch (failure) {
+    time.abort();
     return withoutSettings(
       report,
       messageOf(failure),
@@ -73,7 +82,6 @@ export async function examine(env: Environment, options: DoctorOptions): Promise
       found.env['HAPROXY_HOME'] ?? '/opt/haproxy',
     );
   }
-  const time = new AbortController();
   const former = new Set(children());
   const host = new Host({
     settings,
@@ -83,13 +91,36 @@ export async function examine(env: Environment, options: DoctorOptions): Promise
     suitePid: found.suitePid,
     signal: time.signal,
   });
-  const limit = delay(LIMIT_MS, undefined, { ref: false, signal: time.signal }).catch(() => undefined);
   const results = await Promise.all(CHECKS.map((check) => runCheck(check, host, limit)));
   time.abort();
   // A check of HAProxy that waits for a name server, for example.
   for (const pid of children()) if (!former.has(pid)) end(pid);
   collect(report, results);
   return report;
+}
+
+/**
+ * After "systemctl restart", the suite still reads its files for a moment. The doctor of a paste of commands waits for it,
+ * instead of finding that it does not answer.
+ */
+async function waitForStart(env: Environment, suite: Unit | undefined): Promise<void> {
+  const age = suite && ageOf(suite, Date.now());
+  if (age === undefined || age > JUST_STARTED_MS) return;
+  await poll(
+    async () => {
+      const found = await findEnvironment(env, suite);
+      const { ready } = await askSuite(loadSettings(await withBinary(found.env), findRuntimeApi));
+      return ready?.ready === true;
+    },
+    Boolean,
+    {
+      firstPauseMs: 50,
+      longestPauseMs: 200,
+      limitMs: START_WAIT_MS,
+      signal: new AbortController().signal,
+    },
+    // The settings are not valid, which the report says.
+  ).catch(() => undefined);
 }
 
 /** The shell of a user often has no /usr/sbin in PATH. The suite starts HAProxy with its own PATH. */

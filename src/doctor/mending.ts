@@ -1,7 +1,7 @@
 import type { Settings } from '../settings/settings.js';
-import { quote } from './shell-quote.js';
 import type { ShellVariables } from './facts/shell-variables.js';
-import { HAPROXY_UNIT, SUITE_UNIT } from './facts/units.js';
+import { HAPROXY_UNIT, SUITE_UNIT } from '../haproxy/process/systemd.js';
+import { quote } from '../lib/shell-quote.js';
 
 export interface MendingFacts {
   settings: Pick<Settings, 'control' | 'container' | 'home' | 'onStop'>;

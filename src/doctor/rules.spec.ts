@@ -18,11 +18,11 @@ import { ipv6Findings } from './checks/network-checks.js';
 import { killModeFindings, unitFindings } from './checks/service-checks.js';
 import { versionFindings, withoutRepeated } from './checks/suite-checks.js';
 import { shellVariables } from './facts/shell-variables.js';
-import { environmentFiles, parseAssignments, parseUnits } from './facts/units.js';
+import { environmentFiles, environmentOf, unitsOf } from './facts/units.js';
 import { allows, type HostUser } from './facts/users.js';
 import { error, type Finding, warning } from './finding.js';
 import { Mending, type MendingFacts } from './mending.js';
-import { quote } from './shell-quote.js';
+import { quote } from '../lib/shell-quote.js';
 
 const facts = (more: Partial<MendingFacts> = {}, env: Record<string, string> = {}): MendingFacts => ({
   settings: loadSettings({ HAPROXY_HOME: '/opt/haproxy', ...env }),
@@ -187,7 +187,7 @@ describe('allows', () => {
 });
 
 describe('units of systemd', () => {
-  const [unit] = parseUnits(
+  const [unit] = unitsOf(
     'Id=haproxy-mcp.service\nLoadState=loaded\nUnitFileState=enabled\nRestart=always\nKillMode=process\nActiveState=active\n' +
       'Environment=A=1 "B=two words"\nEnvironmentFiles=/etc/a (ignore_errors=yes)\nEnvironmentFiles=/etc/b (ignore_errors=no)\n',
   );
@@ -197,13 +197,13 @@ describe('units of systemd', () => {
     expect(unit && [...unitFindings(unit, mending), ...killModeFindings(unit, 'leave', mending)]).toEqual([]);
   });
 
-  it('reads the environment of a unit', () => {
+  it('reads the environment of a unit', async () => {
     expect(unit && environmentFiles(unit)).toEqual(['/etc/a', '/etc/b']);
-    expect(parseAssignments(unit?.properties.get('Environment') ?? '')).toEqual({ A: '1', B: 'two words' });
+    expect(unit && (await environmentOf(unit))).toEqual({ A: '1', B: 'two words' });
   });
 
   it('names a failed and a masked unit', () => {
-    const [bad] = parseUnits(
+    const [bad] = unitsOf(
       'Id=haproxy.service\nLoadState=masked\nUnitFileState=masked\nActiveState=failed\nRestart=always\n',
     );
     expect(bad && texts(unitFindings(bad, mending))).toEqual([

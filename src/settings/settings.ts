@@ -6,6 +6,7 @@ import { TAILNET_IPV4, TAILNET_IPV6 } from '../model/tailnet.js';
 import { type Role, ROLES } from '../contract/role.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';
+import { runFiles } from './run-files.js';
 import {
   cidrList,
   integer,
@@ -146,7 +147,7 @@ export class Settings {
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),
-      lock: join(this.home, 'run/suite.lock'),
+      lock: runFiles(join(this.home, 'run')).lock,
       adoption: join(this.home, 'data/adoption.json'),
       haproxyLog: join(this.home, 'data/haproxy.log'),
     };
@@ -158,7 +159,7 @@ export class Settings {
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };
     this.control = control(env);
     this.runtime = runtimeAddress(env, this, findRuntimeApi);
-    this.master = masterAddress(env, join(this.folders.run, 'master.sock'));
+    this.master = masterAddress(env, runFiles(this.folders.run).masterSocket);
     this.container = text(env, 'HAPROXY_CONTAINER', 'haproxy');
     this.onStop = oneOf(env, 'HAPROXY_ON_STOP', ['stop', 'leave'], 'stop');
     this.haproxyBin = text(env, 'HAPROXY_BIN', 'haproxy');
@@ -218,7 +219,7 @@ function runtimeAddress(
   const tcp = { host: text(env, 'HAPROXY_HOST', 'localhost'), port: port(env, 'HAPROXY_PORT', 9999) };
   const isGiven = ['HAPROXY_HOST', 'HAPROXY_PORT'].some((name) => trimmed(env, name) !== undefined);
   if (isGiven) return tcp;
-  const path = join(folders.run, 'haproxy.sock');
+  const path = runFiles(folders.run).runtimeSocket;
   const fits = path.length <= MAX_UNIX_PATH;
   return findRuntimeApi(files.config, path) ?? (control === 'managed' && fits ? { path } : tcp);
 }

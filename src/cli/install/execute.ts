@@ -20,10 +20,10 @@ import process from 'node:process';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { syncFolder as syncPath } from '../../lib/atomic-file.js';
 import { poll } from '../../lib/poll.js';
+import { readUsers } from '../../lib/users.js';
 import { stopHaproxyOfSuite } from '../stop/process-files.js';
-import { placeIn, targetIn } from './image-root.js';
+import { placeIn, targetIn } from '../../lib/image-root.js';
 import { HOME, MANIFEST, partialOf, temporaryOf } from './places.js';
-import { readUsers } from './probe.js';
 import type { Release } from './release.js';
 import type { Step } from './steps.js';
 import { systemctl } from './systemd.js';
@@ -82,7 +82,7 @@ interface Owner {
 
 function owner(name: string | undefined, root: string): Owner {
   if (name === undefined) return { uid: 0, gid: 0 };
-  const user = readUsers(root).get(name);
+  const user = readUsers(root).find((one) => one.name === name);
   if (!user) throw new Error(`There is no user ${name}.`);
   return user;
 }

@@ -16,8 +16,6 @@ export const MANIFEST_FOLDER = '/var/lib/haproxy-suite';
 export const MANIFEST = `${MANIFEST_FOLDER}/install.json`;
 
 export const SYSTEMD = '/etc/systemd/system';
-export const SUITE_UNIT = 'haproxy-mcp.service';
-export const HAPROXY_UNIT = 'haproxy.service';
 export const QUADLET = '/etc/containers/systemd/haproxy.container';
 /** The file that Podman's generator makes from the Quadlet. */
 export const QUADLET_UNIT = '/run/systemd/generator/haproxy.service';

@@ -1,14 +1,7 @@
+import { HAPROXY_UNIT, SUITE_UNIT } from '../../haproxy/process/systemd.js';
 import { factOf, type Host, type UnitFact } from './host.js';
 import { type Manifest, renderManifest } from './manifest.js';
-import {
-  COMMAND_FILE,
-  HAPROXY_UNIT,
-  HOME,
-  MANIFEST_FOLDER,
-  newVersionOf,
-  releaseFolder,
-  SUITE_UNIT,
-} from './places.js';
+import { COMMAND_FILE, HOME, MANIFEST_FOLDER, newVersionOf, releaseFolder } from './places.js';
 import type { Plan, Request } from './plan.js';
 import { refusals } from './refusals.js';
 import { sha256Of } from './release.js';

@@ -1,16 +1,20 @@
+import { HAPROXY_UNIT, SUITE_UNIT } from '../../haproxy/process/systemd.js';
 import type { Host } from './host.js';
 import type { Manifest } from './manifest.js';
 import type { Plan } from './plan.js';
-import { HAPROXY_UNIT, HOME, MANIFEST, MANIFEST_FOLDER, SUITE_UNIT } from './places.js';
+import { HOME, MANIFEST, MANIFEST_FOLDER } from './places.js';
 import { refusedRights } from './refusals.js';
 import { removeSteps } from './remove-steps.js';
 import type { Step } from './steps.js';
+
+const NOTHING = { links: {}, files: {}, folders: [MANIFEST_FOLDER] };
 
 /** Pure: removes what the manifest names. The data in HAPROXY_HOME, and files that the operator changed, stay. */
 export function planUninstall(host: Host, manifest: Manifest | undefined): Plan {
   const rights = refusedRights(host, 'uninstall');
   if (rights !== undefined) return { refusals: [rights], steps: [], notes: [] };
-  if (manifest === undefined) return { refusals: [], steps: [], notes: [] };
+  // A run that was killed before it wrote the manifest, or after it removed the manifest, can leave the folder.
+  if (manifest === undefined) return { refusals: [], steps: removeSteps(host, NOTHING).steps, notes: [] };
   const { steps, kept } = removeSteps(host, manifest);
   return {
     refusals: [],

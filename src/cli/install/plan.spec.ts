@@ -184,10 +184,18 @@ describe('planInstall', () => {
       const host = new FakeHost();
       host.apply(host.plan().steps.slice(0, killedAfter));
       host.apply(planUninstall(host.facts(), host.manifest).steps);
-      // Before the manifest is written there is only its folder.
-      expect(
-        [...host.files.keys()].filter((path) => killedAfter !== 1 || path !== '/var/lib/haproxy-suite'),
-      ).toEqual([]);
+      expect([...host.files.keys()]).toEqual([]);
+    }
+  });
+
+  it('uninstall after a killed uninstall leaves nothing', () => {
+    const { length } = planUninstall(installed().facts(), installed().manifest).steps;
+    for (let killedAfter = 0; killedAfter < length; killedAfter += 1) {
+      const host = installed();
+      host.apply(planUninstall(host.facts(), host.manifest).steps.slice(0, killedAfter));
+      host.apply(planUninstall(host.facts(), host.manifest).steps);
+      expect([...host.files.keys()], `killed after ${killedAfter} steps`).toEqual([]);
+      expect(planUninstall(host.facts(), host.manifest).steps).toEqual([]);
     }
   });
 

@@ -1,29 +1,22 @@
-import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { parse } from 'dotenv';
 import { parseConfig } from '../../haproxy/config/config-parser.js';
 import { listenAddresses } from '../../haproxy/config/listen-address.js';
 import { parseVersion } from '../../haproxy/parsers/version.parser.js';
+import { readDebianConfig, readDpkgStatus } from '../../haproxy/process/debian-config.js';
 import { runProgram } from '../../haproxy/process/run-program.js';
+import { HAPROXY_UNIT, isSystemdRunning, SUITE_UNIT, unitOfCgroups } from '../../haproxy/process/systemd.js';
+import { readUsers } from '../../lib/users.js';
+import { isTooOldNode } from '../../lib/version.js';
 import type { Settings } from '../../settings/settings.js';
 import type { Host, PathFact, ProgramFact } from './host.js';
-import { placeIn, targetIn } from './image-root.js';
+import { placeIn, targetIn } from '../../lib/image-root.js';
 import { readListeners } from './listeners.js';
 import type { Manifest } from './manifest.js';
-import {
-  DATA_FOLDERS,
-  HAPROXY_UNIT,
-  HOME,
-  MANIFEST_FOLDER,
-  newVersionOf,
-  RELEASES,
-  SUITE_ENV,
-  SUITE_UNIT,
-} from './places.js';
-import { isTooOldNode } from './refusals.js';
+import { DATA_FOLDERS, HOME, MANIFEST_FOLDER, newVersionOf, RELEASES, SUITE_ENV } from './places.js';
 import { sha256Of } from './release.js';
 import { foldersOfRelease, temporaries } from './remove-steps.js';
-import { isSystemdRunning, readUnit } from './systemd.js';
+import { NO_UNIT, readUnit } from './systemd.js';
 import type { Wanted } from './wanted.js';
 
 /** Reads what is at paths of a host. `root` is `/`, or the folder of an image. */
@@ -39,7 +32,7 @@ export function pathsOf(want: Wanted | undefined, manifest: Manifest | undefined
     ...written.flatMap(foldersOfRelease),
     ...(manifest?.folders ?? []),
     ...Object.keys(manifest?.links ?? {}),
-    ...temporaries(manifest ?? { links: {}, files: {}, folders: [] }),
+    ...temporaries(manifest ?? { links: {}, files: {}, folders: [MANIFEST_FOLDER] }),
   );
   if (want) paths.push(want.release.folder, ...[...want.folders, ...want.links].map(({ path }) => path));
   return new Set(paths);
@@ -59,7 +52,6 @@ export interface HostRequest {
 export async function probeHost(request: HostRequest): Promise<Host> {
   const { root, isLive, user } = request;
   const at = (path: string) => targetIn(root, path);
-  const status = readText(at('/var/lib/dpkg/status'));
   const users = readUsers(root);
   const [haproxy, suite] = isLive
     ? [await readUnit(HAPROXY_UNIT), await readUnit(SUITE_UNIT)]
@@ -73,14 +65,14 @@ export async function probeHost(request: HostRequest): Promise<Host> {
     node: request.node,
     haproxy: await probeProgram(root, isLive, '/usr/sbin/haproxy', '-v', (text) => parseVersion(text).text),
     podman: await probeProgram(root, isLive, '/usr/bin/podman', '--version', (text) => text.trim()),
-    users: new Set(users.keys()),
+    users: new Set(users.map(({ name }) => name)),
     paths: probePaths(root, request.paths),
     units: { haproxy, suite },
-    debianConfig: readDebianConfig(root, status),
+    debianConfig: readDebianConfig(root),
     debianHaproxyRuns,
-    hasSuitePackage: isPackageInstalled(status, 'haproxy-suite'),
-    listeners: isLive ? readListeners((pid) => isOfUnits(pid, debianHaproxyRuns)) : [],
-    foreignFiles: foreignFiles(root, user === undefined ? 0 : users.get(user)?.uid),
+    hasSuitePackage: isPackageInstalled(readDpkgStatus(root), 'haproxy-suite'),
+    listeners: isLive ? await readListeners((pid) => isOfUnits(pid, debianHaproxyRuns)) : [],
+    foreignFiles: foreignFiles(root, user === undefined ? 0 : users.find(({ name }) => name === user)?.uid),
     partialReleases: list(at(RELEASES))
       .filter((name) => /^\..*\.partial$/.test(name))
       .map((name) => `${RELEASES}/${name}`),
@@ -88,15 +80,14 @@ export async function probeHost(request: HostRequest): Promise<Host> {
   };
 }
 
-const NO_UNIT = { isActive: false, fragment: '', needsReload: false, startedMs: undefined, command: '' };
-
 /** Where a service cannot read: ProtectHome= and PrivateTmp= hide these folders. */
 const HIDDEN = /^\/(?:home|root|tmp|var\/tmp|run\/user)\//;
 
 /** The Node of the host for the services. The one of Debian comes first, because its path survives its upgrades. */
 export async function probeNode(root: string, isLive: boolean): Promise<ProgramFact> {
   const system = await probeProgram(root, isLive, '/usr/bin/node', '--version', (text) => text.trim());
-  if (system.version !== undefined && !isTooOldNode(system.version)) return system;
+  if (system.version === 'unknown' || (system.version !== undefined && !isTooOldNode(system.version)))
+    return system;
   return isLive && !HIDDEN.test(process.execPath)
     ? { path: process.execPath, version: process.version }
     : system;
@@ -125,7 +116,7 @@ export function neededPorts(
 /** The user who owns HAPROXY_HOME; undefined if it is root, or if there is no such folder. */
 export function homeOwner(root: string): { isNew: boolean; name: string | undefined } {
   const stats = statSync(targetIn(root, HOME), { throwIfNoEntry: false });
-  const name = [...readUsers(root)].find(([, { uid }]) => uid === stats?.uid)?.[0];
+  const name = readUsers(root).find(({ uid }) => uid === stats?.uid)?.name;
   return { isNew: stats === undefined, name };
 }
 
@@ -141,15 +132,6 @@ export function readText(path: string): string {
   } catch {
     return '';
   }
-}
-
-export function readUsers(root: string): Map<string, { uid: number; gid: number }> {
-  return new Map(
-    readText(targetIn(root, '/etc/passwd'))
-      .split('\n')
-      .map((line) => line.split(':'))
-      .map(([name = '', , uid, gid]) => [name, { uid: Number(uid), gid: Number(gid) }]),
-  );
 }
 
 function probePath(path: string): PathFact {
@@ -183,26 +165,14 @@ function readSystem(text: string): Host['system'] {
   };
 }
 
-/** dpkg records the MD5 of each configuration file that it installed. */
-function readDebianConfig(root: string, status: string): Host['debianConfig'] {
-  let content: Buffer;
-  try {
-    content = readFileSync(targetIn(root, '/etc/haproxy/haproxy.cfg'));
-  } catch {
-    return 'missing';
-  }
-  const [, shipped] = /^ \/etc\/haproxy\/haproxy\.cfg ([0-9a-f]{32})/m.exec(status) ?? [];
-  return createHash('md5').update(content).digest('hex') === shipped ? 'untouched' : 'changed';
-}
-
 function isPackageInstalled(status: string, name: string): boolean {
   const entry = status.split('\n\n').find((text) => new RegExp(`^Package: ${name}$`, 'm').test(text));
   return entry !== undefined && /^Status: .* installed$/m.test(entry);
 }
 
 function isOfUnits(pid: number, isDebianHaproxy: boolean): boolean {
-  const group = readText(`/proc/${pid}/cgroup`);
-  return group.includes(`/${SUITE_UNIT}`) || (!isDebianHaproxy && group.includes(`/${HAPROXY_UNIT}`));
+  const unit = unitOfCgroups(readText(`/proc/${pid}/cgroup`))?.name;
+  return unit === SUITE_UNIT || (!isDebianHaproxy && unit === HAPROXY_UNIT);
 }
 
 /** What the services must write, and cannot because it belongs to another user. systemd reads suite.env as root. */

@@ -1,12 +1,10 @@
 import { isAtLeast, MINIMUM_VERSION, parseVersion } from '../../haproxy/parsers/version.parser.js';
+import { HAPROXY_UNIT } from '../../haproxy/process/systemd.js';
+import { isTooOldNode, OLDEST_NODE } from '../../lib/version.js';
 import type { Host, ListenerFact } from './host.js';
 import type { Manifest } from './manifest.js';
 import type { Request } from './plan.js';
-import { HAPROXY_UNIT } from './places.js';
 import { namesRegistry, type Wanted } from './wanted.js';
-
-/** The oldest Node, as in `engines` of package.json. */
-const MINIMUM_NODE = { major: 20, minor: 19 };
 
 /** Why nothing can be done. Pure. Each text says what to do. */
 export function refusals(
@@ -59,11 +57,11 @@ function refusedPrograms(host: Host, want: Wanted): string[] {
   const { node, haproxy, podman } = host;
   if (node.version === undefined)
     lines.push(
-      `Node is not installed where the service can read it (${node.path}). Run: apt install nodejs (Debian 13), or install Node ${MINIMUM_NODE.major}.${MINIMUM_NODE.minor} or newer there.`,
+      `Node is not installed where the service can read it (${node.path}). Run: apt install nodejs (Debian 13), or install Node ${OLDEST_NODE} or newer there.`,
     );
-  else if (isTooOldNode(node.version))
+  else if (node.version !== 'unknown' && isTooOldNode(node.version))
     lines.push(
-      `${node.path} is Node ${node.version}, and the suite needs ${MINIMUM_NODE.major}.${MINIMUM_NODE.minor} or newer. Debian 13 has it: apt install nodejs`,
+      `${node.path} is Node ${node.version}, and the suite needs ${OLDEST_NODE} or newer. Debian 13 has it: apt install nodejs`,
     );
   if (want.mode === 'quadlet') {
     if (podman.version === undefined) lines.push('Podman is not installed. Run: apt install podman');
@@ -84,12 +82,6 @@ function refusedPrograms(host: Host, want: Wanted): string[] {
       `${haproxy.path} is HAProxy ${haproxy.version}, and the suite needs ${MINIMUM_VERSION.major}.${MINIMUM_VERSION.minor} or newer. Debian 13 has 3.0. For older releases and Ubuntu, use the packages of haproxy.debian.net or of the PPA vbernat/haproxy-3.0, or --quadlet.`,
     );
   return lines;
-}
-
-export function isTooOldNode(version: string): boolean {
-  const [major = 0, minor = 0] = version.replace(/^v/, '').split('.').map(Number);
-  if (version === 'unknown') return false;
-  return major < MINIMUM_NODE.major || (major === MINIMUM_NODE.major && minor < MINIMUM_NODE.minor);
 }
 
 function isTooOldHaproxy(version: string): boolean {

@@ -1,15 +1,10 @@
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { ProgramFailure, runProgram } from '../../haproxy/process/run-program.js';
+import { showUnits } from '../../haproxy/process/systemd.js';
 import type { UnitFact } from './host.js';
 
 /** How long a start may take. The first start of a Quadlet downloads the image. */
 const SYSTEMCTL_LIMIT_MS = 900_000;
-
-/** sd_booted(3): whether systemd is the init of this machine. */
-export function isSystemdRunning(): boolean {
-  return existsSync('/run/systemd/system');
-}
 
 /** @throws Error with what systemctl printed */
 export async function systemctl(args: readonly string[]): Promise<string> {
@@ -18,7 +13,7 @@ export async function systemctl(args: readonly string[]): Promise<string> {
   return output;
 }
 
-const NO_UNIT: UnitFact = {
+export const NO_UNIT: UnitFact = {
   isActive: false,
   fragment: '',
   needsReload: false,
@@ -26,22 +21,18 @@ const NO_UNIT: UnitFact = {
   command: '',
 };
 
-/** What systemd knows of a unit. A host without systemd has no units. */
+const PROPERTIES = ['ActiveState', 'FragmentPath', 'NeedDaemonReload', 'MainPID', 'ExecMainStartTimestamp'];
+
+/** What systemd knows of a unit. A host without systemd has no units. @throws Error if systemctl fails */
 export async function readUnit(unit: string): Promise<UnitFact> {
-  const properties = ['ActiveState', 'FragmentPath', 'NeedDaemonReload', 'MainPID', 'ExecMainStartTimestamp'];
-  let text: string;
+  let properties: ReadonlyMap<string, string> | undefined;
   try {
-    text = await systemctl([
-      'show',
-      unit,
-      '--timestamp=unix',
-      ...properties.map((name) => `--property=${name}`),
-    ]);
+    [properties] = await showUnits([unit], PROPERTIES, SYSTEMCTL_LIMIT_MS);
   } catch (error) {
     if (error instanceof ProgramFailure) return NO_UNIT;
     throw error;
   }
-  const value = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
+  const value = (name: string) => properties?.get(name) ?? '';
   const pid = Number(value('MainPID'));
   const started = /^@(\d+)/.exec(value('ExecMainStartTimestamp'))?.[1];
   return {

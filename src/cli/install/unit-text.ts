@@ -1,3 +1,5 @@
+import { parseAssignments, wordsOf } from '../../haproxy/process/systemd.js';
+
 /** The texts of systemd units and Quadlets (systemd.syntax(7)). All functions are pure. */
 
 /** The values of a key in all places of a text, in order. */
@@ -17,19 +19,7 @@ export function valueOf(text: string, key: string): string | undefined {
 
 /** The variables of the `Environment=` lines of a unit and of its drop-ins, in this order. */
 export function environmentOf(texts: readonly string[]): Record<string, string> {
-  const words = texts.flatMap((text) => valuesOf(text, 'Environment')).flatMap(wordsOf);
-  return Object.fromEntries(
-    words.map((word) => {
-      const [name = '', ...value] = word.split('=');
-      return [name, value.join('=')];
-    }),
-  );
-}
-
-function wordsOf(value: string): string[] {
-  return [...value.matchAll(/"(?<quoted>[^"]*)"|'(?<single>[^']*)'|(?<bare>\S+)/g)].map(
-    ({ groups }) => groups?.['quoted'] ?? groups?.['single'] ?? groups?.['bare'] ?? '',
-  );
+  return parseAssignments(texts.flatMap((text) => valuesOf(text, 'Environment')));
 }
 
 /** Replaces the value of the first line with a key. */

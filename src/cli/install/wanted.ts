@@ -1,16 +1,15 @@
+import { HAPROXY_UNIT, SUITE_UNIT } from '../../haproxy/process/systemd.js';
 import type { SocketAddress } from '../../settings/settings.js';
 import {
   COMMAND_FILE,
   CURRENT,
   DATA_FOLDERS,
-  HAPROXY_UNIT,
   HOME,
   PROGRAM,
   QUADLET,
   QUADLET_UNIT,
   RELEASES,
   SUITE_ENV,
-  SUITE_UNIT,
   SYSTEMD,
 } from './places.js';
 import { mainOf, type Release } from './release.js';

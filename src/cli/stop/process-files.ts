@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { FormerMasters } from '../../haproxy/process/former-masters.js';
 import { OsProcess } from '../../haproxy/process/os-process.js';
 import { PidFile } from '../../haproxy/process/pid-file.js';
+import { stopHaproxy } from '../../haproxy/process/stop-haproxy.js';
+import { runFiles } from '../../settings/run-files.js';
 
-/** How long HAProxy may finish its connections, as when the suite stops it, and how long it may take to end then. */
-const GRACE_MS = 10_000;
-const TERM_MS = 2_000;
 /** Longer than a shutdown of the suite may take. */
 const SUITE_MS = 45_000;
 
@@ -25,17 +24,13 @@ export interface OwnProcesses {
 export function readProcesses(home: string): OwnProcesses {
   const run = join(home, 'run');
   const isOwn = ({ pid }: OsProcess) => ownerOf(`/proc/${pid}`) === ownerOf(run);
-  const pidFile = join(run, 'haproxy.pid');
+  const { haproxyPid: pidFile, launched, lock } = runFiles(run);
   const isHaproxy = ({ pid }: OsProcess) => argumentsOf(pid).includes(` -p ${pidFile} `);
-  const written = [
-    new PidFile(join(run, 'haproxy.launched')).read(),
-    ...new FormerMasters(run).alive(),
-    masterOf(pidFile),
-  ];
+  const written = [new PidFile(launched).read(), ...new FormerMasters(run).alive(), masterOf(pidFile)];
   const haproxies = written
     .filter((one) => one !== undefined)
     .filter((one) => one.alive && isOwn(one) && isHaproxy(one));
-  const suite = new PidFile(join(run, 'suite.lock')).read();
+  const suite = new PidFile(lock).read();
   return {
     suite: suite && isOwn(suite) ? suite : undefined,
     haproxies: [...new Map(haproxies.map((one) => [one.pid, one])).values()],
@@ -45,7 +40,7 @@ export function readProcesses(home: string): OwnProcesses {
 /** @returns the processes that were ended. @throws Error if one still runs */
 export async function stopHaproxyOfSuite(home: string): Promise<OsProcess[]> {
   const { haproxies } = readProcesses(home);
-  await Promise.all(haproxies.map(stopHaproxy));
+  await Promise.all(haproxies.map(end));
   return [...haproxies];
 }
 
@@ -57,14 +52,8 @@ export async function stopSuite(suite: OsProcess): Promise<void> {
     );
 }
 
-/** SIGUSR1 lets HAProxy finish its connections, SIGTERM closes them (management guide, section 4). */
-async function stopHaproxy(haproxy: OsProcess): Promise<void> {
-  haproxy.signal('SIGUSR1');
-  if (await haproxy.waitForExit(GRACE_MS)) return;
-  haproxy.signal('SIGTERM');
-  if (await haproxy.waitForExit(TERM_MS)) return;
-  haproxy.signal('SIGKILL');
-  if (!(await haproxy.waitForExit(TERM_MS)))
+async function end(haproxy: OsProcess): Promise<void> {
+  if (!(await stopHaproxy(haproxy)))
     throw new Error(`HAProxy (pid ${haproxy.pid}) still runs. End it with: kill -9 ${haproxy.pid}`);
 }
 

@@ -16,7 +16,7 @@ import { candidatesOf } from '../../model/domain-match.js';
 import { error, type Finding, note, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { Mending } from '../mending.js';
-import { quote } from '../shell-quote.js';
+import { quote } from '../../lib/shell-quote.js';
 import { managedDomains } from './acme-checks.js';
 import type { HostCheck } from './check-type.js';
 

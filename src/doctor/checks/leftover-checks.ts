@@ -8,7 +8,7 @@ import { isSuite } from '../facts/environment.js';
 import { textOf } from '../facts/users.js';
 import { type Finding, note, NotRun } from '../finding.js';
 import type { Host } from '../host.js';
-import { quote } from '../shell-quote.js';
+import { quote } from '../../lib/shell-quote.js';
 import type { HostCheck } from './check-type.js';
 
 export const LEFTOVER_CHECKS: readonly HostCheck[] = [

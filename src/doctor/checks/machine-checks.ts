@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { runProgram } from '../../haproxy/process/run-program.js';
+import { isTooOldNode, OLDEST_NODE } from '../../lib/version.js';
 import { textOf } from '../facts/users.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
@@ -16,16 +18,12 @@ export const MACHINE_CHECKS: readonly HostCheck[] = [
   { subject: 'machine', name: 'the clock is synchronized', run: timeSync },
 ];
 
-/** `engines` in package.json. */
-const NODE = [20, 19] as const;
-
 /** Pure. */
 export function nodeFindings(version: string): Finding[] {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major > NODE[0] || (major === NODE[0] && minor >= NODE[1])) return [];
+  if (!isTooOldNode(version)) return [];
   return [
     error(
-      `Node.js ${version} runs the suite, which needs ${NODE.join('.')} or newer.`,
+      `Node.js ${version} runs the suite, which needs ${OLDEST_NODE} or newer.`,
       'apt-get install nodejs',
     ),
   ];
@@ -128,9 +126,9 @@ export function readOnlyMountOf(path: string, mounts: string): string | undefine
 }
 
 async function timeSync({ units }: Host): Promise<Finding[] | undefined> {
-  if (!units) return undefined;
+  // A container has the clock of its machine, and systemd-timesyncd does not start in it.
+  if (!units || existsSync('/run/systemd/container')) return undefined;
   const result = await runProgram('timedatectl', ['show'], 3_000).catch(() => undefined);
-  // A container has the clock of its machine.
   if (result?.success !== true) return undefined;
   return timeSyncFindings(result.output);
 }

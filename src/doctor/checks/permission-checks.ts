@@ -20,7 +20,7 @@ import { environmentFiles } from '../facts/units.js';
 import { workingFolderOf } from '../facts/environment.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
-import { quote } from '../shell-quote.js';
+import { quote } from '../../lib/shell-quote.js';
 import type { HostCheck } from './check-type.js';
 
 export const PERMISSION_CHECKS: readonly HostCheck[] = [

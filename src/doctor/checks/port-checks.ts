@@ -1,13 +1,15 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
 import {
   type BindUse,
   bindUses,
   type ListeningSocket,
   listeningSockets,
+  ownersOf,
 } from '../../haproxy/process/port-owners.js';
 import { hostsOverlap } from '../../haproxy/config/listen-address.js';
 import { canonicalIp } from '../../model/ip-address.js';
-import { parentOf } from '../../haproxy/process/os-process.js';
+import { nameOfProcess, parentOf } from '../../haproxy/process/os-process.js';
+import { unitOfCgroups } from '../../haproxy/process/systemd.js';
+import { textOf } from '../facts/users.js';
 import { error, type Finding, NotRun, type PartialResult, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { Mending } from '../mending.js';
@@ -29,7 +31,7 @@ interface PortOwner {
 async function haproxyPorts(host: Host): Promise<Finding[] | PartialResult> {
   const sections = await host.sections();
   const uses = bindUses(sections, await listeningSockets());
-  const owners = await ownersOf(uses.flatMap(({ sockets }) => sockets));
+  const owners = await portOwnersOf(uses.flatMap(({ sockets }) => sockets));
   const master = await host.masterPid();
   const isContainer = host.settings.control === 'podman';
   const isOwn = ({ pid, name }: PortOwner) =>
@@ -118,7 +120,7 @@ async function suitePort(host: Host): Promise<Finding[] | undefined> {
       transport === 'tcp' && port === api.port && hostsOverlap(address, api.host),
   );
   if (sockets.length === 0) return [];
-  const owners = [...(await ownersOf(sockets)).values()].flat();
+  const owners = [...(await portOwnersOf(sockets)).values()].flat();
   const owner = owners.find(({ pid }) => pid !== host.suitePid);
   if (owners.length === 0)
     throw new NotRun(`It is not known which process listens on port ${api.port}.`, !host.isRoot);
@@ -131,31 +133,19 @@ async function suitePort(host: Host): Promise<Finding[] | undefined> {
   ];
 }
 
-/** The processes that have these sockets open, by inode. Only root sees those of other users. */
-async function ownersOf(sockets: readonly ListeningSocket[]): Promise<Map<string, PortOwner[]>> {
-  const wanted = new Set(sockets.map(({ inode }) => inode));
-  const found = new Map<string, PortOwner[]>();
-  if (wanted.size === 0) return found;
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  for (const pid of pids) {
-    const folder = `/proc/${pid}/fd`;
-    const names = await readdir(folder).catch(() => []);
-    const links = await Promise.all(names.map((name) => readlink(`${folder}/${name}`).catch(() => '')));
-    const inodes = new Set(links.map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? ''));
-    const own = [...inodes].filter((inode) => wanted.has(inode));
-    if (own.length === 0) continue;
-    const owner = { pid, name: await nameOf(pid), unit: await unitOf(pid) };
-    for (const inode of own) found.set(inode, [...(found.get(inode) ?? []), owner]);
-  }
-  return found;
+/** The processes that have these sockets open, by inode. */
+async function portOwnersOf(sockets: readonly ListeningSocket[]): Promise<Map<string, PortOwner[]>> {
+  const owners = await ownersOf(sockets);
+  const pids = [...new Set([...owners.values()].flat())];
+  const named = new Map(
+    await Promise.all(
+      pids.map(async (pid) => [pid, { pid, name: nameOfProcess(pid), unit: await unitOf(pid) }] as const),
+    ),
+  );
+  return new Map([...owners].map(([inode, found]) => [inode, found.flatMap((pid) => named.get(pid) ?? [])]));
 }
 
-async function nameOf(pid: number): Promise<string> {
-  return (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => 'a process')).trim();
-}
-
-/** `0::/system.slice/nginx.service` */
 async function unitOf(pid: number): Promise<string | undefined> {
-  const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
-  return /\/system\.slice\/(?:.*\/)?([^/\n]+\.service)/.exec(groups)?.[1];
+  const unit = unitOfCgroups((await textOf(`/proc/${pid}/cgroup`)) ?? '');
+  return unit?.isUser === false ? unit.name : undefined;
 }

@@ -1,4 +1,5 @@
 import { LEAVING_KILL_MODES } from '../../haproxy/process/leave-check.js';
+import { readDebianConfig } from '../../haproxy/process/debian-config.js';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { environmentOf, type Unit } from '../facts/units.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
@@ -23,7 +24,7 @@ async function units(host: Host): Promise<Finding[] | undefined> {
   if (control === 'systemd' || control === 'master')
     findings.push(...haproxyFindings(haproxy, control, host.mending));
   if (control === 'podman' && haproxy.isLoaded) findings.push(...unitFindings(haproxy, host.mending));
-  if (control === 'managed' && haproxy.properties.get('ActiveState') === 'active')
+  if (control === 'managed' && runsSecondHaproxy(haproxy, host.settings.home))
     findings.push(
       warning(
         `${haproxy.name} runs a second HAProxy, and the suite runs its own (HAPROXY_CONTROL=managed).`,
@@ -31,6 +32,13 @@ async function units(host: Host): Promise<Finding[] | undefined> {
       ),
     );
   return findings;
+}
+
+/** The HAProxy of Debian with the file of its package opens no port, so it is in nobody's way. */
+function runsSecondHaproxy({ properties }: Unit, home: string): boolean {
+  if (properties.get('ActiveState') !== 'active') return false;
+  const usesFilesOfSuite = properties.get('ExecStart')?.includes(`${home}/`) === true;
+  return usesFilesOfSuite || readDebianConfig() !== 'untouched';
 }
 
 function haproxyFindings(unit: Unit, control: string, mending: Mending): Finding[] {

@@ -1,4 +1,5 @@
 import { lstat } from 'node:fs/promises';
+import { runFiles } from '../../settings/run-files.js';
 import type { Settings, SocketAddress } from '../../settings/settings.js';
 import { runtimeCommand } from '../../haproxy/runtime/command.js';
 import { RuntimeClient } from '../../haproxy/runtime/runtime-client.js';
@@ -109,7 +110,7 @@ async function openSocket(
 /** Runtime APIs on TCP: of haproxy.cfg, and of the settings. Pure, except for the commands of the host. */
 function tcpFindings(sections: readonly ConfigSection[], host: Host): Finding[] {
   const { runtime, master, files, folders } = host.settings;
-  const socket = `${folders.run}/haproxy.sock`;
+  const socket = runFiles(folders.run).runtimeSocket;
   const declared = sections
     .filter(({ keyword }) => keyword === 'global')
     .flatMap(({ lines }) => lines)
@@ -147,7 +148,7 @@ function tcpFindings(sections: readonly ConfigSection[], host: Host): Finding[] 
     findings.push(
       warning(
         `The master CLI listens on TCP ${formatAddress(master)}, and every client of it can stop HAProxy. Use a unix socket (HAPROXY_MASTER_SOCKET).`,
-        host.mending.set('HAPROXY_MASTER_SOCKET', `${folders.run}/master.sock`),
+        host.mending.set('HAPROXY_MASTER_SOCKET', runFiles(folders.run).masterSocket),
       ),
     );
   return findings;

@@ -1,6 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'dotenv';
+import { runFiles } from '../../settings/run-files.js';
 import { environmentOf, type Unit } from './units.js';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -34,7 +35,7 @@ export async function findEnvironment(given: Env, suite: Unit | undefined): Prom
 
 /** The suite that the lock file names, if that process is a suite. */
 function pidOfSuite(home: string): number | undefined {
-  const pid = Number.parseInt(read(join(home, 'run/suite.lock')), 10);
+  const pid = Number.parseInt(read(runFiles(join(home, 'run')).lock), 10);
   return Number.isInteger(pid) && pid > 0 && isSuite(pid) ? pid : undefined;
 }
 

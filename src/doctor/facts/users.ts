@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { lstat, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { runProgram } from '../../haproxy/process/run-program.js';
+import { readGroups, readUsers } from '../../lib/users.js';
 
 /** A user with the rights that matter for files and ports. */
 export interface HostUser {
@@ -42,37 +43,25 @@ export function userOfProcess(pid: number | 'self'): HostUser | undefined {
 
 /** A user that runs nothing yet, by name or id; undefined if the machine does not have this user. */
 export function userByName(name: string, bindsLowPorts = false): HostUser | undefined {
-  const row = lines('/etc/passwd').find(([user, , uid]) => user === name || uid === name);
-  if (!row) return undefined;
-  const [user = '', , uid, gid] = row;
-  const groups = lines('/etc/group').filter(([, , , members = '']) => members.split(',').includes(user));
-  const isRoot = Number(uid) === 0;
+  const user = readUsers().find((one) => one.name === name || String(one.uid) === name);
+  if (!user) return undefined;
+  const groups = readGroups().filter(({ members }) => members.includes(user.name));
+  const isRoot = user.uid === 0;
   return {
-    name: user,
-    uid: Number(uid),
-    gids: new Set([Number(gid), ...groups.map(([, , id]) => Number(id))]),
+    name: user.name,
+    uid: user.uid,
+    gids: new Set([user.gid, ...groups.map(({ gid }) => gid)]),
     ignoresModes: isRoot,
     bindsLowPorts: bindsLowPorts || isRoot,
   };
 }
 
 export function nameOfUser(uid: number): string {
-  return lines('/etc/passwd').find(([, , id]) => Number(id) === uid)?.[0] ?? String(uid);
+  return readUsers().find((user) => user.uid === uid)?.name ?? String(uid);
 }
 
 export function nameOfGroup(gid: number): string {
-  return lines('/etc/group').find(([, , id]) => Number(id) === gid)?.[0] ?? String(gid);
-}
-
-function lines(file: string): string[][] {
-  try {
-    return readFileSync(file, 'utf8')
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => line.split(':'));
-  } catch {
-    return [];
-  }
+  return readGroups().find((group) => group.gid === gid)?.name ?? String(gid);
 }
 
 export type Right = 'r' | 'w' | 'x';

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
+import { readGroups, readUsers } from '../../lib/users.js';
 import type { Settings } from '../../settings/settings.js';
 import { currentStarter, type Starter } from './check/process-requirements.js';
 import { renderConfig } from './haproxy-cfg.template.js';
@@ -41,7 +42,7 @@ const QUADLET = '/etc/containers/systemd/haproxy.container';
 function canBecomeHaproxy(control: Settings['control'], { uid, canChangeUser }: Starter): boolean {
   if (uid !== 0 || control === 'podman' || existsSync(QUADLET)) return false;
   if (control === 'managed' && !canChangeUser) return false;
-  return ['/etc/passwd', '/etc/group'].every((file) => /^haproxy:/m.test(readFileSync(file, 'utf8')));
+  return [readUsers(), readGroups()].every((entries) => entries.some(({ name }) => name === 'haproxy'));
 }
 
 /** suite.cfg has the rules for MCP_PUBLIC_HOST, but only frontends that use `suite_web` have these rules. */

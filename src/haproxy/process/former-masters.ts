@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { runFiles } from '../../settings/run-files.js';
 import { OsProcess } from './os-process.js';
 
 /**
@@ -10,7 +10,7 @@ export class FormerMasters {
   readonly #path: string;
 
   constructor(runFolder: string) {
-    this.#path = join(runFolder, 'haproxy.former');
+    this.#path = runFiles(runFolder).former;
   }
 
   /** Call it before the master is replaced. */

@@ -1,9 +1,9 @@
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../../errors/app-error.js';
 import { waitForAll } from '../../lib/wait-for-all.js';
+import { runFiles } from '../../settings/run-files.js';
 import { Settings } from '../../settings/settings.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
@@ -19,6 +19,7 @@ import { logFrom, logSize } from './start-files.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
 import { OsProcess } from './os-process.js';
 import { PidFile } from './pid-file.js';
+import { GRACE_MS, stopHaproxy } from './stop-haproxy.js';
 
 /** The limit from the launch until the Runtime API answers. Thousands of certificates take several seconds to load. */
 const START_LIMIT_MS = 60_000;
@@ -38,9 +39,6 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** After HAProxy has run this long, the next restart is immediate again. */
 const STABLE_MS = 30_000;
-/** How long requests in progress may take to finish when the suite stops. */
-const GRACE_MS = 10_000;
-const TERM_MS = 3_000;
 
 /**
  * Runs HAProxy (HAPROXY_CONTROL=managed) in master-worker mode and detached: if the suite is killed, HAProxy continues
@@ -73,7 +71,7 @@ export class HaproxyProcessService {
   ) {
     this.#masterCli = new MasterCli(settings.master);
     this.#formerMasters = new FormerMasters(settings.folders.run);
-    this.#pidFile = new PidFile(join(settings.folders.run, 'haproxy.launched'));
+    this.#pidFile = new PidFile(runFiles(settings.folders.run).launched);
   }
 
   /** The pid of the master while HAProxy runs. */
@@ -176,14 +174,11 @@ export class HaproxyProcessService {
   }
 
   async #stopHaproxy(haproxy: OsProcess): Promise<void> {
-    haproxy.signal('SIGUSR1');
-    if (await haproxy.waitForExit(GRACE_MS)) return;
-    this.#logger.warn(
-      `HAProxy still has connections after ${GRACE_MS / 1000} s; the suite ends HAProxy and its connections`,
+    await stopHaproxy(haproxy, () =>
+      this.#logger.warn(
+        `HAProxy still has connections after ${GRACE_MS / 1000} s; the suite ends HAProxy and its connections`,
+      ),
     );
-    haproxy.signal('SIGTERM');
-    if (!(await haproxy.waitForExit(TERM_MS))) haproxy.signal('SIGKILL');
-    await haproxy.waitForExit(TERM_MS);
   }
 
   /** After an upgrade of HAProxy. The suite does not replace HAProxy without being asked. */

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../../errors/app-error.js';
+import { runFiles } from '../../settings/run-files.js';
 import type { Settings, SocketAddress } from '../../settings/settings.js';
 import { formatAddress } from '../runtime/transport.js';
 import { OsProcess } from './os-process.js';
@@ -32,7 +32,7 @@ export async function launchHaproxy(settings: Settings, more: readonly string[])
     '-S',
     masterBind(master),
     '-p',
-    join(folders.run, 'haproxy.pid'),
+    runFiles(folders.run).haproxyPid,
     ...configurationFiles(files).flatMap((file) => ['-f', file]),
     ...more,
   ];

@@ -2,17 +2,11 @@ import { readFileSync } from 'node:fs';
 import { messageOf } from '../../errors/app-error.js';
 import type { Settings } from '../../settings/settings.js';
 import { runProgram } from './run-program.js';
+import { type ProcessUnit, unitOfCgroups } from './systemd.js';
 
 const SYSTEMCTL_LIMIT_MS = 10_000;
 /** With these, systemd ends only the main process of a unit (systemd.kill(5)). `mixed` kills the others with SIGKILL. */
 export const LEAVING_KILL_MODES: ReadonlySet<string> = new Set(['process', 'none']);
-
-/** The unit that a process belongs to. */
-export interface Unit {
-  name: string;
-  /** A unit of the service manager of a user. */
-  isUser: boolean;
-}
 
 /** What would end HAProxy together with the suite, although HAPROXY_ON_STOP=leave. */
 export interface LeaveFinding {
@@ -31,27 +25,14 @@ export async function checkLeave(settings: Pick<Settings, 'systemd'>): Promise<L
       message:
         'HAPROXY_ON_STOP=leave cannot work here: the suite is the first process of its container, and all processes of the container end with it. Run HAProxy in a container of its own (HAPROXY_CONTROL=master), or use HAPROXY_ON_STOP=stop.',
     };
-  const unit = unitOf(readFileSync('/proc/self/cgroup', 'utf8'));
+  const unit = unitOfCgroups(readFileSync('/proc/self/cgroup', 'utf8'));
   if (unit) return checkUnit(unit);
   if (isStartedBySystemd(settings.systemd))
     return unknown('its environment says that systemd started it, but /proc/self/cgroup names no unit');
   return undefined;
 }
 
-/**
- * The innermost service in the text of /proc/PID/cgroup (cgroups(7)). Undefined for a process of a login session (a
- * scope), of a container with a control group namespace, and without systemd.
- */
-export function unitOf(cgroups: string): Unit | undefined {
-  const line = cgroups.split('\n').find((one) => /^(?:0:|\d+:name=systemd):.*\.(?:service|scope)/.test(one));
-  const parts = (line?.replace(/^\d+:[^:]*:/, '') ?? '').split('/');
-  const name = parts.findLast((part) => /\.(?:service|scope)$/.test(part));
-  if (name === undefined || name.endsWith('.scope')) return undefined;
-  const isUser = parts.slice(0, parts.lastIndexOf(name)).some((part) => /^user@\d+\.service$/.test(part));
-  return { name, isUser };
-}
-
-async function checkUnit({ name, isUser }: Unit): Promise<LeaveFinding | undefined> {
+async function checkUnit({ name, isUser }: ProcessUnit): Promise<LeaveFinding | undefined> {
   const scope = isUser ? ['--user'] : [];
   const command = ['systemctl', ...scope, 'show', '-p', 'KillMode', name];
   const where = `/proc/self/cgroup says that it is in ${name}`;

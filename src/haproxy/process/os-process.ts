@@ -64,6 +64,15 @@ export function processExists(pid: number): boolean {
   }
 }
 
+/** The name of a program that runs (proc_pid_comm(5)). */
+export function nameOfProcess(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() || 'a program';
+  } catch {
+    return 'a program';
+  }
+}
+
 /** The pid of the parent of a process that runs; undefined if there is no such process, or if it is a zombie. */
 export function parentOf(pid: number): number | undefined {
   const parent = fieldsOf(pid)?.parent;

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { canonicalIp } from '../../model/ip-address.js';
 import type { ConfigSection } from '../config/config-parser.js';
 import { type ListenAddress, listenAddresses } from '../config/listen-address.js';
@@ -59,6 +59,23 @@ export async function listeningSockets(): Promise<ListeningSocket[]> {
     readListening('udp', 6),
   ]);
   return found.flat();
+}
+
+/** The processes that have these sockets open, by inode (proc_pid_fd(5)). Only root sees those of other users. */
+export async function ownersOf(sockets: readonly ListeningSocket[]): Promise<Map<string, number[]>> {
+  const wanted = new Set(sockets.map(({ inode }) => inode));
+  const found = new Map<string, number[]>();
+  if (wanted.size === 0) return found;
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  for (const pid of pids) {
+    const folder = `/proc/${pid}/fd`;
+    // A process can end while it is read.
+    const names = await readdir(folder).catch(() => []);
+    const links = await Promise.all(names.map((name) => readlink(`${folder}/${name}`).catch(() => '')));
+    const inodes = new Set(links.map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? ''));
+    for (const inode of inodes) if (wanted.has(inode)) found.set(inode, [...(found.get(inode) ?? []), pid]);
+  }
+  return found;
 }
 
 function bindLines(sections: readonly ConfigSection[]): (readonly string[])[] {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
+import { quote } from '../../../src/lib/shell-quote.js';
 import { until } from '../poll.js';
 
 const TOOLS_SCRIPT = join(import.meta.dirname, '../../../scripts/tools.mjs');
@@ -132,12 +133,12 @@ export class Machine {
 
   /** Writes a file with the given mode, and the folders above it. The owner is root. */
   async writeFile(path: string, content: string | Buffer, mode = '644'): Promise<void> {
-    const file = quoted(path);
+    const file = quote(path);
     await this.must(`install -D -m ${mode} /dev/null ${file} && cat >${file}`, { input: content });
   }
 
   async readFile(path: string): Promise<string> {
-    return this.must(`cat ${quoted(path)}`);
+    return this.must(`cat ${quote(path)}`);
   }
 
   /** Copies a file or a folder of this computer. `path` is the new name of it. Links are followed. */
@@ -145,7 +146,7 @@ export class Machine {
     const tar = spawn('tar', ['-ch', '-C', source, '.'], { stdio: ['ignore', 'pipe', 'inherit'] });
     const chunks: Buffer[] = [];
     for await (const chunk of tar.stdout) chunks.push(chunk as Buffer);
-    await this.must(`mkdir -p ${quoted(path)} && tar -x --no-same-owner -C ${quoted(path)}`, {
+    await this.must(`mkdir -p ${quote(path)} && tar -x --no-same-owner -C ${quote(path)}`, {
       input: Buffer.concat(chunks),
     });
   }
@@ -180,10 +181,6 @@ export class Machine {
   async stop(): Promise<void> {
     await end(this.process, this.controlGroups, this.scratch);
   }
-}
-
-function quoted(path: string): string {
-  return `'${path.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** The last 4,000 characters that a process has written. */
