@@ -289,7 +289,8 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
       await until(async () => (await slots()).join() === JOINED.join());
       // A HAProxy that hangs gives the same error, but only after its time limit for each command.
       await rename(socket, `${socket}.away`);
-      const answer = await running.finally(() => rename(`${socket}.away`, socket));
+      const answer = await running;
+      await rename(`${socket}.away`, socket);
       expect(answer).toMatchObject({
         status: 503,
         body: {

@@ -43,11 +43,12 @@ export async function run({ quick }) {
   });
 }
 
+const name = (n) => `a${n}.example.com`;
+
 function measure(domains) {
   return withServices(async (keep) => {
     const suite = await keep(startSuite(haproxies()[0].path, { servers: 0, pools: 0, domains: 0 }));
     const folder = await keep(tempFolder());
-    const name = (n) => `a${n}.example.com`;
     const bodies = Array.from({ length: domains }, (_, n) => [
       name(n),
       n < POOLS ? { ip: '127.0.0.1', http_port: 9 } : { share_with: name(n % POOLS) },
