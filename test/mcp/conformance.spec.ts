@@ -15,8 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => running.stop());
 
-// The suites wait for streams and timers most of their time, so they run at the same time.
-describe.concurrent('MCP server', () => {
+describe('MCP server', () => {
   it(
     'passes all scenarios of 2025-11-25 in the conformance suite of that revision',
     async () => {
