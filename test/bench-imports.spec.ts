@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..');
-const IMPORT = /const \{ ([^}]+) \} = await import\('\.\.\/\.\.\/dist\/([^']+)\.js'\)/g;
+const IMPORT = /const \{ ([^}]+) \} = await import\('\.\.\/\.\.\/build\/([^']+)\.js'\)/g;
 
 const files = ['bench/lib', 'bench/scenarios'].flatMap((folder) =>
   readdirSync(join(ROOT, folder)).map((name) => `${folder}/${name}`),

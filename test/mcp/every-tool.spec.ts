@@ -84,7 +84,7 @@ const CERTIFICATE = { domain: 'example.org', wildcard: true };
  */
 function callsOfEveryTool({ issues }: { issues: boolean }): [name: string, args: Arguments][] {
   const { domain } = CERTIFICATE;
-  const kept = issues ? {} : { dry_run: true };
+  const kept: Arguments = issues ? {} : { dry_run: true };
   return [
     ['haproxy_add_domain', { domain, ip: '127.0.0.1', http_port: backend.port }],
     ['haproxy_put_domain', { domain, servers: [{ ip: '127.0.0.1', http_port: backend.port, weight: 3 }] }],
