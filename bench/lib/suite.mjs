@@ -8,6 +8,8 @@ import { call } from './http.mjs';
 import { startProcess } from './process.mjs';
 import { makeState } from './state.mjs';
 
+/** Linux counts CPU time for programs in hundredths of a second. */
+const MS_PER_TICK = 10;
 const MAIN = join(import.meta.dirname, '../../dist/main.js');
 
 /** Starts the suite as a process, with its own HAProxy and a state of the given size. Resolves when it is ready. */
@@ -81,6 +83,11 @@ export async function startSuite(binary, size, env = {}) {
     rssMiB: () => residentMiB(child.pid),
     /** The highest resident memory since the start. */
     peakMiB: () => residentMiB(child.pid, 'VmHWM'),
+    /** The user and system time of the process until now, in milliseconds (proc(5)). */
+    cpuMs: async () => {
+      const fields = (await readFile(`/proc/${child.pid}/stat`, 'utf8')).split(') ')[1].split(' ');
+      return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+    },
     openFiles: async () => (await readdir(`/proc/${child.pid}/fd`)).length,
     stop: async () => {
       agent.destroy();

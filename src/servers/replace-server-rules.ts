@@ -161,8 +161,6 @@ export interface Undone {
   kept: Move[];
   /** Moves whose old server is ready again. */
   restored: Move[];
-  /** Moves whose old server gets no requests now, although the new one was to take them over. */
-  out: Move[];
 }
 
 /**
@@ -176,7 +174,7 @@ export function undo(
   unserved: ReadonlySet<string>,
   declared: ReadonlySet<string>,
 ): Undone {
-  const undone: Undone = { removed: [], kept: [], restored: [], out: [] };
+  const undone: Undone = { removed: [], kept: [], restored: [] };
   for (const move of moves) {
     const { pool, slot, from, helper, drained } = move;
     const server = poolOf(draft, pool).servers.get(slot);
@@ -190,11 +188,8 @@ export function undo(
     return server !== undefined && isSameAddress(server, from) && isInService(server);
   };
   const needed = new Set<string>();
-  for (const move of moves) {
-    if (move.helper === undefined || oldServes(move)) continue;
-    undone.out.push(move);
-    needed.add(serverName(move.pool, move.helper));
-  }
+  for (const move of moves)
+    if (move.helper !== undefined && !oldServes(move)) needed.add(serverName(move.pool, move.helper));
   for (const move of moves) {
     if (!move.added || move.helper === undefined || declared.has(move.pool)) continue;
     const present = poolOf(draft, move.pool).servers.get(move.helper);
@@ -300,7 +295,7 @@ function target(
   };
 }
 
-function matches({ ip, http_port }: Address, given: GivenAddress): boolean {
+export function matches({ ip, http_port }: Address, given: GivenAddress): boolean {
   return ip === given.ip && (given.http_port === undefined || given.http_port === http_port);
 }
 

@@ -1,16 +1,24 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { isUsed } from '../haproxy/runtime/server-status.js';
+import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
+import { isUsed, serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
 import { DrainWatch } from '../haproxy/workers/drain-watch.js';
 import type { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import type { JobContext } from '../jobs/jobs.service.js';
 import { poll } from '../lib/poll.js';
-import { serverName } from '../model/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
-import { drainStatus, drainTargets } from './drain-rules.js';
-import { helpedPools, helperNames, type Move } from './replace-server-rules.js';
-import { healthText, listed } from './replace-server-texts.js';
+import { isPoolName, serverName, slotOf } from '../model/pool-name.js';
+import { drainStatus, drainTargets, removedTarget } from './drain-rules.js';
+import {
+  type GivenAddress,
+  helpedPools,
+  helperNames,
+  matches,
+  type Move,
+  parseGivenAddress,
+} from './replace-server-rules.js';
+import { healthText, listed, type OldServerView } from './replace-server-texts.js';
 
 /** The pause between two reads doubles from the first value to the second. A first check takes up to 2 s. */
 const FIRST_PAUSE_MS = 50;
@@ -44,7 +52,7 @@ export class ReplaceServerWatch {
   constructor(
     private readonly persistence: PersistenceService,
     private readonly workers: HaproxyWorkers,
-    runtime: HaproxyRuntimeService,
+    private readonly runtime: HaproxyRuntimeService,
   ) {
     this.#drains = new DrainWatch(runtime, workers);
   }
@@ -63,6 +71,39 @@ export class ReplaceServerWatch {
       if (isUsed(status, weight) && !(status === 'checking' && helpers.has(serverName(pool, slot))))
         unserved.delete(pool);
     return unserved;
+  }
+
+  /**
+   * What HAProxy has of the old server now. Asks for all backends, because another call can have added it to a pool
+   * meanwhile, and backends of the operator can have it too.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async oldServer(from: GivenAddress, moves: readonly Move[]): Promise<OldServerView> {
+    const rows = await this.runtime.stats(STAT.servers);
+    const find = serverFinder(rows);
+    const places = rows
+      .filter((row) => isAt(row, from) && !this.#isBeingDeleted(row))
+      .map((row) => ({
+        name: isPoolName(row.proxy) ? row.service : `${row.proxy}/${row.service}`,
+        status: statusOf(row, find),
+        weight: row.number('weight'),
+        connections: row.number('scur'),
+      }));
+    const addresses = [...new Set(moves.map((move) => serverAddress(move.from)))];
+    const views = moves.map(({ pool }) => this.#drains.load(pool, addresses));
+    const [view] = await Promise.all(views);
+    if (!view) return { places, oldWorkers: undefined };
+    // The current worker is in `places`.
+    const targets = addresses.map((address) => removedTarget(0, address, false));
+    return { places, oldWorkers: drainStatus(targets, '', view).reason };
+  }
+
+  /** Whether this is a removed server without connections: HAProxy deletes it in a moment, and sends it nothing. */
+  #isBeingDeleted(row: StatRow): boolean {
+    const slot = isPoolName(row.proxy) ? slotOf(row.proxy, row.service) : undefined;
+    if (slot === undefined || row.number('scur') > 0 || !row.text('status').startsWith('MAINT')) return false;
+    return this.persistence.state.pool(row.proxy)?.servers.has(slot) !== true;
   }
 
   /** Waits until the new server has passed its checks in each helper slot. Returns what is wrong if it has not. */
@@ -164,4 +205,10 @@ export class ReplaceServerWatch {
       },
     );
   }
+}
+
+/** Whether the server of a row of `show stat` has this address. */
+function isAt(row: StatRow, address: GivenAddress): boolean {
+  const found = row.kind === 'server' ? parseGivenAddress(row.text('addr')) : undefined;
+  return found?.http_port !== undefined && matches({ ip: found.ip, http_port: found.http_port }, address);
 }

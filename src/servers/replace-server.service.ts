@@ -22,10 +22,19 @@ import {
   type Move,
   overlaps,
   parseGivenAddress,
+  serversAt,
   takeSlots,
   undo,
 } from './replace-server-rules.js';
-import { formerOf, laterSteps, leftText, listed, undoneText } from './replace-server-texts.js';
+import {
+  formerOf,
+  laterSteps,
+  leftText,
+  listed,
+  oldServerText,
+  oldServiceText,
+  undoneText,
+} from './replace-server-texts.js';
 import { ReplaceServerWatch } from './replace-server-watch.js';
 import { SERVERS_SHOWN } from './server-rules.js';
 
@@ -41,6 +50,17 @@ interface Started {
   job: RunningJob<ReplaceResultDto>;
 }
 
+/** How often the servers of each pool had been declared. */
+type Declarations = ReadonlyMap<string, number>;
+
+interface Begun {
+  left_out: string[];
+  timeout: number;
+  from: GivenAddress;
+  to: GivenAddress;
+  begun: Declarations;
+}
+
 /**
  * Moves everything from one server address to another. A slot cannot hold two servers, so the new server first serves
  * from a free slot (the helper) of each pool. When it is healthy there, the old one drains. When that is idle, the new
@@ -48,17 +68,6 @@ interface Started {
  * two of them leaves pools in which only healthy servers get requests, and the same call finishes. Whatever ends a call
  * early, its error or the record of its operation says what is left.
  */
-/** How often the servers of each pool had been declared. */
-type Declarations = ReadonlyMap<string, number>;
-
-interface Begun {
-  left_out: string[];
-  timeout: number;
-  /** What is there now, for an error. */
-  left: () => string;
-  begun: Declarations;
-}
-
 @Injectable()
 export class ReplaceServerService {
   readonly #watch: ReplaceServerWatch;
@@ -185,26 +194,26 @@ export class ReplaceServerService {
       recordDomains(found.flatMap(({ pool }) => draft.pool(pool)?.domains ?? []));
       return found;
     });
-    const left = () => this.#leftOf(from, to);
     try {
-      return await this.#finish(moves, { left_out, timeout, left, begun }, job);
+      return await this.#finish(moves, { left_out, timeout, from, to, begun }, job);
     } catch (error) {
       if (!(error instanceof AppError) || SAYS_WHAT_IS_LEFT.has(error.code)) throw error;
       // HAProxy or the disk refused one stage. Those before it stay.
-      throw new AppError(error.code, `${error.detail} ${left()}`);
+      throw new AppError(error.code, `${error.detail} ${this.#leftOf(from, to)}`);
     }
   }
 
   /** The stages after the new server has joined the pools. */
   async #finish(
     moves: readonly Move[],
-    { left_out, timeout, left, begun }: Begun,
+    { left_out, timeout, from, to, begun }: Begun,
     job: JobContext,
   ): Promise<ReplaceResultDto> {
     const answer = { ...this.#described(moves), left_out, before: formerOf(moves) };
     const problem = await this.#watch.untilHealthy(moves, timeout, job);
-    if (job.signal.aborted) throw await this.#giveUp(moves, begun);
-    if (problem !== undefined) throw await this.#giveUp(moves, begun, problem);
+    const giveUp = (given: readonly Move[], why?: string) => this.#giveUp(given, { from, begun }, why);
+    if (job.signal.aborted) throw await giveUp(moves);
+    if (problem !== undefined) throw await giveUp(moves, problem);
     const drained = await this.#stage('the old server drains', (draft) => drainOld(draft, moves));
     const { waitsFor, busy } = await this.#watch.untilIdle(drained, timeout, job);
     const health = await this.#watch.health(drained).catch((error: unknown) => messageOf(error));
@@ -212,43 +221,46 @@ export class ReplaceServerService {
       return {
         status: 'draining',
         detail:
-          `HAProxy does not show whether the new server serves: ${health} The old server is in drain. Call again to ` +
+          `HAProxy does not show whether the new server serves: ${health} Keep both servers running. Call again to ` +
           'finish when HAProxy answers.',
         ...answer,
       };
-    if (health.failing !== undefined) throw await this.#giveUp(drained, begun, health.failing);
+    if (health.failing !== undefined) throw await giveUp(drained, health.failing);
     if (job.signal.aborted)
       throw new AppError(
         'cancelled',
-        `The call was cancelled, or the suite is stopping, while the old server drained. ${left()}`,
+        `The call was cancelled, or the suite is stopping, while the old server drained. ${this.#leftOf(from, to)} ` +
+          (await this.#oldServerText(from, moves)),
       );
     if (busy)
       return {
         status: 'draining',
         detail:
-          `The new server is in service where the old one was. The old server is not idle: ${waitsFor ?? ''} ` +
-          'Keep it running. Call again to finish, or take it away now with {haproxy_remove_server}.',
+          `The old server is not idle: ${waitsFor ?? ''} Keep it running. ` +
+          (serversAt(this.persistence.state, from).length > 0
+            ? 'Call again to finish, or take it away now with {haproxy_remove_server}.'
+            : 'Another call has removed it meanwhile, so there is nothing to finish. See the servers with {haproxy_list_servers}.'),
         ...answer,
       };
     const notTaken = await this.#stage('the new server takes the slots of the old one', (draft) =>
       takeSlots(draft, drained),
     );
-    const open = waitsFor === undefined ? '' : ` ${waitsFor}`;
+    const old = await this.#oldServerText(from, moves);
     if (notTaken.length > 0)
       return {
         status: 'draining',
         detail:
           `The new server has ${moves.length - notTaken.length} of ${moves.length} slots of the old one. The other servers ` +
-          `were changed meanwhile: ${listed(notTaken, ' ')}${await this.#unservedText(moves)} Keep the old server running.${open} ` +
-          'See the servers with {haproxy_list_servers}. Call again to finish, or remove those that you do not need with ' +
-          '{haproxy_remove_server}.',
+          `were changed meanwhile: ${listed(notTaken, ' ')}${await this.#unservedText(moves)} ${old} See the servers with ` +
+          '{haproxy_list_servers}. ' +
+          (serversAt(this.persistence.state, from).length > 0
+            ? 'Call again to finish, or remove those that you do not need with {haproxy_remove_server}.'
+            : 'No pool has the old server, so there is nothing to finish.'),
         ...answer,
       };
     return {
       status: 'replaced',
-      detail:
-        'The new server has the slots of the old one in all pools. HAProxy no longer has the old one. ' +
-        (waitsFor === undefined ? 'It is idle and can be stopped.' : `Keep it running: ${waitsFor}`),
+      detail: `The new server has the slots of the old one in all pools. ${old}`,
       ...answer,
     };
   }
@@ -258,12 +270,20 @@ export class ReplaceServerService {
    *
    * @param problem why the new server is not healthy; undefined if the call was cancelled
    */
-  async #giveUp(moves: readonly Move[], begun: Declarations, problem?: string): Promise<AppError> {
+  async #giveUp(
+    moves: readonly Move[],
+    { from, begun }: Pick<Begun, 'from' | 'begun'>,
+    problem?: string,
+  ): Promise<AppError> {
     const unserved = await this.#watch.unserved(moves).catch(() => new Set(helpedPools(moves)));
     const undone = await this.#stage('the replacement is undone', (draft) =>
       undo(draft, moves, unserved, this.#declaredSince(begun, draft)),
     );
-    const what = undoneText(moves, undone) + (await this.#unservedText(moves));
+    const service = await this.#watch
+      .oldServer(from, moves)
+      .then((view) => oldServiceText(moves, view))
+      .catch((error: unknown) => ` Whether the old server gets requests is not known: ${messageOf(error)}`);
+    const what = undoneText(moves, undone) + service + (await this.#unservedText(moves));
     return problem === undefined
       ? new AppError(
           'cancelled',
@@ -304,6 +324,15 @@ export class ReplaceServerService {
 
   #leftOf(from: GivenAddress, to: GivenAddress): string {
     return leftText(this.persistence.state, from, to);
+  }
+
+  /** Whether the old server can be stopped, as HAProxy has it now. */
+  async #oldServerText(from: GivenAddress, moves: readonly Move[]): Promise<string> {
+    try {
+      return oldServerText(await this.#watch.oldServer(from, moves));
+    } catch (error) {
+      return `Keep the old server running: whether HAProxy uses it is not known: ${messageOf(error)}`;
+    }
   }
 
   /** A sentence about the pools that no server serves, with a space before it. Empty if there is none. */

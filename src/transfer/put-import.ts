@@ -26,17 +26,28 @@ export function applyPuts(
   limits: PutLimits,
   onProblem: OnProblem,
 ): void {
-  const guarded = (line: number, work: () => void): void => {
+  const removed = records.filter(({ absent, domain }) => absent && draft.poolOf(domain) !== undefined);
+  draft.removeDomains(removed.map(({ domain }) => domain));
+  /** Domains that cannot be put. Only the first problem is reported of those that share with each other. */
+  const failed = new Set<string>();
+  const fail = ({ line, domain }: PutRecord, code: ErrorCode, message: string): void => {
+    failed.add(domain);
+    onProblem(line, code, message);
+  };
+  for (const record of inOrder(records, fail)) {
+    const { domain, input } = record;
+    if (failed.has(domain)) continue;
+    if (input.share_with !== undefined && failed.has(input.share_with)) {
+      failed.add(domain);
+      continue;
+    }
     try {
-      work();
+      put(draft, record, limits);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      onProblem(line, error.code, error.detail);
+      fail(record, error.code, error.detail);
     }
-  };
-  for (const { absent, domain } of records)
-    if (absent && draft.poolOf(domain) !== undefined) draft.removeDomain(domain);
-  for (const record of inOrder(records, onProblem)) guarded(record.line, () => put(draft, record, limits));
+  }
   refuseDifferentServers(draft, records, onProblem);
 }
 
@@ -53,25 +64,29 @@ function put(draft: Draft, { domain, input }: PutRecord, limits: PutLimits): voi
 }
 
 /** The records that are not absent, each after the record of the domain that it shares with. */
-function inOrder(records: readonly PutRecord[], onProblem: OnProblem): PutRecord[] {
+function inOrder(
+  records: readonly PutRecord[],
+  fail: (record: PutRecord, code: ErrorCode, message: string) => void,
+): PutRecord[] {
   const byDomain = new Map(records.filter(({ absent }) => !absent).map((record) => [record.domain, record]));
   const ordered = new Set<PutRecord>();
   for (const record of byDomain.values()) {
-    const chain: PutRecord[] = [];
+    const chain = new Set<PutRecord>();
     let next: PutRecord | undefined = record;
-    while (next && !ordered.has(next) && !chain.includes(next)) {
-      chain.push(next);
+    while (next && !ordered.has(next) && !chain.has(next)) {
+      chain.add(next);
       next = next.input.share_with === undefined ? undefined : byDomain.get(next.input.share_with);
     }
-    if (next && chain.includes(next)) {
-      const names = chain.slice(chain.indexOf(next)).map(({ domain }) => domain);
-      onProblem(
-        next.line,
+    if (next && chain.has(next)) {
+      const members = [...chain];
+      const names = members.slice(members.indexOf(next)).map(({ domain }) => domain);
+      fail(
+        next,
         'validation_failed',
         `share_with goes in a circle: ${[...names, names[0]].join(' → ')}; give one of them its servers`,
       );
     }
-    for (const found of chain.toReversed()) ordered.add(found);
+    for (const found of [...chain].toReversed()) ordered.add(found);
   }
   return [...ordered];
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
+import { load as parse } from 'js-yaml';
 import { askRuntimeApi } from '../kit/ask-runtime-api.js';
 import { makeCertificate } from '../kit/certificates/certificates.js';
 import { freePort } from '../kit/free-port.js';

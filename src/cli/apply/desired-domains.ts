@@ -1,21 +1,7 @@
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Pair,
-  type ParsedNode,
-  parseAllDocuments,
-  type YAMLMap,
-} from 'yaml';
-import { messageOf } from '../../errors/app-error.js';
 import { parsePutRecord, PUT_FIELDS, type PutRecord } from '../../transfer/put-record.js';
 import { InvalidRecord, objectWith } from '../../transfer/record-values.js';
 import type { InputFile } from './input-files.js';
+import { type Path, readYaml, shown, type YamlDocument } from './yaml-text.js';
 
 /** A place in a file. Line and column begin with 1; 0 if the place is not known. */
 export interface Place {
@@ -37,15 +23,8 @@ export interface DesiredDomains {
   problems: FileProblem[];
 }
 
-type Path = readonly (string | number)[];
-
 /** The most problems that are reported. */
 const MAX_PROBLEMS = 20;
-/**
- * The most times that aliases may repeat their anchors, also inside each other. Enough for an alias in each of many
- * domains. An alias is a reference and no copy, so this limits time and not memory.
- */
-const MAX_ALIASES = 100_000;
 
 const BODY_FIELDS: ReadonlySet<string> = new Set(PUT_FIELDS);
 
@@ -63,51 +42,15 @@ class Reader implements DesiredDomains {
   readonly #indexOf = new Map<string, number>();
 
   read({ name, text }: InputFile): void {
-    const lines = new LineCounter();
-    // The parser compares each key with each other for uniqueKeys, which takes a minute for 10,000 keys.
-    const documents = parseAllDocuments(text, {
-      lineCounter: lines,
-      merge: true,
-      prettyErrors: false,
-      uniqueKeys: false,
-    });
-    if (!Array.isArray(documents)) return;
-    for (const document of documents) {
-      const at = (offset: number): Place => {
-        const { line, col } = lines.linePos(offset);
-        return { file: name, line, column: col };
-      };
-      const known = this.problems.length;
-      for (const { pos, message } of [...document.errors, ...document.warnings])
-        this.#add(at(pos[0]), message.replace(/\s+/g, ' '));
-      if (this.problems.length === known) this.#checkKeys(document.contents, at);
-      if (this.problems.length === known) this.#readDocument(document, at);
-    }
+    const lines = new LineStarts(text);
+    const at = (offset: number): Place => ({ file: name, ...lines.placeOf(offset) });
+    const { documents, problems } = readYaml(text);
+    for (const { offset, message } of problems) this.#add(at(offset), message);
+    for (const document of documents) this.#readDocument(document, at);
   }
 
-  /** Each key must be a text, and be given once. */
-  #checkKeys(node: ParsedNode | null, at: (offset: number) => Place): void {
-    if (isSeq(node)) for (const item of node.items) this.#checkKeys(isNode(item) ? item : null, at);
-    if (!isMap(node)) return;
-    const seen = new Set<string>();
-    for (const { key, value } of node.items) {
-      const place = at(key.range[0]);
-      const name = isScalar(key) ? key.value : undefined;
-      if (typeof name === 'string' && seen.has(name)) this.#add(place, `${shown(name)} is given twice`);
-      else if (typeof name === 'string') seen.add(name);
-      else if (!isMergeKey(key))
-        this.#add(
-          place,
-          `${shown(String(isScalar(key) ? (key.source ?? key.value) : key))} is not a text: write it in quotes`,
-        );
-      this.#checkKeys(value, at);
-    }
-  }
-
-  #readDocument(document: Document.Parsed, at: (offset: number) => Place): void {
-    const offsets = new Offsets(document);
-    const place = (path: Path) => at(offsets.of(path));
-    const root = this.#valueOf(document, place([]));
+  #readDocument({ value: root, offsetOf }: YamlDocument, at: (offset: number) => Place): void {
+    const place = (path: Path) => at(offsetOf(path));
     if (root === undefined || root === null) return;
     if (!isObject(root)) {
       this.#add(place([]), 'the file must have the key domains, with an object of domains by name');
@@ -119,15 +62,6 @@ class Reader implements DesiredDomains {
     const domains = root['domains'] ?? {};
     if (!isObject(domains)) this.#add(place(['domains']), 'domains must be an object of domains by name');
     else for (const [name, body] of Object.entries(domains)) this.#readDomain(name, body, place);
-  }
-
-  #valueOf(document: Document.Parsed, place: Place): unknown {
-    try {
-      return document.toJS({ maxAliasCount: MAX_ALIASES });
-    } catch (error) {
-      this.#add(place, `the aliases cannot be used: ${messageOf(error)}`);
-      return undefined;
-    }
   }
 
   #readDomain(name: string, body: unknown, place: (path: Path) => Place): void {
@@ -161,45 +95,22 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `<<` with the merge option. */
-function isMergeKey(key: unknown): boolean {
-  return isScalar(key) && (key.value === '<<' || typeof key.value === 'symbol') && key.source === '<<';
-}
+/** Where the lines of a text begin. */
+class LineStarts {
+  readonly #starts: number[] = [0];
 
-function shown(text: string): string {
-  return /^[\w.*-]{1,80}$/.test(text) ? text : JSON.stringify(text.slice(0, 80));
-}
-
-/** Finds places in a document. Indexes each object once, because one object can have all domains. */
-class Offsets {
-  readonly #pairs = new Map<YAMLMap, ReadonlyMap<unknown, Pair>>();
-
-  constructor(private readonly document: Document.Parsed) {}
-
-  /** The offset of the key or item at the path, or of the nearest one around it that the file has itself. */
-  of(path: Path): number {
-    let node: unknown = this.document.contents;
-    let offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
-    for (const step of path) {
-      if (isAlias(node)) node = node.resolve(this.document);
-      const item = isMap(node)
-        ? this.#pairsOf(node).get(step)
-        : isSeq(node)
-          ? node.items[Number(step)]
-          : undefined;
-      const found = isPair(item) ? item.key : item;
-      if (!isNode(found)) return offset;
-      offset = found.range?.[0] ?? offset;
-      node = isPair(item) ? item.value : item;
-    }
-    return offset;
+  constructor(text: string) {
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1))
+      this.#starts.push(end + 1);
   }
 
-  #pairsOf(map: YAMLMap): ReadonlyMap<unknown, Pair> {
-    const known =
-      this.#pairs.get(map) ??
-      new Map(map.items.map((pair) => [isScalar(pair.key) ? pair.key.value : pair.key, pair]));
-    this.#pairs.set(map, known);
-    return known;
+  placeOf(offset: number): Pick<Place, 'line' | 'column'> {
+    let [low, high] = [0, this.#starts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((this.#starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle;
+    }
+    return { line: low + 1, column: offset - (this.#starts[low] ?? 0) + 1 };
   }
 }

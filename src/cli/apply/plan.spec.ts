@@ -148,7 +148,18 @@ describe('planApply', () => {
     ],
   ])('refuses share_with of %s', (_, bodies, line, message) => {
     const { problems } = planApply(recordsOf(bodies), STATE, { prune: true });
-    expect(problems[0]).toEqual({ line, message: expect.stringMatching(message) as string });
+    expect(problems).toEqual([{ line, message: expect.stringMatching(message) as string }]);
+  });
+
+  it('names only the first of several domains that cannot be put because they share with each other', () => {
+    const records = recordsOf({
+      'c.test': { share_with: 'd.test' },
+      'd.test': { share_with: 'e.test' },
+      'e.test': { share_with: 'missing.test' },
+    });
+    expect(planApply(records, STATE, { prune: false }).problems).toEqual([
+      { line: 3, message: expect.stringMatching(/no domain missing\.test/) as string },
+    ]);
   });
 
   it('refuses different servers for two domains of one pool, which would change with every apply', () => {
