@@ -1,3 +1,4 @@
+import { OmitType } from '@nestjs/swagger';
 import { LongPlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { ArrayField, EnumField, IntField, NestedField, StringField } from '../contract/fields/fields.js';
 
@@ -18,7 +19,7 @@ export class TakenOverDto {
   after: string;
 }
 
-export class SavedStateDto extends LongPlannedDto {
+export class SavedStateDto extends OmitType(LongPlannedDto, ['revision']) {
   @IntField({ description: 'Revision of the saved state.', min: 0, example: 43 })
   revision: number;
 
@@ -55,7 +56,7 @@ class RepairedDto {
   files: number;
 }
 
-export class RestoredStateDto extends LongPlannedDto {
+export class RestoredStateDto extends OmitType(LongPlannedDto, ['revision']) {
   @IntField({ description: 'The revision that HAProxy has.', min: 0, example: 43 })
   revision: number;
 
