@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../errors/app-error.js';
 import { findRuntimeApi } from '../../haproxy/config/runtime-api.js';
+import { LocalSuite } from '../../settings/local-suite.js';
 import { loadSettings } from '../../settings/settings.js';
 import { CommandError, EXIT } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
@@ -108,9 +109,7 @@ async function installWork(options: InstallOptions): Promise<Work> {
   const runtimeApi = findRuntimeApi(config, `${HOME}/run/haproxy.sock`);
   const want = wanted({ mode, user, node: node.path, image, runtimeApi }, sources, release);
   const settings = loadSettings({ ...want.environment, ...readSuiteEnv(root) }, () => runtimeApi);
-  const { api } = settings;
-  const address = api.host === '0.0.0.0' ? '127.0.0.1' : api.host.replace(/^::$/, '::1');
-  const url = `http://${address.includes(':') ? `[${address}]` : address}:${api.port}`;
+  const { url } = new LocalSuite(settings);
   const readyUrl = `${url}/readyz`;
   const host = await probeHost({
     root,
