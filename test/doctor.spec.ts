@@ -41,7 +41,6 @@ import { toolPath } from './kit/tool-path.js';
 
 const MAIN = join(import.meta.dirname, '../dist/main.js');
 const NOBODY = 65_534;
-const DOCS = readFileSync(join(import.meta.dirname, '../docs/doctor.md'), 'utf8');
 
 interface Lab {
   home: Home;
@@ -133,7 +132,8 @@ async function examineFaults(lab: Lab, faults: readonly Fault[]): Promise<void> 
       expect(lines(report), 'the findings').toContainEqual(expect.stringMatching(finds));
       const finding = find(report, finds);
       expect(finding?.fix).not.toBe('');
-      expect(DOCS).toContain(`\n## ${finding?.docs.split('#')[1]}\n`);
+      const [page, section] = finding?.docs.split('#') ?? [];
+      expect(readFileSync(page ?? '', 'utf8')).toContain(`\n## ${section}\n`);
       return finding?.fix ?? 'false';
     });
     const isMended = async () => {

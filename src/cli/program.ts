@@ -1,5 +1,5 @@
 import { Argument, Command, Option } from 'commander';
-import { visible } from './render/safe-text.js';
+import { visible } from '../lib/safe-text.js';
 import { itemOf, readBody, readText, type Values, valueOf, withPositionals } from './call.js';
 import { exampleWords } from './example.js';
 import { optionOf, positionalsOf } from './option-names.js';
@@ -29,6 +29,8 @@ export interface Call {
 }
 
 export interface ProgramParts {
+  /** The words of the command line. Other commands than these words name get no options, which take most of the start time. */
+  words: readonly string[];
   operations: readonly CliOperation[];
   /** The commands that are not operations. */
   locals: readonly { name: string; summary: string }[];
@@ -55,7 +57,7 @@ const EXIT_CODES =
   'Its token:  --token-file, or HAPROXY_SUITE_TOKEN; otherwise the token file of this machine.';
 
 /** All commands. Parsing calls `run` for an operation. */
-export function createProgram({ operations, locals, version, named, run }: ProgramParts): Command {
+export function createProgram({ words, operations, locals, version, named, run }: ProgramParts): Command {
   const program = new Command('haproxy-suite')
     .description('Controls a running HAProxy: domains, servers and certificates, with no reload.')
     .version(version, '-V, --version', 'Show the version.')
@@ -76,7 +78,9 @@ export function createProgram({ operations, locals, version, named, run }: Progr
     const [first = '', second] = operation.command.split(' ');
     const parent = second === undefined ? program : (groups.get(first) ?? group(program, first));
     if (second !== undefined) groups.set(first, parent);
-    addOperation(parent.command(second ?? first), operation, { named, run });
+    const command = parent.command(second ?? first).summary(operation.title);
+    // A singular or an alias can be in the place of the first word, and options before the words.
+    if (words.includes(second ?? first)) addOperation(command, operation, { named, run });
   }
   return program;
 }
@@ -97,7 +101,7 @@ function addOperation(
 ): void {
   const positionals = positionalsOf(operation);
   const options = new Map<string, CliField>();
-  command.summary(operation.title).description(named(operation.description));
+  command.description(named(operation.description));
   for (const field of positionals)
     command.addArgument(new Argument(`[${field.name}]`, describe(field, named)).argOptional());
   if (operation.content) command.argument('[file]', 'The file to send; - is stdin.');

@@ -1,11 +1,10 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connectionOf } from '../lib/http-fetch.js';
 import { NotTheSuiteError } from '../settings/local-suite.js';
 import { CommandError, EXIT, UsageError } from './exit-code.js';
-import { visible } from './render/safe-text.js';
+import { visible } from '../lib/safe-text.js';
 import type { Target } from './target.js';
 
 export interface SuiteRequest {
@@ -49,7 +48,8 @@ export class SuiteClient {
   async send({ method, path, body, content, timeoutMs }: SuiteRequest): Promise<SuiteAnswer> {
     const { url, token, connect } = this.target;
     const payload = body === undefined ? undefined : JSON.stringify(body);
-    const call = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    // Imported here, because TLS takes a part of the start time.
+    const call = url.protocol === 'https:' ? (await import('node:https')).request : httpRequest;
     const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     const options = {
       method,

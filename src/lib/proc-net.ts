@@ -28,30 +28,50 @@ export function parseSockets(text: string): ProcSocket[] {
 }
 
 /**
- * The TCP sockets that listen in this network namespace. Linux lists them before the connections
- * (Documentation/networking/proc_net_tcp), so this reads only the start of the files: a proxy can have many connections.
+ * The listening TCP sockets of this network namespace to which Linux gives a connection to this address: those with the
+ * address before those with all addresses, and IPv4 before IPv6. Of several sockets with the same address, which belong to
+ * one user (SO_REUSEPORT), at least the first.
  */
-export function tcpListeners(): ProcSocket[] {
-  return ['/proc/net/tcp', '/proc/net/tcp6']
-    .flatMap((file) => parseSockets(readListening(file)))
-    .filter(({ state }) => state === TCP_LISTEN);
+export function listenersAt(host: string, port: number): ProcSocket[] {
+  const isIpv6 = host.includes(':');
+  for (const file of isIpv6 ? ['/proc/net/tcp6'] : ['/proc/net/tcp', '/proc/net/tcp6']) {
+    const listeners = readListeners(file, host, port);
+    const exact = listeners.filter((listener) => listener.host === host);
+    const found = exact.length > 0 ? exact : listeners.filter((listener) => ALL.has(listener.host));
+    if (found.length > 0) return found;
+  }
+  return [];
 }
 
-/** The text of the file up to the first connection. Empty if the file cannot be read. */
-function readListening(file: string): string {
+const ALL: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
+/** A few lines. For a longer read, Linux looks through the table of connections, which takes milliseconds. */
+const CHUNK = 512;
+
+/**
+ * The sockets that listen on the port, at least up to the first one with the address. Linux lists them before the
+ * connections (Documentation/networking/proc_net_tcp), of which a proxy can have many. Empty if the file cannot be read.
+ */
+function readListeners(file: string, host: string, port: number): ProcSocket[] {
   let descriptor: number;
   try {
     descriptor = openSync(file, 'r');
   } catch {
-    return '';
+    return [];
   }
   try {
-    const chunk = Buffer.alloc(65_536);
-    for (let text = ''; ;) {
+    const chunk = Buffer.alloc(CHUNK);
+    const found: ProcSocket[] = [];
+    for (let rest = ''; ;) {
       const size = readSync(descriptor, chunk);
-      text += chunk.toString('latin1', 0, size);
-      const last = parseSockets(text.slice(text.lastIndexOf('\n', text.length - 2) + 1))[0];
-      if (size === 0 || (last && last.state !== TCP_LISTEN)) return text;
+      const lines = rest + chunk.toString('latin1', 0, size);
+      const end = lines.lastIndexOf('\n');
+      rest = lines.slice(end + 1);
+      const sockets = parseSockets(lines.slice(0, end + 1));
+      const listening = sockets.filter(({ state }) => state === TCP_LISTEN);
+      found.push(...listening.filter((socket) => socket.port === port));
+      if (size === 0 || listening.length < sockets.length || found.some((socket) => socket.host === host))
+        return found;
     }
   } finally {
     closeSync(descriptor);

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { parse } from 'dotenv';
-import { type ProcSocket, tcpListeners } from '../lib/proc-net.js';
+import { listenersAt, type ProcSocket } from '../lib/proc-net.js';
 import { userName } from '../lib/user-name.js';
 import { formatHostPort } from '../model/ip-address.js';
 import type { Settings } from './settings.js';
@@ -45,11 +45,13 @@ export class LocalSuite {
   /** @throws NotTheSuiteError; the error of connect(2) */
   async connect(): Promise<Socket> {
     const { host, port } = this.settings.api;
-    const before = tcpListeners();
-    const socket = connect({ host: clientHost(host), port });
+    const address = await addressOf(clientHost(host));
+    const plain = plainAddress(address);
+    const before = listenersAt(plain, port);
+    const socket = connect({ host: address, port });
     await once(socket, 'connect');
     try {
-      this.#requireTrusted(plainAddress(socket.remoteAddress ?? ''), before, tcpListeners());
+      this.#requireTrusted(plain, before, listenersAt(plain, port));
       return socket;
     } catch (error) {
       socket.destroy();
@@ -63,11 +65,10 @@ export class LocalSuite {
    *
    * @throws NotTheSuiteError
    */
-  #requireTrusted(host: string, before: readonly ProcSocket[], after: readonly ProcSocket[]): void {
+  #requireTrusted(host: string, before: readonly ProcSocket[], found: readonly ProcSocket[]): void {
     const { api, home } = this.settings;
     const address = formatHostPort(host, api.port);
     const url = `--url http://${address}`;
-    const found = listenersAt(after, host, api.port);
     if (found.length === 0)
       throw new NotTheSuiteError(
         `no program of this network namespace listens on ${address}, but another machine or container answers there`,
@@ -80,7 +81,7 @@ export class LocalSuite {
         `the program that listens on ${address} runs as the user ${userName(stranger.uid)}, not as root, as you or as the owner of ${home}`,
         `Stop that program and start the suite. If it is your suite, set HAPROXY_HOME as the suite has it, or name its address with ${url}.`,
       );
-    const known = new Set(listenersAt(before, host, api.port).map(({ inode }) => inode));
+    const known = new Set(before.map(({ inode }) => inode));
     if (!found.every(({ inode }) => known.has(inode)))
       throw new NotTheSuiteError(
         `another program listens on ${address} than a moment ago`,
@@ -91,13 +92,21 @@ export class LocalSuite {
   /** Root, this user, and the owners of the folder and of the token of the suite. */
   #trustedUsers(): ReadonlySet<number> {
     const { home, files } = this.settings;
-    const owners = [home, files.token].map(ownerOf).filter((uid) => uid !== OVERFLOW_UID);
+    const owners = [home, files.token].map(ownerOf).filter((uid) => uid !== OVERFLOW_UID || knowsAllUsers());
     return new Set([0, process.geteuid?.(), ...owners].filter((uid) => uid !== undefined));
   }
 }
 
-/** Every user that a user namespace does not know has this uid (user_namespaces(7)). */
+/** The uid of every user that the user namespace does not know (user_namespaces(7)), and of the user `nobody`. */
 const OVERFLOW_UID = 65_534;
+
+function knowsAllUsers(): boolean {
+  try {
+    return /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
+  } catch {
+    return false;
+  }
+}
 
 /** Undefined if there is no such path, or if this user may not see it. */
 function ownerOf(path: string): number | undefined {
@@ -108,18 +117,17 @@ function ownerOf(path: string): number | undefined {
   }
 }
 
-/** The sockets to which Linux gives a connection to this address: those with the address before those with all addresses. */
-function listenersAt(listeners: readonly ProcSocket[], host: string, port: number): ProcSocket[] {
-  const atPort = listeners.filter((listener) => listener.port === port);
-  const hosts = host.includes(':') ? [host, '::'] : [host, '0.0.0.0', '::'];
-  const first = hosts.find((one) => atPort.some((listener) => listener.host === one));
-  return atPort.filter((listener) => listener.host === first);
-}
-
 /** The address of `MCP_HOST` for a client, which cannot connect to `0.0.0.0` or `::`. */
 function clientHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
+}
+
+/** The address of a name such as `localhost`, on which the suite listens. */
+async function addressOf(name: string): Promise<string> {
+  if (isIP(name) !== 0) return name;
+  const { lookup } = await import('node:dns/promises');
+  return (await lookup(name)).address;
 }
 
 /** As /proc/net has it: without a zone, and an IPv4-mapped address as IPv4. */

@@ -8,7 +8,7 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { askSuite } from '../../src/doctor/facts/suite-answers.js';
-import { tcpListeners } from '../../src/lib/proc-net.js';
+import { listenersAt } from '../../src/lib/proc-net.js';
 import { serveStdio, stdioTarget } from '../../src/mcp/stdio/stdio-command.js';
 import { LocalSuite } from '../../src/settings/local-suite.js';
 import { loadSettings } from '../../src/settings/settings.js';
@@ -115,8 +115,9 @@ describe('LocalSuite.connect', () => {
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    const found = tcpListeners().filter((listener) => listener.port === port);
-    expect(found).toMatchObject([{ host: '127.0.0.1', uid: process.getuid?.() }]);
+    const found = { host: '127.0.0.1', port, uid: process.getuid?.() };
+    expect(listenersAt('127.0.0.1', port)).toMatchObject([found]);
+    expect(listenersAt('127.0.0.2', port)).toEqual([]);
     const suite = (host: string) =>
       new LocalSuite(loadSettings({ MCP_HOST: host, MCP_PORT: String(port), HAPROXY_HOME: '/nowhere' }));
     const socket = await suite('127.0.0.1').connect();
