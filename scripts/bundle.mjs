@@ -106,6 +106,24 @@ const swaggerUi = replacing(
 const ownVersion = (version) =>
   replacing('src/lib/version.ts', /[\\/]build[\\/]lib[\\/]version\.js$/, 'readVersion();', `'${version}';`);
 
+/**
+ * The modules that every start loads. In one file: Node reads each file in several steps. Without main.js itself, which
+ * waits for its command (top-level await): what a command loads later imports from this file, and would wait for its end.
+ */
+const startModules = new Set();
+const findStartModules = {
+  name: 'start-modules',
+  buildEnd() {
+    const importsOf = (id) => this.getModuleInfo(id)?.importedIds ?? [];
+    const open = [...importsOf(join(BUILD, 'main.js'))];
+    for (let id = open.pop(); id !== undefined; id = open.pop()) {
+      if (startModules.has(id)) continue;
+      startModules.add(id);
+      open.push(...importsOf(id));
+    }
+  },
+};
+
 /** Whether the suite works without this package. */
 function isAbsent(name) {
   return [...ABSENT, ...UNUSED, PIPE_PACKAGES].some((known) =>
@@ -148,7 +166,7 @@ await main(async () => {
     platform: 'node',
     external: [...ABSENT, ...UNUSED],
     resolve: { alias },
-    plugins: [unusedPipes, reflectMetadata, mappedTypes, swaggerUi, ownVersion(version)],
+    plugins: [unusedPipes, reflectMetadata, mappedTypes, swaggerUi, ownVersion(version), findStartModules],
     onLog: (level, log) => {
       if (log.code === 'UNRESOLVED_IMPORT') throw new ToolError(log.message);
     },
@@ -158,6 +176,7 @@ await main(async () => {
   const { output } = await bundle.generate({
     format: 'esm',
     keepNames: true,
+    codeSplitting: { groups: [{ name: 'start', test: (id) => startModules.has(id) }] },
     comments: { legal: true, annotation: false, jsdoc: false },
     entryFileNames: '[name].mjs',
     chunkFileNames: '[name]-[hash].mjs',

@@ -17,7 +17,7 @@ import {
 } from 'node:fs/promises';
 import { createServer as createHttp, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Report } from '../src/doctor/report.js';
@@ -132,8 +132,9 @@ async function examineFaults(lab: Lab, faults: readonly Fault[]): Promise<void> 
       expect(lines(report), 'the findings').toContainEqual(expect.stringMatching(finds));
       const finding = find(report, finds);
       expect(finding?.fix).not.toBe('');
-      const [page, section] = finding?.docs.split('#') ?? [];
-      expect(readFileSync(page ?? '', 'utf8')).toContain(`\n## ${section}\n`);
+      const [page = '', section] = finding?.docs.split('#') ?? [];
+      expect(isAbsolute(page)).toBe(true);
+      expect(readFileSync(page, 'utf8')).toContain(`\n## ${section}\n`);
       return finding?.fix ?? 'false';
     });
     const isMended = async () => {

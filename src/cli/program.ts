@@ -29,7 +29,7 @@ export interface Call {
 }
 
 export interface ProgramParts {
-  /** The words of the command line. Other commands than these words name get no options, which take most of the start time. */
+  /** The words of the command line. Without --help, only commands that they name are built: all take most of the start time. */
   words: readonly string[];
   operations: readonly CliOperation[];
   /** The commands that are not operations. */
@@ -74,13 +74,16 @@ export function createProgram({ words, operations, locals, version, named, run }
     .exitOverride();
   for (const { name, summary } of locals) program.command(name).description(summary).helpOption(false);
   const groups = new Map<string, Command>();
+  const isHelp = words.includes('--help') || words.includes('-h');
+  const isNamed = (...names: string[]) => isHelp || names.some((name) => words.includes(name));
   for (const operation of operations) {
     const [first = '', second] = operation.command.split(' ');
     const parent = second === undefined ? program : (groups.get(first) ?? group(program, first));
     if (second !== undefined) groups.set(first, parent);
+    // The words can have global options before them, and an alias in the place of the group.
+    if (parent !== program && !isNamed(first, ...parent.aliases())) continue;
     const command = parent.command(second ?? first).summary(operation.title);
-    // A singular or an alias can be in the place of the first word, and options before the words.
-    if (words.includes(second ?? first)) addOperation(command, operation, { named, run });
+    if (isNamed(second ?? first)) addOperation(command, operation, { named, run });
   }
   return program;
 }
