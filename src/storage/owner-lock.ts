@@ -57,8 +57,9 @@ export class OwnerLock {
   /** @throws OwnedByAnotherError with the pid of the owner; AppError storage_failed; the error of the file system */
   async acquire(): Promise<void> {
     const { home, lock, state } = this.files;
-    const folders = [dirname(lock), dirname(linkTarget(state))];
-    for (const folder of folders) await mkdir(folder, { recursive: true });
+    for (const file of [lock, state]) await mkdir(dirname(file), { recursive: true });
+    // A link to a folder that does not exist, for example of a disk that is not mounted, is refused after this.
+    const folders = [dirname(lock), dirname(linkTarget(state))].filter((folder) => existsSync(folder));
     try {
       for (const folder of new Set(folders.map((folder) => realpathSync(folder)))) await this.#claim(folder);
       this.#server = await this.#takeName(home);
@@ -153,6 +154,10 @@ function claimError(error: unknown, folder: string): unknown {
   if (WITHOUT_SOCKETS.has(code))
     return fail(
       `The file system of ${folder} has no unix sockets or no hard links (${messageOf(error)}). The suite needs them, so that only one suite owns the folder. Put HAPROXY_HOME on a local file system such as ext4, XFS, Btrfs or tmpfs.`,
+    );
+  if (code === 'EROFS')
+    return fail(
+      `${folder} is on a read-only file system. Mount the folder ${folder} without ro, because the suite writes there.`,
     );
   if (code === 'EACCES')
     return fail(
