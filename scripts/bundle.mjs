@@ -111,6 +111,24 @@ const ownPackage = ({ version, engines }) =>
     `${JSON.stringify({ version, engines })};`,
   );
 
+/**
+ * The modules that every start loads. In one file: Node reads each file in several steps. Without main.js itself, which
+ * waits for its command (top-level await): what a command loads later imports from this file, and would wait for its end.
+ */
+const startModules = new Set();
+const findStartModules = {
+  name: 'start-modules',
+  buildEnd() {
+    const importsOf = (id) => this.getModuleInfo(id)?.importedIds ?? [];
+    const open = [...importsOf(join(BUILD, 'main.js'))];
+    for (let id = open.pop(); id !== undefined; id = open.pop()) {
+      if (startModules.has(id)) continue;
+      startModules.add(id);
+      open.push(...importsOf(id));
+    }
+  },
+};
+
 /** Whether the suite works without this package. */
 function isAbsent(name) {
   return [...ABSENT, ...UNUSED, PIPE_PACKAGES].some((known) =>
@@ -153,7 +171,14 @@ await main(async () => {
     platform: 'node',
     external: [...ABSENT, ...UNUSED],
     resolve: { alias },
-    plugins: [unusedPipes, reflectMetadata, mappedTypes, swaggerUi, ownPackage({ version, engines })],
+    plugins: [
+      unusedPipes,
+      reflectMetadata,
+      mappedTypes,
+      swaggerUi,
+      ownPackage({ version, engines }),
+      findStartModules,
+    ],
     onLog: (level, log) => {
       if (log.code === 'UNRESOLVED_IMPORT') throw new ToolError(log.message);
     },
@@ -163,6 +188,7 @@ await main(async () => {
   const { output } = await bundle.generate({
     format: 'esm',
     keepNames: true,
+    codeSplitting: { groups: [{ name: 'start', test: (id) => startModules.has(id) }] },
     comments: { legal: true, annotation: false, jsdoc: false },
     entryFileNames: '[name].mjs',
     chunkFileNames: '[name]-[hash].mjs',

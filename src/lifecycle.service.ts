@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ConfigCheckService } from './haproxy/config/check/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
+import { checkFirstStart } from './haproxy/process/start-checks.js';
 import { SuiteRules } from './haproxy/config/suite/suite-rules.service.js';
 import { JobsService } from './jobs/jobs.service.js';
 import { waitForAll } from './lib/wait-for-all.js';
@@ -41,6 +43,8 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
 
   /** Before the port opens: takes the lock, so that a second suite changes nothing; reads the state, tokens and files. */
   async open(): Promise<void> {
+    // A first start that can only fail, such as of someone who tries the command, creates no folder.
+    if (this.#runsHaproxy && !existsSync(this.settings.home)) await checkFirstStart(this.settings);
     await this.persistence.acquire();
     await ensureConfig(this.settings);
     await this.persistence.open();

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from './kit/traffic/backend.js';
@@ -255,3 +257,23 @@ describe.each(haproxyVersions())(
     });
   },
 );
+
+describe('A first start in managed mode that can only fail', () => {
+  it.each([
+    ['the HAProxy binary is missing', 'does not exist', { HAPROXY_BIN: '/nonexistent/haproxy' }],
+    ['another process has the port', 'Another process already listens on', {}],
+  ])('creates no folder if %s', async (_reason, message, env) => {
+    const home = await makeHome(oldestHaproxy(), env);
+    const other = createServer().listen(home.httpPort, '127.0.0.1');
+    await once(other, 'listening');
+    try {
+      const suite = Suite.spawn(home, { HAPROXY_HOME: join(home.path, 'new') });
+      expect(await suite.exitCode()).toBe(1);
+      expect(suite.output).toContain(message);
+      expect(existsSync(join(home.path, 'new'))).toBe(false);
+    } finally {
+      other.close();
+      await home.remove();
+    }
+  });
+});

@@ -17,7 +17,7 @@ import {
 } from 'node:fs/promises';
 import { createServer as createHttp, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Report } from '../src/doctor/report.js';
@@ -41,7 +41,6 @@ import { toolPath } from './kit/tool-path.js';
 
 const MAIN = join(import.meta.dirname, '../dist/main.js');
 const NOBODY = 65_534;
-const DOCS = readFileSync(join(import.meta.dirname, '../docs/doctor.md'), 'utf8');
 
 interface Lab {
   home: Home;
@@ -133,7 +132,9 @@ async function examineFaults(lab: Lab, faults: readonly Fault[]): Promise<void> 
       expect(lines(report), 'the findings').toContainEqual(expect.stringMatching(finds));
       const finding = find(report, finds);
       expect(finding?.fix).not.toBe('');
-      expect(DOCS).toContain(`\n## ${finding?.docs.split('#')[1]}\n`);
+      const [page = '', section] = finding?.docs.split('#') ?? [];
+      expect(isAbsolute(page)).toBe(true);
+      expect(readFileSync(page, 'utf8')).toContain(`\n## ${section}\n`);
       return finding?.fix ?? 'false';
     });
     const isMended = async () => {

@@ -399,7 +399,21 @@ describe.each(tested)('haproxy_replace_server, HAProxy $version', (haproxy) => {
           detail: expect.stringContaining(`by 127.0.0.1:${late.port}`) as string,
         },
       });
+      const same = { from: address(0), to: `127.0.0.1:${late.port}` };
+      for (const body of [
+        { ...same, timeout: 61 },
+        { ...same, timeout: 61, dry_run: true },
+      ])
+        expect(await replace(body)).toMatchObject({
+          status: 409,
+          body: {
+            code: 'replace_running',
+            detail: expect.stringContaining('with timeout 60, which cannot be changed') as string,
+          },
+        });
+      const joined = replace({ ...same, timeout: 60 });
       await setState('ready');
+      expect((await joined).body).toEqual((await running).body);
       expect((await running).body).toMatchObject({
         status: 'draining',
         detail: expect.stringMatching(/pool_\d+_1: Not draining: slot 1 is ready/) as string,

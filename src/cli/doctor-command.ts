@@ -1,3 +1,4 @@
+import { visibleJson } from '../lib/safe-text.js';
 import { withCommands } from './command-names.js';
 import { EXIT } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
@@ -51,7 +52,9 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
     not_run: examined.not_run.map((one) => ({ ...one, reason: withCommands(one.reason) })),
   };
   const text =
-    values.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, isColourful(io));
+    values.json === true
+      ? `${visibleJson(JSON.stringify(report, null, 2))}\n`
+      : renderReport(report, isColourful(io));
   stdout.write(text);
   return isUnwanted(report, values.strict === true) ? EXIT.unwanted : EXIT.done;
 }

@@ -1,7 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { messageOf } from '../errors/app-error.js';
 import { UsageError } from './exit-code.js';
-import { visible } from './render/safe-text.js';
+import { visible } from '../lib/safe-text.js';
 import { shownWord, withoutContent } from './word.js';
 
 /**

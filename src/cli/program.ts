@@ -1,6 +1,6 @@
 import { Argument, Command, Option } from 'commander';
+import { visible } from '../lib/safe-text.js';
 import { quote } from '../lib/shell-quote.js';
-import { visible } from './render/safe-text.js';
 import { itemOf, readBody, readText, type Values, valueOf, withPositionals } from './call.js';
 import { exampleWords } from './example.js';
 import { optionOf, positionalsOf } from './option-names.js';
@@ -30,6 +30,8 @@ export interface Call {
 }
 
 export interface ProgramParts {
+  /** The words of the command line. Without --help, only commands that they name are built: all take most of the start time. */
+  words: readonly string[];
   operations: readonly CliOperation[];
   /** The commands that are not operations. */
   locals: readonly { name: string; summary: string }[];
@@ -56,7 +58,7 @@ const EXIT_CODES =
   'Its token:  --token-file, or HAPROXY_SUITE_TOKEN; otherwise the token file of this machine.';
 
 /** All commands. Parsing calls `run` for an operation. */
-export function createProgram({ operations, locals, version, named, run }: ProgramParts): Command {
+export function createProgram({ words, operations, locals, version, named, run }: ProgramParts): Command {
   const program = new Command('haproxy-suite')
     .description('Controls a running HAProxy: domains, servers and certificates, with no reload.')
     .version(version, '-V, --version', 'Show the version.')
@@ -73,11 +75,16 @@ export function createProgram({ operations, locals, version, named, run }: Progr
     .exitOverride();
   for (const { name, summary } of locals) program.command(name).description(summary).helpOption(false);
   const groups = new Map<string, Command>();
+  const isHelp = words.includes('--help') || words.includes('-h');
+  const isNamed = (...names: string[]) => isHelp || names.some((name) => words.includes(name));
   for (const operation of operations) {
     const [first = '', second] = operation.command.split(' ');
     const parent = second === undefined ? program : (groups.get(first) ?? group(program, first));
     if (second !== undefined) groups.set(first, parent);
-    addOperation(parent.command(second ?? first), operation, { named, run });
+    // The words can have global options before them, and an alias in the place of the group.
+    if (parent !== program && !isNamed(first, ...parent.aliases())) continue;
+    const command = parent.command(second ?? first).summary(operation.title);
+    if (isNamed(second ?? first)) addOperation(command, operation, { named, run });
   }
   return program;
 }
@@ -98,7 +105,7 @@ function addOperation(
 ): void {
   const positionals = positionalsOf(operation);
   const options = new Map<string, CliField>();
-  command.summary(operation.title).description(named(operation.description));
+  command.description(named(operation.description));
   for (const field of positionals)
     command.addArgument(new Argument(`[${field.name}]`, describe(field, named)).argOptional());
   if (operation.content) command.argument('[file]', 'The file to send; - is stdin.');

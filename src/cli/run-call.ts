@@ -12,8 +12,8 @@ import { type CliOperation, CURSOR_FIELD, fieldOf, LIMIT_FIELD, WAIT_FIELD } fro
 import { type Call, waitsByDefault } from './program.js';
 import { besideItems, itemsOf, linesOf, objectLines, plainText } from './render/answer.js';
 import { paintFor } from './render/colour.js';
-import { visible, visibleJson } from './render/safe-text.js';
-import { type Table, type TableOptions, tableOf } from './render/table.js';
+import { visible, visibleJson } from '../lib/safe-text.js';
+import { type Row, type Table, type TableOptions, tableOf } from './render/table.js';
 import type { SuiteAnswer, SuiteClient, SuiteRequest } from './suite-client.js';
 import { wordOf } from './word.js';
 
@@ -21,6 +21,8 @@ import { wordOf } from './word.js';
 const POLL_MS = 500;
 /** The items of a page, if all pages are read. */
 const ALL_LIMIT = 1000;
+/** The columns of a table fit this many rows. Later rows are written page by page, so that a list of any length needs little memory. */
+const MEASURED_ROWS = 20_000;
 const UNREACHABLE: ReadonlySet<ErrorCode> = new Set(['haproxy_unavailable', 'shutting_down']);
 
 type Body = Record<string, unknown>;
@@ -131,12 +133,12 @@ export class CallRunner {
       );
   }
 
-  /** Writes page by page, so that a list of any length needs little memory. */
   async #runPages(call: Call): Promise<number> {
     const { operation, json } = call;
     const firstPage: Values = { [LIMIT_FIELD]: ALL_LIMIT, ...call.values };
     let values = firstPage;
     let table: Table | undefined;
+    let waiting: Row[] = [];
     for (let first = true; ; first = false) {
       const answer = await this.#send(toRequest(operation, values, call.body), call);
       const body = parse(await this.client.read(answer));
@@ -156,10 +158,14 @@ export class CallRunner {
         const rows = itemsOf(body) ?? [];
         if (first) await this.#showBeside(body);
         if (first && rows.length === 0) this.#note('There is nothing to list.');
-        const header = table ? [] : rows.length > 0 ? [(table = tableOf(rows, this.#table)).header] : [];
-        const shown = table;
-        if (shown)
-          await this.#write([...header, ...rows.map((row) => shown.line(row))].join('\n').concat('\n'));
+        waiting.push(...rows);
+        if (waiting.length > 0 && (table || isLast || waiting.length >= MEASURED_ROWS)) {
+          const shown = table ?? tableOf(waiting, this.#table);
+          const header = table ? [] : [shown.header];
+          await this.#write([...header, ...waiting.map((row) => shown.line(row))].join('\n').concat('\n'));
+          table = shown;
+          waiting = [];
+        }
       }
       if (isLast) break;
       values = { ...firstPage, [CURSOR_FIELD]: next };
@@ -177,8 +183,25 @@ export class CallRunner {
     return EXIT.done;
   }
 
-  /** Waits for the end of an operation, with its progress on stderr. @throws CommandError if it does not succeed */
+  /** Waits for the end of an operation. If a signal ends the command, it says that the operation continues. */
   async #follow(id: string, call: Call): Promise<Body> {
+    const explain = (signal: NodeJS.Signals) => {
+      this.#note(
+        `The operation continues in the suite. Follow it with haproxy-suite operations get ${visible(id)}.`,
+      );
+      // The process ends as it would without this listener, which is called once.
+      process.kill(process.pid, signal);
+    };
+    process.once('SIGINT', explain).once('SIGTERM', explain);
+    try {
+      return await this.#result(id, call);
+    } finally {
+      process.off('SIGINT', explain).off('SIGTERM', explain);
+    }
+  }
+
+  /** With the progress on stderr. @throws CommandError if the operation does not succeed */
+  async #result(id: string, call: Call): Promise<Body> {
     const get = this.#operation('haproxy_get_operation');
     let last = '';
     for (;;) {

@@ -10,7 +10,7 @@ import type { CliOperation } from './operations/operation.js';
 import { loadOperations } from './operations/load-operations.js';
 import { createProgram, sentenceOf } from './program.js';
 import { CallRunner } from './run-call.js';
-import { visible } from './render/safe-text.js';
+import { visibleLines } from '../lib/safe-text.js';
 import { SuiteClient } from './suite-client.js';
 import { findTarget } from './target.js';
 
@@ -26,8 +26,7 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
     return await run(argv, io, locals);
   } catch (error) {
     // A start that is refused names the lines to add, one below the other.
-    const lines = withCommands(messageOf(error)).split('\n');
-    const shown = `haproxy-suite: ${lines.map((line) => visible(line)).join('\n')}`;
+    const shown = `haproxy-suite: ${visibleLines(withCommands(messageOf(error)))}`;
     const isJournal = journalStreams(io.env['JOURNAL_STREAM']).has('stderr');
     // The journal takes each line as an entry of its own.
     io.stderr.write(`${isJournal ? shown.replaceAll(/^/gm, priorityPrefix('error')) : shown}\n`);
@@ -83,6 +82,7 @@ async function runOperation(
   const named = (text: string) => namingCommands(text, commands);
   let exitCode: number = EXIT.done;
   const program = createProgram({
+    words: argv,
     operations,
     locals,
     version: VERSION,

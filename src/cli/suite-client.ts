@@ -1,9 +1,10 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { connectionOf } from '../lib/http-fetch.js';
+import { NotTheSuiteError } from '../settings/local-suite.js';
 import { CommandError, EXIT, UsageError } from './exit-code.js';
-import { visible } from './render/safe-text.js';
+import { visible } from '../lib/safe-text.js';
 import type { Target } from './target.js';
 
 export interface SuiteRequest {
@@ -45,9 +46,10 @@ export class SuiteClient {
 
   /** @throws NoAnswerError if the suite cannot be reached, CommandError if what answers is not the suite */
   async send({ method, path, body, content, timeoutMs }: SuiteRequest): Promise<SuiteAnswer> {
-    const { url, token } = this.target;
+    const { url, token, connect } = this.target;
     const payload = body === undefined ? undefined : JSON.stringify(body);
-    const call = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    // Imported here, because TLS takes a part of the start time.
+    const call = url.protocol === 'https:' ? (await import('node:https')).request : httpRequest;
     const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     const options = {
       method,
@@ -55,7 +57,7 @@ export class SuiteClient {
       port: url.port,
       // Not through URL, which would resolve a name such as `..`.
       path: `${url.pathname.replace(/\/$/, '')}${path}`,
-      agent: false as const,
+      ...(connect ? connectionOf(connect) : { agent: false as const }),
       headers: {
         accept: 'application/json, application/x-ndjson',
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
@@ -98,6 +100,7 @@ export class SuiteClient {
 
   #unreachable(error: unknown): CommandError {
     if (error instanceof CommandError) return error;
+    if (error instanceof NotTheSuiteError) return new CommandError(error.message, EXIT.unreachable);
     const { code, message } = error as NodeJS.ErrnoException;
     // The error of a name with several addresses has no message.
     const reason = code ?? message;

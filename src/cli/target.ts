@@ -1,10 +1,13 @@
 import { isIP } from 'node:net';
-import { localUrl, readToken } from '../settings/local-suite.js';
+import type { Connect } from '../lib/http-fetch.js';
+import { LocalSuite, readToken } from '../settings/local-suite.js';
 import { loadSettings } from '../settings/settings.js';
 import { UsageError } from './exit-code.js';
 
 export interface Target {
   url: URL;
+  /** Opens each connection to the suite of this machine; undefined for an address that the caller gives. */
+  connect: Connect | undefined;
   token: string | undefined;
   /** Why there is no token; undefined if there is one, or if none was expected. */
   tokenProblem: string | undefined;
@@ -18,7 +21,7 @@ export interface TargetOptions {
 /**
  * The suite that a command calls: `--url`, HAPROXY_SUITE_URL, or the suite of this machine. The token comes from
  * `--token-file`, HAPROXY_SUITE_TOKEN, or the file of the local suite. The token of the local suite is sent only to this
- * machine.
+ * machine, and without an address from the caller only to a program of a trusted user (LocalSuite).
  *
  * @throws UsageError, and SettingsError if a setting of the local suite is invalid
  */
@@ -26,26 +29,28 @@ export async function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv)
   const given = options.url ?? nonEmpty(env['HAPROXY_SUITE_URL']);
   const name = options.url === undefined ? 'HAPROXY_SUITE_URL' : '--url';
   const settings = given === undefined || isLocal(given) ? loadSettings(env) : undefined;
-  const url = given === undefined ? new URL(localUrl(loadSettings(env).api)) : parseUrl(given, name);
+  const local = given === undefined && settings ? new LocalSuite(settings) : undefined;
+  const url = local ? new URL(local.url) : parseUrl(given ?? '', name);
+  const address = { url, connect: local && (() => local.connect()) };
   const ownToken = nonEmpty(env['HAPROXY_SUITE_TOKEN']);
   if (options.tokenFile === undefined && ownToken !== undefined) {
     if (!/^[\x21-\x7E]+$/.test(ownToken))
       throw new UsageError(
         'HAPROXY_SUITE_TOKEN is no token: it has a space or another character that is not ASCII.',
       );
-    return { url, token: ownToken, tokenProblem: undefined };
+    return { ...address, token: ownToken, tokenProblem: undefined };
   }
   const file = options.tokenFile ?? settings?.files.token;
   if (file === undefined)
     return {
-      url,
+      ...address,
       token: undefined,
       tokenProblem: 'Set HAPROXY_SUITE_TOKEN, or name a file with --token-file.',
     };
   try {
     const token = await readToken(file);
     return {
-      url,
+      ...address,
       token,
       tokenProblem: token === undefined ? `The token file ${file} has no token.` : undefined,
     };
@@ -58,7 +63,7 @@ export async function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv)
       code === 'EACCES'
         ? `This user may not read ${file}. Run the command with sudo, or set HAPROXY_SUITE_TOKEN.`
         : `The token file ${file} cannot be read (${code}). Set HAPROXY_HOME as the suite has it, or HAPROXY_SUITE_TOKEN.`;
-    return { url, token: undefined, tokenProblem };
+    return { ...address, token: undefined, tokenProblem };
   }
 }
 

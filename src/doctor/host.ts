@@ -10,6 +10,7 @@ import type { HaproxyProcesses } from '../haproxy/parsers/proc.parser.js';
 import { MasterCli } from '../haproxy/process/master-cli.js';
 import { parentOf } from '../haproxy/process/os-process.js';
 import { runProgram } from '../haproxy/process/run-program.js';
+import { userName } from '../lib/users.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
 import { domainOfMapKey } from '../model/domain-name.js';
 import type { AcmeSettings } from '../settings/acme-settings.js';
@@ -22,7 +23,7 @@ import { type SuiteAnswers, askSuite } from './facts/suite-answers.js';
 import { shellVariables } from './facts/shell-variables.js';
 import { untrustedPart } from './facts/trusted-path.js';
 import { environmentFiles, type Unit } from './facts/units.js';
-import { type HostUser, nameOfUser, presenceOf, userByName, userOfProcess } from './facts/users.js';
+import { type HostUser, presenceOf, userByName, userOfProcess } from './facts/users.js';
 
 const PROGRAM_LIMIT_MS = 4_000;
 
@@ -71,7 +72,7 @@ export class Host {
     this.master = new MasterCli(this.settings.master);
     const uid = process.getuid?.() ?? 0;
     this.self = userOfProcess('self') ?? {
-      name: nameOfUser(uid),
+      name: userName(uid),
       uid,
       gids: new Set(),
       ignoresModes: uid === 0,

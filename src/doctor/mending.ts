@@ -109,12 +109,6 @@ export class Mending {
   }
 }
 
-/** The address of the suite for a client on this machine. */
-export function localHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
-}
-
 /** `A=1 B='two words' `, before a command. */
 function assignments(variables: Readonly<Record<string, string | undefined>>): string {
   return Object.entries(variables)

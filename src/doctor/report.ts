@@ -1,9 +1,11 @@
+import { docsPage } from '../lib/docs-page.js';
+import { visible, visibleLines } from '../lib/safe-text.js';
 import { type Finding, type Severity, SEVERITIES, type Subject, SUBJECTS } from './finding.js';
 
 export interface ReportedFinding extends Finding {
   subject: Subject;
   check: string;
-  /** The section of the documentation. */
+  /** The file and section of the documentation. */
   docs: string;
 }
 
@@ -26,7 +28,7 @@ export interface Report {
 }
 
 export function docsOf(subject: Subject): string {
-  return `docs/doctor.md#${subject}`;
+  return `${docsPage('doctor.md')}#${subject}`;
 }
 
 /** Whether the host has an error, or with `strict` a warning. */
@@ -64,7 +66,7 @@ export function renderReport({ checks, findings, not_run }: Report, color: boole
   if (not_run.length > 0) {
     const rest = not_run.map(
       ({ subject, check, reason, needs_root }) =>
-        `  ${subject}: ${check}. ${reason}${needs_root ? ' Run the doctor as root.' : ''}`,
+        `  ${subject}: ${check}. ${visible(reason)}${needs_root ? ' Run the doctor as root.' : ''}`,
     );
     lines.push(paint('1', 'not checked'), ...rest, '');
   }
@@ -74,8 +76,7 @@ export function renderReport({ checks, findings, not_run }: Report, color: boole
 
 function hang(text: string, indent = INDENT): string {
   // Texts of others, such as the name of a certificate, can hold control characters of a terminal.
-  const safe = text.replaceAll(/[^\P{Cc}\n]/gu, '?');
-  return safe.replaceAll('\n', `\n${indent}`);
+  return visibleLines(text).replaceAll('\n', `\n${indent}`);
 }
 
 function summary(checks: number, findings: readonly ReportedFinding[], notRun: number): string {

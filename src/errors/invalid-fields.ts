@@ -25,11 +25,12 @@ export function invalidField(field: string, message: string, advice?: string): A
   return invalidFields([{ field, message }], advice);
 }
 
-/** The errors that the detail of an `invalidFields` error does not name. */
+/** The errors that the detail does not have already. The detail of one error can name the field in other words. */
 export function notInDetail({
   detail,
   errors = [],
 }: Pick<AppError, 'detail'> & { errors?: readonly FieldError[] }): FieldError[] {
+  if (errors.length === 1 && detail.includes(errors[0]?.message ?? '')) return [];
   return errors.filter(
     ({ field, message }) =>
       !detail.includes(`${field} ${message}`) && !detail.includes(`${field}: ${message}`),

@@ -24,6 +24,11 @@ export function readUsers(root = '/'): PasswdEntry[] {
   }));
 }
 
+/** The name of a user in /etc/passwd, or the uid if there is none. */
+export function userName(uid: number): string {
+  return readUsers().find((user) => user.uid === uid)?.name ?? String(uid);
+}
+
 /** The groups of this machine. Empty if the file cannot be read. */
 export function readGroups(): GroupEntry[] {
   return rows('/etc/group').map(([name = '', , gid, members = '']) => ({

@@ -47,6 +47,7 @@ const DOMAINS_SHOWN = 10;
 interface Started {
   from: GivenAddress;
   to: GivenAddress;
+  timeout: number;
   job: RunningJob<ReplaceResultDto>;
 }
 
@@ -118,46 +119,51 @@ export class ReplaceServerService {
    *
    * @throws AppError server_not_found, validation_failed, pool_full, server_not_healthy, replace_running
    */
-  async check({ from, to }: ReplaceServerDto): Promise<void> {
-    this.#refuseOther(from, to);
+  async check({ from, to, timeout }: ReplaceServerDto): Promise<void> {
+    this.#refuseOther(from, to, timeout);
     await this.#checkAllStages(addressOf(from), addressOf(to));
   }
 
-  /** Joins the running job with the same addresses. @throws AppError replace_running, shutting_down */
+  /** Joins the running job with the same addresses and timeout. @throws AppError replace_running, shutting_down */
   start({ from, to, timeout }: ReplaceServerDto): RunningJob<ReplaceResultDto> {
     const key = keyOf(from, to);
-    this.#refuseOther(from, to);
+    this.#refuseOther(from, to, timeout);
     const job = this.jobs.start({ kind: 'replace_server', key, given: { from, to, timeout } }, (context) =>
       this.#replace(addressOf(from), addressOf(to), timeout, context),
     );
-    this.#started.set(key, { from: addressOf(from), to: addressOf(to), job });
+    this.#started.set(key, { from: addressOf(from), to: addressOf(to), timeout, job });
     return job;
   }
 
   /**
-   * Two jobs with a common address would take each other's helper slots.
+   * Two jobs with a common address would take each other's helper slots. A running job keeps its timeout.
    *
    * @throws AppError replace_running
    */
-  #refuseOther(from: string, to: string): void {
+  #refuseOther(from: string, to: string, timeout: number): void {
     for (const [key, { job }] of this.#started)
       if (job.record.status !== 'running') this.#started.delete(key);
     const given = [addressOf(from), addressOf(to)];
     for (const [key, started] of this.#started) {
-      if (key === keyOf(from, to) && !started.job.signal.aborted) continue;
+      const isSame = key === keyOf(from, to) && !started.job.signal.aborted;
+      if (isSame && timeout === started.timeout) continue;
       const used = [started.from, started.to];
       if (!given.some((one) => used.some((other) => overlaps(one, other)))) continue;
+      const running = `${formatGivenAddress(started.from)} is being replaced by ${formatGivenAddress(started.to)}`;
       throw new AppError(
         'replace_running',
-        `${formatGivenAddress(started.from)} is being replaced by ${formatGivenAddress(started.to)}. This call changed ` +
-          'nothing. Wait until that operation has ended (see {haproxy_list_operations}), then call again.',
+        isSame
+          ? `${running} with timeout ${started.timeout}, which cannot be changed. This call changed nothing. Call again ` +
+              'with that timeout to get the result of the operation, or wait until it has ended (see {haproxy_list_operations}).'
+          : `${running}. This call changed nothing. Wait until that operation has ended (see {haproxy_list_operations}), ` +
+              'then call again.',
       );
     }
   }
 
   /** The steps of all stages. Checks the first one, which adds the new server, as a real call does. */
-  async #preview({ from, to }: ReplaceServerDto): Promise<ReplaceResultDto> {
-    this.#refuseOther(from, to);
+  async #preview({ from, to, timeout }: ReplaceServerDto): Promise<ReplaceResultDto> {
+    this.#refuseOther(from, to, timeout);
     const left_out = await this.#externalPools(addressOf(from));
     await this.#checkAllStages(addressOf(from), addressOf(to));
     const { value: moves, plan } = await this.persistence.preview((draft) =>

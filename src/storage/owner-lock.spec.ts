@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { linkSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { tempHome } from '../../test/kit/temp-home.js';
-import { OwnerLock } from './owner-lock.js';
+import { OsProcess } from '../haproxy/process/os-process.js';
+import { abstractName, OwnerLock } from './owner-lock.js';
 import { HELD, listen, SocketClaim } from './socket-claim.js';
 
 let home: Awaited<ReturnType<typeof tempHome>>;
@@ -83,6 +86,47 @@ describe('OwnerLock.acquire', () => {
     await two.release();
     await other.remove();
   });
+
+  /** Another process that takes the abstract name, as version 0.1 does: with root as another user. */
+  async function nameHolder(uid?: number) {
+    const name = JSON.stringify(await abstractName(home.path));
+    const program = `require('node:net').createServer().listen(${name}, () => console.log('listens'))`;
+    const holder = spawn(process.execPath, ['-e', program], {
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      ...(uid !== undefined && process.getuid?.() === 0 && { uid, gid: uid }),
+    });
+    onTestFinished(async () => {
+      holder.kill();
+      if (holder.exitCode === null && holder.signalCode === null) await once(holder, 'exit');
+    });
+    await once(holder.stdout, 'data');
+    return new OsProcess(holder.pid ?? 0);
+  }
+
+  it('is not prevented by another user who has taken the abstract name', async () => {
+    await nameHolder(1);
+    // The lock file of a suite that was killed.
+    writeFileSync(files().lock, '4194304 1\n');
+    const lock = new OwnerLock(files());
+    await lock.acquire();
+    await expect(new OwnerLock(files()).acquire()).rejects.toThrow(`pid ${process.pid}`);
+    await lock.release();
+    expect(readdirSync(run)).toEqual(['suite.sock.1']);
+  });
+
+  it.each(['PID\n', 'PID STARTED\n'])(
+    'refuses while a suite without claims runs, whose lock file has %j',
+    async (text) => {
+      const { pid, started = '' } = await nameHolder();
+      writeFileSync(files().lock, text.replace('PID', String(pid)).replace('STARTED', started));
+      await expect(new OwnerLock(files()).acquire()).rejects.toThrow(`another running suite (pid ${pid})`);
+      // It has given the claims back.
+      const claim = await take();
+      if (claim === HELD) throw new Error('The refused suite holds the claim.');
+      await claim.release();
+    },
+  );
 
   it('works with a path that is too long for a socket', async () => {
     const path = join(home.path, 'x'.repeat(120), 'y'.repeat(120));

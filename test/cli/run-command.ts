@@ -10,22 +10,17 @@ export interface CommandResult {
 interface Options {
   /** The width of the terminal. Default: stdout is a pipe. */
   columns?: number;
-  /** Called for each text on stdout, instead of collecting the texts. */
-  onWrite?: (text: string) => void;
 }
 
 /** Runs `haproxy-suite` in this process. The operations are those of dist/operations.json. */
 export async function runCommand(
   argv: readonly string[],
   env: Record<string, string> = {},
-  { columns, onWrite }: Options = {},
+  { columns }: Options = {},
 ): Promise<CommandResult> {
   const written = { stdout: '', stderr: '' };
   const stdout = {
-    write: (text: string) => {
-      if (onWrite) onWrite(text);
-      else written.stdout += text;
-    },
+    write: (text: string) => void (written.stdout += text),
     ...(columns !== undefined && { isTTY: true, columns }),
   };
   const stderr = { write: (text: string) => void (written.stderr += text) };

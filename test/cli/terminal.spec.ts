@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +12,9 @@ import { runCommand } from './run-command.js';
 
 const run = promisify(execFile);
 const MAIN = join(import.meta.dirname, '../../dist/main.js');
+
+const hasFish = spawnSync('fish', ['--version']).status === 0;
+if (!hasFish) process.stdout.write('Skipped: completion in fish, because fish is not installed\n');
 
 /** Starts a fake suite that ends with the test. */
 async function fake(...args: Parameters<typeof startFakeSuite>): Promise<FakeSuite> {
@@ -106,7 +110,9 @@ describe('haproxy-suite on a suite of this machine', () => {
     const imported = await shell(`$SUITE domains import - --mode replace < ${home.path}/all.ndjson`);
     expect(imported.stdout).toMatch(/^lines: +1$/m);
     const pem = await shell('echo secret | $SUITE certs load file.example.com --pem - || true');
-    expect(pem.stderr).toMatch(/^haproxy-suite: validation_failed: .*--pem[^\n]*\n$/);
+    expect(pem.stderr).toMatch(/^haproxy-suite: validation_failed: The PEM text has no PEM block [^\n]*\n$/);
+    // The problem is said once.
+    expect(pem.stderr.match(/has no PEM block/g)).toHaveLength(1);
     expect(pem.stderr).not.toContain('secret');
   });
 
@@ -136,6 +142,16 @@ describe('haproxy-suite on a suite of this machine', () => {
        COMP_WORDS=(haproxy-suite servers set); COMP_CWORD=2; _haproxy_suite; echo "\${COMPREPLY[@]}"`,
     );
     expect(stdout).toBe('drain\n11\nset-state set-weight\n');
+  });
+
+  it.skipIf(!hasFish)('completes in fish: words, domains, and files where there are no words', async () => {
+    const completed = (line: string) => `complete -C 'haproxy-suite ${line}'; echo -;`;
+    const { stdout } = await shell(
+      `mkdir -p ${home.path}/bin && printf '#!/bin/sh\\nexec %s "$@"\\n' "$SUITE" > ${home.path}/bin/haproxy-suite && chmod +x ${home.path}/bin/haproxy-suite
+       export PATH=${home.path}/bin:$PATH HOME=${home.path}
+       fish --no-config -c "haproxy-suite completion fish | source; ${completed('servers set')} ${completed('servers set-state n7.example.org 1 dr')} ${completed(`domains import ${home.path}/con`)}"`,
+    );
+    expect(stdout).toBe(`set-state\nset-weight\n-\ndrain\n-\n${home.path}/conf/\n-\n`);
   });
 
   it('says what to do if the token is missing or wrong, and never shows one', async () => {
@@ -254,6 +270,41 @@ describe('haproxy-suite with any answer', () => {
     expect(JSON.parse(stdout)).toMatchObject({ items: [{ pool: evil }] });
   });
 
+  it('shows control characters of the state and of a refusal as text in apply', async () => {
+    const evil = 'a\u001B]0;x\u0007\u009B31m\u202Eb';
+    const suite = await fake((method) =>
+      method === 'POST'
+        ? { status: 409, body: { code: 'domain_exists', status: 409, detail: evil } }
+        : {
+            body: [
+              { domain: `${evil}.example`, backend: `${evil}2`, servers: [] },
+              { domain: 'a.example', backend: evil, servers: [] },
+            ]
+              .map((record) => JSON.stringify(record))
+              .join('\n'),
+            type: 'application/x-ndjson',
+          },
+    );
+    const home = await makeHome(oldestHaproxy());
+    onTestFinished(() => home.remove());
+    const file = join(home.path, 'domains.json');
+    // The first is refused, because of the backend; the second has a plan that the fake suite refuses.
+    for (const domain of ['a.example', 'new.example'])
+      for (const options of [[], ['--json'], ['--dry-run', '--json']]) {
+        await writeFile(file, JSON.stringify({ domains: { [domain]: { servers: [{ ip: '10.0.0.1' }] } } }));
+        const argv = ['apply', '--prune', ...options, '--url', suite.url, file];
+        const { stdout, stderr } = await runCommand(argv, { NO_COLOR: '1' });
+        const shown = `${domain} ${options.join(' ')}`;
+        expect(`${stdout}${stderr}`, shown).not.toMatch(/(?!\n)[\p{Cc}\u202E]/u);
+        for (const text of options.length > 0
+          ? [stdout]
+          : domain === 'a.example'
+            ? [stderr]
+            : [stdout, stderr])
+          expect(text.toUpperCase(), shown).toContain(String.raw`\U001B`);
+      }
+  });
+
   it('shows colour and the columns that fit on a terminal only', async () => {
     const suite = await fake(() => ({
       body: page([{ domain: 'a.example', status: 'DOWN', note: 'x'.repeat(60) }], null),
@@ -270,26 +321,24 @@ describe('haproxy-suite with any answer', () => {
       expect(stdout).not.toContain('\u001B');
   });
 
-  it('follows the pages of 10,000 domains, and has one page in memory', async () => {
+  it('follows the pages of 10,000 domains, in columns that fit the longest', async () => {
     const suite = await fake((_, { searchParams }) => {
       const start = Number(searchParams.get('cursor') ?? 0);
       const limit = Number(searchParams.get('limit'));
-      const items = Array.from({ length: Math.min(limit, 10_000 - start) }, (_unused, n) =>
-        domainOf(start + n),
-      );
+      const items = Array.from({ length: Math.min(limit, 10_000 - start) }, (_unused, n) => ({
+        ...domainOf(start + n),
+        ...(start + n === 9999 && { domain: 'a-longer-name-than-the-others.example.com', note: 'only here' }),
+      }));
       const end = start + items.length;
       return { body: page(items, end < 10_000 ? String(end) : null, 10_000) };
     });
-    const sizes: number[] = [];
-    let lines = 0;
-    const onWrite = (text: string) => {
-      sizes.push(text.length);
-      lines += text.split('\n').length - 1;
-    };
-    const table = await runCommand(['domains', 'list', '--all', '--url', suite.url], {}, { onWrite });
+    const table = await runCommand(['domains', 'list', '--all', '--url', suite.url]);
     expect(table).toMatchObject({ code: 0, stderr: '' });
-    expect(lines).toBe(10_001);
-    expect(sizes).toHaveLength(10);
+    const lines = table.stdout.trimEnd().split('\n');
+    expect(lines).toHaveLength(10_001);
+    expect(lines[0]).toMatch(/^DOMAIN +POOL .*NOTE$/);
+    // Each pool begins below its title.
+    expect(new Set(lines.map((line) => line.search(/ (?:POOL|pool_)/)))).toHaveProperty('size', 1);
     const json = await runCommand(['domains', 'list', '--all', '--json', '--url', suite.url]);
     expect((JSON.parse(json.stdout) as { items: unknown[] }).items).toHaveLength(10_000);
     const first = await runCommand(['domains', 'list', '--limit', '2', '--url', suite.url]);
@@ -323,6 +372,33 @@ describe('haproxy-suite with any answer', () => {
     expect(started.code).toBe(0);
     expect(started.stderr).toContain(`haproxy-suite operations get ${id}`);
   });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'says that an operation in the background continues when %s ends the command',
+    async (signal) => {
+      const suite = await fake((method) =>
+        method === 'POST'
+          ? { status: 202, body: { operation: { id: 'the-id' } } }
+          : { body: { status: 'running', progress: [{ at: 't', message: 'Ordering' }] } },
+      );
+      const argv = ['certs', 'issue', 'a.example', '--wait', '--url', suite.url];
+      const command = spawn(process.execPath, [MAIN, ...argv], {
+        cwd: '/',
+        env: {},
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let stderr = '';
+      command.stderr.on('data', (chunk) => {
+        stderr += String(chunk);
+        if (stderr.includes('Ordering\n')) command.kill(signal);
+      });
+      const [code, endedBy] = (await once(command, 'close')) as [number | null, string | null];
+      expect({ code, endedBy }).toEqual({ code: null, endedBy: signal });
+      expect(stderr).toBe(
+        '… Ordering\nThe operation continues in the suite. Follow it with haproxy-suite operations get the-id.\n',
+      );
+    },
+  );
 
   it.each([
     [

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
+import { visible, visibleJson } from '../../lib/safe-text.js';
 import { withCommands } from '../command-names.js';
 import { CommandError, EXIT, UsageError } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
@@ -113,8 +114,7 @@ async function apply(desired: DesiredDomains, api: SuiteApi, options: Options, i
   if (!options.json) showPlan(desired, plan, options, io);
   if (!isEmpty) await send(desired, plan, api, options);
   const applied = !isEmpty && !options.dryRun;
-  if (options.json)
-    io.stdout.write(`${JSON.stringify({ dry_run: options.dryRun, applied, ...plan }, undefined, 2)}\n`);
+  if (options.json) writeJson({ dry_run: options.dryRun, applied, ...plan }, io);
   else if (applied) io.stdout.write('Done. The changes are saved and live in HAProxy.\n');
 }
 
@@ -218,16 +218,17 @@ function atRecord({ records, places }: DesiredDomains, line: number, message: st
 /** Prints the error and returns the exit code. */
 function report(error: unknown, { json }: Options, io: CommandIo): number {
   const { code, detail, errors, exit } = described(error);
-  if (json)
-    io.stdout.write(
-      `${JSON.stringify({ applied: false, error: { code, detail, ...(errors && { errors }) } }, undefined, 2)}\n`,
-    );
+  if (json) writeJson({ applied: false, error: { code, detail, ...(errors && { errors }) } }, io);
   else {
     for (const { file, line, column, message } of errors ?? [])
-      io.stderr.write(line > 0 ? `${file}:${line}:${column}: ${message}\n` : `${message}\n`);
-    io.stderr.write(`haproxy-suite: ${detail}\n`);
+      io.stderr.write(`${visible(line > 0 ? `${file}:${line}:${column}: ${message}` : message)}\n`);
+    io.stderr.write(`haproxy-suite: ${visible(detail)}\n`);
   }
   return exit;
+}
+
+function writeJson(value: unknown, { stdout }: CommandIo): void {
+  stdout.write(`${visibleJson(JSON.stringify(value, undefined, 2))}\n`);
 }
 
 interface Described {

@@ -1,3 +1,4 @@
+import { visible } from '../../lib/safe-text.js';
 import type { ApplyPlan, DomainChange, DomainView } from './plan.js';
 
 /** The most domains that the text for people shows. */
@@ -16,7 +17,7 @@ interface TextOptions {
 /** The plan as a diff for people. The servers of a pool are at the domain to which the files give them. */
 export function planText(plan: ApplyPlan, { colour, sharesWith }: TextOptions): string {
   const marked = (mark: Mark, text: string) =>
-    colour ? `\u001B[${COLOURS[mark]}m${mark} ${text}\u001B[0m` : `${mark} ${text}`;
+    colour ? `\u001B[${COLOURS[mark]}m${mark} ${visible(text)}\u001B[0m` : `${mark} ${visible(text)}`;
   const entries = [
     ...plan.created.map((entry) => [
       marked('+', entry.domain),
@@ -26,7 +27,7 @@ export function planText(plan: ApplyPlan, { colour, sharesWith }: TextOptions): 
       marked('~', change.domain),
       ...changeLines(change, sharesWith.get(change.domain), marked),
       ...(others.length > 0
-        ? [`    also for ${others.slice(0, 5).join(', ')}${others.length > 5 ? ' and more' : ''}`]
+        ? [`    also for ${visible(others.slice(0, 5).join(', '))}${others.length > 5 ? ' and more' : ''}`]
         : []),
     ]),
     ...plan.removed.map(({ domain }) => [marked('-', domain)]),
@@ -45,7 +46,7 @@ type Marked = (mark: Mark, text: string) => string;
 
 function newLines(view: DomainView, share: string | undefined, marked: Marked): string[] {
   const place = newPlaceOf(view, share);
-  return place === undefined ? addedLines(serversOf(view), marked) : [`    ${place}`];
+  return place === undefined ? addedLines(serversOf(view), marked) : [`    ${visible(place)}`];
 }
 
 function changeLines(
@@ -58,7 +59,7 @@ function changeLines(
   const removed = old.filter((server) => !fresh.includes(server));
   const added = moved && place !== undefined ? [] : fresh.filter((server) => !old.includes(server));
   return [
-    ...(moved ? [`    ${oldPlaceOf(before) ?? OWN_POOL} → ${place ?? OWN_POOL}`] : []),
+    ...(moved ? [`    ${visible(`${oldPlaceOf(before) ?? OWN_POOL} → ${place ?? OWN_POOL}`)}`] : []),
     ...removed.map((server) => `    ${marked('-', server)}`),
     ...addedLines(added, marked),
   ];

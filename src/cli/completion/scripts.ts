@@ -24,7 +24,12 @@ if [[ "\${funcstack[1]}" == _haproxy_suite ]]; then _haproxy_suite "$@"; else co
 
 const FISH = `function __haproxy_suite_candidates
   set -l words (commandline -opc) (commandline -ct)
-  $words[1] completion --words $words[2..-1] 2>/dev/null
+  set -l candidates ($words[1] completion --words $words[2..-1] 2>/dev/null)
+  if set -q candidates[1]
+    printf '%s\\n' $candidates
+  else
+    __fish_complete_path $words[-1]
+  end
 end
 complete -c haproxy-suite -f -a '(__haproxy_suite_candidates)'
 `;

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../errors/app-error.js';
 import { findRuntimeApi } from '../../haproxy/config/runtime-api.js';
+import { visibleLines } from '../../lib/safe-text.js';
+import { LocalSuite } from '../../settings/local-suite.js';
 import { runFiles } from '../../settings/run-files.js';
 import { loadSettings } from '../../settings/settings.js';
 import { CommandError, EXIT } from '../exit-code.js';
@@ -39,7 +41,7 @@ async function run(name: CommandName, args: readonly string[], io: CommandIo): P
     }
     return await carryOut(options, io);
   } catch (error) {
-    io.stderr.write(`haproxy-suite ${name}: ${messageOf(error)}\n`);
+    io.stderr.write(`haproxy-suite ${name}: ${visibleLines(messageOf(error))}\n`);
     return error instanceof CommandError ? error.exitCode : EXIT.failed;
   }
 }
@@ -54,9 +56,9 @@ async function carryOut(options: InstallOptions, io: CommandIo): Promise<number>
   const { refusals, steps, notes, idle, done } = await (options.command === 'uninstall'
     ? uninstallWork(options)
     : installWork(options));
-  const say = (text: string) => io.stdout.write(`${text}\n`);
+  const say = (text: string) => io.stdout.write(`${visibleLines(text)}\n`);
   if (refusals.length > 0) {
-    io.stderr.write(`Nothing was changed.\n${refusals.map((line) => `- ${line}\n`).join('')}`);
+    io.stderr.write(`Nothing was changed.\n${refusals.map((line) => `- ${visibleLines(line)}\n`).join('')}`);
     return EXIT.failed;
   }
   for (const line of steps.length > 0 ? describePlan(steps) : []) say(line);
@@ -81,7 +83,7 @@ async function execute(step: Step, { root, command }: InstallOptions, io: Comman
       { cause: error },
     );
   }
-  if (io.stdout.isTTY === true) io.stdout.write(`done: ${describeStep(step)}\n`);
+  if (io.stdout.isTTY === true) io.stdout.write(`done: ${visibleLines(describeStep(step))}\n`);
 }
 
 /** Asks only a person: without a terminal, the answer is yes. */
@@ -110,9 +112,7 @@ async function installWork(options: InstallOptions): Promise<Work> {
   const runtimeApi = findRuntimeApi(config, runFiles(`${HOME}/run`).runtimeSocket);
   const want = wanted({ mode, user, node: node.path, image, runtimeApi }, sources, release);
   const settings = loadSettings({ ...want.environment, ...readSuiteEnv(root) }, () => runtimeApi);
-  const { api } = settings;
-  const address = api.host === '0.0.0.0' ? '127.0.0.1' : api.host.replace(/^::$/, '::1');
-  const url = `http://${address.includes(':') ? `[${address}]` : address}:${api.port}`;
+  const { url } = new LocalSuite(settings);
   const readyUrl = `${url}/readyz`;
   const host = await probeHost({
     root,

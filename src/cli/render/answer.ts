@@ -1,4 +1,4 @@
-import { visible } from './safe-text.js';
+import { visible } from '../../lib/safe-text.js';
 import { flat, type Row, tableOf, type TableOptions } from './table.js';
 import { wordOf } from '../word.js';
 

@@ -1,5 +1,5 @@
 import type { Paint } from './colour.js';
-import { visible } from './safe-text.js';
+import { visible } from '../../lib/safe-text.js';
 import { wordOf } from '../word.js';
 
 export type Row = Readonly<Record<string, unknown>>;

@@ -1,10 +1,8 @@
-import { parse } from 'dotenv';
 import { messageOf } from '../../errors/app-error.js';
 import type { HealthDto } from '../../health/health.dto.js';
-import { formatHostPort } from '../../model/ip-address.js';
+import { httpFetch } from '../../lib/http-fetch.js';
+import { LocalSuite, NotTheSuiteError, readToken } from '../../settings/local-suite.js';
 import type { Settings } from '../../settings/settings.js';
-import { localHost } from '../mending.js';
-import { textOf } from './users.js';
 
 const LIMIT_MS = 5_000;
 
@@ -32,21 +30,24 @@ const NOTHING: SuiteAnswers = {
 };
 
 /** Asks `/healthz`, `/readyz` and `/api/v1/health`. */
-export async function askSuite({ api, files }: Pick<Settings, 'api' | 'files'>): Promise<SuiteAnswers> {
-  const base = `http://${formatHostPort(localHost(api.host), api.port)}`;
+export async function askSuite(settings: Pick<Settings, 'api' | 'home' | 'files'>): Promise<SuiteAnswers> {
+  const suite = new LocalSuite(settings);
   const get = (path: string, headers: Record<string, string> = {}) =>
-    fetch(`${base}${path}`, { headers, signal: AbortSignal.timeout(LIMIT_MS), redirect: 'manual' });
+    httpFetch(() => suite.connect(), `${suite.url}${path}`, {
+      headers,
+      signal: AbortSignal.timeout(LIMIT_MS),
+    });
   try {
     const alive = (await (await get('/healthz')).json()) as { status?: string };
     if (alive.status !== 'alive') return { ...NOTHING, alive: 'other', reason: 'another program answers' };
   } catch (failure) {
-    const isJson = failure instanceof SyntaxError;
-    return { ...NOTHING, alive: isJson ? 'other' : 'no', reason: reasonOf(failure) };
+    const isOther = failure instanceof SyntaxError || failure instanceof NotTheSuiteError;
+    return { ...NOTHING, alive: isOther ? 'other' : 'no', reason: reasonOf(failure) };
   }
   try {
     const { status, reason } = (await (await get('/readyz')).json()) as { status: string; reason?: string };
     const ready = { ready: status === 'ready', reason: reason ?? '' };
-    return { ...NOTHING, alive: 'yes', ready, ...(await askHealth(get, files.token)) };
+    return { ...NOTHING, alive: 'yes', ready, ...(await askHealth(get, settings.files.token)) };
   } catch (failure) {
     return { ...NOTHING, alive: 'yes', healthReason: reasonOf(failure) };
   }
@@ -56,14 +57,16 @@ type Get = (path: string, headers: Record<string, string>) => Promise<Response>;
 type Health = Pick<SuiteAnswers, 'health' | 'healthReason' | 'needsRoot'>;
 
 async function askHealth(get: Get, tokenFile: string): Promise<Health> {
-  const text = await textOf(tokenFile);
-  const tokens = parse(text ?? '');
-  const token = tokens['MCP_TOKEN'] || tokens['MCP_READONLY_TOKEN'];
+  let needsRoot = false;
+  const token = await readToken(tokenFile).catch(() => {
+    needsRoot = true;
+    return undefined;
+  });
   if (token === undefined)
     return {
       health: undefined,
       healthReason: `There is no token that this user can read in ${tokenFile}.`,
-      needsRoot: text === undefined,
+      needsRoot,
     };
   const response = await get('/api/v1/health', { authorization: `Bearer ${token}` });
   // The suite answers 200 also if a component is down.
@@ -78,10 +81,9 @@ async function askHealth(get: Get, tokenFile: string): Promise<Health> {
 }
 
 function reasonOf(failure: unknown): string {
-  const cause = failure instanceof Error ? failure.cause : undefined;
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-  if (code === 'ECONNREFUSED') return 'nothing listens there';
-  if (failure instanceof Error && failure.name === 'TimeoutError')
+  if (failure instanceof NotTheSuiteError) return failure.listener;
+  if ((failure as NodeJS.ErrnoException).code === 'ECONNREFUSED') return 'nothing listens there';
+  if (failure instanceof Error && ['AbortError', 'TimeoutError'].includes(failure.name))
     return `no answer within ${LIMIT_MS / 1000} s`;
-  return failure instanceof SyntaxError ? 'another program answers' : messageOf(cause ?? failure);
+  return failure instanceof SyntaxError ? 'another program answers' : messageOf(failure);
 }

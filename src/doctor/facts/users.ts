@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { lstat, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { runProgram } from '../../haproxy/process/run-program.js';
-import { readGroups, readUsers } from '../../lib/users.js';
+import { readGroups, readUsers, userName } from '../../lib/users.js';
 
 /** A user with the rights that matter for files and ports. */
 export interface HostUser {
@@ -33,7 +33,7 @@ export function userOfProcess(pid: number | 'self'): HostUser | undefined {
   const capabilities = BigInt(`0x${field('CapEff') || '0'}`);
   const uid = id('Uid');
   return {
-    name: nameOfUser(uid),
+    name: userName(uid),
     uid,
     gids: new Set([id('Gid'), ...field('Groups').split(/\s+/).filter(Boolean).map(Number)]),
     ignoresModes: ((capabilities >> CAP_DAC_OVERRIDE) & 1n) === 1n,
@@ -54,10 +54,6 @@ export function userByName(name: string, bindsLowPorts = false): HostUser | unde
     ignoresModes: isRoot,
     bindsLowPorts: bindsLowPorts || isRoot,
   };
-}
-
-export function nameOfUser(uid: number): string {
-  return readUsers().find((user) => user.uid === uid)?.name ?? String(uid);
 }
 
 export function nameOfGroup(gid: number): string {

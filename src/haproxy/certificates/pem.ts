@@ -208,6 +208,6 @@ function textOf(certificate: X509Certificate): string {
 
 function invalidPem(problem: string, advice = 'Correct the PEM text and try again.'): AppError {
   return new AppError('validation_failed', `The PEM text ${problem}. Nothing was changed. ${advice}`, {
-    errors: [{ field: 'pem', message: `must be a certificate with its private key: it ${problem}` }],
+    errors: [{ field: 'pem', message: problem }],
   });
 }

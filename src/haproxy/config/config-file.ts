@@ -23,13 +23,17 @@ export async function ensureConfig(settings: Settings): Promise<void> {
     await warnIfPublicHostMissing(settings);
     return;
   }
-  const ipv6 = existsSync('/proc/net/if_inet6');
-  const machine = { ipv6, haproxyUser: canBecomeHaproxy(settings.control, currentStarter()) };
-  await writeFileAtomic(settings.files.config, renderConfig(settings, machine));
+  await writeFileAtomic(settings.files.config, newConfig(settings));
   if (!existsSync(settings.files.suite)) {
     const { text, errors } = await renderSuiteFile(settings);
     if (errors.length === 0) await writeFileAtomic(settings.files.suite, text);
   }
+}
+
+/** The haproxy.cfg of a new installation on this machine. */
+export function newConfig(settings: Settings): string {
+  const ipv6 = existsSync('/proc/net/if_inet6');
+  return renderConfig(settings, { ipv6, haproxyUser: canBecomeHaproxy(settings.control, currentStarter()) });
 }
 
 /** The Quadlet of deploy/quadlet. Its HAProxy has the users of the image, and may not become another user. */

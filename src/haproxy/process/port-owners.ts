@@ -1,4 +1,5 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { parseSockets, TCP_LISTEN } from '../../lib/proc-net.js';
 import { canonicalIp } from '../../model/ip-address.js';
 import type { ConfigSection } from '../config/config-parser.js';
 import { type ListenAddress, listenAddresses } from '../config/listen-address.js';
@@ -21,8 +22,8 @@ export interface BindUse {
   sockets: readonly ListeningSocket[];
 }
 
-/** The states TCP_LISTEN, and TCP_CLOSE of a UDP socket that is not connected (include/net/tcp_states.h). */
-const RECEIVES = { tcp: '0A', udp: '07' } as const;
+/** The state of a TCP socket that listens, and TCP_CLOSE of a UDP socket that is not connected (include/net/tcp_states.h). */
+const RECEIVES = { tcp: TCP_LISTEN, udp: '07' } as const;
 
 /**
  * The `bind` addresses of the configuration on which another process already listens. Linux lets two HAProxies of one user
@@ -103,19 +104,7 @@ function isEveryAddress(socket: ListeningSocket, host: string): boolean {
 async function readListening(transport: 'tcp' | 'udp', family: 4 | 6): Promise<ListeningSocket[]> {
   const file = `/proc/net/${transport}${family === 6 ? '6' : ''}`;
   const text = await readFile(file, 'latin1').catch(() => '');
-  return text.split('\n').flatMap((line) => {
-    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
-    const [address, port] = local.split(':');
-    return state === RECEIVES[transport] && address !== undefined && port !== undefined
-      ? [{ transport, inode, family, host: hostOfHex(address), port: Number.parseInt(port, 16) }]
-      : [];
-  });
-}
-
-/** /proc/net has each 32 bits of an address in the byte order of the machine; all machines of the suite are little-endian. */
-function hostOfHex(hex: string): string {
-  const bytes = Buffer.from(hex, 'hex').swap32();
-  if (bytes.length === 4) return bytes.join('.');
-  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2).toString(16));
-  return canonicalIp(groups.join(':')) ?? '::';
+  return parseSockets(text)
+    .filter(({ state }) => state === RECEIVES[transport])
+    .map(({ inode, host, port }) => ({ transport, inode, family, host, port }));
 }

@@ -7,7 +7,8 @@ import { type ConfigSection, parseConfig } from '../config/config-parser.js';
 import { readTextIfPresent } from '../config/operator-config.js';
 import type { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { formatAddress } from '../runtime/transport.js';
-import { checkConfiguration, errorLines } from './haproxy-binary.js';
+import { newConfig } from '../config/config-file.js';
+import { checkConfiguration, errorLines, requireVersion } from './haproxy-binary.js';
 import { takenBinds } from './port-owners.js';
 import { configurationFiles } from './start-files.js';
 
@@ -39,6 +40,19 @@ export async function rejectForeignHaproxy(
 }
 
 /**
+ * Checks what a first start needs, before it creates HAPROXY_HOME: the binary, the rights and the ports. Changes nothing.
+ *
+ * @throws AppError haproxy_unavailable
+ */
+export async function checkFirstStart(settings: Settings): Promise<void> {
+  await requireVersion(settings.haproxyBin);
+  const { config } = settings.files;
+  const sections = parseConfig(newConfig(settings), config);
+  refuseStart(processFindings(sections, settings).errors);
+  refuseTaken(await takenBinds(sections), 'or set HAPROXY_HTTP_BIND and HAPROXY_HTTPS_BIND');
+}
+
+/**
  * Checks that HAProxy can start with the files: what the suite relies on, the syntax, and the ports. Changes nothing.
  *
  * @throws AppError haproxy_unavailable
@@ -55,25 +69,31 @@ export async function checkStartFiles(settings: Settings): Promise<void> {
     ),
   ]);
   // First, because HAProxy's own message about what is missing does not say what to write.
-  const missing = [
+  refuseStart([
     ...findings.filter(({ level }) => level === 'prevents_start'),
     ...processFindings(sections, settings).errors,
-  ];
-  if (missing.length > 0)
-    throw new AppError(
-      'haproxy_unavailable',
-      `The suite cannot work with this configuration. Correct it and start again:\n${missing.map((one) => describeMessage(one)).join('\n')}`,
-    );
+  ]);
   if (!valid)
     throw new AppError(
       'haproxy_unavailable',
       `HAProxy rejects its configuration. Correct it and start again:\n${errorLines(output)}`,
     );
-  const taken = await bindsInUse(sections);
-  if (taken.length > 0)
+  refuseTaken(await bindsInUse(sections), `or change the bind lines of ${config}`);
+}
+
+function refuseStart(missing: Parameters<typeof describeMessage>[0][]): void {
+  if (missing.length > 0)
     throw new AppError(
       'haproxy_unavailable',
-      `Another process already listens on ${taken.join(', ')}, and this HAProxy would get only a part of the requests. Find it with "ss -ltnp", stop it, and start again; or change the bind lines of ${config}.`,
+      `The suite cannot work with this configuration. Correct it and start again:\n${missing.map((one) => describeMessage(one)).join('\n')}`,
+    );
+}
+
+function refuseTaken(binds: readonly string[], otherwise: string): void {
+  if (binds.length > 0)
+    throw new AppError(
+      'haproxy_unavailable',
+      `Another process already listens on ${binds.join(', ')}, and this HAProxy would get only a part of the requests. Find it with "ss -ltnp", stop it, and start again; ${otherwise}.`,
     );
 }
 

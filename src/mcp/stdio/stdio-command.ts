@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
-import { localUrl } from '../../settings/local-suite.js';
+import { LocalSuite } from '../../settings/local-suite.js';
 import type { Settings } from '../../settings/settings.js';
 import { PARSE_ERROR, rpcErrorMessage } from '../protocol/json-rpc.js';
 import type { Message } from './messages.js';
@@ -20,11 +20,16 @@ export const USAGE =
 export function stdioTarget(args: readonly string[], settings: Settings): Target {
   const options = { url: { type: 'string' }, 'token-file': { type: 'string' } } as const;
   const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
-  const url = new URL(values.url ?? `${localUrl(settings.api)}/mcp`);
+  const tokenFile = values['token-file'] ?? settings.files.token;
+  if (values.url === undefined) {
+    const suite = new LocalSuite(settings);
+    return { url: `${suite.url}/mcp`, connect: () => suite.connect(), tokenFile };
+  }
+  const url = new URL(values.url);
   if (!/^https?:$/.test(url.protocol))
     throw new Error(`--url begins with ${url.protocol}, but it must begin with http:// or https://.`);
   if (url.pathname === '/') url.pathname = '/mcp';
-  return { url: url.href, tokenFile: values['token-file'] ?? settings.files.token };
+  return { url: url.href, connect: undefined, tokenFile };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../errors/app-error.js';
+import { type Connect, httpFetch, type HttpFetchInit } from '../../lib/http-fetch.js';
 import { readToken } from '../../settings/local-suite.js';
 import { rpcErrorMessage, SERVER_ERROR } from '../protocol/json-rpc.js';
 import { isRequest, type Message, mirroredHeaders, revisionOf } from './messages.js';
@@ -12,6 +13,8 @@ const CANCEL_DELAY_MS = 500;
 
 export interface Target {
   url: string;
+  /** Opens each connection to the suite of this machine; undefined for an address that the user gives. */
+  connect: Connect | undefined;
   tokenFile: string;
 }
 
@@ -64,7 +67,7 @@ export class SuiteConnection {
     this.#closed.abort();
     const headers = await this.#headers({});
     if (this.#sessionId !== undefined)
-      await fetch(this.target.url, { method: 'DELETE', headers }).catch(() => undefined);
+      await this.#fetch({ method: 'DELETE', headers }).catch(() => undefined);
   }
 
   /**
@@ -91,7 +94,7 @@ export class SuiteConnection {
 
   async #postOnce(message: Message, signal: AbortSignal): Promise<Response> {
     const isInitialize = message.method === 'initialize';
-    return fetch(this.target.url, {
+    return this.#fetch({
       method: 'POST',
       headers: {
         ...(await this.#headers(message, isInitialize)),
@@ -168,7 +171,7 @@ export class SuiteConnection {
       try {
         const sessionId = this.#sessionId;
         const headers = { ...(await this.#headers({})), accept: 'text/event-stream' };
-        const response = await fetch(this.target.url, { headers, signal });
+        const response = await this.#fetch({ headers, signal });
         if (response.status === 404) await this.#restoreSession(sessionId);
         if (response.ok) for await (const text of readMessages(response)) this.deliver(JSON.parse(text));
       } catch {
@@ -176,6 +179,11 @@ export class SuiteConnection {
       }
       await delay(REOPEN_DELAY_MS, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  async #fetch(init: HttpFetchInit): Promise<Response> {
+    const { url, connect } = this.target;
+    return connect ? httpFetch(connect, url, init) : fetch(url, init);
   }
 
   async #headers(message: Message, isInitialize = false): Promise<Record<string, string>> {

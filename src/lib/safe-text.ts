@@ -10,6 +10,11 @@ export function visible(text: string): string {
   return text.replace(UNSAFE, escaped);
 }
 
+/** As `visible`, for a text of several lines. */
+export function visibleLines(text: string): string {
+  return text.split('\n').map(visible).join('\n');
+}
+
 /** As `visible`, for JSON text. JSON has no other control characters than line ends, and the result is equal JSON. */
 export function visibleJson(text: string): string {
   return text.replace(UNSAFE_IN_JSON, escaped);
