@@ -25,7 +25,7 @@ const TEST_TOOLS = [
 ];
 
 /** What the tests of whole hosts boot (test/hosts). They need root, and are skipped where they cannot run. */
-const HOST_TOOLS = ['machine', 'systemd-nspawn', 'quadlet'];
+const HOST_TOOLS = ['machine', 'systemd-nspawn'];
 
 function chosenVersions() {
   const value = process.env['HAPROXY_VERSIONS'] ?? '';

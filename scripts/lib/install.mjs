@@ -104,7 +104,7 @@ async function buildRoot({ tool, root: packages, suites, programs }, aptFolder, 
   await apt.update();
   say(`${tool}: downloading ${packages.join(', ')}, what they need, and the essential packages`);
   const files = await apt.download(['?essential', '?priority(required)', ...packages]);
-  say(`${tool}: installing ${files.length} packages into .tools/${tool}/root. This takes a minute`);
+  say(`${tool}: installing ${files.length} packages into .tools/${tool}/root. This takes two minutes`);
   const version = await installRoot(files, join(built, 'root'));
   const wanted = Object.values(programs);
   return { format: FORMAT, arch: process.arch, tool, version, packages, files: wanted, wrappers: {} };

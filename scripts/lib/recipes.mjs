@@ -95,7 +95,8 @@ export const RECIPES = {
     programs: { prometheus: 'usr/bin/prometheus', promtool: 'usr/bin/promtool' },
   },
   machine: {
-    about: 'a Debian 13 in a folder, which the tests of whole hosts boot. Needs root',
+    about:
+      'a Debian 13 with HAProxy, Node and Podman in a folder, which the tests of whole hosts boot. Needs root',
     root: [
       'systemd',
       'systemd-sysv',
@@ -107,6 +108,13 @@ export const RECIPES = {
       'ca-certificates',
       'iproute2',
       'procps',
+      'podman',
+      'podman-compose',
+      'crun',
+      'netavark',
+      'aardvark-dns',
+      'nftables',
+      'catatonit',
     ],
     suites: [['trixie']],
     programs: { machine: 'usr/lib/systemd/systemd' },
@@ -118,13 +126,6 @@ export const RECIPES = {
     suites: [['trixie']],
     programs: { 'systemd-nspawn': 'usr/bin/systemd-nspawn' },
     privateLibraries: 'systemd',
-  },
-  quadlet: {
-    about: 'the generator of Podman that makes systemd units from Quadlets, for the tests',
-    package: 'podman',
-    version: /^5\./,
-    suites: [['trixie']],
-    programs: { quadlet: 'usr/libexec/podman/quadlet' },
   },
   jq: {
     about: 'jq, which the commands of the docs use',

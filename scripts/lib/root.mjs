@@ -8,7 +8,7 @@ const SCRIPT = fileURLToPath(new URL('root.sh', import.meta.url));
 
 /**
  * Installs Debian packages into the folder `root`, so that systemd can boot from it. The packages must be complete: the
- * essential ones, and everything that they need. Needs root, and 500 MB of memory for the time of the call.
+ * essential ones, and everything that they need. Needs root, and 700 MB of memory for the time of the call.
  * @returns {Promise<string>} the version of Debian, such as `13.2`.
  * @throws {ToolError} if this user is not root, or if a package cannot be installed.
  */

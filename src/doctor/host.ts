@@ -1,14 +1,15 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_PATH, findProgram } from '../certificates/acme/acme-script.js';
 import { messageOf } from '../errors/app-error.js';
+import { QUADLET } from '../haproxy/config/config-file.js';
 import { type ConfigSection, parseConfig } from '../haproxy/config/config-parser.js';
 import { readTextIfPresent } from '../haproxy/config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { HaproxyInfo } from '../haproxy/parsers/info.parser.js';
 import type { HaproxyProcesses } from '../haproxy/parsers/proc.parser.js';
 import { MasterCli } from '../haproxy/process/master-cli.js';
-import { parentOf } from '../haproxy/process/os-process.js';
+import { areOfOtherNamespace, parentOf } from '../haproxy/process/os-process.js';
 import { runProgram } from '../haproxy/process/run-program.js';
 import { userName } from '../lib/users.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
@@ -170,10 +171,20 @@ export class Host {
     return parseMapFile(text).map(([key]) => domainOfMapKey(key));
   });
 
+  /** Whether HAProxy is in a container, which has pids and a binary of its own. */
+  readonly isInContainer = once(async (): Promise<boolean> => {
+    const { control } = this.settings;
+    if (control !== 'master') return control === 'podman';
+    const [info, processes] = [await this.info(), await this.processes()];
+    if (!info.ok || !processes.ok || !processes.value) return existsSync(QUADLET);
+    const { master, workers } = processes.value;
+    const worker = info.value.pid;
+    return workers.includes(worker) && areOfOtherNamespace({ master, worker });
+  });
+
   /** The pid of the HAProxy that reads the files and opens the ports; undefined if it does not run here. */
   readonly masterPid = once(async (): Promise<number | undefined> => {
-    // The pids of a container are others than those of this machine.
-    if (this.settings.control === 'podman') return undefined;
+    if (await this.isInContainer()) return undefined;
     const processes = await this.processes();
     if (processes.ok && processes.value) return processes.value.master;
     const info = await this.info();

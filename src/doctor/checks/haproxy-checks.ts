@@ -16,7 +16,7 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     name: 'the HAProxy binary and its version',
     run: async (host) => {
       const { settings } = host;
-      if (!hasBinary(settings)) return undefined;
+      if (await host.isInContainer()) return undefined;
       await host.requireTrusted(settings.haproxyBin);
       try {
         await requireVersion(settings.haproxyBin);
@@ -30,7 +30,7 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     subject: 'haproxy',
     name: 'the features and the support of the binary',
     run: async (host) => {
-      if (!hasBinary(host.settings)) return undefined;
+      if (await host.isInContainer()) return undefined;
       const output = await host.build();
       return buildFindings(output, await host.sections(), new Date());
     },
@@ -40,7 +40,7 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     name: 'the running HAProxy is the installed one',
     run: async (host) => {
       const info = await host.info();
-      if (!info.ok || !hasBinary(host.settings)) return undefined;
+      if (!info.ok || (await host.isInContainer())) return undefined;
       const output = await host.build();
       return runningVersionFindings(output, info.value, await host.masterPid(), host.mending);
     },
@@ -56,10 +56,6 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     },
   },
 ];
-
-function hasBinary({ control }: { control: string }): boolean {
-  return control !== 'podman';
-}
 
 function unitWithLimit({ units, settings }: Parameters<HostCheck['run']>[0]): string | undefined {
   const unit = settings.control === 'managed' ? units?.suite : units?.haproxy;

@@ -33,9 +33,9 @@ async function haproxyPorts(host: Host): Promise<Finding[] | PartialResult> {
   const uses = bindUses(sections, await listeningSockets());
   const owners = await portOwnersOf(uses.flatMap(({ sockets }) => sockets));
   const master = await host.masterPid();
-  const isContainer = host.settings.control === 'podman';
+  const isInContainer = await host.isInContainer();
   const isOwn = ({ pid, name }: PortOwner) =>
-    isContainer ? name === 'haproxy' : master !== undefined && (pid === master || parentOf(pid) === master);
+    isInContainer ? name === 'haproxy' : master !== undefined && (pid === master || parentOf(pid) === master);
   // Only HAProxy can evaluate a condition around a bind line.
   const isCertain = !sections.some(({ lines }) =>
     lines.some(({ words }) => words[0]?.startsWith('.') === true),

@@ -37,7 +37,7 @@ export function newConfig(settings: Settings): string {
 }
 
 /** The Quadlet of deploy/quadlet. Its HAProxy has the users of the image, and may not become another user. */
-const QUADLET = '/etc/containers/systemd/haproxy.container';
+export const QUADLET = '/etc/containers/systemd/haproxy.container';
 
 /**
  * Whether HAProxy starts as root and can become the user haproxy of Debian's package. With `systemd` and `master` the suite

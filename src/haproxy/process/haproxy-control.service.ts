@@ -7,6 +7,7 @@ import { HaproxyRuntimeService } from '../haproxy-runtime.service.js';
 import { CannotCheckError, checkConfiguration, type CheckResult, requireVersion } from './haproxy-binary.js';
 import { HaproxyProcessService } from './haproxy-process.service.js';
 import { MasterCli, type ReloadResult } from './master-cli.js';
+import { areOfOtherNamespace } from './os-process.js';
 import { ProgramFailure, runProgram } from './run-program.js';
 
 const SYSTEMD_UNIT = 'haproxy.service';
@@ -38,7 +39,7 @@ export class HaproxyControlService {
     const controls: Record<Settings['control'], Control> = {
       managed: { check, reload: () => this.#reloadManaged(master) },
       master: {
-        check: (files) => check(files).catch((error: unknown) => rejectCheck(error)),
+        check: (files) => this.#checkBesideMaster(master, files),
         reload: () => master.reload(),
       },
       systemd: { check, reload: reloadUnit },
@@ -78,6 +79,31 @@ export class HaproxyControlService {
     return isLoaded ? [suiteFile, config, pools] : [config, pools];
   }
 
+  /** @throws CannotCheckError if there is no HAProxy here that reads files as the running HAProxy does */
+  async #checkBesideMaster(master: MasterCli, files: readonly string[]): Promise<CheckResult> {
+    const { haproxyBin } = this.settings;
+    const elsewhere = await this.#versionInOtherContainer(master);
+    if (elsewhere !== undefined) {
+      const here = await requireVersion(haproxyBin).catch(() => undefined);
+      if (here?.text !== elsewhere)
+        throw new CannotCheckError(
+          `Nothing here can check the files without loading them: HAProxy ${elsewhere} runs in another container than the suite, and HAPROXY_BIN (${haproxyBin}) is ${here ? `HAProxy ${here.text}` : 'not there'}. ${CHECKED_AT_RELOAD}`,
+          undefined,
+        );
+    }
+    return checkConfiguration(haproxyBin, files).catch((error: unknown) => rejectCheck(error));
+  }
+
+  /** The version of the running HAProxy; undefined if it is not in another container, or not known. */
+  async #versionInOtherContainer(master: MasterCli): Promise<string | undefined> {
+    const [info, processes] = await Promise.all([
+      this.runtime.info().catch(() => undefined),
+      master.processes().catch(() => undefined),
+    ]);
+    if (!info || processes?.workers.includes(info.pid) !== true) return undefined;
+    return areOfOtherNamespace({ master: processes.master, worker: info.pid }) ? info.version : undefined;
+  }
+
   /**
    * A reload reads the files that the master was started with, and starts the program of the master again. Only a new
    * master reads a third file, or starts another version (HAPROXY_BIN). A master whose socket file was deleted cannot be
@@ -109,6 +135,9 @@ function usesSuiteFile(config: string): boolean {
   }
 }
 
+const CHECKED_AT_RELOAD =
+  'HAProxy itself checks them at {haproxy_reload}, and keeps its present configuration if it refuses them.';
+
 /** Without a HAProxy binary beside the suite, only the HAProxy that runs can read the files, at a reload. */
 function rejectCheck(error: unknown): never {
   const { cause } = error as AppError;
@@ -116,7 +145,7 @@ function rejectCheck(error: unknown): never {
     cause instanceof ProgramFailure && cause.reason !== 'missing' && cause.reason !== 'cannot_run';
   if (!(cause instanceof ProgramFailure) || isThere) throw error;
   throw new CannotCheckError(
-    `Nothing here can check the files without loading them: ${cause.message} HAProxy itself checks them at {haproxy_reload}, and keeps its present configuration if it refuses them. For a check without a reload, install HAProxy beside the suite and set HAPROXY_BIN.`,
+    `Nothing here can check the files without loading them: ${cause.message} ${CHECKED_AT_RELOAD} For a check without a reload, install HAProxy beside the suite and set HAPROXY_BIN.`,
     error,
   );
 }

@@ -79,6 +79,15 @@ export function parentOf(pid: number): number | undefined {
   return parent === undefined ? undefined : Number(parent);
 }
 
+/**
+ * Whether a master and its worker have the pids of another PID namespace, so HAProxy is in another container. Then the worker
+ * has another parent here, or there is no process with its pid. False if /proc hides the worker.
+ */
+export function areOfOtherNamespace({ master, worker }: { master: number; worker: number }): boolean {
+  const parent = parentOf(worker);
+  return parent === undefined ? !processExists(worker) : parent !== master;
+}
+
 function startTimeOf(pid: number): string | undefined {
   return fieldsOf(pid)?.started;
 }

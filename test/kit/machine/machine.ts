@@ -32,8 +32,8 @@ export interface RunOptions {
 }
 
 /**
- * The root folder of a Debian 13 with systemd, HAProxy, Node, curl and openssl. Built on the first call, which takes a
- * minute, and kept in `.tools/machine`. Never change it: machines boot from a copy.
+ * The root folder of a Debian 13 with systemd, HAProxy, Node, Podman, curl and openssl. Built on the first call, which takes
+ * two minutes, and kept in `.tools/machine`. Never change it: machines boot from a copy.
  */
 export async function prepareRoot(): Promise<string> {
   return tool('machine');

@@ -25,11 +25,16 @@ export async function nodeId(settings: Settings): Promise<string> {
   return id;
 }
 
+/** Docker and Podman name a container by its id. The next container with the same volume has another name. */
+const NAME_OF_CONTAINER = /^[0-9a-f]{12}$/;
+
 /** The machine, and the folder: a copied folder has another inode number and another birth time. */
 async function placeOf(home: string): Promise<string> {
   const machine = await readFile('/etc/machine-id', 'utf8').catch(() => '');
   const { ino, birthtimeMs } = await stat(home);
-  const facts = [machine.trim(), hostname(), ino, Math.floor(birthtimeMs), home];
+  const host = hostname();
+  const name = NAME_OF_CONTAINER.test(host) ? '' : host;
+  const facts = [machine.trim(), name, ino, Math.floor(birthtimeMs), home];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 32);
 }
 
