@@ -214,6 +214,8 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     // The way back.
     await writeFile(home.file('haproxy.cfg'), old);
     await startMaster(['haproxy.cfg', 'pools.cfg']);
+    // The former worker, which has the rules, may still answer.
+    await until(async () => (await check())?.warnings.length === edits.length, { what: 'both edits' });
     expect((await check())?.warnings.map(({ message }) => message)).toEqual(edits);
     expect(await listeningSocket()).toEqual(sockets);
     expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });

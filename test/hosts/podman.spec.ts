@@ -73,7 +73,7 @@ describe.skipIf(reason !== undefined)('Podman on a Debian 13', () => {
     it('doctor finds no fault of the container, whose pids and whose binary are not those of the host', async () => {
       // Debian's haproxy 3.0 is also on this host.
       const text = await doctor();
-      expect(text).toMatch(/^0 errors, /m);
+      expect(text).toMatch(/^(?:0 errors, |No problem found )/m);
       expect(text).not.toMatch(/^(?:haproxy|ports|configuration)$/m);
       expect(await api(machine, 'POST', '/configuration/check')).toMatchObject({
         status: 503,
@@ -175,13 +175,6 @@ describe.skipIf(reason !== undefined)('Podman on a Debian 13', () => {
         }
       }
     }
-
-    beforeAll(async () => {
-      // The server of the page. Containers reach the host at each of its addresses.
-      await machine.must(
-        `ip address add 10.0.0.1/32 dev lo && sed -e 's/9001/8080/' -e 's/127.0.0.1/10.0.0.1/' /srv/backend.cjs >/srv/server.cjs && systemd-run --quiet --unit=server node /srv/server.cjs`,
-      );
-    });
 
     const suite = (command: string) => machine.must(`podman exec haproxy-suite haproxy-suite ${command}`);
     const served = async () =>
