@@ -204,16 +204,13 @@ describe.skipIf(reason !== undefined)('Podman on a Debian 13', () => {
     });
 
     it('an upgrade of the suite fails no request, and the suite stays while HAProxy is restarted', async () => {
-      await machine.writeFile('/srv/load.mjs', await readFile(join(ROOT, 'test/hosts/load.mjs')));
-      const load = machine.run('systemd-run --unit load --wait --pipe node /srv/load.mjs example.com');
-      await until(async () => (await machine.unit('load', 'ActiveState')) === 'active');
+      const load = new MachineLoad(machine, HOST, BODY, { tls: false });
       await runSection('Upgrade the suite');
       await machine.must('podman stop haproxy-suite');
       expect(await served()).toBe(true);
       await machine.must('podman start haproxy-suite');
       await ready(machine);
-      await machine.must('systemctl kill --kill-whom=main load');
-      expect((await load).stdout).toMatch(/"requests":\d{2,},"failed":\[\],"failures":0/);
+      await expectNoFailure(load);
       const started = await machine.must(`podman inspect --format '{{.State.StartedAt}}' haproxy-suite`);
       await machine.must('podman restart haproxy');
       await until(served);

@@ -2,13 +2,13 @@
 import http from 'node:http';
 import https from 'node:https';
 
-const [host, body, rate] = process.argv.slice(2);
+const [host, body, rate, tls] = process.argv.slice(2);
 /** Longer than a busy computer needs for a successful request. */
 const TIMEOUT_MS = 20_000;
 /** The most open requests. Reached only if this process is too slow. */
 const MAX_OPEN = 100;
 
-// Half of the requests use a kept connection. Every fourth uses TLS.
+// Half of the requests use a kept connection. Every fourth uses TLS, unless there is none.
 const agents = {
   http: { kept: new http.Agent({ keepAlive: true, maxSockets: 8 }), new: false },
   https: {
@@ -28,7 +28,7 @@ const timer = setInterval(() => {
 }, 5);
 
 function send(number) {
-  const [scheme, port] = number % 4 === 3 ? ['https', 443] : ['http', 80];
+  const [scheme, port] = tls === 'true' && number % 4 === 3 ? ['https', 443] : ['http', 80];
   const agent = agents[scheme][number % 2 === 0 || number % 8 === 7 ? 'kept' : 'new'];
   const from = performance.now();
   open += 1;
