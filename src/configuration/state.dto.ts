@@ -1,4 +1,3 @@
-import { OmitType } from '@nestjs/swagger';
 import { LongPlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { ArrayField, EnumField, IntField, NestedField, StringField } from '../contract/fields/fields.js';
 
@@ -19,7 +18,7 @@ export class TakenOverDto {
   after: string;
 }
 
-export class SavedStateDto extends OmitType(LongPlannedDto, ['revision']) {
+export class SavedStateDto extends LongPlannedDto {
   @IntField({ description: 'Revision of the saved state.', min: 0, example: 43 })
   revision: number;
 
@@ -56,7 +55,7 @@ class RepairedDto {
   files: number;
 }
 
-export class RestoredStateDto extends OmitType(LongPlannedDto, ['revision']) {
+export class RestoredStateDto extends LongPlannedDto {
   @IntField({ description: 'The revision that HAProxy has.', min: 0, example: 43 })
   revision: number;
 

@@ -5,7 +5,6 @@ export const TOOLSETS = [
   'health',
   'monitoring',
   'configuration',
-  'history',
   'certificates',
 ] as const;
 

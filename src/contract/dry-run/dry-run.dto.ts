@@ -74,13 +74,6 @@ export class PlannedDto {
     optional: true,
   })
   before?: object;
-
-  @IntField({
-    description: 'The revision that the change made. Absent if it changed nothing.',
-    min: 1,
-    optional: true,
-  })
-  revision?: number;
 }
 
 /** The largest number of steps in one answer. */
