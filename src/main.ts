@@ -13,4 +13,7 @@ stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? EXIT.done : EXIT.failed);
 });
 const exitCode = await runCli([word, ...args], { stdout, stderr, env }, LOCAL_COMMANDS);
-stdout.write('', () => process.exit(exitCode));
+stdout.write('', (error: NodeJS.ErrnoException | null | undefined) => {
+  // For example a full disk. This runs before the event `error`.
+  process.exit(error && error.code !== 'EPIPE' ? EXIT.failed : exitCode);
+});

@@ -142,6 +142,7 @@ describe('dry_run', () => {
           [result.isError, fieldsOf(contentOf(result))],
           `${tool.name} ${JSON.stringify(value)}`,
         ).toEqual([true, ['dry_run']]);
+        expect(contentOf(result).detail).toBe('dry_run must be true or false.');
       }
     expect(await everything()).toEqual(before);
   });

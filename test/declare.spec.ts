@@ -246,6 +246,11 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
       servers: [{ ip: '127.0.0.2', http_port: backends.two.port, weight: 7 }],
       before: { servers: [{ ip: '127.0.0.1', http_port: backends.two.port }] },
     });
+    await put('empty.example', { servers: [] });
+    expect(await put('empty.example', { http_port: backends.two.port })).toMatchObject({
+      status: 422,
+      body: { errors: [{ field: 'http_port', message: 'is the port of ip, which is not given' }] },
+    });
   });
 
   it('servers of a shared pool > the plan, the answer and before name what changes with it', async () => {

@@ -101,7 +101,7 @@ export function invalidBackend(reason: string): AppError {
 }
 
 /** Some clients send the default port with every call. @throws AppError validation_failed */
-function refuseLonePort({ http_port }: Pick<AddDomainDto, 'http_port'>): void {
+export function refuseLonePort({ http_port }: Pick<AddDomainDto, 'http_port'>): void {
   if (http_port !== undefined && http_port !== DEFAULT_HTTP_PORT)
     throw invalidField('http_port', 'is the port of ip, which is not given');
 }

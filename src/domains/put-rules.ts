@@ -10,6 +10,7 @@ import {
   type DomainLimits,
   newServer,
   otherDomains,
+  refuseLonePort,
   specOf,
 } from './domain-rules.js';
 import type { AddDomainDto, DomainDto, PutDomainResultDto } from './domains.dto.js';
@@ -87,6 +88,7 @@ function setAddress(draft: Draft, domain: string, ip: string | undefined, port: 
     const [slot, server] = only;
     draft.putServer(name, slot, { ...server, ip: ip ?? server.ip, http_port: port ?? server.http_port });
   } else if (ip !== undefined) draft.putServer(name, 1, newServer(ip, port ?? DEFAULT_HTTP_PORT));
+  else if (port !== undefined) refuseLonePort({ http_port: port });
 }
 
 function notOnlyServer(draft: Draft, domain: string, { servers, domains }: Pool): AppError {

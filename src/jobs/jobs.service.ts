@@ -249,13 +249,13 @@ export class JobsService {
         'shutting_down',
         'The suite is stopping and starts no operation. Try again when it runs again.',
       );
-    const { actor, via, role } = callContext();
+    const { actor, via, role, requestId } = callContext();
     const record = newRecord(spec, actor, id);
     const running = new RunningJob<T>(record);
     this.#records.set(record.id, record);
     this.#running.set(key, running);
     const silent = { progress: () => undefined, log: () => undefined };
-    const context = { actor, via, role, signal: () => running.signal, ...silent };
+    const context = { actor, via, role, requestId, signal: () => running.signal, ...silent };
     running
       .begin((job) =>
         runWithCallContext(context, () =>

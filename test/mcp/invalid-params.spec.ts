@@ -138,6 +138,13 @@ describe.each(FAMILIES)('invalid parameters with %s', (family, send) => {
     expect(result?.['isError'] === true).toBe('code' in answer);
   });
 
+  it.each([{}, { ttl: 60_000 }, 5, null, 'x'])('a call with task %j runs as usual', async (task) => {
+    const { result, error } = await answerOf(
+      await send('tools/call', { name: listThings, arguments: {}, task }),
+    );
+    expect(result, error?.message).toMatchObject({ structuredContent: { limit: 100 } });
+  });
+
   it('an argument with the name __proto__ does not reach a tool', async () => {
     const text = JSON.stringify(
       family === 'sessions'

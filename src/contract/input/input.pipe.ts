@@ -85,8 +85,8 @@ function ruleMessage(
   source: InputSource,
 ): string | undefined {
   if (constraints?.['field'] === undefined) return undefined;
-  if (value === undefined || value === null) return MISSING;
   const declared = target && declaredFields(target.constructor as Type).get(property);
+  if (value === undefined || (value === null && !declared?.optional)) return MISSING;
   return declared ? messageOf(declared, source) : constraints['field'];
 }
 

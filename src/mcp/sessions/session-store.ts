@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 import { ownerOf, type Principal } from '../../access/principal.js';
 import { messageOf } from '../../errors/app-error.js';
@@ -161,6 +162,16 @@ export class SessionStore implements BeforeApplicationShutdown {
   }
 }
 
+/**
+ * The suite does not declare the capability `tasks`, so it ignores the request for a task and calls the tool as usual
+ * (MCP 2025-11-25, basic/utilities/tasks). The SDK would refuse the call.
+ */
+function withoutTask(message: JSONRPCMessage): JSONRPCMessage {
+  if (!('method' in message) || message.params?.['task'] === undefined) return message;
+  const { task: _, ...params } = message.params;
+  return { ...message, params };
+}
+
 /** Answers a request with invalid parameters before the SDK sees it. `connect` has set the receiver of messages. */
 function refuseInvalidParams(transport: WebStandardStreamableHTTPServerTransport): void {
   const receive = transport.onmessage;
@@ -168,7 +179,7 @@ function refuseInvalidParams(transport: WebStandardStreamableHTTPServerTransport
   Object.assign(transport, {
     onmessage: (...[message, extra]: Parameters<NonNullable<typeof receive>>) => {
       const invalid = invalidParamsError(message);
-      if (!invalid) receive?.(message, extra);
+      if (!invalid) receive?.(withoutTask(message), extra);
       else transport.send({ ...invalid, id: invalid.id ?? '' }).catch(() => undefined);
     },
   });
