@@ -258,7 +258,7 @@ describe('planInstall', () => {
   });
 
   it.each([
-    ['no root', {}, { userId: 1000 }, /sudo haproxy-suite install --systemd/],
+    ['no root', {}, { userId: 1000 }, /sudo node \/src\/dist\/main\.js install --systemd/],
     ['no systemd', {}, { hasSystemd: false }, /--root DIR/],
     ['the Debian package', {}, { hasSuitePackage: true }, /apt remove haproxy-suite/],
     ['no Node', {}, { node: { path: '/usr/bin/node', version: undefined } }, /apt install nodejs/],
@@ -292,9 +292,9 @@ describe('planInstall', () => {
   it('refuses another mode and another release than the installed ones', () => {
     const host = installed();
     expect(host.plan(want({ mode: 'managed' })).refusals.join()).toContain('haproxy-suite uninstall');
-    expect(host.plan(want({}, '2.0.0')).refusals.join()).toContain('haproxy-suite upgrade');
+    expect(host.plan(want({}, '2.0.0')).refusals.join()).toContain('node /src/dist/main.js upgrade');
     expect(new FakeHost().plan(want(), { command: 'upgrade' }).refusals.join()).toContain(
-      'Nothing is installed',
+      'Nothing is installed here. Run: node /src/dist/main.js install',
     );
   });
 
