@@ -583,8 +583,53 @@ const STOPPED: Fault[] = [
       const file = home.file('servers.json');
       await writeFile(file, (await readFile(file, 'utf8')).replace('\n', '\ngarbage\n'));
     },
-    finds: /^configuration error The suite cannot start from its saved state: \S+servers\.json:2: /,
+    finds: /^configuration error The next start of the suite would fail: \S+servers\.json:2: /,
     mends: true,
+  },
+  {
+    fault: 'a journal that cannot be read',
+    together: 'start',
+    plant: async (lab) => {
+      const file = conf(lab, 'servers.json.journal');
+      await writeFile(file, '{"version":2,"base":{"revision":0,"sha256":""}}\ngarbage\n');
+      return () => rm(file);
+    },
+    finds: /^configuration error The next start of the suite would fail: \S+servers\.json\.journal:2: /,
+    mends: true,
+  },
+  {
+    fault: 'a record of the certificates that cannot be read',
+    together: 'start',
+    plant: async (lab) => {
+      const file = conf(lab, 'certificates.json');
+      await writeFile(file, '{\ngarbage\n"version":1,"certificates":{}}\n');
+      return () => rm(file);
+    },
+    finds: /^configuration error The next start of the suite would fail: \S+certificates\.json:2: /,
+    mends: true,
+  },
+  {
+    fault: 'a record of the adoption that cannot be read',
+    together: 'start',
+    plant: async ({ home }) => {
+      const file = join(home.path, 'data/adoption.json');
+      await writeFile(file, '{\ngarbage\n}\n');
+      return () => rm(file);
+    },
+    finds: /^configuration error The next start of the suite would fail: \S+adoption\.json:2: /,
+    mends: true,
+  },
+  {
+    fault: 'a token file without a token',
+    together: 'start',
+    plant: async (lab) => {
+      const file = conf(lab, 'mcp-token.env');
+      const undo = await keep(file);
+      await writeFile(file, 'TOKEN=x\n');
+      return undo;
+    },
+    finds: /^configuration error The next start of the suite would fail: \S+mcp-token\.env has no MCP_TOKEN/,
+    mends: false,
   },
   {
     fault: 'the lock file of a killed suite',

@@ -77,16 +77,7 @@ export class TokenStore {
   #read(): Tokens {
     const path = this.settings.files.token;
     const version = this.#version();
-    const values = parse(readFileSync(path));
-    const admin = values['MCP_TOKEN'] ?? '';
-    const readonly = values['MCP_READONLY_TOKEN'] ?? '';
-    if (admin === '') throw new Error(`${path} has no MCP_TOKEN. Add a line MCP_TOKEN=…`);
-    for (const [name, token] of Object.entries({ MCP_TOKEN: admin, MCP_READONLY_TOKEN: readonly }))
-      if (token !== '' && !(token.length >= MIN_LENGTH && /^[\u0021-\u007E]+$/.test(token)))
-        throw new Error(
-          `${name} in ${path} must be at least ${MIN_LENGTH} visible ASCII characters without spaces.`,
-        );
-    if (admin === readonly) throw new Error(`MCP_TOKEN and MCP_READONLY_TOKEN in ${path} must differ.`);
+    const { admin, readonly } = parseTokens(readFileSync(path, 'utf8'), path);
     const digests = [{ name: 'admin' as const, digest: sha256(admin) }];
     return {
       version,
@@ -98,6 +89,21 @@ export class TokenStore {
     const stats = statSync(this.settings.files.token, { throwIfNoEntry: false });
     return stats ? `${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}` : 'missing';
   }
+}
+
+/** The tokens of a token file; `readonly` is empty if there is none. Pure. @throws Error with a one-line message and no token */
+export function parseTokens(text: string, path: string): { admin: string; readonly: string } {
+  const values = parse(text);
+  const admin = values['MCP_TOKEN'] ?? '';
+  const readonly = values['MCP_READONLY_TOKEN'] ?? '';
+  if (admin === '') throw new Error(`${path} has no MCP_TOKEN. Add a line MCP_TOKEN=…`);
+  for (const [name, token] of Object.entries({ MCP_TOKEN: admin, MCP_READONLY_TOKEN: readonly }))
+    if (token !== '' && !(token.length >= MIN_LENGTH && /^[\u0021-\u007E]+$/.test(token)))
+      throw new Error(
+        `${name} in ${path} must be at least ${MIN_LENGTH} visible ASCII characters without spaces.`,
+      );
+  if (admin === readonly) throw new Error(`MCP_TOKEN and MCP_READONLY_TOKEN in ${path} must differ.`);
+  return { admin, readonly };
 }
 
 function sha256(text: string): Buffer {

@@ -54,12 +54,11 @@ export class StateJournal {
    * @throws StateFileError if the journal belongs to another `servers.json`, or cannot be read
    */
   async replayInto(state: State, base: JournalBase): Promise<void> {
-    const [first, ...rest] = await this.#readLines();
-    if (first === undefined) return;
+    const parsed = parseJournal(await this.#readText(), this.path);
+    if (parsed === undefined) return;
     this.#isOpen = true;
     this.#fingerprint = this.#readFingerprint();
-    const own = this.#atLine(first.number, () => parseBase(first.line));
-    const records = rest.map(({ number, line }) => this.#atLine(number, () => parseRecord(line)));
+    const { base: own, baseLine, recordLines, records } = parsed;
     const last = records.at(-1)?.to;
     if (last === undefined) {
       // A journal without records can be ignored beside any servers.json, because no commit is lost.
@@ -78,13 +77,13 @@ export class StateJournal {
     if (own.sha256 !== base.sha256)
       throw new StateFileError(
         this.path,
-        first.number,
+        baseLine,
         `the journal has the changes from revision ${own.revision} to ${last}, but they belong to another servers.json than ` +
           `the present one (revision ${base.revision}). Restore that servers.json to keep the changes, or delete this file ` +
           'to start without them',
       );
     for (const [index, record] of records.entries())
-      this.#atLine(rest[index]?.number ?? first.number, () => {
+      atLine(this.path, recordLines[index] ?? baseLine, () => {
         if (record.from !== state.revision)
           throw new InvalidDocumentError(
             [],
@@ -117,7 +116,7 @@ export class StateJournal {
 
   /** Call it if there is no `servers.json`. @throws StateFileError if the journal has commits, which would be lost */
   async requireNoRecords(): Promise<void> {
-    const records = (await this.#readLines()).slice(1);
+    const records = numberedActiveLines(await this.#readText()).slice(1);
     if (records.length === 0) return;
     throw new StateFileError(
       this.path,
@@ -174,22 +173,42 @@ export class StateJournal {
     }
   }
 
-  async #readLines(): Promise<{ number: number; line: string }[]> {
-    return numberedActiveLines(await readFile(this.path, 'utf8').catch(emptyIfMissing));
+  #readText(): Promise<string> {
+    return readFile(this.path, 'utf8').catch(emptyIfMissing);
   }
 
   #readFingerprint(): string {
     const stats = statSync(this.path, { throwIfNoEntry: false });
     return stats ? [stats.dev, stats.ino, stats.size].join(' ') : '';
   }
+}
 
-  #atLine<T>(line: number, work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof InvalidDocumentError) throw new StateFileError(this.path, line, error.message);
-      throw error;
-    }
+interface ParsedJournal {
+  base: JournalBase;
+  records: readonly JournalRecord[];
+  /** The numbers of the lines, from 1. */
+  baseLine: number;
+  recordLines: readonly number[];
+}
+
+/** Undefined if the journal has no line. Pure. @throws StateFileError with file, line and reason */
+export function parseJournal(text: string, path: string): ParsedJournal | undefined {
+  const [first, ...rest] = numberedActiveLines(text);
+  if (first === undefined) return undefined;
+  return {
+    base: atLine(path, first.number, () => parseBase(first.line)),
+    records: rest.map(({ number, line }) => atLine(path, number, () => parseRecord(line))),
+    baseLine: first.number,
+    recordLines: rest.map(({ number }) => number),
+  };
+}
+
+function atLine<T>(path: string, line: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof InvalidDocumentError) throw new StateFileError(path, line, error.message);
+    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   cpSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -280,6 +281,17 @@ describe.skipIf(!isRoot)('install --root', () => {
   ])('%s is wrong use', (args, message) => {
     const { status, stderr } = suite(args);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) as string });
+  });
+});
+
+describe.skipIf(!isRoot || existsSync('/run/systemd/system'))('install without a running systemd', () => {
+  it.each(['install --systemd --dry-run', 'uninstall'])('%s says what to do instead', (args) => {
+    const main = join(ROOT, 'dist/main.js');
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args.split(' ')], { encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringContaining('- systemd does not run here, as in a container.') as string,
+    });
   });
 });
 

@@ -163,7 +163,8 @@ function nextManifest(
     ...(want.user === undefined ? {} : { user: want.user }),
     ...(previous === undefined ? {} : { previous }),
     finished: true,
-    debianHaproxyRan: former?.debianHaproxyRan ?? (want.mode === 'systemd' && host.debianHaproxyRuns),
+    debianHaproxyRan:
+      former?.debianHaproxyRan ?? (want.haproxyFragment !== undefined && host.debianHaproxyRuns),
     users: [...new Set([...(former?.users ?? []), ...users])],
     folders: [...new Set([...(former?.folders ?? []), ...folders])].toSorted(),
     links: Object.fromEntries(links),

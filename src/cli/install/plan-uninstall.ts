@@ -11,7 +11,7 @@ const NOTHING = { links: {}, files: {}, folders: [MANIFEST_FOLDER] };
 
 /** Pure: removes what the manifest names. The data in HAPROXY_HOME, and files that the operator changed, stay. */
 export function planUninstall(host: Host, manifest: Manifest | undefined): Plan {
-  const rights = refusedRights(host, 'uninstall');
+  const rights = refusedRights(host, 'haproxy-suite uninstall');
   if (rights !== undefined) return { refusals: [rights], steps: [], notes: [] };
   // A run that was killed before it wrote the manifest, or after it removed the manifest, can leave the folder.
   if (manifest === undefined) return { refusals: [], steps: removeSteps(host, NOTHING).steps, notes: [] };

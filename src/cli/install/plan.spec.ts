@@ -258,7 +258,7 @@ describe('planInstall', () => {
   });
 
   it.each([
-    ['no root', {}, { userId: 1000 }, /sudo haproxy-suite install --systemd/],
+    ['no root', {}, { userId: 1000 }, /sudo node \/src\/dist\/main\.js install --systemd/],
     ['no systemd', {}, { hasSystemd: false }, /--root DIR/],
     ['the Debian package', {}, { hasSuitePackage: true }, /apt remove haproxy-suite/],
     ['no Node', {}, { node: { path: '/usr/bin/node', version: undefined } }, /apt install nodejs/],
@@ -292,29 +292,36 @@ describe('planInstall', () => {
   it('refuses another mode and another release than the installed ones', () => {
     const host = installed();
     expect(host.plan(want({ mode: 'managed' })).refusals.join()).toContain('haproxy-suite uninstall');
-    expect(host.plan(want({}, '2.0.0')).refusals.join()).toContain('haproxy-suite upgrade');
+    expect(host.plan(want({}, '2.0.0')).refusals.join()).toContain('node /src/dist/main.js upgrade');
     expect(new FakeHost().plan(want(), { command: 'upgrade' }).refusals.join()).toContain(
-      'Nothing is installed',
+      'Nothing is installed here. Run: node /src/dist/main.js install',
     );
   });
 
-  it('takes over the haproxy.service of Debian, and uninstall starts it again', () => {
-    const host = new FakeHost();
-    const unit = { ...IDLE, isActive: true, fragment: '/usr/lib/systemd/system/haproxy.service' };
-    Object.assign(host.host, { debianHaproxyRuns: true, units: { ...host.host.units, haproxy: unit } });
-    const link = `${UNITS}/multi-user.target.wants/haproxy.service`;
-    host.files.set(link, { kind: 'link', target: unit.fragment });
-    const { steps } = host.plan();
-    expect(kinds(steps).join()).toMatch(/stop haproxy\.service.*start haproxy\.service/);
-    host.apply(steps);
-    const { steps: removal } = planUninstall(host.facts(), host.manifest);
-    expect(kinds(removal).filter((kind) => kind.endsWith('haproxy.service'))).toEqual([
-      'stop haproxy.service',
-      'start haproxy.service',
-    ]);
-    host.apply(removal);
-    expect(host.files.get(link)).toEqual({ kind: 'link', target: unit.fragment });
-  });
+  it.each<Choice['mode']>(['systemd', 'quadlet'])(
+    '--%s takes over the haproxy.service of Debian, and uninstall starts it again',
+    (mode) => {
+      const host = new FakeHost();
+      const unit = { ...IDLE, isActive: true, fragment: '/usr/lib/systemd/system/haproxy.service' };
+      Object.assign(host.host, {
+        debianHaproxyRuns: true,
+        podman: { path: '/usr/bin/podman', version: '5.4.2' },
+        units: { ...host.host.units, haproxy: unit },
+      });
+      const link = `${UNITS}/multi-user.target.wants/haproxy.service`;
+      host.files.set(link, { kind: 'link', target: unit.fragment });
+      const { steps } = host.plan(want({ mode, image: 'localhost/haproxy:3.2' }));
+      expect(kinds(steps).join()).toMatch(/stop haproxy\.service.*start haproxy\.service/);
+      host.apply(steps);
+      const { steps: removal } = planUninstall(host.facts(), host.manifest);
+      expect(kinds(removal).filter((kind) => kind.endsWith('haproxy.service'))).toEqual([
+        'stop haproxy.service',
+        'start haproxy.service',
+      ]);
+      host.apply(removal);
+      expect(host.files.get(link)).toEqual({ kind: 'link', target: unit.fragment });
+    },
+  );
 
   it('restarts a suite whose drop-in is newer than its process', () => {
     const host = installed();

@@ -53,15 +53,16 @@ export async function probeHost(request: HostRequest): Promise<Host> {
   const { root, isLive, user } = request;
   const at = (path: string) => targetIn(root, path);
   const users = readUsers(root);
-  const [haproxy, suite] = isLive
-    ? [await readUnit(HAPROXY_UNIT), await readUnit(SUITE_UNIT)]
-    : [NO_UNIT, NO_UNIT];
+  const hasSystemd = isSystemdRunning();
+  // systemctl fails without systemd. The planner then refuses, and asks for no unit.
+  const [haproxy, suite] =
+    isLive && hasSystemd ? [await readUnit(HAPROXY_UNIT), await readUnit(SUITE_UNIT)] : [NO_UNIT, NO_UNIT];
   const debianHaproxyRuns = haproxy.isActive && /^\/(?:usr\/)?lib\//.test(haproxy.fragment);
   return {
     isLive,
     userId: process.geteuid?.() ?? 0,
     system: readSystem(readText(at('/etc/os-release'))),
-    hasSystemd: isSystemdRunning(),
+    hasSystemd,
     node: request.node,
     haproxy: await probeProgram(root, isLive, '/usr/sbin/haproxy', '-v', (text) => parseVersion(text).text),
     podman: await probeProgram(root, isLive, '/usr/bin/podman', '--version', (text) => text.trim()),

@@ -1,5 +1,6 @@
 import { isAtLeast, MINIMUM_VERSION, parseVersion } from '../../haproxy/parsers/version.parser.js';
 import { HAPROXY_UNIT } from '../../haproxy/process/systemd.js';
+import { quote } from '../../lib/shell-quote.js';
 import { isTooOldNode, OLDEST_NODE } from '../../lib/version.js';
 import type { Host, ListenerFact } from './host.js';
 import type { Manifest } from './manifest.js';
@@ -13,10 +14,8 @@ export function refusals(
   manifest: Manifest | undefined,
   request: Request,
 ): string[] {
-  const rights = refusedRights(
-    host,
-    `${request.command}${request.command === 'install' ? ` --${want.mode}` : ''}`,
-  );
+  const words = request.command === 'install' ? `install --${want.mode}` : request.command;
+  const rights = refusedRights(host, commandOf(want, words));
   // Without the rights, the other facts are not known.
   if (rights !== undefined) return [rights];
   return [
@@ -26,10 +25,9 @@ export function refusals(
   ];
 }
 
-/** The refusals that all commands share. */
+/** The refusals that all commands share. `command`: how to run this command again. */
 export function refusedRights(host: Host, command: string): string | undefined {
-  if (host.userId !== 0)
-    return `This command writes to /etc and /opt and needs root. Run: sudo haproxy-suite ${command}`;
+  if (host.userId !== 0) return `This command writes to /etc and /opt and needs root. Run: sudo ${command}`;
   if (host.hasSuitePackage)
     return 'The Debian package haproxy-suite is installed, and apt installs, upgrades and removes its files. Run: apt install haproxy-suite, or apt remove haproxy-suite first.';
   if (host.isLive && !host.hasSystemd)
@@ -41,7 +39,7 @@ function refusedCommand(want: Wanted, manifest: Manifest | undefined, command: R
   if (command === 'upgrade')
     return manifest
       ? []
-      : ['Nothing is installed here. Run: haproxy-suite install --systemd, --quadlet or --managed'];
+      : [`Nothing is installed here. Run: ${commandOf(want, 'install')} --systemd, --quadlet or --managed`];
   if (manifest === undefined) return [];
   if (manifest.mode !== want.mode)
     return [
@@ -49,7 +47,14 @@ function refusedCommand(want: Wanted, manifest: Manifest | undefined, command: R
     ];
   return manifest.release === want.release.id
     ? []
-    : [`${manifest.release} is installed, and this is ${want.release.id}. Run: haproxy-suite upgrade`];
+    : [
+        `${manifest.release} is installed, and this is ${want.release.id}. Run: ${commandOf(want, 'upgrade')}`,
+      ];
+}
+
+/** `haproxy-suite` may not be there yet, and starts the release that is installed. */
+function commandOf({ release }: Wanted, command: string): string {
+  return `node ${quote(`${release.source}/dist/main.js`)} ${command}`;
 }
 
 function refusedPrograms(host: Host, want: Wanted): string[] {

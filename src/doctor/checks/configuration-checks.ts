@@ -1,4 +1,7 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { parseTokens } from '../../access/token-store.js';
+import { ManagedCertificates } from '../../certificates/managed-certificates.js';
 import { checkStart } from '../../haproxy/config/check/check-start.js';
 import { configReport } from '../../haproxy/config/check/config-check.service.js';
 import { describeMessage, findRequirements } from '../../haproxy/config/check/find-requirements.js';
@@ -11,9 +14,11 @@ import { HaproxyControlService } from '../../haproxy/process/haproxy-control.ser
 import { HaproxyProcessService } from '../../haproxy/process/haproxy-process.service.js';
 import { findingsOf } from '../../health/config-health.js';
 import { EventFeed } from '../../signals/event-feed.js';
-import { parseState, StateFileError } from '../../storage/formats/servers-json.js';
+import { parseState } from '../../storage/formats/servers-json.js';
+import { parseJournal } from '../../storage/state-journal.js';
+import { AdoptionRecord } from '../../reconciler/adoption/adoption-record.js';
 import { denialOf, presenceOf, textOf } from '../facts/users.js';
-import { error, type Finding, NotRun, warning } from '../finding.js';
+import { type CheckResult, error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import { hide } from './certificate-checks.js';
 import type { HostCheck } from './check-type.js';
@@ -22,7 +27,7 @@ export const CONFIGURATION_CHECKS: readonly HostCheck[] = [
   { subject: 'configuration', name: 'the files are there', run: filesArePresent },
   { subject: 'configuration', name: 'HAProxy and the suite accept the configuration', run: check },
   { subject: 'configuration', name: 'the frontends use the rules of the suite', run: rules },
-  { subject: 'configuration', name: 'the saved state can be read', run: savedState },
+  { subject: 'configuration', name: 'the suite can read its files at a start', run: startFiles },
 ];
 
 async function filesArePresent({ settings, mending }: Host): Promise<Finding[]> {
@@ -125,22 +130,44 @@ async function rules(host: Host): Promise<Finding[]> {
   return found.map((one) => warning(describeMessage(one), host.mending.edit(files.config, one.line)));
 }
 
-async function savedState({ settings, mending }: Host): Promise<Finding[] | undefined> {
-  const { servers } = settings.files;
-  if ((await presenceOf(servers)) === 'missing') return undefined;
-  const text = await textOf(servers);
-  if (text === undefined) throw new NotRun(`This user may not read ${servers}.`, true);
-  try {
-    parseState(text, servers);
-    return [];
-  } catch (failure) {
-    if (!(failure instanceof StateFileError)) throw failure;
-    const line = /:(\d+)/.exec(failure.message)?.[1];
-    return [
-      error(
-        `The suite cannot start from its saved state: ${failure.message}`,
-        mending.edit(servers, line === undefined ? null : Number(line)),
-      ),
-    ];
+/** The files that the suite parses at its start, with the same parsers. The suite creates those that are missing. */
+async function startFiles({ settings, mending }: Host): Promise<CheckResult> {
+  const { servers, journal, certificates, adoption, token } = settings.files;
+  const parsers: [path: string, parse: (path: string) => Promise<unknown>][] = [
+    [servers, async (path) => parseState(await readFile(path, 'utf8'), path)],
+    [journal, async (path) => parseJournal(await readFile(path, 'utf8'), path)],
+    [certificates, () => new ManagedCertificates(settings, new EventFeed()).open()],
+    [adoption, (path) => new AdoptionRecord(path).load()],
+    [token, async (path) => parseTokens(await readFile(path, 'utf8'), path)],
+  ];
+  const findings: Finding[] = [];
+  const hidden: string[] = [];
+  let present = 0;
+  for (const [path, parse] of parsers) {
+    if ((await presenceOf(path)) === 'missing') continue;
+    present += 1;
+    try {
+      await parse(path);
+    } catch (failure) {
+      const { code, message } = failure as NodeJS.ErrnoException;
+      // The suite that runs can delete its journal at any time.
+      if (code === 'ENOENT') continue;
+      if (code !== undefined) {
+        hidden.push(path);
+        continue;
+      }
+      const line = message.startsWith(`${path}:`)
+        ? /^:(\d+)/.exec(message.slice(path.length))?.[1]
+        : undefined;
+      findings.push(
+        error(
+          `The next start of the suite would fail: ${message}`,
+          mending.edit(path, line === undefined ? null : Number(line)),
+        ),
+      );
+    }
   }
+  if (present === 0) return undefined;
+  if (hidden.length === 0) return findings;
+  return { findings, notRun: new NotRun(`This user may not read ${hidden.join(', ')}.`, true) };
 }
