@@ -185,11 +185,18 @@ export class DocHost {
     await mkdir(join(folder, 'opt/haproxy-suite'));
     await symlink(join(ROOT, 'dist'), join(folder, 'opt/haproxy-suite/dist'));
     const versions = haproxyVersions();
-    await this.#program('haproxy', `exec ${oldestHaproxy().path} "$@"`);
+    // A master that reloads executes its own name. The wrappers of `npm run tools` give it the name of one version; here it is
+    // the `haproxy` of this host, so that a reload after `apt-get` runs the other version.
+    await this.#program(
+      'use-haproxy',
+      `sed -e "s|^self=.*|self=$(readlink -f $1)|" -e 's|--argv0 "$self"|--argv0 ${folder}/bin/haproxy|' $1 > ${folder}/bin/haproxy.new
+chmod 755 ${folder}/bin/haproxy.new && mv ${folder}/bin/haproxy.new ${folder}/bin/haproxy`,
+    );
+    await this.must(`use-haproxy ${oldestHaproxy().path}`);
     await this.#program(
       'apt-get',
       `case "$*" in *haproxy=*) V=${oldestHaproxy().path};; *) V=${versions.at(-1)?.path ?? ''};; esac
-printf '#!/bin/bash\\nexec %s "$@"\\n' "$V" > ${folder}/bin/haproxy`,
+use-haproxy $V`,
     );
     await this.#program(
       'journalctl',
@@ -215,11 +222,12 @@ printf '#!/bin/bash\\nexec %s "$@"\\n' "$V" > ${folder}/bin/haproxy`,
       'systemctl',
       `verb=$1; shift
 alive() { [ -f ${folder}/pid/$1 ] && kill -0 $(cat ${folder}/pid/$1) 2>/dev/null; }
+files() { for f in suite haproxy pools; do [ ! -f ${home}/conf/$f.cfg ] || echo "-f ${home}/conf/$f.cfg"; done; }
 start() {
   cd ${home}
   case $1 in
-    haproxy) mkdir -p run; files=; for f in suite haproxy pools; do [ -f conf/$f.cfg ] && files="$files -f ${home}/conf/$f.cfg"; done
-      setsid haproxy -W -S ${home}/run/master.sock -p ${home}/run/haproxy.pid $files >>${folder}/log/haproxy.log 2>&1 & ;;
+    haproxy) mkdir -p run
+      setsid haproxy -W -S ${home}/run/master.sock -p ${home}/run/haproxy.pid $(files) >>${folder}/log/haproxy.log 2>&1 & ;;
     haproxy-mcp) setsid env -i PATH="$PATH" ${given.join(' ')} ${process.execPath} ${folder}/opt/haproxy-suite/dist/main.js >>${folder}/log/haproxy-mcp.log 2>&1 & ;;
   esac
   echo $! > ${folder}/pid/$1
@@ -228,6 +236,7 @@ stop() { alive $1 || return 0; kill $(cat ${folder}/pid/$1); while alive $1; do 
 for unit in "$@"; do case $verb in
   start) alive $unit || start $unit ;;
   stop) stop $unit ;;
+  reload) alive $unit && haproxy -c -q $(files) && kill -USR2 $(cat ${folder}/pid/$unit) ;;
   restart) stop $unit; start $unit ;;
   is-active) alive $unit && echo active || { echo inactive; exit 3; } ;;
 esac; done`,
