@@ -16,6 +16,8 @@ import { LOOPBACK, plainAddress } from './allowed-names.js';
  *   an address in the network as its own.
  * - Without a setting, only the interface of the local address counts, and not if it is the way to the internet: then a
  *   carrier or a cloud has given the address, and its other customers are in the network.
+ * - Without a setting, this machine itself is not in the network. Every user and every container of the machine can connect
+ *   to its Tailscale address.
  */
 export class TrustedNetworks {
   readonly #networks: readonly { cidr: string; set: BlockList }[];
@@ -51,6 +53,7 @@ export class TrustedNetworks {
   async #isAnsweredInside(network: BlockList, local: string, remote: string): Promise<boolean> {
     // The kernel accepts these from no other machine.
     if (contains(LOOPBACK, remote)) return true;
+    if (this.#isDefault && interfaceOf(remote) !== undefined) return false;
     const source = await sourceAddressFor(remote);
     if (source === undefined) return false;
     const name = interfaceOf(source);

@@ -71,6 +71,8 @@ async function withTailnet() {
   found.spoofed = await ask(lan, SPOOFED, TAILNET);
   found.spoofedWithToken = await ask(lan, SPOOFED, TAILNET, token);
   found.own = await ask(own, TAILNET, TAILNET);
+  found.own6 = await ask(own, TAILNET6, TAILNET6);
+  found.ownWithToken = await ask(own, TAILNET, TAILNET, token);
   found.loopback = await ask(own, '127.0.0.1', '127.0.0.1');
   run('ip link del tailscale0');
   addTailnet(MOVED);
@@ -92,6 +94,7 @@ async function withEveryAddress() {
   await start({});
   const found = {
     tailnet: await ask(tail, TAILNET_PEER, TAILNET),
+    own: await ask(own, TAILNET, TAILNET),
     spoofed: await ask(lan, SPOOFED, TAILNET),
     lanWithToken: await ask(lan, LAN_PEER, LAN, token),
     carrier: await ask(lan, CARRIER_PEER, CARRIER),
@@ -102,6 +105,7 @@ async function withEveryAddress() {
   await start({ TRUSTED_NETWORKS: '100.64.0.0/10' });
   return {
     ...found,
+    setOwn: await ask(own, TAILNET, TAILNET),
     setSpoofed: await ask(lan, SPOOFED, TAILNET),
     setCarrier: await ask(lan, CARRIER_PEER, CARRIER),
   };
