@@ -154,17 +154,19 @@ else
       });
     });
 
-    it('MCP_HOST=0.0.0.0 > trusts no address that a neighbour claims, and no address of a carrier unless it is set', async () => {
+    it('MCP_HOST=0.0.0.0 > trusts no address that a neighbour claims, and no carrier or cluster unless it is set', async () => {
       expect(await scenario('every', { MCP_HOST: '0.0.0.0' })).toEqual({
         tailnet: 'HTTP/1.1 200 OK',
         own: 'HTTP/1.1 401 Unauthorized',
         spoofed: 'HTTP/1.1 401 Unauthorized',
         lanWithToken: 'HTTP/1.1 200 OK',
         carrier: 'HTTP/1.1 401 Unauthorized',
+        cluster: 'HTTP/1.1 401 Unauthorized',
         carrierToTailnetAddress: 'HTTP/1.1 401 Unauthorized',
         setOwn: 'HTTP/1.1 200 OK',
         setSpoofed: 'HTTP/1.1 401 Unauthorized',
         setCarrier: 'HTTP/1.1 200 OK',
+        setCluster: 'HTTP/1.1 200 OK',
       });
     });
   });
