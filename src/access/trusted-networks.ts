@@ -1,6 +1,6 @@
 import type { BlockList, Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { defaultRouteInterfaces, sourceAddressFor } from '../lib/route.js';
+import { sourceAddressFor } from '../lib/route.js';
 import { contains, networks } from '../model/ip-address.js';
 import { isTailnetInterface } from '../model/tailnet.js';
 import type { Settings } from '../settings/settings.js';
@@ -14,8 +14,10 @@ import { LOOPBACK, plainAddress } from './allowed-names.js';
  * - The answers must leave through the interface of the local address, or from an address in the network. Linux accepts a
  *   packet for any of its addresses on any interface, so a neighbour on another network can reach the address, and can claim
  *   an address in the network as its own.
- * - Without a setting, only the interface of the local address counts, and not if it is the way to the internet: then a
- *   carrier or a cloud has given the address, and its other customers are in the network.
+ * - Without a setting, only Tailscale's interface counts. On another interface, a carrier, a cloud or a cluster has given the
+ *   address, and its other customers are in the network.
+ * - Without a setting, this machine itself is not in the network. Every user and every container of the machine can connect
+ *   to its Tailscale address.
  */
 export class TrustedNetworks {
   readonly #networks: readonly { cidr: string; set: BlockList }[];
@@ -51,19 +53,15 @@ export class TrustedNetworks {
   async #isAnsweredInside(network: BlockList, local: string, remote: string): Promise<boolean> {
     // The kernel accepts these from no other machine.
     if (contains(LOOPBACK, remote)) return true;
+    if (this.#isDefault && interfaceOf(remote) !== undefined) return false;
     const source = await sourceAddressFor(remote);
     if (source === undefined) return false;
     const name = interfaceOf(source);
     if (name === undefined || name !== interfaceOf(local))
       // An operator's network can span several interfaces. The tailnet cannot.
       return !this.#isDefault && contains(network, source);
-    return !this.#isDefault || !(await isOnWayToInternet(name));
+    return !this.#isDefault || isTailnetInterface(name);
   }
-}
-
-async function isOnWayToInternet(name: string): Promise<boolean> {
-  // With an exit node, the tailnet is the way to the internet.
-  return !isTailnetInterface(name) && (await defaultRouteInterfaces()).has(name);
 }
 
 function interfaceOf(address: string): string | undefined {

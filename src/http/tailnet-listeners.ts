@@ -51,7 +51,14 @@ export class TailnetListeners {
   }
 
   async #update(): Promise<void> {
-    const addresses = tailnetAddresses(networkInterfaces());
+    let addresses: string[];
+    try {
+      addresses = tailnetAddresses(networkInterfaces());
+    } catch (error) {
+      // Reading the addresses opens a socket, for which the process can have no file descriptor left (EMFILE).
+      this.#warnOnce(`The suite cannot read the addresses of this machine: ${messageOf(error)}.`);
+      return;
+    }
     for (const address of this.#servers.keys()) if (!addresses.includes(address)) this.#stop(address);
     const missing = addresses.filter((address) => !this.#servers.has(address));
     await Promise.all(missing.map((address) => this.#listen(address)));
@@ -86,8 +93,7 @@ export class TailnetListeners {
   async #admit(socket: Socket): Promise<void> {
     // Without a listener, an error of the connection would end the process.
     socket.on('error', ignoreError);
-    const source = await sourceAddressFor(socket.remoteAddress ?? '');
-    if (source === undefined || !tailnetAddresses(networkInterfaces()).includes(source)) {
+    if (!(await isAnsweredInTailnet(socket))) {
       socket.resetAndDestroy();
       return;
     }
@@ -108,11 +114,26 @@ export class TailnetListeners {
     const message = messageOf(error);
     // The kernel still checks that no other machine has the IPv6 address.
     if ((error as NodeJS.ErrnoException).code === 'EADDRNOTAVAIL') return;
-    if (this.#reported.has(message)) return;
-    this.#reported.add(message);
-    this.#logger.warn(
-      `The suite cannot listen on the Tailscale address ${formatHostPort(address, this.port)}: ${message}. It tries again every second.`,
+    this.#warnOnce(
+      `The suite cannot listen on the Tailscale address ${formatHostPort(address, this.port)}: ${message}.`,
+      message,
     );
+  }
+
+  #warnOnce(text: string, problem = text): void {
+    if (this.#reported.has(problem)) return;
+    this.#reported.add(problem);
+    this.#logger.warn(`${text} It tries again every second.`);
+  }
+}
+
+/** False also if the process has no file descriptor left with which to find out. */
+async function isAnsweredInTailnet({ remoteAddress = '' }: Socket): Promise<boolean> {
+  const source = await sourceAddressFor(remoteAddress);
+  try {
+    return source !== undefined && tailnetAddresses(networkInterfaces()).includes(source);
+  } catch {
+    return false;
   }
 }
 

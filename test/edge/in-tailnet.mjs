@@ -12,6 +12,8 @@ const [TAILNET, TAILNET_PEER, MOVED] = ['100.64.7.2', '100.64.0.9', '100.64.7.3'
 const [TAILNET6, TAILNET6_PEER] = ['fd7a:115c:a1e0::2', 'fd7a:115c:a1e0::9'];
 /** A carrier gives the machine this address, on the interface that leads to the internet. */
 const [CARRIER, CARRIER_PEER] = ['100.70.0.1', '100.70.0.9'];
+/** The network of a cluster, which does not lead to the internet. */
+const [CLUSTER, CLUSTER_PEER] = ['100.80.0.1', '100.80.0.9'];
 
 /** A client in a namespace: for each line of requests, the first line of the response or the code of the error. */
 const CLIENT = `
@@ -71,6 +73,8 @@ async function withTailnet() {
   found.spoofed = await ask(lan, SPOOFED, TAILNET);
   found.spoofedWithToken = await ask(lan, SPOOFED, TAILNET, token);
   found.own = await ask(own, TAILNET, TAILNET);
+  found.own6 = await ask(own, TAILNET6, TAILNET6);
+  found.ownWithToken = await ask(own, TAILNET, TAILNET, token);
   found.loopback = await ask(own, '127.0.0.1', '127.0.0.1');
   run('ip link del tailscale0');
   addTailnet(MOVED);
@@ -89,12 +93,17 @@ async function withTailnet() {
 /** MCP_HOST=0.0.0.0 */
 async function withEveryAddress() {
   addTailnet(TAILNET);
+  run(`ip link add cni0 type veth peer name eth1 netns ${tailPid}`);
+  run(`ip addr add ${CLUSTER}/24 dev cni0 && ip link set cni0 up`);
+  run(`ip addr add ${CLUSTER_PEER}/24 dev eth1; ip link set eth1 up`, tailPid);
   await start({});
   const found = {
     tailnet: await ask(tail, TAILNET_PEER, TAILNET),
+    own: await ask(own, TAILNET, TAILNET),
     spoofed: await ask(lan, SPOOFED, TAILNET),
     lanWithToken: await ask(lan, LAN_PEER, LAN, token),
     carrier: await ask(lan, CARRIER_PEER, CARRIER),
+    cluster: await ask(tail, CLUSTER_PEER, CLUSTER),
     carrierToTailnetAddress: await ask(lan, CARRIER_PEER, TAILNET),
   };
   service.kill('SIGKILL');
@@ -102,8 +111,10 @@ async function withEveryAddress() {
   await start({ TRUSTED_NETWORKS: '100.64.0.0/10' });
   return {
     ...found,
+    setOwn: await ask(own, TAILNET, TAILNET),
     setSpoofed: await ask(lan, SPOOFED, TAILNET),
     setCarrier: await ask(lan, CARRIER_PEER, CARRIER),
+    setCluster: await ask(tail, CLUSTER_PEER, CLUSTER),
   };
 }
 

@@ -79,7 +79,7 @@ if ('reason' in namespace)
 else
   describe('MCP_HOST and TRUSTED_NETWORKS', () => {
     it.each(['0.0.0.0', '::'])(
-      'trusts a tailnet only if both ends of the connection are in it: MCP_HOST=%s',
+      'trusts a network only if both ends of the connection are in it: MCP_HOST=%s',
       async (host) => {
         const home = await tempHome();
         const tokens = join(home.path, 'conf/mcp-token.env');
@@ -93,7 +93,8 @@ else
         const script = join(import.meta.dirname, 'in-namespace.mjs');
         const command = [...namespace.command, 'sh', '-ec', setUp.join('\n'), 'sh', process.execPath, script];
         const input = {
-          ...inputOf(home.path, { MCP_HOST: host }),
+          // Without the setting, no address of this machine is trusted.
+          ...inputOf(home.path, { MCP_HOST: host, TRUSTED_NETWORKS: '100.64.0.0/10' }),
           requests: CASES.map(({ from, to, headers = [], host = 'localhost', method = 'GET' }) => ({
             from,
             to,
@@ -132,7 +133,7 @@ else
       return stdout === '' ? stderr : JSON.parse(stdout);
     }
 
-    it('MCP_HOST=tailnet > listens on loopback and on what Tailscale brings, and answers no other network', async () => {
+    it('MCP_HOST=tailnet > listens on loopback and on what Tailscale brings, and trusts the peers but not this machine', async () => {
       expect(await scenario('tailnet', { MCP_HOST: 'tailnet' })).toEqual({
         before: 'ECONNREFUSED',
         tailnet: 'HTTP/1.1 200 OK',
@@ -143,7 +144,9 @@ else
         lanToTailnetAddress: 'ECONNRESET',
         spoofed: 'ECONNRESET',
         spoofedWithToken: 'ECONNRESET',
-        own: 'HTTP/1.1 200 OK',
+        own: 'HTTP/1.1 401 Unauthorized',
+        own6: 'HTTP/1.1 401 Unauthorized',
+        ownWithToken: 'HTTP/1.1 200 OK',
         loopback: 'HTTP/1.1 401 Unauthorized',
         moved: 'HTTP/1.1 200 OK',
         former: '',
@@ -151,15 +154,19 @@ else
       });
     });
 
-    it('MCP_HOST=0.0.0.0 > trusts no address that a neighbour claims, and no address of a carrier unless it is set', async () => {
+    it('MCP_HOST=0.0.0.0 > trusts no address that a neighbour claims, and no carrier or cluster unless it is set', async () => {
       expect(await scenario('every', { MCP_HOST: '0.0.0.0' })).toEqual({
         tailnet: 'HTTP/1.1 200 OK',
+        own: 'HTTP/1.1 401 Unauthorized',
         spoofed: 'HTTP/1.1 401 Unauthorized',
         lanWithToken: 'HTTP/1.1 200 OK',
         carrier: 'HTTP/1.1 401 Unauthorized',
+        cluster: 'HTTP/1.1 401 Unauthorized',
         carrierToTailnetAddress: 'HTTP/1.1 401 Unauthorized',
+        setOwn: 'HTTP/1.1 200 OK',
         setSpoofed: 'HTTP/1.1 401 Unauthorized',
         setCarrier: 'HTTP/1.1 200 OK',
+        setCluster: 'HTTP/1.1 200 OK',
       });
     });
   });

@@ -104,8 +104,15 @@ describe.skipIf(reason !== undefined).each(TESTED)(
     });
 
     it('a tailnet that comes up later reaches the suite without a token', async () => {
+      // The peer is in another network namespace: this machine itself needs the token.
       await machine.must(
-        'ip link add tailscale0 type veth peer name peer0 && ip address add 100.64.7.2/32 dev tailscale0 && ip link set peer0 up && ip link set tailscale0 up',
+        `systemd-run --quiet --unit=peer -p Type=exec -p PrivateNetwork=yes sleep infinity &&
+         ip link add tailscale0 type veth peer name peer0 netns $(systemctl show -P MainPID peer) &&
+         ip address add 100.64.7.2/32 dev tailscale0 && ip link set tailscale0 up && ip route add 100.64.0.9/32 dev tailscale0`,
+      );
+      const inPeer = 'nsenter -n -t $(systemctl show -P MainPID peer)';
+      await machine.must(
+        `${inPeer} sh -ec 'ip address add 100.64.0.9/32 dev peer0; ip link set peer0 up; ip route add 100.64.7.2/32 dev peer0'`,
       );
       const initialize = {
         jsonrpc: '2.0',
@@ -120,17 +127,18 @@ describe.skipIf(reason !== undefined).each(TESTED)(
       const call = `curl -s -H 'accept: application/json, text/event-stream' -H 'content-type: application/json' --data-binary @-`;
       await until(
         async () => {
-          const { stdout } = await machine.run(`${call} http://100.64.7.2:8000/mcp`, {
+          const { stdout } = await machine.run(`${inPeer} ${call} http://100.64.7.2:8000/mcp`, {
             input: JSON.stringify(initialize),
           });
           return stdout.includes('"serverInfo"');
         },
         { interval: 100 },
       );
-      // Loopback needs the token also then.
-      expect(await machine.must(`${call} -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/mcp`)).toBe(
-        '401',
-      );
+      // This machine needs the token also then, on each address.
+      for (const address of ['127.0.0.1', '100.64.7.2'])
+        expect(await machine.must(`${call} -o /dev/null -w '%{http_code}' http://${address}:8000/mcp`)).toBe(
+          '401',
+        );
     });
 
     it('a reload with a wrong file fails, and HAProxy serves', async () => {
