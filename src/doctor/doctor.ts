@@ -86,6 +86,7 @@ export async function examine(env: Environment, options: DoctorOptions): Promise
   const host = new Host({
     settings,
     env: found.env,
+    path: env['PATH'],
     options,
     units,
     suitePid: found.suitePid,

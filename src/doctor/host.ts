@@ -39,6 +39,8 @@ interface HostParts {
   settings: Settings;
   /** The environment of the settings. */
   env: Environment;
+  /** The PATH of the doctor, which the programs that it starts are found with; undefined if it has none. */
+  path: string | undefined;
   options: DoctorOptions;
   /** Undefined if systemd does not run this machine. */
   units: { suite: Unit; haproxy: Unit } | undefined;
@@ -62,12 +64,14 @@ export class Host {
   readonly mending: Mending;
   /** The user that runs the doctor. */
   readonly self: HostUser;
+  readonly #path: string;
 
   constructor(parts: HostParts) {
     this.settings = parts.settings;
     this.options = parts.options;
     this.units = parts.units;
     this.signal = parts.signal;
+    this.#path = parts.path ?? DEFAULT_PATH;
     this.suitePid = parts.suitePid;
     this.runtime = new HaproxyRuntimeService(this.settings);
     this.master = new MasterCli(this.settings.master);
@@ -103,7 +107,7 @@ export class Host {
     if (!this.isRoot) return;
     const path = program.includes('/')
       ? program
-      : await findProgram(program, process.env['PATH'] ?? DEFAULT_PATH);
+      : await findProgram(program, this.#path);
     const part = path === undefined ? undefined : await untrustedPart(path);
     if (part !== undefined)
       throw new NotRun(
