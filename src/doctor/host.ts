@@ -105,9 +105,7 @@ export class Host {
    */
   async requireTrusted(program: string): Promise<void> {
     if (!this.isRoot) return;
-    const path = program.includes('/')
-      ? program
-      : await findProgram(program, this.#path);
+    const path = program.includes('/') ? program : await findProgram(program, this.#path);
     const part = path === undefined ? undefined : await untrustedPart(path);
     if (part !== undefined)
       throw new NotRun(
