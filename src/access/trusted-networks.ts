@@ -1,6 +1,6 @@
 import type { BlockList, Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { sourceAddressFor } from '../lib/route.js';
+import { sourceAddressFor } from '../lib/machine/route.js';
 import { contains, networks } from '../model/ip-address.js';
 import { isTailnetInterface } from '../model/tailnet.js';
 import type { Settings } from '../settings/settings.js';

@@ -1,7 +1,7 @@
 import { CommanderError } from 'commander';
 import { messageOf } from '../errors/app-error.js';
 import { namingCommands } from '../errors/operation-names.js';
-import { journalStreams, priorityPrefix } from '../lib/journal.js';
+import { journalStreams, priorityPrefix } from '../lib/machine/journal.js';
 import { VERSION } from '../lib/version.js';
 import { commandNames, withCommands } from './command-names.js';
 import { CommandError, EXIT, UsageError } from './exit-code.js';

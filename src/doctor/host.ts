@@ -11,7 +11,7 @@ import type { HaproxyProcesses } from '../haproxy/parsers/proc.parser.js';
 import { MasterCli } from '../haproxy/process/master-cli.js';
 import { areOfOtherNamespace, parentOf } from '../haproxy/process/os-process.js';
 import { runProgram } from '../haproxy/process/run-program.js';
-import { userName } from '../lib/users.js';
+import { userName } from '../lib/machine/users.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
 import { domainOfMapKey } from '../model/domain-name.js';
 import type { AcmeSettings } from '../settings/acme-settings.js';

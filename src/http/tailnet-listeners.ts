@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
-import { sourceAddressFor } from '../lib/route.js';
+import { sourceAddressFor } from '../lib/machine/route.js';
 import { formatHostPort } from '../model/ip-address.js';
 import { tailnetAddresses } from '../model/tailnet.js';
 

@@ -1,6 +1,6 @@
 import { ConsoleLogger, type ConsoleLoggerOptions, type LogLevel } from '@nestjs/common';
 import { namingTools } from '../errors/operation-names.js';
-import { journalStreams, priorityPrefix } from './journal.js';
+import { journalStreams, priorityPrefix } from './machine/journal.js';
 
 /** Nest's own log contexts. An operator does not need their info lines. */
 const FRAMEWORK_CONTEXTS = new Set<unknown>([

@@ -3,8 +3,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import { parse } from 'dotenv';
-import { listenersAt, type ProcSocket } from '../lib/proc-net.js';
-import { userName } from '../lib/users.js';
+import { listenersAt, type ProcSocket } from '../lib/machine/proc-net.js';
+import { userName } from '../lib/machine/users.js';
 import { formatHostPort } from '../model/ip-address.js';
 import type { Settings } from './settings.js';
 

@@ -8,7 +8,7 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { askSuite } from '../../src/doctor/facts/suite-answers.js';
-import { listenersAt } from '../../src/lib/proc-net.js';
+import { listenersAt } from '../../src/lib/machine/proc-net.js';
 import { serveStdio, stdioTarget } from '../../src/mcp/stdio/stdio-command.js';
 import { LocalSuite } from '../../src/settings/local-suite.js';
 import { loadSettings } from '../../src/settings/settings.js';

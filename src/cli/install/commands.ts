@@ -10,14 +10,22 @@ import { loadSettings } from '../../settings/settings.js';
 import { CommandError, EXIT } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
 import { executeStep } from './execute.js';
-import { targetIn } from '../../lib/image-root.js';
+import { targetIn } from '../../lib/machine/image-root.js';
 import { type Manifest, parseManifest } from './manifest.js';
 import { type CommandName, type InstallOptions, parseOptions } from './options.js';
 import { HOME, MANIFEST, QUADLET } from './places.js';
 import type { Plan } from './plan.js';
 import { planInstall } from './plan-install.js';
 import { planUninstall } from './plan-uninstall.js';
-import { homeOwner, neededPorts, pathsOf, probeHost, probeNode, readSuiteEnv, readText } from './probe.js';
+import {
+  homeOwner,
+  neededPorts,
+  pathsOf,
+  probeHost,
+  probeNode,
+  readSuiteEnv,
+  readText,
+} from './facts/probe.js';
 import { mainOf, ownPackage, readRelease, type Release } from './release.js';
 import { describePlan, describeStep, type Step } from './steps.js';
 import { valueOf } from './unit-text.js';

@@ -20,13 +20,13 @@ import process from 'node:process';
 import { runProgram } from '../../haproxy/process/run-program.js';
 import { syncFolder as syncPath } from '../../lib/atomic-file.js';
 import { poll } from '../../lib/poll.js';
-import { readUsers } from '../../lib/users.js';
+import { readUsers } from '../../lib/machine/users.js';
 import { stopHaproxyOfSuite } from '../stop/process-files.js';
-import { placeIn, targetIn } from '../../lib/image-root.js';
+import { placeIn, targetIn } from '../../lib/machine/image-root.js';
 import { HOME, MANIFEST, partialOf, temporaryOf } from './places.js';
 import type { Release } from './release.js';
 import type { Step } from './steps.js';
-import { systemctl } from './systemd.js';
+import { systemctl } from './facts/systemd.js';
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY;
 /** How long the suite may take to write the files of HAProxy, and to be ready. */

@@ -1,5 +1,5 @@
 import { HAPROXY_UNIT, SUITE_UNIT } from '../../haproxy/process/systemd.js';
-import { factOf, type Host, type UnitFact } from './host.js';
+import { factOf, type Host, type UnitFact } from './facts/host.js';
 import { type Manifest, renderManifest } from './manifest.js';
 import { COMMAND_FILE, HOME, MANIFEST_FOLDER, newVersionOf, releaseFolder } from './places.js';
 import type { Plan, Request } from './plan.js';

@@ -1,5 +1,5 @@
 import { HAPROXY_UNIT, SUITE_UNIT } from '../../haproxy/process/systemd.js';
-import type { Host } from './host.js';
+import type { Host } from './facts/host.js';
 import type { Manifest } from './manifest.js';
 import type { Plan } from './plan.js';
 import { HOME, MANIFEST, MANIFEST_FOLDER } from './places.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Host, PathFact } from './host.js';
+import type { Host, PathFact } from './facts/host.js';
 import { type Manifest, parseManifest, renderManifest } from './manifest.js';
 import { MANIFEST, releaseFolder } from './places.js';
 import type { Request } from './plan.js';

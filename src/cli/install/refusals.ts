@@ -2,7 +2,7 @@ import { isAtLeast, MINIMUM_VERSION, parseVersion } from '../../haproxy/parsers/
 import { HAPROXY_UNIT } from '../../haproxy/process/systemd.js';
 import { quote } from '../../lib/shell-quote.js';
 import { isTooOldNode, OLDEST_NODE } from '../../lib/version.js';
-import type { Host, ListenerFact } from './host.js';
+import type { Host, ListenerFact } from './facts/host.js';
 import type { Manifest } from './manifest.js';
 import type { Request } from './plan.js';
 import { namesRegistry, type Wanted } from './wanted.js';

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { factOf, type Host } from './host.js';
+import { factOf, type Host } from './facts/host.js';
 import type { Manifest } from './manifest.js';
 import { MANIFEST, releaseFolder, RELEASES, temporaryOf } from './places.js';
 import type { Step } from './steps.js';

@@ -1,7 +1,7 @@
 import { EXIT, UsageError } from '../exit-code.js';
 import { HAPROXY_UNIT, isSystemdRunning, SUITE_UNIT } from '../../haproxy/process/systemd.js';
 import { HOME } from '../install/places.js';
-import { readUnit, systemctl } from '../install/systemd.js';
+import { readUnit, systemctl } from '../install/facts/systemd.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
 import { parseLocal } from '../local-options.js';
 import { readProcesses, stopHaproxyOfSuite, stopSuite } from './process-files.js';

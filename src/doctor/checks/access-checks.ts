@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { defaultRouteInterfaces } from '../../lib/route.js';
+import { defaultRouteInterfaces } from '../../lib/machine/route.js';
 import { contains, formatHostPort, networks } from '../../model/ip-address.js';
 import {
   type InterfaceAddresses,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { lstat, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { runProgram } from '../../haproxy/process/run-program.js';
-import { readGroups, readUsers, userName } from '../../lib/users.js';
+import { readGroups, readUsers, userName } from '../../lib/machine/users.js';
 
 /** A user with the rights that matter for files and ports. */
 export interface HostUser {

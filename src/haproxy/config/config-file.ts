@@ -3,7 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
-import { readGroups, readUsers } from '../../lib/users.js';
+import { readGroups, readUsers } from '../../lib/machine/users.js';
 import type { Settings } from '../../settings/settings.js';
 import { currentStarter, type Starter } from './check/process-requirements.js';
 import { renderConfig } from './haproxy-cfg.template.js';

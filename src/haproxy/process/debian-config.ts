@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { targetIn } from '../../lib/image-root.js';
+import { targetIn } from '../../lib/machine/image-root.js';
 
 /**
  * The haproxy.cfg with which Debian's haproxy.service runs. `untouched` is the file of the package, which has no frontend

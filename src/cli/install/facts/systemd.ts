@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { ProgramFailure, runProgram } from '../../haproxy/process/run-program.js';
-import { showUnits } from '../../haproxy/process/systemd.js';
+import { ProgramFailure, runProgram } from '../../../haproxy/process/run-program.js';
+import { showUnits } from '../../../haproxy/process/systemd.js';
 import type { UnitFact } from './host.js';
 
 /** How long a start may take. The first start of a Quadlet downloads the image. */

@@ -1,5 +1,5 @@
-import { nameOfProcess } from '../../haproxy/process/os-process.js';
-import { listeningSockets, ownersOf } from '../../haproxy/process/port-owners.js';
+import { nameOfProcess } from '../../../haproxy/process/os-process.js';
+import { listeningSockets, ownersOf } from '../../../haproxy/process/port-owners.js';
 import type { ListenerFact } from './host.js';
 
 /** The sockets that listen in this network namespace, and the programs that have them. Needs root for all of them. */

@@ -1,23 +1,28 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { parse } from 'dotenv';
-import { parseConfig } from '../../haproxy/config/config-parser.js';
-import { listenAddresses } from '../../haproxy/config/listen-address.js';
-import { parseVersion } from '../../haproxy/parsers/version.parser.js';
-import { readDebianConfig, readDpkgStatus } from '../../haproxy/process/debian-config.js';
-import { runProgram } from '../../haproxy/process/run-program.js';
-import { HAPROXY_UNIT, isSystemdRunning, SUITE_UNIT, unitOfCgroups } from '../../haproxy/process/systemd.js';
-import { readUsers } from '../../lib/users.js';
-import { isTooOldNode } from '../../lib/version.js';
-import type { Settings } from '../../settings/settings.js';
+import { parseConfig } from '../../../haproxy/config/config-parser.js';
+import { listenAddresses } from '../../../haproxy/config/listen-address.js';
+import { parseVersion } from '../../../haproxy/parsers/version.parser.js';
+import { readDebianConfig, readDpkgStatus } from '../../../haproxy/process/debian-config.js';
+import { runProgram } from '../../../haproxy/process/run-program.js';
+import {
+  HAPROXY_UNIT,
+  isSystemdRunning,
+  SUITE_UNIT,
+  unitOfCgroups,
+} from '../../../haproxy/process/systemd.js';
+import { readUsers } from '../../../lib/machine/users.js';
+import { isTooOldNode } from '../../../lib/version.js';
+import type { Settings } from '../../../settings/settings.js';
 import type { Host, PathFact, ProgramFact } from './host.js';
-import { placeIn, targetIn } from '../../lib/image-root.js';
+import { placeIn, targetIn } from '../../../lib/machine/image-root.js';
 import { readListeners } from './listeners.js';
-import type { Manifest } from './manifest.js';
-import { DATA_FOLDERS, HOME, MANIFEST_FOLDER, newVersionOf, RELEASES, SUITE_ENV } from './places.js';
-import { sha256Of } from './release.js';
-import { foldersOfRelease, temporaries } from './remove-steps.js';
+import type { Manifest } from '../manifest.js';
+import { DATA_FOLDERS, HOME, MANIFEST_FOLDER, newVersionOf, RELEASES, SUITE_ENV } from '../places.js';
+import { sha256Of } from '../release.js';
+import { foldersOfRelease, temporaries } from '../remove-steps.js';
 import { NO_UNIT, readUnit } from './systemd.js';
-import type { Wanted } from './wanted.js';
+import type { Wanted } from '../wanted.js';
 
 /** Reads what is at paths of a host. `root` is `/`, or the folder of an image. */
 export function probePaths(root: string, paths: Iterable<string>): Map<string, PathFact> {
