@@ -131,6 +131,19 @@ describe('dry_run', () => {
     expect(await everything()).toEqual(before);
   });
 
+  it.each([
+    ['GET', '/health?foo=1', 'foo'],
+    ['GET', `/domains/${DOMAIN}?foo=1`, 'foo'],
+    ['POST', `/domains/${DOMAIN}/wait-healthy?timeout=1`, 'timeout'],
+    ['POST', '/configuration/check?dry_run=null', 'dry_run'],
+  ])(
+    'and any argument where a route that only reads does not read it is refused: %s %s',
+    async (method, path, field) => {
+      const { status, body } = await suite.api<Answer>(method, path);
+      expect([status, fieldsOf(body)]).toEqual([422, [field]]);
+    },
+  );
+
   it('is only true or false in every tool', async () => {
     const before = await everything();
     const planned = tools.filter(({ inputSchema }) => 'dry_run' in (inputSchema.properties ?? {}));

@@ -36,6 +36,8 @@ export class TrustedNetworks {
     if (known) return known;
     const found = this.#examine(socket);
     this.#known.set(socket, found);
+    // For example without a free file descriptor. The next request of the connection asks again.
+    found.catch(() => this.#known.delete(socket));
     return found;
   }
 

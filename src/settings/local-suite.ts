@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import { parse } from 'dotenv';
-import { listenersAt, type ProcSocket } from '../lib/machine/proc-net.js';
+import { canListSockets, listenersAt, type ProcSocket } from '../lib/machine/proc-net.js';
 import { userName } from '../lib/machine/users.js';
 import { formatHostPort } from '../model/ip-address.js';
 import type { Settings } from './settings.js';
@@ -69,6 +69,11 @@ export class LocalSuite {
     const { api, home } = this.settings;
     const address = formatHostPort(host, api.port);
     const url = `--url http://${address}`;
+    if (!canListSockets())
+      throw new NotTheSuiteError(
+        `it is not known who listens on ${address}, because /proc/net/tcp is not there`,
+        `If that is your suite, name its address with ${url}.`,
+      );
     if (found.length === 0)
       throw new NotTheSuiteError(
         `no program of this network namespace listens on ${address}, but another machine or container answers there`,

@@ -10,9 +10,9 @@ import { DryRunDto } from './dry-run.dto.js';
 type Arguments = Record<string, unknown>;
 
 /**
- * Accepts `dry_run` both in the query and in the body of every REST request that changes something, and refuses
- * arguments in a part that the route does not read. If one of them were ignored, a caller that relied on it would change
- * something by mistake.
+ * Accepts `dry_run` both in the query and in the body of every REST request that changes something. Refuses arguments in a
+ * part that the route does not read: a caller that relied on one would change something by mistake, or get the answer to
+ * another question.
  */
 export function installDryRun(fastify: FastifyInstance): void {
   fastify.addHook('preHandler', (request, _reply, done) => {
@@ -21,8 +21,8 @@ export function installDryRun(fastify: FastifyInstance): void {
       if (operation && !operation.readOnly) {
         const hasDryRun = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
         moveDryRun(request, hasDryRun);
-        if (reads) refuseUnread(request, reads);
       }
+      if (operation && reads) refuseUnread(request, reads);
     } catch (error) {
       done(error as Error);
       return;

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { SocketAddress } from 'node:net';
 
 /** A socket of this network namespace, as /proc/net/tcp and /proc/net/udp show it (proc_pid_net(5)). */
@@ -41,6 +41,11 @@ export function listenersAt(host: string, port: number): ProcSocket[] {
     if (found.length > 0) return found;
   }
   return [];
+}
+
+/** False for a service with ProcSubset=pid (systemd.exec(5)), for example. Then `listenersAt` finds nothing. */
+export function canListSockets(): boolean {
+  return existsSync('/proc/net/tcp');
 }
 
 const ALL: ReadonlySet<string> = new Set(['0.0.0.0', '::']);

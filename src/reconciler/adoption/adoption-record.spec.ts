@@ -16,6 +16,7 @@ describe('AdoptionRecord.load', () => {
 
   it.each([
     ['cut off', '{"left_pools": [],\n"kept_entries": [["a.b", "be"]', /adoption\.json:2: not valid JSON/],
+    ['null', 'null', /adoption\.json:1: it must be an object/],
     ['empty', '', /adoption\.json:1: not valid JSON/],
     ['with another list', '{\n"kept_entries": ["a.b be"]}', /adoption\.json:2: kept_entries must be/],
   ])('refuses a record that is %s, which would lose entries of the map', async (_, text, expected) => {

@@ -44,6 +44,8 @@ export class AdoptionRecord {
     if (text === undefined) return;
     const parsed = parseJson(text);
     if (!parsed.ok) throw this.#unreadable(parsed.line, parsed.reason);
+    if (typeof parsed.value !== 'object' || parsed.value === null)
+      throw this.#unreadable(1, 'it must be an object');
     const { left_pools, reserved_pools, kept_entries = [] } = parsed.value as Record<string, unknown>;
     this.#unmanagedPools = poolNames(left_pools);
     this.#reservedPools = poolNames(reserved_pools);
