@@ -7,10 +7,9 @@ import type { Settings } from '../settings/settings.js';
 import { LOOPBACK, plainAddress } from './allowed-names.js';
 
 /**
- * The trusted network that a connection is in: TRUSTED_NETWORKS, for the whole connection and not for the address of the
- * client alone.
+ * Finds the network of TRUSTED_NETWORKS that a connection belongs to. The rules are:
  *
- * - Both ends must be in the same network. Other networks use 100.64.0.0/10 too.
+ * - The addresses of the client and of this machine must be in the same network. Other networks use 100.64.0.0/10 too.
  * - The answers must leave through the interface of the local address, or from an address in the network. Linux accepts a
  *   packet for any of its addresses on any interface, so a neighbour on another network can reach the address, and can claim
  *   an address in the network as its own.

@@ -7,9 +7,9 @@ const MAX_LINKS = 40;
 const STICKY = 0o1000;
 
 /**
- * The first file, folder or link on the way to a path that another user than root can replace or change; undefined if
- * only root decides what the path is. In a folder with the sticky bit, such as /tmp, only root can replace what belongs to
- * root. A path that does not exist ends the way.
+ * Finds a file, folder or link of a path that a user other than root can replace or change, and returns the first one.
+ * Undefined if there is none, so that only root decides what the path is. In a folder with the sticky bit, such as /tmp, only
+ * root can replace a file of root. The search ends at a part that does not exist.
  */
 export async function untrustedPart(path: string): Promise<string | undefined> {
   let rest = resolve(path).split('/').filter(Boolean);

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 const MOST_LINKS = 40;
 
 /**
- * Where a path of a host is, if the files of the host are below `root` (`/` for this host). Links in the folders of the
- * path lead to where they lead when the image runs: an absolute link, and `..`, stay in the image. The last name may be a
- * link and is not followed, so it can be replaced or removed.
+ * Returns where a file of an image is on this machine. `root` is the folder of the image, or `/` for this machine. Symbolic
+ * links are resolved inside the image, also absolute links and `..`. A link with the last name of the path is not followed,
+ * so that the caller can replace or remove it.
  *
  * @throws Error if the links lead in a circle
  */

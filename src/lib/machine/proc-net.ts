@@ -28,9 +28,9 @@ export function parseSockets(text: string): ProcSocket[] {
 }
 
 /**
- * The listening TCP sockets of this network namespace to which Linux gives a connection to this address: those with the
- * address before those with all addresses, and IPv4 before IPv6. Of several sockets with the same address, which belong to
- * one user (SO_REUSEPORT), at least the first.
+ * The TCP sockets of this network namespace that accept a connection to this address. Linux prefers a socket with exactly
+ * this address to one with all addresses, and IPv4 to IPv6. Several sockets can have the same address (SO_REUSEPORT). They
+ * belong to one user, so the list may lack some of them, but never all.
  */
 export function listenersAt(host: string, port: number): ProcSocket[] {
   const isIpv6 = host.includes(':');
