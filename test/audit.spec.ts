@@ -189,6 +189,11 @@ describe('audit log', () => {
     expect((await lines()).map(({ seq }) => seq)).toEqual((await lines()).map((_, index) => index + 1));
   });
 
+  it('can be filtered by a name that only version 0.1 accepted', async () => {
+    const { status, body } = await suite.api<Page>('GET', '/audit?domain=10.0.0.300');
+    expect([status, body.items]).toEqual([200, []]);
+  });
+
   it('is listed page by page, newest first, also for the read-only token', async () => {
     const all = (await lines()).toReversed();
     const seen: Line[] = [];

@@ -475,6 +475,9 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
       expect([real.status, real.location], path).toEqual([201, location]);
       expect((await rest('GET', location.slice('/api/v1'.length))).status).toBe(200);
     }
+    // The server is there already, so nothing is created.
+    const again = await rest('POST', '/domains/made2.example/servers', { ...server, slot: 1 });
+    expect([again.status, again.location, again.body['revision']]).toEqual([200, null, undefined]);
   });
 
   it('a removed server with a running request > is named in still_open, also if its slot is used again', async () => {

@@ -124,6 +124,19 @@ describe('POST /api/v1/import', () => {
     expect((await send([line], '?wait=true', { prefer: 'respond-async' })).status).toBe(200);
   });
 
+  it('answers what it overwrote and its revision, and neither if nothing changes', async () => {
+    const line = '{"domain":"first.test","ip":"127.0.0.1","http_port":9,"weight":7}\n';
+    const former = { pool: 'pool_1', slot: 1, ip: '127.0.0.1', http_port: 9, weight: 1 };
+    const dry = await send([line], '?dry_run=true');
+    expect(dry.body).toMatchObject({ servers_changed: 1, before: { servers: [former] } });
+    const changed = await send([line]);
+    const { items } = (await suite.api<{ items: object[] }>('GET', '/audit?operation=import_domains&limit=1')).body;
+    expect(items).toMatchObject([{ revision_after: changed.body['revision'] }]);
+    expect(changed.body).toMatchObject({ servers_changed: 1, before: { servers: [former] } });
+    const again = (await send([line])).body;
+    expect([again['servers_changed'], again['before'], again['revision']]).toEqual([0, undefined, undefined]);
+  });
+
   // HAProxy 3.4 creates pools as needed. With HAPROXY_VERSIONS=3.4 there is no older HAProxy to test.
   const hasTooFewPools = !hasDynamicBackends(oldestHaproxy().version);
   it.runIf(hasTooFewPools)(

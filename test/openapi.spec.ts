@@ -141,6 +141,10 @@ describe('the OpenAPI document', () => {
     expect(ip?.pattern).toBeDefined();
     const [path] = operationOf('remove_domain').operation.parameters ?? [];
     expect(path?.schema.pattern).toBe(domain?.pattern);
+    const address = new RegExp(schemaOf('ReplaceServerDto').properties?.['from']?.pattern ?? '');
+    for (const given of ['10.0.0.1', '10.0.0.1:80', '2001:db8::1', '[2001:db8::1]', '[2001:db8::1]:80'])
+      expect(given).toMatch(address);
+    expect('backend.example').not.toMatch(address);
   });
 
   it('describes lines of text apart from JSON', () => {

@@ -2,8 +2,8 @@ import { ApiProperty } from '@nestjs/swagger';
 import {
   ArrayField,
   DateTimeField,
-  DomainField,
   EnumField,
+  ExistingDomainField,
   IntField,
   JsonObjectField,
   StringField,
@@ -12,7 +12,7 @@ import { ERROR_CODES } from '../errors/app-error.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
 export class ListAuditDto extends PageQueryDto {
-  @DomainField({ description: 'Only changes that name this domain.', optional: true })
+  @ExistingDomainField({ description: 'Only changes that name this domain.', optional: true })
   domain?: string;
 
   @StringField({

@@ -24,6 +24,7 @@ export class AuditService {
     output: AuditListDto,
     readOnly: true,
     idempotent: true,
+    errors: ['storage_failed'],
   })
   async list({ limit, cursor, ...given }: ListAuditDto): Promise<AuditListDto> {
     const before = cursor === undefined ? undefined : seqOf(cursor);

@@ -91,15 +91,15 @@ export function joined<A extends object, B extends object>(first: A, second: B):
 }
 
 /**
- * Makes a response 201, with a URL from which what was created can be read. A dry run creates nothing, so it stays 200
- * and has no URL. This holds for every route that creates.
+ * Makes a response 201, with a URL from which what was created can be read. Without a revision nothing was created, as
+ * in a dry run or if it was there: the response stays 200 and has no URL. This holds for every route that creates.
  */
-export function answerCreated<T extends { dry_run?: boolean }>(
+export function answerCreated<T extends { revision?: number }>(
   reply: FastifyReply,
   result: T,
   urlOf: (result: T) => string,
 ): T {
-  if (!result.dry_run) void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
+  if (result.revision !== undefined) void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
   return result;
 }
 

@@ -1,6 +1,6 @@
 import { IntersectionType, OmitType } from '@nestjs/swagger';
 import { DomainRefDto, NewDomainRefDto } from '../contract/fields/domain-ref.dto.js';
-import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import { DryRunDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -178,7 +178,7 @@ export class DomainDetailsDto extends DomainDto {
 }
 
 /** The domain after the change; in a dry run, after the planned change. */
-export class ChangedDomainDto extends IntersectionType(DomainDto, PlannedDto) {}
+export class ChangedDomainDto extends IntersectionType(DomainDto, StateChangeDto) {}
 
 const PUT_RESULTS = ['created', 'changed', 'unchanged'] as const;
 
@@ -236,7 +236,7 @@ export class DomainListDto extends PageDto {
   items: DomainDto[];
 }
 
-export class RemovedDomainDto extends PlannedDto {
+export class RemovedDomainDto extends StateChangeDto {
   @StringField({ description: 'The domain.', example: 'example.com' })
   domain: string;
 

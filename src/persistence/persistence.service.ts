@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { EventFeed } from '../signals/event-feed.js';
-import type { DryRunDto, PlannedDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
+import type { DryRunDto, StateChangeDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
@@ -161,21 +161,23 @@ export class PersistenceService {
 
   /**
    * `commit`, or `preview` with `dry_run`. `planned` holds the fields that every change adds to its answer: the former
-   * values, and the plan of a dry run.
+   * values, the revision, and the plan of a dry run.
    */
   async change<T>(
     edit: Edit<T>,
     { dry_run }: DryRunDto,
     onStage?: OnStage,
     options?: CommitOptions,
-  ): Promise<{ value: T; planned: PlannedDto }> {
-    const withFormer: Edit<{ value: T; before: FormerValues | undefined }> = (draft) => ({
+  ): Promise<{ value: T; planned: StateChangeDto }> {
+    const withFormer: Edit<{ value: T; before: FormerValues | undefined; changes: boolean }> = (draft) => ({
       value: edit(draft),
       before: formerValues(draft),
+      changes: !draft.isEmpty,
     });
     if (!dry_run) {
-      const { value, before } = (await this.commit(withFormer, onStage, options)).value;
-      return { value, planned: before ? { before } : {} };
+      const { value: committed, revision } = await this.commit(withFormer, onStage, options);
+      const { value, before, changes } = committed;
+      return { value, planned: { ...(before && { before }), ...(changes && { revision }) } };
     }
     const { value: planned, plan } = await this.preview(withFormer);
     const { value, before } = planned;

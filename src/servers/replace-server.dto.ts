@@ -5,6 +5,9 @@ import { formatGivenAddress, parseGivenAddress } from './replace-server-rules.js
 const ADDRESS_RULE =
   'an IPv4 or IPv6 address, optionally with a port: 10.0.0.1, 10.0.0.1:80, [2001:db8::1]:80';
 
+/** What the OpenAPI document says of an address. */
+const ADDRESS_FORM = { pattern: /^\[?[0-9A-Fa-f:.]+\]?(?::[0-9]+)?$/, maxLength: 53 };
+
 function AddressField(description: string, example: string): PropertyDecorator {
   return StringField({
     description,
@@ -14,6 +17,7 @@ function AddressField(description: string, example: string): PropertyDecorator {
       return address && formatGivenAddress(address);
     },
     rule: ADDRESS_RULE,
+    form: ADDRESS_FORM,
   });
 }
 
@@ -59,6 +63,7 @@ export class ReplacedServerDto {
 
 const REPLACE_STATUSES = ['replaced', 'draining', 'planned'] as const;
 
+/** It makes a revision for each stage, which the audit log names. */
 export class ReplaceResultDto extends LongPlannedDto {
   @EnumField(REPLACE_STATUSES, {
     description:

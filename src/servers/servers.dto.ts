@@ -1,5 +1,5 @@
 import { IntersectionType, OmitType, PickType } from '@nestjs/swagger';
-import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import { DryRunDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -102,9 +102,9 @@ export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
 export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
 
 /** The server after the change; in a dry run, after the planned change. */
-export class ChangedServerDto extends IntersectionType(ServerDto, PlannedDto) {}
+export class ChangedServerDto extends IntersectionType(ServerDto, StateChangeDto) {}
 
-export class ServersDto extends PlannedDto {
+export class ServersDto extends StateChangeDto {
   @ArrayField(ServerDto, { description: 'The servers, in the given order.' })
   servers: ServerDto[];
 }
@@ -139,7 +139,7 @@ export class StillOpenDto extends OpenConnectionsDto {
 
 export class RemovedServerDto extends IntersectionType(
   PickType(ServerDto, ['slot', 'name', 'ip', 'http_port']),
-  PlannedDto,
+  StateChangeDto,
 ) {
   @NestedField(StillOpenDto, {
     description: 'What workers still have open to it; absent if nothing.',

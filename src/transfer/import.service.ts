@@ -1,5 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { shownOf } from '../contract/dry-run/dry-run.dto.js';
+import { type LongPlannedDto, shownOf, type StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
 import { invalidField } from '../errors/invalid-fields.js';
 import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
@@ -27,7 +27,7 @@ const STAGES: Record<CommitStage, string> = {
   written: 'The files are in place. The import is complete.',
 };
 
-type ImportOutcome = Omit<ImportResultDto, 'dry_run' | 'plan' | 'plan_steps'>;
+type ImportOutcome = Omit<ImportResultDto, keyof LongPlannedDto | keyof StateChangeDto>;
 
 /** An import whose lines are read. `edit` puts them into a draft. */
 interface PreparedImport {
@@ -89,9 +89,9 @@ export class ImportService {
   async import(input: ImportRequest): Promise<ImportResultDto> {
     if (!input.dry_run) return (await this.start(input)).wait();
     const { edit } = await this.#readEdit(input);
-    const { value, plan } = await this.persistence.preview(edit);
+    const { value, planned } = await this.persistence.change(edit, input);
     this.#log('Dry run of an import', input, value);
-    return { ...value, dry_run: true, ...shownOf(plan) };
+    return { ...value, ...planned, ...shownOf(planned.plan ?? []) };
   }
 
   /**
@@ -104,16 +104,17 @@ export class ImportService {
     const { mode, on_error, dry_run } = input;
     return this.jobs.start({ kind: 'import', given: { mode, on_error, dry_run } }, async ({ progress }) => {
       progress(`${lines} lines read. Each is valid by itself.`);
-      const { value, revision } = await this.persistence.commit(
+      const { value, planned } = await this.persistence.change(
         (draft) => {
           const outcome = edit(draft);
           progress(`Checked against the saved state: ${describeSummary(outcome)}.`);
           return outcome;
         },
+        { dry_run: false },
         (stage) => progress(STAGES[stage]),
       );
-      this.#log(`Imported, revision ${revision}`, input, value);
-      return value;
+      this.#log(`Imported, revision ${planned.revision ?? 'unchanged'}`, input, value);
+      return { ...value, ...planned };
     });
   }
 

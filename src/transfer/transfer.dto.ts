@@ -1,4 +1,5 @@
-import { DryRunDto, LongPlannedDto } from '../contract/dry-run/dry-run.dto.js';
+import { IntersectionType } from '@nestjs/swagger';
+import { DryRunDto, LongPlannedDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -142,7 +143,7 @@ export class SkippedLineDto {
   message: string;
 }
 
-export class ImportResultDto extends LongPlannedDto {
+export class ImportResultDto extends IntersectionType(LongPlannedDto, StateChangeDto) {
   @IntField({ description: 'Lines read, without blank lines.', min: 0, example: 100_000 })
   lines: number;
 

@@ -58,7 +58,7 @@ export class DryRunDto {
   dry_run: boolean = false;
 }
 
-/** The fields that a dry run adds to the result of an operation. */
+/** The fields that every change adds to the result of an operation. */
 export class PlannedDto {
   @BooleanField({ description: 'True after a dry run: nothing was changed.', optional: true })
   dry_run?: boolean;
@@ -74,6 +74,17 @@ export class PlannedDto {
     optional: true,
   })
   before?: object;
+}
+
+/** The fields that a change of the saved state adds to the result of an operation. */
+export class StateChangeDto extends PlannedDto {
+  @IntField({
+    description: 'The revision that the change made. Absent if it changed nothing.',
+    min: 1,
+    example: 43,
+    optional: true,
+  })
+  revision?: number;
 }
 
 /** The largest number of steps in one answer. */

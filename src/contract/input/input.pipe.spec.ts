@@ -141,6 +141,11 @@ describe('InputPipe', () => {
     await expect(errorsOf(bad, 'tool')).resolves.toHaveProperty(['servers[0].ip']);
   });
 
+  it('does not report the fields of an object that is given instead of a list', async () => {
+    const errors = await errorsOf({ domain: 'a.example', servers: {} });
+    expect(Object.keys(errors)).toEqual(['servers']);
+  });
+
   it('refuses deep nesting without a stack overflow', async () => {
     const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as unknown;
     await expect(errorsOf({ domain: 'a.example', tags: deep })).resolves.toBeDefined();

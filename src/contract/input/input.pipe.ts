@@ -76,7 +76,10 @@ function fieldErrors(
     // The rule of the field says more than class-validator's message about nested content.
     const message = ruleMessage(error, source) ?? unknownField(error) ?? notAnObject(constraints);
     const own = message === undefined ? [] : [{ field, message }];
-    return [...own, ...fieldErrors(children, source, field, Array.isArray(error.value))];
+    const isList = Array.isArray(error.value);
+    // An object in place of a list has no items whose fields could be missing.
+    if (constraints['field'] !== undefined && !isList) return own;
+    return [...own, ...fieldErrors(children, source, field, isList)];
   });
 }
 
