@@ -16,7 +16,7 @@ export default defineConfig({
     projects: [
       // The files of a worker share its modules. To load NestJS and vitest again for each file takes a second of CPU time.
       { extends: true, test: { name: 'unit', include: ['src/**/*.spec.ts'], isolate: false } },
-      { extends: true, test: { name: 'end-to-end', include: ['test/**/*.spec.ts'] } },
+      { extends: true, test: { name: 'end-to-end', include: ['test/**/*.spec.ts'], isolate: false } },
     ],
   },
 });
