@@ -4,9 +4,9 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     setupFiles: ['./vitest.setup.ts'],
-    // Two files more than cores, because an end-to-end file waits most of its time: for health checks, for limits and for the
+    // Three files more than cores, because an end-to-end file waits most of its time: for health checks, for limits and for the
     // start of processes and machines. At most 8: test/kit/free-port.ts divides the ports between 8 workers.
-    maxWorkers: Math.min(availableParallelism() + 2, 8),
+    maxWorkers: Math.min(availableParallelism() + 3, 8),
     // For tables of requests that the suite delays on purpose.
     maxConcurrency: 40,
     // Long enough for a busy machine. Tests of time limits measure the time themselves.
