@@ -130,7 +130,8 @@ describe('POST /api/v1/import', () => {
     const dry = await send([line], '?dry_run=true');
     expect(dry.body).toMatchObject({ servers_changed: 1, before: { servers: [former] } });
     const changed = await send([line]);
-    const { items } = (await suite.api<{ items: object[] }>('GET', '/audit?operation=import_domains&limit=1')).body;
+    const { items } = (await suite.api<{ items: object[] }>('GET', '/audit?operation=import_domains&limit=1'))
+      .body;
     expect(items).toMatchObject([{ revision_after: changed.body['revision'] }]);
     expect(changed.body).toMatchObject({ servers_changed: 1, before: { servers: [former] } });
     const again = (await send([line])).body;
