@@ -125,7 +125,7 @@ describe('POST /api/v1/import', () => {
   });
 
   it('answers what it overwrote and its revision, and neither if nothing changes', async () => {
-    const line = '{"domain":"first.test","ip":"127.0.0.1","http_port":9,"weight":7}\n';
+    const line = '{"domain":"first.test","servers":[{"ip":"127.0.0.1","http_port":9,"weight":7}]}\n';
     const former = { pool: 'pool_1', slot: 1, ip: '127.0.0.1', http_port: 9, weight: 1 };
     const dry = await send([line], '?dry_run=true');
     expect(dry.body).toMatchObject({ servers_changed: 1, before: { servers: [former] } });
