@@ -69,6 +69,7 @@ describe.each(haproxyVersions())('Traffic through HAProxy $version', (haproxy) =
             { pool: 'pool_2', slot: 1, ip: '127.0.0.1', http_port: one.port, weight: 1, state: 'ready' },
           ],
         },
+        revision: expect.any(Number) as unknown,
       },
     ]);
     expect((await request('gone.example')).status).toBe(404);

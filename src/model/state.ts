@@ -168,6 +168,14 @@ export class State implements StateReader {
   }
 }
 
+/** What a change takes back. */
+export interface TakesBack {
+  /** The revision that it undoes. */
+  undoes?: number;
+  /** The revision whose state it restores. */
+  rolls_back_to?: number;
+}
+
 /** Uncommitted changes on top of a state or of another draft. */
 export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
@@ -175,6 +183,8 @@ export class Draft implements StateReader, StateDelta {
   readonly sites = new Map<string, SiteOptions | undefined>();
   /** Pools whose servers were declared as a whole, also if that changed nothing. */
   readonly declared = new Set<string>();
+  /** The former changes that this one takes back; undefined for other changes. */
+  takesBack: TakesBack | undefined;
   /** No pool with a lower number is free. Undefined until it is asked for. */
   #firstFreeCandidate: number | undefined;
   /**

@@ -4,7 +4,7 @@ import { callContext, type CallContext } from '../contract/call-context.js';
 import { messageOf, type ErrorCode } from '../errors/app-error.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
-import { AuditFile } from './audit-file.js';
+import { LogFile } from './files/log-file.js';
 import type { StagedWrite } from './files/staged-write.js';
 
 /** A change that a caller asked for, and its outcome. */
@@ -62,7 +62,7 @@ const MAX_UNSAVED_LINES = 1000;
 export class AuditLog {
   readonly #logger = new Logger('Audit');
   readonly #queue = pLimit(1);
-  readonly #file: AuditFile;
+  readonly #file: LogFile;
   readonly #home: string;
   /** `seq` of the last committed line. The lines of an unfinished commit follow it. */
   #lastSeq = 0;
@@ -73,7 +73,7 @@ export class AuditLog {
   #unsaved: AuditEntry[] = [];
 
   constructor({ files, home, auditLimits }: Settings) {
-    this.#file = new AuditFile(files.audit, auditLimits);
+    this.#file = new LogFile(files.audit, auditLimits);
     this.#home = home;
   }
 

@@ -11,22 +11,27 @@ import {
 } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncDescriptor, syncFolder } from '../lib/atomic-file.js';
-import type { Settings } from '../settings/settings.js';
+import { syncDescriptor, syncFolder } from '../../lib/atomic-file.js';
 
 const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
 
-/** Longer than any line, because the recorder shortens the arguments of a call. */
-const MAX_LINE_BYTES = 64 * 1024;
+/** Longer than most lines. */
+const FIRST_LINE_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
 /** Holds about 200 lines. */
 const BLOCK_BYTES = 64 * 1024;
 
-/** Lines in `audit.jsonl`, and older lines in `audit.jsonl.1`, `audit.jsonl.2`, …: appended, fsynced, rotated by size. */
-export class AuditFile {
+/** The size at which a new file starts, and how many files are kept, including the current one. */
+export interface LogLimits {
+  maxBytes: number;
+  maxFiles: number;
+}
+
+/** Lines in a file, and older lines in `<file>.1`, `<file>.2`, …: appended, fsynced, rotated by size. */
+export class LogFile {
   constructor(
     readonly path: string,
-    private readonly limits: Settings['auditLimits'],
+    private readonly limits: LogLimits,
   ) {}
 
   /** Creates the folder and the file. Removes an incomplete last line, which a power loss can leave. */
@@ -92,6 +97,11 @@ export class AuditFile {
     });
   }
 
+  /** Removes bytes from the end of the file. */
+  async removeLast(bytes: number): Promise<void> {
+    await this.truncateTo(Math.max(0, sizeOf(this.path) - bytes));
+  }
+
   /** The files that are not empty, newest first. */
   async *files(): AsyncGenerator<string> {
     for (let number = 0; number < this.limits.maxFiles; number += 1) {
@@ -128,8 +138,11 @@ export class AuditFile {
   async firstLine(path: string): Promise<string> {
     const handle = await open(path, 'r');
     try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_LINE_BYTES), 0, MAX_LINE_BYTES, 0);
-      return buffer.toString('utf8', 0, bytesRead).split('\n', 1)[0] ?? '';
+      for (let length = FIRST_LINE_BYTES; ; length *= 2) {
+        const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
+        const end = buffer.subarray(0, bytesRead).indexOf(LINE_FEED);
+        if (end >= 0 || bytesRead < length) return buffer.toString('utf8', 0, end < 0 ? bytesRead : end);
+      }
     } finally {
       await handle.close();
     }
