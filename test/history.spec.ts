@@ -123,7 +123,7 @@ describe.each(haproxyVersions())('the history, with HAProxy $version', (binary) 
       existing: { revisions: [shared.revision] },
     });
     expect(body['detail']).toContain(
-      `c.test is in pool_1 too. Later revisions changed this: ${shared.revision} (haproxy_add_domain).`,
+      `c.test is in pool_1 too. Later revisions changed this: ${shared.revision} (POST /api/v1/domains). Undo those first (POST /api/v1/history/{revision}/undo)`,
     );
     expect(await state()).toEqual(before);
     expect(await suite.failure('haproxy_undo', { revision: 9999 })).toBe('revision_not_found');
@@ -183,13 +183,55 @@ describe.each(haproxyVersions())('the history, with HAProxy $version', (binary) 
     });
   });
 
+  it('undoes an import, and shows a part of a long plan and of a long difference', async () => {
+    const lines = Array.from({ length: 120 }, (_, index) =>
+      index === 0
+        ? { domain: 'i0.test', servers: [{ slot: 1, ip: '127.0.0.1', http_port: port(0) }] }
+        : { domain: `i${index}.test`, share_with: 'i0.test' },
+    );
+    const imported = await suite.api<Taken>('POST', '/import', lines);
+    expect(imported.status).toBe(200);
+    const { revision } = imported.body;
+    // The pool has more domains than a line of the history names.
+    const weighed = await suite.tool<{ revision: number }>('haproxy_set_server_weight', {
+      domain: 'i119.test',
+      slot: 1,
+      weight: 7,
+    });
+    for (const domain of ['i1.test', 'i119.test'])
+      expect((await history(`?domain=${domain}&limit=1`)).items[0]).toMatchObject({
+        revision: weighed.revision,
+        more_domains: 20,
+      });
+    await suite.tool('haproxy_undo', { revision: weighed.revision });
+    const planned = await suite.tool<Taken & { plan_steps: number; more_diff: number }>('haproxy_undo', {
+      revision,
+      dry_run: true,
+    });
+    expect([planned.plan?.length, planned.plan_steps > 100, planned.diff.length, planned.more_diff]).toEqual([
+      100,
+      true,
+      100,
+      21,
+    ]);
+    await suite.tool('haproxy_undo', { revision });
+    const left = await suite.api<{ total: number }>('GET', '/domains');
+    expect(left.body.total).toBe(0);
+    expect((await suite.api('GET', `/history?revision=${revision}&actor=admin`)).body).toMatchObject({
+      code: 'validation_failed',
+      detail: expect.stringContaining('actor is not read together with revision') as unknown,
+    });
+  });
+
   it('undoes one revision once if two callers ask at once', async () => {
     const { revision } = await add('twice.test', 0);
     const answers = await Promise.all([1, 2, 3].map(() => suite.api('POST', `/history/${revision}/undo`)));
     expect(answers.map(({ status }) => status).toSorted((one, other) => one - other)).toEqual([
       200, 409, 409,
     ]);
-    expect(answers.find(({ status }) => status === 409)?.body['detail']).toContain('has undone it already');
+    expect(answers.find(({ status }) => status === 409)?.body['detail']).toContain(
+      'has taken it back already',
+    );
   });
 });
 
@@ -224,12 +266,46 @@ describe('the history of a suite that starts again', () => {
         unknown_since: first,
       });
       const { body } = await suite.api('POST', `/history/${first}/undo`);
-      expect(body['detail']).toContain(`does not have the revisions from ${first + 1} to ${first + 1}`);
+      expect(body['detail']).toContain(`does not have revision ${first + 1}`);
       for (const name of ['b', 'c', 'd']) await add(`${name}.test`);
       expect((await list()).map(({ domains }) => domains)).toEqual([['d.test'], ['c.test'], ['b.test']]);
       expect((await suite.api('POST', `/history/${first}/undo`)).body).toMatchObject({
         code: 'revision_not_found',
       });
+      await suite.stop();
+
+      // Another program edits servers.json, with the same revision.
+      const servers = JSON.parse(await readFile(home.file('servers.json'), 'utf8')) as {
+        revision: number;
+        pools: Record<string, { domains: string[] }>;
+      };
+      const [pool] = Object.values(servers.pools);
+      pool?.domains.push('edited.test');
+      await writeFile(home.file('servers.json'), JSON.stringify(servers));
+      suite = await Suite.start(home);
+      expect((await list())[0]).toMatchObject({
+        revision: servers.revision,
+        operation: 'start',
+        unknown_since: servers.revision - 1,
+      });
+      const rolled = await suite.api('POST', '/history/rollback', { revision: servers.revision - 1 });
+      expect(rolled.body['detail']).toContain(`does not have revision ${servers.revision}`);
+      const edited = await suite.api('POST', `/history/${servers.revision}/undo`);
+      expect(edited.body['detail']).toContain('another program changed servers.json');
+
+      // A backend of the operator that is gone.
+      const cfg = await readFile(home.file('haproxy.cfg'), 'utf8');
+      const reload = async (text: string) => {
+        await writeFile(home.file('haproxy.cfg'), text);
+        expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+      };
+      await reload(`${cfg}\nbackend legacy\n  mode http\n  server s1 127.0.0.1:9\n`);
+      await suite.api('POST', '/domains', { domain: 'l.test', backend: 'legacy' });
+      const removed = (await suite.api<{ revision: number }>('DELETE', '/domains/l.test')).body.revision;
+      await reload(cfg);
+      const gone = await suite.api('POST', `/history/${removed}/undo?dry_run=true`);
+      expect(gone).toMatchObject({ status: 409, body: { code: 'undo_conflict' } });
+      expect(gone.body['detail']).toContain('but HAProxy has no backend legacy');
       await suite.stop();
     } finally {
       await home.remove();

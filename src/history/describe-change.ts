@@ -1,19 +1,24 @@
-import type { Change } from '../model/change.js';
+import { type Change, isSameOrAbsent } from '../model/change.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';
 
 /** What a change does, in lines for people: `+` adds, `-` removes, `~` changes. Pure. */
 export function describeChange({ pools, domains, servers, sites }: Change): string[] {
   return [
-    ...domains.map(([domain, before, after]) => {
-      if (before === null) return `+ ${domain} → ${after}`;
-      return after === null ? `- ${domain} (was in ${before})` : `~ ${domain}: ${before} → ${after}`;
-    }),
-    ...servers.map(([pool, slot, before, after]) => {
-      const name = `${pool}_${slot}`;
-      if (before === null) return `+ ${name} ${after === null ? '' : describeServer(after)}`;
-      if (after === null) return `- ${name} (was ${describeServer(before)})`;
-      return `~ ${name}: ${describeServer(before)} → ${describeServer(after)}`;
-    }),
+    // A pool that got other domains has all its domains and servers in the change.
+    ...domains
+      .filter(([, before, after]) => before !== after)
+      .map(([domain, before, after]) => {
+        if (before === null) return `+ ${domain} → ${after}`;
+        return after === null ? `- ${domain} (was in ${before})` : `~ ${domain}: ${before} → ${after}`;
+      }),
+    ...servers
+      .filter(([, , before, after]) => !isSameOrAbsent(before, after))
+      .map(([pool, slot, before, after]) => {
+        const name = `${pool}_${slot}`;
+        if (before === null) return `+ ${name} ${after === null ? '' : describeServer(after)}`;
+        if (after === null) return `- ${name} (was ${describeServer(before)})`;
+        return `~ ${name}: ${describeServer(before)} → ${describeServer(after)}`;
+      }),
     // A pool without options comes and goes with its domains.
     ...pools
       .filter(([, before, after]) => [before, after].some((one) => one?.options !== undefined))

@@ -1,5 +1,5 @@
 import { IntersectionType } from '@nestjs/swagger';
-import { DryRunDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
+import { DryRunDto, LongPlannedDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -19,7 +19,7 @@ export class RevisionRefDto {
 
 export class HistoryQueryDto extends PageQueryDto {
   @IntField({
-    description: 'Only this revision, with all that it changed.',
+    description: 'Only this revision, with all that it changed. Not with other filters.',
     min: 1,
     example: 1,
     optional: true,
@@ -86,7 +86,11 @@ export class RevisionDto {
   })
   operation: string;
 
-  @StringField({ description: 'Which change of a call that makes several.', optional: true })
+  @StringField({
+    description:
+      'Which change of a call that makes several, such as haproxy_replace_server. Each is a revision.',
+    optional: true,
+  })
   stage?: string;
 
   @IntField({ description: 'The revision that this one undid.', min: 1, optional: true })
@@ -96,7 +100,9 @@ export class RevisionDto {
   rolls_back_to?: number;
 
   @IntField({
-    description: 'The revisions after this one and before this entry are not known, and cannot be undone.',
+    description:
+      'Lines of the history are missing: the revisions after this one and before this entry are not known, and cannot be ' +
+      'undone. Of an entry without diff, what its own revision changed is not known either.',
     min: 0,
     optional: true,
   })
@@ -111,6 +117,9 @@ export class RevisionDto {
   @BooleanField({ description: 'A later revision has undone it.' })
   undone: boolean;
 
+  @BooleanField({ description: 'Only an administrator may undo it.', optional: true })
+  admin_only?: boolean;
+
   @ArrayField('string', {
     description: 'What it changed, in plain text, at most 20 lines; with revision all lines.',
   })
@@ -121,7 +130,8 @@ export class RevisionDto {
 
   @JsonObjectField({
     description:
-      'Only with revision: pools, domains, servers and sites, each as a list of [name, before, after]; a server as [pool, slot, before, after]. null: it did not exist.',
+      'Only with revision: pools, domains, servers and sites, each as a list of [name, before, after]; a server as [pool, slot, before, after]. null: it did not exist. ' +
+      'replaced: pools that have other domains since.',
     optional: true,
   })
   change?: object;
@@ -139,7 +149,7 @@ export class RollbackDto extends DryRunDto {
   revision: number;
 }
 
-export class TakenBackDto extends StateChangeDto {
+export class TakenBackDto extends IntersectionType(LongPlannedDto, StateChangeDto) {
   @IntField({
     description: 'The revision that was undone, or whose state was restored.',
     min: 0,
@@ -149,6 +159,9 @@ export class TakenBackDto extends StateChangeDto {
 
   @ArrayField('string', { description: 'What changes, in plain text, at most 100 lines.' })
   diff: string[];
+
+  @IntField({ description: 'How many lines of diff are not shown.', min: 1, optional: true })
+  more_diff?: number;
 
   @StringField({ description: 'What is not taken back.', example: 'Certificates are not taken back.' })
   note: string;

@@ -1,17 +1,22 @@
 import { Injectable } from '@nestjs/common';
 import { AuditedOperations } from '../audit/audited-operations.js';
-import type { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { callContext } from '../contract/call-context.js';
+import { type DryRunDto, shownOf } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { invalidCursor } from '../contract/pages/page.js';
 import { AppError } from '../errors/app-error.js';
+import { invalidField } from '../errors/invalid-fields.js';
 import { asStorageError } from '../errors/storage-error.js';
-import { type Change, changeOf } from '../model/change.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { type Change, changeOf, inverseOf } from '../model/change.js';
 import type { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
-import { type HistoryEntry, HistoryLog } from '../storage/history-log.js';
+import type { HistoryEntry } from '../storage/formats/history-entry.js';
+import { HistoryLog, type LaterEntries } from '../storage/history-log.js';
 import { describeChange } from './describe-change.js';
+import { HistoryFilter } from './history-filter.js';
 import {
   HistoryDto,
   HistoryQueryDto,
@@ -21,7 +26,8 @@ import {
   TakenBackDto,
   UndoDto,
 } from './history.dto.js';
-import { type Revision, rollBack, undo } from './undo-rules.js';
+import { type Revision, TakenBack } from './revision.js';
+import { backendsOf, rollBack, type Situation, undo } from './undo-rules.js';
 
 /** Lines of a difference in a list of revisions, and in the answer of a change. */
 const LISTED_LINES = 20;
@@ -36,6 +42,7 @@ export class HistoryService {
     private readonly log: HistoryLog,
     private readonly persistence: PersistenceService,
     private readonly reconciler: ReconcilerService,
+    private readonly runtime: HaproxyRuntimeService,
     private readonly operations: AuditedOperations,
     private readonly settings: Settings,
   ) {}
@@ -50,29 +57,32 @@ export class HistoryService {
     output: HistoryDto,
     readOnly: true,
     idempotent: true,
-    errors: ['revision_not_found'],
+    errors: ['revision_not_found', 'storage_failed'],
   })
-  async list({ limit, cursor, revision, ...given }: HistoryQueryDto): Promise<HistoryDto> {
+  async list({ limit, cursor, revision, ...filter }: HistoryQueryDto): Promise<HistoryDto> {
     if (revision !== undefined) {
+      refuseOthers({ cursor, ...filter });
       const item = await this.get({ revision });
       return { items: [item], next_cursor: null, total: 1 };
     }
     const before = cursor === undefined ? Number.POSITIVE_INFINITY : revisionOf(cursor);
-    const since = given.since === undefined ? undefined : Date.parse(given.since);
-    const operation = this.operations.requireName(given.operation);
+    const operation = this.operations.requireName(filter.operation);
+    const matches = new HistoryFilter({ ...filter, operation }, this.persistence.state);
     const items: RevisionDto[] = [];
     let [total, more] = [0, false];
-    const words = [given.domain, given.actor, operation].flatMap((word) =>
-      word === undefined ? [] : [JSON.stringify(word)],
-    );
-    for await (const [entry, undone] of this.#newestFirst(words)) {
-      if (since !== undefined && Date.parse(entry.time) < since) break;
-      if (!isMatch(entry, { ...given, operation })) continue;
+    for await (const [entry, undone] of this.#newestFirst((text, number) =>
+      matches.mayMatch(text, number < before),
+    )) {
+      if (matches.isBefore(entry)) break;
+      if (!matches.includes(entry)) continue;
       total += 1;
       if (entry.revision >= before) continue;
-      if (items.length < limit) items.push(describe(entry, undone, LISTED_LINES));
-      else more = true;
+      more = items.length === limit;
+      // Without a filter, the total needs no reading.
+      if (more && matches.isEmpty) break;
+      if (!more) items.push(describe(entry, undone, LISTED_LINES));
     }
+    if (matches.isEmpty) total = await this.#reading(() => this.log.count());
     return { items, next_cursor: more ? String(items.at(-1)?.revision) : null, total };
   }
 
@@ -85,10 +95,10 @@ export class HistoryService {
     readOnly: true,
     idempotent: true,
     mcp: false,
-    errors: ['revision_not_found'],
+    errors: ['revision_not_found', 'storage_failed'],
   })
   async get({ revision }: RevisionRefDto): Promise<RevisionDto> {
-    for await (const [entry, undone] of this.#newestFirst()) {
+    for await (const [entry, undone] of this.#newestFirst((_, number) => number <= revision)) {
       if (entry.revision < revision) break;
       if (entry.revision === revision)
         return { ...describe(entry, undone, Number.POSITIVE_INFINITY), change: entry.change };
@@ -118,11 +128,11 @@ export class HistoryService {
     return this.#takeBack(
       revision,
       rest,
-      (draft, [entry, ...later]) => {
-        if (entry?.revision !== revision) throw this.#notFound(revision);
-        undo(draft, entry, later, this.reconciler.poolLimit);
-      },
       revision - 1,
+      (draft, { entries: [entry, ...later] }, situation) => {
+        if (entry?.revision !== revision) throw this.#notFound(revision);
+        undo(draft, entry, later, situation);
+      },
     );
   }
 
@@ -141,34 +151,39 @@ export class HistoryService {
       'pools_exhausted',
       'server_is_control',
       'server_is_haproxy',
+      'forbidden',
     ],
   })
   async rollback({ revision, ...rest }: RollbackDto): Promise<TakenBackDto> {
-    if (revision > this.persistence.state.revision) throw this.#notFound(revision);
-    const oldest = await this.#oldest();
-    if (revision < oldest) throw this.#notFound(revision);
-    return this.#takeBack(
-      revision,
-      rest,
-      (draft, later) => {
-        rollBack(draft, revision, later, this.reconciler.poolLimit);
-      },
-      revision,
-    );
+    return this.#takeBack(revision, rest, revision, (draft, { entries, reachesBack }, situation) => {
+      const isKept = reachesBack || entries[0]?.revision === revision + 1;
+      if (revision > situation.present || (revision < situation.present && !isKept))
+        throw this.#notFound(revision);
+      rollBack(draft, revision, entries, situation);
+    });
   }
 
   /** Runs an edit that sees all revisions after `after`. */
   async #takeBack(
     target: number,
     { dry_run }: DryRunDto,
-    edit: (draft: Draft, later: readonly Revision[]) => void,
     after: number,
+    edit: TakeBack,
   ): Promise<TakenBackDto> {
-    const { entries, stop } = await this.#reading(() => this.log.follow(after));
+    const later = await this.#reading(() => this.log.follow(after));
     try {
+      const backendProblem = await this.#backendProblems(later.entries);
+      const { role } = callContext();
       const { value, planned } = await this.persistence.change(
         (draft): Change => {
-          edit(draft, entries);
+          const { revision: present } = this.persistence.state;
+          // A commit under way is in the history a moment before it is in the state.
+          const entries = later.entries.filter(({ revision }) => revision <= present);
+          edit(
+            draft,
+            { entries, reachesBack: later.reachesBack },
+            { present, limit: this.reconciler.poolLimit, role, backendProblem },
+          );
           return changeOf(draft, draft.base);
         },
         { dry_run },
@@ -176,40 +191,34 @@ export class HistoryService {
         // With other edits in the same commit, `entries` would not have those that came before.
         { alone: true },
       );
-      return { target, diff: describeChange(value).slice(0, SHOWN_LINES), note: NOTE, ...planned };
+      const { plan, ...rest } = planned;
+      return { target, ...shownLines(value, SHOWN_LINES), note: NOTE, ...rest, ...(plan && shownOf(plan)) };
     } finally {
-      stop();
+      later.stop();
     }
+  }
+
+  /**
+   * Asks HAProxy for the backends of the operator that revisions took domains away from, as an addition does. A revision that
+   * is committed later can name others, which are refused.
+   */
+  async #backendProblems(revisions: readonly Revision[]): Promise<Situation['backendProblem']> {
+    const names = new Set(revisions.flatMap(({ change }) => backendsOf(inverseOf(change))));
+    if (names.size === 0) return () => undefined;
+    const problems = await this.runtime.findBackendProblems([...names]);
+    return (backend) => (names.has(backend) ? problems.get(backend) : 'it was not checked. Repeat the call');
   }
 
   /** The revisions, newest first, and whether a later one has undone each. */
   async *#newestFirst(
-    words?: readonly string[],
+    wants?: (text: string, revision: number) => boolean,
   ): AsyncGenerator<readonly [entry: HistoryEntry, undone: boolean]> {
-    const takenBack = new Set<number>();
-    let restored = Number.POSITIVE_INFINITY;
+    const takenBack = new TakenBack();
     try {
-      for await (const entry of this.log.newestFirst(words)) {
-        const undone = takenBack.has(entry.revision) || entry.revision > restored;
-        yield [entry, undone];
-        if (entry.revision <= restored) restored = Number.POSITIVE_INFINITY;
-        if (undone) continue;
-        if (entry.undoes !== undefined) takenBack.add(entry.undoes);
-        if (entry.rolls_back_to !== undefined) restored = entry.rolls_back_to;
-      }
+      for await (const entry of this.log.newestFirst(wants)) yield [entry, takenBack.by(entry) !== undefined];
     } catch (error) {
       throw asStorageError(error, this.settings.home);
     }
-  }
-
-  /** The oldest revision whose state can be restored. */
-  async #oldest(): Promise<number> {
-    let oldest = this.persistence.state.revision;
-    for await (const [entry] of this.#newestFirst()) {
-      if (entry.unknown_since !== undefined) return entry.revision;
-      oldest = entry.revision - 1;
-    }
-    return oldest;
   }
 
   async #reading<T>(work: () => Promise<T>): Promise<T> {
@@ -231,34 +240,24 @@ export class HistoryService {
   }
 }
 
+/** An edit that takes revisions back. */
+type TakeBack = (draft: Draft, later: Omit<LaterEntries, 'stop'>, situation: Situation) => void;
+
 function describe(entry: HistoryEntry, undone: boolean, lines: number): RevisionDto {
-  const { change, domains, ...rest } = entry;
-  const diff = describeChange(change);
-  const hidden = Math.max(0, diff.length - lines);
-  return {
-    ...rest,
-    domains: [...domains],
-    undone,
-    diff: diff.slice(0, lines),
-    ...(hidden > 0 && { more_diff: hidden }),
-  };
+  const { change, domains, base: _, state: __, ...rest } = entry;
+  return { ...rest, domains: [...domains], undone, ...shownLines(change, lines) };
 }
 
-function isMatch(
-  entry: HistoryEntry,
-  {
-    domain,
-    actor,
-    operation,
-  }: { domain?: string | undefined; actor?: string | undefined; operation: string | undefined },
-): boolean {
-  if (actor !== undefined && entry.actor !== actor) return false;
-  if (operation !== undefined && entry.operation !== operation) return false;
-  if (domain === undefined || entry.domains.includes(domain)) return true;
-  return (
-    entry.change.domains.some(([name]) => name === domain) ||
-    entry.change.sites.some(([name]) => name === domain)
-  );
+function shownLines(change: Change, lines: number): Pick<RevisionDto, 'diff' | 'more_diff'> {
+  const diff = describeChange(change);
+  const hidden = Math.max(0, diff.length - lines);
+  return { diff: diff.slice(0, lines), ...(hidden > 0 && { more_diff: hidden }) };
+}
+
+/** @throws AppError validation_failed, for an argument that is given beside `revision` */
+function refuseOthers(others: Omit<HistoryQueryDto, 'limit' | 'revision'>): void {
+  const given = Object.entries(others).find(([, value]) => value !== undefined);
+  if (given) throw invalidField(given[0], 'is not read together with revision. Leave one of both out');
 }
 
 function revisionOf(cursor: string): number {

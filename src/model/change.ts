@@ -21,7 +21,16 @@ export interface Change {
   readonly servers: readonly (readonly [pool: string, slot: number, ...BeforeAfter<ServerSpec>])[];
   /** The options of a host. */
   readonly sites: readonly (readonly [host: string, ...BeforeAfter<SiteOptions>])[];
+  /**
+   * Pools in use before and after whose name stands for another pool now: all former domains have left, or a rollback has
+   * brought the former pool back. `domains` and `servers` have all of their values, also those that are equal before and
+   * after. Absent if there are none.
+   */
+  readonly replaced?: readonly string[];
 }
+
+/** A change that changes nothing. */
+export const NO_CHANGE: Change = { pools: [], domains: [], servers: [], sites: [] };
 
 const NO_SERVERS: PoolServers = new Map();
 
@@ -29,19 +38,39 @@ const NO_SERVERS: PoolServers = new Map();
 export function changeOf(delta: StateDelta, before: StateReader): Change {
   const pools: Change['pools'][number][] = [];
   const servers: Change['servers'][number][] = [];
+  const replaced: string[] = [];
+  const domains: Change['domains'][number][] = [];
   for (const [name, pool] of delta.pools) {
     const former = before.pool(name);
     const properties = [propertiesOf(former), propertiesOf(pool)] as const;
     if (!isDeepStrictEqual(...properties)) pools.push([name, ...properties]);
-    servers.push(...changedServers(name, former?.servers ?? NO_SERVERS, pool?.servers ?? NO_SERVERS));
+    const isOther = former !== undefined && pool !== undefined && isReplaced(delta, name, former, pool);
+    if (isOther) {
+      replaced.push(name);
+      for (const domain of pool.domains)
+        if (before.poolOf(domain) === name) domains.push([domain, name, name]);
+    }
+    const [from, to] = [former?.servers ?? NO_SERVERS, pool?.servers ?? NO_SERVERS];
+    for (const one of isOther ? allServers(name, from, to) : changedServers(name, from, to))
+      servers.push(one);
   }
-  const domains = [...delta.domains]
-    .map(([domain, pool]) => [domain, before.poolOf(domain) ?? null, pool ?? null] as const)
-    .filter(([, former, pool]) => former !== pool);
+  for (const [domain, pool] of delta.domains) {
+    const former = before.poolOf(domain);
+    if (former !== pool) domains.push([domain, former ?? null, pool ?? null]);
+  }
   const sites = [...(delta.sites ?? [])]
     .map(([host, site]) => [host, before.site(host) ?? null, site ?? null] as const)
     .filter(([, former, site]) => !isDeepStrictEqual(former, site));
-  return { pools, domains, servers, sites };
+  return { pools, domains, servers, sites, ...(replaced.length > 0 && { replaced }) };
+}
+
+/** Whether a pool that is in use before and after has other domains, so that a former domain must not get its servers. */
+function isReplaced(delta: StateDelta, name: string, former: Pool, pool: Pool): boolean {
+  if (pool.external) return false;
+  const isSame = delta instanceof Draft ? delta.samePools.get(name) : undefined;
+  if (isSame !== undefined) return !isSame;
+  if (former.domains === pool.domains) return false;
+  return !former.domains.some((domain) => !delta.domains.has(domain) || delta.domains.get(domain) === name);
 }
 
 export function propertiesOf(pool: Pool): PoolProperties;
@@ -53,10 +82,13 @@ export function propertiesOf(pool: Pool | undefined): PoolProperties | null {
 
 function changedServers(pool: string, before: PoolServers, after: PoolServers): Change['servers'][number][] {
   if (before === after) return [];
+  return allServers(pool, before, after).filter(([, , former, server]) => !isSameOrAbsent(former, server));
+}
+
+function allServers(pool: string, before: PoolServers, after: PoolServers): Change['servers'][number][] {
   return [...new Set([...before.keys(), ...after.keys()])]
     .toSorted((one, other) => one - other)
-    .map((slot) => [pool, slot, before.get(slot) ?? null, after.get(slot) ?? null] as const)
-    .filter(([, , former, server]) => !isSameOrAbsent(former, server));
+    .map((slot) => [pool, slot, before.get(slot) ?? null, after.get(slot) ?? null] as const);
 }
 
 export function isSameOrAbsent(one: ServerSpec | null, other: ServerSpec | null): boolean {
@@ -64,8 +96,9 @@ export function isSameOrAbsent(one: ServerSpec | null, other: ServerSpec | null)
 }
 
 /** The change that takes back `change`. */
-export function inverseOf({ pools, domains, servers, sites }: Change): Change {
+export function inverseOf({ pools, domains, servers, sites, replaced }: Change): Change {
   return {
+    ...(replaced && { replaced }),
     pools: pools.map(([name, before, after]) => [name, after, before]),
     domains: domains.map(([domain, before, after]) => [domain, after, before]),
     servers: servers.map(([pool, slot, before, after]) => [pool, slot, after, before]),
@@ -123,6 +156,7 @@ export function applyChange(draft: Draft, change: Change): void {
   }
   const leaving = new Map<string, Set<string>>();
   for (const [domain, before, after] of change.domains) {
+    if (before === after) continue;
     if (before !== null) leaving.set(before, (leaving.get(before) ?? new Set()).add(domain));
     if (after !== null) touched(after).domains.push(domain);
   }
@@ -140,13 +174,41 @@ export function applyChange(draft: Draft, change: Change): void {
   for (const [host, , after] of change.sites) draft.setSite(host, after ?? undefined);
 }
 
-/** The domains that a change adds, moves or removes, those of the pools whose servers it changes, and those of `sites`. */
+/** The names of all pools of a change. */
+export function poolsOfChange({ pools, domains, servers, replaced = [] }: Change): Set<string> {
+  const names = new Set([...pools.map(([name]) => name), ...servers.map(([name]) => name), ...replaced]);
+  for (const [, before, after] of domains)
+    for (const name of [before, after]) if (name !== null) names.add(name);
+  return names;
+}
+
+/**
+ * The domains that a change adds, moves or removes, those of `sites`, and those of the pools whose servers it changes. At
+ * most `limit` of them are listed: a pool can have 100,000 domains, and each change of its servers would read them all.
+ */
 export function domainsOfChange(
   { domains, servers, sites }: Change,
-  domainsOfPool: (pool: string) => readonly string[],
-): Set<string> {
+  poolOf: (pool: string) => Pick<Pool, 'domains'> | undefined,
+  limit: number,
+): { domains: string[]; more: number } {
   const named = new Set([...domains.map(([domain]) => domain), ...sites.map(([host]) => host)]);
-  for (const pool of new Set(servers.map(([name]) => name)))
-    for (const domain of domainsOfPool(pool)) named.add(domain);
-  return named;
+  const listed = [...named].slice(0, limit);
+  let total = named.size;
+  for (const pool of new Set(servers.map(([name]) => name))) {
+    const members = poolOf(pool)?.domains ?? [];
+    total += members.length;
+    if (members.length <= limit) {
+      for (const domain of members)
+        if (named.has(domain)) total -= 1;
+        else if (listed.length < limit) listed.push(domain);
+    } else {
+      const inPool = named.size > 0 ? new Set(members) : undefined;
+      for (const domain of named) if (inPool?.has(domain)) total -= 1;
+      for (const domain of members) {
+        if (listed.length >= limit) break;
+        if (!named.has(domain)) listed.push(domain);
+      }
+    }
+  }
+  return { domains: listed, more: Math.max(0, total - listed.length) };
 }

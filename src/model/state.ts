@@ -174,6 +174,8 @@ export interface TakesBack {
   undoes?: number;
   /** The revision whose state it restores. */
   rolls_back_to?: number;
+  /** Only an administrator may take this change back, because only an administrator could make it. */
+  admin_only?: true;
 }
 
 /** Uncommitted changes on top of a state or of another draft. */
@@ -185,6 +187,11 @@ export class Draft implements StateReader, StateDelta {
   readonly declared = new Set<string>();
   /** The former changes that this one takes back; undefined for other changes. */
   takesBack: TakesBack | undefined;
+  /**
+   * Whether a pool is the same pool for its domains after the change. Without an entry it is if one of its domains stays.
+   * A renamed domain keeps its pool; a rollback can give the number of a pool to the domains that had it before.
+   */
+  readonly samePools = new Map<string, boolean>();
   /** No pool with a lower number is free. Undefined until it is asked for. */
   #firstFreeCandidate: number | undefined;
   /**
@@ -290,6 +297,7 @@ export class Draft implements StateReader, StateDelta {
     if (name === undefined || !pool) throw new Error(`invariant: ${from} is in no pool`);
     if (this.poolOf(to) !== undefined) throw new Error(`invariant: ${to} exists`);
     this.pools.set(name, { ...pool, domains: pool.domains.map((other) => (other === from ? to : other)) });
+    this.samePools.set(name, true);
     this.domains.set(from, undefined);
     this.domains.set(to, name);
     this.setSite(to, this.site(from));

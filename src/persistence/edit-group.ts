@@ -4,7 +4,7 @@ import { formerValues } from '../model/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
 import { changeOf } from '../model/change.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
-import { type HistoryEntry, historyEntryOf } from '../storage/history-log.js';
+import { historyEntryOf, type NewEntry } from '../storage/history-log.js';
 import type { PendingEdit } from './writer-queue.js';
 
 /** The result of running a group of edits, to be committed at once. */
@@ -15,7 +15,7 @@ export interface EditGroup {
   /** One audit entry for each edit that changes something. */
   entries: readonly AuditEntry[];
   /** What each edit changes, in the same order. */
-  history: readonly HistoryEntry[];
+  history: readonly NewEntry[];
   /** Answers each caller. Call it once the group is durable and live. */
   settle(): void;
 }
@@ -30,7 +30,7 @@ export type CheckChange = (change: StateDelta, before: StateReader, role: Role) 
 export function runEdits(edits: readonly PendingEdit[], state: State, check: CheckChange): EditGroup {
   const draft = new Draft(state);
   const entries: AuditEntry[] = [];
-  const history: HistoryEntry[] = [];
+  const history: NewEntry[] = [];
   const answers: (() => void)[] = [];
   let { revision } = state;
   for (const pending of edits) {
@@ -47,7 +47,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
         check(own, draft, caller.role);
         const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok', formerValues(own)));
-        history.push(historyEntryOf(caller, revision + 1, changeOf(own, draft), own));
+        history.push(historyEntryOf(caller, state.revision, revision + 1, changeOf(own, draft), own));
         answers.push(() => void (caller.audited && (caller.audited.saved = true)));
         revision += 1;
       }

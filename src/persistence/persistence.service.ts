@@ -109,7 +109,7 @@ export class PersistenceService {
       const state = await this.store.open();
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
-      await this.history.open(this.#state.revision);
+      await this.history.open(state);
       await this.reconciler.loadAdoptionRecord();
       if (state) this.store.keepMapEntries(this.reconciler.keptEntries);
       if (state) {
@@ -243,6 +243,7 @@ export class PersistenceService {
     this.store.keepMapEntries(this.reconciler.keptEntries);
     await this.store.backUpDifferingFiles(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
+    await this.history.recordAdoption(state);
     this.#state = state;
     this.#adoptionPending = false;
     this.#hasAdopted = true;

@@ -192,7 +192,7 @@ export class AuditLog {
     );
     for await (const path of this.#file.files()) {
       if ((parseLine(await this.#file.firstLine(path))?.seq ?? 0) >= before) continue;
-      for await (const text of this.#file.linesFromEnd(path)) {
+      for await (const { text } of this.#file.linesFromEnd(path)) {
         // Most lines do not have the words. Looking for them costs much less than parsing.
         if (!words.every((word) => text.includes(word))) continue;
         const line = parseLine(text);

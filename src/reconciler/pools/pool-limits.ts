@@ -22,14 +22,23 @@ export function poolsExhausted({ count, dynamic }: PoolLimit): string {
   return dynamic ? room : `${room}; or ${MORE_POOLS}`;
 }
 
-/** The pool that a new domain gets. @throws AppError pools_exhausted */
-export function lowestFreePool(state: StateReader, limit: PoolLimit): string {
+/** The pools that a new domain can get, by number. */
+export function* freePools(state: StateReader, limit: PoolLimit): Generator<string> {
   for (let number = state.firstFreeCandidate(); number <= limit.count; number += 1) {
     const name = poolName(number);
-    if (!state.pool(name) && limit.reserved?.has(name) !== true) return name;
+    if (!state.pool(name) && limit.reserved?.has(name) !== true) yield name;
   }
+}
+
+/** The pool that a new domain gets. @throws AppError pools_exhausted */
+export function lowestFreePool(state: StateReader, limit: PoolLimit): string {
+  for (const name of freePools(state, limit)) return name;
+  throw poolsExhaustedError(limit);
+}
+
+export function poolsExhaustedError(limit: PoolLimit): AppError {
   const why = poolsExhausted(limit);
-  throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
+  return new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
 /** Why a pool number is too high, and what to do. */

@@ -2,14 +2,17 @@ import {
   appendFileSync,
   closeSync,
   constants,
+  createReadStream,
+  createWriteStream,
   fstatSync,
   ftruncateSync,
   openSync,
-  readFileSync,
   renameSync,
   statSync,
+  unlinkSync,
 } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { dirname } from 'node:path';
 import { syncDescriptor, syncFolder } from '../../lib/atomic-file.js';
 
@@ -20,6 +23,15 @@ const FIRST_LINE_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
 /** Holds about 200 lines. */
 const BLOCK_BYTES = 64 * 1024;
+/** A longer line is not read: it is damaged. The line of an import of 100,000 domains has about 25 MB. */
+const MAX_LINE_BYTES = 256 * 1024 * 1024;
+
+/** A line with its place in the file, in bytes. `end` includes the line feed. */
+export interface Line {
+  text: string;
+  start: number;
+  end: number;
+}
 
 /** The size at which a new file starts, and how many files are kept, including the current one. */
 export interface LogLimits {
@@ -37,12 +49,11 @@ export class LogFile {
   /** Creates the folder and the file. Removes an incomplete last line, which a power loss can leave. */
   async open(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true });
-    await this.#withFile(async (descriptor) => {
-      const { size } = fstatSync(descriptor);
-      if (size === 0) return;
-      const end = readFileSync(this.path).lastIndexOf(LINE_FEED) + 1;
-      if (end < size) ftruncateSync(descriptor, end);
-    });
+    const descriptor = this.#open();
+    closeSync(descriptor);
+    const size = sizeOf(this.path);
+    const end = await endOfLines(this.path);
+    if (end < size) await this.truncateTo(end);
   }
 
   /**
@@ -97,9 +108,26 @@ export class LogFile {
     });
   }
 
-  /** Removes bytes from the end of the file. */
-  async removeLast(bytes: number): Promise<void> {
-    await this.truncateTo(Math.max(0, sizeOf(this.path) - bytes));
+  /**
+   * Renames all files: `history.jsonl.2` becomes `history.jsonl<suffix>.2`. Returns whether there was one with a line.
+   *
+   * @throws the error of the file system
+   */
+  async setAside(suffix: string): Promise<boolean> {
+    const numbers = Array.from({ length: this.limits.maxFiles }, (_, number) => number);
+    const used = numbers.filter((number) => sizeOf(this.#numbered(number)) > 0);
+    for (const number of used)
+      renameSync(this.#numbered(number), `${this.path}${suffix}${number === 0 ? '' : `.${number}`}`);
+    if (used.length > 0) await syncFolder(dirname(this.path));
+    return used.length > 0;
+  }
+
+  /** Copies the bytes from `start` to the end of the file into `<file><suffix>`. */
+  async copyFrom(start: number, suffix: string): Promise<void> {
+    await pipeline(
+      createReadStream(this.path, { start }),
+      createWriteStream(`${this.path}${suffix}`, { mode: 0o600 }),
+    );
   }
 
   /** The files that are not empty, newest first. */
@@ -112,24 +140,47 @@ export class LogFile {
     }
   }
 
-  /** The lines of a file, the last one first. Reads a block at a time, so that the newest lines cost little. */
-  async *linesFromEnd(path: string): AsyncGenerator<string> {
+  /**
+   * The lines of a file, the last one first, without empty ones. Reads a block at a time, so that the newest lines cost
+   * little. A line of more than 256 MiB has an empty text.
+   */
+  async *linesFromEnd(path: string): AsyncGenerator<Line> {
     const handle = await open(path, 'r');
     try {
-      let { size: end } = await handle.stat();
-      let rest = Buffer.alloc(0);
-      while (end > 0) {
-        const start = Math.max(0, end - BLOCK_BYTES);
-        const { buffer, bytesRead } = await handle.read(Buffer.alloc(end - start), 0, end - start, start);
-        rest = Buffer.concat([buffer.subarray(0, bytesRead), rest]);
-        end = start;
-        // The first line of the block may begin in the block before it.
-        const complete = end === 0 ? 0 : rest.indexOf(LINE_FEED) + 1;
-        if (end > 0 && complete === 0) continue;
-        const lines = rest.toString('utf8', complete).split('\n');
-        rest = rest.subarray(0, complete);
-        for (const line of lines.toReversed()) if (line !== '') yield line;
+      const { size } = await handle.stat();
+      /** The end of the line whose beginning is not found yet, and what was read of it, last part first. */
+      let end = size;
+      let parts: Buffer[] = [];
+      for (let position = size; position > 0;) {
+        const start = Math.max(0, position - BLOCK_BYTES);
+        const block = await readAt(handle, start, position - start);
+        let to = block.length;
+        for (;;) {
+          // A line feed at the very end of the line ends the line itself.
+          const from = start + to === end ? to - 2 : to - 1;
+          const feed = from < 0 ? -1 : block.lastIndexOf(LINE_FEED, from);
+          if (feed < 0) break;
+          yield* line([block.subarray(feed + 1, to), ...parts.toReversed()], start + feed + 1, end);
+          parts = [];
+          to = feed + 1;
+          end = start + to;
+        }
+        // Only the length of a line that is too long is needed.
+        if (end - start <= MAX_LINE_BYTES) parts.push(block.subarray(0, to));
+        else parts = [];
+        position = start;
       }
+      yield* line(parts.toReversed(), 0, end);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** The first bytes of a file, as text. */
+  async beginning(path: string, bytes: number): Promise<string> {
+    const handle = await open(path, 'r');
+    try {
+      return (await readAt(handle, 0, bytes)).toString('utf8');
     } finally {
       await handle.close();
     }
@@ -171,11 +222,58 @@ export class LogFile {
     for (let number = this.limits.maxFiles - 1; number > 0; number -= 1)
       if (sizeOf(this.#numbered(number - 1)) > 0)
         renameSync(this.#numbered(number - 1), this.#numbered(number));
+    this.#removeOldest(bytes);
     await syncFolder(dirname(this.path));
+  }
+
+  /** A line can be longer than `maxBytes`, so the sum of the files can be above what `maxFiles` files may have. */
+  #removeOldest(bytes: number): void {
+    let total = bytes;
+    for (let number = 1; number < this.limits.maxFiles; number += 1) {
+      const size = sizeOf(this.#numbered(number));
+      total += size;
+      if (size > 0 && total > this.limits.maxBytes * this.limits.maxFiles) unlinkSync(this.#numbered(number));
+    }
   }
 
   #numbered(number: number): string {
     return number === 0 ? this.path : `${this.path}.${number}`;
+  }
+}
+
+/** Empty for a line without text. */
+function* line(parts: readonly Buffer[], start: number, end: number): Generator<Line> {
+  if (end - start > MAX_LINE_BYTES) yield { text: '', start, end };
+  const text = end - start > MAX_LINE_BYTES ? '' : Buffer.concat(parts).toString('utf8').replace(/\n$/, '');
+  if (text !== '') yield { text, start, end };
+}
+
+/** Fewer bytes at the end of the file. */
+async function readAt(handle: FileHandle, start: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await handle.read(buffer, filled, length - filled, start + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
+}
+
+/** Where the last complete line of a file ends. */
+async function endOfLines(path: string): Promise<number> {
+  const handle = await open(path, 'r');
+  try {
+    let { size: end } = await handle.stat();
+    while (end > 0) {
+      const start = Math.max(0, end - BLOCK_BYTES);
+      const found = (await readAt(handle, start, end - start)).lastIndexOf(LINE_FEED);
+      if (found >= 0) return start + found + 1;
+      end = start;
+    }
+    return 0;
+  } finally {
+    await handle.close();
   }
 }
 

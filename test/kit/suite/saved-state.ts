@@ -3,7 +3,8 @@ import { HaproxyRuntimeService } from '../../../src/haproxy/haproxy-runtime.serv
 import { applyChange } from '../../../src/model/change.js';
 import { orderedPools, sitesAfter } from '../../../src/model/state-delta.js';
 import { Draft, State } from '../../../src/model/state.js';
-import type { HistoryEntry } from '../../../src/storage/history-log.js';
+import { StateHash } from '../../../src/model/state-hash.js';
+import type { HistoryEntry } from '../../../src/storage/formats/history-entry.js';
 import { parseState, renderState } from '../../../src/storage/formats/servers-json.js';
 import { renderMap } from '../../../src/storage/formats/domains-map.js';
 import { compareRouting } from '../../../src/reconciler/drift.js';
@@ -43,6 +44,8 @@ export async function historyProblems(home: Home): Promise<string[]> {
     const draft = new Draft(state);
     applyChange(draft, entry.change);
     state.apply(draft, entry.revision);
+    if (entry.state !== StateHash.of(state).toString())
+      return [`history: revision ${entry.revision} has the hash of another state`];
   }
   const same =
     renderState(saved.revision, orderedPools(saved), sitesAfter(saved)) ===
