@@ -7,6 +7,7 @@ import { ConfigurationModule } from './configuration/configuration.module.js';
 import { DomainsModule } from './domains/domains.module.js';
 import { ExplainModule } from './explain/explain.module.js';
 import { HaproxyModule } from './haproxy/haproxy.module.js';
+import { HistoryModule } from './history/history.module.js';
 import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
@@ -40,6 +41,7 @@ export class AppModule {
         DomainsModule,
         ServersModule,
         TransferModule,
+        HistoryModule,
         CertificatesModule,
         HealthModule,
         ExplainModule,

@@ -89,6 +89,7 @@ const REQUIRED: Arguments = {
   state: 'ready',
   weight: 1,
   from: '127.0.0.1',
+  revision: 1,
 };
 /** An argument whose meaning depends on the tool. */
 const REQUIRED_TO: Arguments = { haproxy_rename_domain: 'new.example', haproxy_replace_server: '127.0.0.2' };

@@ -48,6 +48,7 @@ async function startDriftCheck(settings) {
   Logger.overrideLogger(false);
   const { HaproxyRuntimeService } = await import('../../build/haproxy/haproxy-runtime.service.js');
   const { AuditLog } = await import('../../build/storage/audit-log.js');
+  const { HistoryLog } = await import('../../build/storage/history-log.js');
   const { PersistenceService } = await import('../../build/persistence/persistence.service.js');
   const { renderState } = await import('../../build/storage/formats/servers-json.js');
   const { DriftService } = await import('../../build/sync/drift.service.js');
@@ -63,7 +64,14 @@ async function startDriftCheck(settings) {
   const runtime = new HaproxyRuntimeService(settings);
   const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
   const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
-  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler, guard);
+  const persistence = new PersistenceService(
+    settings,
+    new AuditLog(settings),
+    new HistoryLog(settings),
+    store,
+    reconciler,
+    guard,
+  );
   const noCertificates = { restore: async () => 0 };
   const restores = new HaproxyRestoreService(
     persistence,

@@ -10,6 +10,6 @@ import { AuditRecorder } from './audit-recorder.js';
   imports: [DiscoveryModule],
   controllers: [AuditController],
   providers: [AuditService, AuditedOperations, AuditRecorder],
-  exports: [AuditRecorder],
+  exports: [AuditedOperations, AuditRecorder],
 })
 export class AuditModule {}

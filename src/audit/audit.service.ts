@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { invalidCursor } from '../contract/pages/page.js';
-import { invalidField } from '../errors/invalid-fields.js';
 import { AuditLog } from '../storage/audit-log.js';
 import { AuditListDto, ListAuditDto } from './audit.dto.js';
 import { AuditedOperations } from './audited-operations.js';
@@ -29,25 +28,10 @@ export class AuditService {
   async list({ limit, cursor, ...given }: ListAuditDto): Promise<AuditListDto> {
     const before = cursor === undefined ? undefined : seqOf(cursor);
     const since = given.since === undefined ? undefined : Date.parse(given.since);
-    const filter = { ...given, operation: this.#operationOf(given.operation), since };
+    const filter = { ...given, operation: this.operations.requireName(given.operation), since };
     const isFiltered = Object.values(filter).some((value) => value !== undefined);
     const { lines, more, total } = await this.log.page(limit, before, isFiltered ? filter : undefined);
     return { items: lines, next_cursor: more ? String(lines.at(-1)?.seq) : null, total };
-  }
-
-  /**
-   * An empty page for a name that no change has would read as "nobody did this".
-   *
-   * @throws AppError validation_failed, with the names that changes have
-   */
-  #operationOf(given: string | undefined): string | undefined {
-    if (given === undefined) return undefined;
-    const name = this.operations.nameOf(given);
-    if (name !== undefined) return name;
-    throw invalidField(
-      'operation',
-      `must be the operationId of a change or the name of its tool (haproxy_ and the operationId): ${this.operations.ids.join(', ')}`,
-    );
   }
 }
 

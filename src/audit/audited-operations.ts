@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { linkOperation, type DeclaredOperation, operationOf } from '../contract/operation.js';
 import { recordedArguments } from '../contract/recorded-arguments.js';
+import { invalidField } from '../errors/invalid-fields.js';
 import { AuditRecorder } from './audit-recorder.js';
 
 /** Names in the audit log that no operation has: jobs of the suite itself, and its start. */
@@ -44,6 +45,20 @@ export class AuditedOperations {
   /** The name in the audit log; undefined if no change has this name. */
   nameOf(given: string): string | undefined {
     return this.#names.get(given);
+  }
+
+  /**
+   * As `nameOf`, for a filter. An empty page for a name that no change has would read as "nobody did this".
+   *
+   * @throws AppError validation_failed, with the names that changes have
+   */
+  requireName(given: string | undefined): string | undefined {
+    const name = given === undefined ? undefined : this.nameOf(given);
+    if (given === undefined || name !== undefined) return name;
+    throw invalidField(
+      'operation',
+      `must be the operationId of a change or the name of its tool (haproxy_ and the operationId): ${this.ids.join(', ')}`,
+    );
   }
 
   /** The operations that change something, by operationId. */

@@ -44,8 +44,8 @@ export class StateService {
     title: 'Take over changes made in HAProxy',
     description:
       'Copies the weights, states and addresses of known servers, changed in HAProxy itself, into the saved state. ' +
-      'It is not a backup: it saves no domains, and {haproxy_restore_state} undoes no change. For a backup use ' +
-      'GET /api/v1/export. With RECONCILE=heal the suite undoes such changes within 30 seconds.',
+      'It is not a backup: it saves no domains, and {haproxy_restore_state} undoes no change. {haproxy_undo} and ' +
+      '{haproxy_rollback} take changes back; for a backup use GET /api/v1/export. With RECONCILE=heal the suite undoes such changes within 30 seconds.',
     output: SavedStateDto,
     idempotent: true,
   })
@@ -80,8 +80,8 @@ export class StateService {
     title: 'Put the saved state into HAProxy again',
     description:
       'Puts the present saved state into HAProxy and its files again, and lists the differences. It is not an undo: ' +
-      'it brings back no earlier state and no removed domain (use POST /api/v1/import with an export). Changes made ' +
-      'in HAProxy itself are lost; {haproxy_save_state} keeps them.',
+      'it brings back no earlier state and no removed domain: {haproxy_history} lists the changes and {haproxy_undo} ' +
+      'takes one back (or use POST /api/v1/import with an export). Changes made in HAProxy itself are lost; {haproxy_save_state} keeps them.',
     output: RestoredStateDto,
     destructive: true,
     idempotent: true,

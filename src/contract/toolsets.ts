@@ -5,6 +5,7 @@ export const TOOLSETS = [
   'health',
   'monitoring',
   'configuration',
+  'history',
   'certificates',
 ] as const;
 

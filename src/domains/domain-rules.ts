@@ -2,10 +2,10 @@ import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
 import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
-import { isPoolName, isSuiteBackend, poolName } from '../model/pool-name.js';
+import { isPoolName, isSuiteBackend } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, serverAddress, type ServerSpec } from '../model/server.js';
 import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
-import { poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
+import { lowestFreePool, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import { setServers } from '../servers/server-rules.js';
 import type {
   AddDomainDto,
@@ -191,15 +191,6 @@ export function specOf({ ip, http_port, weight, state }: DeclaredServerDto): Ser
     weight: weight ?? DEFAULT_WEIGHT,
     state: state ?? 'ready',
   };
-}
-
-function lowestFreePool(state: StateReader, limit: PoolLimit): string {
-  for (let number = state.firstFreeCandidate(); number <= limit.count; number += 1) {
-    const name = poolName(number);
-    if (!state.pool(name) && limit.reserved?.has(name) !== true) return name;
-  }
-  const why = poolsExhausted(limit);
-  throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
 export function domainExistsError(state: StateReader, domain: string): AppError {

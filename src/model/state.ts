@@ -168,6 +168,16 @@ export class State implements StateReader {
   }
 }
 
+/** What a change takes back. */
+export interface TakesBack {
+  /** The revision that it undoes. */
+  undoes?: number;
+  /** The revision whose state it restores. */
+  rolls_back_to?: number;
+  /** Only an administrator may take this change back, because only an administrator could make it. */
+  admin_only?: true;
+}
+
 /** Uncommitted changes on top of a state or of another draft. */
 export class Draft implements StateReader, StateDelta {
   readonly pools = new Map<string, Pool | undefined>();
@@ -175,6 +185,13 @@ export class Draft implements StateReader, StateDelta {
   readonly sites = new Map<string, SiteOptions | undefined>();
   /** Pools whose servers were declared as a whole, also if that changed nothing. */
   readonly declared = new Set<string>();
+  /** The former changes that this one takes back; undefined for other changes. */
+  takesBack: TakesBack | undefined;
+  /**
+   * Whether a pool is the same pool for its domains after the change. Without an entry it is if one of its domains stays.
+   * A renamed domain keeps its pool; a rollback can give the number of a pool to the domains that had it before.
+   */
+  readonly samePools = new Map<string, boolean>();
   /** No pool with a lower number is free. Undefined until it is asked for. */
   #firstFreeCandidate: number | undefined;
   /**
@@ -280,6 +297,7 @@ export class Draft implements StateReader, StateDelta {
     if (name === undefined || !pool) throw new Error(`invariant: ${from} is in no pool`);
     if (this.poolOf(to) !== undefined) throw new Error(`invariant: ${to} exists`);
     this.pools.set(name, { ...pool, domains: pool.domains.map((other) => (other === from ? to : other)) });
+    this.samePools.set(name, true);
     this.domains.set(from, undefined);
     this.domains.set(to, name);
     this.setSite(to, this.site(from));

@@ -2,7 +2,9 @@ import { recordDomains, runWithCallContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { formerValues } from '../model/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
+import { changeOf } from '../model/change.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
+import { historyEntryOf, type NewEntry } from '../storage/history-log.js';
 import type { PendingEdit } from './writer-queue.js';
 
 /** The result of running a group of edits, to be committed at once. */
@@ -12,6 +14,8 @@ export interface EditGroup {
   revision: number;
   /** One audit entry for each edit that changes something. */
   entries: readonly AuditEntry[];
+  /** What each edit changes, in the same order. */
+  history: readonly NewEntry[];
   /** Answers each caller. Call it once the group is durable and live. */
   settle(): void;
 }
@@ -26,6 +30,7 @@ export type CheckChange = (change: StateDelta, before: StateReader, role: Role) 
 export function runEdits(edits: readonly PendingEdit[], state: State, check: CheckChange): EditGroup {
   const draft = new Draft(state);
   const entries: AuditEntry[] = [];
+  const history: NewEntry[] = [];
   const answers: (() => void)[] = [];
   let { revision } = state;
   for (const pending of edits) {
@@ -42,6 +47,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
         check(own, draft, caller.role);
         const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok', formerValues(own)));
+        history.push(historyEntryOf(caller, state.revision, revision + 1, changeOf(own, draft), own));
         answers.push(() => void (caller.audited && (caller.audited.saved = true)));
         revision += 1;
       }
@@ -55,7 +61,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   const settle = () => {
     for (const answer of answers) answer();
   };
-  return { draft, revision, entries, settle };
+  return { draft, revision, entries, history, settle };
 }
 
 /** All domains of the pool whose servers the change changes, if the pool has several. Empty for a change of several pools. */

@@ -7,6 +7,7 @@ import { until } from '../../test/kit/poll.js';
 import { AppError } from '../errors/app-error.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
+import { HistoryLog } from '../storage/history-log.js';
 import { activeLines } from '../storage/files/line-file.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from '../storage/state-store.js';
@@ -50,6 +51,7 @@ describe.each([
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
+      new HistoryLog(settings),
       new StateStore(settings, poolsFile),
       target,
       ALLOW_ALL,
@@ -66,7 +68,14 @@ describe.each([
     target = new FakeReconciler();
     poolsFile = new FakePoolsFile();
     store = new StateStore(settings, poolsFile);
-    service = new PersistenceService(settings, new AuditLog(settings), store, target, ALLOW_ALL);
+    service = new PersistenceService(
+      settings,
+      new AuditLog(settings),
+      new HistoryLog(settings),
+      store,
+      target,
+      ALLOW_ALL,
+    );
     await service.acquire();
     await service.open();
   });
@@ -308,6 +317,7 @@ describe.each([
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
+      new HistoryLog(settings),
       new StateStore(settings, poolsFile),
       target,
       ALLOW_ALL,
@@ -320,6 +330,7 @@ describe.each([
     const second = new PersistenceService(
       settings,
       new AuditLog(settings),
+      new HistoryLog(settings),
       new StateStore(settings, poolsFile),
       target,
       ALLOW_ALL,

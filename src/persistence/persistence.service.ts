@@ -6,6 +6,7 @@ import { metrics } from '../lib/metrics.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
+import { HistoryLog } from '../storage/history-log.js';
 import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
@@ -56,6 +57,7 @@ export class PersistenceService {
   constructor(
     private readonly settings: Settings,
     private readonly audit: AuditLog,
+    private readonly history: HistoryLog,
     private readonly store: StateStore,
     @Inject(ReconcilerService) private readonly reconciler: Reconciler,
     @Inject(ServerGuard) private readonly guard: Pick<ServerGuard, 'checkChange'>,
@@ -107,6 +109,7 @@ export class PersistenceService {
       const state = await this.store.open();
       if (state) this.#state = state;
       await this.audit.open(this.#state.revision);
+      await this.history.open(state);
       await this.reconciler.loadAdoptionRecord();
       if (state) this.store.keepMapEntries(this.reconciler.keptEntries);
       if (state) {
@@ -240,6 +243,7 @@ export class PersistenceService {
     this.store.keepMapEntries(this.reconciler.keptEntries);
     await this.store.backUpDifferingFiles(state, '.before-adoption').catch(storage);
     await this.store.checkpoint(state).catch(storage);
+    await this.history.recordAdoption(state);
     this.#state = state;
     this.#adoptionPending = false;
     this.#hasAdopted = true;
@@ -299,12 +303,16 @@ export class PersistenceService {
     for (const pending of edits) await this.#commitGroup([pending]);
   }
 
-  async #write({ draft, revision, entries }: EditGroup, onStage: OnStage): Promise<void> {
+  async #write({ draft, revision, entries, history }: EditGroup, onStage: OnStage): Promise<void> {
     const before = this.#state;
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const parts = [this.store.stageCommit(draft, before, revision), this.audit.stageLines(entries)];
+    const parts = [
+      this.store.stageCommit(draft, before, revision),
+      this.audit.stageLines(entries),
+      this.history.stageEntries(history),
+    ];
     const staged = await stageAll(parts).catch(storage);
     onStage('prepared');
     // Wait for the disk and for HAProxy at the same time.

@@ -75,6 +75,8 @@ export class Settings {
     token: string;
     /** The audit log. */
     audit: string;
+    /** What each revision changed. */
+    history: string;
     /** The owner lock. */
     lock: string;
     /** The report of what the first start adopted from a running HAProxy. */
@@ -84,6 +86,8 @@ export class Settings {
   };
   /** The size at which a new audit file starts, and how many files are kept, including the current one. */
   readonly auditLimits: { maxBytes: number; maxFiles: number };
+  /** How many revisions can be undone, and the most bytes that their history has on disk. */
+  readonly history: { keep: number; maxBytes: number };
   /** If `servers.json` has at least this size, commits are written to the journal, which is faster than a rewrite. */
   readonly journalFromBytes: number;
   readonly folders: { certs: string; run: string };
@@ -147,6 +151,7 @@ export class Settings {
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
       audit: join(this.home, 'data/audit.jsonl'),
+      history: join(this.home, 'data/history.jsonl'),
       lock: runFiles(join(this.home, 'run')).lock,
       adoption: join(this.home, 'data/adoption.json'),
       haproxyLog: join(this.home, 'data/haproxy.log'),
@@ -154,6 +159,10 @@ export class Settings {
     this.auditLimits = {
       maxBytes: integer(env, 'AUDIT_MAX_MB', 10, 1, 1000) * 1024 * 1024,
       maxFiles: integer(env, 'AUDIT_FILES', 10, 2, 1000),
+    };
+    this.history = {
+      keep: integer(env, 'HISTORY_KEEP', 10_000, 1, 1_000_000),
+      maxBytes: integer(env, 'HISTORY_MAX_MB', 256, 16, 100_000) * 1024 * 1024,
     };
     this.journalFromBytes = integer(env, 'STATE_JOURNAL_FROM_KB', 16, 0, 1_000_000) * 1024;
     this.folders = { certs: conf('HAPROXY_CERT_DIR', 'certs'), run: join(this.home, 'run') };

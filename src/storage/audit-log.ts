@@ -4,7 +4,7 @@ import { callContext, type CallContext } from '../contract/call-context.js';
 import { messageOf, type ErrorCode } from '../errors/app-error.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { Settings } from '../settings/settings.js';
-import { AuditFile } from './audit-file.js';
+import { LogFile } from './files/log-file.js';
 import type { StagedWrite } from './files/staged-write.js';
 
 /** A change that a caller asked for, and its outcome. */
@@ -62,7 +62,7 @@ const MAX_UNSAVED_LINES = 1000;
 export class AuditLog {
   readonly #logger = new Logger('Audit');
   readonly #queue = pLimit(1);
-  readonly #file: AuditFile;
+  readonly #file: LogFile;
   readonly #home: string;
   /** `seq` of the last committed line. The lines of an unfinished commit follow it. */
   #lastSeq = 0;
@@ -73,7 +73,7 @@ export class AuditLog {
   #unsaved: AuditEntry[] = [];
 
   constructor({ files, home, auditLimits }: Settings) {
-    this.#file = new AuditFile(files.audit, auditLimits);
+    this.#file = new LogFile(files.audit, auditLimits);
     this.#home = home;
   }
 
@@ -192,7 +192,7 @@ export class AuditLog {
     );
     for await (const path of this.#file.files()) {
       if ((parseLine(await this.#file.firstLine(path))?.seq ?? 0) >= before) continue;
-      for await (const text of this.#file.linesFromEnd(path)) {
+      for await (const { text } of this.#file.linesFromEnd(path)) {
         // Most lines do not have the words. Looking for them costs much less than parsing.
         if (!words.every((word) => text.includes(word))) continue;
         const line = parseLine(text);

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { activeLines } from '../../src/storage/files/line-file.js';
 import { type HaproxyBinary, haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
 import { until } from '../kit/poll.js';
-import { disagreements, savedState } from '../kit/suite/saved-state.js';
+import { disagreements, historyProblems, savedState } from '../kit/suite/saved-state.js';
 import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 import { FULL, report, scaled } from './scale.js';
 
@@ -39,7 +39,10 @@ class Client {
       await this.#change(suite, domain, '1:1,2:9', 'PUT', `/domains/${domain}/servers/2/weight`, {
         weight: 9,
       });
-      if (this.#next % 2 === 0) await this.#change(suite, domain, ABSENT, 'DELETE', `/domains/${domain}`);
+      if (this.#next % 2 !== 0) continue;
+      const revision = await this.#change(suite, domain, ABSENT, 'DELETE', `/domains/${domain}`);
+      if (this.#next % 4 === 0)
+        await this.#change(suite, domain, '1:1,2:9', 'POST', `/history/${String(revision)}/undo`);
     }
   }
 
@@ -50,13 +53,14 @@ class Client {
     method: string,
     path: string,
     body?: object,
-  ): Promise<void> {
+  ): Promise<unknown> {
     const before = this.expected.get(domain)?.acknowledged ?? ABSENT;
     this.expected.set(domain, { acknowledged: before, pending: result });
     this.requests += 1;
-    const { status } = await suite.api(method, path, body);
+    const { status, body: answer } = await suite.api(method, path, body);
     if (status >= 300) throw new Error(`${method} ${path}: ${status}`);
     this.expected.set(domain, { acknowledged: result });
+    return answer['revision'];
   }
 
   /** Acknowledged domains that are not in `domains.map`, and removed domains that are. */
@@ -134,7 +138,7 @@ describe('the suite, killed with SIGKILL at random moments', () => {
             problems.push(...(await client.lost(home)));
             requests += client.requests;
           }
-          problems.push(...(await disagreements(home)));
+          problems.push(...(await disagreements(home)), ...(await historyProblems(home)));
           const { body } = await suite.api<{ items: { domain: string }[] }>('GET', '/domains?limit=1000');
           await Promise.all(body.items.map(({ domain }) => suite.api('DELETE', `/domains/${domain}`)));
           expect(problems).toEqual([]);

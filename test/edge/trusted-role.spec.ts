@@ -79,7 +79,7 @@ describe('TRUSTED_ROLE', () => {
         const hidden = all.map(({ name }) => name).filter((name) => !listed.has(name));
         if (role === 'read')
           expect(hidden).toEqual(all.map(({ name }) => name).filter((name) => !isReading(name)));
-        if (role === 'operate') expect(hidden).toEqual(['haproxy_reload']);
+        if (role === 'operate') expect(hidden).toEqual(['haproxy_reload', 'haproxy_rollback']);
         if (role === 'admin') expect(hidden).toEqual([]);
         for (const name of hidden) {
           const result = (await client.callTool({ name, arguments: {} })) as CallToolResult;

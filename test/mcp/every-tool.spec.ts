@@ -24,6 +24,8 @@ import { Inspector } from './inspector.js';
 import { statelessHeaders, statelessMessage } from './stateless-request.js';
 
 type Arguments = Record<string, string | number | boolean | object>;
+/** The arguments can depend on the revision of the last change. */
+type Call = [name: string, args: Arguments | ((revision: number) => Arguments)];
 type CallTool = (name: string, args: Arguments) => Promise<CallToolResult>;
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
@@ -82,7 +84,7 @@ const CERTIFICATE = { domain: 'example.org', wildcard: true };
  * Calls of every tool, in an order that works and that removes again what it adds. Without `issues`, there is a certificate,
  * which is neither issued again nor deleted: acme.sh takes as long as all other tools together.
  */
-function callsOfEveryTool({ issues }: { issues: boolean }): [name: string, args: Arguments][] {
+function callsOfEveryTool({ issues }: { issues: boolean }): Call[] {
   const { domain } = CERTIFICATE;
   const kept: Arguments = issues ? {} : { dry_run: true };
   return [
@@ -94,6 +96,9 @@ function callsOfEveryTool({ issues }: { issues: boolean }): [name: string, args:
     ['haproxy_list_domains', { search: 'example', limit: 5 }],
     ['haproxy_list_servers', { domain }],
     ['haproxy_set_server_weight', { domain, slot: 1, weight: 10 }],
+    ['haproxy_undo', (revision) => ({ revision })],
+    ['haproxy_rollback', (revision) => ({ revision: revision - 1 })],
+    ['haproxy_history', { domain, limit: 5 }],
     ['haproxy_set_server_state', { domain, slot: 2, state: 'drain' }],
     ['haproxy_wait_drain', { domain, slot: 2, timeout: 5 }],
     ['haproxy_remove_server', { domain, slot: 2 }],
@@ -127,13 +132,16 @@ function callsOfEveryTool({ issues }: { issues: boolean }): [name: string, args:
 }
 
 /** Calls every tool, and validates each result against the output schema of its tool. */
-async function callEveryTool(calls: [name: string, args: Arguments][], callTool: CallTool): Promise<void> {
+async function callEveryTool(calls: readonly Call[], callTool: CallTool): Promise<void> {
   const called = new Set<string>();
-  for (const [name, args] of calls) {
+  let revision = 0;
+  for (const [name, given] of calls) {
     called.add(name);
+    const args = typeof given === 'function' ? given(revision) : given;
     const result = await callTool(name, args);
     expect(result.isError, `${name}: ${JSON.stringify(result.content)}`).not.toBe(true);
     validateResult(name, result);
+    revision = (result.structuredContent as { revision?: number }).revision ?? revision;
   }
   expect(called).toEqual(new Set(tools.map(({ name }) => name)));
 }

@@ -4,6 +4,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   certificates: 'TLS certificates: issue, renew, load, delete.',
   configuration: 'The configuration of HAProxy, and the saved state.',
   domains: 'Domains, and the pool of each.',
+  history: 'What each revision changed; undo and rollback.',
   health: 'What works, what does not, and why.',
   monitoring: 'Statistics, connections and metrics.',
   operations: 'Long operations that answer 202.',

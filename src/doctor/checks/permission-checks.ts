@@ -46,7 +46,7 @@ async function suiteFiles(host: Host): Promise<Finding[]> {
       path,
       rights: FOLDER,
     })),
-    ...[...owned, files.journal, files.audit, files.operations, files.nodeId].map((path) => ({
+    ...[...owned, files.journal, files.audit, files.history, files.operations, files.nodeId].map((path) => ({
       path,
       rights: ['r', 'w'] as const,
     })),

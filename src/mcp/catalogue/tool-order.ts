@@ -34,8 +34,8 @@ const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
     'haproxy_save_state',
     'haproxy_restore_state',
     'haproxy_list_operations',
-    'haproxy_audit',
   ],
+  history: ['haproxy_history', 'haproxy_undo', 'haproxy_rollback', 'haproxy_audit'],
   certificates: [
     'haproxy_list_certs',
     'haproxy_cert_info',

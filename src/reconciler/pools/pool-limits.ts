@@ -1,6 +1,7 @@
 import { AppError } from '../../errors/app-error.js';
 import type { Step } from '../../model/routing.js';
 import { poolName, sortPoolNames } from '../../model/pool-name.js';
+import type { StateReader } from '../../model/state.js';
 
 /** The highest number of pools, and whether HAProxy can create pools at run time (3.4 and newer). */
 export interface PoolLimit {
@@ -19,6 +20,25 @@ const MORE_POOLS =
 export function poolsExhausted({ count, dynamic }: PoolLimit): string {
   const room = `all ${count} pools are in use: remove a domain that is no longer needed, or add the new one to a pool with share_with`;
   return dynamic ? room : `${room}; or ${MORE_POOLS}`;
+}
+
+/** The pools that a new domain can get, by number. */
+export function* freePools(state: StateReader, limit: PoolLimit): Generator<string> {
+  for (let number = state.firstFreeCandidate(); number <= limit.count; number += 1) {
+    const name = poolName(number);
+    if (!state.pool(name) && limit.reserved?.has(name) !== true) yield name;
+  }
+}
+
+/** The pool that a new domain gets. @throws AppError pools_exhausted */
+export function lowestFreePool(state: StateReader, limit: PoolLimit): string {
+  for (const name of freePools(state, limit)) return name;
+  throw poolsExhaustedError(limit);
+}
+
+export function poolsExhaustedError(limit: PoolLimit): AppError {
+  const why = poolsExhausted(limit);
+  return new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
 /** Why a pool number is too high, and what to do. */

@@ -8,6 +8,7 @@ import type { Draft } from '../../model/state.js';
 import { PersistenceService } from '../../persistence/persistence.service.js';
 import { loadSettings } from '../../settings/settings.js';
 import { AuditLog } from '../audit-log.js';
+import { HistoryLog } from '../history-log.js';
 import { StateStore } from '../state-store.js';
 
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
@@ -26,7 +27,14 @@ describe('PersistenceService.commit on a disk that fails in the fsync and in the
     const settings = loadSettings({ HAPROXY_HOME: home, STATE_JOURNAL_FROM_KB: '0' });
     reconciler = new FakeReconciler();
     store = new StateStore(settings, new FakePoolsFile());
-    service = new PersistenceService(settings, new AuditLog(settings), store, reconciler, ALLOW_ALL);
+    service = new PersistenceService(
+      settings,
+      new AuditLog(settings),
+      new HistoryLog(settings),
+      store,
+      reconciler,
+      ALLOW_ALL,
+    );
     await service.acquire();
     await service.open();
     await service.commit(add('a.io', 'pool_1'));

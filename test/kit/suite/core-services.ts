@@ -11,6 +11,7 @@ import { ReconcilerService } from '../../../src/reconciler/reconciler.service.js
 import type { Settings } from '../../../src/settings/settings.js';
 import { EventFeed } from '../../../src/signals/event-feed.js';
 import { AuditLog } from '../../../src/storage/audit-log.js';
+import { HistoryLog } from '../../../src/storage/history-log.js';
 import { PoolsFile } from '../../../src/storage/formats/pools-cfg.js';
 import { StateStore } from '../../../src/storage/state-store.js';
 import { HaproxyRestoreService } from '../../../src/sync/haproxy-restore.service.js';
@@ -30,7 +31,14 @@ export function coreServices(settings: Settings): CoreServices {
   const guard = new ServerGuard(settings, operatorConfig);
   const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
   const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
-  const persistence = new PersistenceService(settings, new AuditLog(settings), store, reconciler, guard);
+  const persistence = new PersistenceService(
+    settings,
+    new AuditLog(settings),
+    new HistoryLog(settings),
+    store,
+    reconciler,
+    guard,
+  );
   const folder = new CertificateFolder(settings, operatorConfig);
   const haproxy = new HaproxyCertificatesService(settings, runtime);
   const served = new ServedCertificates(folder, new TrialContexts(settings, runtime, haproxy));

@@ -1,7 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { HaproxyRuntimeService } from '../../../src/haproxy/haproxy-runtime.service.js';
-import type { State } from '../../../src/model/state.js';
-import { parseState } from '../../../src/storage/formats/servers-json.js';
+import { applyChange } from '../../../src/model/change.js';
+import { orderedPools, sitesAfter } from '../../../src/model/state-delta.js';
+import { Draft, State } from '../../../src/model/state.js';
+import { StateHash } from '../../../src/model/state-hash.js';
+import type { HistoryEntry } from '../../../src/storage/formats/history-entry.js';
+import { parseState, renderState } from '../../../src/storage/formats/servers-json.js';
 import { renderMap } from '../../../src/storage/formats/domains-map.js';
 import { compareRouting } from '../../../src/reconciler/drift.js';
 import { RoutingView } from '../../../src/reconciler/routing-view.js';
@@ -24,6 +28,31 @@ export async function disagreements(home: Home): Promise<unknown[]> {
   const map = await readFile(settings.files.map, 'utf8');
   const sameMap = sortedLines(map) === sortedLines(renderMap(state.pools));
   return [...compareRouting(actual, desired), ...(sameMap ? [] : ['domains.map differs from servers.json'])];
+}
+
+/** What is wrong with the history: it must have each revision once, and together they must make `servers.json`. */
+export async function historyProblems(home: Home): Promise<string[]> {
+  const [saved, text] = await Promise.all([
+    savedState(home),
+    readFile(loadSettings(home.env).files.history, 'utf8'),
+  ]);
+  const state = new State(0);
+  for (const line of text.split('\n').filter((one) => one !== '')) {
+    const entry = JSON.parse(line) as HistoryEntry;
+    if (entry.revision !== state.revision + 1 || entry.unknown_since !== undefined)
+      return [`history: ${line.slice(0, 200)} follows revision ${state.revision}`];
+    const draft = new Draft(state);
+    applyChange(draft, entry.change);
+    state.apply(draft, entry.revision);
+    if (entry.state !== StateHash.of(state).toString())
+      return [`history: revision ${entry.revision} has the hash of another state`];
+  }
+  const same =
+    renderState(saved.revision, orderedPools(saved), sitesAfter(saved)) ===
+    renderState(state.revision, orderedPools(state), sitesAfter(state));
+  return same
+    ? []
+    : [`history: it makes another state (${state.revision}) than servers.json (${saved.revision})`];
 }
 
 function sortedLines(text: string): string {

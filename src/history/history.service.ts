@@ -1,0 +1,266 @@
+import { Injectable } from '@nestjs/common';
+import { AuditedOperations } from '../audit/audited-operations.js';
+import { callContext } from '../contract/call-context.js';
+import { type DryRunDto, shownOf } from '../contract/dry-run/dry-run.dto.js';
+import { Operation } from '../contract/operation.js';
+import { invalidCursor } from '../contract/pages/page.js';
+import { AppError } from '../errors/app-error.js';
+import { invalidField } from '../errors/invalid-fields.js';
+import { asStorageError } from '../errors/storage-error.js';
+import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { type Change, changeOf, inverseOf } from '../model/change.js';
+import type { Draft } from '../model/state.js';
+import { PersistenceService } from '../persistence/persistence.service.js';
+import { ReconcilerService } from '../reconciler/reconciler.service.js';
+import { Settings } from '../settings/settings.js';
+import type { HistoryEntry } from '../storage/formats/history-entry.js';
+import { HistoryLog, type LaterEntries } from '../storage/history-log.js';
+import { describeChange } from './describe-change.js';
+import { HistoryFilter } from './history-filter.js';
+import {
+  HistoryDto,
+  HistoryQueryDto,
+  RevisionDto,
+  RevisionRefDto,
+  RollbackDto,
+  TakenBackDto,
+  UndoDto,
+} from './history.dto.js';
+import { type Revision, TakenBack } from './revision.js';
+import { backendsOf, rollBack, type Situation, undo } from './undo-rules.js';
+
+/** Lines of a difference in a list of revisions, and in the answer of a change. */
+const LISTED_LINES = 20;
+const SHOWN_LINES = 100;
+const NOTE =
+  'Certificates are not taken back: {haproxy_list_certs} shows what is there. Sites that need one wait for it.';
+
+/** What each revision changed, and taking it back. */
+@Injectable()
+export class HistoryService {
+  constructor(
+    private readonly log: HistoryLog,
+    private readonly persistence: PersistenceService,
+    private readonly reconciler: ReconcilerService,
+    private readonly runtime: HaproxyRuntimeService,
+    private readonly operations: AuditedOperations,
+    private readonly settings: Settings,
+  ) {}
+
+  @Operation({
+    name: 'haproxy_history',
+    title: 'List the history',
+    description:
+      'Lists the revisions, newest first: who made each, when, and what it changed. Use domain with limit=1 for the last ' +
+      'change of a domain, and revision for all of one. Refused calls are in {haproxy_audit}. ' +
+      'Next: {haproxy_undo} takes one back.',
+    output: HistoryDto,
+    readOnly: true,
+    idempotent: true,
+    errors: ['revision_not_found', 'storage_failed'],
+  })
+  async list({ limit, cursor, revision, ...filter }: HistoryQueryDto): Promise<HistoryDto> {
+    if (revision !== undefined) {
+      refuseOthers({ cursor, ...filter });
+      const item = await this.get({ revision });
+      return { items: [item], next_cursor: null, total: 1 };
+    }
+    const before = cursor === undefined ? Number.POSITIVE_INFINITY : revisionOf(cursor);
+    const operation = this.operations.requireName(filter.operation);
+    const matches = new HistoryFilter({ ...filter, operation }, this.persistence.state);
+    const items: RevisionDto[] = [];
+    let [total, more] = [0, false];
+    for await (const [entry, undone] of this.#newestFirst((text, number) =>
+      matches.mayMatch(text, number < before),
+    )) {
+      if (matches.isBefore(entry)) break;
+      if (!matches.includes(entry)) continue;
+      total += 1;
+      if (entry.revision >= before) continue;
+      more = items.length === limit;
+      // Without a filter, the total needs no reading.
+      if (more && matches.isEmpty) break;
+      if (!more) items.push(describe(entry, undone, LISTED_LINES));
+    }
+    if (matches.isEmpty) total = await this.#reading(() => this.log.count());
+    return { items, next_cursor: more ? String(items.at(-1)?.revision) : null, total };
+  }
+
+  @Operation({
+    name: 'haproxy_get_revision',
+    title: 'Show a revision',
+    description: 'Shows one revision with all that it changed, as text and for programs.',
+    command: 'revisions get',
+    output: RevisionDto,
+    readOnly: true,
+    idempotent: true,
+    mcp: false,
+    errors: ['revision_not_found', 'storage_failed'],
+  })
+  async get({ revision }: RevisionRefDto): Promise<RevisionDto> {
+    for await (const [entry, undone] of this.#newestFirst((_, number) => number <= revision)) {
+      if (entry.revision < revision) break;
+      if (entry.revision === revision)
+        return { ...describe(entry, undone, Number.POSITIVE_INFINITY), change: entry.change };
+    }
+    throw this.#notFound(revision);
+  }
+
+  @Operation({
+    name: 'haproxy_undo',
+    title: 'Undo a revision',
+    description:
+      'Takes back one revision: what it added, removed or changed is as before. Refused with undo_conflict if a later ' +
+      'revision changed the same; other changes stay. Use dry_run first to see the plan. The undo is a revision of its ' +
+      'own, which can be undone too.',
+    output: TakenBackDto,
+    destructive: true,
+    errors: [
+      'revision_not_found',
+      'undo_conflict',
+      'pools_exhausted',
+      'server_is_control',
+      'server_is_haproxy',
+      'forbidden',
+    ],
+  })
+  undo({ revision, ...rest }: UndoDto): Promise<TakenBackDto> {
+    return this.#takeBack(
+      revision,
+      rest,
+      revision - 1,
+      (draft, { entries: [entry, ...later] }, situation) => {
+        if (entry?.revision !== revision) throw this.#notFound(revision);
+        undo(draft, entry, later, situation);
+      },
+    );
+  }
+
+  @Operation({
+    name: 'haproxy_rollback',
+    title: 'Roll back to a revision',
+    description:
+      'Makes all domains, servers and options be as they were after a revision: every later change is taken back, of all ' +
+      'callers. To take back only one change use {haproxy_undo}. Use dry_run first.',
+    output: TakenBackDto,
+    destructive: true,
+    adminOnly: true,
+    errors: [
+      'revision_not_found',
+      'undo_conflict',
+      'pools_exhausted',
+      'server_is_control',
+      'server_is_haproxy',
+      'forbidden',
+    ],
+  })
+  async rollback({ revision, ...rest }: RollbackDto): Promise<TakenBackDto> {
+    return this.#takeBack(revision, rest, revision, (draft, { entries, reachesBack }, situation) => {
+      const isKept = reachesBack || entries[0]?.revision === revision + 1;
+      if (revision > situation.present || (revision < situation.present && !isKept))
+        throw this.#notFound(revision);
+      rollBack(draft, revision, entries, situation);
+    });
+  }
+
+  /** Runs an edit that sees all revisions after `after`. */
+  async #takeBack(
+    target: number,
+    { dry_run }: DryRunDto,
+    after: number,
+    edit: TakeBack,
+  ): Promise<TakenBackDto> {
+    const later = await this.#reading(() => this.log.follow(after));
+    try {
+      const backendProblem = await this.#backendProblems(later.entries);
+      const { role } = callContext();
+      const { value, planned } = await this.persistence.change(
+        (draft): Change => {
+          const { revision: present } = this.persistence.state;
+          // A commit under way is in the history a moment before it is in the state.
+          const entries = later.entries.filter(({ revision }) => revision <= present);
+          edit(
+            draft,
+            { entries, reachesBack: later.reachesBack },
+            { present, limit: this.reconciler.poolLimit, role, backendProblem },
+          );
+          return changeOf(draft, draft.base);
+        },
+        { dry_run },
+        undefined,
+        // With other edits in the same commit, `entries` would not have those that came before.
+        { alone: true },
+      );
+      const { plan, ...rest } = planned;
+      return { target, ...shownLines(value, SHOWN_LINES), note: NOTE, ...rest, ...(plan && shownOf(plan)) };
+    } finally {
+      later.stop();
+    }
+  }
+
+  /**
+   * Asks HAProxy for the backends of the operator that revisions took domains away from, as an addition does. A revision that
+   * is committed later can name others, which are refused.
+   */
+  async #backendProblems(revisions: readonly Revision[]): Promise<Situation['backendProblem']> {
+    const names = new Set(revisions.flatMap(({ change }) => backendsOf(inverseOf(change))));
+    if (names.size === 0) return () => undefined;
+    const problems = await this.runtime.findBackendProblems([...names]);
+    return (backend) => (names.has(backend) ? problems.get(backend) : 'it was not checked. Repeat the call');
+  }
+
+  /** The revisions, newest first, and whether a later one has undone each. */
+  async *#newestFirst(
+    wants?: (text: string, revision: number) => boolean,
+  ): AsyncGenerator<readonly [entry: HistoryEntry, undone: boolean]> {
+    const takenBack = new TakenBack();
+    try {
+      for await (const entry of this.log.newestFirst(wants)) yield [entry, takenBack.by(entry) !== undefined];
+    } catch (error) {
+      throw asStorageError(error, this.settings.home);
+    }
+  }
+
+  async #reading<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw asStorageError(error, this.settings.home);
+    }
+  }
+
+  #notFound(revision: number): AppError {
+    const { revision: last } = this.persistence.state;
+    return new AppError(
+      'revision_not_found',
+      revision > last
+        ? `There is no revision ${revision} yet. The last one is ${last}.`
+        : `The history does not have revision ${revision}. It keeps the last ${this.settings.history.keep} (HISTORY_KEEP). {haproxy_history} lists them.`,
+    );
+  }
+}
+
+/** An edit that takes revisions back. */
+type TakeBack = (draft: Draft, later: Omit<LaterEntries, 'stop'>, situation: Situation) => void;
+
+function describe(entry: HistoryEntry, undone: boolean, lines: number): RevisionDto {
+  const { change, domains, base: _, state: __, ...rest } = entry;
+  return { ...rest, domains: [...domains], undone, ...shownLines(change, lines) };
+}
+
+function shownLines(change: Change, lines: number): Pick<RevisionDto, 'diff' | 'more_diff'> {
+  const diff = describeChange(change);
+  const hidden = Math.max(0, diff.length - lines);
+  return { diff: diff.slice(0, lines), ...(hidden > 0 && { more_diff: hidden }) };
+}
+
+/** @throws AppError validation_failed, for an argument that is given beside `revision` */
+function refuseOthers(others: Omit<HistoryQueryDto, 'limit' | 'revision'>): void {
+  const given = Object.entries(others).find(([, value]) => value !== undefined);
+  if (given) throw invalidField(given[0], 'is not read together with revision. Leave one of both out');
+}
+
+function revisionOf(cursor: string): number {
+  if (/^[1-9]\d{0,14}$/.test(cursor)) return Number(cursor);
+  throw invalidCursor();
+}
