@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { otherDomains } from './domain-view.js';
+import type { ServerSpec } from './server.js';
 import { requirePool, type StateReader } from './state.js';
 
 /** 96 bits in hexadecimal: no two values of one domain have the same tag by chance. */
@@ -18,17 +19,33 @@ export function domainTag(state: StateReader, domain: string): string | undefine
 export function requireDomainTag(state: StateReader, domain: string): string {
   const { name, pool } = requirePool(state, domain);
   const { domains, servers, ...rest } = pool;
+  // As texts, because the replacer of canonicalJson takes milliseconds for a pool of 1,000 servers.
   const saved = {
     ...rest,
     domain,
     name,
     // The order of the other domains has no meaning, and of many domains an answer shows only the first ones.
-    others: otherDomains(pool, domain).toSorted(),
+    others: JSON.stringify(otherDomains(pool, domain).toSorted()),
     count: domains.length,
-    servers: [...servers].toSorted(([a], [b]) => a - b),
+    servers: JSON.stringify([...servers].toSorted(([a], [b]) => a - b).map(fieldsOf)),
     site: state.site(domain),
   };
   return createHash('sha256').update(canonicalJson(saved)).digest('hex').slice(0, TAG_LENGTH);
+}
+
+/** The values of a server in a fixed order. Fields of later versions follow by name. */
+function fieldsOf([slot, { ip, http_port, weight, state, ...later }]: readonly [
+  number,
+  ServerSpec,
+]): unknown[] {
+  return [
+    slot,
+    ip,
+    http_port,
+    weight,
+    state,
+    ...Object.entries(later).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+  ];
 }
 
 /** Equal values have equal text: keys are sorted, and fields without content are left out. */
