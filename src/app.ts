@@ -15,6 +15,7 @@ import { callContext } from './contract/call-context.js';
 import { InputPipe } from './contract/input/input.pipe.js';
 import { openApiDocument } from './contract/openapi.js';
 import { installOperationRoutes } from './contract/operation-routes.hook.js';
+import { installPreconditions } from './contract/preconditions/preconditions.hook.js';
 import { recordedArguments } from './contract/recorded-arguments.js';
 import { installJsonBodies } from './http/json-body.js';
 import { installLingeringClose } from './http/lingering-close.js';
@@ -102,6 +103,7 @@ export async function createApp(
   // Hooks instead of interceptors: one interceptor makes Nest create a dozen promises and Observables per request.
   installCallContext(fastify);
   installDryRun(fastify);
+  installPreconditions(fastify);
   installOperationRoutes(fastify);
   app.useGlobalFilters(
     new AllExceptionsFilter((error, request) => recordRestRefusal(recorder, error, request)),

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { linkOperation, type DeclaredOperation, operationOf } from '../contract/operation.js';
-import { recordedArguments } from '../contract/recorded-arguments.js';
+import { callContext } from '../contract/call-context.js';
+import { recordedPrecondition, recordedArguments } from '../contract/recorded-arguments.js';
 import { invalidField } from '../errors/invalid-fields.js';
 import { AuditRecorder } from './audit-recorder.js';
 
@@ -74,7 +75,10 @@ export class AuditedOperations {
     const recorded: Method = (input) => {
       const isDryRun = input !== undefined && 'dry_run' in input && input.dry_run === true;
       if (isDryRun) return method(input);
-      const given = recordedArguments(operation.input, input);
+      const given = {
+        ...recordedArguments(operation.input, input),
+        ...recordedPrecondition(callContext().precondition),
+      };
       return this.recorder.record(operation.name, given, () => method(input));
     };
     linkOperation(recorded, operation);

@@ -2,7 +2,8 @@ import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { UsageError } from './exit-code.js';
 import { fieldOfKey, optionOf, positionalsOf } from './option-names.js';
-import type { CliField, CliOperation } from './operations/operation.js';
+import { ARGUMENT_RULE, formatEntityTags, parseEntityTags } from '../contract/preconditions/entity-tags.js';
+import { type CliField, type CliOperation, IF_MATCH_FIELD } from './operations/operation.js';
 import type { SuiteRequest } from './suite-client.js';
 import { readProblem, shownWord, wordOf } from './word.js';
 
@@ -56,12 +57,14 @@ export function toRequest(
   const query = new URLSearchParams(
     part('query').map(({ name }): [string, string] => [name, wordOf(values[name])]),
   );
+  const [ifMatch] = part('header').map(({ name }) => wordOf(values[name]));
   const hasBody = fields.some((field) => field.in === 'body');
   const given = Object.fromEntries(part('body').map(({ name }) => [name, values[name]]));
   return {
     method,
     path: `${inPath}${query.size > 0 ? `?${query.toString()}` : ''}`,
     ...(hasBody && { body: { ...body, ...given } }),
+    ...(ifMatch !== undefined && { headers: { 'if-match': ifMatch } }),
   };
 }
 
@@ -86,6 +89,10 @@ export function valueOf(field: CliField, word: string, label: string): unknown {
     case 'array':
       return [word];
     default:
+      if (field.name === IF_MATCH_FIELD) {
+        const tags = parseEntityTags(word, { unquoted: true });
+        return tags ? formatEntityTags(tags) : refuse(ARGUMENT_RULE);
+      }
       return !field.enum || field.enum.includes(word) ? word : refuse(`one of ${field.enum.join(', ')}`);
   }
 }

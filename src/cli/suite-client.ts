@@ -11,6 +11,8 @@ export interface SuiteRequest {
   method: string;
   /** With the query. */
   path: string;
+  /** Further headers. */
+  headers?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   body?: unknown;
   content?: { type: string; stream: Readable };
@@ -45,7 +47,7 @@ export class SuiteClient {
   }
 
   /** @throws NoAnswerError if the suite cannot be reached, CommandError if what answers is not the suite */
-  async send({ method, path, body, content, timeoutMs }: SuiteRequest): Promise<SuiteAnswer> {
+  async send({ method, path, headers, body, content, timeoutMs }: SuiteRequest): Promise<SuiteAnswer> {
     const { url, token, connect } = this.target;
     const payload = body === undefined ? undefined : JSON.stringify(body);
     // Imported here, because TLS takes a part of the start time.
@@ -59,6 +61,7 @@ export class SuiteClient {
       path: `${url.pathname.replace(/\/$/, '')}${path}`,
       ...(connect ? connectionOf(connect) : { agent: false as const }),
       headers: {
+        ...headers,
         accept: 'application/json, application/x-ndjson',
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
         ...(payload !== undefined && {

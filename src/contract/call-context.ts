@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Precondition } from './preconditions/entity-tags.js';
 import type { Role } from './role.js';
 
 /** The caller of the current operation, and how to reach it. Set where a request arrives, read in any service. */
@@ -16,6 +17,8 @@ export interface CallContext {
   progress: (progress: number, total: number | undefined, message: string) => void;
   /** Sends a log line to the caller; does nothing if the caller cannot receive one. Must hold no secret. */
   log: (level: 'debug' | 'info' | 'warning' | 'error', message: string) => void;
+  /** What the caller expects of the domain before the change. PersistenceService checks it. */
+  precondition?: Precondition | undefined;
   /** The call as the audit log records it; undefined for a call that changes nothing. */
   audited?: AuditedCall;
 }

@@ -2,6 +2,8 @@ import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import type { ErrorCode } from '../errors/app-error.js';
 import { commandOf } from './command-name.js';
+import { declaredFields } from './fields/field.js';
+import { withPrecondition } from './preconditions/precondition.dto.js';
 import type { Role } from './role.js';
 
 /** The declaration of an operation. The MCP tool, the REST route's documentation and the access rule use it. */
@@ -30,6 +32,11 @@ interface OperationOptions {
   destructive?: boolean;
   /** A second identical call has no further effect (MCP idempotentHint). Default false. */
   idempotent?: boolean;
+  /**
+   * Changes the one domain that its argument `domain` names, with `PersistenceService.change`. Its route reads `If-Match`
+   * and `If-None-Match`, and its tool has the argument `if_match`. Default false.
+   */
+  conditional?: boolean;
   /** Reaches systems other than HAProxy and its host, such as a CA (MCP openWorldHint). Default false. */
   openWorld?: boolean;
   /** Whether the operation is an MCP tool. If false, only REST serves it, with the same access rule. Default true. */
@@ -57,11 +64,13 @@ const OPERATION = Symbol('haproxy-suite:operation');
 export function Operation(options: OperationOptions): MethodDecorator {
   return (target, property, descriptor) => {
     const parameters = Reflect.getMetadata('design:paramtypes', target, property) as Type[] | undefined;
+    const [input] = parameters ?? [];
     const operation: DeclaredOperation = {
       readOnly: false,
       adminOnly: false,
       destructive: false,
       idempotent: false,
+      conditional: false,
       openWorld: false,
       mcp: true,
       runsAsJob: false,
@@ -71,7 +80,7 @@ export function Operation(options: OperationOptions): MethodDecorator {
       becomesHealthy: false,
       ...options,
       role: options.adminOnly ? 'admin' : options.readOnly ? 'read' : 'operate',
-      input: parameters?.[0],
+      input: options.conditional && input ? withPrecondition(input) : input,
       id: options.name.replace(/^haproxy_/, ''),
       method: String(property),
     };
@@ -82,6 +91,11 @@ export function Operation(options: OperationOptions): MethodDecorator {
 /** The operation that a service method declares, or that a controller method serves; undefined for other methods. */
 export function operationOf(method: object): DeclaredOperation | undefined {
   return Reflect.getMetadata(OPERATION, method) as DeclaredOperation | undefined;
+}
+
+/** Whether the answer of the operation has the ETag of a domain. */
+export function answersEtag({ output }: Pick<DeclaredOperation, 'output'>): boolean {
+  return declaredFields(output).has('etag');
 }
 
 /** Links a controller method, or a wrapper of a service method, to its operation, so that `operationOf` finds it. */

@@ -1,5 +1,6 @@
 import type { Type } from '@nestjs/common';
 import { declaredFields } from './fields/field.js';
+import { type EntityTags, formatEntityTags, type Precondition } from './preconditions/entity-tags.js';
 
 const REDACTED = '[redacted]';
 /** The most characters of one string. */
@@ -18,6 +19,18 @@ interface Budget {
  */
 export function recordedArguments(type: Type | undefined, given: unknown): Record<string, unknown> {
   return recordedFields(type, given, { left: MAX_TOTAL });
+}
+
+/** The precondition of a call for the audit log, under the names of its arguments. */
+export function recordedPrecondition({ ifMatch, ifNoneMatch }: Precondition = {}): Record<string, unknown> {
+  return {
+    ...(ifMatch && { if_match: recordedTags(ifMatch) }),
+    ...(ifNoneMatch && { if_none_match: recordedTags(ifNoneMatch) }),
+  };
+}
+
+function recordedTags(tags: EntityTags): string {
+  return recordedText(formatEntityTags(tags), { left: MAX_TOTAL });
 }
 
 function recordedFields(type: Type | undefined, given: unknown, budget: Budget): Record<string, unknown> {

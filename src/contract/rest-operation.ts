@@ -8,7 +8,7 @@ import type { ErrorCode } from '../errors/app-error.js';
 import type { MediaContent } from './openapi/media-content.js';
 import { WithNotes } from './openapi/notes.js';
 import { checkOperationId } from './openapi/reserved-words.js';
-import { linkOperation, type DeclaredOperation, operationOf } from './operation.js';
+import { answersEtag, linkOperation, type DeclaredOperation, operationOf } from './operation.js';
 import { ProblemDto } from './problems/problem.dto.js';
 import { type ReadParts, SetRouteMetadata } from './route-metadata.js';
 
@@ -26,7 +26,7 @@ export interface ServesOptions {
 }
 
 /** Errors of every operation. `completeDocument` adds those that follow from the method and the access rule. */
-const GENERAL: readonly ErrorCode[] = ['validation_failed', 'haproxy_unavailable'];
+const GENERAL: readonly ErrorCode[] = ['validation_failed', 'haproxy_unavailable', 'revision_mismatch'];
 
 /** Further errors of every operation that changes something. */
 const CHANGING: readonly ErrorCode[] = ['haproxy_rejected', 'storage_failed', 'shutting_down'];
@@ -65,7 +65,13 @@ export function Serves<T extends object>(
       ...(response ? { content: response } : { type: operation.output }),
     }),
     ...(created ? [createdResponse(operation)] : []),
-    WithNotes({ name: operation.name, errors: codesOf(operation), example }),
+    WithNotes({
+      name: operation.name,
+      errors: codesOf(operation),
+      example,
+      answersEtag: answersEtag(operation),
+      conditional: operation.conditional,
+    }),
     ApiExtension('x-cli', commandLineOf(operation)),
     (_target, _property, descriptor) => {
       linkOperation(descriptor.value as object, operation);

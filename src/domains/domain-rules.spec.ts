@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isWildcard } from '../model/domain-name.js';
 import { Draft, State } from '../model/state.js';
-import { describeDomain, domainPage, renameDomain } from './domain-rules.js';
+import { describeDomain } from '../model/domain-view.js';
+import { domainPage, renameDomain } from './domain-rules.js';
 import { ListDomainsDto, PutDomainDto } from './domains.dto.js';
 import { putDomain } from './put-rules.js';
 

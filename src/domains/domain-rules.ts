@@ -1,10 +1,10 @@
 import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
-import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
+import { describeDomain } from '../model/domain-view.js';
 import { isPoolName, isSuiteBackend } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, serverAddress, type ServerSpec } from '../model/server.js';
-import { type Draft, type Pool, requirePool, type State, type StateReader } from '../model/state.js';
+import { type Draft, requirePool, type State, type StateReader } from '../model/state.js';
 import { lowestFreePool, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import { setServers } from '../servers/server-rules.js';
 import type {
@@ -28,9 +28,7 @@ export type DeclaredDomain = Pick<
   'domain' | 'backend' | 'share_with' | 'servers' | 'ip' | 'http_port'
 >;
 
-/** How many other domains of the pool an answer names. A pool can have 100,000. */
-const SHARED_WITH_SHOWN = 100;
-/** The same for each item of a list, which can have 1,000 items. */
+/** How many other domains of the pool each item of a list names. A list can have 1,000 items. */
 export const SHARED_WITH_LISTED = 10;
 
 /** Sorts after all wildcards (`*.`) and before all other domains: `.` < `/`, and `*` < digits < letters. */
@@ -45,32 +43,6 @@ export function domainPage(state: State, input: ListDomainsDto): Page<string> {
     limit: input.limit,
   });
   return { items, next_cursor: more ? cursorAfter(items, (name) => name) : null, total };
-}
-
-/**
- * The domain as callers see it, with at most `shown` other domains of its pool.
- *
- * @throws AppError domain_not_found
- */
-export function describeDomain(state: StateReader, domain: string, shown = SHARED_WITH_SHOWN): DomainDto {
-  const { name, pool } = requirePool(state, domain);
-  return {
-    domain,
-    pool: name,
-    wildcard: isWildcard(domain),
-    external: pool.external ?? false,
-    shared_with: otherDomains(pool, domain, shown),
-    shared_count: pool.domains.length - 1,
-    server_count: pool.servers.size,
-  };
-}
-
-/** The first domains of a pool except `domain`. Does not copy the list, which can have 100,000 domains. */
-export function otherDomains(pool: Pool, domain: string, limit = SHARED_WITH_SHOWN): string[] {
-  return pool.domains
-    .slice(0, limit + 1)
-    .filter((other) => other !== domain)
-    .slice(0, limit);
 }
 
 /** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */

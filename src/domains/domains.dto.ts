@@ -1,6 +1,7 @@
 import { IntersectionType, OmitType } from '@nestjs/swagger';
 import { DomainRefDto, NewDomainRefDto } from '../contract/fields/domain-ref.dto.js';
-import { DryRunDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { DomainChangeDto, EtagField } from '../contract/preconditions/precondition.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -28,7 +29,7 @@ import { StillOpenDto } from '../servers/servers.dto.js';
 
 /** A server of a domain, without its slot. */
 export class DeclaredServerDto {
-  @IpField({ description: 'IPv4 or IPv6 address of the server. No host names.' })
+  @IpField({ description: 'IPv4 or IPv6 address, no host name.' })
   ip: string;
 
   @HttpPortField()
@@ -81,6 +82,7 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
     description: 'A backend that haproxy.cfg declares.',
     example: 'be_static',
     pattern: BACKEND_NAME,
+    openApiOnlyLimits: true,
     rule: 'the name of a backend in haproxy.cfg, such as be_static',
     optional: true,
   })
@@ -125,6 +127,7 @@ export class ListDomainsDto extends PageQueryDto {
     description: 'Only domains of this pool.',
     example: 'pool_5',
     pattern: BACKEND_NAME,
+    openApiOnlyLimits: true,
     rule: 'the name of a pool, such as pool_5',
     optional: true,
   })
@@ -175,10 +178,13 @@ export class DomainDetailsDto extends DomainDto {
     optional: true,
   })
   certificate_problem?: string;
+
+  @EtagField()
+  etag: string;
 }
 
 /** The domain after the change; in a dry run, after the planned change. */
-export class ChangedDomainDto extends IntersectionType(DomainDto, StateChangeDto) {}
+export class ChangedDomainDto extends IntersectionType(DomainDto, DomainChangeDto) {}
 
 const PUT_RESULTS = ['created', 'changed', 'unchanged'] as const;
 
@@ -236,7 +242,7 @@ export class DomainListDto extends PageDto {
   items: DomainDto[];
 }
 
-export class RemovedDomainDto extends StateChangeDto {
+export class RemovedDomainDto extends DomainChangeDto {
   @StringField({ description: 'The domain.', example: 'example.com' })
   domain: string;
 

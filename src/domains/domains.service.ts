@@ -7,6 +7,8 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
+import { requireDomainTag } from '../model/domain-tag.js';
+import { describeDomain } from '../model/domain-view.js';
 import { requirePool } from '../model/state.js';
 import { type PlacedServer, SERVERS_SHOWN } from '../servers/server-rules.js';
 import { ServerViews } from '../servers/server-views.service.js';
@@ -15,7 +17,6 @@ import type { StillOpenDto } from '../servers/servers.dto.js';
 import {
   addDomain,
   checkAddDomain,
-  describeDomain,
   type DomainLimits,
   domainPage,
   invalidBackend,
@@ -99,11 +100,12 @@ export class DomainsService {
     const { state } = this.persistence;
     const described = describeDomain(state, domain);
     const { name, pool } = requirePool(state, domain);
+    const etag = requireDomainTag(state, domain);
     const [servers, certificate] = await Promise.all([
       this.views.describe(placedServers(name, pool).slice(0, SERVERS_SHOWN)),
       this.certificates.ofHost(domain),
     ]);
-    return { ...described, servers, ...certificate };
+    return { ...described, servers, ...certificate, etag };
   }
 
   @Operation({
@@ -114,7 +116,7 @@ export class DomainsService {
       'Routes a domain (or a wildcard such as *.example.com) to a pool, without a reload. Give ip or servers for a pool of ' +
       'its own, share_with to join the pool of an existing domain, or backend for a backend in haproxy.cfg. With none, ' +
       'requests get 503 until a server is added. Fails if the domain exists: {haproxy_put_domain} changes it. ' +
-      'Next: {haproxy_wait_healthy}, which waits until its servers have passed their first health check.',
+      'Next: {haproxy_wait_healthy}.',
     output: ChangedDomainDto,
     errors: ADD_ERRORS,
   })
@@ -136,6 +138,7 @@ export class DomainsService {
       'servers of its pool, also for domains that share the pool. A field that is not given keeps its value. ip sets the ' +
       'address of the only server; share_with and backend move the domain. Use dry_run first to see what would be removed.',
     output: PutDomainResultDto,
+    conditional: true,
     destructive: true,
     idempotent: true,
     errors: [...ADD_ERRORS, 'pool_external'],
@@ -180,6 +183,7 @@ export class DomainsService {
       'Certificates do not move: the answer names the files of both names; {haproxy_issue_cert} makes a new one. To serve ' +
       'both names, use {haproxy_add_domain} with share_with.',
     output: RenamedDomainDto,
+    conditional: true,
     destructive: true,
     errors: ['domain_exists', 'domain_not_found', 'forbidden', 'server_is_control', 'server_is_haproxy'],
   })
@@ -191,7 +195,7 @@ export class DomainsService {
       input,
       undefined,
       // With a new server of another edit in the same plan, the former name would go before the new one exists.
-      { alone: true },
+      { alone: true, renamedTo: to },
     );
     return {
       ...value,
@@ -209,6 +213,7 @@ export class DomainsService {
       'With missing_ok a domain that does not exist is no error. ' +
       'To take the servers out of service only for some time, use {haproxy_set_domain_state} instead.',
     output: RemovedDomainDto,
+    conditional: true,
     destructive: true,
     errors: ['domain_not_found'],
   })

@@ -1,4 +1,5 @@
 import { AppError } from '../errors/app-error.js';
+import { describeDomain, otherDomains } from '../model/domain-view.js';
 import { DEFAULT_HTTP_PORT, serverAddress } from '../model/server.js';
 import { type Draft, type Pool, requireOwnPool, requirePool } from '../model/state.js';
 import type { RemovedServer } from '../servers/removed-servers.service.js';
@@ -6,10 +7,8 @@ import { type PlacedServer, SERVERS_SHOWN, setServers } from '../servers/server-
 import {
   addDomain,
   type DeclaredDomain,
-  describeDomain,
   type DomainLimits,
   newServer,
-  otherDomains,
   refuseLonePort,
   specOf,
 } from './domain-rules.js';

@@ -17,6 +17,7 @@ export const ERROR_CATALOGUE = {
   slot_taken: { status: 409, title: 'The slot holds another server' },
   pool_full: { status: 409, title: 'The pool has no free slot' },
   pool_external: { status: 409, title: 'The pool belongs to the operator' },
+  revision_mismatch: { status: 412, title: 'The precondition is false' },
   pools_exhausted: { status: 409, title: 'There is no free pool' },
   undo_conflict: { status: 409, title: 'What the revision changed was changed again' },
   server_is_control: { status: 422, title: 'The server is a control port' },

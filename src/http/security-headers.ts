@@ -21,7 +21,10 @@ export function setSecurityHeaders(response: ServerResponse, path: string): void
 export function setCrossOriginHeaders(response: ServerResponse, origin: string): void {
   response.setHeader('access-control-allow-origin', origin);
   response.setHeader('vary', 'Origin');
-  response.setHeader('access-control-expose-headers', 'Allow, Location, Mcp-Session-Id, WWW-Authenticate');
+  response.setHeader(
+    'access-control-expose-headers',
+    'Allow, ETag, Location, Mcp-Session-Id, WWW-Authenticate',
+  );
 }
 
 /** The answer to a CORS preflight, which a browser sends without a token. */
@@ -29,7 +32,8 @@ export function setPreflightHeaders(response: ServerResponse): void {
   response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
   response.setHeader(
     'access-control-allow-headers',
-    'Authorization, Content-Type, Last-Event-ID, Mcp-Method, Mcp-Name, Mcp-Protocol-Version, Mcp-Session-Id',
+    'Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Mcp-Method, Mcp-Name, ' +
+      'Mcp-Protocol-Version, Mcp-Session-Id',
   );
   response.setHeader('access-control-max-age', '600');
 }

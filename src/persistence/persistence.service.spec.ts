@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../test/kit/suite/fake-reconciler.js';
 import { until } from '../../test/kit/poll.js';
+import { callContext, runWithCallContext } from '../contract/call-context.js';
 import { AppError } from '../errors/app-error.js';
+import { domainTag } from '../model/domain-tag.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
 import { HistoryLog } from '../storage/history-log.js';
@@ -111,6 +113,33 @@ describe.each([
     await service.commit((draft) => draft.removeDomain('a.io'));
     expect(service.state.pools.size).toBe(0);
     expect(await mapLines()).toEqual([]);
+  });
+
+  it('change > carries out one of several edits of a group with the same If-Match', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    const change = (slot: number, ifMatch: string[]) =>
+      runWithCallContext({ ...callContext(), precondition: { ifMatch } }, () =>
+        service.change(
+          (draft) =>
+            draft.putServer('pool_1', slot, { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' }),
+          { domain: 'a.io', dry_run: false },
+        ),
+      );
+    const outcomes = async (slots: number[]) => {
+      const present = [domainTag(service.state, 'a.io') ?? ''];
+      const settled = await Promise.allSettled(slots.map((slot) => change(slot, present)));
+      return settled.map((one) =>
+        one.status === 'fulfilled' ? one.value.planned.etag : (one.reason as AppError).code,
+      );
+    };
+    const first = await outcomes([1, 2, 3]);
+    expect(first).toEqual([domainTag(service.state, 'a.io'), 'revision_mismatch', 'revision_mismatch']);
+    // The group is retried one by one, so the first edit that HAProxy accepts is carried out.
+    target.refuse = (delta) => (delta.pools.get('pool_1')?.servers.has(4) ? rejected : undefined);
+    const second = await outcomes([4, 5, 6]);
+    expect(second).toEqual(['haproxy_rejected', domainTag(service.state, 'a.io'), 'revision_mismatch']);
+    expect([...(service.state.pool('pool_1')?.servers.keys() ?? [])]).toEqual([1, 5]);
+    expect(service.state.revision).toBe(3);
   });
 
   it('commit > leaves every byte of the files unchanged when HAProxy refuses', async () => {

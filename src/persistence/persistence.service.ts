@@ -1,6 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { EventFeed } from '../signals/event-feed.js';
-import type { DryRunDto, StateChangeDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
+import type { DryRunDto, PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
+import { editIfMatches } from '../contract/preconditions/check-precondition.js';
+import type { DomainChangeDto } from '../contract/preconditions/precondition.dto.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { metrics } from '../lib/metrics.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
@@ -13,7 +15,8 @@ import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps } from '../contract/dry-run/describe-plan.js';
 import { stageAll } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
-import { formerValues, type FormerValues } from '../model/former.js';
+import { domainTag } from '../model/domain-tag.js';
+import { formerValues } from '../model/former.js';
 import { inverse, touchedDomains } from '../model/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
@@ -37,6 +40,22 @@ type Reconciler = Pick<
   ReconcilerService,
   'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'
 >;
+
+/** The arguments of a change. `domain`: the one domain that it changes, if it changes only one and its pool. */
+interface ChangeInput extends DryRunDto {
+  domain?: string;
+}
+
+interface ChangeOptions extends CommitOptions {
+  /** The name of the domain after the change. Default: it keeps its name. */
+  renamedTo?: string;
+}
+
+interface DescribedChange<T> {
+  value: T;
+  fields: Pick<DomainChangeDto, 'before' | 'etag'>;
+  changes: boolean;
+}
 
 /**
  * Owns the desired state: `servers.json`, which is the source of truth, the files derived from it, and the order of
@@ -164,27 +183,35 @@ export class PersistenceService {
 
   /**
    * `commit`, or `preview` with `dry_run`. `planned` holds the fields that every change adds to its answer: the former
-   * values, the revision, and the plan of a dry run.
+   * values, the revision, and the plan of a dry run. For a change of one domain, the edit first checks the precondition of
+   * the caller, and `planned` has the ETag of the domain.
+   *
+   * @throws as `commit` and `preview`; AppError revision_mismatch
    */
   async change<T>(
     edit: Edit<T>,
-    { dry_run }: DryRunDto,
+    { dry_run, domain }: ChangeInput,
     onStage?: OnStage,
-    options?: CommitOptions,
-  ): Promise<{ value: T; planned: StateChangeDto }> {
-    const withFormer: Edit<{ value: T; before: FormerValues | undefined; changes: boolean }> = (draft) => ({
-      value: edit(draft),
-      before: formerValues(draft),
-      changes: !draft.isEmpty,
-    });
+    { renamedTo = domain, ...options }: ChangeOptions = {},
+  ): Promise<{ value: T; planned: DomainChangeDto }> {
+    const described: Edit<DescribedChange<T>> = (draft) => {
+      const present = dry_run ? tagOf(draft, domain) : undefined;
+      const value = domain === undefined ? edit(draft) : editIfMatches(draft, domain, () => edit(draft));
+      const before = formerValues(draft);
+      const etag = dry_run ? present : tagOf(draft, renamedTo);
+      return {
+        value,
+        fields: { ...(before && { before }), ...(etag !== undefined && { etag }) },
+        changes: !draft.isEmpty,
+      };
+    };
     if (!dry_run) {
-      const { value: committed, revision } = await this.commit(withFormer, onStage, options);
-      const { value, before, changes } = committed;
-      return { value, planned: { ...(before && { before }), ...(changes && { revision }) } };
+      const { value: committed, revision } = await this.commit(described, onStage, options);
+      const { value, fields, changes } = committed;
+      return { value, planned: { ...fields, ...(changes && { revision }) } };
     }
-    const { value: planned, plan } = await this.preview(withFormer);
-    const { value, before } = planned;
-    return { value, planned: { dry_run, plan, ...(before && { before }) } };
+    const { value: planned, plan } = await this.preview(described);
+    return { value: planned.value, planned: { dry_run, plan, ...planned.fields } };
   }
 
   /** Runs work while no commit is under way. Restores and reloads need this. */
@@ -373,4 +400,8 @@ export class PersistenceService {
         throw error;
       });
   }
+}
+
+function tagOf(state: StateReader, domain: string | undefined): string | undefined {
+  return domain === undefined ? undefined : domainTag(state, domain);
 }

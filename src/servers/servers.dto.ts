@@ -1,5 +1,6 @@
 import { IntersectionType, OmitType, PickType } from '@nestjs/swagger';
-import { DryRunDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
+import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
+import { DomainChangeDto, EtagField } from '../contract/preconditions/precondition.dto.js';
 import {
   ArrayField,
   BooleanField,
@@ -35,7 +36,7 @@ export class ServerInputDto {
   @SlotField({ description: 'The slot to use; 0: the lowest free slot.', min: 0 })
   slot: number = 0;
 
-  @IpField({ description: 'IPv4 or IPv6 address of the server. No host names.' })
+  @IpField({ description: 'IPv4 or IPv6 address, no host name.' })
   ip: string;
 
   @HttpPortField()
@@ -102,9 +103,9 @@ export class WaitDrainBodyDto extends PickType(WaitDrainDto, ['timeout']) {}
 export class WaitDrainPathDto extends PickType(WaitDrainDto, ['domain', 'slot']) {}
 
 /** The server after the change; in a dry run, after the planned change. */
-export class ChangedServerDto extends IntersectionType(ServerDto, StateChangeDto) {}
+export class ChangedServerDto extends IntersectionType(ServerDto, DomainChangeDto) {}
 
-export class ServersDto extends StateChangeDto {
+export class ServersDto extends DomainChangeDto {
   @ArrayField(ServerDto, { description: 'The servers, in the given order.' })
   servers: ServerDto[];
 }
@@ -112,6 +113,9 @@ export class ServersDto extends StateChangeDto {
 export class ServerListDto extends PageDto {
   @ArrayField(ServerDto, { description: 'The servers of this page, by slot.' })
   items: ServerDto[];
+
+  @EtagField()
+  etag: string;
 }
 
 /** Connections to servers, by the worker of HAProxy that has them. */
@@ -139,7 +143,7 @@ export class StillOpenDto extends OpenConnectionsDto {
 
 export class RemovedServerDto extends IntersectionType(
   PickType(ServerDto, ['slot', 'name', 'ip', 'http_port']),
-  StateChangeDto,
+  DomainChangeDto,
 ) {
   @NestedField(StillOpenDto, {
     description: 'What workers still have open to it; absent if nothing.',

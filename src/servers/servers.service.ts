@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import type { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { serverName } from '../model/pool-name.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
+import { requireDomainTag } from '../model/domain-tag.js';
 import { requireOwnPool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Edit } from '../persistence/writer-queue.js';
@@ -41,6 +41,9 @@ const SHARED_WITH_SHOWN = 100;
 /** A server may be neither a control port nor HAProxy itself. */
 const FORBIDDEN = ['server_is_control', 'server_is_haproxy'] as const;
 
+/** The arguments that each change of servers has. */
+type ServersChange = Pick<AddServerDto, 'domain' | 'dry_run'>;
+
 /** The servers of each domain: their addresses, states and weights. */
 @Injectable()
 export class ServersService {
@@ -65,9 +68,11 @@ export class ServersService {
     errors: ['domain_not_found', 'pool_external'],
   })
   async list(input: ListServersDto): Promise<ServerListDto> {
-    const placed = serversOf(this.persistence.state, input.domain);
+    const { state } = this.persistence;
+    const placed = serversOf(state, input.domain);
+    const etag = requireDomainTag(state, input.domain);
     const page = paginate(placed, ({ slot }) => String(slot).padStart(4, '0'), input);
-    return { ...page, items: await this.views.describe(page.items) };
+    return { ...page, items: await this.views.describe(page.items), etag };
   }
 
   @Operation({
@@ -77,8 +82,9 @@ export class ServersService {
     description:
       'Adds a server to the pool of a domain. It gets requests at once, for every domain that shares the pool. Slot 0 ' +
       'takes the lowest free slot; a slot that already has this address does not change. For several servers ' +
-      'use {haproxy_add_servers}. Next: {haproxy_wait_healthy}, which waits until the server has passed a health check.',
+      'use {haproxy_add_servers}. Next: {haproxy_wait_healthy}.',
     output: ChangedServerDto,
+    conditional: true,
     errors: ['domain_not_found', 'pool_external', 'slot_taken', 'pool_full', ...FORBIDDEN],
   })
   async add(input: AddServerDto): Promise<ChangedServerDto> {
@@ -97,8 +103,9 @@ export class ServersService {
     description:
       'Adds 1 to 10 servers to the pool of a domain, all or none: if one is refused, none is added. Give a list of ' +
       '{slot, ip, http_port, weight}. For more than 10, call it again. ' +
-      'Next: {haproxy_wait_healthy}, which waits until they have passed a health check.',
+      'Next: {haproxy_wait_healthy}.',
     output: ServersDto,
+    conditional: true,
     errors: [
       'domain_not_found',
       'pool_external',
@@ -123,6 +130,7 @@ export class ServersService {
       'Removes a server from the pool of a domain at once. It gets no new requests; its running requests finish. To let ' +
       'long connections end first, call {haproxy_set_server_state} with drain, then {haproxy_wait_drain}.',
     output: RemovedServerDto,
+    conditional: true,
     destructive: true,
     errors: ['domain_not_found', 'pool_external', 'server_not_found'],
   })
@@ -163,6 +171,7 @@ export class ServersService {
       'maint: it gets no requests and no health checks. ' +
       'For maintenance: set drain, call {haproxy_wait_drain}, set maint; afterwards set ready.',
     output: ChangedServerDto,
+    conditional: true,
     idempotent: true,
     errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
   })
@@ -181,6 +190,7 @@ export class ServersService {
       'With 0 it gets no new requests. To shift traffic between two servers, change both weights in steps, and check ' +
       '{haproxy_stats} with scope=server after each step.',
     output: ChangedServerDto,
+    conditional: true,
     idempotent: true,
     errors: ['domain_not_found', 'pool_external', 'server_not_found', ...FORBIDDEN],
   })
@@ -199,6 +209,7 @@ export class ServersService {
       'that share the pool; the answer names them. With maint, requests get 503. For one server use ' +
       '{haproxy_set_server_state}.',
     output: DomainStateDto,
+    conditional: true,
     idempotent: true,
     destructive: true,
     errors: ['domain_not_found', 'pool_external', ...FORBIDDEN],
@@ -218,7 +229,7 @@ export class ServersService {
     return { domain: input.domain, pool: name, shared_with, state: input.state, ...changed };
   }
 
-  async #changeOne(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ChangedServerDto> {
+  async #changeOne(edit: Edit<PlacedServer[]>, input: ServersChange): Promise<ChangedServerDto> {
     const {
       servers: [server],
       ...planned
@@ -228,7 +239,7 @@ export class ServersService {
   }
 
   /** Reads the server statuses as soon as HAProxy has the change, while the files are still being committed. */
-  async #change(edit: Edit<PlacedServer[]>, input: DryRunDto): Promise<ServersDto> {
+  async #change(edit: Edit<PlacedServer[]>, input: ServersChange): Promise<ServersDto> {
     let placed: PlacedServer[] = [];
     let statuses: Promise<readonly ServerStatusRow[]> | undefined;
     const { planned } = await this.persistence.change(

@@ -1,4 +1,4 @@
-import type { CliField, CliOperation } from './operation.js';
+import { type CliField, type CliOperation, IF_MATCH_FIELD } from './operation.js';
 
 interface Schema {
   $ref?: string;
@@ -66,6 +66,10 @@ function toOperation(
       ? [toField(one.name, one.in, { ...one.schema, ...described(one) }, one.required === true, schemas)]
       : [],
   );
+  const ofHeaders = parameters.flatMap((one): CliField[] => {
+    if (one.in !== 'header' || one.name !== 'If-Match') return [];
+    return [toField(IF_MATCH_FIELD, one.in, { ...one.schema, ...described(one) }, false, schemas)];
+  });
   const inPath = parameters.flatMap(({ name, in: where, schema, required }) =>
     (where === 'path' || required === true) && schema?.example !== undefined ? [[name, schema.example]] : [],
   );
@@ -75,7 +79,7 @@ function toOperation(
     path,
     title: summary,
     description,
-    fields: [...ofParameters, ...(isContent ? [] : fieldsOf(body, 'body', schemas))],
+    fields: [...ofParameters, ...(isContent ? [] : fieldsOf(body, 'body', schemas)), ...ofHeaders],
     ...(isContent && { content: Object.keys(media) }),
     example: {
       ...(Object.fromEntries(inPath) as Record<string, unknown>),

@@ -25,7 +25,7 @@ export interface CliOperation {
 
 export interface CliField {
   name: string;
-  in: 'path' | 'query' | 'body';
+  in: 'path' | 'query' | 'body' | 'header';
   type: 'string' | 'integer' | 'number' | 'boolean' | 'object' | 'array';
   required: boolean;
   description: string;
@@ -40,6 +40,8 @@ export interface CliField {
 /** The field by which an operation runs in the background (202) or answers at its end. */
 export const WAIT_FIELD = 'wait';
 export const DRY_RUN_FIELD = 'dry_run';
+/** The header `If-Match`, under the name that its argument has in the other interfaces. */
+export const IF_MATCH_FIELD = 'if_match';
 /** The fields of a list that has pages. */
 export const CURSOR_FIELD = 'cursor';
 export const LIMIT_FIELD = 'limit';

@@ -2,12 +2,12 @@ import { DomainField, ExistingDomainField } from './fields.js';
 
 /** A domain that exists. */
 export class DomainRefDto {
-  @ExistingDomainField({ description: 'Domain name, or a wildcard such as *.example.com.' })
+  @ExistingDomainField({ description: 'Domain, or wildcard (*.example.com).' })
   domain: string;
 }
 
 /** A domain that may not exist yet. */
 export class NewDomainRefDto {
-  @DomainField({ description: 'Domain name, or a wildcard such as *.example.com.' })
+  @DomainField({ description: 'Domain, or wildcard (*.example.com).' })
   domain: string;
 }

@@ -17,6 +17,8 @@ interface StringOptions extends FieldOptions<string> {
   maxLength?: number;
   pattern?: RegExp;
   format?: string;
+  /** The schemas of tools, which every client loads, have neither the length nor the pattern. The suite checks both. */
+  openApiOnlyLimits?: boolean;
   /** What the OpenAPI document says of the text that `canonical` accepts. It may allow more. */
   form?: { pattern: RegExp; maxLength?: number };
   /** Returns the canonical form, which the service gets; undefined if the value is not allowed. */
@@ -27,12 +29,15 @@ interface StringOptions extends FieldOptions<string> {
 
 export function StringField(options: StringOptions): PropertyDecorator {
   const { minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, canonical, form } = options;
+  const limits = {
+    ...(Number.isFinite(maxLength) && { maxLength }),
+    ...(pattern && { pattern: pattern.source }),
+  };
   const kind: FieldKind = {
     schema: {
       type: String,
       ...(minLength > 0 && { minLength }),
-      ...(Number.isFinite(maxLength) && { maxLength }),
-      ...(pattern && { pattern: pattern.source }),
+      ...(options.openApiOnlyLimits ? openApiOnly(limits) : limits),
       ...(options.format && { format: options.format }),
       ...(form && openApiOnly({ ...form, pattern: form.pattern.source })),
     },

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../../errors/app-error.js';
 import { namingRoutes } from '../../errors/operation-names.js';
 import { errorReferences, errorResponses } from './error-responses.js';
 import { type Operation, type Schema, takeNotes, withoutNotes } from './notes.js';
+import { addPreconditions } from './precondition-headers.js';
 import { addSchemaDescriptions, namesIn } from './schemas.js';
 import { describeTags, tagName } from './tags.js';
 
@@ -65,7 +66,8 @@ export function completeDocument(made: OpenAPIObject): OpenAPIObject {
 }
 
 function completeOperation(method: Method, operation: Operation, schemas: Schemas): { name?: string } {
-  const { name, errors, example } = takeNotes(operation);
+  const { name, errors, example, ...notes } = takeNotes(operation);
+  addPreconditions(method, operation, notes);
   operation.tags = (operation.tags ?? []).map(tagName);
   operation.security ??= [];
   const codes = new Set([

@@ -24,6 +24,10 @@ interface OperationNotes {
   errors: readonly ErrorCode[];
   /** An example of the JSON body that works as it stands. Default: the examples of its required fields. */
   example?: object | undefined;
+  /** Whether the answer has the ETag of a domain. */
+  answersEtag?: boolean;
+  /** Whether it reads the preconditions of a change. */
+  conditional?: boolean;
 }
 
 const OPERATION_NOTES = 'x-suite-operation';

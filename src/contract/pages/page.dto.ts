@@ -2,12 +2,13 @@ import { IntField, StringField } from '../fields/fields.js';
 
 /** Which page of a list to return. */
 export class PageQueryDto {
-  @IntField({ description: 'The most items in one answer.', min: 1, max: 1000, example: 20 })
+  @IntField({ description: 'Most items in one answer.', min: 1, max: 1000, example: 20 })
   limit: number = 100;
 
   @StringField({
     description: 'next_cursor of the previous answer.',
     maxLength: 512,
+    openApiOnlyLimits: true,
     optional: true,
   })
   cursor?: string;

@@ -3,6 +3,7 @@ import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { type CallContext, callContext, runWithCallContext } from '../../contract/call-context.js';
 import type { InputSource } from '../../contract/fields/field.js';
 import { InputPipe } from '../../contract/input/input.pipe.js';
+import { preconditionIn } from '../../contract/preconditions/precondition.dto.js';
 import { namingTools } from '../../errors/operation-names.js';
 import type { Caller } from './entries.js';
 
@@ -66,6 +67,7 @@ export async function callServiceMethod(
     signal: () => signal,
     progress: (progress, total, message) => caller.progress(progress, total, namingTools(message)),
     log: (level, message) => caller.log(level, namingTools(message)),
+    precondition: read && preconditionIn(read),
   };
   return runWithCallContext(context, () => call(...(read ? [read] : [])));
 }
