@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
+import { ExpiryService } from './domains/expiry.service.js';
 import { ConfigCheckService } from './haproxy/config/check/config-check.service.js';
 import { ensureConfig } from './haproxy/config/config-file.js';
 import { HaproxyProcessService } from './haproxy/process/haproxy-process.service.js';
@@ -33,6 +34,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     private readonly watch: HaproxyWatchService,
     private readonly drift: DriftService,
     private readonly downServers: DownServersService,
+    private readonly expiry: ExpiryService,
     private readonly certificates: CertificatesLifecycle,
     private readonly jobs: JobsService,
     private readonly readiness: Readiness,
@@ -76,6 +78,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     this.watch.start();
     this.drift.start();
     this.downServers.start();
+    this.expiry.start();
     this.#started = true;
   }
 
@@ -102,6 +105,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   /** The port is closed, and no caller waits for an answer. */
   async onApplicationShutdown(): Promise<void> {
     if (!this.#opened) return;
+    await this.expiry.stop();
     await this.drift.stop();
     if (this.#started) await this.downServers.stop();
     await this.watch.stop();

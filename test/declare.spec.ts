@@ -29,7 +29,11 @@ interface Put extends Json {
 }
 
 const MAX_SLOTS = 3;
-const ALL_NULL = { ip: null, http_port: null, servers: null, share_with: null, backend: null };
+const ALL_NULL = {
+  ...{ ip: null, http_port: null, servers: null, share_with: null, backend: null },
+  ...{ labels: null, expires_in: null, expires_at: null },
+};
+const MANY_LABELS = Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`k${n}`, 'v']));
 
 describe.each(haproxyVersions())('declared domains, with HAProxy $version', (binary) => {
   let haproxy: RunningHaproxy;
@@ -320,6 +324,49 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
       ['a.example', { share_with: 'b.example', backend: 'be_static' }, 'validation_failed', 'backend'],
       ['a.example', { backend: 'be_none' }, 'validation_failed', 'backend'],
       ['a.example', { backend: 'pool_1' }, 'validation_failed', 'backend'],
+      ...[0, -1, '0', '-1', '1x', '1', '01h', '1s', '1.5h', ' 1h', '3654d', '99999999d'].map(
+        (expires_in): [string, Json, string, string] => [
+          'n.example',
+          { expires_in },
+          'validation_failed',
+          'expires_in',
+        ],
+      ),
+      ...[
+        5,
+        'soon',
+        '2020-01-01T00:00:00Z',
+        '2126-01-01T00:00:00Z',
+        '2027-02-30T00:00:00Z',
+        '2030-01-01',
+      ].map((expires_at): [string, Json, string, string] => [
+        'a.example',
+        { expires_at },
+        'validation_failed',
+        'expires_at',
+      ]),
+      [
+        'a.example',
+        { expires_in: '1h', expires_at: '2030-01-01T00:00:00Z' },
+        'validation_failed',
+        'expires_at',
+      ],
+      ...[
+        MANY_LABELS,
+        { a: 'x'.repeat(1000) },
+        { a: '' },
+        { a: 1 },
+        { 'a b': 'c' },
+        { a: 'b\nc' },
+        [],
+        'team',
+      ].map((labels): [string, Json, string, string] => [
+        'a.example',
+        { labels },
+        'validation_failed',
+        'labels',
+      ]),
+      ['a.example', { labels: { ['k'.repeat(64)]: 'v' } }, 'validation_failed', 'labels'],
       ['a.example', { share_with: 'none.example' }, 'domain_not_found'],
       ['a.example', { ip: '10.9.9.9' }, 'domain_exists'],
       ['shared.example', { ip: '10.9.9.9' }, 'domain_exists'],
@@ -358,6 +405,158 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     });
     expect((await rest('GET', '/domains/none.example')).body).toMatchObject({ code: 'domain_not_found' });
     expect(await everything()).toEqual(before);
+  });
+
+  itOnce?.('labels and expiry > are kept, replaced and removed by PUT, and filter the list', async () => {
+    const labels = { team: 'web', 'ci/pr': '7' };
+    const expires_at = '2030-01-01T00:00:00Z';
+    const made = await rest('POST', '/domains', {
+      domain: 'a.example',
+      labels,
+      expires_at: '2030-01-01T02:00:00+02:00',
+    });
+    expect(made).toMatchObject({ status: 201, body: { labels, expires_at } });
+    const before = revision();
+    expect((await put('a.example', { labels, expires_at })).body.result).toBe('unchanged');
+    expect((await put('a.example', {})).body).toMatchObject({ result: 'unchanged', labels, expires_at });
+    expect(revision()).toBe(before);
+    const dry = (await put('a.example', { labels: { team: 'b' }, expires_in: '7d', dry_run: true })).body;
+    expect(dry).toMatchObject({
+      result: 'changed',
+      labels: { team: 'b' },
+      before: { domains: [{ site: { labels } }] },
+    });
+    expect(dry.plan).toHaveLength(1);
+    expect(revision()).toBe(before);
+    const extended = (await put('a.example', { expires_in: '7d' })).body;
+    const days = (Date.parse(String(extended['expires_at'])) - Date.now()) / 86_400_000;
+    expect([Math.round(days), extended['labels']]).toEqual([7, labels]);
+    // Some models write an object as text.
+    expect(
+      await suite.tool('haproxy_put_domain', {
+        domain: 'b.example',
+        labels: '{"team":"ops"}',
+        expires_in: '12h',
+      }),
+    ).toMatchObject({ result: 'created', labels: { team: 'ops' } });
+    await put('*.w.example', { labels: { team: 'web' } });
+    await put('none.example', { servers: [to('one')] });
+    const list = async (query: string) =>
+      (await rest<{ items: { domain: string }[]; total: number }>('GET', `/domains?${query}`)).body;
+    const listed = async (query: string) => (await list(query)).items.map(({ domain }) => domain);
+    expect(await listed('label=team')).toEqual(['a.example', 'b.example']);
+    expect(await listed('label=team%3Dweb&include_wildcards=true')).toEqual(['*.w.example', 'a.example']);
+    expect(await listed('label=ci/pr%3D8')).toEqual([]);
+    expect(await listed('expires_within=1d')).toEqual(['b.example']);
+    expect(await listed('expires_within=8d&label=ci/pr&search=A.EX')).toEqual(['a.example']);
+    expect(await list('expires_within=8d&limit=1')).toMatchObject({ items: [{ labels }], total: 2 });
+    expect(await suite.tool('haproxy_list_domains', { label: 'team=ops' })).toMatchObject({ total: 1 });
+    for (const bad of ['label=', 'label=%3Dx', 'expires_within=0', 'expires_within=1x'])
+      expect((await rest('GET', `/domains?${bad}`)).body, bad).toMatchObject({ code: 'validation_failed' });
+    // A rename, another pool and other servers keep both.
+    const kept = { labels, expires_at: extended['expires_at'] };
+    expect((await rest('POST', '/domains/a.example/rename', { to: 'c.example' })).body).toMatchObject(kept);
+    expect((await put('c.example', { share_with: 'b.example' })).body).toMatchObject(kept);
+    expect((await put('c.example', { backend: 'be_static' })).body).toMatchObject(kept);
+    await put('d.example', { servers: [to('one')], ...kept });
+    const replaced = { from: `127.0.0.1:${backends.one.port}`, to: `127.0.0.1:${backends.two.port}` };
+    expect((await rest('POST', '/servers/replace?wait=true', replaced)).status).toBe(200);
+    expect((await rest('GET', '/domains/d.example')).body).toMatchObject(kept);
+    // An export has both, and each mode of an import brings them back.
+    const lines = (await suite.text('/api/v1/export')).text;
+    const state = await readFile(suite.settings.files.servers, 'utf8');
+    const sites = (text: string) => (JSON.parse(text) as { sites: Json }).sites;
+    const load = (mode: string, body: object[]) => rest('POST', `/import?mode=${mode}`, body);
+    const records = lines
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Json);
+    for (const mode of ['merge', 'replace']) {
+      for (const domain of ['b.example', 'c.example', 'd.example'])
+        await put(domain, { labels: null, expires_at: null });
+      expect(sites(await readFile(suite.settings.files.servers, 'utf8'))).toEqual({
+        '*.w.example': { labels: { team: 'web' } },
+      });
+      expect((await load(mode, records)).status).toBe(200);
+      expect(sites(await readFile(suite.settings.files.servers, 'utf8'))).toEqual(sites(state));
+    }
+    expect((await load('merge', [{ domain: 'd.example', expires_in: '1h' }])).body).toMatchObject({
+      code: 'validation_failed',
+    });
+    expect(
+      (await load('put', [{ domain: 'd.example', expires_at: '2020-01-01T00:00:00Z' }])).body,
+    ).toMatchObject({
+      code: 'validation_failed',
+      errors: [{ field: 'line 1' }],
+    });
+    expect(
+      (
+        await load('put', [
+          { domain: 'd.example', labels: { a: 'b' } },
+          { domain: 'c.example', expires_at: null },
+        ])
+      ).status,
+    ).toBe(200);
+    expect((await rest('GET', '/domains/d.example')).body).toMatchObject({
+      labels: { a: 'b' },
+      expires_at: kept.expires_at,
+    });
+    expect((await rest('GET', '/domains/c.example')).body).not.toHaveProperty('expires_at');
+  });
+
+  itOnce?.('an expiry while the suite is stopped > the next start removes the domain', async () => {
+    await put('a.example', { servers: [to('one')] });
+    const expires_at = new Date(Date.now() + 1_000).toISOString();
+    const { body } = await put('gone.example', { servers: [to('two')], expires_at });
+    await suite.close();
+    await until(() => Date.now() > Date.parse(String(body['expires_at'])));
+    expect(await mapOf('gone.example')).toEqual([body.pool]);
+    suite = await observe(haproxy, { HAPROXY_MAX_SLOTS: String(MAX_SLOTS) });
+    await suite.untilReady();
+    await until(async () => (await mapOf('gone.example')).length === 0, { what: 'the removal' });
+    expect((await rest('GET', '/domains/gone.example')).status).toBe(404);
+    expect((await get(haproxy.httpPort, 'a.example')).body).toBe('one');
+  });
+
+  it('an expiry > removes all due domains as one change, and other sites lose no request', async () => {
+    await put('stays.example', { servers: [to('one')] });
+    const made = await put('never.example', { servers: [to('three')], expires_in: '10d' });
+    const load = new Load(haproxy.httpPort, [
+      { host: 'stays.example', bodies: ['one'] },
+      { host: 'never.example', bodies: ['three'] },
+    ]);
+    const expires_at = new Date(Date.now() + 2_000).toISOString();
+    await put('shared.example', { share_with: 'stays.example', expires_at });
+    const { pool } = (await put('own.example', { servers: [to('two')], expires_at })).body;
+    expect((await get(haproxy.httpPort, 'own.example')).body).toBe('two');
+    const before = revision();
+    await until(async () => (await rest('GET', '/domains/own.example')).status === 404, {
+      what: 'the expiry',
+    });
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expires_at));
+    expect(revision()).toBe(before + 1);
+    expect([await mapOf('own.example'), await mapOf('shared.example')]).toEqual([[], []]);
+    expect((await get(haproxy.httpPort, 'own.example')).status).toBe(
+      (await get(haproxy.httpPort, 'unknown.example')).status,
+    );
+    await until(async () => (await live(pool)).length === 0, { what: 'the removal of its server' });
+    expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+    const { items } = (await rest<{ items: Json[] }>('GET', '/audit?actor=expiry&limit=1')).body;
+    expect(items).toMatchObject([
+      {
+        operation: 'haproxy_expire_scheduled',
+        arguments: { domains: expect.arrayContaining(['own.example', 'shared.example']) as unknown },
+        revision_after: before + 1,
+        before: { servers: [{ pool, http_port: backends.two.port }] },
+      },
+    ]);
+    expect((await rest('GET', '/domains/stays.example')).body).toMatchObject({
+      shared_with: [],
+      server_count: 1,
+    });
+    expect((await rest('GET', '/domains/never.example')).body).toMatchObject({
+      expires_at: made.body['expires_at'],
+    });
   });
 
   itOnce?.('missing_ok > a domain that is gone is 200 with removed=false, and no revision', async () => {

@@ -7,7 +7,7 @@ import { invalidField } from '../errors/invalid-fields.js';
 import { AuditRecorder } from './audit-recorder.js';
 
 /** Names in the audit log that no operation has: jobs of the suite itself, and its start. */
-const INTERNAL_NAMES = ['haproxy_renew_scheduled', 'start', 'internal'];
+const INTERNAL_NAMES = ['haproxy_renew_scheduled', 'haproxy_expire_scheduled', 'start', 'internal'];
 
 type Method = (input?: object) => Promise<unknown>;
 

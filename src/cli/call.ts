@@ -118,6 +118,14 @@ export function itemOf(field: CliField, word: string): Values {
   return item;
 }
 
+/** A key of an object of texts, from `team=web`. @throws UsageError */
+export function pairOf(field: CliField, word: string): Values {
+  const [, key, value] = /^([^=]+)=(.*)$/s.exec(word) ?? [];
+  if (key === undefined || value === undefined)
+    throw new UsageError(`${optionOf(field)} must be key=value, but it is ${shownWord(word)}.`);
+  return Object.fromEntries([[key, value]]);
+}
+
 /** The text of a file, or of stdin for `-`. @throws UsageError */
 export function readText(file: string, option: string): string {
   try {

@@ -15,6 +15,11 @@ export function exampleWords(operation: CliOperation): string[] {
 
 function optionWords(field: CliField, value: unknown): string[] {
   if (field.type === 'boolean') return value === true ? [optionOf(field)] : [];
+  if (field.pairs)
+    return Object.entries(value as object).flatMap(([key, one]) => [
+      optionOf(field),
+      `${key}=${wordOf(one)}`,
+    ]);
   if (!field.items) return [optionOf(field), wordOf(value)];
   return (value as Record<string, unknown>[]).flatMap((item) => [
     optionOf(field),

@@ -1,8 +1,11 @@
 import type { CliField, CliOperation } from './operations/operation.js';
 
-/** The option of a field: `http_port` → `--http-port`. A list of objects has an option for one: `servers` → `--server`. */
-export function optionOf({ name, items }: Pick<CliField, 'name' | 'items'>): string {
-  const word = items ? name.replace(/s$/, '') : name;
+/**
+ * The option of a field: `http_port` → `--http-port`. A list of objects and an object of any keys have an option for one:
+ * `servers` → `--server`, `labels` → `--label`.
+ */
+export function optionOf({ name, items, pairs }: Pick<CliField, 'name' | 'items' | 'pairs'>): string {
+  const word = items || pairs ? name.replace(/s$/, '') : name;
   return `--${word.replaceAll('_', '-')}`;
 }
 

@@ -1,7 +1,7 @@
 import { Argument, Command, Option } from 'commander';
 import { visible } from '../lib/safe-text.js';
 import { quote } from '../lib/shell-quote.js';
-import { itemOf, readBody, readText, type Values, valueOf, withPositionals } from './call.js';
+import { itemOf, pairOf, readBody, readText, type Values, valueOf, withPositionals } from './call.js';
 import { exampleWords } from './example.js';
 import { optionOf, positionalsOf } from './option-names.js';
 import {
@@ -182,15 +182,20 @@ function optionsFor(field: CliField, named: (text: string) => string): Option[] 
   const option = new Option(`${name} <${placeholderOf(field)}>`, text);
   if (field.items)
     return [option.argParser<Values[] | undefined>((word, items = []) => [...items, itemOf(field, word)])];
+  if (field.pairs)
+    return [
+      option.argParser<Values | undefined>((word, pairs = {}) => ({ ...pairs, ...pairOf(field, word) })),
+    ];
   if (field.type === 'array')
     return [option.argParser<unknown[] | undefined>((word, items = []) => [...items, word])];
   if (field.secret) return [option.argParser((file) => readText(file, name))];
   return [option.argParser((word) => valueOf(field, word, name))];
 }
 
-function placeholderOf({ type, items, secret, enum: words, name }: CliField): string {
+function placeholderOf({ type, items, pairs, secret, enum: words, name }: CliField): string {
   if (secret) return 'file';
   if (items) return 'key=value,…';
+  if (pairs) return 'key=value';
   if (type === 'integer' || type === 'number') return 'number';
   return words ? 'word' : name.includes('_') ? 'value' : name;
 }

@@ -40,7 +40,7 @@ describe('domainPage', () => {
         const found: string[] = [];
         let cursor: string | null | undefined;
         do {
-          const page = domainPage(STATE, query({ ...filter, ...(cursor && { cursor }) }));
+          const page = domainPage(STATE, query({ ...filter, ...(cursor && { cursor }) }), 0);
           expect(page.total).toBe(expected.length);
           found.push(...page.items);
           cursor = page.next_cursor;
@@ -53,7 +53,7 @@ describe('domainPage', () => {
 
   it('returns the new domains after each change of the state', () => {
     const state = new State(1, [['pool_1', { domains: ['b.test'], servers: new Map() }]]);
-    expect(domainPage(state, query({})).items).toEqual(['b.test']);
+    expect(domainPage(state, query({}), 0).items).toEqual(['b.test']);
     const draft = new Draft(state);
     draft.addDomain('a.test', 'pool_1');
     draft.removeDomain('b.test');
@@ -63,7 +63,7 @@ describe('domainPage', () => {
     moved.removeDomain('c.test');
     moved.addDomain('c.test', 'pool_1');
     state.apply(moved, 3);
-    expect(domainPage(state, query({})).items).toEqual(['a.test', 'c.test']);
+    expect(domainPage(state, query({}), 0).items).toEqual(['a.test', 'c.test']);
   });
 
   it('counts the domains of a large pool after changes of few and of many domains', () => {
@@ -74,7 +74,7 @@ describe('domainPage', () => {
     const totals = () =>
       ['pool_1', 'pool_2', undefined].map((pool) => {
         const filter = query({ include_wildcards: true, limit: 1000, ...(pool !== undefined && { pool }) });
-        return domainPage(state, filter).total;
+        return domainPage(state, filter, 0).total;
       });
     expect(totals()).toEqual([1500, 1, 1501]);
     for (const [count, expected] of [
@@ -131,7 +131,7 @@ describe('renameDomain and a move by putDomain', () => {
     expect([renamed.poolOf('a.test'), renamed.poolOf('new.test')]).toEqual([undefined, 'pool_1']);
     const web = after((draft) => renameDomain(draft, 'web.test', 'new.test'));
     expect(web.pool('be_web')).toEqual({ ...state.pool('be_web'), domains: ['new.test'] });
-    const limits = { pools: { count: 9, dynamic: false }, slots: 10 };
+    const limits = { pools: { count: 9, dynamic: false }, slots: 10, now: 0 };
     const input = Object.assign(new PutDomainDto(), { domain: 'a.test', share_with: 'web.test' });
     const moved = after((draft) => putDomain(draft, input, limits));
     expect([moved.site('a.test'), moved.poolOf('a.test'), moved.sites.size]).toEqual([site, 'be_web', 0]);
@@ -144,7 +144,7 @@ describe('renameDomain and a move by putDomain', () => {
       after((draft) => renameDomain(draft, 'a.test', 'new.test')),
       2,
     );
-    expect(domainPage(copy, query({})).items).toEqual(['b.test', 'new.test', 'web.test']);
+    expect(domainPage(copy, query({}), 0).items).toEqual(['b.test', 'new.test', 'web.test']);
     expect([...copy.sites]).toEqual([['new.test', site]]);
   });
 });

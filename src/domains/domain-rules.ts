@@ -1,4 +1,5 @@
-import { cursorAfter, keyOfCursor, type Page } from '../contract/pages/page.js';
+import { cursorAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
+import { isWildcard } from '../model/domain-name.js';
 import { AppError } from '../errors/app-error.js';
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
 import { describeDomain } from '../model/domain-view.js';
@@ -6,6 +7,9 @@ import { isPoolName, isSuiteBackend } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, serverAddress, type ServerSpec } from '../model/server.js';
 import { type Draft, requirePool, type State, type StateReader } from '../model/state.js';
 import { lowestFreePool, type PoolLimit } from '../reconciler/pools/pool-limits.js';
+import { type DeclaredMarks, checkMarks, setMarks } from './expiry-rules.js';
+import { durationMs, expiryOf } from '../model/expiry.js';
+import { hasLabel, labelsOf } from '../model/labels.js';
 import { setServers } from '../servers/server-rules.js';
 import type {
   AddDomainDto,
@@ -20,13 +24,16 @@ import type {
 export interface DomainLimits {
   pools: PoolLimit;
   slots: number;
+  /** The latest time that it can be, in milliseconds since the epoch. */
+  now: number;
 }
 
 /** What a domain should be, as PUT and an import with mode=put give it. */
 export type DeclaredDomain = Pick<
   AddDomainDto,
   'domain' | 'backend' | 'share_with' | 'servers' | 'ip' | 'http_port'
->;
+> &
+  DeclaredMarks;
 
 /** How many other domains of the pool each item of a list names. A list can have 1,000 items. */
 export const SHARED_WITH_LISTED = 10;
@@ -34,8 +41,13 @@ export const SHARED_WITH_LISTED = 10;
 /** Sorts after all wildcards (`*.`) and before all other domains: `.` < `/`, and `*` < digits < letters. */
 const AFTER_WILDCARDS = '*/';
 
-/** One page of the domains that match the query, sorted by name. Reads the search index of the state, so it is fast. */
-export function domainPage(state: State, input: ListDomainsDto): Page<string> {
+/**
+ * One page of the domains that match the query, sorted by name. Reads the search index of the state, so it is fast. `now`:
+ * the latest time that it can be.
+ */
+export function domainPage(state: State, input: ListDomainsDto, now: number): Page<string> {
+  if (input.label !== undefined || input.expires_within !== undefined)
+    return paginate(markedDomains(state, input, now), (domain) => domain, input);
   const { items, more, total } = state.domainIndex(input.pool).page({
     needle: input.search?.toLowerCase(),
     from: input.include_wildcards ? undefined : AFTER_WILDCARDS,
@@ -45,8 +57,25 @@ export function domainPage(state: State, input: ListDomainsDto): Page<string> {
   return { items, next_cursor: more ? cursorAfter(items, (name) => name) : null, total };
 }
 
+/** The domains that match a query with a filter by label or expiry. Only domains with a site have either. */
+function markedDomains(state: State, input: ListDomainsDto, now: number): string[] {
+  const { label, expires_within, pool, search, include_wildcards } = input;
+  const needle = search?.toLowerCase() ?? '';
+  const latest = expires_within === undefined ? Infinity : now + (durationMs(expires_within) ?? 0);
+  const found: string[] = [];
+  for (const [domain, site] of state.sites) {
+    const expires = expires_within === undefined ? 0 : (expiryOf(site) ?? Infinity);
+    if (expires > latest || expires === Infinity || !domain.includes(needle)) continue;
+    if (!include_wildcards && isWildcard(domain)) continue;
+    if (label !== undefined && !hasLabel(labelsOf(site), label)) continue;
+    if (pool === undefined || state.poolOf(domain) === pool) found.push(domain);
+  }
+  return found.toSorted();
+}
+
 /** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */
 export function checkAddDomain(input: DeclaredDomain): void {
+  checkMarks(input);
   const given = (['ip', 'servers', 'share_with', 'backend'] as const).filter(
     (name) => input[name] !== undefined,
   );
@@ -107,6 +136,7 @@ export function addDomain(draft: Draft, input: DeclaredDomain, limits: DomainLim
     const servers = serversOfNew(input);
     if (servers.length > 0) setServers(draft, domain, servers, limits.slots);
   }
+  setMarks(draft, domain, input, limits.now);
   return describeDomain(draft, domain);
 }
 

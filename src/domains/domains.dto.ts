@@ -5,11 +5,14 @@ import { DomainChangeDto, EtagField } from '../contract/preconditions/preconditi
 import {
   ArrayField,
   BooleanField,
+  DateTimeField,
   DomainField,
+  DurationField,
   EnumField,
   ExistingDomainField,
   IntField,
   IpField,
+  LabelsField,
   NestedField,
   StringField,
 } from '../contract/fields/fields.js';
@@ -24,6 +27,7 @@ import {
   SERVER_STATES,
   type ServerState,
 } from '../model/server.js';
+import { LABEL_FILTER, type Labels } from '../model/labels.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { StillOpenDto } from '../servers/servers.dto.js';
 
@@ -87,6 +91,29 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
     optional: true,
   })
   backend?: string;
+
+  @LabelsField({
+    description: 'Its labels (at most 16), instead of all it has; null: none.',
+    example: { team: 'web' },
+    nullable: true,
+    optional: true,
+  })
+  labels?: Labels | null;
+
+  @DurationField({
+    description: 'Remove it after this time: 30m, 12h, 7d.',
+    example: '7d',
+    optional: true,
+  })
+  expires_in?: string;
+
+  @DateTimeField({
+    description: 'Remove it at this time; null: never.',
+    example: '2030-12-31T12:00:00Z',
+    nullable: true,
+    optional: true,
+  })
+  expires_at?: string | null;
 }
 
 /** The same fields as for adding a domain. */
@@ -132,6 +159,22 @@ export class ListDomainsDto extends PageQueryDto {
     optional: true,
   })
   pool?: string;
+
+  @StringField({
+    description: 'Only domains with this label: key=value or key.',
+    example: 'team=web',
+    pattern: LABEL_FILTER,
+    rule: 'the key of a label, such as team, or key=value, such as team=web',
+    optional: true,
+  })
+  label?: string;
+
+  @DurationField({
+    description: 'Only domains that expire within this time: 30m, 12h, 7d.',
+    example: '12h',
+    optional: true,
+  })
+  expires_within?: string;
 }
 
 export class DomainDto {
@@ -140,6 +183,16 @@ export class DomainDto {
 
   @StringField({ description: 'The HAProxy backend that serves it.', example: 'pool_5' })
   pool: string;
+
+  @LabelsField({ description: 'Its labels; absent without any.', example: { team: 'web' }, optional: true })
+  labels?: Labels;
+
+  @DateTimeField({
+    description: 'When the suite removes it; absent if never.',
+    example: '2030-12-31T12:00:00Z',
+    optional: true,
+  })
+  expires_at?: string;
 
   @BooleanField({ description: 'Whether it is a wildcard, which matches exactly one label.' })
   wildcard: boolean;

@@ -4,12 +4,14 @@ import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { ServersModule } from '../servers/servers.module.js';
 import { DomainsController } from './domains.controller.js';
+import { ExpiryService } from './expiry.service.js';
 import { DomainsService } from './domains.service.js';
 import { RoutingOverviewService } from './routing-overview.service.js';
 
 @Module({
   imports: [CertificatesModule, HaproxyModule, ReconcilerModule, ServersModule],
   controllers: [DomainsController],
-  providers: [DomainsService, RoutingOverviewService],
+  providers: [DomainsService, ExpiryService, RoutingOverviewService],
+  exports: [ExpiryService],
 })
 export class DomainsModule {}

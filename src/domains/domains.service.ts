@@ -5,6 +5,7 @@ import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
+import { SteadyClock } from '../lib/steady-clock.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
 import { requireDomainTag } from '../model/domain-tag.js';
@@ -62,6 +63,7 @@ export class DomainsService {
     private readonly views: ServerViews,
     private readonly removedServers: RemovedServers,
     private readonly certificates: CertificateViews,
+    private readonly clock: SteadyClock,
   ) {}
 
   @Operation({
@@ -69,7 +71,7 @@ export class DomainsService {
     title: 'List domains',
     description:
       'Lists the domains that HAProxy routes, sorted by name, with the pool of each. Use it to find a domain, or the ' +
-      'domains that share a pool; filter with search or pool to read fewer pages. ' +
+      'domains that share a pool; filter to read fewer pages. ' +
       'Next: {haproxy_list_servers} for the servers of a domain.',
     output: DomainListDto,
     readOnly: true,
@@ -77,7 +79,7 @@ export class DomainsService {
   })
   async list(input: ListDomainsDto): Promise<DomainListDto> {
     const { state } = this.persistence;
-    const page = domainPage(state, input);
+    const page = domainPage(state, input, this.clock.latest());
     return {
       ...page,
       items: page.items.map((domain) => describeDomain(state, domain, SHARED_WITH_LISTED)),
@@ -179,7 +181,7 @@ export class DomainsService {
     name: 'haproxy_rename_domain',
     title: 'Rename a domain',
     description:
-      'Gives a domain another name, in one change and without a failed request. Its pool, servers and options stay. ' +
+      'Gives a domain another name, in one change and without a failed request. Its pool, servers, options, labels and expiry stay. ' +
       'Certificates do not move: the answer names the files of both names; {haproxy_issue_cert} makes a new one. To serve ' +
       'both names, use {haproxy_add_domain} with share_with.',
     output: RenamedDomainDto,
@@ -256,7 +258,11 @@ export class DomainsService {
   }
 
   get #limits(): DomainLimits {
-    return { pools: this.reconciler.poolLimit, slots: this.settings.maxSlots };
+    return {
+      pools: this.reconciler.poolLimit,
+      slots: this.settings.maxSlots,
+      now: this.clock.latest(),
+    };
   }
 
   /** Asks HAProxy for the backend, if the input has one. PersistenceService checks the servers. */

@@ -12,6 +12,7 @@ import {
   refuseLonePort,
   specOf,
 } from './domain-rules.js';
+import { setMarks } from './expiry-rules.js';
 import type { AddDomainDto, DomainDto, PutDomainResultDto } from './domains.dto.js';
 
 /** What a PUT made of a domain. */
@@ -51,7 +52,10 @@ export function putDomain(draft: Draft, input: AddDomainDto, limits: DomainLimit
 export function makeDomain(draft: Draft, input: DeclaredDomain, limits: DomainLimits): void {
   const name = draft.poolOf(input.domain);
   if (name === undefined) addDomain(draft, input, limits);
-  else changeDomain(draft, input, { name }, limits);
+  else {
+    changeDomain(draft, input, { name }, limits);
+    setMarks(draft, input.domain, input, limits.now);
+  }
 }
 
 function changeDomain(

@@ -59,6 +59,15 @@ export class SuiteComponentDto extends ComponentDto {
     example: [],
   })
   forbidden_servers: string[];
+
+  @ArrayField('string', {
+    description: 'Domains that have expired and could not be removed yet, at most 20.',
+    example: [],
+  })
+  overdue_domains: string[];
+
+  @IntField({ description: 'How many have expired.', min: 0, example: 0 })
+  overdue_total: number;
 }
 
 export class HaproxyComponentDto extends ComponentDto {

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { CertificatesModule } from '../certificates/certificates.module.js';
+import { DomainsModule } from '../domains/domains.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { MonitoringModule } from '../monitoring/monitoring.module.js';
@@ -12,7 +13,15 @@ import { ServerHealthService } from './server-health.service.js';
 import { WaitHealthyService } from './wait-healthy.service.js';
 
 @Module({
-  imports: [HaproxyModule, JobsModule, ReconcilerModule, SyncModule, CertificatesModule, MonitoringModule],
+  imports: [
+    HaproxyModule,
+    JobsModule,
+    ReconcilerModule,
+    SyncModule,
+    CertificatesModule,
+    DomainsModule,
+    MonitoringModule,
+  ],
   controllers: [ProbesController, HealthController],
   providers: [HealthService, ServerHealthService, WaitHealthyService],
 })

@@ -15,6 +15,7 @@ import { SitesService } from '../monitoring/sites.service.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';
+import { ExpiryService } from '../domains/expiry.service.js';
 import { ConfigHealth } from './config-health.js';
 import { FilesHealth } from './files-health.js';
 import { withRules } from './rules-health.js';
@@ -50,6 +51,7 @@ export class HealthService {
     private readonly sites: SitesService,
     private readonly rules: SuiteRules,
     private readonly guard: ServerGuard,
+    private readonly expiry: ExpiryService,
     configChecks: ConfigCheckService,
     workers: HaproxyWorkers,
   ) {
@@ -96,6 +98,7 @@ export class HealthService {
 
   #suite(): SuiteComponentDto {
     const { state } = this.persistence;
+    const expiry = this.expiry.report();
     let servers = 0;
     for (const pool of state.pools.values()) servers += pool.servers.size;
     const facts = {
@@ -108,8 +111,10 @@ export class HealthService {
       pools_total: Math.max(this.settings.poolCount, state.ownPoolCount),
       pools_dynamic: this.reconciler.poolLimit.dynamic,
       forbidden_servers: this.guard.findings(state),
+      overdue_domains: expiry.overdue,
+      overdue_total: expiry.count,
     };
-    return suiteHealth(facts, this.readiness.get());
+    return suiteHealth(facts, this.readiness.get(), expiry.reason);
   }
 
   async #certificates(): Promise<CertificatesComponentDto> {

@@ -1,4 +1,6 @@
 import { isWildcard } from './domain-name.js';
+import { expiryOf, expiryText } from './expiry.js';
+import { labelsOf } from './labels.js';
 import { type Pool, requirePool, type StateReader } from './state.js';
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
@@ -8,6 +10,8 @@ const SHARED_WITH_SHOWN = 100;
 export interface DomainView {
   domain: string;
   pool: string;
+  labels?: Record<string, string>;
+  expires_at?: string;
   wildcard: boolean;
   external: boolean;
   shared_with: string[];
@@ -22,9 +26,14 @@ export interface DomainView {
  */
 export function describeDomain(state: StateReader, domain: string, shown = SHARED_WITH_SHOWN): DomainView {
   const { name, pool } = requirePool(state, domain);
+  const site = state.site(domain);
+  const labels = labelsOf(site);
+  const expires = expiryOf(site);
   return {
     domain,
     pool: name,
+    ...(labels && { labels }),
+    ...(expires !== undefined && { expires_at: expiryText(expires) }),
     wildcard: isWildcard(domain),
     external: pool.external ?? false,
     shared_with: otherDomains(pool, domain, shown),

@@ -9,11 +9,16 @@ import {
   recordRule,
   textRule,
 } from './json-rule.js';
+import { expiryRule } from './expiry.js';
+import { labelsRule } from './labels.js';
 
 /** What a pool has that differs from the default (SPEC section 9). Immutable; valid by `findPoolOptionsProblem`. */
 export type PoolOptions = Readonly<Record<string, unknown>>;
 
-/** What a host has that differs from the default (SPEC section 9). Immutable; valid by `findSiteProblem`. */
+/**
+ * What a host has that differs from the default (SPEC section 9), its labels, and when it expires. Immutable;
+ * valid by `findSiteProblem`.
+ */
 export type SiteOptions = Readonly<Record<string, unknown>>;
 
 /** The longest duration, in seconds: a year for a timeout, ten years for HSTS. */
@@ -90,7 +95,8 @@ const SITE_OPTIONS = objectRule({
     'window_seconds',
   ]),
   noindex: booleanRule,
-  labels: recordRule(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, line(253, 'a text of 1 to 253 characters')),
+  labels: labelsRule,
+  expires_at: expiryRule,
 });
 
 /** The first problem in the options of a pool; undefined if they are valid. `path` is where they are. */

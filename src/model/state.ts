@@ -3,6 +3,7 @@ import { AppError } from '../errors/app-error.js';
 import { DomainsByKey } from './domains-by-key.js';
 import { type DomainMove, DomainIndexes, type NameIndex } from './name-index.js';
 import { comparePoolNames, poolName, poolNumber } from './pool-name.js';
+import { expiryOf } from './expiry.js';
 import type { PoolOptions, SiteOptions } from './options.js';
 import type { Routing } from './routing.js';
 import type { PoolServers, ServerSpec } from './server.js';
@@ -48,6 +49,8 @@ export class State implements StateReader {
   readonly #pools = new Map<string, Pool>();
   readonly #poolOf: Map<string, string>;
   readonly #sites: Map<string, SiteOptions>;
+  /** Domain → when it expires, in milliseconds since the epoch. Few domains expire, and they are looked for each second. */
+  readonly #expiring = new Map<string, number>();
   readonly #external = new Set<string>();
   readonly #sortedDomains = new SortedNames(() => this.#poolOf.keys());
   readonly #sortedPools = new SortedNames(() => this.#pools.keys(), comparePoolNames);
@@ -62,6 +65,7 @@ export class State implements StateReader {
     poolOf?: Map<string, string>,
   ) {
     this.#sites = new Map(sites);
+    for (const [host, site] of this.#sites) this.#setExpiry(host, site);
     this.#poolOf = poolOf ?? new Map();
     for (const [name, pool] of pools) {
       this.#pools.set(name, pool);
@@ -77,6 +81,11 @@ export class State implements StateReader {
   /** The options of the hosts that have any. */
   get sites(): ReadonlyMap<string, SiteOptions> {
     return this.#sites;
+  }
+
+  /** The domains that expire, and when, in milliseconds since the epoch. */
+  get expiring(): ReadonlyMap<string, number> {
+    return this.#expiring;
   }
 
   /** The names of the external pools. */
@@ -142,6 +151,7 @@ export class State implements StateReader {
     for (const [host, site] of delta.sites ?? []) {
       if (site) this.#sites.set(host, site);
       else this.#sites.delete(host);
+      this.#setExpiry(host, site);
     }
     this.#firstFreeCandidate = Math.min(this.#firstFreeCandidate, lowestFreed(delta));
     const moves: DomainMove[] = [];
@@ -158,6 +168,12 @@ export class State implements StateReader {
     );
     this.#indexes.change(moves);
     this.revision = revision;
+  }
+
+  #setExpiry(host: string, site: SiteOptions | undefined): void {
+    const time = expiryOf(site);
+    if (time === undefined) this.#expiring.delete(host);
+    else this.#expiring.set(host, time);
   }
 
   /** The state in the shape that HAProxy is compared with. `domains` is a live view: read it before the state changes. */

@@ -1,4 +1,5 @@
 import { Global, Module } from '@nestjs/common';
+import { SteadyClock } from '../lib/steady-clock.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { ReconcilerModule } from '../reconciler/reconciler.module.js';
 import { StorageModule } from '../storage/storage.module.js';
@@ -8,7 +9,7 @@ import { PersistenceService } from './persistence.service.js';
 @Global()
 @Module({
   imports: [HaproxyModule, StorageModule, ReconcilerModule],
-  providers: [PersistenceService],
-  exports: [PersistenceService],
+  providers: [PersistenceService, { provide: SteadyClock, useFactory: () => new SteadyClock() }],
+  exports: [PersistenceService, SteadyClock],
 })
 export class PersistenceModule {}

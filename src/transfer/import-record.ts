@@ -34,6 +34,7 @@ export interface DomainRecord {
 
 const FIELDS = new Set(declaredFields(DomainRecordDto).keys());
 const SERVER_FIELDS = new Set(declaredFields(TransferServerDto).keys());
+const PUT_ONLY = ['absent', 'labels', 'expires_in', 'expires_at'] as const;
 /** The fields that a line with share_with may not have. */
 const OWN_POOL_FIELDS = ['pool', 'servers', 'ip', 'http_port', 'options', 'backend'] as const;
 /** The fields that a line with backend may not have. */
@@ -48,7 +49,12 @@ const NOT_WITH_BACKEND = ['pool', 'servers', 'ip', 'http_port', 'options'] as co
 export function parseRecord(line: number, value: unknown): DomainRecord {
   const given = objectWith(FIELDS, value, 'the line');
   const domain = domainName(given['domain'], 'domain');
-  if (given['absent'] !== undefined) throw new InvalidRecord('absent is only for mode=put', ['absent']);
+  const putOnly = PUT_ONLY.find((name) => given[name] !== undefined);
+  if (putOnly === 'absent') throw new InvalidRecord('absent is only for mode=put', ['absent']);
+  if (putOnly !== undefined)
+    throw new InvalidRecord(`${putOnly} is only for mode=put. Give site with labels and expires_at`, [
+      putOnly,
+    ]);
   const site = given['site'];
   refuse(site === undefined ? undefined : findSiteProblem(site, ['site']));
   const record = {

@@ -5,6 +5,7 @@ import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
+import { SteadyClock } from '../lib/steady-clock.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Draft } from '../model/state.js';
 import type { CommitStage } from '../persistence/writer-queue.js';
@@ -58,6 +59,7 @@ export class ImportService {
     private readonly runtime: HaproxyRuntimeService,
     private readonly settings: Settings,
     private readonly guard: ServerGuard,
+    private readonly clock: SteadyClock,
   ) {}
 
   @Operation({
@@ -153,6 +155,7 @@ export class ImportService {
     const limits = (backendProblem: BackendProblem) => ({
       pools: this.reconciler.poolLimit,
       slots: this.settings.maxSlots,
+      now: this.clock.latest(),
       maxSlots: this.settings.maxSlots,
       backendProblem,
     });

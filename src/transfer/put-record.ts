@@ -1,11 +1,25 @@
 import { checkAddDomain, type DeclaredDomain } from '../domains/domain-rules.js';
 import { AppError } from '../errors/app-error.js';
+import { DURATION_RULE, durationMs } from '../model/expiry.js';
+import { type Labels, LABELS_RULE, labelsRule } from '../model/labels.js';
+import { TIME_RULE, isTime } from '../model/date-time.js';
 import { canonicalIp, IP_RULE } from '../model/ip-address.js';
 import { DEFAULT_WEIGHT, findServerProblem, MAX_SLOT, type ServerSpec } from '../model/server.js';
 import { backendName, domainName, InvalidRecord, objectWith, parseServer } from './record-values.js';
 
 /** The fields of the body of `PUT /domains/{domain}`. A test compares them with the DTO, which loads too much here. */
-export const PUT_FIELDS = ['ip', 'http_port', 'servers', 'share_with', 'backend'] as const;
+export const PUT_FIELDS = [
+  'ip',
+  'http_port',
+  'servers',
+  'share_with',
+  'backend',
+  'labels',
+  'expires_in',
+  'expires_at',
+] as const;
+/** The fields in which null has a meaning: it removes the value. */
+export const PUT_NULLABLE: ReadonlySet<string> = new Set(['labels', 'expires_at']);
 export const PUT_SERVER_FIELDS = ['ip', 'http_port', 'weight', 'state'] as const;
 
 const FIELDS: ReadonlySet<string> = new Set(['domain', ...PUT_FIELDS, 'absent']);
@@ -28,7 +42,7 @@ export interface PutRecord {
  * @throws InvalidRecord
  */
 export function parsePutRecord(line: number, value: unknown): PutRecord {
-  const given = objectWith(FIELDS, value, 'the line');
+  const given = objectWith(FIELDS, value, 'the line', [], PUT_NULLABLE);
   const domain = domainName(given['domain'], 'domain');
   if (given['absent'] !== undefined) {
     if (given['absent'] !== true) throw new InvalidRecord('absent must be true, or not be given', ['absent']);
@@ -50,7 +64,7 @@ export function parsePutRecord(line: number, value: unknown): PutRecord {
 }
 
 function declared(domain: string, given: Record<string, unknown>): DeclaredDomain {
-  const { ip, http_port, servers, share_with, backend } = given;
+  const { ip, http_port, servers, share_with, backend, labels, expires_in, expires_at } = given;
   return {
     domain,
     ...(ip !== undefined && { ip: address(ip) }),
@@ -58,7 +72,26 @@ function declared(domain: string, given: Record<string, unknown>): DeclaredDomai
     ...(servers !== undefined && { servers: serverList(servers) }),
     ...(share_with !== undefined && { share_with: domainName(share_with, 'share_with') }),
     ...(backend !== undefined && { backend: backendName(backend) }),
+    ...(labels !== undefined && { labels: labelsOrNull(labels) }),
+    ...(expires_in !== undefined && { expires_in: duration(expires_in) }),
+    ...(expires_at !== undefined && { expires_at: timeOrNull(expires_at) }),
   };
+}
+
+function labelsOrNull(value: unknown): Labels | null {
+  if (value !== null && labelsRule(value, []))
+    throw new InvalidRecord(`labels must be ${LABELS_RULE}, or null`, ['labels']);
+  return value as Labels | null;
+}
+
+function duration(value: unknown): string {
+  if (typeof value === 'string' && durationMs(value) !== undefined) return value;
+  throw new InvalidRecord(`expires_in must be ${DURATION_RULE}`, ['expires_in']);
+}
+
+function timeOrNull(value: unknown): string | null {
+  if (value === null || isTime(value)) return value;
+  throw new InvalidRecord(`expires_at must be ${TIME_RULE}, or null`, ['expires_at']);
 }
 
 function address(value: unknown): string {

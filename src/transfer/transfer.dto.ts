@@ -3,14 +3,18 @@ import { DryRunDto, LongPlannedDto, StateChangeDto } from '../contract/dry-run/d
 import {
   ArrayField,
   BooleanField,
+  DateTimeField,
   DomainField,
+  DurationField,
   EnumField,
   IntField,
   IpField,
   JsonObjectField,
+  LabelsField,
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField } from '../contract/fields/server.dto.js';
+import type { Labels } from '../model/labels.js';
 import type { PoolOptions, SiteOptions } from '../model/options.js';
 import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
@@ -93,8 +97,34 @@ export class DomainRecordDto {
   @JsonObjectField({ description: 'The options of its pool.', optional: true })
   options?: PoolOptions;
 
-  @JsonObjectField({ description: 'The options of the site.', optional: true })
+  @JsonObjectField({
+    description: 'The options of the site, with its labels and expires_at. Not with mode=put.',
+    optional: true,
+  })
   site?: SiteOptions;
+
+  @LabelsField({
+    description: 'mode=put only. Its labels, instead of all that it has; null: none.',
+    example: { team: 'web' },
+    nullable: true,
+    optional: true,
+  })
+  labels?: Labels | null;
+
+  @DurationField({
+    description: 'mode=put only. The suite removes it after this time.',
+    example: '7d',
+    optional: true,
+  })
+  expires_in?: string;
+
+  @DateTimeField({
+    description: 'mode=put only. When the suite removes it; null: never.',
+    example: '2030-12-31T12:00:00Z',
+    nullable: true,
+    optional: true,
+  })
+  expires_at?: string | null;
 }
 
 export class ImportQueryDto extends DryRunDto {

@@ -1,3 +1,4 @@
+import type { SiteOptions } from '../../model/options.js';
 import type { ServerSpec } from '../../model/server.js';
 import { type Pool, State } from '../../model/state.js';
 
@@ -8,15 +9,18 @@ interface ExportedRecord {
   pool?: string;
   backend?: string;
   servers?: (ServerSpec & { slot: number })[];
+  site?: SiteOptions;
 }
 
 /** The domains, pools and servers of an export of the suite. */
 export function stateOfExport(text: string): State {
   const pools = new Map<string, Pool & { domains: string[] }>();
   const poolOf = new Map<string, Pool & { domains: string[] }>();
+  const sites: [string, SiteOptions][] = [];
   for (const line of text.split('\n')) {
     if (line === '') continue;
-    const { domain, share_with, pool, backend, servers = [] } = JSON.parse(line) as ExportedRecord;
+    const { domain, share_with, pool, backend, servers = [], site } = JSON.parse(line) as ExportedRecord;
+    if (site) sites.push([domain, site]);
     const shared = share_with === undefined ? undefined : poolOf.get(share_with);
     const found = shared ?? {
       domains: [],
@@ -27,5 +31,5 @@ export function stateOfExport(text: string): State {
     found.domains.push(domain);
     poolOf.set(domain, found);
   }
-  return new State(0, pools);
+  return new State(0, pools, sites);
 }

@@ -11,7 +11,11 @@ const STATE = new State(0, [
   ['be_own', { domains: ['own.test'], servers: new Map(), external: true }],
 ]);
 
-function textOf(bodies: Record<string, { share_with?: string; [field: string]: unknown }>): string {
+function textOf(
+  bodies: Record<string, { share_with?: string; [field: string]: unknown }>,
+  state = STATE,
+  now = Date.parse('2098-12-31T00:00:00Z'),
+): string {
   const records = Object.entries(bodies).map(([domain, body], index) =>
     parsePutRecord(index + 1, { ...body, domain }),
   );
@@ -20,7 +24,7 @@ function textOf(bodies: Record<string, { share_with?: string; [field: string]: u
       other === undefined ? [] : [[domain, other]],
     ),
   );
-  const plan = planApply(records, STATE, { prune: false });
+  const plan = planApply(records, state, { prune: false, now });
   expect(plan.problems).toEqual([]);
   return planText(plan, { colour: false, sharesWith });
 }
@@ -46,6 +50,20 @@ describe('planText', () => {
   it('shows no move of a domain whose pool another domain joins', () => {
     expect(textOf({ 'b.test': { ip: '10.0.0.4' }, 'own.test': { share_with: 'b.test' } })).toBe(
       '~ b.test\n    - 10.0.0.3:80\n    + 10.0.0.4:80\n~ own.test\n    backend be_own → shares the pool of b.test\n',
+    );
+  });
+
+  it('shows changed labels and a changed expiry, and no change for the same ones', () => {
+    const expires_at = '2099-01-01T00:00:00Z';
+    const body = { labels: { pr: '8' }, expires_at: null };
+    const state = new State(0, STATE.pools, [['b.test', { labels: { pr: '7', team: 'a' }, expires_at }]]);
+    expect(textOf({ 'b.test': body }, state)).toBe(
+      `~ b.test\n    - label pr=7\n    - label team=a\n    - expires at ${expires_at}\n    + label pr=8\n`,
+    );
+    expect(textOf({ 'b.test': { labels: { team: 'a', pr: '7' }, expires_at } }, state)).toBe('');
+    const now = Date.parse('2098-12-31T00:00:00Z');
+    expect(textOf({ 'n.test': { ip: '10.0.0.9', expires_in: '1d' } }, state, now)).toBe(
+      `+ n.test\n    + 10.0.0.9:80\n    + expires at ${expires_at}\n`,
     );
   });
 

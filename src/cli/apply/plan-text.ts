@@ -46,7 +46,10 @@ type Marked = (mark: Mark, text: string) => string;
 
 function newLines(view: DomainView, share: string | undefined, marked: Marked): string[] {
   const place = newPlaceOf(view, share);
-  return place === undefined ? addedLines(serversOf(view), marked) : [`    ${visible(place)}`];
+  return [
+    ...(place === undefined ? addedLines(serversOf(view), marked) : [`    ${visible(place)}`]),
+    ...addedLines(marksOf(view), marked),
+  ];
 }
 
 function changeLines(
@@ -55,6 +58,7 @@ function changeLines(
   marked: Marked,
 ): string[] {
   const [old, fresh] = [serversOf(before), serversOf(after)];
+  const [oldMarks, freshMarks] = [marksOf(before), marksOf(after)];
   const place = newPlaceOf(after, share);
   const removed = old.filter((server) => !fresh.includes(server));
   const added = moved && place !== undefined ? [] : fresh.filter((server) => !old.includes(server));
@@ -62,6 +66,8 @@ function changeLines(
     ...(moved ? [`    ${visible(`${oldPlaceOf(before) ?? OWN_POOL} → ${place ?? OWN_POOL}`)}`] : []),
     ...removed.map((server) => `    ${marked('-', server)}`),
     ...addedLines(added, marked),
+    ...missingIn(freshMarks, oldMarks).map((mark) => `    ${marked('-', mark)}`),
+    ...addedLines(missingIn(oldMarks, freshMarks), marked),
   ];
 }
 
@@ -80,6 +86,16 @@ function newPlaceOf({ backend }: DomainView, share: string | undefined): string 
 
 function sharing(other: string | undefined): string | undefined {
   return other === undefined ? undefined : `shares the pool of ${other}`;
+}
+
+function marksOf({ labels, expires_at }: DomainView): string[] {
+  const texts = Object.entries(labels ?? {}).map(([key, value]) => `label ${key}=${value}`);
+  return expires_at === undefined ? texts : [...texts, `expires at ${expires_at}`];
+}
+
+/** The texts of `texts` that `present` does not have. */
+function missingIn(present: readonly string[], texts: readonly string[]): string[] {
+  return texts.filter((text) => !present.includes(text));
 }
 
 function serversOf({ servers }: DomainView): string[] {

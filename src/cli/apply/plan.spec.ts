@@ -7,7 +7,7 @@ import { parsePutRecord, type PutRecord } from '../../transfer/put-record.js';
 import { stateOfExport } from './exported-state.js';
 import { importLines, isEmptyPlan, planApply } from './plan.js';
 
-const SUITE_LIMITS = { pools: { count: 50, dynamic: false }, slots: 5 };
+const SUITE_LIMITS = { pools: { count: 50, dynamic: false }, slots: 5, now: 0 };
 
 function recordsOf(bodies: Record<string, object>): PutRecord[] {
   return Object.entries(bodies).map(([domain, body], index) =>

@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
+import { type Labels, labelsOf } from '../../model/labels.js';
 import type { ServerSpec } from '../../model/server.js';
 import { serverAddress } from '../../model/server.js';
 import { Draft, type State, type StateReader } from '../../model/state.js';
@@ -12,6 +14,8 @@ export interface DomainView {
   /** Another domain of its pool. */
   shared_with?: string;
   servers: readonly { address: string; weight: number; state: ServerSpec['state'] }[];
+  labels?: Labels;
+  expires_at?: string;
 }
 
 export interface DomainChange {
@@ -55,7 +59,7 @@ const ALSO_CHANGED_SHOWN = 100;
 export function planApply(
   records: readonly PutRecord[],
   current: State,
-  { prune }: { prune: boolean },
+  { prune, now = Date.now() }: { prune: boolean; now?: number },
 ): ApplyPlan & { problems: RecordProblem[] } {
   const draft = new Draft(current);
   const problems: RecordProblem[] = [];
@@ -66,7 +70,7 @@ export function planApply(
   ];
   const pruned = new Set(removed);
   try {
-    applyPuts(draft, lines, NO_LIMITS, (line, _code, message) => {
+    applyPuts(draft, lines, { ...NO_LIMITS, now }, (line, _code, message) => {
       const target = records[line - 1]?.input.share_with;
       const why =
         target !== undefined && pruned.has(target)
@@ -105,7 +109,14 @@ export function planApply(
           .toSorted((one, other) => Number(declared.has(one)) - Number(declared.has(other)))
           .slice(0, ALSO_CHANGED_SHOWN),
       });
-    }
+    } else if (!isDeepStrictEqual(marksOf(current, domain), marksOf(draft, domain)))
+      changed.push({
+        domain,
+        before: viewOf(current, domain),
+        after: viewOf(draft, domain),
+        moved: false,
+        also_changed: [],
+      });
   }
   return {
     created,
@@ -147,15 +158,24 @@ function absentRecord(line: number, domain: string): PutRecord {
   return { line, domain, absent: true, input: { domain }, servers: [] };
 }
 
+/** The labels and the expiry of a domain. */
+function marksOf(state: StateReader, domain: string): Pick<DomainView, 'labels' | 'expires_at'> {
+  const site = state.site(domain);
+  const labels = labelsOf(site);
+  const expires = site?.['expires_at'];
+  return { ...(labels && { labels }), ...(typeof expires === 'string' && { expires_at: expires }) };
+}
+
 function viewOf(state: StateReader, domain: string): DomainView {
   const name = state.poolOf(domain) ?? '';
   const pool = state.pool(name);
-  if (pool?.external) return { backend: name, servers: [] };
+  const marks = marksOf(state, domain);
+  if (pool?.external) return { backend: name, servers: [], ...marks };
   const other = pool?.domains[0] === domain ? pool.domains[1] : pool?.domains[0];
   const servers = [...(pool?.servers.values() ?? [])].map((server) => ({
     address: serverAddress(server),
     weight: server.weight,
     state: server.state,
   }));
-  return { ...(other !== undefined && { shared_with: other }), servers };
+  return { ...(other !== undefined && { shared_with: other }), servers, ...marks };
 }

@@ -11,6 +11,7 @@ interface Schema {
   writeOnly?: boolean;
   items?: Schema;
   properties?: Record<string, Schema>;
+  additionalProperties?: Schema | boolean;
   required?: string[];
 }
 
@@ -118,7 +119,12 @@ function toField(
     ...(full.default !== undefined && { default: full.default }),
     ...(full.writeOnly && { secret: true as const }),
     ...(items.length > 0 && { items }),
+    ...(isPairs(full) && { pairs: true as const }),
   };
+}
+
+function isPairs({ additionalProperties: value }: Schema): boolean {
+  return typeof value === 'object' && value.type === 'string';
 }
 
 function resolve(schema: Schema, schemas: Record<string, Schema>): Schema {

@@ -35,6 +35,8 @@ export interface CliField {
   secret?: true;
   /** The fields of the objects in a list. */
   items?: CliField[];
+  /** An object of any keys, with texts as values. */
+  pairs?: true;
 }
 
 /** The field by which an operation runs in the background (202) or answers at its end. */

@@ -9,7 +9,11 @@ import {
   MAX_DOMAIN_INPUT,
 } from '../../model/domain-name.js';
 import { field, type FieldKind, type FieldOptions } from './field.js';
+import { findUnsafe } from '../input/input-shape.js';
 import { openApiOnly } from '../openapi/notes.js';
+import { isTime, TIME_RULE } from '../../model/date-time.js';
+import { DURATION, DURATION_RULE, durationMs } from '../../model/expiry.js';
+import { LABELS_RULE, labelsRule } from '../../model/labels.js';
 import { canonicalIp, IP_FORM, IP_RULE } from '../../model/ip-address.js';
 
 interface StringOptions extends FieldOptions<string> {
@@ -95,27 +99,41 @@ export function IpField(options: FieldOptions<string>): PropertyDecorator {
   });
 }
 
-/** A date and time (RFC 3339), such as 2026-01-31T12:00:00Z. */
-export function DateTimeField(options: FieldOptions<string>): PropertyDecorator {
-  const shape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+/** A duration such as 30m, 12h or 7d, at most ten years. */
+export function DurationField(options: FieldOptions<string>): PropertyDecorator {
+  return StringField({
+    ...options,
+    canonical: (text) => (durationMs(text) === undefined ? undefined : text),
+    rule: DURATION_RULE,
+    form: { pattern: DURATION },
+  });
+}
+
+/** Labels: an object of texts. */
+export function LabelsField(options: FieldOptions<object>): PropertyDecorator {
   return field(
     {
-      schema: { type: String, format: 'date-time' },
-      accepts: (value) => typeof value === 'string' && shape.test(value) && isDate(value),
-      rule: 'a date and time such as 2026-01-31T12:00:00Z (RFC 3339)',
+      schema: { type: 'object', additionalProperties: { type: 'string' } },
+      accepts: (value) => labelsRule(value, []) === undefined,
+      rule: LABELS_RULE,
+      fromText: (text, source) => (source === 'tool' ? fromJson(text) : text),
     },
     options,
   );
 }
 
-/** Whether the text begins with a day that exists. Date.parse takes 30 February as a day of March. */
-function isDate(text: string): boolean {
-  const day = Date.parse(`${text.slice(0, 10)}T00:00:00Z`);
-  return (
-    !Number.isNaN(Date.parse(text)) &&
-    !Number.isNaN(day) &&
-    new Date(day).toISOString().startsWith(text.slice(0, 10))
-  );
+function fromJson(text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    return findUnsafe(value) ? text : value;
+  } catch {
+    return text;
+  }
+}
+
+/** A date and time (RFC 3339), such as 2026-01-31T12:00:00Z. */
+export function DateTimeField(options: FieldOptions<string>): PropertyDecorator {
+  return field({ schema: { type: String, format: 'date-time' }, accepts: isTime, rule: TIME_RULE }, options);
 }
 
 export function IntField(options: FieldOptions<number> & { min?: number; max?: number }): PropertyDecorator {

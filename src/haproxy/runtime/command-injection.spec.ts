@@ -105,7 +105,7 @@ describe(`Commands from ${RUNS} hostile inputs`, () => {
           const input = await pipe.read(AddDomainDto, { domain, ip, share_with }, 'json');
           checkAddDomain(input);
           const draft = new Draft(new State(0));
-          addDomain(draft, input, { pools: { count: 100, dynamic: false }, slots: 10 });
+          addDomain(draft, input, { pools: { count: 100, dynamic: false }, slots: 10, now: 0 });
           return draft;
         });
         if (commands) accepted += 1;

@@ -22,9 +22,13 @@ export function toToolSchema(
   name: string,
   options: ConversionOptions,
 ): ObjectSchema {
-  const root = convert(components[name], options) as JsonSchema;
-  if (root['type'] !== 'object') throw new Error(`The schema of ${name} is not an object.`);
-  const definitions = definitionsFor(root, components, options);
+  const converted = convert(components[name], options) as JsonSchema;
+  if (converted['type'] !== 'object') throw new Error(`The schema of ${name} is not an object.`);
+  const all = definitionsFor(converted, components, options);
+  const root = options.input
+    ? (withInlined(converted, all, usedOnce(converted, all)) as JsonSchema)
+    : converted;
+  const definitions = options.input ? definitionsFor(root, components, options) : all;
   return {
     ...(root as ObjectSchema),
     ...(Object.keys(definitions).length > 0 && { $defs: definitions }),
@@ -46,6 +50,30 @@ function definitionsFor(
     pending.push(...referencesIn(schema));
   }
   return Object.fromEntries(Object.entries(definitions).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The definitions that one place refers to, and that refer to no other. In that place they are shorter. */
+function usedOnce(root: JsonSchema, definitions: Record<string, unknown>): ReadonlySet<string> {
+  const text = JSON.stringify([root, definitions]);
+  const isUsedOnce = (name: string) => text.split(`"${DEFINITION_PREFIX}${name}"`).length === 2;
+  return new Set(
+    Object.keys(definitions).filter((name) => isUsedOnce(name) && referencesIn(definitions[name]).size === 0),
+  );
+}
+
+function withInlined(
+  node: unknown,
+  definitions: Record<string, unknown>,
+  names: ReadonlySet<string>,
+): unknown {
+  if (Array.isArray(node)) return node.map((item) => withInlined(item, definitions, names));
+  if (typeof node !== 'object' || node === null) return node;
+  const { $ref, ...rest } = node as JsonSchema;
+  const name = typeof $ref === 'string' ? $ref.replace(DEFINITION_PREFIX, '') : '';
+  if (names.has(name)) return { ...(definitions[name] as JsonSchema), ...rest };
+  return Object.fromEntries(
+    Object.entries(node).map(([key, value]) => [key, withInlined(value, definitions, names)]),
+  );
 }
 
 function referencesIn(schema: unknown): Set<string> {
@@ -97,17 +125,22 @@ function replaceOpenApiKeywords(openApi: JsonSchema, { input }: ConversionOption
       additionalProperties: schema['additionalProperties'] ?? false,
     };
   if (orJsonText === true && input) schema = orText(schema);
-  return nullable === true ? { anyOf: [schema, { type: 'null' }] } : schema;
+  if (nullable !== true) return schema;
+  if (input && typeof schema['type'] === 'string' && schema['enum'] === undefined)
+    return { ...schema, type: [schema['type'], 'null'] };
+  return { anyOf: [schema, { type: 'null' }] };
 }
 
 /**
  * Keeps the examples of texts and lists that a caller must give. Every client loads the schemas of all tools, and a
- * model needs no example of a number or of a value that `enum` lists.
+ * model needs no example of a number or of a value that `enum` lists. It needs no pattern and no largest length either: the
+ * description says what is allowed, and so does the error. Nor does it need to know that an absent boolean is false.
  */
 function withFewExamples(properties: JsonSchema, required: readonly string[]): JsonSchema {
   return Object.fromEntries(
     Object.entries(properties).map(([name, schema]) => {
-      const { examples, ...rest } = schema as JsonSchema;
+      const { examples, pattern: _pattern, maxLength: _maxLength, ...rest } = schema as JsonSchema;
+      if (rest['default'] === false) delete rest['default'];
       const isClear = 'enum' in rest || rest['type'] === 'integer' || rest['type'] === 'boolean';
       return [name, required.includes(name) && !isClear && examples ? { ...rest, examples } : rest];
     }),
@@ -128,6 +161,6 @@ function orText(schema: JsonSchema): JsonSchema {
   return {
     ...(description !== undefined && { description }),
     ...(examples !== undefined && { examples }),
-    anyOf: [list, { type: 'string', description: 'The same list as JSON text.' }],
+    anyOf: [list, { type: 'string' }],
   };
 }

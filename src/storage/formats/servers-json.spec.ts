@@ -25,14 +25,16 @@ const OPTION_KEYS = 'balance check sticky protocol verify send_proxy max_connect
   ' ',
 );
 const SITE_KEYS =
-  'https hsts_max_age redirect maintenance allow deny basic_auth rate_limit noindex labels'.split(' ');
+  'https hsts_max_age redirect maintenance allow deny basic_auth rate_limit noindex labels expires_at'.split(
+    ' ',
+  );
 const anyOf = (keys: string[]) =>
   fc.dictionary(fc.constantFrom(...keys), fc.jsonValue()).map((value) => JSON.stringify(value));
 
 describe('parseState', () => {
   it('parses what renderState rendered, with options, sites and an external pool', () => {
     const text = valid(
-      '"sites": { "example.com": { "https": "redirect", "labels": { "team": "web" } } }',
+      '"sites": { "example.com": { "https": "redirect", "labels": { "team": "web" }, "expires_at": "2026-12-01T12:00:00Z" } }',
       '"options": { "balance": "leastconn", "timeouts": { "server": 60 } }',
     );
     const { state, version } = parseState(text, 'servers.json');
@@ -43,7 +45,12 @@ describe('parseState', () => {
       servers: new Map(),
       external: true,
     });
-    expect(state.site('example.com')).toEqual({ https: 'redirect', labels: { team: 'web' } });
+    expect(state.site('example.com')).toEqual({
+      https: 'redirect',
+      labels: { team: 'web' },
+      expires_at: '2026-12-01T12:00:00Z',
+    });
+    expect([...state.expiring]).toEqual([['example.com', Date.parse('2026-12-01T12:00:00Z')]]);
     const rendered = renderState(state.revision, state.pools, state.sites);
     expect(JSON.parse(rendered)).toEqual(JSON.parse(text));
     const { state: again } = parseState(rendered, 'servers.json');

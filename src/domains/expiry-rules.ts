@@ -1,0 +1,47 @@
+import { invalidField, invalidFields } from '../errors/invalid-fields.js';
+import { durationMs, expiryText, MAX_EXPIRY_MS } from '../model/expiry.js';
+import type { Labels } from '../model/labels.js';
+import type { Draft } from '../model/state.js';
+
+/** What a caller says about a domain. Undefined keeps the value; null removes it. */
+export interface DeclaredMarks {
+  labels?: Labels | null;
+  expires_in?: string;
+  expires_at?: string | null;
+}
+
+/** @throws AppError validation_failed */
+export function checkMarks({ expires_in, expires_at }: DeclaredMarks): void {
+  if (expires_in !== undefined && typeof expires_at === 'string')
+    throw invalidFields(
+      [{ field: 'expires_at', message: 'is not allowed together with expires_in' }],
+      'Give only one of expires_in (from now) and expires_at.',
+    );
+}
+
+/**
+ * Sets the labels and the expiry of a domain that exists. `now`: the latest time that it can be.
+ *
+ * @throws AppError validation_failed, if the time is in the past or more than ten years from now
+ */
+export function setMarks(draft: Draft, domain: string, marks: DeclaredMarks, now: number): void {
+  const { labels, expires_in, expires_at } = marks;
+  if (labels === undefined && expires_in === undefined && expires_at === undefined) return;
+  const site = { ...draft.site(domain) };
+  if (labels !== undefined) {
+    delete site['labels'];
+    if (labels && Object.keys(labels).length > 0) site['labels'] = { ...labels };
+  }
+  const time = expires_in === undefined ? expires_at : now + (durationMs(expires_in) ?? 0);
+  if (time === null) delete site['expires_at'];
+  else if (time !== undefined) site['expires_at'] = expiryText(checkedTime(time, now));
+  draft.setSite(domain, Object.keys(site).length > 0 ? site : undefined);
+}
+
+function checkedTime(given: string | number, now: number): number {
+  if (typeof given === 'number') return given;
+  const time = Date.parse(given);
+  if (time <= now) throw invalidField('expires_at', `must be in the future: it is ${expiryText(now)} now`);
+  if (time > now + MAX_EXPIRY_MS) throw invalidField('expires_at', 'must be at most 10 years from now');
+  return time;
+}
