@@ -25,7 +25,7 @@ export interface LaterEntries {
   entries: readonly HistoryEntry[];
   /** Whether older entries are kept, so that a missing entry is damage. */
   reachesBack: boolean;
-  stop(): void;
+  stop: () => void;
 }
 
 /** A pool can have 100,000 domains. */

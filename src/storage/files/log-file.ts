@@ -21,8 +21,9 @@ const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
 /** Longer than most lines. */
 const FIRST_LINE_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
-/** Holds about 200 lines. */
+/** Holds about 200 lines. While no line ends in a block, the next blocks are larger. */
 const BLOCK_BYTES = 64 * 1024;
+const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
 /** A longer line is not read: it is damaged. The line of an import of 100,000 domains has about 25 MB. */
 const MAX_LINE_BYTES = 256 * 1024 * 1024;
 
@@ -151,10 +152,12 @@ export class LogFile {
       /** The end of the line whose beginning is not found yet, and what was read of it, last part first. */
       let end = size;
       let parts: Buffer[] = [];
+      let blockBytes = BLOCK_BYTES;
       for (let position = size; position > 0;) {
-        const start = Math.max(0, position - BLOCK_BYTES);
+        const start = Math.max(0, position - blockBytes);
         const block = await readAt(handle, start, position - start);
         let to = block.length;
+        const former = end;
         for (;;) {
           // A line feed at the very end of the line ends the line itself.
           const from = start + to === end ? to - 2 : to - 1;
@@ -168,6 +171,7 @@ export class LogFile {
         // Only the length of a line that is too long is needed.
         if (end - start <= MAX_LINE_BYTES) parts.push(block.subarray(0, to));
         else parts = [];
+        blockBytes = end < former ? BLOCK_BYTES : Math.min(2 * blockBytes, MAX_BLOCK_BYTES);
         position = start;
       }
       yield* line(parts.toReversed(), 0, end);
@@ -250,7 +254,7 @@ function* line(parts: readonly Buffer[], start: number, end: number): Generator<
 
 /** Fewer bytes at the end of the file. */
 async function readAt(handle: FileHandle, start: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length);
+  const buffer = Buffer.allocUnsafe(length);
   let filled = 0;
   while (filled < length) {
     const { bytesRead } = await handle.read(buffer, filled, length - filled, start + filled);
@@ -266,7 +270,7 @@ async function endOfLines(path: string): Promise<number> {
   try {
     let { size: end } = await handle.stat();
     while (end > 0) {
-      const start = Math.max(0, end - BLOCK_BYTES);
+      const start = Math.max(0, end - MAX_BLOCK_BYTES);
       const found = (await readAt(handle, start, end - start)).lastIndexOf(LINE_FEED);
       if (found >= 0) return start + found + 1;
       end = start;
