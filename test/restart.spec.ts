@@ -13,8 +13,17 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
   let suite: Suite;
   let one: Backend;
   let two: Backend;
+  let etags: string[];
 
   const ask = async (host: string) => (await get(home.httpPort, host)).body;
+  const readEtags = () =>
+    Promise.all(
+      ['a.example', '*.b.example'].map(async (domain) => {
+        const { body } = await suite.api<{ etag: string }>('GET', `/domains/${domain}`);
+        expect(body.etag).toMatch(/^[0-9a-f]{24}$/);
+        return body.etag;
+      }),
+    );
   const masterPid = async () =>
     Number((await readFile(`${home.path}/run/haproxy.pid`, 'utf8')).trim().split('\n')[0]);
 
@@ -30,6 +39,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
       weight: 7,
     });
     await suite.api('PUT', '/domains/*.b.example/servers/1/state', { state: 'drain' });
+    etags = await readEtags();
   });
 
   afterAll(async () => {
@@ -41,6 +51,7 @@ describe.each(haproxyVersions())('restarts of the suite and of HAProxy $version'
   const expectSame = async () => {
     expect(await ask('a.example')).toBe('one');
     for (let n = 0; n < 4; n += 1) expect(await ask('x.b.example')).toBe('two');
+    expect(await readEtags()).toEqual(etags);
     const { body } = await suite.api('GET', '/domains/*.b.example/servers');
     expect(body['items']).toMatchObject([
       { slot: 1, state: 'drain', status: 'DRAIN' },
