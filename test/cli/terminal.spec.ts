@@ -321,6 +321,26 @@ describe('haproxy-suite with any answer', () => {
       expect(stdout).not.toContain('\u001B');
   });
 
+  it('names the columns of a table inside an answer that do not fit, and takes 80 columns if the terminal says 0', async () => {
+    const suite = await fake(() => ({
+      body: {
+        domain: 'a.example',
+        status: 'healthy',
+        servers: [{ server: 's'.repeat(40), status: 'UP', last_check: 'y'.repeat(34), more: 'z' }],
+      },
+    }));
+    const argv = ['domains', 'health', 'a.example', '--url', suite.url];
+    for (const columns of [80, 0]) {
+      const { stdout, stderr } = await runCommand(argv, {}, { columns });
+      expect(stdout).toMatch(/SERVER +STATUS\n/);
+      expect(stdout).not.toContain('LAST CHECK');
+      expect(stderr).toContain('too narrow for last_check, more. --json has all');
+    }
+    const wide = await runCommand(argv, {}, { columns: 200 });
+    expect(wide.stdout).toContain('LAST CHECK');
+    expect(wide.stderr).toBe('');
+  });
+
   it('follows the pages of 10,000 domains, in columns that fit the longest', async () => {
     const suite = await fake((_, { searchParams }) => {
       const start = Number(searchParams.get('cursor') ?? 0);
