@@ -43,6 +43,7 @@ interface RunningOperation {
 /** Runs one call of an operation: sends the request, and shows the answer. */
 export class CallRunner {
   readonly #table: TableOptions;
+  #hasWritten = false;
 
   constructor(
     private readonly client: SuiteClient,
@@ -61,6 +62,15 @@ export class CallRunner {
 
   /** Returns the exit code. @throws CommandError */
   async run(call: Call): Promise<number> {
+    try {
+      return await this.#run(call);
+    } catch (error) {
+      if (error instanceof CommandError) error.isOnStdout = this.#hasWritten;
+      throw error;
+    }
+  }
+
+  async #run(call: Call): Promise<number> {
     const { operation } = call;
     const wait = fieldOf(operation, WAIT_FIELD);
     const follow = wait !== undefined && (call.wait || waitsByDefault(wait));
@@ -274,6 +284,7 @@ export class CallRunner {
   /** Waits until the reader has taken what was written, so that a slow reader does not fill the memory. */
   async #write(text: string): Promise<void> {
     const { stdout } = this.io;
+    this.#hasWritten = true;
     stdout.write(text);
     if (stdout instanceof Writable && stdout.writableNeedDrain) await once(stdout, 'drain');
   }

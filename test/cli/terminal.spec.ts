@@ -447,6 +447,45 @@ describe('haproxy-suite with any answer', () => {
       );
   });
 
+  it.each([
+    [['domains', 'get', '--json'], {}, 2, 'usage', /^domains get needs <domain>/],
+    [['--json', 'no-such'], {}, 2, 'usage', /no-such/],
+    [['domains', 'list', '--json', '--limit', 'x'], {}, 2, 'usage', /--limit must be a whole number/],
+    [['domains', 'list', '--json'], { MCP_PORT: 'banana' }, 2, 'usage', /^MCP_PORT="banana" is not allowed/],
+    [['--json', 'apply', '--no-such', 'x'], {}, 2, 'usage', /^apply has no option "--no-such"/],
+    [['--json', 'apply'], {}, 2, 'usage', /^Name a file/],
+    [
+      ['apply', '/dev/null', '--json'],
+      { MCP_PORT: 'banana' },
+      2,
+      'usage',
+      /^MCP_PORT="banana" is not allowed/,
+    ],
+    [['doctor', '--json', '--no-such'], {}, 2, 'usage', /^doctor has no option/],
+    [['stop', '--json'], {}, 2, 'usage', /^stop has no option "--json"/],
+    [['health', '--json', '--url', 'http://127.0.0.1:1'], {}, 3, 'unreachable', /127\.0\.0\.1:1/],
+  ] as [string[], Record<string, string>, number, string, RegExp][])(
+    'prints an error of %j as JSON',
+    async (argv, env, exitCode, code, detail) => {
+      const { code: ended, stdout, stderr } = await runCommand(argv, env);
+      expect(ended).toBe(exitCode);
+      expect(JSON.parse(stdout)).toMatchObject({ code, detail: expect.stringMatching(detail) as string });
+      expect(stderr).toMatch(/^haproxy-suite: .+\n$/);
+    },
+  );
+
+  it('prints one JSON document if an error comes after the result', async () => {
+    const suite = await fake((_, { pathname }) =>
+      pathname.endsWith('wait-healthy')
+        ? { status: 404, body: { code: 'domain_not_found', status: 404, detail: 'gone' } }
+        : { status: 201, body: { domain: 'a.example' } },
+    );
+    const argv = ['domains', 'add', 'a.example', '--ip', '10.0.0.1', '--wait', '--json', '--url', suite.url];
+    const { code, stdout } = await runCommand(argv);
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toEqual({ domain: 'a.example' });
+  });
+
   it('ends with exit code 3 if the suite or HAProxy cannot be reached', async () => {
     const proxy = await fake(() => ({ status: 502, body: '<html>', type: 'text/html' }));
     const busy = await fake(() => ({
@@ -513,6 +552,14 @@ describe('haproxy-suite with any answer', () => {
       ['bash', 'zsh', 'fish'],
     ],
     [['domain', 'wait'], ['wait-healthy']],
+    [['--json', 'domains', 'wait'], ['wait-healthy']],
+    [['--json', '--url', 'http://127.0.0.1:1', 'servers', 'set-st'], ['set-state']],
+    [['--token-file', 'servers'], ['']],
+    [['--j'], ['--json']],
+    [
+      ['--json', 'apply', '--p'],
+      ['--prune', '--prune-all'],
+    ],
     [['certificates', 'lo'], ['load']],
     [['server', 'set-state', 'a.example', '1', 'dr'], ['drain']],
   ])('completes %j', async (words, candidates) => {
