@@ -1,11 +1,12 @@
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
+import { toolPath } from '../kit/tool-path.js';
 import { startBackend } from '../kit/traffic/backend.js';
 import { type FakeSuite, startFakeSuite } from './fake-suite.js';
 import { runCommand } from './run-command.js';
@@ -142,6 +143,57 @@ describe('haproxy-suite on a suite of this machine', () => {
        COMP_WORDS=(haproxy-suite servers set); COMP_CWORD=2; _haproxy_suite; echo "\${COMPREPLY[@]}"`,
     );
     expect(stdout).toBe('drain\n11\nset-state set-weight\n');
+  });
+
+  it('completes in zsh: words, domains, after a global option, and files where there are no words', async () => {
+    const zsh = toolPath('zsh');
+    const root = join(await realpath(zsh), '../../zsh/root/usr');
+    const folder = join(home.path, 'data/zsh');
+    const bin = join(folder, 'bin/haproxy-suite');
+    await mkdir(join(folder, 'bin'), { recursive: true });
+    await writeFile(bin, `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, { mode: 0o755 });
+    // The folders of Debian's package are in another place.
+    await writeFile(
+      join(folder, '.zshenv'),
+      `module_path=(${root}/lib/*/zsh/*(/))\nfpath=(${root}/share/zsh/functions/**/*(/))\n`,
+    );
+    await writeFile(
+      join(folder, '.zshrc'),
+      `autoload -Uz compinit; compinit -D -u
+       source <(haproxy-suite completion zsh)
+       show() { print -r -- "<$BUFFER>"; BUFFER= }; zle -N show; bindkey '^Xp' show
+       print RE''ADY\n`,
+    );
+    // A shell at a pseudo terminal gets the words and Tab. Then ^Xp shows the line.
+    await writeFile(
+      join(folder, 'press.zsh'),
+      `zmodload zsh/zpty; zpty shell '${zsh}' -i
+       take() { local part; shown=; until [[ $shown = $~1 ]]; do zpty -r shell part || break; shown+=$part; done }
+       take '*READY*'
+       for line in "$@"; do
+         zpty -w -n shell "haproxy-suite $line"$'\\t\\x18p'
+         take '*<*>*'; print -r -- "\${\${shown##*<}%%>*}"
+       done
+       zpty -d shell\n`,
+    );
+    const typed = [
+      'servers set-st',
+      '--json servers set-state n7.example.org 1 dr',
+      'domains get n2998.',
+      `domains import ${home.path}/con`,
+    ];
+    const { stdout } = await run(zsh, [join(folder, 'press.zsh'), ...typed], {
+      env: { PATH: `${join(folder, 'bin')}:${process.env['PATH']}`, TERM: 'xterm', ZDOTDIR: folder, ...env },
+      cwd: '/',
+      timeout: 60_000,
+    });
+    expect(stdout.split('\n')).toEqual([
+      'haproxy-suite servers set-state ',
+      'haproxy-suite --json servers set-state n7.example.org 1 drain ',
+      'haproxy-suite domains get n2998.example.org ',
+      `haproxy-suite domains import ${home.path}/conf/`,
+      '',
+    ]);
   });
 
   it.skipIf(!hasFish)('completes in fish: words, domains, and files where there are no words', async () => {
