@@ -202,7 +202,7 @@ function lowestFreePool(state: StateReader, limit: PoolLimit): string {
   throw new AppError('pools_exhausted', `${why.charAt(0).toUpperCase()}${why.slice(1)}.`);
 }
 
-export function domainExistsError(state: StateReader, domain: string): AppError {
+function domainExistsError(state: StateReader, domain: string): AppError {
   const existing = describeDomain(state, domain);
   return new AppError(
     'domain_exists',
