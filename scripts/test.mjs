@@ -22,6 +22,7 @@ const TEST_TOOLS = [
   'prometheus',
   'jq',
   'sqlite3',
+  'zsh',
 ];
 
 /** What the tests of whole hosts boot (test/hosts). They need root, and are skipped where they cannot run. */

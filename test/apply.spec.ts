@@ -190,7 +190,8 @@ describe('haproxy-suite apply', () => {
     const asJson = await apply(['--json', 'second.yaml']);
     expect(JSON.parse(asJson.stdout)).toMatchObject({
       applied: false,
-      error: { code: 'forbidden', errors: [{ file: 'second.yaml', line: 2, column: 3 }] },
+      code: 'forbidden',
+      errors: [{ file: 'second.yaml', line: 2, column: 3 }],
     });
     const control = await apply(['-'], {
       stdin: `domains:\n  c.test: {ip: 127.0.0.1, http_port: ${home.apiPort}}\n`,

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
   appendFile,
   chmod,
@@ -10,6 +10,7 @@ import {
   readFile,
   rename,
   rm,
+  stat,
   symlink,
   unlink,
   utimes,
@@ -744,6 +745,35 @@ describe('doctor on a host with a fault', () => {
 
     it.each(groups(STOPPED))('finds $title', ({ faults }) => examineFaults(lab, faults));
 
+    it('names an empty haproxy.cfg, a file in the place of a folder, and a program that is not HAProxy', async () => {
+      const { path } = lab.home;
+      const config = conf(lab, 'haproxy.cfg');
+      const undo = await keep(config);
+      await writeFile(config, '');
+      await rename(join(path, 'run'), join(path, 'run.kept'));
+      await writeFile(join(path, 'run'), '');
+      try {
+        const report = await examineHome({ ...lab.env, HAPROXY_BIN: '/bin/true' });
+        expect(find(report, /^configuration error .*haproxy\.cfg The file has no section, /)?.fix).toMatch(
+          new RegExp(`^mv ${config} ${config}\\.empty && .*haproxy-suite serve`),
+        );
+        expect(
+          find(report, /^configuration error \S+run is a file, and the suite needs a folder/)?.fix,
+        ).toMatch(new RegExp(`^mv ${path}/run ${path}/run\\.before && .*haproxy-suite serve`));
+        expect(
+          find(report, /^haproxy error \/bin\/true is not HAProxy: "\/bin\/true -v" printed nothing\./)?.fix,
+        ).toMatch(/^apt-get install haproxy\n.*HAPROXY_BIN=\/usr\/sbin\/haproxy/);
+        expect(report.not_run.filter(({ needs_root }) => needs_root)).toEqual([]);
+        const start = await runMain(lab, [], [], 'serve');
+        expect(start.code).toBe(1);
+        expect(start.stderr).toMatch(/run': a file is in the place of a folder; move the file away/);
+      } finally {
+        await rm(join(path, 'run'));
+        await rename(join(path, 'run.kept'), join(path, 'run'));
+        await undo();
+      }
+    });
+
     it('names the file that has a setting which is not allowed', async () => {
       const file = conf(lab, 'suite.env');
       await writeFile(file, 'LOG_LEVEL=INFO\nMCP_PORT=banana\n', { mode: 0o600 });
@@ -1003,6 +1033,43 @@ describe('doctor beside a HAProxy with other limits and sockets', () => {
     }
   });
 
+  it('adds the unix socket to the haproxy.cfg of an operator that has no Runtime API', async () => {
+    const folder = await tempHome();
+    const file = (name: string) => join(folder.path, name);
+    for (const name of ['conf', 'run', 'certs', 'data']) await mkdir(file(name), { recursive: true });
+    const [config, master] = [file('conf/haproxy.cfg'), file('run/master.sock')];
+    await writeFile(
+      config,
+      `global\n    maxconn 100\nfrontend f\n    mode http\n    timeout client 1s\n    bind 127.0.0.1:${await freePort()}\n`,
+    );
+    const haproxy = spawn(oldestHaproxy().path, ['-W', '-db', '-S', `${master},mode,600`, '-f', config], {
+      stdio: 'ignore',
+    });
+    try {
+      await until(() => existsSync(master), { what: 'the master socket' });
+      // The settings name no Runtime API.
+      const env = {
+        HAPROXY_HOME: folder.path,
+        HAPROXY_CONTROL: 'master',
+        HAPROXY_BIN: oldestHaproxy().path,
+        MCP_HOST: '127.0.0.1',
+        MCP_PORT: String(await freePort()),
+      };
+      const missing =
+        /^sockets error HAProxy runs, and haproxy\.cfg has no "stats socket \S+\/run\/haproxy\.sock"/;
+      const fix = find(await examineHome(env), missing)?.fix ?? 'false';
+      execFileSync('sh', ['-c', fix]);
+      await until(async () => find(await examineHome(env), /^sockets error/) === undefined, {
+        interval: 200,
+        what: 'the Runtime API',
+      });
+      expect((await stat(file('run/haproxy.sock'))).mode & 0o777).toBe(0o600);
+    } finally {
+      haproxy.kill('SIGTERM');
+      await folder.remove();
+    }
+  });
+
   it('moves the Runtime API of the suite from TCP to a unix socket', async () => {
     const { path, version } = oldestHaproxy();
     const port = await freePort();
@@ -1059,8 +1126,9 @@ async function runMain(
   lab: Lab,
   through: readonly string[],
   options: readonly string[] = ['--json'],
+  command = 'doctor',
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const [program = '', ...args] = [...through, process.execPath, MAIN, 'doctor', ...options];
+  const [program = '', ...args] = [...through, process.execPath, MAIN, command, ...options];
   const child = spawn(program, args, { cwd: '/', env: { PATH: process.env['PATH'], ...lab.env } });
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),

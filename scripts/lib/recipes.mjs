@@ -141,6 +141,15 @@ export const RECIPES = {
     suites: [['trixie']],
     programs: { sqlite3: 'usr/bin/sqlite3' },
   },
+  zsh: {
+    about: 'zsh, whose completion the tests press Tab in',
+    package: 'zsh',
+    version: /^5\./,
+    suites: [['trixie']],
+    also: ['zsh-common'],
+    programs: { zsh: 'usr/bin/zsh' },
+    data: ['usr/share/zsh/functions'],
+  },
   caddy: {
     about: 'Caddy, for benchmarks only',
     package: 'caddy',

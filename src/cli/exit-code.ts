@@ -12,8 +12,23 @@ export const EXIT = {
   unwanted: 4,
 } as const;
 
+/** The `code` of an error that is no answer of the suite, by its exit code. For `--json`. */
+const CODES: Readonly<Record<number, string>> = {
+  [EXIT.failed]: 'failed',
+  [EXIT.usage]: 'usage',
+  [EXIT.unreachable]: 'unreachable',
+  [EXIT.unwanted]: 'unwanted',
+};
+
+export function codeOf(exitCode: number): string {
+  return CODES[exitCode] ?? 'failed';
+}
+
 /** An error that ends the command with this exit code. Its message is one line that says what to do. */
 export class CommandError extends Error {
+  /** Whether stdout has a result or a problem already, which `--json` must not follow with another document. */
+  isOnStdout = false;
+
   constructor(
     message: string,
     readonly exitCode: number,

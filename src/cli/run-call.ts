@@ -23,6 +23,8 @@ const POLL_MS = 500;
 const ALL_LIMIT = 1000;
 /** The columns of a table fit this many rows. Later rows are written page by page, so that a list of any length needs little memory. */
 const MEASURED_ROWS = 20_000;
+/** The width of a terminal that does not say its own. */
+const DEFAULT_COLUMNS = 80;
 const UNREACHABLE: ReadonlySet<ErrorCode> = new Set(['haproxy_unavailable', 'shutting_down']);
 
 type Body = Record<string, unknown>;
@@ -41,6 +43,7 @@ interface RunningOperation {
 /** Runs one call of an operation: sends the request, and shows the answer. */
 export class CallRunner {
   readonly #table: TableOptions;
+  #hasWritten = false;
 
   constructor(
     private readonly client: SuiteClient,
@@ -50,7 +53,8 @@ export class CallRunner {
   ) {
     const { columns } = io.stdout as { columns?: number };
     this.#table = {
-      width: io.stdout.isTTY ? (columns ?? 80) : undefined,
+      // A terminal whose size nobody has set says 0.
+      width: io.stdout.isTTY ? columns || DEFAULT_COLUMNS : undefined,
       paint: paintFor(io),
       textOf: (value) => visible(named(plainText(value))),
     };
@@ -58,6 +62,15 @@ export class CallRunner {
 
   /** Returns the exit code. @throws CommandError */
   async run(call: Call): Promise<number> {
+    try {
+      return await this.#run(call);
+    } catch (error) {
+      if (error instanceof CommandError) error.isOnStdout = this.#hasWritten;
+      throw error;
+    }
+  }
+
+  async #run(call: Call): Promise<number> {
     const { operation } = call;
     const wait = fieldOf(operation, WAIT_FIELD);
     const follow = wait !== undefined && (call.wait || waitsByDefault(wait));
@@ -108,12 +121,12 @@ export class CallRunner {
 
   async #show(body: Body): Promise<void> {
     const items = itemsOf(body);
-    if (!items) return this.#write(linesOf(body, this.#table).join('\n').concat('\n'));
+    if (!items) return this.#writeLines((options) => linesOf(body, options));
     const table = tableOf(items, this.#table);
     await this.#showBeside(body);
     if (items.length === 0) this.#note('There is nothing to list.');
     else await this.#write([table.header, ...items.map((row) => table.line(row))].join('\n').concat('\n'));
-    this.#noteLeft(table);
+    this.#noteLeft(table.left);
     const { next_cursor: next, total } = body as { next_cursor: string | null; total: number };
     if (next !== null)
       this.#note(
@@ -122,11 +135,20 @@ export class CallRunner {
   }
 
   async #showBeside(body: Body): Promise<void> {
-    const lines = objectLines(besideItems(body), this.#table);
-    if (lines.length > 0) await this.#write([...lines, '', ''].join('\n'));
+    const beside = besideItems(body);
+    if (Object.keys(beside).length > 0)
+      await this.#writeLines((options) => [...objectLines(beside, options), '']);
   }
 
-  #noteLeft({ left }: Table): void {
+  /** Writes lines, and notes the columns that tables inside them have no space for. */
+  async #writeLines(render: (options: TableOptions) => string[]): Promise<void> {
+    const left: string[] = [];
+    const lines = render({ ...this.#table, onLeft: (columns) => left.push(...columns) });
+    if (lines.length > 0) await this.#write(lines.join('\n').concat('\n'));
+    this.#noteLeft([...new Set(left)]);
+  }
+
+  #noteLeft(left: readonly string[]): void {
     if (left.length > 0)
       this.#note(
         `The terminal is too narrow for ${left.join(', ')}. --json has all, and so has the output to a pipe.`,
@@ -170,7 +192,7 @@ export class CallRunner {
       if (isLast) break;
       values = { ...firstPage, [CURSOR_FIELD]: next };
     }
-    if (table) this.#noteLeft(table);
+    if (table) this.#noteLeft(table.left);
     return EXIT.done;
   }
 
@@ -262,6 +284,7 @@ export class CallRunner {
   /** Waits until the reader has taken what was written, so that a slow reader does not fill the memory. */
   async #write(text: string): Promise<void> {
     const { stdout } = this.io;
+    this.#hasWritten = true;
     stdout.write(text);
     if (stdout instanceof Writable && stdout.writableNeedDrain) await once(stdout, 'drain');
   }

@@ -1,16 +1,16 @@
 import { CommanderError } from 'commander';
-import { messageOf } from '../errors/app-error.js';
+import { AppError, messageOf } from '../errors/app-error.js';
 import { namingCommands } from '../errors/operation-names.js';
 import { journalStreams, priorityPrefix } from '../lib/machine/journal.js';
 import { VERSION } from '../lib/version.js';
 import { commandNames, withCommands } from './command-names.js';
-import { CommandError, EXIT, UsageError } from './exit-code.js';
+import { codeOf, CommandError, EXIT, UsageError } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 import type { CliOperation } from './operations/operation.js';
 import { loadOperations } from './operations/load-operations.js';
 import { createProgram, sentenceOf } from './program.js';
 import { CallRunner } from './run-call.js';
-import { visibleLines } from '../lib/safe-text.js';
+import { visibleJson, visibleLines } from '../lib/safe-text.js';
 import { SuiteClient } from './suite-client.js';
 import { findTarget } from './target.js';
 
@@ -30,8 +30,23 @@ export async function runCli(argv: readonly string[], io: CommandIo, locals: Loc
     const isJournal = journalStreams(io.env['JOURNAL_STREAM']).has('stderr');
     // The journal takes each line as an entry of its own.
     io.stderr.write(`${isJournal ? shown.replaceAll(/^/gm, priorityPrefix('error')) : shown}\n`);
-    return error instanceof CommandError ? error.exitCode : EXIT.failed;
+    const exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;
+    if (wantsJson(argv) && !(error instanceof CommandError && error.isOnStdout))
+      io.stdout.write(`${visibleJson(JSON.stringify(problemOf(error, exitCode)))}\n`);
+    return exitCode;
   }
+}
+
+/** Also for an option that the command does not have: the caller reads stdout as JSON. */
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return argv.slice(0, end === -1 ? undefined : end).includes('--json');
+}
+
+/** `code` and `detail`, as a problem of the REST API has them. */
+function problemOf(error: unknown, exitCode: number): { code: string; detail: string } {
+  const code = error instanceof AppError ? error.code : codeOf(exitCode);
+  return { code, detail: withCommands(messageOf(error)) };
 }
 
 async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands): Promise<number> {

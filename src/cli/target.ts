@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import type { Connect } from '../lib/http-fetch.js';
 import { LocalSuite, readToken } from '../settings/local-suite.js';
-import { loadSettings } from '../settings/settings.js';
+import { SettingsError } from '../settings/parse.js';
+import { loadSettings, type Settings } from '../settings/settings.js';
 import { UsageError } from './exit-code.js';
 
 export interface Target {
@@ -23,12 +24,12 @@ export interface TargetOptions {
  * `--token-file`, HAPROXY_SUITE_TOKEN, or the file of the local suite. The token of the local suite is sent only to this
  * machine, and without an address from the caller only to a program of a trusted user (LocalSuite).
  *
- * @throws UsageError, and SettingsError if a setting of the local suite is invalid
+ * @throws UsageError, also if a setting of the local suite is invalid
  */
 export async function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv): Promise<Target> {
   const given = options.url ?? nonEmpty(env['HAPROXY_SUITE_URL']);
   const name = options.url === undefined ? 'HAPROXY_SUITE_URL' : '--url';
-  const settings = given === undefined || isLocal(given) ? loadSettings(env) : undefined;
+  const settings = given === undefined || isLocal(given) ? settingsOf(env) : undefined;
   const local = given === undefined && settings ? new LocalSuite(settings) : undefined;
   const url = local ? new URL(local.url) : parseUrl(given ?? '', name);
   const address = { url, connect: local && (() => local.connect()) };
@@ -64,6 +65,14 @@ export async function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv)
         ? `This user may not read ${file}. Run the command with sudo, or set HAPROXY_SUITE_TOKEN.`
         : `The token file ${file} cannot be read (${code}). Set HAPROXY_HOME as the suite has it, or HAPROXY_SUITE_TOKEN.`;
     return { ...address, token: undefined, tokenProblem };
+  }
+}
+
+function settingsOf(env: NodeJS.ProcessEnv): Settings {
+  try {
+    return loadSettings(env);
+  } catch (error) {
+    throw error instanceof SettingsError ? new UsageError(error.message) : error;
   }
 }
 

@@ -195,7 +195,7 @@ export function specOf({ ip, http_port, weight, state }: DeclaredServerDto): Ser
   };
 }
 
-export function domainExistsError(state: StateReader, domain: string): AppError {
+function domainExistsError(state: StateReader, domain: string): AppError {
   const existing = describeDomain(state, domain);
   return new AppError(
     'domain_exists',

@@ -6,6 +6,8 @@ const ADVICE: Record<string, string> = {
   EDQUOT: 'the disk quota is used up; free some space and repeat the request',
   EROFS: 'the file system is read-only; remount it writable and repeat the request',
   EACCES: 'the user of the suite may not write there; give it write permission and repeat the request',
+  EEXIST: 'a file is in the place of a folder; move the file away and start the suite again',
+  ENOTDIR: 'a file is in the place of a folder; move the file away and start the suite again',
   EPERM: 'the user of the suite may not write there; give it write permission and repeat the request',
 };
 

@@ -215,12 +215,12 @@ export function loadSettings(env: Environment, findRuntimeApi: FindRuntimeApi = 
 }
 
 /**
- * Without a setting, an existing haproxy.cfg decides. A new installation in managed mode has the Runtime API on a unix
- * socket, because a TCP port could become a server of a site.
+ * Without a setting, an existing haproxy.cfg decides. A new installation has the Runtime API on a unix socket, because
+ * every program of the machine could connect to a TCP port, and the port could become a server of a site.
  */
 function runtimeAddress(
   env: Environment,
-  { control, files, folders }: Pick<Settings, 'control' | 'files' | 'folders'>,
+  { files, folders }: Pick<Settings, 'files' | 'folders'>,
   findRuntimeApi: FindRuntimeApi,
 ): SocketAddress {
   const socket = trimmed(env, 'HAPROXY_SOCKET');
@@ -229,8 +229,7 @@ function runtimeAddress(
   const isGiven = ['HAPROXY_HOST', 'HAPROXY_PORT'].some((name) => trimmed(env, name) !== undefined);
   if (isGiven) return tcp;
   const path = runFiles(folders.run).runtimeSocket;
-  const fits = path.length <= MAX_UNIX_PATH;
-  return findRuntimeApi(files.config, path) ?? (control === 'managed' && fits ? { path } : tcp);
+  return findRuntimeApi(files.config, path) ?? (path.length <= MAX_UNIX_PATH ? { path } : tcp);
 }
 
 /** The value of MCP_HOST for loopback and the tailnet. */

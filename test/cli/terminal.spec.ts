@@ -1,11 +1,12 @@
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
+import { toolPath } from '../kit/tool-path.js';
 import { startBackend } from '../kit/traffic/backend.js';
 import { type FakeSuite, startFakeSuite } from './fake-suite.js';
 import { runCommand } from './run-command.js';
@@ -142,6 +143,57 @@ describe('haproxy-suite on a suite of this machine', () => {
        COMP_WORDS=(haproxy-suite servers set); COMP_CWORD=2; _haproxy_suite; echo "\${COMPREPLY[@]}"`,
     );
     expect(stdout).toBe('drain\n11\nset-state set-weight\n');
+  });
+
+  it('completes in zsh: words, domains, after a global option, and files where there are no words', async () => {
+    const zsh = toolPath('zsh');
+    const root = join(await realpath(zsh), '../../zsh/root/usr');
+    const folder = join(home.path, 'data/zsh');
+    const bin = join(folder, 'bin/haproxy-suite');
+    await mkdir(join(folder, 'bin'), { recursive: true });
+    await writeFile(bin, `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, { mode: 0o755 });
+    // The folders of Debian's package are in another place.
+    await writeFile(
+      join(folder, '.zshenv'),
+      `module_path=(${root}/lib/*/zsh/*(/))\nfpath=(${root}/share/zsh/functions/**/*(/))\n`,
+    );
+    await writeFile(
+      join(folder, '.zshrc'),
+      `autoload -Uz compinit; compinit -D -u
+       source <(haproxy-suite completion zsh)
+       show() { print -r -- "<$BUFFER>"; BUFFER= }; zle -N show; bindkey '^Xp' show
+       print RE''ADY\n`,
+    );
+    // A shell at a pseudo terminal gets the words and Tab. Then ^Xp shows the line.
+    await writeFile(
+      join(folder, 'press.zsh'),
+      `zmodload zsh/zpty; zpty shell '${zsh}' -i
+       take() { local part; shown=; until [[ $shown = $~1 ]]; do zpty -r shell part || break; shown+=$part; done }
+       take '*READY*'
+       for line in "$@"; do
+         zpty -w -n shell "haproxy-suite $line"$'\\t\\x18p'
+         take '*<*>*'; print -r -- "\${\${shown##*<}%%>*}"
+       done
+       zpty -d shell\n`,
+    );
+    const typed = [
+      'servers set-st',
+      '--json servers set-state n7.example.org 1 dr',
+      'domains get n2998.',
+      `domains import ${home.path}/con`,
+    ];
+    const { stdout } = await run(zsh, [join(folder, 'press.zsh'), ...typed], {
+      env: { PATH: `${join(folder, 'bin')}:${process.env['PATH']}`, TERM: 'xterm', ZDOTDIR: folder, ...env },
+      cwd: '/',
+      timeout: 60_000,
+    });
+    expect(stdout.split('\n')).toEqual([
+      'haproxy-suite servers set-state ',
+      'haproxy-suite --json servers set-state n7.example.org 1 drain ',
+      'haproxy-suite domains get n2998.example.org ',
+      `haproxy-suite domains import ${home.path}/conf/`,
+      '',
+    ]);
   });
 
   it.skipIf(!hasFish)('completes in fish: words, domains, and files where there are no words', async () => {
@@ -321,6 +373,26 @@ describe('haproxy-suite with any answer', () => {
       expect(stdout).not.toContain('\u001B');
   });
 
+  it('names the columns of a table inside an answer that do not fit, and takes 80 columns if the terminal says 0', async () => {
+    const suite = await fake(() => ({
+      body: {
+        domain: 'a.example',
+        status: 'healthy',
+        servers: [{ server: 's'.repeat(40), status: 'UP', last_check: 'y'.repeat(34), more: 'z' }],
+      },
+    }));
+    const argv = ['domains', 'health', 'a.example', '--url', suite.url];
+    for (const columns of [80, 0]) {
+      const { stdout, stderr } = await runCommand(argv, {}, { columns });
+      expect(stdout).toMatch(/SERVER +STATUS\n/);
+      expect(stdout).not.toContain('LAST CHECK');
+      expect(stderr).toContain('too narrow for last_check, more. --json has all');
+    }
+    const wide = await runCommand(argv, {}, { columns: 200 });
+    expect(wide.stdout).toContain('LAST CHECK');
+    expect(wide.stderr).toBe('');
+  });
+
   it('follows the pages of 10,000 domains, in columns that fit the longest', async () => {
     const suite = await fake((_, { searchParams }) => {
       const start = Number(searchParams.get('cursor') ?? 0);
@@ -427,6 +499,45 @@ describe('haproxy-suite with any answer', () => {
       );
   });
 
+  it.each([
+    [['domains', 'get', '--json'], {}, 2, 'usage', /^domains get needs <domain>/],
+    [['--json', 'no-such'], {}, 2, 'usage', /no-such/],
+    [['domains', 'list', '--json', '--limit', 'x'], {}, 2, 'usage', /--limit must be a whole number/],
+    [['domains', 'list', '--json'], { MCP_PORT: 'banana' }, 2, 'usage', /^MCP_PORT="banana" is not allowed/],
+    [['--json', 'apply', '--no-such', 'x'], {}, 2, 'usage', /^apply has no option "--no-such"/],
+    [['--json', 'apply'], {}, 2, 'usage', /^Name a file/],
+    [
+      ['apply', '/dev/null', '--json'],
+      { MCP_PORT: 'banana' },
+      2,
+      'usage',
+      /^MCP_PORT="banana" is not allowed/,
+    ],
+    [['doctor', '--json', '--no-such'], {}, 2, 'usage', /^doctor has no option/],
+    [['stop', '--json'], {}, 2, 'usage', /^stop has no option "--json"/],
+    [['health', '--json', '--url', 'http://127.0.0.1:1'], {}, 3, 'unreachable', /127\.0\.0\.1:1/],
+  ] as [string[], Record<string, string>, number, string, RegExp][])(
+    'prints an error of %j as JSON',
+    async (argv, env, exitCode, code, detail) => {
+      const { code: ended, stdout, stderr } = await runCommand(argv, env);
+      expect(ended).toBe(exitCode);
+      expect(JSON.parse(stdout)).toMatchObject({ code, detail: expect.stringMatching(detail) as string });
+      expect(stderr).toMatch(/^haproxy-suite: .+\n$/);
+    },
+  );
+
+  it('prints one JSON document if an error comes after the result', async () => {
+    const suite = await fake((_, { pathname }) =>
+      pathname.endsWith('wait-healthy')
+        ? { status: 404, body: { code: 'domain_not_found', status: 404, detail: 'gone' } }
+        : { status: 201, body: { domain: 'a.example' } },
+    );
+    const argv = ['domains', 'add', 'a.example', '--ip', '10.0.0.1', '--wait', '--json', '--url', suite.url];
+    const { code, stdout } = await runCommand(argv);
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toEqual({ domain: 'a.example' });
+  });
+
   it('ends with exit code 3 if the suite or HAProxy cannot be reached', async () => {
     const proxy = await fake(() => ({ status: 502, body: '<html>', type: 'text/html' }));
     const busy = await fake(() => ({
@@ -493,6 +604,14 @@ describe('haproxy-suite with any answer', () => {
       ['bash', 'zsh', 'fish'],
     ],
     [['domain', 'wait'], ['wait-healthy']],
+    [['--json', 'domains', 'wait'], ['wait-healthy']],
+    [['--json', '--url', 'http://127.0.0.1:1', 'servers', 'set-st'], ['set-state']],
+    [['--token-file', 'servers'], ['']],
+    [['--j'], ['--json']],
+    [
+      ['--json', 'apply', '--p'],
+      ['--prune', '--prune-all'],
+    ],
     [['certificates', 'lo'], ['load']],
     [['server', 'set-state', 'a.example', '1', 'dr'], ['drain']],
   ])('completes %j', async (words, candidates) => {

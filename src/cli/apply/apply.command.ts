@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
 import { visible, visibleJson } from '../../lib/safe-text.js';
 import { withCommands } from '../command-names.js';
-import { CommandError, EXIT, UsageError } from '../exit-code.js';
+import { codeOf, CommandError, EXIT, UsageError } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
 import { parseLocal } from '../local-options.js';
 import { isColourful } from '../render/colour.js';
@@ -218,12 +218,11 @@ function atRecord({ records, places }: DesiredDomains, line: number, message: st
 /** Prints the error and returns the exit code. */
 function report(error: unknown, { json }: Options, io: CommandIo): number {
   const { code, detail, errors, exit } = described(error);
-  if (json) writeJson({ applied: false, error: { code, detail, ...(errors && { errors }) } }, io);
-  else {
+  if (json) writeJson({ applied: false, code, detail, ...(errors && { errors }) }, io);
+  else
     for (const { file, line, column, message } of errors ?? [])
       io.stderr.write(`${visible(line > 0 ? `${file}:${line}:${column}: ${message}` : message)}\n`);
-    io.stderr.write(`haproxy-suite: ${visible(detail)}\n`);
-  }
+  io.stderr.write(`haproxy-suite: ${visible(detail)}\n`);
   return exit;
 }
 
@@ -252,7 +251,7 @@ function described(error: unknown): Described {
   }
   if (error instanceof CommandError)
     return {
-      code: error.exitCode === EXIT.unreachable ? 'unreachable' : 'usage',
+      code: codeOf(error.exitCode),
       detail: error.message,
       exit: error.exitCode,
     };

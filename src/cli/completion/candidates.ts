@@ -10,8 +10,10 @@ import {
 /** The fields whose value is a domain. */
 const DOMAIN_FIELDS = new Set(['domain', 'host', 'share_with']);
 const GLOBAL_OPTIONS = ['--json', '--url', '--token-file', '--help'];
+/** The global options that have a value. */
+const VALUES_BEFORE: ReadonlySet<string> = new Set(['--url', '--token-file']);
 /** Options whose value the shell completes, such as files. */
-const OTHER_VALUES = new Set(['--url', '--token-file', '--json-body']);
+const OTHER_VALUES: ReadonlySet<string> = new Set([...VALUES_BEFORE, '--json-body']);
 
 /** The commands that are not operations. */
 export interface LocalWords {
@@ -27,7 +29,9 @@ export async function candidatesFor(
   locals: LocalWords,
   domainsFrom: (prefix: string) => Promise<string[]>,
 ): Promise<string[]> {
-  const words = withoutAlias(given, operations);
+  const own = afterGlobalOptions(given);
+  if (own.length === 0) return [];
+  const words = withoutAlias(own, operations);
   const current = words.at(-1) ?? '';
   const before = words.slice(0, -1);
   const operation = operations.find(({ command }) => isStart(command.split(' '), before));
@@ -35,6 +39,14 @@ export async function candidatesFor(
     ? await argumentsOf(operation, before.slice(operation.command.split(' ').length), current, domainsFrom)
     : await nextWords(before, current, operations, locals);
   return [...new Set(candidates)].filter((candidate) => candidate.startsWith(current));
+}
+
+/** The words from the command on. Empty if the last word is the value of a global option. */
+function afterGlobalOptions(words: readonly string[]): readonly string[] {
+  let at = 0;
+  while (at < words.length - 1 && words[at]?.startsWith('--') === true)
+    at += VALUES_BEFORE.has(words[at] ?? '') ? 2 : 1;
+  return words.slice(at);
 }
 
 /** The first word as the operations have it: also its singular is a command. */
@@ -55,6 +67,7 @@ async function nextWords(
   locals: LocalWords,
 ): Promise<string[]> {
   const [first] = before;
+  if (first === undefined && current.startsWith('-')) return [...GLOBAL_OPTIONS, '--version'];
   if (first !== undefined && locals.names.includes(first))
     return locals.wordsOf(first, current, before.length);
   const matching = operations

@@ -176,7 +176,7 @@ function nextManifest(
   };
 }
 
-export function isInRelease(path: string, release: string): boolean {
+function isInRelease(path: string, release: string): boolean {
   return path.startsWith(`${releaseFolder(release)}/`);
 }
 

@@ -68,7 +68,7 @@ const NOTE = `# Written by "haproxy-suite install". Each upgrade writes it again
 `;
 
 /** The user of HAProxy on Debian. The units in deploy/systemd/haproxy-user run as this user. */
-export const HAPROXY_USER = 'haproxy';
+const HAPROXY_USER = 'haproxy';
 
 /**
  * The user of the services; undefined for root. A new installation has its own user. Files of an earlier one can belong

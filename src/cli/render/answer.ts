@@ -69,6 +69,7 @@ function longLines(value: unknown, options: TableOptions): string[] {
   const rows = items.map(flat);
   const width = options.width === undefined ? undefined : options.width - INDENT.length;
   const table = tableOf(rows, { ...options, width });
+  if (table.left.length > 0) options.onLeft?.(table.left);
   return [table.header, ...rows.map((row) => table.line(row))];
 }
 

@@ -19,6 +19,8 @@ export interface TableOptions {
   paint: Paint;
   /** The text of a value in a cell. */
   textOf: (value: unknown) => string;
+  /** Called for a table inside an answer, with the columns that are too wide for the terminal. */
+  onLeft?: (columns: readonly string[]) => void;
 }
 
 const GAP = '  ';
@@ -95,6 +97,6 @@ function cut(text: string, width: number | undefined): string {
   return width !== undefined && text.length > MAX_CELL ? `${text.slice(0, MAX_CELL - 1)}…` : text;
 }
 
-export function titleOf(name: string): string {
+function titleOf(name: string): string {
   return visible(name).replaceAll('_', ' ').toUpperCase();
 }

@@ -31,7 +31,8 @@ async function listOf(host: Host): Promise<{ files: CertificateFile[]; broken: B
     await readdir(settings.folders.certs);
   } catch (failure) {
     const { code } = failure as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
+    // A file in the place of the folder is a finding of the configuration.
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new NotRun(`This user may not read ${settings.folders.certs}.`, true);
   }
   const config = new OperatorConfig(settings);

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseTokens } from '../../access/token-store.js';
 import { ManagedCertificates } from '../../certificates/managed-certificates.js';
 import { checkStart } from '../../haproxy/config/check/check-start.js';
@@ -13,6 +14,7 @@ import { toCheck } from '../../haproxy/config/suite/suite-rules.service.js';
 import { HaproxyControlService } from '../../haproxy/process/haproxy-control.service.js';
 import { HaproxyProcessService } from '../../haproxy/process/haproxy-process.service.js';
 import { findingsOf } from '../../health/config-health.js';
+import { quote } from '../../lib/shell-quote.js';
 import { EventFeed } from '../../signals/event-feed.js';
 import { parseState } from '../../storage/formats/servers-json.js';
 import { parseJournal } from '../../storage/state-journal.js';
@@ -31,7 +33,7 @@ export const CONFIGURATION_CHECKS: readonly HostCheck[] = [
 ];
 
 async function filesArePresent({ settings, mending }: Host): Promise<Finding[]> {
-  const { home, files } = settings;
+  const { home, files, folders } = settings;
   if ((await presenceOf(home)) === 'missing')
     return [
       error(
@@ -39,6 +41,18 @@ async function filesArePresent({ settings, mending }: Host): Promise<Finding[]> 
         'haproxy-suite install --systemd',
       ),
     ];
+  const notFolders: string[] = [];
+  for (const path of [join(home, 'conf'), join(home, 'data'), folders.certs, folders.run])
+    if (await isNoFolder(path)) notFolders.push(path);
+  if (notFolders.length > 0) {
+    const moves = notFolders.map((path) => `mv ${quote(path)} ${quote(`${path}.before`)} && `);
+    return [
+      error(
+        `${notFolders.join(', ')} is a file, and the suite needs a folder there, so it cannot start.`,
+        `${moves.join('')}${mending.restartSuite()}`,
+      ),
+    ];
+  }
   const wanted = [files.config, files.pools, files.map];
   const present = await Promise.all(wanted.map((path) => presenceOf(path)));
   const missing = wanted.filter((_, index) => present[index] === 'missing');
@@ -52,11 +66,19 @@ async function filesArePresent({ settings, mending }: Host): Promise<Finding[]> 
   ];
 }
 
+/** False if nothing is there: the suite creates the folder at its start. */
+function isNoFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => !found.isDirectory(),
+    () => false,
+  );
+}
+
 /** As `haproxy_check_config`, but with suite.cfg as it is on disk, because the doctor writes no file. */
 async function check(host: Host): Promise<Finding[] | undefined> {
   const { settings, runtime, mending } = host;
   const { folders } = settings;
-  const { config } = settings.files;
+  const { config, pools, suite } = settings.files;
   if ((await presenceOf(config)) === 'missing') return undefined;
   await requireReadable(host);
   await requireHarmless(host);
@@ -75,14 +97,19 @@ async function check(host: Host): Promise<Finding[] | undefined> {
   ]);
   const report = configReport(toCheck(result), requirements, start);
   const { problems, notes } = findingsOf(report);
+  const isEmpty = (await host.sections()).length === 0;
   const edit = (messages: readonly ConfigMessage[]) => {
+    if (isEmpty) return `mv ${quote(config)} ${quote(`${config}.empty`)} && ${mending.restartSuite()}`;
     // A file of `certs/` is not mended by a change of the line that names the folder.
     const isCertificate = ({ message }: ConfigMessage) => message.includes(`${folders.certs}/`);
     const others = messages.filter((one) => !isCertificate(one));
     const bad = new RegExp(`${folders.certs}/[^\\s'",;:]+`).exec(messages.find(isCertificate)?.message ?? '');
     if (others.length === 0 && bad) return hide(bad[0]);
     const at = others.find(({ file }) => file !== null);
-    return mending.edit(at?.file ?? config, at?.line ?? null);
+    // The suite generates the other files from haproxy.cfg and the state, and writes them again.
+    return at?.file === pools || at?.file === suite
+      ? mending.edit(config, null)
+      : mending.edit(at?.file ?? config, at?.line ?? null);
   };
   return [
     ...problems.map((problem) => error(problem, edit(report.errors))),

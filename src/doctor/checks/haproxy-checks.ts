@@ -9,6 +9,8 @@ import type { Mending } from '../mending.js';
 import type { HostCheck } from './check-type.js';
 
 const INSTALL = 'apt-get install haproxy';
+/** Where the package of Debian and Ubuntu has the program. */
+const PACKAGED = '/usr/sbin/haproxy';
 
 export const HAPROXY_CHECKS: readonly HostCheck[] = [
   {
@@ -22,7 +24,7 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
         await requireVersion(settings.haproxyBin);
         return [];
       } catch (failure) {
-        return [error(messageOf(failure), INSTALL)];
+        return [error(messageOf(failure), installHaproxy(settings.haproxyBin, host.mending))];
       }
     },
   },
@@ -56,6 +58,16 @@ export const HAPROXY_CHECKS: readonly HostCheck[] = [
     },
   },
 ];
+
+/** Another program than that of the package stays in use until HAPROXY_BIN names the one of the package. */
+function installHaproxy(binary: string, mending: Mending): string {
+  if (!binary.includes('/') || binary === PACKAGED) return INSTALL;
+  return [
+    INSTALL,
+    mending.set('HAPROXY_BIN', PACKAGED),
+    mending.restartSuite({ HAPROXY_BIN: PACKAGED }),
+  ].join('\n');
+}
 
 function unitWithLimit({ units, settings }: Parameters<HostCheck['run']>[0]): string | undefined {
   const unit = settings.control === 'managed' ? units?.suite : units?.haproxy;

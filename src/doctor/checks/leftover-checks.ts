@@ -108,7 +108,8 @@ async function temporaryFiles({ settings }: Host): Promise<Finding[]> {
 /** @throws NotRun */
 async function list(folder: string): Promise<string[]> {
   return readdir(folder).catch((failure: NodeJS.ErrnoException) => {
-    if (failure.code === 'ENOENT') return [];
+    // A file in the place of the folder is a finding of the configuration.
+    if (failure.code === 'ENOENT' || failure.code === 'ENOTDIR') return [];
     throw new NotRun(`This user may not read ${folder}.`, true);
   });
 }

@@ -6,6 +6,7 @@ import { RuntimeClient } from '../../haproxy/runtime/runtime-client.js';
 import { formatAddress } from '../../haproxy/runtime/transport.js';
 import { listenAddresses } from '../../haproxy/config/listen-address.js';
 import type { ConfigSection } from '../../haproxy/config/config-parser.js';
+import { quote } from '../../lib/shell-quote.js';
 import { formatHostPort } from '../../model/ip-address.js';
 import { denialOf, OTHERS } from '../facts/users.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
@@ -39,16 +40,37 @@ async function runtimeAnswers(host: Host): Promise<Finding[]> {
   const isRunning = processes.ok && processes.value !== undefined;
   // A reload creates no file for a socket that the process holds already.
   const hasNoFile = 'path' in runtime && !(await exists(runtime.path));
-  if (isRunning && hasNoFile)
+  if (isRunning && hasNoFile) {
+    if (isDeclared(runtime.path, await host.sections()))
+      return [
+        error(
+          `HAProxy runs, and its Runtime API has no socket file ${runtime.path}: the file was deleted, or HAProxy has not read haproxy.cfg since the "stats socket" line is in it.`,
+          host.mending.restartHaproxy(),
+        ),
+      ];
+    const line = `stats socket ${runtime.path} mode 600 level admin`;
     return [
       error(
-        `HAProxy runs, and its Runtime API has no socket file ${runtime.path}: the file was deleted, or haproxy.cfg has no such "stats socket".`,
-        host.mending.restartHaproxy(),
+        `HAProxy runs, and haproxy.cfg has no "stats socket ${runtime.path}", through which the suite would change HAProxy. If HAProxy has its Runtime API elsewhere, set HAPROXY_SOCKET, or HAPROXY_HOST and HAPROXY_PORT.`,
+        [
+          `sed -i '0,\\|^[ \\t]*global\\b|s||&\\n    ${line}|' ${quote(host.settings.files.config)}`,
+          host.mending.reloadHaproxy(await host.masterPid()),
+        ].join('\n'),
       ),
     ];
+  }
   // A HAProxy without a master socket file too can run on, and the suite would attach to it again and again.
   const mustEnd = hasNoFile && host.settings.control === 'managed' && host.settings.onStop === 'leave';
   return [error(info.reason, mustEnd ? host.mending.restartHaproxy() : host.mending.startHaproxy())];
+}
+
+/** Whether a `stats socket` line has this path, or an address that only HAProxy knows. */
+function isDeclared(path: string, sections: readonly ConfigSection[]): boolean {
+  return sections
+    .filter(({ keyword }) => keyword === 'global')
+    .flatMap(({ lines }) => lines)
+    .filter(({ words }) => words[0] === 'stats' && words[1] === 'socket')
+    .some(({ words: [, , address = ''] }) => address.includes(path) || address.includes('$'));
 }
 
 async function runtimeLevel(host: Host): Promise<Finding[] | undefined> {

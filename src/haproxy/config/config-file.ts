@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Logger } from '@nestjs/common';
+import { asStorageError } from '../../errors/storage-error.js';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
 import { readGroups, readUsers } from '../../lib/machine/users.js';
 import type { Settings } from '../../settings/settings.js';
@@ -16,9 +17,13 @@ import { renderSuiteFile } from './suite/suite-file.js';
  * (SuiteRules).
  */
 export async function ensureConfig(settings: Settings): Promise<void> {
-  await mkdir(settings.folders.run, { recursive: true, mode: 0o755 });
-  await mkdir(settings.folders.certs, { recursive: true, mode: 0o700 });
-  await mkdir(dirname(settings.files.haproxyLog), { recursive: true });
+  try {
+    await mkdir(settings.folders.run, { recursive: true, mode: 0o755 });
+    await mkdir(settings.folders.certs, { recursive: true, mode: 0o700 });
+    await mkdir(dirname(settings.files.haproxyLog), { recursive: true });
+  } catch (error) {
+    throw asStorageError(error, settings.home);
+  }
   if (existsSync(settings.files.config)) {
     await warnIfPublicHostMissing(settings);
     return;

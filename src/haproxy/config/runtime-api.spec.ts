@@ -38,6 +38,16 @@ describe('the Runtime API without a setting', () => {
     ['no level', 'global\n stats socket :9999', { path: PREFERRED }],
     ['an abstract socket', 'global\n stats socket abns@x level admin', { path: PREFERRED }],
     ['no stats socket', 'global\n maxconn 10', { path: PREFERRED }],
+    [
+      'a variable as the host',
+      'global\n stats socket "${IP}":9999 level admin',
+      { host: 'localhost', port: 9999 },
+    ],
+    [
+      'a variable beside a unix socket',
+      'global\n stats socket "${API}" level admin\n stats socket /x.sock level admin',
+      { path: '/x.sock' },
+    ],
   ])('%s', (_, config, runtime) => {
     expect(runtimeOf(config)).toEqual(runtime);
   });
@@ -49,9 +59,21 @@ describe('the Runtime API without a setting', () => {
     expect(runtimeOf(config, { HAPROXY_SOCKET: '/x.sock' })).toEqual({ path: '/x.sock' });
   });
 
-  it('is TCP if another program runs HAProxy and haproxy.cfg is not here', () => {
-    expect(runtimeOf(undefined, { HAPROXY_CONTROL: 'podman' })).toEqual({ host: 'localhost', port: 9999 });
-  });
+  it.each(['managed', 'master', 'systemd', 'podman'])(
+    'HAPROXY_CONTROL=%s: is the unix socket of a new installation, and what an existing haproxy.cfg declares',
+    (control) => {
+      const env = { HAPROXY_CONTROL: control };
+      const former = 'global\n stats socket 127.0.0.1:9999 level admin';
+      expect(runtimeOf(undefined, env)).toEqual({ path: PREFERRED });
+      expect(runtimeOf('global\n maxconn 10', env)).toEqual({ path: PREFERRED });
+      expect(runtimeOf(former, env)).toEqual({ host: '127.0.0.1', port: 9999 });
+      // Version 0.1 asked HAProxy there if no setting said otherwise. Only HAProxy has the value of the variable.
+      expect(runtimeOf('global\n stats socket "${API}" level admin', env)).toEqual({
+        host: 'localhost',
+        port: 9999,
+      });
+    },
+  );
 
   it('is TCP if HAPROXY_HOME is too long for a unix socket', () => {
     // The master socket still fits, so the suite starts.

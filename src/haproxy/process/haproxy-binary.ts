@@ -34,6 +34,11 @@ export async function requireVersion(binary: string): Promise<HaproxyVersion> {
       'haproxy_unavailable',
       `"${binary} -v" failed: ${output.trim() || 'it printed nothing'}. ${INSTALL_HINT}`,
     );
+  if (!/^HAProxy version \d/i.test(output.trim()))
+    throw new AppError(
+      'haproxy_unavailable',
+      `${binary} is not HAProxy: "${binary} -v" printed ${output.trim() === '' ? 'nothing' : JSON.stringify(output.trim().slice(0, 100))}. ${INSTALL_HINT}`,
+    );
   const version = parseVersion(output);
   if (!isAtLeast(version, MINIMUM_VERSION.major, MINIMUM_VERSION.minor))
     throw new AppError(

@@ -30,7 +30,7 @@ export async function defaultRouteInterfaces(): Promise<ReadonlySet<string>> {
 }
 
 /** `eth0 00000000 010011AC 0003 0 0 0 00000000 …`: interface, destination, gateway, flags, …, mask. Pure. */
-export function parseDefaultRoutes(text: string): ReadonlySet<string> {
+function parseDefaultRoutes(text: string): ReadonlySet<string> {
   const rows = text.split('\n').map((line) => line.split(/\s+/));
   return new Set(
     rows

@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../../errors/app-error.js';
 import type { Settings } from '../../../settings/settings.js';
 import { poolName } from '../../../model/pool-name.js';
@@ -6,7 +7,6 @@ import type { ConfigMessage } from '../config-messages.js';
 import { parseConfig } from '../config-parser.js';
 import { declaredPools } from '../config-servers.js';
 import type { Finding } from './finding.js';
-import { readTextIfPresent } from '../operator-config.js';
 import { missingRequirements } from './requirements.js';
 
 /** Reads haproxy.cfg and finds what the suite relies on and the file lacks. HAProxy itself reports a missing file. */
@@ -14,12 +14,12 @@ export async function findRequirements(settings: Settings): Promise<Finding[]> {
   const { config } = settings.files;
   let text: string;
   try {
-    text = await readTextIfPresent(config);
+    text = await readFile(config, 'utf8');
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     const message = `The suite cannot read the file: ${messageOf(error)}. Correct its permissions.`;
     return [{ level: 'error', file: config, line: null, message }];
   }
-  if (text === '') return [];
   const sections = parseConfig(text, config);
   const declared = declaredPools(sections);
   const generatedPools = Array.from({ length: settings.poolCount }, (_, index) => poolName(index + 1)).some(

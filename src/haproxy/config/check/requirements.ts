@@ -26,6 +26,7 @@ export function missingRequirements(
   settings: RequirementSettings,
   facts: RequirementFacts,
 ): Finding[] {
+  if (sections.length === 0) return [emptyFile(settings)];
   return [
     ...statsSocketFindings(sections, settings, facts),
     ...poolDefaultsMissing(sections, settings, facts),
@@ -33,6 +34,17 @@ export function missingRequirements(
     ...portFindings(sections, settings),
     ...poolDefaultsFindings(sections),
   ];
+}
+
+/** All lines that the suite relies on are missing. The file that the suite writes has more than these. */
+function emptyFile({ files: { config } }: RequirementSettings): Finding {
+  return {
+    level: 'prevents_start',
+    file: config,
+    line: null,
+    message:
+      'The file has no section, so HAProxy has nothing to serve. Put a copy of the file back. Without a copy, delete the file: the suite writes a new one at its next start.',
+  };
 }
 
 /** The path of the socket with the links of its folder resolved: HAProxy creates the socket itself. */
