@@ -10,6 +10,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
+import { HistoryLog } from '../storage/history-log.js';
 import { StateStore } from '../storage/state-store.js';
 import { ExpiryService } from './expiry.service.js';
 
@@ -31,6 +32,7 @@ describe.each([
     service = new PersistenceService(
       settings,
       new AuditLog(settings),
+      new HistoryLog(settings),
       new StateStore(settings, new FakePoolsFile()),
       target,
       ALLOW_ALL,

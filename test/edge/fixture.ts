@@ -175,7 +175,8 @@ class ThingsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<object> {
     const thing: object = await this.things.add(joined(path, body));
-    return answerCreated(reply, thing, () => '/api/v1/things');
+    answerCreated(reply, { revision: 1 }, () => '/api/v1/things');
+    return thing;
   }
 
   @Delete()
