@@ -1,7 +1,7 @@
-import 'reflect-metadata';
 import { writeFile } from 'node:fs/promises';
 import { median } from '../lib/figures.mjs';
 import { bareExchange, haproxies, makeHome, startEmpty } from '../lib/haproxy.mjs';
+import { makePersistence } from '../lib/persistence.mjs';
 import { makeState } from '../lib/state.mjs';
 
 const ROUNDS = 15;
@@ -44,34 +44,11 @@ export async function run({ quick }) {
 
 /** The drift check of a suite whose HAProxy matches the desired state. */
 async function startDriftCheck(settings) {
-  const { Logger } = await import('@nestjs/common');
-  Logger.overrideLogger(false);
-  const { HaproxyRuntimeService } = await import('../../build/haproxy/haproxy-runtime.service.js');
-  const { AuditLog } = await import('../../build/storage/audit-log.js');
-  const { HistoryLog } = await import('../../build/storage/history-log.js');
-  const { PersistenceService } = await import('../../build/persistence/persistence.service.js');
   const { renderState } = await import('../../build/storage/formats/servers-json.js');
   const { DriftService } = await import('../../build/sync/drift.service.js');
-  const { ReconcilerService } = await import('../../build/reconciler/reconciler.service.js');
-  await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
-  const { StateStore } = await import('../../build/storage/state-store.js');
-  const { OperatorConfig } = await import('../../build/haproxy/config/operator-config.js');
-  const { PoolsFile } = await import('../../build/storage/formats/pools-cfg.js');
   const { HaproxyRestoreService } = await import('../../build/sync/haproxy-restore.service.js');
-  const { ServerGuard } = await import('../../build/haproxy/guard/server-guard.service.js');
-  const operatorConfig = new OperatorConfig(settings);
-  const guard = new ServerGuard(settings, operatorConfig);
-  const runtime = new HaproxyRuntimeService(settings);
-  const reconciler = new ReconcilerService(runtime, settings, operatorConfig, guard);
-  const store = new StateStore(settings, new PoolsFile(settings, operatorConfig, guard));
-  const persistence = new PersistenceService(
-    settings,
-    new AuditLog(settings),
-    new HistoryLog(settings),
-    store,
-    reconciler,
-    guard,
-  );
+  await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
+  const { persistence, reconciler, runtime, guard } = await makePersistence(settings);
   const noCertificates = { restore: async () => 0 };
   const restores = new HaproxyRestoreService(
     persistence,
