@@ -68,6 +68,9 @@ describe.skipIf(reason !== undefined)('Podman on a Debian 13', () => {
       await expectNoFailure(load);
       expect(await mainPid('haproxy')).toBe(haproxy);
       await expectServed(machine);
+      const log = await machine.must('journalctl -o cat -u haproxy');
+      expect(log).toContain('Loading success');
+      expect(log).not.toMatch(/Proxy \S+ stopped/);
     });
 
     it('doctor finds no fault of the container, whose pids and whose binary are not those of the host', async () => {
