@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { NamedTokens } from './access/named-tokens.js';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ExpiryService } from './domains/expiry.service.js';
@@ -28,6 +29,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   constructor(
     private readonly settings: Settings,
     private readonly tokens: TokenStore,
+    private readonly namedTokens: NamedTokens,
     private readonly persistence: PersistenceService,
     private readonly rules: SuiteRules,
     private readonly haproxy: HaproxyProcessService,
@@ -52,6 +54,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.persistence.open();
     this.#opened = true;
     await this.tokens.open();
+    this.namedTokens.open();
     await this.certificates.open();
     await this.jobs.open();
     await this.rules.updateAtStart();

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { AppError } from '../errors/app-error.js';
 import { linkOperation, type DeclaredOperation, operationOf } from '../contract/operation.js';
 import { callContext } from '../contract/call-context.js';
 import { recordedPrecondition, recordedArguments } from '../contract/recorded-arguments.js';
@@ -75,6 +76,8 @@ export class AuditedOperations {
     const recorded: Method = (input) => {
       const isDryRun = input !== undefined && 'dry_run' in input && input.dry_run === true;
       if (isDryRun) return method(input);
+      // Callers that may only read reach this method for a dry run. This holds even if a route lost the argument.
+      if (callContext().role === 'read') return Promise.reject(mayOnlyRead());
       const given = {
         ...recordedArguments(operation.input, input),
         ...recordedPrecondition(callContext().precondition),
@@ -84,4 +87,11 @@ export class AuditedOperations {
     linkOperation(recorded, operation);
     return recorded;
   }
+}
+
+function mayOnlyRead(): AppError {
+  return new AppError(
+    'forbidden',
+    'This token may only read. Use the admin token (MCP_TOKEN) for this call.',
+  );
 }

@@ -78,6 +78,7 @@ function problemOf({ status, weight }: Facts): string | undefined {
 export function suiteHealth(
   facts: Omit<SuiteComponentDto, 'status' | 'detail'>,
   readiness: { ready: boolean; reason: string },
+  tokenProblems: readonly string[] = [],
   whyOverdue?: string,
 ): SuiteComponentDto {
   const { pools_in_use: used, pools_total: total } = facts;
@@ -93,6 +94,7 @@ export function suiteHealth(
     problems.push(
       `${facts.overdue_total} domain(s) have expired and are still served: ${facts.overdue_domains.join(', ')}. ${whyOverdue ?? 'Their removal is under way.'}`,
     );
+  problems.push(...tokenProblems);
   const status = problems.length === 0 ? 'healthy' : 'degraded';
   const detail = problems.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
   return { status, detail, ...facts };

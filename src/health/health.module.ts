@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AccessModule } from '../access/access.module.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { CertificatesModule } from '../certificates/certificates.module.js';
 import { DomainsModule } from '../domains/domains.module.js';
@@ -14,6 +15,7 @@ import { WaitHealthyService } from './wait-healthy.service.js';
 
 @Module({
   imports: [
+    AccessModule,
     HaproxyModule,
     JobsModule,
     ReconcilerModule,

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { NamedTokens } from '../access/named-tokens.js';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
@@ -52,6 +53,7 @@ export class HealthService {
     private readonly rules: SuiteRules,
     private readonly guard: ServerGuard,
     private readonly expiry: ExpiryService,
+    private readonly tokens: NamedTokens,
     configChecks: ConfigCheckService,
     workers: HaproxyWorkers,
   ) {
@@ -114,7 +116,7 @@ export class HealthService {
       overdue_domains: expiry.overdue,
       overdue_total: expiry.count,
     };
-    return suiteHealth(facts, this.readiness.get(), expiry.reason);
+    return suiteHealth(facts, this.readiness.get(), this.tokens.problems, expiry.reason);
   }
 
   async #certificates(): Promise<CertificatesComponentDto> {
