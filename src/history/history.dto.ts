@@ -88,7 +88,7 @@ export class RevisionDto {
 
   @StringField({
     description:
-      'Which change of a call that makes several, such as haproxy_replace_server. Each is a revision.',
+      'Which change of a call that makes several, such as the replacement of a server. Each is a revision.',
     optional: true,
   })
   stage?: string;

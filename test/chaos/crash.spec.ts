@@ -31,7 +31,10 @@ class Client {
   async run(suite: Suite, stopped: () => boolean): Promise<void> {
     while (!stopped()) {
       const domain = `${this.name}${(this.#next += 1)}.example`;
-      await this.#change(suite, domain, '1:1', 'POST', '/domains', { domain, ip: '10.0.0.1' });
+      const undo = (revision: unknown) => `/history/${String(revision)}/undo`;
+      const added = await this.#change(suite, domain, '1:1', 'POST', '/domains', { domain, ip: '10.0.0.1' });
+      const undone = await this.#change(suite, domain, ABSENT, 'POST', undo(added));
+      await this.#change(suite, domain, '1:1', 'POST', undo(undone));
       await this.#change(suite, domain, '1:1,2:7', 'POST', `/domains/${domain}/servers`, {
         ip: '10.0.0.2',
         weight: 7,
@@ -41,8 +44,7 @@ class Client {
       });
       if (this.#next % 2 !== 0) continue;
       const revision = await this.#change(suite, domain, ABSENT, 'DELETE', `/domains/${domain}`);
-      if (this.#next % 4 === 0)
-        await this.#change(suite, domain, '1:1,2:9', 'POST', `/history/${String(revision)}/undo`);
+      if (this.#next % 4 === 0) await this.#change(suite, domain, '1:1,2:9', 'POST', undo(revision));
     }
   }
 
