@@ -506,7 +506,8 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
 
   itOnce?.('an expiry while the suite is stopped > the next start removes the domain', async () => {
     await put('a.example', { servers: [to('one')] });
-    const { body } = await put('gone.example', { servers: [to('two')], expires_in: '1d' });
+    const { status, body } = await put('gone.example', { servers: [to('two')], expires_in: '1d' });
+    expect(status).toBe(201);
     await suite.close();
     const file = suite.settings.files.servers;
     const text = await readFile(file, 'utf8');

@@ -51,6 +51,33 @@ describe('domainPage', () => {
     );
   });
 
+  it('finds domains by label and expiry, with few and with many others', () => {
+    const now = Date.parse('2026-06-01T12:00:00Z');
+    const sites: [string, Record<string, unknown>][] = [
+      ['m2.test', { labels: { team: 'web' }, expires_at: '2026-06-01T11:00:00Z' }],
+      ['*.m1.test', { labels: { team: 'web', constructor: 'x' } }],
+      ['m0.test', { labels: { team: 'a=b' }, expires_at: '2026-06-01T13:00:00Z' }],
+      ['m3.test', { https: 'redirect' }],
+    ];
+    const names = sites.map(([name]) => name);
+    for (const others of [0, 100]) {
+      const domains = [...names, ...Array.from({ length: others }, (_, n) => `o${n}.test`)];
+      const state = new State(1, [['pool_1', { domains, servers: new Map() }]], sites);
+      const found = (filter: Partial<ListDomainsDto>) =>
+        domainPage(state, query({ include_wildcards: true, ...filter }), now).items;
+      expect(found({ label: 'team' })).toEqual(['*.m1.test', 'm0.test', 'm2.test']);
+      expect(found({ label: 'team', include_wildcards: false, limit: 1 })).toEqual(['m0.test']);
+      expect(found({ label: 'team=web', search: 'M2' })).toEqual(['m2.test']);
+      expect(found({ label: 'team=a=b' })).toEqual(['m0.test']);
+      expect([found({ label: 'toString' }), found({ label: 'constructor' })]).toEqual([[], ['*.m1.test']]);
+      expect([found({ expires_within: '1m' }), found({ expires_within: '1h' })]).toEqual([
+        ['m2.test'],
+        ['m0.test', 'm2.test'],
+      ]);
+      expect(found({ label: 'team', pool: 'pool_2' })).toEqual([]);
+    }
+  });
+
   it('returns the new domains after each change of the state', () => {
     const state = new State(1, [['pool_1', { domains: ['b.test'], servers: new Map() }]]);
     expect(domainPage(state, query({}), 0).items).toEqual(['b.test']);

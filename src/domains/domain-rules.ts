@@ -38,6 +38,9 @@ export type DeclaredDomain = Pick<
 /** How many other domains of the pool each item of a list names. A list can have 1,000 items. */
 export const SHARED_WITH_LISTED = 10;
 
+/** To sort a domain takes about as long as to look at this many in the sorted list. */
+const SORT_COST = 8;
+
 /** Sorts after all wildcards (`*.`) and before all other domains: `.` < `/`, and `*` < digits < letters. */
 const AFTER_WILDCARDS = '*/';
 
@@ -61,16 +64,18 @@ export function domainPage(state: State, input: ListDomainsDto, now: number): Pa
 function markedDomains(state: State, input: ListDomainsDto, now: number): string[] {
   const { label, expires_within, pool, search, include_wildcards } = input;
   const needle = search?.toLowerCase() ?? '';
-  const latest = expires_within === undefined ? Infinity : now + (durationMs(expires_within) ?? 0);
-  const found: string[] = [];
-  for (const [domain, site] of state.sites) {
-    const expires = expires_within === undefined ? 0 : (expiryOf(site) ?? Infinity);
-    if (expires > latest || expires === Infinity || !domain.includes(needle)) continue;
-    if (!include_wildcards && isWildcard(domain)) continue;
-    if (label !== undefined && !hasLabel(labelsOf(site), label)) continue;
-    if (pool === undefined || state.poolOf(domain) === pool) found.push(domain);
-  }
-  return found.toSorted();
+  const latest = now + (durationMs(expires_within ?? '') ?? 0);
+  const isMatch = (domain: string): boolean => {
+    const site = state.site(domain);
+    if (!site || !domain.includes(needle) || (!include_wildcards && isWildcard(domain))) return false;
+    if (expires_within !== undefined && (expiryOf(site) ?? Infinity) > latest) return false;
+    if (label !== undefined && !hasLabel(labelsOf(site), label)) return false;
+    return pool === undefined || state.poolOf(domain) === pool;
+  };
+  // To sort 100,000 names takes longer than to look through all of them.
+  return state.sites.size * SORT_COST > state.domainCount
+    ? state.sortedDomains().filter((domain) => isMatch(domain))
+    : [...state.sites.keys()].filter((domain) => isMatch(domain)).toSorted();
 }
 
 /** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */
