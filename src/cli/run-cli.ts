@@ -1,18 +1,10 @@
-import { CommanderError } from 'commander';
 import { AppError, messageOf } from '../errors/app-error.js';
-import { namingCommands } from '../errors/operation-names.js';
 import { journalStreams, priorityPrefix } from '../lib/machine/journal.js';
 import { VERSION } from '../lib/version.js';
-import { commandNames, withCommands } from './command-names.js';
-import { codeOf, CommandError, EXIT, UsageError } from './exit-code.js';
+import { withCommands } from './command-names.js';
+import { codeOf, CommandError, EXIT } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
-import type { CliOperation } from './operations/operation.js';
-import { loadOperations } from './operations/load-operations.js';
-import { createProgram, sentenceOf } from './program.js';
-import { CallRunner } from './run-call.js';
 import { visibleJson, visibleLines } from '../lib/safe-text.js';
-import { SuiteClient } from './suite-client.js';
-import { findTarget } from './target.js';
 
 /** The commands that are not operations, by their first word. Each is loaded when it is called. */
 export type LocalCommands = Readonly<Record<string, () => Promise<LocalCommand>>>;
@@ -60,7 +52,13 @@ async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands
     io.stdout.write(command.usage);
     return EXIT.done;
   }
-  return runOperation(argv, io, await summaries(locals, first), loadOperations());
+  if (['--version', '-V'].includes(argv[0] ?? '')) {
+    io.stdout.write(`${VERSION}\n`);
+    return EXIT.done;
+  }
+  // Imported here, because only operations need the parser of the command line and HTTP.
+  const { runOperation } = await import('./run-operation.js');
+  return runOperation(argv, io, await summaries(locals, first));
 }
 
 /**
@@ -85,53 +83,4 @@ async function summaries(locals: LocalCommands, first: string): Promise<{ name: 
       summary: isHelp ? (await load()).summary : '',
     })),
   );
-}
-
-async function runOperation(
-  argv: readonly string[],
-  io: CommandIo,
-  locals: readonly { name: string; summary: string }[],
-  operations: readonly CliOperation[],
-): Promise<number> {
-  const commands = commandNames(operations);
-  const named = (text: string) => namingCommands(text, commands);
-  let exitCode: number = EXIT.done;
-  const program = createProgram({
-    words: argv,
-    operations,
-    locals,
-    version: VERSION,
-    named,
-    run: async (call) => {
-      const client = new SuiteClient(await findTarget(call, io.env));
-      exitCode = await new CallRunner(client, operations, io, named).run(call);
-    },
-  });
-  // Commander shows its help for an unknown command with --help.
-  const [first = '-'] = argv;
-  const isKnown = program.commands.some((one) => one.name() === first || one.aliases().includes(first));
-  if (argv.includes('--help') && !first.startsWith('-') && !isKnown)
-    throw new UsageError(`Unknown command '${first}'. Run haproxy-suite --help for the commands.`);
-  const out = (text: string) => io.stdout.write(text);
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((one) => one.commands)])
-    command.configureOutput({ writeOut: out, writeErr: ignore, outputError: ignore });
-  try {
-    await program.parseAsync(argv, { from: 'user' });
-    return exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError) return endOf(error);
-    throw error;
-  }
-}
-
-/** @throws UsageError, unless the help or the version was asked for */
-function endOf({ code, message }: CommanderError): number {
-  if (['commander.helpDisplayed', 'commander.version'].includes(code)) return EXIT.done;
-  if (code === 'commander.help')
-    throw new UsageError('A command is missing. Run haproxy-suite --help for the commands.');
-  throw new UsageError(sentenceOf(message));
-}
-
-function ignore(): void {
-  // The error is thrown, and main.ts shows it as one line.
 }

@@ -68,7 +68,7 @@ function comparable(text: string): unknown {
       ),
     text,
   );
-  return JSON.parse(tools.replaceAll(/up for \d+ s/g, 'up'), (key, value: unknown) => {
+  return JSON.parse(tools.replaceAll(/up for \d[^."]*/g, 'up'), (key, value: unknown) => {
     if (/^(?:time|seq|.*_at|.*_ms|.*seconds|id|request_id)$/.test(key)) return `<${key}>`;
     if (key === 'process') return Object.keys(value as object);
     return typeof value === 'number' && COUNTERS.test(key) ? '<number>' : value;

@@ -144,6 +144,17 @@ describe.skipIf(reason !== undefined)('haproxy-suite.deb on a Debian 13 with its
     await expectServed(machine);
   });
 
+  it('an installation after the removal has the former sites and settings, and fails no request', async () => {
+    const [haproxy, load] = [await mainPid('haproxy'), new MachineLoad(machine, HOST, BODY)];
+    await machine.must(`dpkg -i /root/${basename(deb)}`);
+    await ready(machine);
+    await expectNoFailure(load);
+    expect(await mainPid('haproxy')).toBe(haproxy);
+    expect(await machine.readFile('/etc/default/haproxy-suite')).toContain(CA_SETTINGS);
+    expect(await machine.must('haproxy-suite domains list')).toContain(HOST);
+    await expectServed(machine);
+  });
+
   it('a purge keeps the sites and certificates, and gives haproxy.service back', async () => {
     const load = new MachineLoad(machine, HOST, BODY);
     await machine.must('dpkg -P haproxy-suite');

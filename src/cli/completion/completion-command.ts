@@ -1,8 +1,6 @@
 import { UsageError } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
 import { loadOperations } from '../operations/load-operations.js';
-import { SuiteClient } from '../suite-client.js';
-import { findTarget } from '../target.js';
 import { candidatesFor, type LocalWords } from './candidates.js';
 import { COMPLETION_SCRIPTS } from './scripts.js';
 
@@ -55,6 +53,11 @@ function optionsIn(usage: string): string[] {
 /** Empty if the suite does not answer in time: an error would be written into the line that the user types. */
 async function domainsFrom(prefix: string, { env }: CommandIo): Promise<string[]> {
   try {
+    // Imported here, because most words need no suite.
+    const [{ SuiteClient }, { findTarget }] = await Promise.all([
+      import('../suite-client.js'),
+      import('../target.js'),
+    ]);
     const client = new SuiteClient(await findTarget({}, env));
     const query = new URLSearchParams({
       search: prefix,

@@ -236,7 +236,7 @@ describe('HaproxyProcessService', () => {
   it.each([
     ['/nonexistent/haproxy', /binary \/nonexistent\/haproxy does not exist.*npm run tools haproxy/],
     ['/bin/false', /-v" failed/],
-    ['/bin/echo', /not a HAProxy version/],
+    ['/bin/echo', /\/bin\/echo is not HAProxy: "\/bin\/echo -v" printed "-v"\. Install/],
   ])('rejects the binary %s', async (binary, words) => {
     const home = await tempHome();
     const settings = loadSettings({ HAPROXY_HOME: home.path, HAPROXY_BIN: binary });
