@@ -34,6 +34,7 @@ const LAYERS = [
   { folders: ['configuration'], about: 'Feature: the HAProxy configuration, its check and its reload.' },
   { folders: ['monitoring'], about: 'Feature: statistics and metrics.' },
   { folders: ['health'], about: 'Feature: health of the suite, of HAProxy and of the servers.' },
+  { folders: ['tokens'], about: 'Feature: tokens of callers.' },
   { folders: ['explain'], about: 'Feature: which rule, pool, servers and certificate answer a host.' },
   { folders: ['mcp'], about: 'The operations as MCP tools, resources and prompts.' },
   { folders: ['doctor'], about: 'What is wrong on this host: facts, and rules over them.' },

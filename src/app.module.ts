@@ -19,6 +19,7 @@ import type { Settings } from './settings/settings.js';
 import { StorageModule } from './storage/storage.module.js';
 import { SyncModule } from './sync/sync.module.js';
 import { SettingsModule } from './settings/settings.module.js';
+import { TokensModule } from './tokens/tokens.module.js';
 import { TransferModule } from './transfer/transfer.module.js';
 
 /** All modules of the suite. */
@@ -47,6 +48,7 @@ export class AppModule {
         AuditModule,
         JobsModule,
         ConfigurationModule,
+        TokensModule,
         McpModule,
         ...extra,
       ],

@@ -5,6 +5,7 @@ import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { installAccessGuard } from './access/access-guard.hook.js';
 import { AccessGuard } from './access/access-guard.service.js';
+import { OpenCalls } from './access/open-calls.js';
 import { installCallContext } from './access/call-context.hook.js';
 import { AppModule } from './app.module.js';
 import { AuditRecorder } from './audit/audit-recorder.js';
@@ -88,13 +89,17 @@ export async function createApp(
   installJsonBodies(fastify);
   readImportBodies(fastify);
   const recorder = app.get(AuditRecorder);
-  installAccessGuard(fastify, app.get(AccessGuard), ({ name, input }, request, { actor }, error) =>
-    recorder.recordRefusal(
-      name,
-      recordedArguments(input, argumentsOf(request)),
-      { actor, via: 'rest', requestId: request.id },
-      error,
-    ),
+  installAccessGuard(
+    fastify,
+    app.get(AccessGuard),
+    app.get(OpenCalls),
+    ({ name, input }, request, { actor }, error) =>
+      recorder.recordRefusal(
+        name,
+        recordedArguments(input, argumentsOf(request)),
+        { actor, via: 'rest', requestId: request.id },
+        error,
+      ),
   );
   installCloseOnShutdown(fastify, app.get(Shutdown));
   installLingeringClose(fastify, app.get(Shutdown));

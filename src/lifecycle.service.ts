@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { NamedTokens } from './access/named-tokens.js';
 import { TokenStore } from './access/token-store.js';
 import { CertificatesLifecycle } from './certificates/certificates.lifecycle.js';
 import { ConfigCheckService } from './haproxy/config/check/config-check.service.js';
@@ -27,6 +28,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
   constructor(
     private readonly settings: Settings,
     private readonly tokens: TokenStore,
+    private readonly namedTokens: NamedTokens,
     private readonly persistence: PersistenceService,
     private readonly rules: SuiteRules,
     private readonly haproxy: HaproxyProcessService,
@@ -50,6 +52,7 @@ export class LifecycleService implements BeforeApplicationShutdown, OnApplicatio
     await this.persistence.open();
     this.#opened = true;
     await this.tokens.open();
+    this.namedTokens.open();
     await this.certificates.open();
     await this.jobs.open();
     await this.rules.updateAtStart();

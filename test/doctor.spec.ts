@@ -343,6 +343,18 @@ const RUNNING: Fault[] = [
     mends: true,
   },
   {
+    fault: 'named tokens that every user can read',
+    together: 'many',
+    plant: async (lab) => {
+      const file = conf(lab, 'tokens.json');
+      await writeFile(file, '{"tokens": []}\n', { mode: 0o644 });
+      return () => rm(file);
+    },
+    finds:
+      /^permissions error At the next start of the suite, none of the tokens in \S+tokens\.json is valid\. .*mode 644/,
+    mends: true,
+  },
+  {
     fault: 'a .env with a secret that every user can read',
     together: 'many',
     plant: async ({ home }) => {

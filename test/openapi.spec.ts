@@ -249,6 +249,7 @@ describe('texts', () => {
       'add_domain',
       'add_server',
       'add_servers',
+      'add_token',
       'put_domain',
     ]);
     for (const { id, operation } of created) {
@@ -285,6 +286,7 @@ describe('a running suite', () => {
     token = await suite.token();
     const added = await suite.api('POST', '/domains', { domain: 'example.com', ip: '10.0.0.1' });
     expect(added.status).toBe(201);
+    expect((await suite.api('POST', '/tokens', { name: 'ci', role: 'read' })).status).toBe(201);
   });
   afterAll(async () => {
     await suite?.stop();

@@ -6,6 +6,7 @@ import type { DeclaredOperation } from '../contract/operation.js';
 import { routeMetadataOf } from '../contract/route-metadata.js';
 import { requireRouteAccess } from './access-rule.js';
 import type { AccessGuard } from './access-guard.service.js';
+import type { OpenCalls } from './open-calls.js';
 import { type Principal, setPrincipal } from './principal.js';
 import { collectRoutes, type KnownRoutes } from '../http/known-routes.js';
 import { setCrossOriginHeaders, setPreflightHeaders, setSecurityHeaders } from '../http/security-headers.js';
@@ -22,6 +23,7 @@ type OnForbidden = (
 export function installAccessGuard(
   fastify: FastifyInstance,
   guard: AccessGuard,
+  calls: OpenCalls,
   onForbidden: OnForbidden,
 ): void {
   const routes = collectRoutes(fastify);
@@ -33,10 +35,17 @@ export function installAccessGuard(
     fastify.server.emit('request', request, response);
   });
   fastify.addHook('onRequest', async (request, reply) => {
-    const answered = await checkAccess(guard, routes, request, reply, onForbidden);
+    const answered = await checkAccess({ guard, calls, routes, onForbidden }, request, reply);
     if (answered === undefined && waiting.has(request.raw)) reply.raw.writeContinue();
     return answered;
   });
+}
+
+interface Needed {
+  guard: AccessGuard;
+  calls: OpenCalls;
+  routes: KnownRoutes;
+  onForbidden: OnForbidden;
 }
 
 /**
@@ -46,11 +55,9 @@ export function installAccessGuard(
  *   NotFoundException
  */
 async function checkAccess(
-  guard: AccessGuard,
-  routes: KnownRoutes,
+  { guard, calls, routes, onForbidden }: Needed,
   request: FastifyRequest,
   reply: FastifyReply,
-  onForbidden: OnForbidden,
 ): Promise<FastifyReply | undefined> {
   const path = request.url.split('?', 1)[0] ?? '';
   setSecurityHeaders(reply.raw, path);
@@ -70,6 +77,7 @@ async function checkAccess(
     if (request.is404) throw new NotFoundException();
     if (!principal) return undefined;
     setPrincipal(request.raw, principal);
+    calls.add(principal, request, reply);
     await checkRoute(principal, request, onForbidden);
     return undefined;
   } catch (error) {

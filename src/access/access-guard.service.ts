@@ -6,8 +6,9 @@ import { AppError } from '../errors/app-error.js';
 import { Settings } from '../settings/settings.js';
 import { AllowedNames, headerCount, plainAddress } from './allowed-names.js';
 import { FailedAttempts } from './failed-attempts.js';
+import { NamedTokens, ownerOfToken } from './named-tokens.js';
 import type { Principal } from './principal.js';
-import { TokenStore } from './token-store.js';
+import { digestOf, TokenStore } from './token-store.js';
 import { TrustedNetworks } from './trusted-networks.js';
 
 /** Probe paths for supervisors and load balancers, which send no token. The answers hold only the health of the suite. */
@@ -28,6 +29,7 @@ export class AccessGuard {
   constructor(
     settings: Settings,
     private readonly tokens: TokenStore,
+    private readonly named: NamedTokens,
   ) {
     this.names = new AllowedNames(settings);
     this.#trustedRole = settings.trustedRole;
@@ -48,8 +50,8 @@ export class AccessGuard {
     this.names.check(request);
     if (!exists) return undefined;
     const given = bearerOf(request) || basicOf(request, path);
-    const name = typeof given === 'string' ? this.tokens.find(given) : undefined;
-    if (name !== undefined) return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin' };
+    const known = typeof given === 'string' ? this.#identify(given) : undefined;
+    if (known) return known;
     // A request with an Authorization header is judged by the header alone: a revoked token gets no access through a
     // trusted network either.
     if (given === undefined) {
@@ -59,8 +61,17 @@ export class AccessGuard {
     } else await this.#delayFailure(request, path);
     throw new AppError(
       'unauthorized',
-      'The request has no valid token. Send one header "Authorization: Bearer TOKEN" with a token from MCP_TOKEN_FILE.',
+      'The request has no valid token. Send one header "Authorization: Bearer TOKEN" with a token from MCP_TOKEN_FILE or TOKENS_FILE.',
     );
+  }
+
+  /** The caller with this token; undefined if the token is not valid. */
+  #identify(token: string): Principal | undefined {
+    const digest = digestOf(token);
+    const name = this.tokens.find(digest);
+    if (name !== undefined) return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin' };
+    const named = this.named.find(digest);
+    return named && { kind: 'token', actor: named.name, role: named.role, owner: ownerOfToken(named) };
   }
 
   /** Logs and delays a request with a wrong token. */

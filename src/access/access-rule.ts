@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../errors/app-error.js';
+import { hasDryRun, leastRole } from '../contract/dry-run/least-role.js';
+import type { DeclaredOperation } from '../contract/operation.js';
 import { includesRole, type Role } from '../contract/role.js';
 import { routeMetadataOf, SetRouteMetadata } from '../contract/route-metadata.js';
 import type { Principal } from './principal.js';
@@ -13,14 +15,25 @@ const MAY: Readonly<Record<Role, string>> = {
   admin: 'do everything',
 };
 
-/** @throws AppError forbidden, if the role of the caller is not enough */
-export function requireAccess(principal: Principal | undefined, needed: Role): void {
-  if (!principal || includesRole(principal.role, needed)) return;
+/** @throws AppError forbidden, if the role of the caller is not enough for a call of the operation */
+export function requireOperation(
+  principal: Principal,
+  operation: DeclaredOperation,
+  isDryRun: boolean,
+  howToDryRun: string,
+): void {
+  const mayDryRun = hasDryRun(operation) && includesRole(principal.role, leastRole(operation, true));
+  requireRole(principal, leastRole(operation, isDryRun), mayDryRun ? `, or ${howToDryRun} for its plan` : '');
+}
+
+/** @throws AppError forbidden, if the role of the caller is not enough. `alternative` ends the sentence on what to do. */
+export function requireRole(principal: Principal, needed: Role, alternative = ''): void {
+  if (includesRole(principal.role, needed)) return;
   const who =
     principal.kind === 'network' ? `A caller without a token (TRUSTED_ROLE=${principal.role})` : 'This token';
   throw new AppError(
     'forbidden',
-    `${who} may ${MAY[principal.role]}. Use the admin token (MCP_TOKEN) for this call.`,
+    `${who} may ${MAY[principal.role]}. Use the admin token (MCP_TOKEN) for this call${alternative}.`,
   );
 }
 
@@ -31,7 +44,15 @@ export function requireAccess(principal: Principal | undefined, needed: Role): v
  */
 export function requireRouteAccess(principal: Principal, request: FastifyRequest): void {
   const { operation, checksAccessItself = false } = routeMetadataOf(request);
-  if (!checksAccessItself) requireAccess(principal, operation?.role ?? roleOfMethod(request));
+  if (checksAccessItself) return;
+  if (operation)
+    requireOperation(principal, operation, asksForDryRun(request), 'send dry_run=true in the query');
+  else requireRole(principal, roleOfMethod(request));
+}
+
+/** Only the query, because the body is read after this check. `installDryRun` lets true in the query win. */
+function asksForDryRun({ query }: FastifyRequest): boolean {
+  return (query as { dry_run?: unknown } | null)?.dry_run === 'true';
 }
 
 function roleOfMethod({ method }: FastifyRequest): Role {

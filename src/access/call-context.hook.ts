@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { type CallContext, runWithCallContext } from '../contract/call-context.js';
 import { abortOnClose } from '../lib/abort-on-close.js';
+import { requireNotEnded } from './open-calls.js';
 import { principalOf } from './principal.js';
 
 /** REST callers receive neither progress nor log lines. */
@@ -12,6 +13,13 @@ export function installCallContext(fastify: FastifyInstance): void {
     const principal = principalOf(request.raw);
     if (!principal) {
       done();
+      return;
+    }
+    try {
+      // The body can arrive long after the headers, with which the token was checked.
+      requireNotEnded(reply);
+    } catch (error) {
+      done(error as Error);
       return;
     }
     let signal: AbortSignal | undefined;

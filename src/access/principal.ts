@@ -3,11 +3,13 @@ import type { Role } from '../contract/role.js';
 
 /** The caller of a request, as the access guard has identified it. */
 export interface Principal {
-  kind: 'admin' | 'readonly' | 'network';
+  kind: 'admin' | 'readonly' | 'token' | 'network';
   /** The name of the token, or network and address, for the audit log. Holds no secret. */
   actor: string;
   /** What the caller may do. */
   role: Role;
+  /** The key of the caller, if its kind and actor do not identify it: a new token can have the name of a revoked one. */
+  owner?: string;
 }
 
 const principals = new WeakMap<IncomingMessage, Principal>();
@@ -22,6 +24,6 @@ export function principalOf(request: IncomingMessage): Principal | undefined {
 }
 
 /** The key of a caller for quotas and sessions. */
-export function ownerOf({ kind, actor }: Principal): string {
-  return `${kind} ${actor}`;
+export function ownerOf({ kind, actor, owner }: Principal): string {
+  return owner ?? `${kind} ${actor}`;
 }

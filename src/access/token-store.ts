@@ -46,10 +46,9 @@ export class TokenStore {
       this.#logger.warn(`Other users of this machine can read ${path}. Run chmod 600 on it.`);
   }
 
-  /** The name of a token; undefined if it is unknown. Compares in constant time. */
-  find(candidate: string): TokenName | undefined {
+  /** The name of the token with this digest; undefined if there is none. Compares in constant time. */
+  find(digest: Buffer): TokenName | undefined {
     this.#refresh();
-    const digest = sha256(candidate);
     let found: TokenName | undefined;
     for (const known of this.#tokens?.digests ?? [])
       if (timingSafeEqual(known.digest, digest)) found ??= known.name;
@@ -78,10 +77,10 @@ export class TokenStore {
     const path = this.settings.files.token;
     const version = this.#version();
     const { admin, readonly } = parseTokens(readFileSync(path, 'utf8'), path);
-    const digests = [{ name: 'admin' as const, digest: sha256(admin) }];
+    const digests = [{ name: 'admin' as const, digest: digestOf(admin) }];
     return {
       version,
-      digests: readonly === '' ? digests : [...digests, { name: 'readonly', digest: sha256(readonly) }],
+      digests: readonly === '' ? digests : [...digests, { name: 'readonly', digest: digestOf(readonly) }],
     };
   }
 
@@ -106,6 +105,7 @@ export function parseTokens(text: string, path: string): { admin: string; readon
   return { admin, readonly };
 }
 
-function sha256(text: string): Buffer {
+/** Memory and files hold only digests of tokens. */
+export function digestOf(text: string): Buffer {
   return hash('sha256', text, 'buffer');
 }

@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { callContext } from '../contract/call-context.js';
+import { AppError } from '../errors/app-error.js';
 import { linkOperation, type DeclaredOperation, operationOf } from '../contract/operation.js';
 import { recordedArguments } from '../contract/recorded-arguments.js';
 import { AuditRecorder } from './audit-recorder.js';
@@ -59,10 +61,19 @@ export class AuditedOperations {
     const recorded: Method = (input) => {
       const isDryRun = input !== undefined && 'dry_run' in input && input.dry_run === true;
       if (isDryRun) return method(input);
+      // Callers that may only read reach this method for a dry run. This holds even if a route lost the argument.
+      if (callContext().role === 'read') return Promise.reject(mayOnlyRead());
       const given = recordedArguments(operation.input, input);
       return this.recorder.record(operation.name, given, () => method(input));
     };
     linkOperation(recorded, operation);
     return recorded;
   }
+}
+
+function mayOnlyRead(): AppError {
+  return new AppError(
+    'forbidden',
+    'This token may only read. Use the admin token (MCP_TOKEN) for this call.',
+  );
 }

@@ -2,7 +2,7 @@ import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { UsageError } from './exit-code.js';
 import { fieldOfKey, optionOf, positionalsOf } from './option-names.js';
-import type { CliField, CliOperation } from './operations/operation.js';
+import { type CliField, type CliOperation, DRY_RUN_FIELD } from './operations/operation.js';
 import type { SuiteRequest } from './suite-client.js';
 import { readProblem, shownWord, wordOf } from './word.js';
 
@@ -47,7 +47,7 @@ export function toRequest(
   body?: Values,
 ): SuiteRequest {
   const part = (where: CliField['in']) =>
-    fields.filter((field) => field.in === where && values[field.name] !== undefined);
+    fields.filter((field) => placeOf(field) === where && values[field.name] !== undefined);
   const inPath = part('path').reduce((url, { name }) => {
     const text = wordOf(values[name]);
     if (text === '') throw new UsageError(`<${name}> must not be empty.`);
@@ -63,6 +63,11 @@ export function toRequest(
     path: `${inPath}${query.size > 0 ? `?${query.toString()}` : ''}`,
     ...(hasBody && { body: { ...body, ...given } }),
   };
+}
+
+/** The suite reads `dry_run` in the query too. There a token that may only read may send it. */
+function placeOf({ name, in: where }: CliField): CliField['in'] {
+  return name === DRY_RUN_FIELD ? 'query' : where;
 }
 
 /** The value that a word stands for. `label` names the argument in an error. @throws UsageError */

@@ -19,7 +19,7 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
       type: 'http',
       scheme: 'bearer',
       bearerFormat: 'opaque',
-      description: 'A token from MCP_TOKEN_FILE.',
+      description: 'A token from MCP_TOKEN_FILE or TOKENS_FILE.',
     })
     .build();
   return sorted(completeDocument(SwaggerModule.createDocument(app, config)));

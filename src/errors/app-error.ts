@@ -21,6 +21,8 @@ export const ERROR_CATALOGUE = {
   server_is_haproxy: { status: 422, title: 'The server is HAProxy itself' },
   server_not_healthy: { status: 409, title: 'The new server is not healthy' },
   replace_running: { status: 409, title: 'The server is being replaced' },
+  token_exists: { status: 409, title: 'There is a token of this name' },
+  token_not_found: { status: 404, title: 'There is no such token' },
   cancelled: { status: 409, title: 'The request was cancelled' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body is not JSON' },

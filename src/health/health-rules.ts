@@ -78,6 +78,7 @@ function problemOf({ status, weight }: Facts): string | undefined {
 export function suiteHealth(
   facts: Omit<SuiteComponentDto, 'status' | 'detail'>,
   readiness: { ready: boolean; reason: string },
+  tokenProblems: readonly string[] = [],
 ): SuiteComponentDto {
   const { pools_in_use: used, pools_total: total } = facts;
   const problems: string[] = [];
@@ -88,6 +89,7 @@ export function suiteHealth(
     );
   if (facts.forbidden_servers.length > 0)
     problems.push(`Remove or move servers that no change could add: ${facts.forbidden_servers.join('. ')}.`);
+  problems.push(...tokenProblems);
   const status = problems.length === 0 ? 'healthy' : 'degraded';
   const detail = problems.join(' ') || `Revision ${facts.revision}; ${used} of ${total} pools are in use.`;
   return { status, detail, ...facts };

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AccessModule } from '../access/access.module.js';
 import { HaproxyModule } from '../haproxy/haproxy.module.js';
 import { CertificatesModule } from '../certificates/certificates.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
@@ -12,7 +13,15 @@ import { ServerHealthService } from './server-health.service.js';
 import { WaitHealthyService } from './wait-healthy.service.js';
 
 @Module({
-  imports: [HaproxyModule, JobsModule, ReconcilerModule, SyncModule, CertificatesModule, MonitoringModule],
+  imports: [
+    AccessModule,
+    HaproxyModule,
+    JobsModule,
+    ReconcilerModule,
+    SyncModule,
+    CertificatesModule,
+    MonitoringModule,
+  ],
   controllers: [ProbesController, HealthController],
   providers: [HealthService, ServerHealthService, WaitHealthyService],
 })

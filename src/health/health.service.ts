@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { NamedTokens } from '../access/named-tokens.js';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { messageOf } from '../errors/app-error.js';
 import { Operation } from '../contract/operation.js';
@@ -50,6 +51,7 @@ export class HealthService {
     private readonly sites: SitesService,
     private readonly rules: SuiteRules,
     private readonly guard: ServerGuard,
+    private readonly tokens: NamedTokens,
     configChecks: ConfigCheckService,
     workers: HaproxyWorkers,
   ) {
@@ -109,7 +111,7 @@ export class HealthService {
       pools_dynamic: this.reconciler.poolLimit.dynamic,
       forbidden_servers: this.guard.findings(state),
     };
-    return suiteHealth(facts, this.readiness.get());
+    return suiteHealth(facts, this.readiness.get(), this.tokens.problems);
   }
 
   async #certificates(): Promise<CertificatesComponentDto> {

@@ -236,7 +236,7 @@ export class JobsService {
    * Starts `work` as a job of the current caller, or joins the running job with the same kind and key. The job continues
    * after the call returns.
    *
-   * @throws AppError shutting_down
+   * @throws AppError shutting_down, forbidden
    */
   start<T extends object>(spec: JobSpec, work: (job: JobContext) => Promise<T>): RunningJob<T> {
     const id = randomUUID();
@@ -250,6 +250,12 @@ export class JobsService {
         'The suite is stopping and starts no operation. Try again when it runs again.',
       );
     const { actor, via, role, requestId } = callContext();
+    // A dry run starts no job. This holds even if a route lost the argument.
+    if (role === 'read')
+      throw new AppError(
+        'forbidden',
+        'This token may only read. Use the admin token (MCP_TOKEN) for this call.',
+      );
     const record = newRecord(spec, actor, id);
     const running = new RunningJob<T>(record);
     this.#records.set(record.id, record);

@@ -73,6 +73,8 @@ export class Settings {
     /** The records of jobs. They survive a restart. */
     operations: string;
     token: string;
+    /** Further tokens, with a name, a role and an expiry. Only their digests. */
+    tokens: string;
     /** The audit log. */
     audit: string;
     /** The owner lock. */
@@ -146,6 +148,7 @@ export class Settings {
       downServers: join(dirname(pools), 'down-servers.state'),
       operations: join(this.home, 'data/operations.json'),
       token: conf('MCP_TOKEN_FILE', 'conf/mcp-token.env'),
+      tokens: conf('TOKENS_FILE', 'conf/tokens.json'),
       audit: join(this.home, 'data/audit.jsonl'),
       lock: runFiles(join(this.home, 'run')).lock,
       adoption: join(this.home, 'data/adoption.json'),

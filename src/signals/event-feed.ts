@@ -14,7 +14,9 @@ export type EventTopic = ResourceEvent['topic'];
 type FeedEvent =
   | ResourceEvent
   /** The suite started HAProxy or attached to it. The Runtime API answers; `pid` is the worker. */
-  | { topic: 'haproxy_started'; pid: number };
+  | { topic: 'haproxy_started'; pid: number }
+  /** A token was revoked, was changed or has expired. `owner` is the caller that it identified. */
+  | { topic: 'token_ended'; owner: string };
 
 /** Publishes events to higher layers, such as MCP subscriptions, without the publisher knowing them. */
 @Injectable()

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+import { ADMIN, namedToken, READER, type Running, secretOf, startFixture, withTokens } from './fixture.js';
 import { rawExchange, rawRequest } from './raw-http.js';
 import { type Route, routesOf } from './routes.js';
 
@@ -12,19 +12,34 @@ const READS = new Set([
   'POST /api/v1/domains/:domain/servers/:slot/wait-drain',
   'POST /api/v1/domains/:domain/wait-healthy',
 ]);
+/** Routes that only an administrator may call. */
+const ADMINISTERS = new Set([
+  'GET /api/v1/tokens',
+  'HEAD /api/v1/tokens',
+  'POST /api/v1/tokens',
+  'DELETE /api/v1/tokens/:name',
+  'POST /api/v1/configuration/reload',
+  'POST /api/v1/things/unlinked',
+]);
 /** More than any route reads, so that a response can only come before the body. */
 const ANNOUNCED = 2 ** 31;
 
 let suite: Running;
 let routes: Route[];
 beforeAll(async () => {
-  suite = await startFixture(withTokens);
+  const named = ['read', 'operate', 'admin'].map((role) => namedToken(`is-${role}`, role));
+  suite = await startFixture({ ...withTokens, named });
   routes = routesOf(suite.app);
 });
 afterAll(() => suite.stop());
 
 const pathOf = ({ url }: Route) =>
-  url.replace(':domain', 'a.example').replace(':slot', '1').replace(':id', 'none').replace('*', 'x');
+  url
+    .replace(':domain', 'a.example')
+    .replace(':slot', '1')
+    .replace(':id', 'none')
+    .replace(':name', 'none')
+    .replace('*', 'x');
 
 const bearer = (token: string) => [`Authorization: Bearer ${token}`];
 /** Sends the head of a request without its body. */
@@ -56,8 +71,15 @@ async function answersOf(
 const allOf = (asked: readonly Route[], status: number) =>
   Object.fromEntries(asked.map(({ method, url }) => [`${method} ${url}`, status]));
 
-const isReading = ({ method, url }: Route) =>
-  method === 'GET' || method === 'HEAD' || url === '/mcp' || READS.has(`${method} ${url}`);
+const administers = ({ method, url }: Route) => ADMINISTERS.has(`${method} ${url}`);
+const isReading = (route: Route) =>
+  !administers(route) &&
+  (route.method === 'GET' ||
+    route.method === 'HEAD' ||
+    route.url === '/mcp' ||
+    READS.has(`${route.method} ${route.url}`));
+/** The least role for the route. */
+const roleOf = (route: Route) => (administers(route) ? 'admin' : isReading(route) ? 'read' : 'operate');
 
 describe('access to every route', () => {
   it('covers all routes, including those of Swagger and MCP', () => {
@@ -97,6 +119,53 @@ describe('access to every route', () => {
       const { status } = await rawRequest({ port: suite.port, method, path, headers });
       expect([401, 403], `${method} ${url}`).not.toContain(status);
     }
+  });
+
+  it.each(['read', 'operate', 'admin'] as const)(
+    'gives a named token the role %s on every route',
+    async (role) => {
+      const roles = ['read', 'operate', 'admin'];
+      const closed = routes.filter(({ url }) => !OPEN.has(url));
+      const refused = closed.filter((route) => roles.indexOf(roleOf(route)) > roles.indexOf(role));
+      await expect(answersOf(refused, bearer(secretOf(`is-${role}`)))).resolves.toEqual(allOf(refused, 403));
+      for (const route of closed.filter((one) => !refused.includes(one))) {
+        // Without a body: no route that changes something needs none, except for those that HAProxy would refuse here.
+        const headers = ['Host: localhost', ...bearer(secretOf(`is-${role}`))];
+        const answer = await rawRequest({
+          port: suite.port,
+          method: route.method,
+          path: pathOf(route),
+          headers,
+        });
+        expect([401, 403], `${route.method} ${route.url}`).not.toContain(answer.status);
+      }
+    },
+  );
+
+  it('lets a token that may only read ask for a dry run in the query, which changes nothing', async () => {
+    const changing = routes.filter((route) => roleOf(route) === 'operate' && !route.url.includes('things'));
+    expect(changing.length).toBeGreaterThan(15);
+    for (const token of [READER, secretOf('is-read')])
+      for (const { method, url } of changing) {
+        const ask = async (query: string) => {
+          const headers = ['Host: localhost', ...bearer(token)];
+          return rawRequest({
+            port: suite.port,
+            method,
+            path: `${pathOf({ method, url })}?${query}`,
+            headers,
+          });
+        };
+        expect((await ask('dry_run=true')).status, `${method} ${url}`).not.toBe(403);
+        for (const query of ['dry_run=false', 'dry_run=1', 'dry_run=true&dry_run=false', 'DRY_RUN=true'])
+          expect((await ask(query)).status, `${method} ${url}?${query}`).toBe(403);
+      }
+    const headers = { authorization: `Bearer ${ADMIN}` };
+    const audit = (await (await fetch(`${suite.url}/api/v1/audit?limit=1000`, { headers })).json()) as {
+      items: { actor: string; outcome: string }[];
+    };
+    const byReaders = audit.items.filter(({ actor }) => ['readonly', 'is-read'].includes(actor));
+    expect(new Set(byReaders.map(({ outcome }) => outcome))).toEqual(new Set(['forbidden']));
   });
 
   it('refuses a missing path and another method before it reads the body', async () => {

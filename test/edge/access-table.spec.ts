@@ -1,21 +1,32 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../kit/poll.js';
-import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+import { ADMIN, namedToken, READER, type Running, secretOf, startFixture, withTokens } from './fixture.js';
 import { rawExchange, rawRequest } from './raw-http.js';
 
 let suite: Running;
 beforeAll(async () => {
-  suite = await startFixture(withTokens, {
-    MCP_HOST: '0.0.0.0',
-    TRUSTED_NETWORKS: '127.0.9.0/24',
-    MCP_PUBLIC_HOST: 'mcp.example.com',
-  });
+  const named = [
+    namedToken('reads', 'read'),
+    namedToken('operates', 'operate', { expires_at: '2099-01-01T00:00:00Z' }),
+    namedToken('administers', 'admin'),
+    namedToken('expired', 'admin', { expires_at: '2020-01-01T00:00:00Z' }),
+    namedToken('limited', 'admin', { domains: ['*.preview.example.com'] }),
+  ];
+  suite = await startFixture(
+    { ...withTokens, named },
+    {
+      MCP_HOST: '0.0.0.0',
+      TRUSTED_NETWORKS: '127.0.9.0/24',
+      MCP_PUBLIC_HOST: 'mcp.example.com',
+    },
+  );
 });
 afterAll(() => suite.stop());
 
 const basic = (user: string, password: string) =>
   `Authorization: Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+const bearer = (name: string) => `Authorization: Bearer ${secretOf(name)}`;
 const SOURCES = {
   loopback: { from: '127.0.0.1', to: '127.0.0.1' },
   trusted: { from: '127.0.9.1', to: '127.0.9.2' },
@@ -26,6 +37,11 @@ const TOKENS = {
   none: { headers: [], is: undefined },
   admin: { headers: [`Authorization: Bearer ${ADMIN}`], is: 'admin' },
   reader: { headers: [`Authorization: Bearer ${READER}`], is: 'reader' },
+  'named read': { headers: [bearer('reads')], is: 'reader' },
+  'named operate': { headers: [bearer('operates')], is: 'operator' },
+  'named admin': { headers: [bearer('administers')], is: 'admin' },
+  'named, expired': { headers: [bearer('expired')], is: undefined },
+  'named, with a field that this version does not know': { headers: [bearer('limited')], is: undefined },
   wrong: { headers: ['Authorization: Bearer wrong-token-0123456789'], is: undefined },
   basic: { headers: [basic('anyone', ADMIN)], is: 'basic' },
 } as const;
@@ -47,7 +63,8 @@ const ROUTES = [
   ['GET', '/openapi.json', 'docs', 200],
   ['GET', '/api/v1/things', 'read', 200],
   ['DELETE', '/api/v1/things', 'change', 200],
-  ['POST', '/api/v1/things/unlinked', 'change', 201],
+  ['POST', '/api/v1/things/unlinked', 'administer', 201],
+  ['GET', '/api/v1/tokens', 'administer', 200],
   ['GET', '/api/v1/audit', 'read', 200],
   ['GET', '/metrics', 'read', 200],
   ['GET', '/mcp', 'read', 400],
@@ -60,9 +77,12 @@ function expected(source: Source, sent: Sent, kind: (typeof ROUTES)[number][2], 
   if (kind === 'open') return success;
   const token = TOKENS[sent].is;
   // A request with an Authorization header is judged by the header alone, from a trusted network too.
-  const mayRead = (source === 'trusted' && sent === 'none') || token === 'admin' || token === 'reader';
-  if (!mayRead) return token === 'basic' && kind === 'docs' ? success : 401;
-  return kind === 'change' && token === 'reader' ? 403 : success;
+  const isTrusted = source === 'trusted' && sent === 'none';
+  const role =
+    isTrusted || token === 'admin' ? 2 : token === 'operator' ? 1 : token === 'reader' ? 0 : undefined;
+  if (role === undefined) return token === 'basic' && kind === 'docs' ? success : 401;
+  const needed = kind === 'administer' ? 2 : kind === 'change' ? 1 : 0;
+  return role < needed ? 403 : success;
 }
 
 const TABLE = Object.keys(SOURCES).flatMap((source) =>

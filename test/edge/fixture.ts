@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -184,6 +185,12 @@ class ThingsController {
     return this.things.clear();
   }
 
+  @Get('wait')
+  @Serves(ThingsService, 'wait', { id: 'wait_things' })
+  wait(@Query() query: ListThings) {
+    return this.things.wait(query);
+  }
+
   @Get('broken')
   @Serves(ThingsService, 'break', { id: 'break_things' })
   break() {
@@ -210,12 +217,26 @@ export interface Running {
   stop: () => Promise<void>;
 }
 
+/** An entry of tokens.json, for a token that is its own name and some more characters. */
+export const namedToken = (name: string, role: string, more: object = {}): object => ({
+  name,
+  sha256: hash('sha256', secretOf(name)),
+  role,
+  ...more,
+});
+export const secretOf = (name: string): string => `${name}-named-token-0123456789`;
+
 /** Options with a token file, for tests that use known tokens. */
 export const withTokens = { tokens: `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${READER}\n` };
 
 /** Starts the suite with the module above, or other modules, in a new folder and on a free port of 127.0.0.1. */
 export async function startFixture(
-  { tokens, modules = [ThingsModule], ...options }: AppOptions & { tokens?: string } = {},
+  {
+    tokens,
+    named,
+    modules = [ThingsModule],
+    ...options
+  }: AppOptions & { tokens?: string; named?: object[] } = {},
   env: Record<string, string> = {},
 ): Promise<Running> {
   const home = await mkdtemp(join(tmpdir(), 'suite-edge-'));
@@ -224,6 +245,8 @@ export async function startFixture(
     await mkdir(join(home, 'conf'));
     await writeFile(join(home, 'conf/mcp-token.env'), tokens, { mode: 0o600 });
   }
+  if (named)
+    await writeFile(join(home, 'conf/tokens.json'), JSON.stringify({ tokens: named }), { mode: 0o600 });
   const settings = loadSettings({
     HAPROXY_HOME: home,
     MCP_HOST: '127.0.0.1',

@@ -4,7 +4,7 @@ import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { describe, expect, it } from 'vitest';
 import { McpCatalogue } from '../../src/mcp/catalogue/mcp-catalogue.js';
 import { loadSettings } from '../../src/settings/settings.js';
-import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+import { ADMIN, namedToken, READER, type Running, secretOf, startFixture, withTokens } from './fixture.js';
 
 /** Each kind of route with its least role, and its status for a caller that may use it. No HAProxy answers here. */
 const ROUTES = [
@@ -13,7 +13,7 @@ const ROUTES = [
   ['GET', '/metrics', 'read', 200],
   ['GET', '/api/v1/health', 'read', 200],
   ['DELETE', '/api/v1/things', 'operate', 200],
-  ['POST', '/api/v1/things/a.example', 'operate', 201],
+  ['POST', '/api/v1/things/a.example', 'operate', 200],
   ['POST', '/api/v1/domains', 'operate', 422],
   ['POST', '/api/v1/configuration/reload', 'admin', 503],
   ['POST', '/api/v1/configuration/reload?dry_run=true', 'admin', 503],
@@ -90,5 +90,44 @@ describe('TRUSTED_ROLE', () => {
         await client.close();
       }
     });
+  });
+});
+
+describe('A named token', () => {
+  it('decides about every route and tool by its role, and may dry-run with each role', async () => {
+    const named = ROLES.map((role) => namedToken(`is-${role}`, role));
+    const suite = await startFixture({ ...withTokens, named });
+    try {
+      const { tools } = suite.app.get(McpCatalogue, { strict: false });
+      for (const role of ROLES) {
+        const authorization = `Bearer ${secretOf(`is-${role}`)}`;
+        expect(await statuses(suite, { authorization })).toEqual(expected(role));
+        const client = new Client({ name: 'test', version: '1' });
+        const url = new URL(`${suite.url}/mcp`);
+        await client.connect(
+          new StreamableHTTPClientTransport(url, { requestInit: { headers: { authorization } } }),
+        );
+        try {
+          const listed = (await client.listTools()).tools.map(({ name }) => name);
+          expect(listed).toEqual(tools.list(role).map(({ name }) => name));
+          for (const { name, inputSchema } of tools.list('admin')) {
+            const call = async (args: Record<string, unknown>) => {
+              const result = (await client.callTool({ name, arguments: args })) as CallToolResult;
+              return (result.structuredContent as { code?: string } | undefined)?.code;
+            };
+            if (!listed.includes(name)) expect(await call({}), name).toBe('forbidden');
+            if (listed.includes(name) || !('dry_run' in (inputSchema.properties ?? {}))) continue;
+            const mayPlan = name !== 'haproxy_reload';
+            expect((await call({ dry_run: true })) === 'forbidden', name).toBe(!mayPlan);
+            for (const dry_run of ['true', false])
+              expect(await call({ dry_run }), `${name} ${String(dry_run)}`).toBe('forbidden');
+          }
+        } finally {
+          await client.close();
+        }
+      }
+    } finally {
+      await suite.stop();
+    }
   });
 });

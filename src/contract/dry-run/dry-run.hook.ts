@@ -6,6 +6,7 @@ import { declaredFields, messageOf } from '../fields/field.js';
 import { joinPath } from '../input/input-shape.js';
 import { type ReadParts, routeMetadataOf } from '../route-metadata.js';
 import { DryRunDto } from './dry-run.dto.js';
+import { hasDryRun } from './least-role.js';
 
 type Arguments = Record<string, unknown>;
 
@@ -19,8 +20,7 @@ export function installDryRun(fastify: FastifyInstance): void {
     const { operation, reads } = routeMetadataOf(request);
     try {
       if (operation && !operation.readOnly) {
-        const hasDryRun = operation.input !== undefined && declaredFields(operation.input).has('dry_run');
-        moveDryRun(request, hasDryRun);
+        moveDryRun(request, hasDryRun(operation));
       }
       if (operation && reads) refuseUnread(request, reads);
     } catch (error) {
@@ -36,7 +36,7 @@ export function installDryRun(fastify: FastifyInstance): void {
  *
  * @throws AppError validation_failed, if the operation has no dry run, or a value is neither true nor false
  */
-function moveDryRun(request: FastifyRequest, hasDryRun: boolean): void {
+function moveDryRun(request: FastifyRequest, isKnown: boolean): void {
   const query = { ...(request.query as Arguments | null) };
   const body = argumentsIn(request.body);
   const declared = declaredFields(DryRunDto).get('dry_run');
@@ -44,7 +44,7 @@ function moveDryRun(request: FastifyRequest, hasDryRun: boolean): void {
   const asked = typeof inQuery === 'string' ? declared?.kind.fromText?.(inQuery, 'text') : inQuery;
   const given = [asked, body?.['dry_run']].filter((value) => value !== undefined);
   if (given.length === 0) return;
-  if (!hasDryRun) throw invalidField('dry_run', 'is not allowed: this operation has no dry run');
+  if (!isKnown) throw invalidField('dry_run', 'is not allowed: this operation has no dry run');
   if (declared && !given.every((value) => declared.kind.accepts(value)))
     throw invalidField('dry_run', messageOf(declared, 'json'));
   // If query and body differ, true wins, because it changes nothing.

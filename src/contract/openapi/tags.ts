@@ -8,6 +8,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   monitoring: 'Statistics, connections and metrics.',
   operations: 'Long operations that answer 202.',
   servers: 'The servers of a domain.',
+  tokens: 'Tokens of callers, with a role and an expiry.',
   transfer: 'Import and export of all domains and servers.',
 };
 

@@ -1,4 +1,6 @@
 import { networkInterfaces } from 'node:os';
+import { readTokensFile, TokensFileError } from '../../access/tokens-file.js';
+import { quote } from '../../lib/shell-quote.js';
 import { defaultRouteInterfaces } from '../../lib/machine/route.js';
 import { contains, formatHostPort, networks } from '../../model/ip-address.js';
 import {
@@ -8,7 +10,8 @@ import {
   tailnetAddresses,
 } from '../../model/tailnet.js';
 import type { Settings } from '../../settings/settings.js';
-import { type Finding, note, warning } from '../finding.js';
+import { presenceOf } from '../facts/users.js';
+import { error, type Finding, NotRun, note, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { Mending } from '../mending.js';
 import type { HostCheck } from './check-type.js';
@@ -28,7 +31,25 @@ export const ACCESS_CHECKS: readonly HostCheck[] = [
       });
     },
   },
+  { subject: 'permissions', name: 'the tokens in TOKENS_FILE are valid', run: namedTokens },
 ];
+
+async function namedTokens({ settings, mending }: Host): Promise<Finding[] | undefined> {
+  const { tokens: path } = settings.files;
+  if ((await presenceOf(path)) === 'missing') return undefined;
+  try {
+    return readTokensFile(path).unusable.map(({ name, reason }) =>
+      warning(`The token ${name} in ${path} is not valid: ${reason}.`, mending.edit(path, null)),
+    );
+  } catch (failure) {
+    if (!(failure instanceof TokensFileError)) throw failure;
+    if (failure.kind === 'access') throw new NotRun(`This user may not read ${path}.`, true);
+    const problem = `At the next start of the suite, none of the tokens in ${path} is valid. ${failure.message}`;
+    return [
+      error(problem, failure.kind === 'mode' ? `chmod 600 ${quote(path)}` : mending.edit(path, failure.line)),
+    ];
+  }
+}
 
 /** On which of the addresses the suite answers; undefined if it does not answer at all. */
 async function listeningOn(host: Host, addresses: readonly string[]): Promise<AccessFacts['isListening']> {

@@ -40,7 +40,15 @@ const FOLDER: readonly Right[] = ['r', 'w', 'x'];
 
 async function suiteFiles(host: Host): Promise<Finding[]> {
   const { files, folders, home } = host.settings;
-  const owned = [files.servers, files.pools, files.map, files.suite, files.certificates, files.token];
+  const owned = [
+    files.servers,
+    files.pools,
+    files.map,
+    files.suite,
+    files.certificates,
+    files.token,
+    files.tokens,
+  ];
   const needs: Need[] = [
     ...[join(home, 'conf'), folders.certs, join(home, 'data'), folders.run].map((path) => ({
       path,
@@ -186,6 +194,7 @@ async function writableByOthers({ settings }: Host): Promise<Finding[]> {
     files.servers,
     files.certificates,
     files.token,
+    files.tokens,
     files.beforeRules,
     files.beforeGlobal,
   ];

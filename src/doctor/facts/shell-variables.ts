@@ -13,7 +13,7 @@ export interface ShellVariables {
 
 const SECRET = /(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD)/i;
 /** Names of public keys and of paths that match SECRET. */
-const NO_SECRET = /^(?:MCP_TOKEN_FILE|ACME_KEYLENGTH)$/;
+const NO_SECRET = /^(?:MCP_TOKEN_FILE|TOKENS_FILE|ACME_KEYLENGTH)$/;
 
 export function isSecret(name: string): boolean {
   return SECRET.test(name) && !NO_SECRET.test(name);

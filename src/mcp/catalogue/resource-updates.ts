@@ -15,7 +15,7 @@ export class ResourceUpdates implements OnApplicationShutdown {
 
   constructor(feed: EventFeed, resources: ResourceRegistry) {
     this.#unsubscribe = feed.subscribe((event) => {
-      if (event.topic === 'haproxy_started') return;
+      if (event.topic === 'haproxy_started' || event.topic === 'token_ended') return;
       if (this.#subscribers.size > 0) this.#schedule(resources.changedBy(event));
     });
   }

@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
-import { requireAccess } from '../../access/access-rule.js';
+import { requireOperation, requireRole } from '../../access/access-rule.js';
 import { AuditRecorder } from '../../audit/audit-recorder.js';
 import { AppError, type Problem } from '../../errors/app-error.js';
 import { notInDetail } from '../../errors/invalid-fields.js';
@@ -31,7 +31,9 @@ export class ToolExecutor {
         `There is no tool ${name.slice(0, 100)}. Call tools/list for the names of the tools.`,
       );
     try {
-      requireAccess(caller.principal, tool.role);
+      if (tool.operation)
+        requireOperation(caller.principal, tool.operation, asksForDryRun(args), 'use dry_run=true');
+      else requireRole(caller.principal, tool.role);
       return await tool.call(args, caller);
     } catch (error) {
       // An error with a JSON-RPC code is for the client, not for the model.
@@ -65,6 +67,11 @@ export class ToolExecutor {
     );
     return error;
   }
+}
+
+/** Only `true` is a dry run: the input of a tool does not guess this argument. */
+function asksForDryRun(args: unknown): boolean {
+  return (args as { dry_run?: unknown } | null | undefined)?.dry_run === true;
 }
 
 function toErrorResult(error: AppError): CallToolResult {

@@ -7,6 +7,7 @@ import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 import { ownerOf, type Principal } from '../../access/principal.js';
 import { messageOf } from '../../errors/app-error.js';
+import { EventFeed } from '../../signals/event-feed.js';
 import { McpCatalogue } from '../catalogue/mcp-catalogue.js';
 import { ResourceUpdates } from '../catalogue/resource-updates.js';
 import { invalidParamsError } from '../protocol/request-params.js';
@@ -44,7 +45,12 @@ export class SessionStore implements BeforeApplicationShutdown {
   constructor(
     private readonly catalogue: McpCatalogue,
     private readonly updates: ResourceUpdates,
-  ) {}
+    feed: EventFeed,
+  ) {
+    feed.subscribe((event) => {
+      if (event.topic === 'token_ended') this.#closeOf(event.owner);
+    });
+  }
 
   get size(): number {
     return this.#sessions.size;
@@ -114,6 +120,10 @@ export class SessionStore implements BeforeApplicationShutdown {
   /** The next request of each client is answered with 404, and the client begins a new session. */
   closeAll(): void {
     for (const [id, session] of this.#sessions) this.#close(id, session);
+  }
+
+  #closeOf(owner: string): void {
+    for (const [id, session] of this.#sessions) if (session.owner === owner) this.#close(id, session);
   }
 
   #loadFactory(): Promise<SessionServerFactory> {

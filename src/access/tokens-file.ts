@@ -1,0 +1,189 @@
+import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { type Role, ROLES } from '../contract/role.js';
+import { messageOf } from '../errors/app-error.js';
+import { quote } from '../lib/shell-quote.js';
+import { parseJson } from '../storage/formats/json-document.js';
+
+/** The name of a token: what the audit log shows as the actor. */
+export const TOKEN_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+export const TOKEN_NAME_RULE =
+  'a name of 1 to 63 characters a-z 0-9 . _ - that begins with a letter or a digit, and none of admin, readonly, suite, unknown';
+/** Actors that are no token of the file. */
+const RESERVED = new Set(['admin', 'readonly', 'suite', 'unknown']);
+/** The most tokens in the file. */
+export const MAX_TOKENS = 10_000;
+/** More than `MAX_TOKENS` tokens have. */
+const MAX_BYTES = 8 * 1024 * 1024;
+
+/** The fields of a token that this version knows. A token with another field is not valid: the field could limit it. */
+const FIELDS: ReadonlySet<string> = new Set(['name', 'sha256', 'role', 'expires_at']);
+
+/** A token of `TOKENS_FILE`. Its secret is not known, only the SHA-256 of it. */
+export interface NamedToken {
+  readonly name: string;
+  /** 64 hexadecimal digits, in lower case. */
+  readonly sha256: string;
+  readonly role: Role;
+  /** Milliseconds since the epoch; undefined for a token that does not expire. */
+  readonly expiresAt: number | undefined;
+}
+
+/** An entry of the file that gives no access, and why. `name` is not checked. */
+export interface UnusableToken {
+  readonly name: string;
+  readonly reason: string;
+}
+
+export interface TokensFile {
+  readonly tokens: readonly NamedToken[];
+  readonly unusable: readonly UnusableToken[];
+  /** Everything that the file has, to be written again. */
+  readonly entries: readonly unknown[];
+}
+
+const NO_TOKENS: TokensFile = { tokens: [], unusable: [], entries: [] };
+
+/** The whole file cannot be used. The message is one line that says what to do, and has no content of the file. */
+export class TokensFileError extends Error {
+  constructor(
+    /** `mode`: other users can read it. `access`: the user of this process may not read it. */
+    readonly kind: 'mode' | 'access' | 'content',
+    message: string,
+    /** The line of the error in the file. */
+    readonly line: number | null = null,
+  ) {
+    super(message);
+    this.name = 'TokensFileError';
+  }
+}
+
+export function isTokenName(name: string): boolean {
+  return TOKEN_NAME.test(name) && !RESERVED.has(name);
+}
+
+/** Changes when the content or the mode of the file changes. */
+export function versionOfFile(path: string): string {
+  const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
+  return stats ? [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') : 'missing';
+}
+
+/** Reads the file. A missing file has no tokens. @throws TokensFileError */
+export function readTokensFile(path: string): TokensFile {
+  let text: string;
+  try {
+    const descriptor = openSync(path, 'r');
+    try {
+      const stats = fstatSync(descriptor);
+      const mode = stats.mode & 0o777;
+      if ((mode & 0o077) !== 0)
+        throw new TokensFileError(
+          'mode',
+          `Other users of this machine may read or write it (mode ${mode.toString(8)}). Run chmod 600 ${quote(path)}`,
+        );
+      if (!stats.isFile() || stats.size > MAX_BYTES)
+        throw new TokensFileError('content', `It is no file of at most ${MAX_BYTES} bytes. Replace it.`);
+      text = readFileSync(descriptor, 'utf8');
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    if (error instanceof TokensFileError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return NO_TOKENS;
+    throw new TokensFileError(
+      'access',
+      `It cannot be read: ${messageOf(error)}. Give the user of the suite permission to read it.`,
+    );
+  }
+  return parseTokensFile(text);
+}
+
+function refuse(reason: string, line: number | null = null): never {
+  throw new TokensFileError(
+    'content',
+    `${reason} It must be {"tokens": [{"name": …, "sha256": …, "role": …}]}. Repair it, or delete it to revoke all its tokens.`,
+    line,
+  );
+}
+
+/** Pure. @throws TokensFileError */
+export function parseTokensFile(text: string): TokensFile {
+  const parsed = parseJson(text);
+  if (!parsed.ok) return refuse(`Line ${parsed.line} is ${parsed.reason}.`, parsed.line);
+  if (!isObject(parsed.value)) return refuse('It is not a JSON object.');
+  const { tokens: entries, ...others } = parsed.value;
+  if (Object.keys(others).length > 0) return refuse('It has other keys than tokens.');
+  if (!Array.isArray(entries)) return refuse('It has no list tokens.');
+  if (entries.length > MAX_TOKENS) return refuse(`It has more than ${MAX_TOKENS} tokens.`);
+  return withoutDuplicates(entries as unknown[]);
+}
+
+export function formatTokensFile(entries: readonly unknown[]): string {
+  const lines = entries.map((entry) => `    ${JSON.stringify(entry)}`).join(',\n');
+  return `{\n  "tokens": [${lines === '' ? '' : `\n${lines}\n  `}]\n}\n`;
+}
+
+/** The entry of a token in the file. */
+export function entryOfToken({ name, sha256, role, expiresAt }: NamedToken): object {
+  return {
+    name,
+    sha256,
+    role,
+    ...(expiresAt !== undefined && { expires_at: new Date(expiresAt).toISOString() }),
+  };
+}
+
+/** Of two tokens with the same name or secret none is valid, because the file does not say which one is meant. */
+function withoutDuplicates(entries: readonly unknown[]): TokensFile {
+  const read = entries.map((entry, index) => readEntry(entry, index));
+  const names = countOf(read.map(({ name }) => name));
+  const secrets = countOf(read.flatMap((one) => ('sha256' in one ? [one.sha256] : [])));
+  const tokens: NamedToken[] = [];
+  const unusable: UnusableToken[] = [];
+  for (const one of read) {
+    const { name } = one;
+    if ('reason' in one) unusable.push(one);
+    else if ((names.get(name) ?? 0) > 1) unusable.push({ name, reason: 'another token has its name' });
+    else if ((secrets.get(one.sha256) ?? 0) > 1)
+      unusable.push({ name, reason: 'another token has its sha256' });
+    else tokens.push(one);
+  }
+  return { tokens, unusable, entries };
+}
+
+function countOf(keys: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return counts;
+}
+
+function readEntry(entry: unknown, index: number): NamedToken | UnusableToken {
+  const unnamed = `number ${index + 1}`;
+  if (!isObject(entry)) return { name: unnamed, reason: 'it is no object' };
+  const { name, sha256, role, expires_at: expires } = entry;
+  if (typeof name !== 'string' || !isTokenName(name))
+    return { name: unnamed, reason: `its name must be ${TOKEN_NAME_RULE}` };
+  const unknown = Object.keys(entry).filter((field) => !FIELDS.has(field));
+  if (unknown.length > 0)
+    return {
+      name,
+      reason: `this version does not know its field ${JSON.stringify(unknown[0]?.slice(0, 40))}, which could limit what it may do`,
+    };
+  if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/i.test(sha256))
+    return { name, reason: 'its sha256 must be 64 hexadecimal digits' };
+  const known = ROLES.find((one) => one === role);
+  if (known === undefined) return { name, reason: `its role must be one of ${ROLES.join(', ')}` };
+  const expiresAt = expires === undefined ? undefined : timeOf(expires);
+  if (Number.isNaN(expiresAt))
+    return { name, reason: 'its expires_at must be a date and time such as 2027-01-31T12:00:00Z' };
+  return { name, sha256: sha256.toLowerCase(), role: known, expiresAt };
+}
+
+/** NaN if it is no time with a time zone. */
+function timeOf(value: unknown): number {
+  const shape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+  return typeof value === 'string' && shape.test(value) ? Date.parse(value) : Number.NaN;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
