@@ -108,6 +108,7 @@ export class NamedTokens implements OnApplicationShutdown {
       this.#refuse(messageOf(error));
     }
     for (const token of this.#tokens.values()) {
+      if (token.expiresAt === undefined) continue;
       const owner = ownerOfToken(token);
       if (!isExpired(token)) this.#expired.delete(owner);
       else if (!this.#expired.has(owner)) {
@@ -200,6 +201,7 @@ export class NamedTokens implements OnApplicationShutdown {
     this.#tokens = new Map(tokens.map((token) => [token.sha256, token]));
     this.#unusable = unusable;
     this.#problem = undefined;
+    for (const token of tokens) if (!isExpired(token)) this.#expired.delete(ownerOfToken(token));
     for (const token of before.values()) {
       const now = this.#tokens.get(token.sha256);
       // A session keeps the role that it began with, so a token with another role is another caller.
