@@ -135,7 +135,7 @@ describe('Named tokens', () => {
       { name: 'ci', status: 'valid', role: 'operate', expires_at: '2099-01-31T10:00:00.000Z' },
     ]);
     const changed = await call(secret, 'POST', '/api/v1/things/a.example', {});
-    expect([changed.status, changed.body['actor']]).toEqual([200, 'ci']);
+    expect([changed.status, changed.body['actor']]).toEqual([201, 'ci']);
     for (const [method, path, body] of [
       ['GET', '', undefined],
       ['POST', '', { name: 'more', role: 'read' }],

@@ -13,7 +13,7 @@ const ROUTES = [
   ['GET', '/metrics', 'read', 200],
   ['GET', '/api/v1/health', 'read', 200],
   ['DELETE', '/api/v1/things', 'operate', 200],
-  ['POST', '/api/v1/things/a.example', 'operate', 200],
+  ['POST', '/api/v1/things/a.example', 'operate', 201],
   ['POST', '/api/v1/domains', 'operate', 422],
   ['POST', '/api/v1/configuration/reload', 'admin', 503],
   ['POST', '/api/v1/configuration/reload?dry_run=true', 'admin', 503],
