@@ -96,7 +96,7 @@ function files() {
       text(`${doc}/${name}`, source(name)),
     ),
     // The doctor names a page. The pages name these files.
-    ...['docs', 'deploy/observability', 'deploy/systemd', 'deploy/quadlet'].flatMap((name) =>
+    ...['docs', 'deploy/observability', 'deploy/systemd', 'deploy/quadlet', 'examples'].flatMap((name) =>
       folder(name, `${doc}/${name}`),
     ),
   ];
