@@ -19,6 +19,16 @@ describe('docs/operations.md', () => {
     await host.run(blocks);
   });
 
+  it('so does every command of the other sections', async () => {
+    const text = await page();
+    const handbook = shellBlocks(text, 'Handbook');
+    const lines = new Set(handbook.map(({ line }) => line));
+    const others = shellBlocks(text).filter(({ line }) => !lines.has(line));
+    expect(others.length).toBeGreaterThan(4);
+    // The first block has the address and the token.
+    await host.run([...handbook.slice(0, 1), ...others]);
+  });
+
   const pasted = async (heading: string) => {
     const text = await page();
     const section = text.slice(text.indexOf(`\n### ${heading}`));
