@@ -1,6 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
+/** Files that measure the memory of their process, which other files of the worker would change. */
+const MEMORY = ['test/edge/sessions.spec.ts'];
+
 export default defineConfig({
   test: {
     setupFiles: ['./vitest.setup.ts'],
@@ -16,7 +19,11 @@ export default defineConfig({
     projects: [
       // The files of a worker share its modules. To load NestJS and vitest again for each file takes a second of CPU time.
       { extends: true, test: { name: 'unit', include: ['src/**/*.spec.ts'], isolate: false } },
-      { extends: true, test: { name: 'end-to-end', include: ['test/**/*.spec.ts'], isolate: false } },
+      {
+        extends: true,
+        test: { name: 'end-to-end', include: ['test/**/*.spec.ts'], exclude: MEMORY, isolate: false },
+      },
+      { extends: true, test: { name: 'memory', include: MEMORY, isolate: true } },
     ],
   },
 });

@@ -473,7 +473,7 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
       .map((line) => JSON.parse(line) as Json);
     for (const mode of ['merge', 'replace']) {
       for (const domain of ['b.example', 'c.example', 'd.example'])
-        await put(domain, { labels: null, expires_at: null });
+        await put(domain, { labels: {}, expires_in: 'never' });
       expect(sites(await readFile(suite.settings.files.servers, 'utf8'))).toEqual({
         '*.w.example': { labels: { team: 'web' } },
       });
@@ -493,7 +493,7 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
       (
         await load('put', [
           { domain: 'd.example', labels: { a: 'b' } },
-          { domain: 'c.example', expires_at: null },
+          { domain: 'c.example', expires_in: 'never' },
         ])
       ).status,
     ).toBe(200);

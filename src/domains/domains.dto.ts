@@ -8,6 +8,7 @@ import {
   DateTimeField,
   DomainField,
   DurationField,
+  ExpiresInField,
   EnumField,
   ExistingDomainField,
   IntField,
@@ -93,27 +94,25 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   backend?: string;
 
   @LabelsField({
-    description: 'Its labels (at most 16), instead of all it has; null: none.',
+    description: 'Its labels (at most 16), instead of all it has.',
     example: { team: 'web' },
-    nullable: true,
     optional: true,
   })
-  labels?: Labels | null;
+  labels?: Labels;
 
-  @DurationField({
-    description: 'Remove it after this time: 30m, 12h, 7d.',
+  @ExpiresInField({
+    description: 'Remove it after this time: 30m, 12h, 7d; never: keep it.',
     example: '7d',
     optional: true,
   })
   expires_in?: string;
 
   @DateTimeField({
-    description: 'Remove it at this time; null: never.',
+    description: 'Remove it at this time.',
     example: '2030-12-31T12:00:00Z',
-    nullable: true,
     optional: true,
   })
-  expires_at?: string | null;
+  expires_at?: string;
 }
 
 /** The same fields as for adding a domain. */

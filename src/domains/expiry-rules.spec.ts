@@ -21,13 +21,8 @@ describe('setMarks', () => {
     ['the same values', { labels: { team: 'web' }, expires_at: '2026-06-02T02:00:00+02:00' }, 'unchanged'],
     ['other labels', { labels: { a: 'b' } }, { ...SITE, labels: { a: 'b' } }],
     ['no labels', { labels: {} }, { https: 'redirect', expires_at: SITE.expires_at }],
-    ['null for labels', { labels: null }, { https: 'redirect', expires_at: SITE.expires_at }],
-    ['null for the expiry', { expires_at: null }, { https: 'redirect', labels: { team: 'web' } }],
-    [
-      'null and a duration',
-      { expires_at: null, expires_in: '30m' },
-      { ...SITE, expires_at: '2026-06-01T12:30:01Z' },
-    ],
+    ['never', { expires_in: 'never' }, { https: 'redirect', labels: { team: 'web' } }],
+    ['minutes', { expires_in: '30m' }, { ...SITE, expires_at: '2026-06-01T12:30:01Z' }],
     ['a duration', { expires_in: '7d' }, { ...SITE, expires_at: '2026-06-08T12:00:01Z' }],
     ['ten years', { expires_in: '3653d' }, { ...SITE, expires_at: '2036-06-01T12:00:01Z' }],
     ['a time', { expires_at: '2026-06-01T12:00:01.2Z' }, { ...SITE, expires_at: '2026-06-01T12:00:02Z' }],
@@ -36,14 +31,15 @@ describe('setMarks', () => {
   });
 
   it('leaves no site for a domain that has nothing more', () => {
-    expect(siteAfter({ labels: null }, { labels: { a: 'b' } })).toBeUndefined();
-    expect(siteAfter({ labels: null, expires_at: null }, null)).toBe('unchanged');
+    expect(siteAfter({ labels: {} }, { labels: { a: 'b' } })).toBeUndefined();
+    expect(siteAfter({ labels: {}, expires_in: 'never' }, null)).toBe('unchanged');
   });
 
   it.each<[DeclaredMarks, string]>([
     [{ expires_at: '2026-06-01T12:00:00Z' }, 'must be in the future: it is 2026-06-01T12:00:01Z now'],
     [{ expires_at: '2126-06-01T12:00:00Z' }, 'must be at most 10 years from now'],
     [{ expires_at: '2027-01-01T00:00:00Z', expires_in: '1d' }, 'is not allowed together with expires_in'],
+    [{ expires_at: '2027-01-01T00:00:00Z', expires_in: 'never' }, 'is not allowed together with expires_in'],
   ])('refuses %j', (marks, message) => {
     let error: unknown;
     try {

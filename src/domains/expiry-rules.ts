@@ -1,18 +1,18 @@
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
-import { durationMs, expiryText, MAX_EXPIRY_MS } from '../model/expiry.js';
+import { durationMs, expiryText, MAX_EXPIRY_MS, NEVER } from '../model/expiry.js';
 import type { Labels } from '../model/labels.js';
 import type { Draft } from '../model/state.js';
 
-/** What a caller says about a domain. Undefined keeps the value; null removes it. */
+/** What a caller says about a domain. Undefined keeps the value; `{}` and `never` remove it. */
 export interface DeclaredMarks {
-  labels?: Labels | null;
+  labels?: Labels;
   expires_in?: string;
-  expires_at?: string | null;
+  expires_at?: string;
 }
 
 /** @throws AppError validation_failed */
 export function checkMarks({ expires_in, expires_at }: DeclaredMarks): void {
-  if (expires_in !== undefined && typeof expires_at === 'string')
+  if (expires_in !== undefined && expires_at !== undefined)
     throw invalidFields(
       [{ field: 'expires_at', message: 'is not allowed together with expires_in' }],
       'Give only one of expires_in (from now) and expires_at.',
@@ -30,10 +30,10 @@ export function setMarks(draft: Draft, domain: string, marks: DeclaredMarks, now
   const site = { ...draft.site(domain) };
   if (labels !== undefined) {
     delete site['labels'];
-    if (labels && Object.keys(labels).length > 0) site['labels'] = { ...labels };
+    if (Object.keys(labels).length > 0) site['labels'] = { ...labels };
   }
   const time = expires_in === undefined ? expires_at : now + (durationMs(expires_in) ?? 0);
-  if (time === null) delete site['expires_at'];
+  if (expires_in === NEVER) delete site['expires_at'];
   else if (time !== undefined) site['expires_at'] = expiryText(checkedTime(time, now));
   draft.setSite(domain, Object.keys(site).length > 0 ? site : undefined);
 }

@@ -8,6 +8,7 @@ import { AppError } from '../errors/app-error.js';
 import { invalidField } from '../errors/invalid-fields.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { SteadyClock } from '../lib/steady-clock.js';
 import { type Change, changeOf, inverseOf } from '../model/change.js';
 import type { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
@@ -45,6 +46,7 @@ export class HistoryService {
     private readonly runtime: HaproxyRuntimeService,
     private readonly operations: AuditedOperations,
     private readonly settings: Settings,
+    private readonly clock: SteadyClock,
   ) {}
 
   @Operation({
@@ -182,7 +184,7 @@ export class HistoryService {
           edit(
             draft,
             { entries, reachesBack: later.reachesBack },
-            { present, limit: this.reconciler.poolLimit, role, backendProblem },
+            { present, limit: this.reconciler.poolLimit, role, now: this.clock.latest(), backendProblem },
           );
           return changeOf(draft, draft.base);
         },

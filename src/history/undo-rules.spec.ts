@@ -14,6 +14,7 @@ const situation = (present: number, given: Partial<Situation> = {}): Situation =
   present,
   limit: LIMIT,
   role: 'admin',
+  now: 0,
   backendProblem: () => undefined,
   ...given,
 });
@@ -687,3 +688,39 @@ function expectUntouched(one: Recorded, { change }: Revision, before: unknown): 
       expect({ domain, is: after[domain] }).toEqual({ domain, is: was });
   }
 }
+
+describe('A domain that expired', () => {
+  const NOW = Date.parse('2026-06-01T00:00:00Z');
+  const PAST = { labels: { team: 'web' }, expires_at: '2026-05-31T00:00:00Z' };
+
+  const expire = (draft: Draft) => draft.removeDomains(['a.test']);
+
+  it('comes back without its expiry by an undo or a rollback, and the undo can be undone', () => {
+    for (const by of ['undo', 'rollBack'] as const) {
+      const recorded = new Recorded();
+      recorded.commit((draft) => {
+        draft.addDomain('a.test', 'pool_1');
+        draft.setSite('a.test', PAST);
+      });
+      const expired = recorded.commit(expire) ?? 0;
+      const back = recorded[by](by === 'undo' ? expired : expired - 1, { now: NOW }) ?? 0;
+      expect([recorded.state.poolOf('a.test'), recorded.state.site('a.test')]).toEqual([
+        'pool_1',
+        { labels: PAST.labels },
+      ]);
+      recorded.undo(back, { now: NOW });
+      expect(recorded.state.poolOf('a.test')).toBeUndefined();
+    }
+  });
+
+  it('keeps an expiry that is still to come', () => {
+    const recorded = new Recorded();
+    recorded.commit((draft) => {
+      draft.addDomain('a.test', 'pool_1');
+      draft.setSite('a.test', PAST);
+    });
+    const removed = recorded.commit(expire) ?? 0;
+    recorded.undo(removed, { now: Date.parse(PAST.expires_at) - 1 });
+    expect(recorded.state.site('a.test')).toEqual(PAST);
+  });
+});

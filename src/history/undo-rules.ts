@@ -10,6 +10,7 @@ import {
   poolsOfChange,
   propertiesOf,
 } from '../model/change.js';
+import { expiryOf } from '../model/expiry.js';
 import { isPoolName, poolNumber } from '../model/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { Draft, StateReader } from '../model/state.js';
@@ -29,6 +30,8 @@ export interface Situation {
   limit: PoolLimit;
   /** What the caller may do. */
   role: Role;
+  /** The latest time that it can be, in milliseconds since the epoch. */
+  now: number;
   /** Why no domain can point at a backend of the operator; undefined if it can. */
   backendProblem: (backend: string) => string | undefined;
 }
@@ -65,7 +68,8 @@ export function undo(draft: Draft, entry: Revision, later: readonly Revision[], 
     ...otherPools(draft, entry, identities, situation.present),
   ];
   if (conflicts.length > 0) throw undoConflict(entry, conflicts, later);
-  const back = withFreePools(draft, inverseOf(change), situation.limit);
+  const inverse = withoutPastExpiry(inverseOf(change), situation.now);
+  const back = withFreePools(draft, inverse, situation.limit);
   requireBackends(back, situation, cannot);
   const replaced = new Set(change.replaced);
   for (const name of poolsOfChange(change)) draft.samePools.set(name, !replaced.has(name));
@@ -95,7 +99,7 @@ export function rollBack(
       'undo_conflict',
       `${cannot}, because the state is not as the history says: ${shown(conflicts.map(({ text }) => text))}. ${SET_VALUES}`,
     );
-  const back = inverseOf(change);
+  const back = withoutPastExpiry(inverseOf(change), situation.now);
   for (const [name, before, after] of back.pools) {
     if (before !== null || after === null || !isPoolName(name)) continue;
     if (!limit.dynamic && (poolNumber(name) ?? 0) > limit.count)
@@ -285,6 +289,18 @@ function withFreePools(draft: Draft, change: Change, limit: PoolLimit): Change {
       after === null ? null : of(after),
     ]),
     servers: change.servers.map(([pool, ...values]) => [of(pool), ...values]),
+  };
+}
+
+/** A domain that comes back after its time has come would be removed again at once. It comes back without an expiry. */
+function withoutPastExpiry(change: Change, now: number): Change {
+  return {
+    ...change,
+    sites: change.sites.map(([host, before, after]) => {
+      if ((expiryOf(after ?? undefined) ?? Number.POSITIVE_INFINITY) > now) return [host, before, after];
+      const { expires_at: _, ...rest } = after ?? {};
+      return [host, before, Object.keys(rest).length > 0 ? rest : null];
+    }),
   };
 }
 

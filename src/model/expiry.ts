@@ -18,6 +18,15 @@ export function durationMs(text: string): number | undefined {
   return milliseconds <= MAX_EXPIRY_MS ? milliseconds : undefined;
 }
 
+/** What `expires_in` of a domain takes instead of a duration, so that the domain stays. null means "not given". */
+export const NEVER = 'never';
+export const EXPIRES_IN = /^(?:never|[1-9][0-9]{0,6}[mhd])$/;
+export const EXPIRES_IN_RULE = `${DURATION_RULE}, or never`;
+
+export function isExpiresIn(text: string): boolean {
+  return text === NEVER || durationMs(text) !== undefined;
+}
+
 /** The time in the form of the state: UTC in whole seconds, rounded up, so that a domain never expires too early. */
 export function expiryText(time: number): string {
   return new Date(Math.ceil(time / 1000) * 1000).toISOString().replace('.000Z', 'Z');

@@ -1,6 +1,6 @@
 import { checkAddDomain, type DeclaredDomain } from '../domains/domain-rules.js';
 import { AppError } from '../errors/app-error.js';
-import { DURATION_RULE, durationMs } from '../model/expiry.js';
+import { EXPIRES_IN_RULE, isExpiresIn } from '../model/expiry.js';
 import { type Labels, LABELS_RULE, labelsRule } from '../model/labels.js';
 import { TIME_RULE, isTime } from '../model/date-time.js';
 import { canonicalIp, IP_RULE } from '../model/ip-address.js';
@@ -18,8 +18,6 @@ export const PUT_FIELDS = [
   'expires_in',
   'expires_at',
 ] as const;
-/** The fields in which null has a meaning: it removes the value. */
-export const PUT_NULLABLE: ReadonlySet<string> = new Set(['labels', 'expires_at']);
 export const PUT_SERVER_FIELDS = ['ip', 'http_port', 'weight', 'state'] as const;
 
 const FIELDS: ReadonlySet<string> = new Set(['domain', ...PUT_FIELDS, 'absent']);
@@ -42,7 +40,7 @@ export interface PutRecord {
  * @throws InvalidRecord
  */
 export function parsePutRecord(line: number, value: unknown): PutRecord {
-  const given = objectWith(FIELDS, value, 'the line', [], PUT_NULLABLE);
+  const given = objectWith(FIELDS, value, 'the line');
   const domain = domainName(given['domain'], 'domain');
   if (given['absent'] !== undefined) {
     if (given['absent'] !== true) throw new InvalidRecord('absent must be true, or not be given', ['absent']);
@@ -72,26 +70,25 @@ function declared(domain: string, given: Record<string, unknown>): DeclaredDomai
     ...(servers !== undefined && { servers: serverList(servers) }),
     ...(share_with !== undefined && { share_with: domainName(share_with, 'share_with') }),
     ...(backend !== undefined && { backend: backendName(backend) }),
-    ...(labels !== undefined && { labels: labelsOrNull(labels) }),
+    ...(labels !== undefined && { labels: labelsOf(labels) }),
     ...(expires_in !== undefined && { expires_in: duration(expires_in) }),
-    ...(expires_at !== undefined && { expires_at: timeOrNull(expires_at) }),
+    ...(expires_at !== undefined && { expires_at: time(expires_at) }),
   };
 }
 
-function labelsOrNull(value: unknown): Labels | null {
-  if (value !== null && labelsRule(value, []))
-    throw new InvalidRecord(`labels must be ${LABELS_RULE}, or null`, ['labels']);
-  return value as Labels | null;
+function labelsOf(value: unknown): Labels {
+  if (labelsRule(value, [])) throw new InvalidRecord(`labels must be ${LABELS_RULE}`, ['labels']);
+  return value as Labels;
 }
 
 function duration(value: unknown): string {
-  if (typeof value === 'string' && durationMs(value) !== undefined) return value;
-  throw new InvalidRecord(`expires_in must be ${DURATION_RULE}`, ['expires_in']);
+  if (typeof value === 'string' && isExpiresIn(value)) return value;
+  throw new InvalidRecord(`expires_in must be ${EXPIRES_IN_RULE}`, ['expires_in']);
 }
 
-function timeOrNull(value: unknown): string | null {
-  if (value === null || isTime(value)) return value;
-  throw new InvalidRecord(`expires_at must be ${TIME_RULE}, or null`, ['expires_at']);
+function time(value: unknown): string {
+  if (isTime(value)) return value;
+  throw new InvalidRecord(`expires_at must be ${TIME_RULE}`, ['expires_at']);
 }
 
 function address(value: unknown): string {

@@ -3,8 +3,6 @@ import { canonicalIp } from '../model/ip-address.js';
 import { BACKEND_NAME, isSuiteBackend } from '../model/pool-name.js';
 import { DEFAULT_HTTP_PORT, findServerProblem, type ServerSpec, type ServerState } from '../model/server.js';
 
-const NONE: ReadonlySet<string> = new Set();
-
 /** Where a value is in a line: `['servers', 0, 'ip']`. */
 export type RecordPath = readonly (string | number)[];
 
@@ -63,13 +61,12 @@ export function domainName(value: unknown, field: string): string {
   return domain;
 }
 
-/** An object that has only these fields, without those that are null and not `nullable`. */
+/** An object that has only these fields, without those that are null. */
 export function objectWith(
   fields: ReadonlySet<string>,
   value: unknown,
   what: string,
   path: RecordPath = [],
-  nullable: ReadonlySet<string> = NONE,
 ): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new InvalidRecord(`${what} must be a JSON object`, path);
@@ -79,14 +76,13 @@ export function objectWith(
         `${JSON.stringify(key.slice(0, 64))} is not a field here; the fields are ${[...fields].join(', ')}`,
         [...path, key],
       );
-  return withoutNull(value as Record<string, unknown>, nullable);
+  return withoutNull(value as Record<string, unknown>);
 }
 
 /** An optional field that is null counts as not given, as in every request body. A required one is refused later. */
-function withoutNull(given: Record<string, unknown>, nullable: ReadonlySet<string>): Record<string, unknown> {
+function withoutNull(given: Record<string, unknown>): Record<string, unknown> {
   const entries = Object.entries(given);
-  const isNotGiven = ([field, value]: [string, unknown]) => value === null && !nullable.has(field);
-  return entries.some((entry) => isNotGiven(entry))
-    ? Object.fromEntries(entries.filter((entry) => !isNotGiven(entry)))
+  return entries.some(([, value]) => value === null)
+    ? Object.fromEntries(entries.filter(([, value]) => value !== null))
     : given;
 }

@@ -5,7 +5,7 @@ import {
   BooleanField,
   DateTimeField,
   DomainField,
-  DurationField,
+  ExpiresInField,
   EnumField,
   IntField,
   IpField,
@@ -104,27 +104,25 @@ export class DomainRecordDto {
   site?: SiteOptions;
 
   @LabelsField({
-    description: 'mode=put only. Its labels, instead of all that it has; null: none.',
+    description: 'mode=put only. Its labels, instead of all that it has.',
     example: { team: 'web' },
-    nullable: true,
     optional: true,
   })
-  labels?: Labels | null;
+  labels?: Labels;
 
-  @DurationField({
-    description: 'mode=put only. The suite removes it after this time.',
+  @ExpiresInField({
+    description: 'mode=put only. The suite removes it after this time; never: it stays.',
     example: '7d',
     optional: true,
   })
   expires_in?: string;
 
   @DateTimeField({
-    description: 'mode=put only. When the suite removes it; null: never.',
+    description: 'mode=put only. When the suite removes it.',
     example: '2030-12-31T12:00:00Z',
-    nullable: true,
     optional: true,
   })
-  expires_at?: string | null;
+  expires_at?: string;
 }
 
 export class ImportQueryDto extends DryRunDto {

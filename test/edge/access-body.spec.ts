@@ -18,6 +18,7 @@ const ADMINISTERS = new Set([
   'HEAD /api/v1/tokens',
   'POST /api/v1/tokens',
   'DELETE /api/v1/tokens/:name',
+  'POST /api/v1/history/rollback',
   'POST /api/v1/configuration/reload',
   'POST /api/v1/things/unlinked',
 ]);

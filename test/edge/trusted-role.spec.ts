@@ -117,7 +117,7 @@ describe('A named token', () => {
             };
             if (!listed.includes(name)) expect(await call({}), name).toBe('forbidden');
             if (listed.includes(name) || !('dry_run' in (inputSchema.properties ?? {}))) continue;
-            const mayPlan = name !== 'haproxy_reload';
+            const mayPlan = !['haproxy_reload', 'haproxy_rollback'].includes(name);
             expect((await call({ dry_run: true })) === 'forbidden', name).toBe(!mayPlan);
             for (const dry_run of ['true', false])
               expect(await call({ dry_run }), `${name} ${String(dry_run)}`).toBe('forbidden');

@@ -95,7 +95,11 @@ describe.each(Object.entries(CLIENTS))('A client %s', (_, connect) => {
     expect(tools.every(({ annotations }) => annotations.readOnlyHint)).toBe(true);
     const refused = { isError: true, structuredContent: { code: 'forbidden' } };
     expect((await send(...callTool('haproxy_clear_things'))).result).toMatchObject(refused);
-    expect((await send(...callTool('haproxy_add_domain', { dry_run: true }))).result).toMatchObject(refused);
+    expect((await send(...callTool('haproxy_add_domain'))).result).toMatchObject(refused);
+    // Whoever may read may ask for a plan.
+    expect((await send(...callTool('haproxy_add_domain', { dry_run: true }))).result).toMatchObject({
+      structuredContent: { code: 'validation_failed' },
+    });
     // The other prompts need tools that change something.
     expect(namesIn(await send('prompts/list'), 'prompts')).toEqual(['diagnose_domain']);
     const prompt = { name: 'add_service', arguments: { domain: 'a.example', servers: '10.0.0.1' } };

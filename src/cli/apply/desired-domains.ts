@@ -1,4 +1,4 @@
-import { parsePutRecord, PUT_FIELDS, PUT_NULLABLE, type PutRecord } from '../../transfer/put-record.js';
+import { parsePutRecord, PUT_FIELDS, type PutRecord } from '../../transfer/put-record.js';
 import { InvalidRecord, objectWith } from '../../transfer/record-values.js';
 import type { InputFile } from './input-files.js';
 import { type Path, readYaml, shown, type YamlDocument } from './yaml-text.js';
@@ -68,7 +68,7 @@ class Reader implements DesiredDomains {
     const path = ['domains', name];
     const index = this.records.length;
     try {
-      const given = objectWith(BODY_FIELDS, body ?? {}, 'the value', [], PUT_NULLABLE);
+      const given = objectWith(BODY_FIELDS, body ?? {}, 'the value');
       const record = parsePutRecord(index + 1, { ...given, domain: name });
       const other = this.#indexOf.get(record.domain);
       if (other === undefined) {

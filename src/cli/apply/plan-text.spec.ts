@@ -55,7 +55,7 @@ describe('planText', () => {
 
   it('shows changed labels and a changed expiry, and no change for the same ones', () => {
     const expires_at = '2099-01-01T00:00:00Z';
-    const body = { labels: { pr: '8' }, expires_at: null };
+    const body = { labels: { pr: '8' }, expires_in: 'never' };
     const state = new State(0, STATE.pools, [['b.test', { labels: { pr: '7', team: 'a' }, expires_at }]]);
     expect(textOf({ 'b.test': body }, state)).toBe(
       `~ b.test\n    - label pr=7\n    - label team=a\n    - expires at ${expires_at}\n    + label pr=8\n`,

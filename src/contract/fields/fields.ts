@@ -12,7 +12,14 @@ import { field, type FieldKind, type FieldOptions } from './field.js';
 import { findUnsafe } from '../input/input-shape.js';
 import { openApiOnly } from '../openapi/notes.js';
 import { isTime, TIME_RULE } from '../../model/date-time.js';
-import { DURATION, DURATION_RULE, durationMs } from '../../model/expiry.js';
+import {
+  DURATION,
+  DURATION_RULE,
+  durationMs,
+  EXPIRES_IN,
+  EXPIRES_IN_RULE,
+  isExpiresIn,
+} from '../../model/expiry.js';
 import { LABELS_RULE, labelsRule } from '../../model/labels.js';
 import { canonicalIp, IP_FORM, IP_RULE } from '../../model/ip-address.js';
 
@@ -106,6 +113,16 @@ export function DurationField(options: FieldOptions<string>): PropertyDecorator 
     canonical: (text) => (durationMs(text) === undefined ? undefined : text),
     rule: DURATION_RULE,
     form: { pattern: DURATION },
+  });
+}
+
+/** A duration, or `never`. */
+export function ExpiresInField(options: FieldOptions<string>): PropertyDecorator {
+  return StringField({
+    ...options,
+    canonical: (text) => (isExpiresIn(text) ? text : undefined),
+    rule: EXPIRES_IN_RULE,
+    form: { pattern: EXPIRES_IN },
   });
 }
 
