@@ -163,12 +163,12 @@ describe('dry_run', () => {
 });
 
 describe('arguments as models send them', () => {
-  it('every optional argument of every tool may be null or empty, except dry_run and if_match', async () => {
+  it('every optional argument of every tool may be null or empty, except dry_run', async () => {
     const before = await everything();
     for (const tool of tools) {
       const { properties = {}, required = [] } = tool.inputSchema;
       const optional = Object.keys(properties).filter(
-        (name) => name !== 'dry_run' && name !== 'if_match' && !required.includes(name),
+        (name) => name !== 'dry_run' && !required.includes(name),
       );
       for (const nothing of [null, '']) {
         const given: Arguments = Object.fromEntries(optional.map((name) => [name, nothing]));

@@ -333,7 +333,7 @@ describe.each(haproxyVersions())('ETag and If-Match, with HAProxy $version', (ha
         }
         const other = await rest(method, route, body, { 'if-none-match': 'x' });
         expect([other.status, other.body.errors?.[0]?.field]).toEqual([422, 'If-None-Match']);
-        for (const value of ['', null, 'x y']) {
+        for (const value of ['x y', '"x']) {
           const { isError, body: problem } = await mcp(tool, { domain, ...given, if_match: value });
           expect([isError, problem.errors?.map(({ field }) => field)], String(value)).toEqual([
             true,

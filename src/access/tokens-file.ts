@@ -7,9 +7,9 @@ import { parseJson } from '../storage/formats/json-document.js';
 /** The name of a token: what the audit log shows as the actor. */
 export const TOKEN_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const TOKEN_NAME_RULE =
-  'a name of 1 to 63 characters a-z 0-9 . _ - that begins with a letter or a digit, and none of admin, readonly, suite, unknown';
+  'a name of 1 to 63 characters a-z 0-9 . _ - that begins with a letter or a digit, and none of admin, readonly, suite, expiry, unknown';
 /** Actors that are no token of the file. */
-const RESERVED = new Set(['admin', 'readonly', 'suite', 'unknown']);
+const RESERVED = new Set(['admin', 'readonly', 'suite', 'expiry', 'unknown']);
 /** The most tokens in the file. */
 export const MAX_TOKENS = 10_000;
 /** More than `MAX_TOKENS` tokens have. */

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { UsageError } from './exit-code.js';
 import { fieldOfKey, optionOf, positionalsOf } from './option-names.js';
 import { ARGUMENT_RULE, formatEntityTags, parseEntityTags } from '../contract/preconditions/entity-tags.js';
-import { type CliField, type CliOperation, DRY_RUN_FIELD, IF_MATCH_FIELD } from './operations/operation.js';
+import { type CliField, type CliOperation, IF_MATCH_FIELD } from './operations/operation.js';
 import type { SuiteRequest } from './suite-client.js';
 import { readProblem, shownWord, wordOf } from './word.js';
 
@@ -48,7 +48,7 @@ export function toRequest(
   body?: Values,
 ): SuiteRequest {
   const part = (where: CliField['in']) =>
-    fields.filter((field) => placeOf(field) === where && values[field.name] !== undefined);
+    fields.filter((field) => field.in === where && values[field.name] !== undefined);
   const inPath = part('path').reduce((url, { name }) => {
     const text = wordOf(values[name]);
     if (text === '') throw new UsageError(`<${name}> must not be empty.`);
@@ -66,11 +66,6 @@ export function toRequest(
     ...(hasBody && { body: { ...body, ...given } }),
     ...(ifMatch !== undefined && { headers: { 'if-match': ifMatch } }),
   };
-}
-
-/** The suite reads `dry_run` in the query too. There a token that may only read may send it. */
-function placeOf({ name, in: where }: CliField): CliField['in'] {
-  return name === DRY_RUN_FIELD ? 'query' : where;
 }
 
 /** The value that a word stands for. `label` names the argument in an error. @throws UsageError */

@@ -3,6 +3,7 @@ import { visible } from '../lib/safe-text.js';
 import { quote } from '../lib/shell-quote.js';
 import { itemOf, pairOf, readBody, readText, type Values, valueOf, withPositionals } from './call.js';
 import { exampleWords } from './example.js';
+import { UsageError } from './exit-code.js';
 import { optionOf, positionalsOf } from './option-names.js';
 import {
   type CliField,
@@ -189,7 +190,13 @@ function optionsFor(field: CliField, named: (text: string) => string): Option[] 
   if (field.type === 'array')
     return [option.argParser<unknown[] | undefined>((word, items = []) => [...items, word])];
   if (field.secret) return [option.argParser((file) => readText(file, name))];
-  return [option.argParser((word) => valueOf(field, word, name))];
+  return [
+    option.argParser((word, given: unknown) => {
+      // Only the last one would count.
+      if (given !== undefined) throw new UsageError(`${name} is given twice. Give it once.`);
+      return valueOf(field, word, name);
+    }),
+  ];
 }
 
 function placeholderOf({ type, items, pairs, secret, enum: words, name }: CliField): string {

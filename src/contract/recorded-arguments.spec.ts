@@ -42,6 +42,14 @@ describe('recordedArguments', () => {
     });
   });
 
+  it.each([
+    ['in a list', { parts: [{ constructor: 'x' }] }, { parts: ['[object]'] }],
+    ['in the place of a text', { note: { constructor: 1 } }, { note: '[object]' }],
+    ['without a prototype', { note: Object.create(null) as object }, { note: '[object]' }],
+  ])('keeps no object %s, whatever its keys are', (_, given, expected) => {
+    expect(recordedArguments(InputDto, given)).toMatchObject(expected);
+  });
+
   it('keeps invalid values, but no undeclared fields', () => {
     const given = {
       domain: 5,

@@ -53,8 +53,8 @@ function recordedItem(value: unknown, budget: Budget): unknown {
   if (typeof value !== 'object' || value === null) return value;
   // No operation takes a list of lists.
   if (Array.isArray(value)) return '[list]';
-  // A plain object was not converted to a DTO, so its secret fields are unknown.
-  const type = value.constructor as Type;
+  // A plain object was not converted to a DTO, so its secret fields are unknown. Its own keys are what the caller sent.
+  const type = (Object.getPrototypeOf(value) as { constructor: Type } | null)?.constructor ?? Object;
   return type === Object ? '[object]' : recordedFields(type, value, budget);
 }
 

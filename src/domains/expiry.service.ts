@@ -77,8 +77,9 @@ export class ExpiryService {
   }
 
   report(): ExpiryReport {
-    const due =
-      this.#nextExpiry() > this.clock.latest() - GRACE_MS ? [] : this.#due(this.clock.latest() - GRACE_MS);
+    // While the clock is in doubt nothing is removed. What may be overdue then is named.
+    const latest = (this.clock.now() ?? this.clock.latest()) - GRACE_MS;
+    const due = this.#nextExpiry() > latest ? [] : this.#due(latest);
     const jump = this.clock.jump();
     return {
       overdue: due.slice(0, SHOWN),

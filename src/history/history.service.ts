@@ -33,6 +33,8 @@ import { backendsOf, rollBack, type Situation, undo } from './undo-rules.js';
 /** Lines of a difference in a list of revisions, and in the answer of a change. */
 const LISTED_LINES = 20;
 const SHOWN_LINES = 100;
+/** The most domains that a note names. */
+const NOTED = 10;
 const NOTE =
   'Certificates are not taken back: {haproxy_list_certs} shows what is there. Sites that need one wait for it.';
 
@@ -133,7 +135,7 @@ export class HistoryService {
       revision - 1,
       (draft, { entries: [entry, ...later] }, situation) => {
         if (entry?.revision !== revision) throw this.#notFound(revision);
-        undo(draft, entry, later, situation);
+        return undo(draft, entry, later, situation);
       },
     );
   }
@@ -162,6 +164,7 @@ export class HistoryService {
       if (revision > situation.present || (revision < situation.present && !isKept))
         throw this.#notFound(revision);
       rollBack(draft, revision, entries, situation);
+      return [];
     });
   }
 
@@ -177,16 +180,16 @@ export class HistoryService {
       const backendProblem = await this.#backendProblems(later.entries);
       const { role } = callContext();
       const { value, planned } = await this.persistence.change(
-        (draft): Change => {
+        (draft): { change: Change; ended: readonly string[] } => {
           const { revision: present } = this.persistence.state;
           // A commit under way is in the history a moment before it is in the state.
           const entries = later.entries.filter(({ revision }) => revision <= present);
-          edit(
+          const ended = edit(
             draft,
             { entries, reachesBack: later.reachesBack },
             { present, limit: this.reconciler.poolLimit, role, now: this.clock.latest(), backendProblem },
           );
-          return changeOf(draft, draft.base);
+          return { change: changeOf(draft, draft.base), ended };
         },
         { dry_run },
         undefined,
@@ -194,7 +197,14 @@ export class HistoryService {
         { alone: true },
       );
       const { plan, ...rest } = planned;
-      return { target, ...shownLines(value, SHOWN_LINES), note: NOTE, ...rest, ...(plan && shownOf(plan)) };
+      const { change, ended } = value;
+      return {
+        target,
+        ...shownLines(change, SHOWN_LINES),
+        note: noteOf(ended),
+        ...rest,
+        ...(plan && shownOf(plan)),
+      };
     } finally {
       later.stop();
     }
@@ -243,7 +253,14 @@ export class HistoryService {
 }
 
 /** An edit that takes revisions back. */
-type TakeBack = (draft: Draft, later: Omit<LaterEntries, 'stop'>, situation: Situation) => void;
+type TakeBack = (draft: Draft, later: Omit<LaterEntries, 'stop'>, situation: Situation) => readonly string[];
+
+/** What is not taken back, and the domains that come back without their expiry. */
+function noteOf(ended: readonly string[]): string {
+  if (ended.length === 0) return NOTE;
+  const more = ended.length > NOTED ? ` and ${ended.length - NOTED} more` : '';
+  return `${NOTE} Their time has passed, so they have no expiry now: ${ended.slice(0, NOTED).join(', ')}${more}.`;
+}
 
 function describe(entry: HistoryEntry, undone: boolean, lines: number): RevisionDto {
   const { change, domains, base: _, state: __, ...rest } = entry;

@@ -51,7 +51,10 @@ class Recorded {
   undo(revision: number, given: Partial<Situation> = {}): number | undefined {
     const [entry, ...later] = this.revisions.slice(revision - 1);
     if (!entry) throw new Error(`no revision ${revision}`);
-    return this.commit((draft) => undo(draft, entry, later, situation(this.state.revision, given)), 'undo');
+    return this.commit(
+      (draft) => void undo(draft, entry, later, situation(this.state.revision, given)),
+      'undo',
+    );
   }
 
   rollBack(revision: number, given: Partial<Situation> = {}): number | undefined {
@@ -695,22 +698,44 @@ describe('A domain that expired', () => {
 
   const expire = (draft: Draft) => draft.removeDomains(['a.test']);
 
-  it('comes back without its expiry by an undo or a rollback, and the undo can be undone', () => {
-    for (const by of ['undo', 'rollBack'] as const) {
-      const recorded = new Recorded();
+  it('comes back without its expiry by an undo, which can be undone', () => {
+    const recorded = new Recorded();
+    recorded.commit((draft) => {
+      draft.addDomain('a.test', 'pool_1');
+      draft.setSite('a.test', PAST);
+    });
+    const expired = recorded.commit(expire) ?? 0;
+    const back = recorded.undo(expired, { now: NOW }) ?? 0;
+    expect([recorded.state.poolOf('a.test'), recorded.state.site('a.test')]).toEqual([
+      'pool_1',
+      { labels: PAST.labels },
+    ]);
+    recorded.undo(back, { now: NOW });
+    expect(recorded.state.poolOf('a.test')).toBeUndefined();
+  });
+
+  it('has its former time after a rollback, so that the suite removes it again', () => {
+    const recorded = new Recorded();
+    const before =
       recorded.commit((draft) => {
         draft.addDomain('a.test', 'pool_1');
         draft.setSite('a.test', PAST);
-      });
-      const expired = recorded.commit(expire) ?? 0;
-      const back = recorded[by](by === 'undo' ? expired : expired - 1, { now: NOW }) ?? 0;
-      expect([recorded.state.poolOf('a.test'), recorded.state.site('a.test')]).toEqual([
-        'pool_1',
-        { labels: PAST.labels },
-      ]);
-      recorded.undo(back, { now: NOW });
-      expect(recorded.state.poolOf('a.test')).toBeUndefined();
-    }
+      }) ?? 0;
+    recorded.commit(expire);
+    recorded.rollBack(before, { now: NOW });
+    expect(recorded.state.site('a.test')).toEqual(PAST);
+  });
+
+  it('keeps a later time: an undo that would end a domain that exists is refused', () => {
+    const recorded = new Recorded();
+    recorded.commit((draft) => {
+      draft.addDomain('a.test', 'pool_1');
+      draft.setSite('a.test', PAST);
+    });
+    const extended =
+      recorded.commit((draft) => draft.setSite('a.test', { expires_at: '2026-07-01T00:00:00Z' })) ?? 0;
+    expect(() => recorded.undo(extended, { now: NOW })).toThrow(/a\.test expired before.*has passed/);
+    expect(recorded.state.site('a.test')).toEqual({ expires_at: '2026-07-01T00:00:00Z' });
   });
 
   it('keeps an expiry that is still to come', () => {

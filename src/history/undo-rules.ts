@@ -11,6 +11,7 @@ import {
   propertiesOf,
 } from '../model/change.js';
 import { expiryOf } from '../model/expiry.js';
+import type { SiteOptions } from '../model/options.js';
 import { isPoolName, poolNumber } from '../model/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { Draft, StateReader } from '../model/state.js';
@@ -49,9 +50,16 @@ const SHOWN = 5;
  * Takes back one revision. `later` are all revisions after it up to the state of the draft, oldest first. Pools that the
  * revision freed and that other domains have now are replaced by free ones.
  *
+ * Returns the domains that come back without their expiry, because its time has passed.
+ *
  * @throws AppError undo_conflict, if something is not as the revision left it; pools_exhausted; forbidden
  */
-export function undo(draft: Draft, entry: Revision, later: readonly Revision[], situation: Situation): void {
+export function undo(
+  draft: Draft,
+  entry: Revision,
+  later: readonly Revision[],
+  situation: Situation,
+): readonly string[] {
   const { revision, change, admin_only } = entry;
   const cannot = `Revision ${revision} cannot be undone`;
   if (isEmpty(change)) throw nothingToUndo(entry);
@@ -68,13 +76,21 @@ export function undo(draft: Draft, entry: Revision, later: readonly Revision[], 
     ...otherPools(draft, entry, identities, situation.present),
   ];
   if (conflicts.length > 0) throw undoConflict(entry, conflicts, later);
-  const inverse = withoutPastExpiry(inverseOf(change), situation.now);
-  const back = withFreePools(draft, inverse, situation.limit);
+  const inverse = inverseOf(change);
+  const ended = inverse.sites.filter(([, , after]) => isPast(after, situation.now)).map(([host]) => host);
+  const present = ended.find((host) => draft.poolOf(host) !== undefined);
+  if (present !== undefined)
+    throw new AppError(
+      'undo_conflict',
+      `${cannot}: the time at which ${present} expired before the revision has passed, so it would be removed. ${SET_VALUES}`,
+    );
+  const back = withFreePools(draft, withoutExpiry(inverse, new Set(ended)), situation.limit);
   requireBackends(back, situation, cannot);
   const replaced = new Set(change.replaced);
   for (const name of poolsOfChange(change)) draft.samePools.set(name, !replaced.has(name));
   applyChange(draft, back);
   draft.takesBack = { undoes: revision, ...(admin_only && { admin_only }) };
+  return ended;
 }
 
 /**
@@ -99,7 +115,7 @@ export function rollBack(
       'undo_conflict',
       `${cannot}, because the state is not as the history says: ${shown(conflicts.map(({ text }) => text))}. ${SET_VALUES}`,
     );
-  const back = withoutPastExpiry(inverseOf(change), situation.now);
+  const back = inverseOf(change);
   for (const [name, before, after] of back.pools) {
     if (before !== null || after === null || !isPoolName(name)) continue;
     if (!limit.dynamic && (poolNumber(name) ?? 0) > limit.count)
@@ -292,12 +308,16 @@ function withFreePools(draft: Draft, change: Change, limit: PoolLimit): Change {
   };
 }
 
-/** A domain that comes back after its time has come would be removed again at once. It comes back without an expiry. */
-function withoutPastExpiry(change: Change, now: number): Change {
+function isPast(site: SiteOptions | null, now: number): boolean {
+  return (expiryOf(site ?? undefined) ?? Number.POSITIVE_INFINITY) <= now;
+}
+
+/** The change without the expiry of these domains. They would be removed again at once. */
+function withoutExpiry(change: Change, hosts: ReadonlySet<string>): Change {
   return {
     ...change,
     sites: change.sites.map(([host, before, after]) => {
-      if ((expiryOf(after ?? undefined) ?? Number.POSITIVE_INFINITY) > now) return [host, before, after];
+      if (!hosts.has(host)) return [host, before, after];
       const { expires_at: _, ...rest } = after ?? {};
       return [host, before, Object.keys(rest).length > 0 ? rest : null];
     }),

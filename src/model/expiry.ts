@@ -41,7 +41,7 @@ export function expiryOf(site: Readonly<Record<string, unknown>> | undefined): n
 /** A time as `expiryText` writes it. */
 export const expiryRule: JsonRule = (value, path) => {
   const time = typeof value === 'string' ? Date.parse(value) : Number.NaN;
-  return !Number.isNaN(time) && expiryText(time) === value
+  return !Number.isNaN(time) && expiryText(time) === value && value.length === '2026-12-31T12:00:00Z'.length
     ? undefined
     : { path, reason: 'must be a time in UTC with whole seconds, such as 2026-12-31T12:00:00Z' };
 };

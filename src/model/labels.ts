@@ -4,18 +4,18 @@ import { type JsonRule, recordRule, textRule } from './json-rule.js';
 export type Labels = Readonly<Record<string, string>>;
 
 const MAX_LABELS = 16;
-const KEY = '[A-Za-z0-9][A-Za-z0-9._/-]{0,62}';
+const KEY = String.raw`[A-Za-z0-9][A-Za-z0-9._\/\-]{0,62}`;
 
 export const LABELS_RULE =
   'an object of at most 16 texts: keys of 1-63 letters, digits and . _ / - that begin with a letter or digit, values of 1-255 ' +
   'characters';
 
 /** A filter by label: `key`, or `key=value`. */
-export const LABEL_FILTER = new RegExp(`^${KEY}(?:=[^\\x00-\\x1f\\x7f]{1,255})?$`);
+export const LABEL_FILTER = new RegExp(`^${KEY}(?:=[^\\p{Cc}\\p{Cs}]{1,255})?$`, 'u');
 
 const textsRule = recordRule(
   new RegExp(`^${KEY}$`),
-  textRule(/^[^\p{Cc}]{1,255}$/u, 'a text of 1 to 255 characters'),
+  textRule(/^[^\p{Cc}\p{Cs}]{1,255}$/u, 'a text of 1 to 255 characters'),
 );
 
 export const labelsRule: JsonRule = (value, path) =>

@@ -25,7 +25,8 @@ export type SiteOptions = Readonly<Record<string, unknown>>;
 const MAX_TIMEOUT = 31_536_000;
 const MAX_HSTS_AGE = 315_360_000;
 
-const line = (most: number, what: string) => textRule(new RegExp(`^[^\\p{Cc}]{1,${most}}$`, 'u'), what);
+const line = (most: number, what: string) =>
+  textRule(new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${most}}$`, 'u'), what);
 const seconds = integerRule(1, MAX_TIMEOUT);
 const networksRule = listRule(networkRule);
 const hostRule = line(253, 'a host name of 1 to 253 characters');
@@ -36,7 +37,7 @@ const tokenRule = textRule(
 
 const POOL_OPTIONS = objectRule({
   balance: textRule(
-    /^(?:roundrobin|leastconn|random|source|uri|hash [^\p{Cc}]{1,200}|hdr\([A-Za-z0-9-]{1,64}\)|url_param [A-Za-z0-9_.-]{1,64})$/u,
+    /^(?:roundrobin|leastconn|random|source|uri|hash [^\p{Cc}\p{Cs}]{1,200}|hdr\([A-Za-z0-9-]{1,64}\)|url_param [A-Za-z0-9_.-]{1,64})$/u,
     'a balance algorithm such as roundrobin, leastconn or random',
   ),
   check: objectRule(
@@ -77,7 +78,7 @@ const SITE_OPTIONS = objectRule({
   basic_auth: objectRule(
     {
       users: recordRule(
-        /^[^\p{Cc}:]{1,128}$/u,
+        /^[^\p{Cc}\p{Cs}:]{1,128}$/u,
         objectRule(
           {
             hmac: textRule(/^[0-9a-f]{64}$/, 'an HMAC-SHA256 in hexadecimal'),

@@ -91,7 +91,7 @@ export class TokensService {
     title: 'Revoke a token',
     description:
       'Deletes a token. Its next request gets 401, and its MCP sessions, streams and waiting calls end at once. Operations ' +
-      'that it has started run to their end.',
+      'that it started and waits for are cancelled; others run to their end.',
     output: RevokedTokenDto,
     adminOnly: true,
     destructive: true,

@@ -106,6 +106,18 @@ describe('applyImport, mode=merge', () => {
     );
   });
 
+  it('changes nothing of the domain of a skipped line, also not its expiry', () => {
+    const state = stateOf({ pool_1: SHOP, pool_2: { domains: ['other.test'], servers: new Map() } });
+    const site = { expires_at: '2020-01-01T00:00:00Z' };
+    const { isEmpty, problems } = imported(
+      state,
+      [{ domain: 'shop.test', share_with: 'other.test', site }],
+      'merge',
+      true,
+    );
+    expect([problems.count, isEmpty]).toEqual([1, true]);
+  });
+
   it('skips invalid lines with on_error=skip', () => {
     const { pools, problems } = imported(
       stateOf({}),

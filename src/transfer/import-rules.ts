@@ -50,11 +50,14 @@ export function applyImport(
 ): void {
   const target =
     mode === 'merge' ? new MergeTarget(draft, limits) : new ReplaceTarget(draft, limits, records);
+  /** Lines with a problem. They change nothing, also not the options of a domain that exists. */
+  const failed = new Set<DomainRecord>();
   const guarded = (record: DomainRecord, work: () => void): void => {
     try {
       work();
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
+      failed.add(record);
       onProblem(record.line, error.code, error.detail);
     }
   };
@@ -65,8 +68,9 @@ export function applyImport(
     if (share_with !== undefined) guarded(record, () => putSharer(target, record, share_with));
   }
   target.writeToDraft();
-  for (const { domain, site } of records) {
-    if (draft.poolOf(domain) === undefined) continue;
+  for (const record of records) {
+    const { domain, site } = record;
+    if (failed.has(record) || draft.poolOf(domain) === undefined) continue;
     if (site !== undefined) draft.setSite(domain, Object.keys(site).length === 0 ? undefined : site);
     else if (mode === 'replace') draft.setSite(domain, undefined);
   }

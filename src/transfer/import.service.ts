@@ -1,6 +1,8 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { type LongPlannedDto, shownOf, type StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
+import { AppError } from '../errors/app-error.js';
 import { invalidField } from '../errors/invalid-fields.js';
+import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -82,6 +84,7 @@ export class ImportService {
       'pool_full',
       'pools_exhausted',
       'forbidden',
+      'cancelled',
       'server_is_control',
       'server_is_haproxy',
     ],
@@ -99,10 +102,15 @@ export class ImportService {
   /**
    * Starts the import as a job, after all lines are read and each is valid by itself.
    *
-   * @throws AppError payload_too_large, malformed_request, validation_failed, forbidden, shutting_down
+   * @throws AppError payload_too_large, malformed_request, validation_failed, forbidden, cancelled, shutting_down
    */
   async start(input: ImportRequest): Promise<RunningJob<ImportResultDto>> {
     const { edit, lines } = await this.#readEdit(input);
+    if (callContext().signal().aborted)
+      throw new AppError(
+        'cancelled',
+        'The caller left, or its token ended, before all lines had arrived. Nothing was changed.',
+      );
     const { mode, on_error, dry_run } = input;
     return this.jobs.start({ kind: 'import', given: { mode, on_error, dry_run } }, async ({ progress }) => {
       progress(`${lines} lines read. Each is valid by itself.`);

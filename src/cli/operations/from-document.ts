@@ -67,6 +67,9 @@ function toOperation(
       ? [toField(one.name, one.in, { ...one.schema, ...described(one) }, one.required === true, schemas)]
       : [],
   );
+  // `dry_run` is read in both. In the query, a token that may only read can send it.
+  const inQuery = new Set(ofParameters.map(({ name }) => name));
+  const ofBody = isContent ? [] : fieldsOf(body, 'body', schemas).filter(({ name }) => !inQuery.has(name));
   const ofHeaders = parameters.flatMap((one): CliField[] => {
     if (one.in !== 'header' || one.name !== 'If-Match') return [];
     return [toField(IF_MATCH_FIELD, one.in, { ...one.schema, ...described(one) }, false, schemas)];
@@ -80,7 +83,7 @@ function toOperation(
     path,
     title: summary,
     description,
-    fields: [...ofParameters, ...(isContent ? [] : fieldsOf(body, 'body', schemas)), ...ofHeaders],
+    fields: [...ofParameters, ...ofBody, ...ofHeaders],
     ...(isContent && { content: Object.keys(media) }),
     example: {
       ...(Object.fromEntries(inPath) as Record<string, unknown>),

@@ -7,6 +7,8 @@ import { addPreconditions } from './precondition-headers.js';
 import { addSchemaDescriptions, namesIn } from './schemas.js';
 import { describeTags, tagName } from './tags.js';
 
+/** The argument of every change (src/contract/dry-run). */
+const DRY_RUN = 'dry_run';
 const METHODS = ['get', 'put', 'post', 'delete', 'patch'] as const;
 type Method = (typeof METHODS)[number];
 type Components = NonNullable<OpenAPIObject['components']>;
@@ -80,6 +82,7 @@ function completeOperation(method: Method, operation: Operation, schemas: Schema
   for (const [status, reference] of errorReferences(codes)) operation.responses[status] ??= reference;
   for (const parameter of (operation.parameters ?? []) as Parameter[]) completeParameter(parameter);
   completeBody(operation, schemas, example);
+  addDryRunQuery(operation, schemas);
   return name === undefined ? {} : { name };
 }
 
@@ -116,6 +119,24 @@ function completeBody({ requestBody }: Operation, schemas: Schemas, example?: ob
   requestBody.required = required.length > 0;
   media.example =
     example ?? Object.fromEntries(required.map((name) => [name, schema.properties?.[name]?.example]));
+}
+
+/**
+ * A route reads `dry_run` of its body in the query too: there it is known before the body arrives, so a token that may only
+ * read can ask for a plan.
+ */
+function addDryRunQuery(operation: Operation, schemas: Schemas): void {
+  const { requestBody, parameters = [] } = operation;
+  if (requestBody === undefined || '$ref' in requestBody) return;
+  const body = schemaOf((requestBody.content as Content)['application/json']?.schema, schemas);
+  const field = body?.properties?.[DRY_RUN];
+  if (!field || parameters.some((one) => !('$ref' in one) && one.name === DRY_RUN)) return;
+  const { description, ...schema } = field;
+  const text = `${description ?? ''} The same as in the body; a token that may only read sends it here.`;
+  operation.parameters = [
+    ...parameters,
+    { name: DRY_RUN, in: 'query', required: false, description: text, schema: schema as object },
+  ];
 }
 
 /** Unknown fields of a body are refused, so its schemas allow no others. */

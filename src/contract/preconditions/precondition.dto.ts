@@ -13,8 +13,6 @@ export class PreconditionDto {
     canonical: (value) => (parseEntityTags(value, { unquoted: true }) ? value : undefined),
     rule: ARGUMENT_RULE,
     optional: true,
-    // An empty value that counted as "not given" would turn a checked change into an unchecked one.
-    exact: true,
   })
   if_match?: string;
 }

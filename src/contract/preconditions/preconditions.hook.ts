@@ -99,7 +99,7 @@ function refuseUnread(
   const name = ifMatch ? 'If-Match' : 'If-None-Match';
   throw new AppError(
     'revision_mismatch',
-    `${method} ${routeOptions.url} has no ETag, so ${name} cannot be checked. Nothing was changed. Send the request ` +
+    `${method} ${routeOptions.url?.replaceAll(/:(\w+)/g, '{$1}')} has no ETag, so ${name} cannot be checked. Nothing was changed. Send the request ` +
       `without ${name}.`,
   );
 }
