@@ -81,7 +81,10 @@ describe('dry run of a change of domains or servers', () => {
       expect(inHaproxy(byQuery)).toEqual(steps);
       const files = byQuery.plan?.filter(({ target }) => target === 'file').map(({ name }) => name);
       expect(files?.includes(home.file('servers.json'))).toBe(steps.length > 0);
-      if (body !== undefined) expect(await dry(method, path, { ...body, dry_run: true })).toEqual(byQuery);
+      if (body === undefined) return;
+      const inBody = await dry(method, path, { ...body, dry_run: true });
+      // A health check may end between both calls.
+      expect({ ...inBody, status: undefined }).toEqual({ ...byQuery, status: undefined });
     },
   );
 

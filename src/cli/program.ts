@@ -49,7 +49,9 @@ const GROUPS: Readonly<Record<string, { summary: string; alias?: string }>> = {
   certs: { summary: 'TLS certificates.', alias: 'certificates' },
   config: { summary: 'The configuration of HAProxy.' },
   operations: { summary: 'Work in the background.' },
+  revisions: { summary: 'What each change did.' },
   state: { summary: 'The saved state, and what HAProxy has.' },
+  tokens: { summary: 'Named tokens.' },
 };
 
 const EXIT_CODES =

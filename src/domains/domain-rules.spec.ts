@@ -153,7 +153,7 @@ describe('renameDomain and a move by putDomain', () => {
 
   it('keep the options of the host, of the pool, and the external pool', () => {
     const renamed = after((draft) => renameDomain(draft, 'a.test', 'new.test'));
-    expect(renamed.pool('pool_1')).toEqual({ ...state.pool('pool_1'), domains: ['b.test', 'new.test'] });
+    expect(renamed.pool('pool_1')).toEqual({ ...state.pool('pool_1'), domains: ['new.test', 'b.test'] });
     expect([renamed.site('a.test'), renamed.site('new.test')]).toEqual([undefined, site]);
     expect([renamed.poolOf('a.test'), renamed.poolOf('new.test')]).toEqual([undefined, 'pool_1']);
     const web = after((draft) => renameDomain(draft, 'web.test', 'new.test'));

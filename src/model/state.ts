@@ -312,9 +312,7 @@ export class Draft implements StateReader, StateDelta {
     const pool = name === undefined ? undefined : this.pool(name);
     if (name === undefined || !pool) throw new Error(`invariant: ${from} is in no pool`);
     if (this.poolOf(to) !== undefined) throw new Error(`invariant: ${to} exists`);
-    // At the end, as a replay of the journal puts it.
-    const others = pool.domains.filter((other) => other !== from);
-    this.pools.set(name, { ...pool, domains: [...others, to] });
+    this.pools.set(name, { ...pool, domains: pool.domains.map((other) => (other === from ? to : other)) });
     this.samePools.set(name, true);
     this.domains.set(from, undefined);
     this.domains.set(to, name);

@@ -619,6 +619,18 @@ describe('haproxy-suite with any answer', () => {
     expect(stdout.trim().split('\n')).toEqual(candidates);
   });
 
+  it.each([
+    ['mcp', '--nope'],
+    ['mcp', 'word'],
+  ])('ends %j with exit code 2', async (...words) => {
+    expect(await runCommand(words)).toMatchObject({ code: 2 });
+  });
+
+  it('refuses an option that is given twice, because only the last one would count', async () => {
+    const { code, stderr } = await runCommand(['domains', 'list', '--label', 'a=b', '--label', 'c=d']);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--label is given twice')]);
+  });
+
   it('shows each kind of help on stdout with exit code 0, and the version', async () => {
     for (const argv of [
       ['--help'],

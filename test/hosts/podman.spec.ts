@@ -49,7 +49,7 @@ describe.skipIf(reason !== undefined)('Podman on a Debian 13', () => {
   describe('install --quadlet', () => {
     let before: string;
 
-    it('serves sites; reloads, certificates and a killed suite fail no request', async () => {
+    it('serves sites; reloads, certificates, a killed suite and an upgrade fail no request', async () => {
       await machine.writeFile('/etc/containers/systemd/mine.volume', '[Volume]\n');
       before = await machine.must(FILES);
       await machine.must(
@@ -64,6 +64,11 @@ describe.skipIf(reason !== undefined)('Podman on a Debian 13', () => {
       await loadCertificate(machine);
       await machine.must(`kill -9 ${await mainPid('haproxy-mcp')}`);
       await until(async () => Number(await machine.unit('haproxy-mcp', 'NRestarts')) > 0);
+      await ready(machine);
+      await machine.must(
+        `cp -a /srv/suite /srv/new && sed -i 's/"version": "[^"]*"/"version": "99.0.0"/' /srv/new/package.json && ` +
+          `cd /srv/new && ${LIMIT} node dist/main.js upgrade`,
+      );
       await ready(machine);
       await expectNoFailure(load);
       expect(await mainPid('haproxy')).toBe(haproxy);

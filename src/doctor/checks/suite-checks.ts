@@ -72,7 +72,7 @@ export function versionFindings(running: string, mending: Mending): Finding[] {
 
 /** Components that a check of the doctor covers too. The doctor leaves out what its own checks say. */
 const FIXES: Record<keyof ComponentsDto, (mending: Mending, detail: string) => string> = {
-  mcp: (mending) => mending.restartSuite(),
+  mcp: () => '# Do what this text says; {haproxy_health} shows when it is mended.',
   haproxy: (mending) => mending.reloadHaproxy(),
   config_files: (mending) => mending.reloadHaproxy(),
   certificates: certificatesFix,

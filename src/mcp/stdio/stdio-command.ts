@@ -16,10 +16,11 @@ export const USAGE =
   '--url         Address of the suite. Default: the address in MCP_HOST and MCP_PORT.\n' +
   '--token-file  File with MCP_TOKEN=... or only the token. Default: MCP_TOKEN_FILE.\n';
 
+export const OPTIONS = { url: { type: 'string' }, 'token-file': { type: 'string' } } as const;
+
 /** @throws Error with a message of one line, if an argument is not valid */
 export function stdioTarget(args: readonly string[], settings: Settings): Target {
-  const options = { url: { type: 'string' }, 'token-file': { type: 'string' } } as const;
-  const { values } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
+  const { values } = parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: false });
   const tokenFile = values['token-file'] ?? settings.files.token;
   if (values.url === undefined) {
     const suite = new LocalSuite(settings);
