@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Injectable, Logger } from '@nestjs/common';
 import { isDocsPath } from '../contract/openapi.js';
 import type { Role } from '../contract/role.js';
+import { withoutTokens } from '../contract/token-secret.js';
 import { AppError } from '../errors/app-error.js';
 import { Settings } from '../settings/settings.js';
 import { AllowedNames, headerCount, plainAddress } from './allowed-names.js';
@@ -81,7 +82,7 @@ export class AccessGuard {
     // Logs the first five, then every power of two, so that failures cannot fill the disk.
     if (count <= 5 || Number.isInteger(Math.log2(count)))
       this.#logger.warn(
-        `Wrong token from ${source} for ${request.method} ${JSON.stringify(path.slice(0, 200))} (${count} within a minute)`,
+        `Wrong token from ${source} for ${request.method} ${JSON.stringify(withoutTokens(path).slice(0, 200))} (${count} within a minute)`,
       );
     await this.#failures.wait(count);
   }

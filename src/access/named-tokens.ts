@@ -2,6 +2,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import pLimit from 'p-limit';
 import type { Role } from '../contract/role.js';
+import { TOKEN_PREFIX } from '../contract/token-secret.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { storageError } from '../errors/storage-error.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
@@ -21,8 +22,6 @@ import {
 
 /** How often the suite looks for a changed file and for tokens that expire. */
 const CHECK_INTERVAL_MS = 500;
-/** Secret scanners and people recognise a token by it. It also keeps a token from beginning with `-`. */
-const PREFIX = 'hst_';
 /** 256 bits. */
 const SECRET_BYTES = 32;
 /** How many tokens that are not valid health names. */
@@ -136,7 +135,7 @@ export class NamedTokens implements OnApplicationShutdown {
           'validation_failed',
           `There are ${entries.length} tokens, which is the limit. Revoke some with {haproxy_revoke_token}.`,
         );
-      const secret = PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
+      const secret = TOKEN_PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
       const token = { ...given, sha256: digestOf(secret).toString('hex') };
       if (!dryRun) await this.#write([...entries, entryOfToken(token)]);
       return secret;

@@ -1,6 +1,7 @@
 import type { Type } from '@nestjs/common';
 import { declaredFields } from './fields/field.js';
 import { type EntityTags, formatEntityTags, type Precondition } from './preconditions/entity-tags.js';
+import { withoutTokens } from './token-secret.js';
 
 const REDACTED = '[redacted]';
 /** The most characters of one string. */
@@ -58,9 +59,10 @@ function recordedItem(value: unknown, budget: Budget): unknown {
   return type === Object ? '[object]' : recordedFields(type, value, budget);
 }
 
-function recordedText(text: string, budget: Budget): string {
-  // A caller may have put a private key into the wrong argument.
-  if (text.includes('PRIVATE KEY')) return REDACTED;
+function recordedText(given: string, budget: Budget): string {
+  // A caller may have put a private key or a token into the wrong argument.
+  if (given.includes('PRIVATE KEY')) return REDACTED;
+  const text = withoutTokens(given);
   const length = Math.min(MAX_TEXT, budget.left);
   budget.left -= Math.min(length, text.length);
   return text.length > length ? `${text.slice(0, length)}…` : text;

@@ -185,6 +185,26 @@ describe('Named tokens', () => {
     expect((await tokens('GET')).text).toBe(before);
   });
 
+  it('are not shown by a log if one is sent in the place of a name', async () => {
+    const secret = await add('misplaced', 'admin');
+    for (const token of [ADMIN, 'wrong-token-0123456789'])
+      await call(token, 'DELETE', `/api/v1/tokens/${secret}`);
+    const refused = await tokens('DELETE', `/${secret}`);
+    expect(refused.status).toBe(422);
+    expect(refused.text).toMatch(/name must be .*; this is a token and not a name/);
+    for (const path of [`/${secret}`, `/a/${secret}`]) {
+      const answer = await tokens('PUT', path, {});
+      expect([answer.status, answer.text.includes(secret)]).toEqual([
+        path.includes('/a/') ? 404 : 405,
+        false,
+      ]);
+    }
+    const audit = (await call(ADMIN, 'GET', '/api/v1/audit?operation=haproxy_revoke_token')).text;
+    expect(audit).toContain('"name":"[redacted]"');
+    for (const text of [audit, said.join('\n')]) expect(text).not.toContain(secret.slice(4));
+    await tokens('DELETE', '/misplaced');
+  });
+
   it('end with their session, streams and waits when they are revoked, and no other token does', async () => {
     const [secret, other] = [await add('agent', 'operate'), await add('other', 'operate')];
     const mine = await openAll(secret);
