@@ -68,7 +68,7 @@ describe('recordedArguments', () => {
     expect(recorded).toMatchObject({ domain: ['[list]'], note: ['[list]', '[list]', '[object]'] });
     expect(recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })).toHaveProperty('parts');
     for (const one of [recorded, recordedArguments(InputDto, { domain: wide, note: wide, parts: wide })])
-      expect(JSON.stringify(one).replaceAll('\\u0000', '.').length).toBeLessThan(10_000);
+      expect(JSON.stringify(one).length).toBeLessThan(10_000);
   });
 
   it('redacts a token in any field, also where the text is cut', () => {

@@ -205,6 +205,26 @@ describe('Named tokens', () => {
     await tokens('DELETE', '/misplaced');
   });
 
+  it.each(['read', 'operate'])('with the role %s leave no audit line of a refused dry run', async (role) => {
+    const secret = await add(`dry-${role}`, role);
+    const lines = async () =>
+      (await tokens('GET', `/../audit?actor=dry-${role}`)).body['items'] as { outcome: string }[];
+    for (const dry_run of ['x', 1, null, [true]])
+      expect((await call(secret, 'POST', '/api/v1/domains?dry_run=true', { dry_run })).status).toBe(422);
+    const params = { name: 'haproxy_add_domain', arguments: { dry_run: true, domain: 5 } };
+    const answer = await fetch(`${suite.url}/mcp`, {
+      method: 'POST',
+      headers: statelessHeaders(secret, 'tools/call', params),
+      body: JSON.stringify(statelessMessage('tools/call', params)),
+    });
+    expect(await answer.text()).toContain('validation_failed');
+    expect(await lines()).toEqual([]);
+    // A change has a line, whether its role forbids it or its arguments do.
+    await call(secret, 'POST', '/api/v1/domains', { dry_run: 'x' });
+    expect(await lines()).toMatchObject([{ outcome: role === 'read' ? 'forbidden' : 'validation_failed' }]);
+    await tokens('DELETE', `/dry-${role}`);
+  });
+
   it('end with their session, streams and waits when they are revoked, and no other token does', async () => {
     const [secret, other] = [await add('agent', 'operate'), await add('other', 'operate')];
     const mine = await openAll(secret);
