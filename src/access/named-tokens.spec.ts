@@ -1,4 +1,15 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -101,12 +112,20 @@ describe('NamedTokens', () => {
     expect(tokens.problems).toEqual([]);
   });
 
-  it.each([
+  const spoilt: [string, () => Promise<unknown>, RegExp][] = [
     ['is broken', () => writeFile(path, '{"tokens": [', { mode: 0o600 }), /Line 1 is not valid JSON/],
     ['is readable by its group', () => chmod(path, 0o640), /mode 640\)\. Run chmod 600/],
     ['is readable by everyone', () => chmod(path, 0o604), /mode 604\)\. Run chmod 600/],
     ['is a folder', async () => (await rm(path), await mkdir(path, { mode: 0o700 })), /no file of at most/],
-  ])(
+  ];
+  // Only root can give a file away.
+  if (process.geteuid?.() === 0)
+    spoilt.push([
+      'belongs to another user',
+      () => chown(path, 65_534, 65_534),
+      /user 65534, .* run chown 0 /,
+    ]);
+  it.each(spoilt)(
     'keeps the last valid tokens while the file %s, and gives none of them access after a start',
     async (_, spoil, reason) => {
       await write(entry('ci'));

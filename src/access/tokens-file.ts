@@ -46,8 +46,8 @@ const NO_TOKENS: TokensFile = { tokens: [], unusable: [], entries: [] };
 /** The whole file cannot be used. The message is one line that says what to do, and has no content of the file. */
 export class TokensFileError extends Error {
   constructor(
-    /** `mode`: other users can read it. `access`: the user of this process may not read it. */
-    readonly kind: 'mode' | 'access' | 'content',
+    /** `mode`, `owner`: other users can read or change it. `access`: the user of this process may not read it. */
+    readonly kind: 'mode' | 'owner' | 'access' | 'content',
     message: string,
     /** The line of the error in the file. */
     readonly line: number | null = null,
@@ -67,13 +67,24 @@ export function versionOfFile(path: string): string {
   return stats ? [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') : 'missing';
 }
 
-/** Reads the file. A missing file has no tokens. @throws TokensFileError */
-export function readTokensFile(path: string): TokensFile {
+/** The command that gives the file to the user of the suite. */
+export function takeOwnership(path: string, uid: number): string {
+  return `chown ${uid} ${quote(path)}`;
+}
+
+/** Reads the file. A missing file has no tokens. `uid` is the user of the suite. @throws TokensFileError */
+export function readTokensFile(path: string, uid = process.geteuid?.() ?? 0): TokensFile {
   let text: string;
   try {
     const descriptor = openSync(path, 'r');
     try {
       const stats = fstatSync(descriptor);
+      // Its owner can write tokens into it, whatever its mode is.
+      if (stats.uid !== 0 && stats.uid !== uid)
+        throw new TokensFileError(
+          'owner',
+          `It belongs to the user ${stats.uid}, and not to the user of the suite (${uid}) or root. If its tokens are yours, run ${takeOwnership(path, uid)}`,
+        );
       const mode = stats.mode & 0o777;
       if ((mode & 0o077) !== 0)
         throw new TokensFileError(
