@@ -5,6 +5,7 @@ import {
   mkdtemp,
   readdir,
   readFile,
+  rename,
   rm,
   stat,
   symlink,
@@ -17,7 +18,7 @@ import { AppError } from '../errors/app-error.js';
 import { loadSettings } from '../settings/settings.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { NamedTokens } from './named-tokens.js';
-import { digestOf } from './token-store.js';
+import { digestOf, TokenStore } from './token-store.js';
 import { formatTokensFile } from './tokens-file.js';
 
 let home: string;
@@ -151,6 +152,42 @@ describe('NamedTokens', () => {
       expect(ended).toEqual([]);
     },
   );
+
+  it('reads a file again that could not be read, although it has not changed', async () => {
+    await write(entry('ci'));
+    const tokens = start();
+    // Root cannot follow a loop of links either.
+    const away = join(home, 'away');
+    await rename(join(home, 'conf'), away);
+    await symlink('conf', join(home, 'conf'));
+    tokens.refresh();
+    expect(found(tokens, 'ci')).toBe('ci');
+    expect(tokens.problems.join()).toMatch(/stay in force.*ELOOP/);
+    const restarted = start();
+    expect(restarted.problems.join()).toMatch(/None of its tokens is valid.*ELOOP/);
+    await rm(join(home, 'conf'));
+    await rename(away, join(home, 'conf'));
+    for (const one of [tokens, restarted]) {
+      one.refresh();
+      expect([found(one, 'ci'), ...one.problems]).toEqual(['ci']);
+    }
+  });
+
+  it('keeps the tokens of MCP_TOKEN_FILE while the file cannot be examined', async () => {
+    const file = join(home, 'conf/mcp-token.env');
+    await writeFile(file, 'MCP_TOKEN=first-token-0123456789\n', { mode: 0o600 });
+    const store = new TokenStore(loadSettings({ HAPROXY_HOME: home }));
+    await store.open();
+    vi.useFakeTimers({ now: Date.now() + 2000, toFake: ['Date'] });
+    await rm(file);
+    await symlink('mcp-token.env', file);
+    expect(store.find(digestOf('first-token-0123456789'))).toBe('admin');
+    await rm(file);
+    await writeFile(file, 'MCP_TOKEN=second-token-0123456789\n', { mode: 0o600 });
+    vi.setSystemTime(Date.now() + 2000);
+    expect(store.find(digestOf('second-token-0123456789'))).toBe('admin');
+    expect(store.find(digestOf('first-token-0123456789'))).toBeUndefined();
+  });
 
   it('keeps entries that it does not understand, and names them', async () => {
     const limited = entry('limited', 'admin', { domains: ['*.preview.example.com'] });

@@ -16,6 +16,7 @@ import {
   type NamedToken,
   readTokensFile,
   type TokensFile,
+  TokensFileError,
   type UnusableToken,
   versionOfFile,
 } from './tokens-file.js';
@@ -24,6 +25,8 @@ import {
 const CHECK_INTERVAL_MS = 500;
 /** 256 bits. */
 const SECRET_BYTES = 32;
+/** The version of a file that could not be read: the next check reads it again. */
+const UNREAD = 'unread';
 /** How many tokens that are not valid health names. */
 const UNUSABLE_SHOWN = 5;
 
@@ -104,6 +107,7 @@ export class NamedTokens implements OnApplicationShutdown {
       if (versionOfFile(this.settings.files.tokens) !== this.#version) this.#read();
     } catch (error) {
       // The folder of the file cannot be searched. The tokens stay in force.
+      this.#version = UNREAD;
       this.#refuse(messageOf(error));
     }
     for (const token of this.#tokens.values()) {
@@ -182,14 +186,15 @@ export class NamedTokens implements OnApplicationShutdown {
 
   #read(): void {
     const { tokens: path } = this.settings.files;
-    const version = versionOfFile(path);
-    const isChange = this.#hasReadFile || version !== 'missing';
-    this.#version = version;
     try {
+      this.#version = versionOfFile(path);
+      const isChange = this.#hasReadFile || this.#version !== 'missing';
       this.#use(readTokensFile(path));
       if (isChange) this.#logger.log(`${path} was read: ${this.#tokens.size} token(s).`);
       for (const problem of this.problems) this.#logger.warn(problem);
     } catch (error) {
+      // Another read of the same file can succeed, unless its content, mode or owner is the reason.
+      if (!(error instanceof TokensFileError) || error.kind === 'access') this.#version = UNREAD;
       this.#refuse(messageOf(error));
     }
     this.#hasReadFile = true;

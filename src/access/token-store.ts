@@ -25,6 +25,8 @@ export class TokenStore {
   readonly #logger = new Logger('access');
   #tokens: Tokens | undefined;
   #checkedAt = 0;
+  /** Why the changed file cannot be used, as it was logged. */
+  #problem: string | undefined;
 
   constructor(private readonly settings: Settings) {}
 
@@ -60,16 +62,17 @@ export class TokenStore {
     const now = Date.now();
     if (!this.#tokens || now - this.#checkedAt < RECHECK_MS) return;
     this.#checkedAt = now;
-    const version = this.#version();
-    if (version === this.#tokens.version) return;
     try {
+      if (this.#version() === this.#tokens.version) return;
       this.#tokens = this.#read();
+      this.#problem = undefined;
       this.#logger.log(`${this.settings.files.token} has changed. Its tokens are valid now.`);
     } catch (error) {
-      this.#tokens = { ...this.#tokens, version };
-      this.#logger.error(
-        `The changed token file cannot be used; the old tokens stay valid. ${messageOf(error)}`,
-      );
+      // The next check reads the file again: it may only be unreadable for a moment.
+      this.#tokens = { ...this.#tokens, version: 'unread' };
+      const problem = `The changed token file cannot be used; the old tokens stay valid. ${messageOf(error)}`;
+      if (problem !== this.#problem) this.#logger.error(problem);
+      this.#problem = problem;
     }
   }
 
