@@ -69,8 +69,11 @@ export class AccessGuard {
   /** The caller with this token; undefined if the token is not valid. */
   #identify(token: string): Principal | undefined {
     const digest = digestOf(token);
-    const name = this.tokens.find(digest);
-    if (name !== undefined) return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin' };
+    const known = this.tokens.find(digest);
+    if (known) {
+      const { name, owner } = known;
+      return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin', owner };
+    }
     const named = this.named.find(digest);
     return named && { kind: 'token', actor: named.name, role: named.role, owner: ownerOfToken(named) };
   }

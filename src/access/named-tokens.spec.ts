@@ -176,17 +176,18 @@ describe('NamedTokens', () => {
   it('keeps the tokens of MCP_TOKEN_FILE while the file cannot be examined', async () => {
     const file = join(home, 'conf/mcp-token.env');
     await writeFile(file, 'MCP_TOKEN=first-token-0123456789\n', { mode: 0o600 });
-    const store = new TokenStore(loadSettings({ HAPROXY_HOME: home }));
+    const store = new TokenStore(loadSettings({ HAPROXY_HOME: home }), new EventFeed());
     await store.open();
     vi.useFakeTimers({ now: Date.now() + 2000, toFake: ['Date'] });
     await rm(file);
     await symlink('mcp-token.env', file);
-    expect(store.find(digestOf('first-token-0123456789'))).toBe('admin');
+    expect(store.find(digestOf('first-token-0123456789'))?.name).toBe('admin');
     await rm(file);
     await writeFile(file, 'MCP_TOKEN=second-token-0123456789\n', { mode: 0o600 });
     vi.setSystemTime(Date.now() + 2000);
-    expect(store.find(digestOf('second-token-0123456789'))).toBe('admin');
+    expect(store.find(digestOf('second-token-0123456789'))?.name).toBe('admin');
     expect(store.find(digestOf('first-token-0123456789'))).toBeUndefined();
+    store.onApplicationShutdown();
   });
 
   it('keeps entries that it does not understand, and names them', async () => {

@@ -6,6 +6,7 @@ import { until } from '../kit/poll.js';
 import {
   ADMIN,
   namedToken,
+  READER,
   type Running,
   secretOf,
   startFixture,
@@ -301,5 +302,25 @@ describe('Named tokens', () => {
     await chmod(file, 0o600);
     await until(async () => (await statusOf(secret)) === 401, { what: 'the token to be revoked' });
     expect((await health()).detail).not.toContain('tokens.json');
+  });
+
+  it('of MCP_TOKEN_FILE end with their session, streams and waits when the file has another', async () => {
+    const mine = await openAll(READER);
+    const theirs = await openSession(ADMIN);
+    const renewed = 'renewed-token-0123456789';
+    await writeFile(
+      join(suite.home, 'conf/mcp-token.env'),
+      `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${renewed}\n`,
+    );
+    // No request makes the suite look at the file.
+    await mine.cancelled;
+    expect((await mine.wait).status).toBe(401);
+    await Promise.all([mine.session.ended, mine.stateless.ended]);
+    expect(await mine.session.ping()).toBe(401);
+    expect(await mine.session.ping(renewed)).toBe(404);
+    expect(await theirs.ping()).toBe(200);
+    await writeFile(join(suite.home, 'conf/mcp-token.env'), `MCP_TOKEN=${renewed}\n`);
+    await theirs.ended;
+    expect(await theirs.ping(renewed)).toBe(404);
   });
 });
