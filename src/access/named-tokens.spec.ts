@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmod,
   chown,
@@ -117,6 +118,11 @@ describe('NamedTokens', () => {
     ['is broken', () => writeFile(path, '{"tokens": [', { mode: 0o600 }), /Line 1 is not valid JSON/],
     ['is readable by its group', () => chmod(path, 0o640), /mode 640\)\. Run chmod 600/],
     ['is readable by everyone', () => chmod(path, 0o604), /mode 604\)\. Run chmod 600/],
+    [
+      'is a FIFO',
+      async () => (await rm(path), execFileSync('mkfifo', ['-m', '600', path])),
+      /no file of at most/,
+    ],
     ['is a folder', async () => (await rm(path), await mkdir(path, { mode: 0o700 })), /no file of at most/],
   ];
   // Only root can give a file away.

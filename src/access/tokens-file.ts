@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { type Role, ROLES } from '../contract/role.js';
 import { messageOf } from '../errors/app-error.js';
 import { quote } from '../lib/shell-quote.js';
+import { isTime } from '../model/date-time.js';
 import { parseJson } from '../storage/formats/json-document.js';
 
 /** The name of a token: what the audit log shows as the actor. */
@@ -76,7 +77,8 @@ export function takeOwnership(path: string, uid: number): string {
 export function readTokensFile(path: string, uid = process.geteuid?.() ?? 0): TokensFile {
   let text: string;
   try {
-    const descriptor = openSync(path, 'r');
+    // A FIFO without a writer would stop the whole suite.
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stats = fstatSync(descriptor);
       // Its owner can write tokens into it, whatever its mode is.
@@ -189,10 +191,9 @@ function readEntry(entry: unknown, index: number): NamedToken | UnusableToken {
   return { name, sha256: sha256.toLowerCase(), role: known, expiresAt };
 }
 
-/** NaN if it is no time with a time zone. */
+/** NaN if it is no time with a time zone, of a day that exists. */
 function timeOf(value: unknown): number {
-  const shape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
-  return typeof value === 'string' && shape.test(value) ? Date.parse(value) : Number.NaN;
+  return isTime(value) ? Date.parse(value) : Number.NaN;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
