@@ -208,6 +208,13 @@ describe('NamedTokens', () => {
     await tokens.revoke('limited', false);
     expect(tokens.problems).toEqual([]);
     await expect(tokens.revoke('limited', false).catch(codeOf)).resolves.toBe('token_not_found');
+    // Nothing can revoke an entry without a valid name.
+    await write(limited, entry('No Name'));
+    tokens.refresh();
+    expect(tokens.problems).toEqual([
+      expect.stringMatching(/^The token limited .* Revoke or repair it\.$/),
+      expect.stringMatching(/^The token number 2 .* Repair it, or remove it from the file\.$/),
+    ]);
   });
 
   it('follows the clock: an expired token has no access and ends once, until the clock goes back', async () => {

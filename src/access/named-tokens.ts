@@ -12,6 +12,7 @@ import { digestOf } from './token-store.js';
 import {
   entryOfToken,
   formatTokensFile,
+  isTokenName,
   MAX_TOKENS,
   type NamedToken,
   readTokensFile,
@@ -95,7 +96,8 @@ export class NamedTokens implements OnApplicationShutdown {
     const shown = this.#unusable
       .slice(0, UNUSABLE_SHOWN)
       .map(
-        ({ name, reason }) => `The token ${name} in ${path} is not valid: ${reason}. Revoke or repair it.`,
+        ({ name, reason }) =>
+          `The token ${name} in ${path} is not valid: ${reason}. ${isTokenName(name) ? 'Revoke or repair it' : 'Repair it, or remove it from the file'}.`,
       );
     const more = this.#unusable.length - UNUSABLE_SHOWN;
     return more > 0 ? [...shown, `${more} more tokens in ${path} are not valid.`] : shown;
