@@ -94,11 +94,11 @@ export async function createApp(
     fastify,
     app.get(AccessGuard),
     app.get(OpenCalls),
-    ({ name, input }, request, { actor }, error) =>
+    ({ name, input }, request, { actor, role }, error) =>
       recorder.recordRefusal(
         name,
         recordedArguments(input, argumentsOf(request)),
-        { actor, via: 'rest', requestId: request.id },
+        { actor, role, via: 'rest', requestId: request.id },
         error,
       ),
   );

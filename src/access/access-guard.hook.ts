@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../errors/app-error.js';
 import type { DeclaredOperation } from '../contract/operation.js';
 import { routeMetadataOf } from '../contract/route-metadata.js';
+import { withoutTokens } from '../contract/token-secret.js';
 import { requireRouteAccess } from './access-rule.js';
 import type { AccessGuard } from './access-guard.service.js';
 import type { OpenCalls } from './open-calls.js';
@@ -95,7 +96,10 @@ function methodNotAllowed(
 ): AppError {
   const allowed = methods.join(', ');
   void reply.header('allow', allowed);
-  return new AppError('method_not_allowed', `${path.slice(0, 200)} has no ${method}. It has ${allowed}.`);
+  return new AppError(
+    'method_not_allowed',
+    `${withoutTokens(path).slice(0, 200)} has no ${method}. It has ${allowed}.`,
+  );
 }
 
 async function checkRoute(

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Injectable, Logger } from '@nestjs/common';
 import { isDocsPath } from '../contract/openapi.js';
 import type { Role } from '../contract/role.js';
+import { withoutTokens } from '../contract/token-secret.js';
 import { AppError } from '../errors/app-error.js';
 import { Settings } from '../settings/settings.js';
 import { AllowedNames, headerCount, plainAddress } from './allowed-names.js';
@@ -68,8 +69,11 @@ export class AccessGuard {
   /** The caller with this token; undefined if the token is not valid. */
   #identify(token: string): Principal | undefined {
     const digest = digestOf(token);
-    const name = this.tokens.find(digest);
-    if (name !== undefined) return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin' };
+    const known = this.tokens.find(digest);
+    if (known) {
+      const { name, owner } = known;
+      return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin', owner };
+    }
     const named = this.named.find(digest);
     return named && { kind: 'token', actor: named.name, role: named.role, owner: ownerOfToken(named) };
   }
@@ -81,7 +85,7 @@ export class AccessGuard {
     // Logs the first five, then every power of two, so that failures cannot fill the disk.
     if (count <= 5 || Number.isInteger(Math.log2(count)))
       this.#logger.warn(
-        `Wrong token from ${source} for ${request.method} ${JSON.stringify(path.slice(0, 200))} (${count} within a minute)`,
+        `Wrong token from ${source} for ${request.method} ${JSON.stringify(withoutTokens(path).slice(0, 200))} (${count} within a minute)`,
       );
     await this.#failures.wait(count);
   }

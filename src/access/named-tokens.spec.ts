@@ -1,4 +1,17 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -6,7 +19,7 @@ import { AppError } from '../errors/app-error.js';
 import { loadSettings } from '../settings/settings.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { NamedTokens } from './named-tokens.js';
-import { digestOf } from './token-store.js';
+import { digestOf, TokenStore } from './token-store.js';
 import { formatTokensFile } from './tokens-file.js';
 
 let home: string;
@@ -101,12 +114,25 @@ describe('NamedTokens', () => {
     expect(tokens.problems).toEqual([]);
   });
 
-  it.each([
+  const spoilt: [string, () => Promise<unknown>, RegExp][] = [
     ['is broken', () => writeFile(path, '{"tokens": [', { mode: 0o600 }), /Line 1 is not valid JSON/],
     ['is readable by its group', () => chmod(path, 0o640), /mode 640\)\. Run chmod 600/],
     ['is readable by everyone', () => chmod(path, 0o604), /mode 604\)\. Run chmod 600/],
+    [
+      'is a FIFO',
+      async () => (await rm(path), execFileSync('mkfifo', ['-m', '600', path])),
+      /no file of at most/,
+    ],
     ['is a folder', async () => (await rm(path), await mkdir(path, { mode: 0o700 })), /no file of at most/],
-  ])(
+  ];
+  // Only root can give a file away.
+  if (process.geteuid?.() === 0)
+    spoilt.push([
+      'belongs to another user',
+      () => chown(path, 65_534, 65_534),
+      /user 65534, .* run chown 0 /,
+    ]);
+  it.each(spoilt)(
     'keeps the last valid tokens while the file %s, and gives none of them access after a start',
     async (_, spoil, reason) => {
       await write(entry('ci'));
@@ -133,6 +159,43 @@ describe('NamedTokens', () => {
     },
   );
 
+  it('reads a file again that could not be read, although it has not changed', async () => {
+    await write(entry('ci'));
+    const tokens = start();
+    // Root cannot follow a loop of links either.
+    const away = join(home, 'away');
+    await rename(join(home, 'conf'), away);
+    await symlink('conf', join(home, 'conf'));
+    tokens.refresh();
+    expect(found(tokens, 'ci')).toBe('ci');
+    expect(tokens.problems.join()).toMatch(/stay in force.*ELOOP/);
+    const restarted = start();
+    expect(restarted.problems.join()).toMatch(/None of its tokens is valid.*ELOOP/);
+    await rm(join(home, 'conf'));
+    await rename(away, join(home, 'conf'));
+    for (const one of [tokens, restarted]) {
+      one.refresh();
+      expect([found(one, 'ci'), ...one.problems]).toEqual(['ci']);
+    }
+  });
+
+  it('keeps the tokens of MCP_TOKEN_FILE while the file cannot be examined', async () => {
+    const file = join(home, 'conf/mcp-token.env');
+    await writeFile(file, 'MCP_TOKEN=first-token-0123456789\n', { mode: 0o600 });
+    const store = new TokenStore(loadSettings({ HAPROXY_HOME: home }), new EventFeed());
+    await store.open();
+    vi.useFakeTimers({ now: Date.now() + 2000, toFake: ['Date'] });
+    await rm(file);
+    await symlink('mcp-token.env', file);
+    expect(store.find(digestOf('first-token-0123456789'))?.name).toBe('admin');
+    await rm(file);
+    await writeFile(file, 'MCP_TOKEN=second-token-0123456789\n', { mode: 0o600 });
+    vi.setSystemTime(Date.now() + 2000);
+    expect(store.find(digestOf('second-token-0123456789'))?.name).toBe('admin');
+    expect(store.find(digestOf('first-token-0123456789'))).toBeUndefined();
+    store.onApplicationShutdown();
+  });
+
   it('keeps entries that it does not understand, and names them', async () => {
     const limited = entry('limited', 'admin', { domains: ['*.preview.example.com'] });
     await write(limited, entry('ci'));
@@ -145,6 +208,13 @@ describe('NamedTokens', () => {
     await tokens.revoke('limited', false);
     expect(tokens.problems).toEqual([]);
     await expect(tokens.revoke('limited', false).catch(codeOf)).resolves.toBe('token_not_found');
+    // Nothing can revoke an entry without a valid name.
+    await write(limited, entry('No Name'));
+    tokens.refresh();
+    expect(tokens.problems).toEqual([
+      expect.stringMatching(/^The token limited .* Revoke or repair it\.$/),
+      expect.stringMatching(/^The token number 2 .* Repair it, or remove it from the file\.$/),
+    ]);
   });
 
   it('follows the clock: an expired token has no access and ends once, until the clock goes back', async () => {

@@ -2,6 +2,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import pLimit from 'p-limit';
 import type { Role } from '../contract/role.js';
+import { TOKEN_PREFIX } from '../contract/token-secret.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { storageError } from '../errors/storage-error.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
@@ -11,20 +12,22 @@ import { digestOf } from './token-store.js';
 import {
   entryOfToken,
   formatTokensFile,
+  isTokenName,
   MAX_TOKENS,
   type NamedToken,
   readTokensFile,
   type TokensFile,
+  TokensFileError,
   type UnusableToken,
   versionOfFile,
 } from './tokens-file.js';
 
 /** How often the suite looks for a changed file and for tokens that expire. */
 const CHECK_INTERVAL_MS = 500;
-/** Secret scanners and people recognise a token by it. It also keeps a token from beginning with `-`. */
-const PREFIX = 'hst_';
 /** 256 bits. */
 const SECRET_BYTES = 32;
+/** The version of a file that could not be read: the next check reads it again. */
+const UNREAD = 'unread';
 /** How many tokens that are not valid health names. */
 const UNUSABLE_SHOWN = 5;
 
@@ -93,7 +96,8 @@ export class NamedTokens implements OnApplicationShutdown {
     const shown = this.#unusable
       .slice(0, UNUSABLE_SHOWN)
       .map(
-        ({ name, reason }) => `The token ${name} in ${path} is not valid: ${reason}. Revoke or repair it.`,
+        ({ name, reason }) =>
+          `The token ${name} in ${path} is not valid: ${reason}. ${isTokenName(name) ? 'Revoke or repair it' : 'Repair it, or remove it from the file'}.`,
       );
     const more = this.#unusable.length - UNUSABLE_SHOWN;
     return more > 0 ? [...shown, `${more} more tokens in ${path} are not valid.`] : shown;
@@ -105,6 +109,7 @@ export class NamedTokens implements OnApplicationShutdown {
       if (versionOfFile(this.settings.files.tokens) !== this.#version) this.#read();
     } catch (error) {
       // The folder of the file cannot be searched. The tokens stay in force.
+      this.#version = UNREAD;
       this.#refuse(messageOf(error));
     }
     for (const token of this.#tokens.values()) {
@@ -136,7 +141,7 @@ export class NamedTokens implements OnApplicationShutdown {
           'validation_failed',
           `There are ${entries.length} tokens, which is the limit. Revoke some with {haproxy_revoke_token}.`,
         );
-      const secret = PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
+      const secret = TOKEN_PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
       const token = { ...given, sha256: digestOf(secret).toString('hex') };
       if (!dryRun) await this.#write([...entries, entryOfToken(token)]);
       return secret;
@@ -183,14 +188,15 @@ export class NamedTokens implements OnApplicationShutdown {
 
   #read(): void {
     const { tokens: path } = this.settings.files;
-    const version = versionOfFile(path);
-    const isChange = this.#hasReadFile || version !== 'missing';
-    this.#version = version;
     try {
+      this.#version = versionOfFile(path);
+      const isChange = this.#hasReadFile || this.#version !== 'missing';
       this.#use(readTokensFile(path));
       if (isChange) this.#logger.log(`${path} was read: ${this.#tokens.size} token(s).`);
       for (const problem of this.problems) this.#logger.warn(problem);
     } catch (error) {
+      // Another read of the same file can succeed, unless its content, mode or owner is the reason.
+      if (!(error instanceof TokensFileError) || error.kind === 'access') this.#version = UNREAD;
       this.#refuse(messageOf(error));
     }
     this.#hasReadFile = true;

@@ -27,7 +27,7 @@ export class OpenCalls {
 
   /** Follows a call until its response is closed. */
   add(principal: Principal, request: FastifyRequest, reply: FastifyReply): void {
-    if (principal.kind !== 'token') return;
+    if (principal.kind === 'network') return;
     const owner = ownerOf(principal);
     const calls = this.#calls.get(owner) ?? new Set();
     const call = { request, reply };

@@ -37,6 +37,7 @@ describe('parseTokensFile', () => {
     ['an expiry that is a number', { expires_at: 4_000_000_000 }, /expires_at must be a date/],
     ['an expiry without a time zone', { expires_at: '2027-01-31T12:00:00' }, /expires_at must be a date/],
     ['an expiry that is null', { expires_at: null }, /expires_at must be a date/],
+    ['a day that does not exist', { expires_at: '2099-02-31T12:00:00Z' }, /expires_at must be a date/],
     ['a month that does not exist', { expires_at: '2027-13-31T12:00:00Z' }, /expires_at must be a date/],
     ['a reserved name', { name: 'admin' }, /name must be/],
     ['the name of the read-only token', { name: 'readonly' }, /name must be/],

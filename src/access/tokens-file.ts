@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { type Role, ROLES } from '../contract/role.js';
 import { messageOf } from '../errors/app-error.js';
 import { quote } from '../lib/shell-quote.js';
+import { isTime } from '../model/date-time.js';
 import { parseJson } from '../storage/formats/json-document.js';
 
 /** The name of a token: what the audit log shows as the actor. */
@@ -46,8 +47,8 @@ const NO_TOKENS: TokensFile = { tokens: [], unusable: [], entries: [] };
 /** The whole file cannot be used. The message is one line that says what to do, and has no content of the file. */
 export class TokensFileError extends Error {
   constructor(
-    /** `mode`: other users can read it. `access`: the user of this process may not read it. */
-    readonly kind: 'mode' | 'access' | 'content',
+    /** `mode`, `owner`: other users can read or change it. `access`: the user of this process may not read it. */
+    readonly kind: 'mode' | 'owner' | 'access' | 'content',
     message: string,
     /** The line of the error in the file. */
     readonly line: number | null = null,
@@ -67,13 +68,25 @@ export function versionOfFile(path: string): string {
   return stats ? [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') : 'missing';
 }
 
-/** Reads the file. A missing file has no tokens. @throws TokensFileError */
-export function readTokensFile(path: string): TokensFile {
+/** The command that gives the file to the user of the suite. */
+export function takeOwnership(path: string, uid: number): string {
+  return `chown ${uid} ${quote(path)}`;
+}
+
+/** Reads the file. A missing file has no tokens. `uid` is the user of the suite. @throws TokensFileError */
+export function readTokensFile(path: string, uid = process.geteuid?.() ?? 0): TokensFile {
   let text: string;
   try {
-    const descriptor = openSync(path, 'r');
+    // A FIFO without a writer would stop the whole suite.
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stats = fstatSync(descriptor);
+      // Its owner can write tokens into it, whatever its mode is.
+      if (stats.uid !== 0 && stats.uid !== uid)
+        throw new TokensFileError(
+          'owner',
+          `It belongs to the user ${stats.uid}, and not to the user of the suite (${uid}) or root. If its tokens are yours, run ${takeOwnership(path, uid)}`,
+        );
       const mode = stats.mode & 0o777;
       if ((mode & 0o077) !== 0)
         throw new TokensFileError(
@@ -178,10 +191,9 @@ function readEntry(entry: unknown, index: number): NamedToken | UnusableToken {
   return { name, sha256: sha256.toLowerCase(), role: known, expiresAt };
 }
 
-/** NaN if it is no time with a time zone. */
+/** NaN if it is no time with a time zone, of a day that exists. */
 function timeOf(value: unknown): number {
-  const shape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
-  return typeof value === 'string' && shape.test(value) ? Date.parse(value) : Number.NaN;
+  return isTime(value) ? Date.parse(value) : Number.NaN;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

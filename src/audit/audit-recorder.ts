@@ -56,7 +56,7 @@ export class AuditRecorder {
   async recordRefusal(
     operation: string,
     given: Record<string, unknown>,
-    caller: Pick<CallContext, 'actor' | 'via' | 'requestId'>,
+    caller: Pick<CallContext, 'actor' | 'via' | 'requestId' | 'role'>,
     error: unknown,
   ): Promise<void> {
     // An unexpected error may be wrapped in an AppError for the caller. Then `cause` is the recorded error.
@@ -66,6 +66,8 @@ export class AuditRecorder {
     const outcome = outcomeOf(error);
     // A refused dry run has no line, unless the caller may not use the operation at all.
     if (given['dry_run'] === true && outcome !== 'forbidden') return;
+    // A caller that may only read reaches an operation only for a dry run, also if its arguments do not show it.
+    if (caller.role === 'read' && outcome !== 'forbidden') return;
     if (outcome === 'forbidden' && !this.#countForbidden(caller.actor)) return;
     const audited: AuditedCall = { operation, arguments: given, saved: false };
     await this.#append({ ...callContext(), ...caller, audited }, outcome);

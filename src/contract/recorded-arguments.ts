@@ -1,12 +1,13 @@
 import type { Type } from '@nestjs/common';
 import { declaredFields } from './fields/field.js';
 import { type EntityTags, formatEntityTags, type Precondition } from './preconditions/entity-tags.js';
+import { withoutTokens } from './token-secret.js';
 
 const REDACTED = '[redacted]';
 /** The most characters of one string. */
 const MAX_TEXT = 253;
 const MAX_ITEMS = 20;
-/** The most characters of all strings together. Refused arguments are not validated and must not fill the log. */
+/** The most bytes of all strings together, as JSON. Refused arguments are not validated and must not fill the log. */
 const MAX_TOTAL = 8192;
 
 interface Budget {
@@ -58,10 +59,17 @@ function recordedItem(value: unknown, budget: Budget): unknown {
   return type === Object ? '[object]' : recordedFields(type, value, budget);
 }
 
-function recordedText(text: string, budget: Budget): string {
-  // A caller may have put a private key into the wrong argument.
-  if (text.includes('PRIVATE KEY')) return REDACTED;
-  const length = Math.min(MAX_TEXT, budget.left);
-  budget.left -= Math.min(length, text.length);
-  return text.length > length ? `${text.slice(0, length)}…` : text;
+function recordedText(given: string, budget: Budget): string {
+  // A caller may have put a private key or a token into the wrong argument.
+  if (given.includes('PRIVATE KEY')) return REDACTED;
+  const text = withoutTokens(given);
+  let kept = text.slice(0, MAX_TEXT);
+  // A control character has six bytes in JSON.
+  while (jsonBytes(kept) > budget.left) kept = kept.slice(0, Math.floor(kept.length / 2));
+  budget.left -= jsonBytes(kept);
+  return kept.length < text.length ? `${kept}…` : text;
+}
+
+function jsonBytes(text: string): number {
+  return Buffer.byteLength(JSON.stringify(text)) - 2;
 }

@@ -6,6 +6,7 @@ import { until } from '../kit/poll.js';
 import {
   ADMIN,
   namedToken,
+  READER,
   type Running,
   secretOf,
   startFixture,
@@ -185,6 +186,46 @@ describe('Named tokens', () => {
     expect((await tokens('GET')).text).toBe(before);
   });
 
+  it('are not shown by a log if one is sent in the place of a name', async () => {
+    const secret = await add('misplaced', 'admin');
+    for (const token of [ADMIN, 'wrong-token-0123456789'])
+      await call(token, 'DELETE', `/api/v1/tokens/${secret}`);
+    const refused = await tokens('DELETE', `/${secret}`);
+    expect(refused.status).toBe(422);
+    expect(refused.text).toMatch(/name must be .*; this is a token and not a name/);
+    for (const path of [`/${secret}`, `/a/${secret}`]) {
+      const answer = await tokens('PUT', path, {});
+      expect([answer.status, answer.text.includes(secret)]).toEqual([
+        path.includes('/a/') ? 404 : 405,
+        false,
+      ]);
+    }
+    const audit = (await call(ADMIN, 'GET', '/api/v1/audit?operation=haproxy_revoke_token')).text;
+    expect(audit).toContain('"name":"[redacted]"');
+    for (const text of [audit, said.join('\n')]) expect(text).not.toContain(secret.slice(4));
+    await tokens('DELETE', '/misplaced');
+  });
+
+  it.each(['read', 'operate'])('with the role %s leave no audit line of a refused dry run', async (role) => {
+    const secret = await add(`dry-${role}`, role);
+    const lines = async () =>
+      (await tokens('GET', `/../audit?actor=dry-${role}`)).body['items'] as { outcome: string }[];
+    for (const dry_run of ['x', 1, null, [true]])
+      expect((await call(secret, 'POST', '/api/v1/domains?dry_run=true', { dry_run })).status).toBe(422);
+    const params = { name: 'haproxy_add_domain', arguments: { dry_run: true, domain: 5 } };
+    const answer = await fetch(`${suite.url}/mcp`, {
+      method: 'POST',
+      headers: statelessHeaders(secret, 'tools/call', params),
+      body: JSON.stringify(statelessMessage('tools/call', params)),
+    });
+    expect(await answer.text()).toContain('validation_failed');
+    expect(await lines()).toEqual([]);
+    // A change has a line, whether its role forbids it or its arguments do.
+    await call(secret, 'POST', '/api/v1/domains', { dry_run: 'x' });
+    expect(await lines()).toMatchObject([{ outcome: role === 'read' ? 'forbidden' : 'validation_failed' }]);
+    await tokens('DELETE', `/dry-${role}`);
+  });
+
   it('end with their session, streams and waits when they are revoked, and no other token does', async () => {
     const [secret, other] = [await add('agent', 'operate'), await add('other', 'operate')];
     const mine = await openAll(secret);
@@ -261,5 +302,25 @@ describe('Named tokens', () => {
     await chmod(file, 0o600);
     await until(async () => (await statusOf(secret)) === 401, { what: 'the token to be revoked' });
     expect((await health()).detail).not.toContain('tokens.json');
+  });
+
+  it('of MCP_TOKEN_FILE end with their session, streams and waits when the file has another', async () => {
+    const mine = await openAll(READER);
+    const theirs = await openSession(ADMIN);
+    const renewed = 'renewed-token-0123456789';
+    await writeFile(
+      join(suite.home, 'conf/mcp-token.env'),
+      `MCP_TOKEN=${ADMIN}\nMCP_READONLY_TOKEN=${renewed}\n`,
+    );
+    // No request makes the suite look at the file.
+    await mine.cancelled;
+    expect((await mine.wait).status).toBe(401);
+    await Promise.all([mine.session.ended, mine.stateless.ended]);
+    expect(await mine.session.ping()).toBe(401);
+    expect(await mine.session.ping(renewed)).toBe(404);
+    expect(await theirs.ping()).toBe(200);
+    await writeFile(join(suite.home, 'conf/mcp-token.env'), `MCP_TOKEN=${renewed}\n`);
+    await theirs.ended;
+    expect(await theirs.ping(renewed)).toBe(404);
   });
 });

@@ -44,6 +44,8 @@ function moveDryRun(request: FastifyRequest, isKnown: boolean): void {
   const asked = typeof inQuery === 'string' ? declared?.kind.fromText?.(inQuery, 'text') : inQuery;
   const given = [asked, body?.['dry_run']].filter((value) => value !== undefined);
   if (given.length === 0) return;
+  // Also if the call is refused below: the audit log has no line for a refused dry run.
+  if (asked === true) request.query = { ...query, dry_run: true };
   if (!isKnown) throw invalidField('dry_run', 'is not allowed: this operation has no dry run');
   if (declared && !given.every((value) => declared.kind.accepts(value)))
     throw invalidField('dry_run', messageOf(declared, 'json'));

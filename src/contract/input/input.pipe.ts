@@ -4,6 +4,7 @@ import { validateSync, type ValidationError } from 'class-validator';
 import type { FieldError } from '../../errors/app-error.js';
 import { invalidField, invalidFields, MAX_FIELD_ERRORS } from '../../errors/invalid-fields.js';
 import { declaredFields, type InputSource, messageOf } from '../fields/field.js';
+import { holdsToken } from '../token-secret.js';
 import { givenArguments } from './given-arguments.js';
 import { withoutPlaceholders } from './placeholders.js';
 import { findUnsafe, joinPath } from './input-shape.js';
@@ -90,7 +91,10 @@ function ruleMessage(
   if (constraints?.['field'] === undefined) return undefined;
   const declared = target && declaredFields(target.constructor as Type).get(property);
   if (value === undefined || (value === null && !declared?.optional)) return MISSING;
-  return declared ? messageOf(declared, source) : constraints['field'];
+  const message = declared ? messageOf(declared, source) : constraints['field'];
+  return typeof value === 'string' && holdsToken(value)
+    ? `${message}; this is a token and not a name`
+    : message;
 }
 
 /** Replaces the message of class-validator for an item of a list that is no object. */

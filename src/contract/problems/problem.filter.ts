@@ -3,6 +3,7 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError, type ErrorCode, messageOf } from '../../errors/app-error.js';
 import { isDocsPath } from '../openapi.js';
+import { withoutTokens } from '../token-secret.js';
 import { PROBLEM_JSON } from './problem.dto.js';
 
 /** Records an error before the response. If it rejects, the caller gets that error. Undefined: nothing to record. */
@@ -96,7 +97,7 @@ function detailOf(code: ErrorCode, route: string, exception: unknown): string {
 }
 
 function pathOf(url: string): string {
-  const path = url.split('?', 1)[0] ?? '';
+  const path = withoutTokens(url.split('?', 1)[0] ?? '');
   return path.length > 200 ? `${path.slice(0, 200)}…` : path;
 }
 

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { readTokensFile, TokensFileError } from '../../access/tokens-file.js';
+import { readTokensFile, takeOwnership, TokensFileError } from '../../access/tokens-file.js';
 import { quote } from '../../lib/shell-quote.js';
 import { defaultRouteInterfaces } from '../../lib/machine/route.js';
 import { contains, formatHostPort, networks } from '../../model/ip-address.js';
@@ -34,20 +34,22 @@ export const ACCESS_CHECKS: readonly HostCheck[] = [
   { subject: 'permissions', name: 'the tokens in TOKENS_FILE are valid', run: namedTokens },
 ];
 
-async function namedTokens({ settings, mending }: Host): Promise<Finding[] | undefined> {
+async function namedTokens(host: Host): Promise<Finding[] | undefined> {
+  const { settings, mending } = host;
   const { tokens: path } = settings.files;
   if ((await presenceOf(path)) === 'missing') return undefined;
+  const { uid } = await host.suiteUser();
   try {
-    return readTokensFile(path).unusable.map(({ name, reason }) =>
+    return readTokensFile(path, uid).unusable.map(({ name, reason }) =>
       warning(`The token ${name} in ${path} is not valid: ${reason}.`, mending.edit(path, null)),
     );
   } catch (failure) {
     if (!(failure instanceof TokensFileError)) throw failure;
     if (failure.kind === 'access') throw new NotRun(`This user may not read ${path}.`, true);
     const problem = `At the next start of the suite, none of the tokens in ${path} is valid. ${failure.message}`;
-    return [
-      error(problem, failure.kind === 'mode' ? `chmod 600 ${quote(path)}` : mending.edit(path, failure.line)),
-    ];
+    if (failure.kind === 'mode') return [error(problem, `chmod 600 ${quote(path)}`)];
+    if (failure.kind === 'owner') return [error(problem, takeOwnership(path, uid))];
+    return [error(problem, mending.edit(path, failure.line))];
   }
 }
 

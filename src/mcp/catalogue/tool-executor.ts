@@ -52,11 +52,16 @@ export class ToolExecutor {
   async #recordRefusal(
     { name, input, readOnly }: DeclaredOperation,
     args: unknown,
-    { principal: { actor } }: Caller,
+    { principal: { actor, role } }: Caller,
     error: unknown,
   ): Promise<void> {
     if (!readOnly)
-      await this.recorder.recordRefusal(name, recordedArguments(input, args), { actor, via: 'mcp' }, error);
+      await this.recorder.recordRefusal(
+        name,
+        recordedArguments(input, args),
+        { actor, role, via: 'mcp' },
+        error,
+      );
   }
 
   #logUnexpected(name: string, cause: unknown): AppError {
