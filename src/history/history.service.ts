@@ -233,11 +233,13 @@ export class HistoryService {
 
   #notFound(revision: number): AppError {
     const { revision: last } = this.persistence.state;
+    const { keep, maxBytes } = this.settings.history;
     return new AppError(
       'revision_not_found',
       revision > last
         ? `There is no revision ${revision} yet. The last one is ${last}.`
-        : `The history does not have revision ${revision}. It keeps the last ${this.settings.history.keep} (HISTORY_KEEP). {haproxy_history} lists them.`,
+        : `The history does not have revision ${revision}. It keeps the last ${keep} (HISTORY_KEEP), and at most ${maxBytes / 1024 / 1024} MB of them ` +
+            '(HISTORY_MAX_MB). Or a file of the history was lost. {haproxy_history} lists what there is.',
     );
   }
 }

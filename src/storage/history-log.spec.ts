@@ -119,6 +119,20 @@ describe('HistoryLog', () => {
     expect(reachesBack).toBe(true);
   });
 
+  it('keeps the older files if one is lost, and says which revisions are missing', async () => {
+    await commit('a.test', 'b.test', 'c.test', 'd.test');
+    const [first, second, , fourth] = await lines();
+    // `history.jsonl.1`, which had revision 3, is gone.
+    await writeFile(`${file()}.3`, `${first}\n`);
+    await writeFile(`${file()}.2`, `${second}\n`);
+    await writeFile(file(), `${fourth}\n`);
+    await restart();
+    expect(await listed()).toEqual([[4, 2], 2, 1]);
+    expect(await log.count()).toBe(4);
+    await commit('e.test');
+    expect(await listed()).toEqual([5, [4, 2], 2, 1]);
+  });
+
   it('says at the start that the last revisions are missing, and keeps the rest', async () => {
     await commit('a.test', 'b.test', 'c.test');
     await writeFile(file(), `${(await lines()).slice(0, 1).join('\n')}\n`);
