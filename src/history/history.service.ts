@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { AuditedOperations } from '../audit/audited-operations.js';
 import { callContext } from '../contract/call-context.js';
 import { type DryRunDto, shownOf } from '../contract/dry-run/dry-run.dto.js';
@@ -39,6 +40,9 @@ const NOTE =
 /** What each revision changed, and taking it back. */
 @Injectable()
 export class HistoryService {
+  /** A call that takes back holds all later revisions in memory, so only one runs. */
+  readonly #queue = pLimit(1);
+
   constructor(
     private readonly log: HistoryLog,
     private readonly persistence: PersistenceService,
@@ -165,14 +169,19 @@ export class HistoryService {
     });
   }
 
-  /** Runs an edit that sees all revisions after `after`. */
-  async #takeBack(
+  /** Runs an edit that sees all revisions after `after`. One at a time; not for a caller that has gone. */
+  #takeBack(target: number, dryRun: DryRunDto, after: number, edit: TakeBack): Promise<TakenBackDto> {
+    return this.#queue(() => this.#takeBackNow(target, dryRun, after, edit));
+  }
+
+  async #takeBackNow(
     target: number,
     { dry_run }: DryRunDto,
     after: number,
     edit: TakeBack,
   ): Promise<TakenBackDto> {
-    const later = await this.#reading(() => this.log.follow(after));
+    requireCaller();
+    const later = await this.#reading(() => this.log.follow(after, requireCaller));
     try {
       const backendProblem = await this.#backendProblems(later.entries);
       const { role } = callContext();
@@ -246,6 +255,12 @@ export class HistoryService {
 
 /** An edit that takes revisions back. */
 type TakeBack = (draft: Draft, later: Omit<LaterEntries, 'stop'>, situation: Situation) => void;
+
+/** @throws AppError cancelled */
+function requireCaller(): void {
+  if (callContext().signal().aborted)
+    throw new AppError('cancelled', 'The caller has gone or has cancelled the call. Nothing was changed.');
+}
 
 function describe(entry: HistoryEntry, undone: boolean, lines: number): RevisionDto {
   const { change, domains, base: _, state: __, ...rest } = entry;

@@ -197,6 +197,31 @@ describe('HistoryLog', () => {
     expect(await lines()).toHaveLength(1);
   });
 
+  it('reads no line for a follower of a revision that is not kept any more', async () => {
+    await commit('a.test', 'b.test', 'c.test');
+    await writeFile(file(), `${(await lines()).slice(1).join('\n')}\n`);
+    await restart();
+    let read = 0;
+    const follow = async (revision: number) => {
+      const { entries, reachesBack, stop } = await log.follow(revision, () => void (read += 1));
+      stop();
+      return { revisions: entries.map((entry) => entry.revision), reachesBack };
+    };
+    expect(await follow(0)).toEqual({ revisions: [], reachesBack: false });
+    expect(read).toBe(0);
+    expect(await follow(1)).toEqual({ revisions: [2, 3], reachesBack: false });
+    expect(await follow(2)).toEqual({ revisions: [3], reachesBack: true });
+    const gone = new Error('gone');
+    await expect(
+      log.follow(1, () => {
+        throw gone;
+      }),
+    ).rejects.toBe(gone);
+    // A first line that is damaged says nothing.
+    await writeFile(file(), `x\n${await readFile(file(), 'utf8')}`);
+    expect(await follow(0)).toEqual({ revisions: [2, 3], reachesBack: false });
+  });
+
   it('gives a follower each entry once, also those that are committed while it reads', async () => {
     await commit('a.test', 'b.test');
     const [{ entries, stop }] = await Promise.all([log.follow(0), commit('c.test', 'd.test')]);
