@@ -401,6 +401,17 @@ describe('an undo of what a caller may not do', () => {
 });
 
 describe('a rollback', () => {
+  it('says how to get more pools if it needs one above the limit', () => {
+    const one = new Recorded();
+    one.commit(add('a.test', 1));
+    one.commit(add('b.test', 2));
+    one.commit(remove('b.test'));
+    const limit: PoolLimit = { count: 1, dynamic: false };
+    expect(() => one.rollBack(2, { limit })).toThrow(
+      /^The state cannot be rolled back to revision 2: it needs pool_2, and the limit is 1 pools\. To have more, raise HAPROXY_POOL_COUNT, .* at run time\. Nothing was changed\.$/,
+    );
+  });
+
   it('is refused if a pool is in use that the history has as free', () => {
     const one = new Recorded();
     one.commit(add('a.test', 1));

@@ -16,7 +16,7 @@ import { serverAddress } from '../model/server.js';
 import type { Draft, StateReader } from '../model/state.js';
 import {
   freePools,
-  poolBeyond,
+  MORE_POOLS,
   poolsExhaustedError,
   type PoolLimit,
 } from '../reconciler/pools/pool-limits.js';
@@ -113,7 +113,7 @@ export function rollBack(
     if (!limit.dynamic && (poolNumber(name) ?? 0) > limit.count)
       throw new AppError(
         'pools_exhausted',
-        `Revision ${revision} needs ${name}: ${poolBeyond(name, limit).replace('; leave pool out', '')}. Nothing was changed.`,
+        `${cannot}: it needs ${name}, and the limit is ${limit.count} pools. To have more, ${MORE_POOLS}. Nothing was changed.`,
       );
     if (limit.reserved?.has(name))
       throw new AppError(
