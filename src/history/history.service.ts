@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { AuditedOperations } from '../audit/audited-operations.js';
 import { callContext } from '../contract/call-context.js';
 import { type DryRunDto, shownOf } from '../contract/dry-run/dry-run.dto.js';
@@ -41,6 +42,9 @@ const NOTE =
 /** What each revision changed, and taking it back. */
 @Injectable()
 export class HistoryService {
+  /** A call that takes back holds all later revisions in memory, so only one runs. */
+  readonly #queue = pLimit(1);
+
   constructor(
     private readonly log: HistoryLog,
     private readonly persistence: PersistenceService,
@@ -168,14 +172,19 @@ export class HistoryService {
     });
   }
 
-  /** Runs an edit that sees all revisions after `after`. */
-  async #takeBack(
+  /** Runs an edit that sees all revisions after `after`. One at a time; not for a caller that has gone. */
+  #takeBack(target: number, dryRun: DryRunDto, after: number, edit: TakeBack): Promise<TakenBackDto> {
+    return this.#queue(() => this.#takeBackNow(target, dryRun, after, edit));
+  }
+
+  async #takeBackNow(
     target: number,
     { dry_run }: DryRunDto,
     after: number,
     edit: TakeBack,
   ): Promise<TakenBackDto> {
-    const later = await this.#reading(() => this.log.follow(after));
+    requireCaller();
+    const later = await this.#reading(() => this.log.follow(after, requireCaller));
     try {
       const backendProblem = await this.#backendProblems(later.entries);
       const { role } = callContext();
@@ -243,11 +252,13 @@ export class HistoryService {
 
   #notFound(revision: number): AppError {
     const { revision: last } = this.persistence.state;
+    const { keep, maxBytes } = this.settings.history;
     return new AppError(
       'revision_not_found',
       revision > last
         ? `There is no revision ${revision} yet. The last one is ${last}.`
-        : `The history does not have revision ${revision}. It keeps the last ${this.settings.history.keep} (HISTORY_KEEP). {haproxy_history} lists them.`,
+        : `The history does not have revision ${revision}. It keeps the last ${keep} (HISTORY_KEEP), and at most ${maxBytes / 1024 / 1024} MB of them ` +
+            '(HISTORY_MAX_MB). Or a file of the history was lost. {haproxy_history} lists what there is.',
     );
   }
 }
@@ -260,6 +271,12 @@ function noteOf(ended: readonly string[]): string {
   if (ended.length === 0) return NOTE;
   const more = ended.length > NOTED ? ` and ${ended.length - NOTED} more` : '';
   return `${NOTE} Their time has passed, so they have no expiry now: ${ended.slice(0, NOTED).join(', ')}${more}.`;
+}
+
+/** @throws AppError cancelled */
+function requireCaller(): void {
+  if (callContext().signal().aborted)
+    throw new AppError('cancelled', 'The caller has gone or has cancelled the call. Nothing was changed.');
 }
 
 function describe(entry: HistoryEntry, undone: boolean, lines: number): RevisionDto {

@@ -204,6 +204,28 @@ describe('undo', () => {
       },
       'Revision 3 has taken it back already.',
     ],
+    [
+      'an undo, and the same change by another caller',
+      (one) => {
+        one.commit(add('a.test', 1));
+        const undone = one.commit(share('b.test', 'a.test')) ?? 0;
+        one.undo(undone);
+        one.commit(share('b.test', 'a.test'));
+        return undone;
+      },
+      'Revision 3 has taken it back already.',
+    ],
+    [
+      'a rollback, and the same change by another caller',
+      (one) => {
+        one.commit(add('a.test', 1));
+        const undone = one.commit(put('a.test', 1, 1, 5)) ?? 0;
+        one.rollBack(1);
+        one.commit(put('a.test', 1, 1, 5));
+        return undone;
+      },
+      'Revision 3 has taken it back already.',
+    ],
   ])('is refused after %s', (_, prepare, text) => {
     const one = new Recorded();
     const revision = prepare(one);
@@ -217,6 +239,15 @@ describe('undo', () => {
     const added = one.commit(add('a.test', 1)) ?? 0;
     const removed = one.commit(remove('a.test')) ?? 0;
     one.undo(removed);
+    expect(one.undo(added)).toBe(4);
+    expect(one.state.domainCount).toBe(0);
+  });
+
+  it('is possible again after its undo was undone', () => {
+    const one = new Recorded();
+    const added = one.commit(add('a.test', 1)) ?? 0;
+    const undone = one.undo(added) ?? 0;
+    expect(one.undo(undone)).toBe(3);
     expect(one.undo(added)).toBe(4);
     expect(one.state.domainCount).toBe(0);
   });
@@ -373,6 +404,17 @@ describe('an undo of what a caller may not do', () => {
 });
 
 describe('a rollback', () => {
+  it('says how to get more pools if it needs one above the limit', () => {
+    const one = new Recorded();
+    one.commit(add('a.test', 1));
+    one.commit(add('b.test', 2));
+    one.commit(remove('b.test'));
+    const limit: PoolLimit = { count: 1, dynamic: false };
+    expect(() => one.rollBack(2, { limit })).toThrow(
+      /^The state cannot be rolled back to revision 2: it needs pool_2, and the limit is 1 pools\. To have more, raise HAPROXY_POOL_COUNT, .* at run time\. Nothing was changed\.$/,
+    );
+  });
+
   it('is refused if a pool is in use that the history has as free', () => {
     const one = new Recorded();
     one.commit(add('a.test', 1));

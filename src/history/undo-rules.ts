@@ -17,7 +17,7 @@ import { serverAddress } from '../model/server.js';
 import type { Draft, StateReader } from '../model/state.js';
 import {
   freePools,
-  poolBeyond,
+  MORE_POOLS,
   poolsExhaustedError,
   type PoolLimit,
 } from '../reconciler/pools/pool-limits.js';
@@ -70,6 +70,14 @@ export function undo(
         'Use the admin token (MCP_TOKEN) for this call.',
     );
   requireKnown(revision, later, situation.present, cannot);
+  // Values can be as the revision left them also because another caller made the same change since.
+  const by = takenBackBy(entry, later);
+  if (by !== undefined)
+    throw new AppError(
+      'undo_conflict',
+      `${cannot}. Revision ${by} has taken it back already. Nothing was changed.`,
+      { existing: { revisions: [by] } },
+    );
   const identities = identitiesFrom(entry, later);
   const conflicts = [
     ...conflictsOf(draft, change),
@@ -121,7 +129,7 @@ export function rollBack(
     if (!limit.dynamic && (poolNumber(name) ?? 0) > limit.count)
       throw new AppError(
         'pools_exhausted',
-        `Revision ${revision} needs ${name}: ${poolBeyond(name, limit).replace('; leave pool out', '')}. Nothing was changed.`,
+        `${cannot}: it needs ${name}, and the limit is ${limit.count} pools. To have more, ${MORE_POOLS}. Nothing was changed.`,
       );
     if (limit.reserved?.has(name))
       throw new AppError(
@@ -160,6 +168,13 @@ function requireKnown(revision: number, later: readonly Revision[], present: num
     last = entry.revision;
   }
   if (last !== present) throw unknownRevisions(last + 1, present, cannot);
+}
+
+/** The later revision that has taken this one back, if it counts. */
+function takenBackBy(entry: Revision, later: readonly Revision[]): number | undefined {
+  const takenBack = new TakenBack();
+  for (const one of later.toReversed()) takenBack.by(one);
+  return takenBack.by(entry);
 }
 
 function unknownRevisions(from: number, to: number, cannot: string): AppError {
@@ -350,15 +365,10 @@ function undoConflict(entry: Revision, conflicts: readonly Conflict[], later: re
   const revisions = later.filter((one) => keysOf(one.change).some((key) => keys.has(key)));
   const reasons = shown(conflicts.map(({ text }) => text));
   const since = shown(revisions.map(named).toReversed());
-  const takenBack = new TakenBack();
-  for (const one of later.toReversed()) takenBack.by(one);
-  const by = takenBack.by(entry);
   const why =
-    by !== undefined
-      ? `Revision ${by} has taken it back already.`
-      : revisions.length > 0
-        ? `Later revisions changed this: ${since}. Undo those first ({haproxy_undo}), the newest first, or set the values with a change of your own.`
-        : '{haproxy_history} shows what each revision changed.';
+    revisions.length > 0
+      ? `Later revisions changed this: ${since}. Undo those first ({haproxy_undo}), the newest first, or set the values with a change of your own.`
+      : '{haproxy_history} shows what each revision changed.';
   return new AppError(
     'undo_conflict',
     `Revision ${entry.revision} cannot be undone, because what it touched is not as it left it: ${reasons}. ${why}`,

@@ -184,6 +184,38 @@ describe.each([
     ]);
   });
 
+  it('commit > has written the lines of the audit and the history before it stages the files', async () => {
+    const stage = store.stageCommit.bind(store);
+    const seen: boolean[] = [];
+    store.stageCommit = async (...change) => {
+      seen.push(
+        (await read('audit')).includes('"revision_after":1'),
+        (await read('history')).includes('a.io'),
+      );
+      return stage(...change);
+    };
+    await service.commit(add('a.io', 'pool_1'));
+    const lines = [await read('audit'), await read('history')];
+    store.stageCommit = () => Promise.reject(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' }));
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
+    expect(seen).toEqual([true, true]);
+    expect([await read('audit'), await read('history')]).toEqual(lines);
+    store.stageCommit = stage;
+    await service.commit(add('c.io', 'pool_3'));
+    expect(await read('history')).toContain('c.io');
+  });
+
+  it('commit > stages no file if the history cannot be written', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    const before = [...(await allFiles()), await read('audit')];
+    const stage = vi.spyOn(store, 'stageCommit');
+    await rm(settings.files.history);
+    await mkdir(settings.files.history);
+    await expect(service.commit(add('b.io', 'pool_2'))).rejects.toMatchObject({ code: 'storage_failed' });
+    expect(stage).not.toHaveBeenCalled();
+    expect([...(await allFiles()), await read('audit')]).toEqual(before);
+  });
+
   it('preview > returns the plan and changes nothing', async () => {
     await service.commit(add('b.io', 'pool_1'));
     const before = await allFiles();

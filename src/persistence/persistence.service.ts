@@ -335,12 +335,12 @@ export class PersistenceService {
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
-    const parts = [
-      this.store.stageCommit(draft, before, revision),
-      this.audit.stageLines(entries),
-      this.history.stageEntries(history),
-    ];
-    const staged = await stageAll(parts).catch(storage);
+    // Before the files: the record in the journal is the commit point, and a kill after it must not lose the lines.
+    const lines = await stageAll([this.audit.stageLines(entries), this.history.stageEntries(history)]).catch(
+      storage,
+    );
+    const files = this.store.stageCommit(draft, before, revision);
+    const staged = await stageAll([files, Promise.resolve(lines)]).catch(storage);
     onStage('prepared');
     // Wait for the disk and for HAProxy at the same time.
     const [durable, applied] = await Promise.allSettled([

@@ -119,6 +119,20 @@ describe('HistoryLog', () => {
     expect(reachesBack).toBe(true);
   });
 
+  it('keeps the older files if one is lost, and says which revisions are missing', async () => {
+    await commit('a.test', 'b.test', 'c.test', 'd.test');
+    const [first, second, , fourth] = await lines();
+    // `history.jsonl.1`, which had revision 3, is gone.
+    await writeFile(`${file()}.3`, `${first}\n`);
+    await writeFile(`${file()}.2`, `${second}\n`);
+    await writeFile(file(), `${fourth}\n`);
+    await restart();
+    expect(await listed()).toEqual([[4, 2], 2, 1]);
+    expect(await log.count()).toBe(4);
+    await commit('e.test');
+    expect(await listed()).toEqual([5, [4, 2], 2, 1]);
+  });
+
   it('says at the start that the last revisions are missing, and keeps the rest', async () => {
     await commit('a.test', 'b.test', 'c.test');
     await writeFile(file(), `${(await lines()).slice(0, 1).join('\n')}\n`);
@@ -181,6 +195,31 @@ describe('HistoryLog', () => {
     await (await change(add('b.test'))).discard();
     expect(await listed()).toEqual([1]);
     expect(await lines()).toHaveLength(1);
+  });
+
+  it('reads no line for a follower of a revision that is not kept any more', async () => {
+    await commit('a.test', 'b.test', 'c.test');
+    await writeFile(file(), `${(await lines()).slice(1).join('\n')}\n`);
+    await restart();
+    let read = 0;
+    const follow = async (revision: number) => {
+      const { entries, reachesBack, stop } = await log.follow(revision, () => void (read += 1));
+      stop();
+      return { revisions: entries.map((entry) => entry.revision), reachesBack };
+    };
+    expect(await follow(0)).toEqual({ revisions: [], reachesBack: false });
+    expect(read).toBe(0);
+    expect(await follow(1)).toEqual({ revisions: [2, 3], reachesBack: false });
+    expect(await follow(2)).toEqual({ revisions: [3], reachesBack: true });
+    const gone = new Error('gone');
+    await expect(
+      log.follow(1, () => {
+        throw gone;
+      }),
+    ).rejects.toBe(gone);
+    // A first line that is damaged says nothing.
+    await writeFile(file(), `x\n${await readFile(file(), 'utf8')}`);
+    expect(await follow(0)).toEqual({ revisions: [2, 3], reachesBack: false });
   });
 
   it('gives a follower each entry once, also those that are committed while it reads', async () => {

@@ -129,10 +129,16 @@ export class HistoryLog {
 
   /** How many revisions are kept, without reading them. Missing ones in between are counted. */
   async count(): Promise<number> {
-    let oldest = this.#last + 1;
+    const known = (await this.#firstRevisions()).filter((first) => first !== undefined);
+    return Math.min(this.#keep, this.#last + 1 - Math.min(this.#last + 1, ...known));
+  }
+
+  /** The revision of the first line of each file; undefined for a damaged line. */
+  async #firstRevisions(): Promise<(number | undefined)[]> {
+    const found: (number | undefined)[] = [];
     for await (const path of this.#file.files())
-      oldest = Math.min(oldest, revisionOf(await this.#file.beginning(path, REVISION_BYTES)) ?? oldest);
-    return Math.min(this.#keep, this.#last + 1 - oldest);
+      found.push(revisionOf(await this.#file.beginning(path, REVISION_BYTES)));
+    return found;
   }
 
   /**
@@ -167,10 +173,17 @@ export class HistoryLog {
 
   /**
    * The entries after `revision`, oldest first, and from now on each entry that is committed, until `stop`. So an edit
-   * that runs alone sees all entries up to the state that it changes.
+   * that runs alone sees all entries up to the state that it changes. There are none if the next revision is older than all
+   * that are kept. `check` is called for each entry; what it throws ends the reading.
    */
-  async follow(revision: number): Promise<LaterEntries> {
+  async follow(revision: number, check: () => void = () => undefined): Promise<LaterEntries> {
     const later: HistoryEntry[] = [];
+    const firsts = await this.#firstRevisions();
+    const oldest = Math.max(
+      this.#last + 1 - this.#keep,
+      Math.min(this.#last + 1, ...firsts.map((first) => first ?? 0)),
+    );
+    if (revision + 1 < oldest) return { entries: later, reachesBack: false, stop: () => undefined };
     const reading = this.newestFirst();
     this.#followers.add(later);
     const stop = () => void this.#followers.delete(later);
@@ -178,6 +191,7 @@ export class HistoryLog {
       const earlier: HistoryEntry[] = [];
       let reachesBack = false;
       for await (const entry of reading) {
+        check();
         reachesBack = entry.revision <= revision;
         if (reachesBack) break;
         earlier.push(entry);

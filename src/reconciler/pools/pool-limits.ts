@@ -12,7 +12,7 @@ export interface PoolLimit {
 }
 
 /** How an operator gets more pools with a HAProxy before 3.4. */
-const MORE_POOLS =
+export const MORE_POOLS =
   'raise HAPROXY_POOL_COUNT, restart the suite and reload HAProxy ({haproxy_reload}; in managed mode the suite does it). ' +
   'HAProxy 3.4 and newer creates pools at run time';
 

@@ -131,13 +131,11 @@ export class LogFile {
     );
   }
 
-  /** The files that are not empty, newest first. */
+  /** The files that are not empty, newest first. One that is missing does not hide the older ones. */
   async *files(): AsyncGenerator<string> {
     for (let number = 0; number < this.limits.maxFiles; number += 1) {
       const path = this.#numbered(number);
-      // The newest file may be missing after a rotation. The others have no gaps.
       if (sizeOf(path) > 0) yield path;
-      else if (number > 0) return;
     }
   }
 
