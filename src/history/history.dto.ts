@@ -19,7 +19,8 @@ export class RevisionRefDto {
 
 export class HistoryQueryDto extends PageQueryDto {
   @IntField({
-    description: 'Only this revision, with all that it changed. Not with other filters.',
+    description:
+      'Only this revision, with all that it changed (over MCP at most 100 lines). Not with other filters.',
     min: 1,
     example: 1,
     optional: true,
@@ -121,7 +122,8 @@ export class RevisionDto {
   admin_only?: boolean;
 
   @ArrayField('string', {
-    description: 'What it changed, in plain text, at most 20 lines; with revision all lines.',
+    description:
+      'What it changed, in plain text, at most 20 lines; with revision all lines, over MCP at most 100.',
   })
   diff: string[];
 
@@ -130,7 +132,7 @@ export class RevisionDto {
 
   @JsonObjectField({
     description:
-      'Only with revision: pools, domains, servers and sites, each as a list of [name, before, after]; a server as [pool, slot, before, after]. null: it did not exist. ' +
+      'Only with revision, over MCP only up to 100 values: pools, domains, servers and sites, each as a list of [name, before, after]; a server as [pool, slot, before, after]. null: it did not exist. ' +
       'replaced: pools that have other domains since.',
     optional: true,
   })

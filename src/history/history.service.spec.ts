@@ -19,7 +19,8 @@ describe('HistoryService', () => {
     const persistence = {
       change: async () => {
         actors.push(callContext().actor);
-        return { value: { pools: [], domains: [], servers: [], sites: [] }, planned: {} };
+        const change = { pools: [], domains: [], servers: [], sites: [] };
+        return { value: { change, ended: [] }, planned: {} };
       },
     };
     const unused = {} as never;
@@ -45,4 +46,29 @@ describe('HistoryService', () => {
     expect([most, reads, reading]).toEqual([1, 2, 0]);
     expect(actors).toEqual(['a', 'c']);
   });
+
+  it.each([
+    ['mcp', 100, 100, undefined, 100],
+    ['mcp', 101, 100, 1, undefined],
+    ['rest', 101, 101, undefined, 101],
+  ] as const)(
+    'shows over %s of a revision with %i values %i lines',
+    async (via, values, shown, more, kept) => {
+      const domains = Array.from({ length: values }, (_, index) => [`d${index}.test`, null, 'pool_1']);
+      const entry = { revision: 1, domains: [], change: { pools: [], domains, servers: [], sites: [] } };
+      const log = {
+        newestFirst: async function* () {
+          yield await Promise.resolve(entry);
+        },
+      };
+      const unused = {} as never;
+      const service = new HistoryService(log as never, unused, unused, unused, unused, unused, unused);
+      const { items } = await runWithCallContext({ ...callContext(), via }, () =>
+        service.list({ limit: 10, revision: 1 }),
+      );
+      const [item] = items;
+      const change = item?.change as { domains: unknown[] } | undefined;
+      expect([item?.diff.length, item?.more_diff, change?.domains.length]).toEqual([shown, more, kept]);
+    },
+  );
 });

@@ -36,6 +36,8 @@ const LISTED_LINES = 20;
 const SHOWN_LINES = 100;
 /** The most domains that a note names. */
 const NOTED = 10;
+/** The most values of a change in the answer of a tool. */
+const SHOWN_VALUES = 100;
 const NOTE =
   'Certificates are not taken back: {haproxy_list_certs} shows what is there. Sites that need one wait for it.';
 
@@ -70,7 +72,8 @@ export class HistoryService {
   async list({ limit, cursor, revision, ...filter }: HistoryQueryDto): Promise<HistoryDto> {
     if (revision !== undefined) {
       refuseOthers({ cursor, ...filter });
-      const item = await this.get({ revision });
+      const whole = await this.get({ revision });
+      const item = callContext().via === 'mcp' ? shortened(whole) : whole;
       return { items: [item], next_cursor: null, total: 1 };
     }
     const before = cursor === undefined ? Number.POSITIVE_INFINITY : revisionOf(cursor);
@@ -105,7 +108,7 @@ export class HistoryService {
     mcp: false,
     errors: ['revision_not_found', 'storage_failed'],
   })
-  async get({ revision }: RevisionRefDto): Promise<RevisionDto> {
+  async get({ revision }: RevisionRefDto): Promise<WholeRevision> {
     for await (const [entry, undone] of this.#newestFirst((_, number) => number <= revision)) {
       if (entry.revision < revision) break;
       if (entry.revision === revision)
@@ -130,6 +133,7 @@ export class HistoryService {
       'server_is_control',
       'server_is_haproxy',
       'forbidden',
+      'cancelled',
     ],
   })
   undo({ revision, ...rest }: UndoDto): Promise<TakenBackDto> {
@@ -160,6 +164,7 @@ export class HistoryService {
       'server_is_control',
       'server_is_haproxy',
       'forbidden',
+      'cancelled',
     ],
   })
   async rollback({ revision, ...rest }: RollbackDto): Promise<TakenBackDto> {
@@ -263,6 +268,9 @@ export class HistoryService {
   }
 }
 
+/** A revision with all that it changed. */
+type WholeRevision = RevisionDto & { change: Change };
+
 /** An edit that takes revisions back. */
 type TakeBack = (draft: Draft, later: Omit<LaterEntries, 'stop'>, situation: Situation) => readonly string[];
 
@@ -288,6 +296,13 @@ function shownLines(change: Change, lines: number): Pick<RevisionDto, 'diff' | '
   const diff = describeChange(change);
   const hidden = Math.max(0, diff.length - lines);
   return { diff: diff.slice(0, lines), ...(hidden > 0 && { more_diff: hidden }) };
+}
+
+/** A revision for the answer of a tool: that of an import of 10,000 domains would have 7 MB. */
+function shortened({ change, ...rest }: WholeRevision): RevisionDto {
+  const { pools, domains, servers, sites } = change;
+  const values = pools.length + domains.length + servers.length + sites.length;
+  return { ...rest, ...shownLines(change, SHOWN_LINES), ...(values <= SHOWN_VALUES && { change }) };
 }
 
 /** @throws AppError validation_failed, for an argument that is given beside `revision` */
