@@ -11,10 +11,8 @@ import {
 import { ERROR_CODES } from '../errors/app-error.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 
-export class ListAuditDto extends PageQueryDto {
-  @ExistingDomainField({ description: 'Only changes that name this domain.', optional: true })
-  domain?: string;
-
+/** The filters that the audit log and the history have in common. */
+export class ChangeFilterDto extends PageQueryDto {
   @StringField({
     description: 'Only changes of this caller, as actor shows it.',
     example: 'admin',
@@ -39,6 +37,11 @@ export class ListAuditDto extends PageQueryDto {
     optional: true,
   })
   since?: string;
+}
+
+export class ListAuditDto extends ChangeFilterDto {
+  @ExistingDomainField({ description: 'Only changes that name this domain.', optional: true })
+  domain?: string;
 }
 
 class AuditLineDto {

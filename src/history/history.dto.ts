@@ -1,23 +1,24 @@
 import { IntersectionType } from '@nestjs/swagger';
+import { ChangeFilterDto } from '../audit/audit.dto.js';
 import { DryRunDto, LongPlannedDto, StateChangeDto } from '../contract/dry-run/dry-run.dto.js';
 import {
   ArrayField,
   BooleanField,
   DateTimeField,
-  DomainField,
   EnumField,
+  ExistingDomainField,
   IntField,
   JsonObjectField,
   StringField,
 } from '../contract/fields/fields.js';
-import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
+import { PageDto } from '../contract/pages/page.dto.js';
 
 export class RevisionRefDto {
   @IntField({ description: 'Number of the revision.', min: 1, example: 1 })
   revision: number;
 }
 
-export class HistoryQueryDto extends PageQueryDto {
+export class HistoryQueryDto extends ChangeFilterDto {
   @IntField({
     description:
       'Only this revision, with all that it changed (over MCP at most 100 lines). Not with other filters.',
@@ -27,36 +28,11 @@ export class HistoryQueryDto extends PageQueryDto {
   })
   revision?: number;
 
-  @DomainField({
+  @ExistingDomainField({
     description: 'Only revisions that change this domain, its servers or its options.',
     optional: true,
   })
   domain?: string;
-
-  @StringField({
-    description: 'Only changes of this caller, as actor shows it.',
-    example: 'admin',
-    minLength: 1,
-    maxLength: 200,
-    optional: true,
-  })
-  actor?: string;
-
-  @StringField({
-    description: 'Only this operation (its id or tool).',
-    example: 'add_domain',
-    minLength: 1,
-    maxLength: 100,
-    optional: true,
-  })
-  operation?: string;
-
-  @DateTimeField({
-    description: 'Only changes from this time on.',
-    example: '2026-01-31T12:00:00Z',
-    optional: true,
-  })
-  since?: string;
 }
 
 export class RevisionDto {

@@ -41,6 +41,17 @@ const SHOWN_VALUES = 100;
 const NOTE =
   'Certificates are not taken back: {haproxy_list_certs} shows what is there. Sites that need one wait for it.';
 
+/** Errors of an undo and of a rollback. */
+const TAKE_BACK_ERRORS = [
+  'revision_not_found',
+  'undo_conflict',
+  'pools_exhausted',
+  'server_is_control',
+  'server_is_haproxy',
+  'forbidden',
+  'cancelled',
+] as const;
+
 /** What each revision changed, and taking it back. */
 @Injectable()
 export class HistoryService {
@@ -126,15 +137,7 @@ export class HistoryService {
       'own, which can be undone too.',
     output: TakenBackDto,
     destructive: true,
-    errors: [
-      'revision_not_found',
-      'undo_conflict',
-      'pools_exhausted',
-      'server_is_control',
-      'server_is_haproxy',
-      'forbidden',
-      'cancelled',
-    ],
+    errors: TAKE_BACK_ERRORS,
   })
   undo({ revision, ...rest }: UndoDto): Promise<TakenBackDto> {
     return this.#takeBack(
@@ -157,15 +160,7 @@ export class HistoryService {
     output: TakenBackDto,
     destructive: true,
     adminOnly: true,
-    errors: [
-      'revision_not_found',
-      'undo_conflict',
-      'pools_exhausted',
-      'server_is_control',
-      'server_is_haproxy',
-      'forbidden',
-      'cancelled',
-    ],
+    errors: TAKE_BACK_ERRORS,
   })
   async rollback({ revision, ...rest }: RollbackDto): Promise<TakenBackDto> {
     return this.#takeBack(revision, rest, revision, (draft, { entries, reachesBack }, situation) => {

@@ -96,7 +96,7 @@ describe.each(Object.entries(CLIENTS))('A client %s', (_, connect) => {
     const refused = { isError: true, structuredContent: { code: 'forbidden' } };
     expect((await send(...callTool('haproxy_clear_things'))).result).toMatchObject(refused);
     expect((await send(...callTool('haproxy_add_domain'))).result).toMatchObject(refused);
-    // Whoever may read may ask for a plan.
+    // A caller that may only read may ask for a plan.
     expect((await send(...callTool('haproxy_add_domain', { dry_run: true }))).result).toMatchObject({
       structuredContent: { code: 'validation_failed' },
     });

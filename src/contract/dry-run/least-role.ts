@@ -6,7 +6,7 @@ export function hasDryRun({ input, readOnly }: Pick<DeclaredOperation, 'input' |
   return !readOnly && input !== undefined && declaredFields(input).has('dry_run');
 }
 
-/** The least role for a call. A dry run of a change changes nothing, so whoever may read may ask for its plan. */
+/** The least role for a call. A dry run of a change changes nothing, so a caller that may only read may ask for its plan. */
 export function leastRole(operation: DeclaredOperation, isDryRun: boolean): Role {
   return isDryRun && operation.role === 'operate' && hasDryRun(operation) ? 'read' : operation.role;
 }
