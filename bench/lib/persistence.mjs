@@ -1,4 +1,6 @@
 import 'reflect-metadata';
+import { writeFile } from 'node:fs/promises';
+import { makeState } from './state.mjs';
 
 /** The services that commit changes of a suite with these settings, in this process and without their Nest modules. */
 export async function makePersistence(settings, history) {
@@ -27,4 +29,24 @@ export async function makePersistence(settings, history) {
     guard,
   );
   return { persistence, reconciler, runtime, guard };
+}
+
+/** A writer with a state of this size, which it has restored into the running HAProxy of `settings`. */
+export async function openRestored(settings, size, history) {
+  const { renderState } = await import('../../build/storage/formats/servers-json.js');
+  const { HaproxyRestoreService } = await import('../../build/sync/haproxy-restore.service.js');
+  await writeFile(settings.files.servers, renderState(1, (await makeState(size)).pools));
+  const { persistence, reconciler, runtime, guard } = await makePersistence(settings, history);
+  const noCertificates = { restore: async () => 0 };
+  const restores = new HaproxyRestoreService(
+    persistence,
+    reconciler,
+    noCertificates,
+    settings,
+    runtime,
+    guard,
+  );
+  await persistence.open();
+  await persistence.exclusively(() => restores.restore());
+  return { persistence, reconciler, restores };
 }

@@ -1,8 +1,6 @@
-import { writeFile } from 'node:fs/promises';
 import { median } from '../lib/figures.mjs';
 import { bareExchange, haproxies, makeHome, startEmpty } from '../lib/haproxy.mjs';
-import { makePersistence } from '../lib/persistence.mjs';
-import { makeState } from '../lib/state.mjs';
+import { openRestored } from '../lib/persistence.mjs';
 
 const ROUNDS = 15;
 const SIZE = { servers: 1000, pools: 100, domains: 10_000 };
@@ -44,22 +42,8 @@ export async function run({ quick }) {
 
 /** The drift check of a suite whose HAProxy matches the desired state. */
 async function startDriftCheck(settings) {
-  const { renderState } = await import('../../build/storage/formats/servers-json.js');
   const { DriftService } = await import('../../build/sync/drift.service.js');
-  const { HaproxyRestoreService } = await import('../../build/sync/haproxy-restore.service.js');
-  await writeFile(settings.files.servers, renderState(1, (await makeState(SIZE)).pools));
-  const { persistence, reconciler, runtime, guard } = await makePersistence(settings);
-  const noCertificates = { restore: async () => 0 };
-  const restores = new HaproxyRestoreService(
-    persistence,
-    reconciler,
-    noCertificates,
-    settings,
-    runtime,
-    guard,
-  );
-  await persistence.open();
-  await persistence.exclusively(() => restores.restore());
+  const { persistence, reconciler, restores } = await openRestored(settings, SIZE);
   const drift = new DriftService(persistence, reconciler, restores, settings);
   const check = async () => {
     const report = await drift.check();

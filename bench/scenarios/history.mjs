@@ -1,9 +1,7 @@
-import { writeFile } from 'node:fs/promises';
 import { figureOf, median, timed } from '../lib/figures.mjs';
 import { haproxies, makeHome, startEmpty } from '../lib/haproxy.mjs';
-import { makePersistence } from '../lib/persistence.mjs';
+import { openRestored } from '../lib/persistence.mjs';
 import { withServices } from '../lib/services.mjs';
-import { makeState } from '../lib/state.mjs';
 import { startSuite } from '../lib/suite.mjs';
 
 const REVISIONS = 1000;
@@ -77,21 +75,7 @@ function changes(domains, rounds) {
 async function startWriter(binary, size, history) {
   const { home, settings, remove } = await makeHome();
   const haproxy = await startEmpty(binary, settings, size.pools);
-  const { renderState } = await import('../../build/storage/formats/servers-json.js');
-  const { HaproxyRestoreService } = await import('../../build/sync/haproxy-restore.service.js');
-  await writeFile(settings.files.servers, renderState(1, (await makeState(size)).pools));
-  const { persistence, reconciler, runtime, guard } = await makePersistence(settings, history);
-  const noCertificates = { restore: async () => 0 };
-  const restores = new HaproxyRestoreService(
-    persistence,
-    reconciler,
-    noCertificates,
-    settings,
-    runtime,
-    guard,
-  );
-  await persistence.open();
-  await persistence.exclusively(() => restores.restore());
+  const { persistence } = await openRestored(settings, size, history);
   return {
     home,
     persistence,

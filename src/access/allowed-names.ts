@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { AppError } from '../errors/app-error.js';
-import { contains, networks } from '../model/ip-address.js';
+import { contains, networks } from '../model/addresses/ip-address.js';
 import type { Settings } from '../settings/settings.js';
 
 export const LOOPBACK = networks(['127.0.0.0/8', '::1/128']);

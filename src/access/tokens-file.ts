@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } fro
 import { type Role, ROLES } from '../contract/role.js';
 import { messageOf } from '../errors/app-error.js';
 import { quote } from '../lib/shell-quote.js';
-import { isTime } from '../model/date-time.js';
+import { isTime } from '../model/options/date-time.js';
 import { parseJson } from '../storage/formats/json-document.js';
 
 /** The name of a token: what the audit log shows as the actor. */

@@ -1,8 +1,8 @@
 import type { BlockList, Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { sourceAddressFor } from '../lib/machine/route.js';
-import { contains, networks } from '../model/ip-address.js';
-import { isTailnetInterface } from '../model/tailnet.js';
+import { contains, networks } from '../model/addresses/ip-address.js';
+import { isTailnetInterface } from '../model/addresses/tailnet.js';
 import type { Settings } from '../settings/settings.js';
 import { LOOPBACK, plainAddress } from './allowed-names.js';
 

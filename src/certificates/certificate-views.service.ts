@@ -1,6 +1,6 @@
 import { certificateFor } from './host-certificate.js';
 import type { HostCertificateDto } from './host-certificate.dto.js';
-import { candidatesOf } from '../model/domain-match.js';
+import { candidatesOf } from '../model/names/domain-match.js';
 import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';

@@ -3,7 +3,7 @@ import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { MAX_PEM_BYTES } from '../haproxy/certificates/pem.js';
-import { canonicalDomain, DOMAIN_FORM, isWildcard, MAX_DOMAIN_INPUT } from '../model/domain-name.js';
+import { canonicalDomain, DOMAIN_FORM, isWildcard, MAX_DOMAIN_INPUT } from '../model/names/domain-name.js';
 
 /** The domain is part of file names, which are limited to 255 bytes: `.DOMAIN.pem.PID.SEQUENCE.tmp`. */
 const MAX_DOMAIN_CHARACTERS = 230;

@@ -1,4 +1,4 @@
-import { candidatesOf } from '../model/domain-match.js';
+import { candidatesOf } from '../model/names/domain-match.js';
 import type { CertificateDto } from './certificates.dto.js';
 import type { HostCertificateDto } from './host-certificate.dto.js';
 

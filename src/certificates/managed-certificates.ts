@@ -6,7 +6,7 @@ import pLimit from 'p-limit';
 import { prepareFile, syncFolder } from '../lib/atomic-file.js';
 import { withChoice } from '../haproxy/certificates/certificate-loader.service.js';
 import { EventFeed } from '../signals/event-feed.js';
-import { isWildcard, knownDomain } from '../model/domain-name.js';
+import { isWildcard, knownDomain } from '../model/names/domain-name.js';
 import { parseJson } from '../storage/formats/json-document.js';
 import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';

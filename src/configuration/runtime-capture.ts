@@ -1,8 +1,8 @@
-import { canonicalIp } from '../model/ip-address.js';
+import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { Routing } from '../model/routing.js';
 import type { Draft, Pool } from '../model/state.js';
 import type { TakenOverDto } from './state.dto.js';
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';
 
 export interface RuntimeCapture {

@@ -13,7 +13,7 @@ import { areOfOtherNamespace, parentOf } from '../haproxy/process/os-process.js'
 import { runProgram } from '../haproxy/process/run-program.js';
 import { userName } from '../lib/machine/users.js';
 import { parseMapFile } from '../storage/formats/domains-map.js';
-import { domainOfMapKey } from '../model/domain-name.js';
+import { domainOfMapKey } from '../model/names/domain-name.js';
 import type { AcmeSettings } from '../settings/acme-settings.js';
 import type { Environment } from '../settings/parse.js';
 import type { Settings } from '../settings/settings.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../haproxy/config/config-parser.js';
-import { tailnetAddresses } from '../model/tailnet.js';
+import { tailnetAddresses } from '../model/addresses/tailnet.js';
 import { loadSettings } from '../settings/settings.js';
 import { VERSION } from '../lib/version.js';
 import { accessFindings } from './checks/access-checks.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isWildcard } from '../model/domain-name.js';
+import { isWildcard } from '../model/names/domain-name.js';
 import { Draft, State } from '../model/state.js';
 import { describeDomain } from '../model/domain-view.js';
 import { domainPage, renameDomain } from './domain-rules.js';

@@ -1,15 +1,15 @@
 import { cursorAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
-import { isWildcard } from '../model/domain-name.js';
+import { isWildcard } from '../model/names/domain-name.js';
 import { AppError } from '../errors/app-error.js';
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
 import { describeDomain } from '../model/domain-view.js';
-import { isPoolName, isSuiteBackend } from '../model/pool-name.js';
+import { isPoolName, isSuiteBackend } from '../model/names/pool-name.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, serverAddress, type ServerSpec } from '../model/server.js';
 import { type Draft, requirePool, type State, type StateReader } from '../model/state.js';
 import { lowestFreePool, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import { type DeclaredMarks, checkMarks, setMarks } from './expiry-rules.js';
-import { durationMs, expiryOf } from '../model/expiry.js';
-import { hasLabel, labelsOf } from '../model/labels.js';
+import { durationMs, expiryOf } from '../model/options/expiry.js';
+import { hasLabel, labelsOf } from '../model/options/labels.js';
 import { setServers } from '../servers/server-rules.js';
 import type {
   AddDomainDto,

@@ -19,7 +19,7 @@ import {
 } from '../contract/fields/fields.js';
 import { HttpPortField, ServerDto, WeightField } from '../contract/fields/server.dto.js';
 import { HostCertificateDto } from '../certificates/host-certificate.dto.js';
-import { BACKEND_NAME } from '../model/pool-name.js';
+import { BACKEND_NAME } from '../model/names/pool-name.js';
 import {
   DEFAULT_HTTP_PORT,
   DEFAULT_WEIGHT,
@@ -28,7 +28,7 @@ import {
   SERVER_STATES,
   type ServerState,
 } from '../model/server.js';
-import { LABEL_FILTER, type Labels } from '../model/labels.js';
+import { LABEL_FILTER, type Labels } from '../model/options/labels.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { StillOpenDto } from '../servers/servers.dto.js';
 

@@ -8,7 +8,7 @@ import { PersistenceService } from '../persistence/persistence.service.js';
 import { SteadyClock } from '../lib/steady-clock.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { RemovedServers } from '../servers/removed-servers.service.js';
-import { requireDomainTag } from '../model/domain-tag.js';
+import { requireDomainTag } from '../model/change/domain-tag.js';
 import { describeDomain } from '../model/domain-view.js';
 import { requirePool } from '../model/state.js';
 import { type PlacedServer, SERVERS_SHOWN } from '../servers/server-rules.js';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../test/kit/suite/fake-reconciler.js';
 import { AppError } from '../errors/app-error.js';
 import { SteadyClock } from '../lib/steady-clock.js';
-import { expiryText } from '../model/expiry.js';
+import { expiryText } from '../model/options/expiry.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { loadSettings, type Settings } from '../settings/settings.js';

@@ -8,7 +8,7 @@ import {
 } from '../contract/call-context.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { SteadyClock } from '../lib/steady-clock.js';
-import { expiryOf } from '../model/expiry.js';
+import { expiryOf } from '../model/options/expiry.js';
 import type { Draft, State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';

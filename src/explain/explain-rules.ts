@@ -1,8 +1,8 @@
 import type { HostCertificateDto } from '../certificates/host-certificate.dto.js';
-import { domainOfMapKey } from '../model/domain-name.js';
+import { domainOfMapKey } from '../model/names/domain-name.js';
 import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
 import { unpublishedReason } from '../haproxy/runtime/server-status.js';
-import type { MatchedDomain } from '../model/domain-match.js';
+import type { MatchedDomain } from '../model/names/domain-match.js';
 import type {
   ExplainAnswerDto,
   ExplainedServerDto,

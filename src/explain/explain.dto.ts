@@ -8,7 +8,7 @@ import {
   StringField,
 } from '../contract/fields/fields.js';
 import { HostCertificateDto } from '../certificates/host-certificate.dto.js';
-import { canonicalDomain } from '../model/domain-name.js';
+import { canonicalDomain } from '../model/names/domain-name.js';
 
 const MAX_HOST = 300;
 const MAX_PATH = 2_000;

@@ -11,7 +11,7 @@ import {
   serverFinder,
   statusOf,
 } from '../haproxy/runtime/server-status.js';
-import { matchDomain } from '../model/domain-match.js';
+import { matchDomain } from '../model/names/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { ExplainDto, ExplainResultDto } from './explain.dto.js';

@@ -1,6 +1,6 @@
 import { isWord } from '../haproxy/runtime/command.js';
-import { candidatesOf } from '../model/domain-match.js';
-import { mapKeyOf } from '../model/domain-name.js';
+import { candidatesOf } from '../model/names/domain-match.js';
+import { mapKeyOf } from '../model/names/domain-name.js';
 
 /**
  * The host of a request as HAProxy computes it from the Host header: `req.hdr(host),field(1,:),lower,rtrim(.)` (the rules in

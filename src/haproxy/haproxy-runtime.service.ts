@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { isSamePath } from '../lib/same-path.js';
-import { canonicalIp } from '../model/ip-address.js';
+import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { SentStep } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
 import { OperatorConfig } from './config/operator-config.js';
@@ -26,7 +26,7 @@ import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.pa
 import { RuntimeClient } from './runtime/runtime-client.js';
 import { deleteServer, NO_SUCH_BACKEND, showServersState, type Slot } from './runtime/step-commands.js';
 import { type ApplyResult, StepRunner } from './runtime/step-runner.js';
-import { isPoolName, slotOf } from '../model/pool-name.js';
+import { isPoolName, slotOf } from '../model/names/pool-name.js';
 
 /** Each `show stat NAME` searches all backends. Above this many names, one `show stat` of all backends is faster. */
 const MAX_STAT_QUERIES = 200;

@@ -1,7 +1,7 @@
 import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { type ServerStatusRow, unpublishedReason } from '../haproxy/runtime/server-status.js';
-import { requireMatch } from '../model/domain-match.js';
+import { requireMatch } from '../model/names/domain-match.js';
 import type { State } from '../model/state.js';
 import { externalHealth } from './external-health.js';
 import { domainHealth } from './live-servers.js';

@@ -1,7 +1,7 @@
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import type { ServerSpec } from '../model/server.js';
-import type { MatchedDomain } from '../model/domain-match.js';
+import type { MatchedDomain } from '../model/names/domain-match.js';
 import type { Pool, StateReader } from '../model/state.js';
 import { domainStatus } from './health-rules.js';
 import type { DomainHealthDto, ServerHealthDto } from './server-health.dto.js';

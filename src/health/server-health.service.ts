@@ -3,7 +3,7 @@ import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { Operation } from '../contract/operation.js';
 import { McpResource } from '../contract/resource.js';
 import { firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
-import { poolSortKey } from '../model/pool-name.js';
+import { poolSortKey } from '../model/names/pool-name.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import type { ServerStatus } from '../haproxy/runtime/server-status.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';

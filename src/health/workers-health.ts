@@ -2,7 +2,7 @@ import { messageOf } from '../errors/app-error.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { type HaproxyWorkers, type WorkerSurvey } from '../haproxy/workers/haproxy-workers.service.js';
 import type { OldWorkers, OldWorkerState } from '../haproxy/workers/old-worker.js';
-import { isPoolName } from '../model/pool-name.js';
+import { isPoolName } from '../model/names/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
 import type { ReconcilerService } from '../reconciler/reconciler.service.js';

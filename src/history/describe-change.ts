@@ -1,4 +1,4 @@
-import { type Change, isSameOrAbsent } from '../model/change.js';
+import { type Change, isSameOrAbsent } from '../model/change/change.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';
 
 /** What a change does, in lines for people: `+` adds, `-` removes, `~` changes. Pure. */

@@ -10,7 +10,7 @@ import { invalidField } from '../errors/invalid-fields.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SteadyClock } from '../lib/steady-clock.js';
-import { type Change, changeOf, inverseOf } from '../model/change.js';
+import { type Change, changeOf, inverseOf } from '../model/change/change.js';
 import type { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';

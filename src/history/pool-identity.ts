@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Change, inverseOf, poolsOfChange } from '../model/change.js';
+import { type Change, inverseOf, poolsOfChange } from '../model/change/change.js';
 import type { Revision } from './revision.js';
 
 /** From here on a pool is the same: the revision that took it into use, or 0 if it was in use before all of them. */

@@ -9,10 +9,10 @@ import {
   isSameOrAbsent,
   poolsOfChange,
   propertiesOf,
-} from '../model/change.js';
-import { expiryOf } from '../model/expiry.js';
-import type { SiteOptions } from '../model/options.js';
-import { isPoolName, poolNumber } from '../model/pool-name.js';
+} from '../model/change/change.js';
+import { expiryOf } from '../model/options/expiry.js';
+import type { SiteOptions } from '../model/options/options.js';
+import { isPoolName, poolNumber } from '../model/names/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { Draft, StateReader } from '../model/state.js';
 import {

@@ -4,8 +4,8 @@ import { networkInterfaces } from 'node:os';
 import { Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
 import { sourceAddressFor } from '../lib/machine/route.js';
-import { formatHostPort } from '../model/ip-address.js';
-import { tailnetAddresses } from '../model/tailnet.js';
+import { formatHostPort } from '../model/addresses/ip-address.js';
+import { tailnetAddresses } from '../model/addresses/tailnet.js';
 
 /** How soon the suite listens on an address that Tailscale has given this machine. Reading the addresses takes 0.1 ms. */
 const INTERVAL_MS = 1_000;

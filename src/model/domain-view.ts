@@ -1,6 +1,6 @@
-import { isWildcard } from './domain-name.js';
-import { expiryOf, expiryText } from './expiry.js';
-import { labelsOf } from './labels.js';
+import { isWildcard } from './names/domain-name.js';
+import { expiryOf, expiryText } from './options/expiry.js';
+import { labelsOf } from './options/labels.js';
 import { type Pool, requirePool, type StateReader } from './state.js';
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { IP_RULE } from './ip-address.js';
+import { IP_RULE } from './addresses/ip-address.js';
 import { findServerProblem, serverAddress, type UncheckedServer } from './server.js';
 
 const valid = { slot: 1, ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' };

@@ -1,4 +1,4 @@
-import { canonicalIp, formatHostPort, IP_RULE } from './ip-address.js';
+import { canonicalIp, formatHostPort, IP_RULE } from './addresses/ip-address.js';
 
 /** A server of a pool: the allowed values of its fields, and the format of its address. */
 

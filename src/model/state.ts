@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../errors/app-error.js';
-import { DomainsByKey } from './domains-by-key.js';
-import { type DomainMove, DomainIndexes, type NameIndex } from './name-index.js';
-import { comparePoolNames, poolName, poolNumber } from './pool-name.js';
-import { expiryOf } from './expiry.js';
-import type { PoolOptions, SiteOptions } from './options.js';
+import { DomainsByKey } from './names/domains-by-key.js';
+import { type DomainMove, DomainIndexes, type NameIndex } from './names/name-index.js';
+import { comparePoolNames, poolName, poolNumber } from './names/pool-name.js';
+import { expiryOf } from './options/expiry.js';
+import type { PoolOptions, SiteOptions } from './options/options.js';
 import type { Routing } from './routing.js';
 import type { PoolServers, ServerSpec } from './server.js';
-import { SortedNames } from './sorted-names.js';
+import { SortedNames } from './names/sorted-names.js';
 
 /** One pool of the desired state. Immutable, so that text rendered from it can be cached. */
 export interface Pool {

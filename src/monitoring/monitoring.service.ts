@@ -5,7 +5,7 @@ import { PageQueryDto } from '../contract/pages/page.dto.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { type OldSessions, sumOldSessions } from '../haproxy/workers/worker-rows.js';
-import { isPoolName, poolSortKey, slotOf, sortPoolNames } from '../model/pool-name.js';
+import { isPoolName, poolSortKey, slotOf, sortPoolNames } from '../model/names/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { requirePool, type State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';

@@ -1,7 +1,7 @@
 import type { StatRow } from '../haproxy/parsers/stat.parser.js';
 import { serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
 import { groupBy } from '../lib/group-by.js';
-import { isPoolName } from '../model/pool-name.js';
+import { isPoolName } from '../model/names/pool-name.js';
 
 /**
  * Returns a function that gives the status of a row of `show stat`, as HAProxy shows it, with one difference: nothing is

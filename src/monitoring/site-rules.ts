@@ -1,6 +1,6 @@
 import type { RunningServerRow } from '../haproxy/parsers/server-state.parser.js';
 import { groupBy } from '../lib/group-by.js';
-import { slotOf } from '../model/pool-name.js';
+import { slotOf } from '../model/names/pool-name.js';
 import type { Pool, State } from '../model/state.js';
 
 /** How many domains each list of an answer names. */

@@ -4,7 +4,7 @@ import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../co
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { sumOldSessions } from '../haproxy/workers/worker-rows.js';
-import { isPoolName, poolSortKey, slotOf } from '../model/pool-name.js';
+import { isPoolName, poolSortKey, slotOf } from '../model/names/pool-name.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { type Pool, type State, requirePool } from '../model/state.js';

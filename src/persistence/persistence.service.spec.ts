@@ -6,7 +6,7 @@ import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../test/kit/suite/f
 import { until } from '../../test/kit/poll.js';
 import { callContext, runWithCallContext } from '../contract/call-context.js';
 import { AppError } from '../errors/app-error.js';
-import { domainTag } from '../model/domain-tag.js';
+import { domainTag } from '../model/change/domain-tag.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { AuditLog } from '../storage/audit-log.js';
 import { HistoryLog } from '../storage/history-log.js';

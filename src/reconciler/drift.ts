@@ -1,6 +1,6 @@
 import type { Routing } from '../model/routing.js';
-import { domainOfMapKey } from '../model/domain-name.js';
-import { serverName } from '../model/pool-name.js';
+import { domainOfMapKey } from '../model/names/domain-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';
 
 /** One difference between the desired state and HAProxy or a derived file. */

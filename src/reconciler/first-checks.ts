@@ -2,8 +2,8 @@ import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.j
 import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
 import type { ServerStateRow } from '../haproxy/parsers/server-state.parser.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
-import { canonicalIp } from '../model/ip-address.js';
-import { serverName } from '../model/pool-name.js';
+import { canonicalIp } from '../model/addresses/ip-address.js';
+import { serverName } from '../model/names/pool-name.js';
 import type { SentStep, Step } from '../model/routing.js';
 
 /** srv_check_result of a server whose last check failed (include/haproxy/check-t.h). */

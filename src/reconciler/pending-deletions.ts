@@ -3,7 +3,7 @@ import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
 import type { Step } from '../model/routing.js';
 import type { RoutingView } from './routing-view.js';
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 
 /** Removed servers and pools that HAProxy cannot delete yet, because a server still has connections. */
 export class PendingDeletions {

@@ -2,7 +2,7 @@ import type { OperatorConfig } from '../haproxy/config/operator-config.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import type { LiveRouting } from '../haproxy/runtime/runtime-routing.js';
-import { serverName, slotOf } from '../model/pool-name.js';
+import { serverName, slotOf } from '../model/names/pool-name.js';
 import type { State } from '../model/state.js';
 import type { Difference } from './drift.js';
 

@@ -8,8 +8,8 @@ import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-
 import type { Slot } from '../haproxy/runtime/step-commands.js';
 import { metrics } from '../lib/metrics.js';
 import type { Routing, Step } from '../model/routing.js';
-import { isPoolName } from '../model/pool-name.js';
-import { inverse } from '../model/state-delta.js';
+import { isPoolName } from '../model/names/pool-name.js';
+import { inverse } from '../model/change/state-delta.js';
 import type { State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
 import { AdoptionRecord } from './adoption/adoption-record.js';

@@ -1,10 +1,10 @@
-import { canonicalIp } from '../model/ip-address.js';
+import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { Routing, Step } from '../model/routing.js';
 import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
 import type { ProcessIdentity } from '../haproxy/runtime/process-identity.js';
-import { mapKeyOf, parseMapKey } from '../model/domain-name.js';
+import { mapKeyOf, parseMapKey } from '../model/names/domain-name.js';
 import type { Pool, StateDelta } from '../model/state.js';
-import { isPoolName } from '../model/pool-name.js';
+import { isPoolName } from '../model/names/pool-name.js';
 import type { ParkedSlots } from './plan.js';
 import type { PoolServers, ServerSpec } from '../model/server.js';
 

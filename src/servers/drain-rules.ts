@@ -2,7 +2,7 @@ import { isUsed } from '../haproxy/runtime/server-status.js';
 import type { DrainView } from '../haproxy/workers/drain-watch.js';
 import type { OldWorkerState } from '../haproxy/workers/old-worker.js';
 import { sessionsAt } from '../haproxy/workers/worker-rows.js';
-import { slotOf } from '../model/pool-name.js';
+import { slotOf } from '../model/names/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { Pool } from '../model/state.js';
 import type { DrainingServerDto, OpenConnectionsDto, WaitDrainResultDto } from './servers.dto.js';

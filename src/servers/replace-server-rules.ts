@@ -1,7 +1,7 @@
 import { AppError } from '../errors/app-error.js';
 import { invalidField } from '../errors/invalid-fields.js';
-import { canonicalIp, formatHostPort } from '../model/ip-address.js';
-import { comparePoolNames, serverName } from '../model/pool-name.js';
+import { canonicalIp, formatHostPort } from '../model/addresses/ip-address.js';
+import { comparePoolNames, serverName } from '../model/names/pool-name.js';
 import {
   isInService,
   isSameAddress,

@@ -1,6 +1,6 @@
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { isUsed, type ServerStatus, type ServerStatusRow } from '../haproxy/runtime/server-status.js';
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import { serverAddress } from '../model/server.js';
 import type { StateReader } from '../model/state.js';
 import {

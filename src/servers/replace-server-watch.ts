@@ -8,7 +8,7 @@ import type { JobContext } from '../jobs/jobs.service.js';
 import { poll } from '../lib/poll.js';
 import { serverAddress } from '../model/server.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
-import { isPoolName, serverName, slotOf } from '../model/pool-name.js';
+import { isPoolName, serverName, slotOf } from '../model/names/pool-name.js';
 import { drainStatus, drainTargets, removedTarget } from './drain-rules.js';
 import {
   type GivenAddress,

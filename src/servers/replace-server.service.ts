@@ -6,7 +6,7 @@ import { AppError, messageOf } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
 import { type JobContext, JobsService, type RunningJob } from '../jobs/jobs.service.js';
-import { canonicalIp } from '../model/ip-address.js';
+import { canonicalIp } from '../model/addresses/ip-address.js';
 import { serverAddress } from '../model/server.js';
 import { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';

@@ -1,6 +1,6 @@
 import { AppError, type FieldError } from '../errors/app-error.js';
 import { invalidFields } from '../errors/invalid-fields.js';
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import {
   isSameAddress,
   isSameServer,

@@ -3,7 +3,7 @@ import type { ServerDto } from '../contract/fields/server.dto.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
 import { ServerStatusBatcher } from '../haproxy/runtime/status-batcher.js';
 import { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import type { PlacedServer } from './server-rules.js';
 
 /** Servers as callers see them: their saved values, and the status and connections that HAProxy reports. */

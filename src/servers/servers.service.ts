@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
-import { serverName } from '../model/pool-name.js';
+import { serverName } from '../model/names/pool-name.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import type { ServerStatusRow } from '../haproxy/runtime/server-status.js';
-import { requireDomainTag } from '../model/domain-tag.js';
+import { requireDomainTag } from '../model/change/domain-tag.js';
 import { requireOwnPool } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Edit } from '../persistence/writer-queue.js';

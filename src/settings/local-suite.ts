@@ -5,7 +5,7 @@ import { connect, isIP, type Socket } from 'node:net';
 import { parse } from 'dotenv';
 import { canListSockets, listenersAt, type ProcSocket } from '../lib/machine/proc-net.js';
 import { userName } from '../lib/machine/users.js';
-import { formatHostPort } from '../model/ip-address.js';
+import { formatHostPort } from '../model/addresses/ip-address.js';
 import type { Settings } from './settings.js';
 
 /** What listens at the address of the suite is not known to be the suite. Nothing was sent to it. */

@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path';
-import { canonicalDomain, isWildcard } from '../model/domain-name.js';
-import { MAX_POOL_COUNT } from '../model/pool-name.js';
+import { canonicalDomain, isWildcard } from '../model/names/domain-name.js';
+import { MAX_POOL_COUNT } from '../model/names/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
-import { TAILNET_IPV4, TAILNET_IPV6 } from '../model/tailnet.js';
+import { TAILNET_IPV4, TAILNET_IPV6 } from '../model/addresses/tailnet.js';
 import { type Role, ROLES } from '../contract/role.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
 import { type AcmeSettings, acmeSettings, renewCron } from './acme-settings.js';

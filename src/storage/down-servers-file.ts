@@ -1,8 +1,8 @@
 import { readFile, stat, utimes } from 'node:fs/promises';
 import { writeFileAtomic } from '../lib/atomic-file.js';
-import { serverName, slotOf } from '../model/pool-name.js';
+import { serverName, slotOf } from '../model/names/pool-name.js';
 import { type PoolServers, serverAddress } from '../model/server.js';
-import { poolsWithChangedServers } from '../model/state-delta.js';
+import { poolsWithChangedServers } from '../model/change/state-delta.js';
 import type { State, StateDelta } from '../model/state.js';
 
 /** A server that is DOWN by its health check. */

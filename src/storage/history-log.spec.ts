@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tempHome } from '../../test/kit/temp-home.js';
 import { callContext } from '../contract/call-context.js';
-import { changeOf } from '../model/change.js';
+import { changeOf } from '../model/change/change.js';
 import { Draft, State } from '../model/state.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { type HistoryEntry, renderEntry } from './formats/history-entry.js';

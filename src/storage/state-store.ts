@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
-import { orderedPools, poolsWithChangedServers, sitesAfter } from '../model/state-delta.js';
+import { orderedPools, poolsWithChangedServers, sitesAfter } from '../model/change/state-delta.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
 import { DownServersFile } from './down-servers-file.js';

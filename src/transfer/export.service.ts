@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import { Injectable, StreamableFile } from '@nestjs/common';
 import { Operation } from '../contract/operation.js';
-import type { SiteOptions } from '../model/options.js';
-import { orderedPools } from '../model/state-delta.js';
+import type { SiteOptions } from '../model/options/options.js';
+import { orderedPools } from '../model/change/state-delta.js';
 import type { Pool, State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DomainRecordDto, type ExportFormat, ExportQueryDto } from './transfer.dto.js';

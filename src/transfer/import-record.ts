@@ -4,8 +4,8 @@ import {
   findSiteProblem,
   type PoolOptions,
   type SiteOptions,
-} from '../model/options.js';
-import { isPoolName } from '../model/pool-name.js';
+} from '../model/options/options.js';
+import { isPoolName } from '../model/names/pool-name.js';
 import { MAX_SLOT } from '../model/server.js';
 import {
   backendName,

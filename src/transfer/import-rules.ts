@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError, type ErrorCode } from '../errors/app-error.js';
-import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
-import type { PoolOptions } from '../model/options.js';
-import { isPoolName, poolName, poolNumber } from '../model/pool-name.js';
+import { canonicalDomain, DOMAIN_RULE } from '../model/names/domain-name.js';
+import type { PoolOptions } from '../model/options/options.js';
+import { isPoolName, poolName, poolNumber } from '../model/names/pool-name.js';
 import {
   DEFAULT_WEIGHT,
   isSameAddress,

@@ -1,7 +1,7 @@
 import type { DomainLimits } from '../domains/domain-rules.js';
 import { makeDomain } from '../domains/put-rules.js';
 import { AppError, type ErrorCode } from '../errors/app-error.js';
-import { canonicalDomain, DOMAIN_RULE } from '../model/domain-name.js';
+import { canonicalDomain, DOMAIN_RULE } from '../model/names/domain-name.js';
 import { isSameServer, serverAddress, type ServerSpec } from '../model/server.js';
 import type { Draft } from '../model/state.js';
 import type { PutRecord } from './put-record.js';

@@ -1,9 +1,9 @@
 import { checkAddDomain, type DeclaredDomain } from '../domains/domain-rules.js';
 import { AppError } from '../errors/app-error.js';
-import { EXPIRES_IN_RULE, isExpiresIn } from '../model/expiry.js';
-import { type Labels, LABELS_RULE, labelsRule } from '../model/labels.js';
-import { TIME_RULE, isTime } from '../model/date-time.js';
-import { canonicalIp, IP_RULE } from '../model/ip-address.js';
+import { EXPIRES_IN_RULE, isExpiresIn } from '../model/options/expiry.js';
+import { type Labels, LABELS_RULE, labelsRule } from '../model/options/labels.js';
+import { TIME_RULE, isTime } from '../model/options/date-time.js';
+import { canonicalIp, IP_RULE } from '../model/addresses/ip-address.js';
 import { DEFAULT_WEIGHT, findServerProblem, MAX_SLOT, type ServerSpec } from '../model/server.js';
 import { backendName, domainName, InvalidRecord, objectWith, parseServer } from './record-values.js';
 

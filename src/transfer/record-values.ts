@@ -1,6 +1,6 @@
-import { DOMAIN_RULE, knownDomain } from '../model/domain-name.js';
-import { canonicalIp } from '../model/ip-address.js';
-import { BACKEND_NAME, isSuiteBackend } from '../model/pool-name.js';
+import { DOMAIN_RULE, knownDomain } from '../model/names/domain-name.js';
+import { canonicalIp } from '../model/addresses/ip-address.js';
+import { BACKEND_NAME, isSuiteBackend } from '../model/names/pool-name.js';
 import { DEFAULT_HTTP_PORT, findServerProblem, type ServerSpec, type ServerState } from '../model/server.js';
 
 /** Where a value is in a line: `['servers', 0, 'ip']`. */

@@ -14,8 +14,8 @@ import {
   StringField,
 } from '../contract/fields/fields.js';
 import { HttpPortField, SlotField } from '../contract/fields/server.dto.js';
-import type { Labels } from '../model/labels.js';
-import type { PoolOptions, SiteOptions } from '../model/options.js';
+import type { Labels } from '../model/options/labels.js';
+import type { PoolOptions, SiteOptions } from '../model/options/options.js';
 import { MAX_WEIGHT, SERVER_STATES, type ServerState } from '../model/server.js';
 import type { ImportContent } from './import-body.js';
 

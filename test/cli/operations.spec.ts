@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { exampleWords } from '../../src/cli/example.js';
 import { type ApiDocument, operationsOf } from '../../src/cli/operations/from-document.js';
 import { loadOperations } from '../../src/cli/operations/load-operations.js';
@@ -10,6 +10,7 @@ import { toRequest } from '../../src/cli/call.js';
 import { LOCAL_COMMANDS } from '../../src/local-commands.js';
 import { makeCertificate } from '../kit/certificates/certificates.js';
 import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
+import { until } from '../kit/poll.js';
 import { type Home, makeHome, Suite } from '../kit/suite/suite.js';
 import { statelessHeaders, statelessMessage } from '../mcp/stateless-request.js';
 import { runCommand } from './run-command.js';
@@ -150,6 +151,14 @@ describe('The commands', () => {
 });
 
 describe('The example of each command', () => {
+  // Nothing listens at the server. Before its first check it is `checking`, so two calls could get different answers.
+  beforeEach(() =>
+    until(async () => {
+      const { body } = await suite.api('GET', '/domains/example.com/health');
+      return body['status'] === 'down';
+    }),
+  );
+
   it.each(operations.map((operation) => [operation.command, operation] as const))(
     '%s gives the same result over REST, over MCP and as a command',
     async (command, declared) => {

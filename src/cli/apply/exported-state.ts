@@ -1,4 +1,4 @@
-import type { SiteOptions } from '../../model/options.js';
+import type { SiteOptions } from '../../model/options/options.js';
 import type { ServerSpec } from '../../model/server.js';
 import { type Pool, State } from '../../model/state.js';
 

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
-import { type Labels, labelsOf } from '../../model/labels.js';
+import { type Labels, labelsOf } from '../../model/options/labels.js';
 import type { ServerSpec } from '../../model/server.js';
 import { serverAddress } from '../../model/server.js';
 import { Draft, type State, type StateReader } from '../../model/state.js';

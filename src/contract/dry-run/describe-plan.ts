@@ -1,6 +1,6 @@
 import type { PlanStepDto } from './dry-run.dto.js';
-import { domainOfMapKey } from '../../model/domain-name.js';
-import { serverName } from '../../model/pool-name.js';
+import { domainOfMapKey } from '../../model/names/domain-name.js';
+import { serverName } from '../../model/names/pool-name.js';
 import type { Step } from '../../model/routing.js';
 import { serverAddress } from '../../model/server.js';
 

@@ -7,11 +7,11 @@ import {
   DOMAIN_RULE,
   knownDomain,
   MAX_DOMAIN_INPUT,
-} from '../../model/domain-name.js';
+} from '../../model/names/domain-name.js';
 import { field, type FieldKind, type FieldOptions } from './field.js';
 import { findUnsafe } from '../input/input-shape.js';
 import { openApiOnly } from '../openapi/notes.js';
-import { isTime, TIME_RULE } from '../../model/date-time.js';
+import { isTime, TIME_RULE } from '../../model/options/date-time.js';
 import {
   DURATION,
   DURATION_RULE,
@@ -19,9 +19,9 @@ import {
   EXPIRES_IN,
   EXPIRES_IN_RULE,
   isExpiresIn,
-} from '../../model/expiry.js';
-import { LABELS_RULE, labelsRule } from '../../model/labels.js';
-import { canonicalIp, IP_FORM, IP_RULE } from '../../model/ip-address.js';
+} from '../../model/options/expiry.js';
+import { LABELS_RULE, labelsRule } from '../../model/options/labels.js';
+import { canonicalIp, IP_FORM, IP_RULE } from '../../model/addresses/ip-address.js';
 
 interface StringOptions extends FieldOptions<string> {
   minLength?: number;

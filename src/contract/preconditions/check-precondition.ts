@@ -1,5 +1,5 @@
 import { AppError } from '../../errors/app-error.js';
-import { domainTag } from '../../model/domain-tag.js';
+import { domainTag } from '../../model/change/domain-tag.js';
 import { describeDomain } from '../../model/domain-view.js';
 import { requirePool, type StateReader } from '../../model/state.js';
 import { callContext } from '../call-context.js';

@@ -2,13 +2,13 @@ import { networkInterfaces } from 'node:os';
 import { readTokensFile, takeOwnership, TokensFileError } from '../../access/tokens-file.js';
 import { quote } from '../../lib/shell-quote.js';
 import { defaultRouteInterfaces } from '../../lib/machine/route.js';
-import { contains, formatHostPort, networks } from '../../model/ip-address.js';
+import { contains, formatHostPort, networks } from '../../model/addresses/ip-address.js';
 import {
   type InterfaceAddresses,
   isTailnetInterface,
   TAILNET_IPV4,
   tailnetAddresses,
-} from '../../model/tailnet.js';
+} from '../../model/addresses/tailnet.js';
 import type { Settings } from '../../settings/settings.js';
 import { presenceOf } from '../facts/users.js';
 import { error, type Finding, NotRun, note, warning } from '../finding.js';

@@ -12,7 +12,7 @@ import {
 } from '../../haproxy/certificates/certificate-folder.js';
 import { httpsBinds } from '../../haproxy/config/https-binds.js';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
-import { candidatesOf } from '../../model/domain-match.js';
+import { candidatesOf } from '../../model/names/domain-match.js';
 import { error, type Finding, note, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';
 import type { Mending } from '../mending.js';

@@ -6,7 +6,7 @@ import {
   ownersOf,
 } from '../../haproxy/process/port-owners.js';
 import { hostsOverlap } from '../../haproxy/config/listen-address.js';
-import { canonicalIp } from '../../model/ip-address.js';
+import { canonicalIp } from '../../model/addresses/ip-address.js';
 import { nameOfProcess, parentOf } from '../../haproxy/process/os-process.js';
 import { unitOfCgroups } from '../../haproxy/process/systemd.js';
 import { textOf } from '../facts/users.js';

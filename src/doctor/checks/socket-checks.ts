@@ -7,7 +7,7 @@ import { formatAddress } from '../../haproxy/runtime/transport.js';
 import { listenAddresses } from '../../haproxy/config/listen-address.js';
 import type { ConfigSection } from '../../haproxy/config/config-parser.js';
 import { quote } from '../../lib/shell-quote.js';
-import { formatHostPort } from '../../model/ip-address.js';
+import { formatHostPort } from '../../model/addresses/ip-address.js';
 import { denialOf, OTHERS } from '../facts/users.js';
 import { error, type Finding, NotRun, warning } from '../finding.js';
 import type { Host } from '../host.js';

@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { canonicalDomain } from '../../model/domain-name.js';
+import { canonicalDomain } from '../../model/names/domain-name.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 

@@ -6,7 +6,7 @@ import pLimit from 'p-limit';
 import { AppError } from '../../errors/app-error.js';
 import { storageError } from '../../errors/storage-error.js';
 import { syncFolder, writeFileAtomic } from '../../lib/atomic-file.js';
-import { canonicalDomain, isWildcard } from '../../model/domain-name.js';
+import { canonicalDomain, isWildcard } from '../../model/names/domain-name.js';
 import { Settings } from '../../settings/settings.js';
 import { OperatorConfig } from '../config/operator-config.js';
 import { firstDomain, matchesDomain } from './certificate-facts.js';

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { isPoolName } from '../../model/pool-name.js';
+import { isPoolName } from '../../model/names/pool-name.js';
 import type { ServerStateRow } from '../parsers/server-state.parser.js';
 import type { ConfigSection } from './config-parser.js';
 

@@ -1,5 +1,5 @@
 import { isIPv6, SocketAddress } from 'node:net';
-import { listenIp } from '../../model/forbidden-server.js';
+import { listenIp } from '../../model/addresses/forbidden-server.js';
 
 /** One address that HAProxy listens on (configuration manual, "bind" and section 11.1). */
 export type ListenAddress = {

@@ -1,4 +1,4 @@
-import { isPoolName } from '../../model/pool-name.js';
+import { isPoolName } from '../../model/names/pool-name.js';
 import { isWord } from '../runtime/command.js';
 import type { ConfigLine, ConfigSection } from './config-parser.js';
 import type { Finding } from './check/finding.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { forbiddenServer } from '../../model/forbidden-server.js';
-import { canonicalIp } from '../../model/ip-address.js';
+import { forbiddenServer } from '../../model/addresses/forbidden-server.js';
+import { canonicalIp } from '../../model/addresses/ip-address.js';
 import { loadSettings } from '../../settings/settings.js';
 import { parseConfig } from '../config/config-parser.js';
 import { controlListeners, hostNames, routingListeners } from './listeners.js';

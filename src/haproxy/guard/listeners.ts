@@ -1,6 +1,11 @@
 import { isIP } from 'node:net';
 import { basename } from 'node:path';
-import { covers, type Listener, type ListenerFacts, listenIp } from '../../model/forbidden-server.js';
+import {
+  covers,
+  type Listener,
+  type ListenerFacts,
+  listenIp,
+} from '../../model/addresses/forbidden-server.js';
 import type { Settings, SocketAddress } from '../../settings/settings.js';
 import type { ConfigLine, ConfigSection } from '../config/config-parser.js';
 import { type ReachableAddress, reachableAddresses, type Resolve } from './reachable-addresses.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { BlockList } from 'node:net';
-import { contains, networks } from '../../model/ip-address.js';
+import { contains, networks } from '../../model/addresses/ip-address.js';
 
 /** Addresses that reach this machine on every system. Linux connects 0.0.0.0 and :: to loopback. */
 const ALWAYS: readonly string[] = ['127.0.0.0/8', '0.0.0.0/8', '::1/128', '::/128'];

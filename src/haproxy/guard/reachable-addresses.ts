@@ -1,4 +1,4 @@
-import { type Listener, listenIp } from '../../model/forbidden-server.js';
+import { type Listener, listenIp } from '../../model/addresses/forbidden-server.js';
 import { MAX_PORT } from '../../model/server.js';
 import { listenAddresses } from '../config/listen-address.js';
 

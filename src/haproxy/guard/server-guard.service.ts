@@ -7,8 +7,8 @@ import {
   type Listener,
   type ListenerFacts,
   listenIp,
-} from '../../model/forbidden-server.js';
-import { serverName } from '../../model/pool-name.js';
+} from '../../model/addresses/forbidden-server.js';
+import { serverName } from '../../model/names/pool-name.js';
 import {
   isInService,
   isSameAddress,
@@ -16,7 +16,7 @@ import {
   serverAddress,
   type ServerSpec,
 } from '../../model/server.js';
-import { ServerNetworks } from '../../model/server-networks.js';
+import { ServerNetworks } from '../../model/addresses/server-networks.js';
 import type { StateDelta, StateReader } from '../../model/state.js';
 import { Settings } from '../../settings/settings.js';
 import { OperatorConfig } from '../config/operator-config.js';

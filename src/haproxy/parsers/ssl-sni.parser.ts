@@ -1,4 +1,4 @@
-import { candidatesOf } from '../../model/domain-match.js';
+import { candidatesOf } from '../../model/names/domain-match.js';
 /** One line of `show ssl sni`: a name under which a bind has a certificate. */
 export interface SniEntry {
   /** `*.example.com` for a wildcard. */

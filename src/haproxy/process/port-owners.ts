@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { parseSockets, TCP_LISTEN } from '../../lib/machine/proc-net.js';
-import { canonicalIp } from '../../model/ip-address.js';
+import { canonicalIp } from '../../model/addresses/ip-address.js';
 import type { ConfigSection } from '../config/config-parser.js';
 import { type ListenAddress, listenAddresses } from '../config/listen-address.js';
 

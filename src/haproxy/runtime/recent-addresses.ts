@@ -1,6 +1,6 @@
 import type { StatRow } from '../parsers/stat.parser.js';
 import type { AddressChange } from './step-commands.js';
-import { serverName } from '../../model/pool-name.js';
+import { serverName } from '../../model/names/pool-name.js';
 
 /**
  * How long `show stat` can show a check of the former address of a server. HAProxy keeps the result when an address

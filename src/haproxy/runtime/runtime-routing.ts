@@ -1,6 +1,6 @@
 import type { Routing } from '../../model/routing.js';
-import { canonicalIp } from '../../model/ip-address.js';
-import { isPoolName, slotOf } from '../../model/pool-name.js';
+import { canonicalIp } from '../../model/addresses/ip-address.js';
+import { isPoolName, slotOf } from '../../model/names/pool-name.js';
 import type { HaproxyCapabilities } from './capabilities.js';
 import type { MapEntry } from '../parsers/map.parser.js';
 import type { ProcessIdentity } from './process-identity.js';

@@ -1,4 +1,4 @@
-import { isPoolName, slotOf } from '../../model/pool-name.js';
+import { isPoolName, slotOf } from '../../model/names/pool-name.js';
 import type { StatRow } from '../parsers/stat.parser.js';
 
 /**

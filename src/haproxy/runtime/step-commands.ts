@@ -1,4 +1,4 @@
-import { serverName } from '../../model/pool-name.js';
+import { serverName } from '../../model/names/pool-name.js';
 import type { SentStep, Step } from '../../model/routing.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 import { SERVER_KEYWORDS } from '../config/server-keywords.js';

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
-import { canonicalIp } from '../../model/ip-address.js';
-import { serverName } from '../../model/pool-name.js';
+import { canonicalIp } from '../../model/addresses/ip-address.js';
+import { serverName } from '../../model/names/pool-name.js';
 import type { SentStep } from '../../model/routing.js';
 import { parseInfo } from '../parsers/info.parser.js';
 import { parseServersState, type ServerStateRow } from '../parsers/server-state.parser.js';

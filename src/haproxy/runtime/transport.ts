@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { formatHostPort } from '../../model/ip-address.js';
+import { formatHostPort } from '../../model/addresses/ip-address.js';
 import { setTimeout as delay } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { IdleDeadline } from '../../lib/idle-deadline.js';

@@ -1,5 +1,5 @@
-import { canonicalIp, formatHostPort } from '../../model/ip-address.js';
-import { serverName } from '../../model/pool-name.js';
+import { canonicalIp, formatHostPort } from '../../model/addresses/ip-address.js';
+import { serverName } from '../../model/names/pool-name.js';
 import { parseServersState } from '../parsers/server-state.parser.js';
 import type { StatRow } from '../parsers/stat.parser.js';
 import type { KnownServer, KnownServers, OldWorkerState } from './old-worker.js';

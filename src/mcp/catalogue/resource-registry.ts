@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types.js';
 import type { ResourceEvent } from '../../signals/event-feed.js';
-import { canonicalDomain } from '../../model/domain-name.js';
+import { canonicalDomain } from '../../model/names/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
 import { namingTools, namingToolsIn } from '../../errors/operation-names.js';
 import { internalError } from '../../contract/problems/problem.filter.js';

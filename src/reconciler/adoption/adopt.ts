@@ -1,8 +1,8 @@
-import { canonicalIp } from '../../model/ip-address.js';
-import { parseMapKey } from '../../model/domain-name.js';
+import { canonicalIp } from '../../model/addresses/ip-address.js';
+import { parseMapKey } from '../../model/names/domain-name.js';
 import type { RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { State, type Pool } from '../../model/state.js';
-import { isPoolName, isSuiteBackend, serverName } from '../../model/pool-name.js';
+import { isPoolName, isSuiteBackend, serverName } from '../../model/names/pool-name.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
 import { findServerProblem, type PoolServers, type ServerSpec } from '../../model/server.js';
 

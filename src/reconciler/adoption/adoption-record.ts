@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { isPoolName } from '../../model/pool-name.js';
+import { isPoolName } from '../../model/names/pool-name.js';
 import { writeFileAtomic } from '../../lib/atomic-file.js';
 import { lineOfPath, parseJson } from '../../storage/formats/json-document.js';
 import { StateFileError } from '../../storage/formats/servers-json.js';

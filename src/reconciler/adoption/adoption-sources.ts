@@ -5,7 +5,7 @@ import type { HaproxyRuntimeService } from '../../haproxy/haproxy-runtime.servic
 import { routingOf, type RuntimeRouting } from '../../haproxy/runtime/runtime-routing.js';
 import { parseServersState } from '../../haproxy/parsers/server-state.parser.js';
 import type { Settings } from '../../settings/settings.js';
-import { isPoolName } from '../../model/pool-name.js';
+import { isPoolName } from '../../model/names/pool-name.js';
 import { parseMapFile } from '../../storage/formats/domains-map.js';
 import { readTextIfPresent } from '../../haproxy/config/operator-config.js';
 

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
 import type { Step } from '../../model/routing.js';
-import { poolName, sortPoolNames } from '../../model/pool-name.js';
+import { poolName, sortPoolNames } from '../../model/names/pool-name.js';
 import type { StateReader } from '../../model/state.js';
 
 /** The highest number of pools, and whether HAProxy can create pools at run time (3.4 and newer). */

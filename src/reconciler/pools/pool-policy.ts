@@ -1,5 +1,5 @@
 import type { Routing, Step } from '../../model/routing.js';
-import { MAX_POOL_COUNT, poolNumber, serverName } from '../../model/pool-name.js';
+import { MAX_POOL_COUNT, poolNumber, serverName } from '../../model/names/pool-name.js';
 import type { HaproxyCapabilities } from '../../haproxy/runtime/capabilities.js';
 import type { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import type { Slot } from '../../haproxy/runtime/step-commands.js';

@@ -1,4 +1,4 @@
-import { domainOfMapKey, mapKeyOf } from '../../model/domain-name.js';
+import { domainOfMapKey, mapKeyOf } from '../../model/names/domain-name.js';
 import type { Pool, State, StateDelta } from '../../model/state.js';
 import { activeLines } from '../files/line-file.js';
 

@@ -1,8 +1,8 @@
 import type { CallContext } from '../../contract/call-context.js';
-import type { Change, PoolProperties } from '../../model/change.js';
-import { knownDomain } from '../../model/domain-name.js';
-import { findPoolOptionsProblem, findSiteProblem } from '../../model/options.js';
-import { BACKEND_NAME, isPoolName } from '../../model/pool-name.js';
+import type { Change, PoolProperties } from '../../model/change/change.js';
+import { knownDomain } from '../../model/names/domain-name.js';
+import { findPoolOptionsProblem, findSiteProblem } from '../../model/options/options.js';
+import { BACKEND_NAME, isPoolName } from '../../model/names/pool-name.js';
 import { findServerProblem, type UncheckedServer } from '../../model/server.js';
 import type { TakesBack } from '../../model/state.js';
 

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { DOMAIN_RULE, knownDomain } from '../../model/domain-name.js';
+import { DOMAIN_RULE, knownDomain } from '../../model/names/domain-name.js';
 import type { PoolServers } from '../../model/server.js';
-import type { SiteOptions } from '../../model/options.js';
+import type { SiteOptions } from '../../model/options/options.js';
 import { Draft, type Pool, type State, type StateDelta } from '../../model/state.js';
-import { poolsWithChangedServers } from '../../model/state-delta.js';
+import { poolsWithChangedServers } from '../../model/change/state-delta.js';
 import { InvalidDocumentError, requireInteger, requireKeys, requireObject } from './json-document.js';
 import {
   readBackendName,

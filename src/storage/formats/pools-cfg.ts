@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import { NO_POOL_DEFAULTS, type PoolDefaults } from '../../haproxy/config/pool-defaults.js';
 import { ServerGuard } from '../../haproxy/guard/server-guard.service.js';
-import { poolName, poolNumber, serverName } from '../../model/pool-name.js';
+import { poolName, poolNumber, serverName } from '../../model/names/pool-name.js';
 import { type PoolServers, serverAddress } from '../../model/server.js';
 import type { Pool } from '../../model/state.js';
 import { Settings } from '../../settings/settings.js';

@@ -1,11 +1,11 @@
-import { DOMAIN_RULE, knownDomain } from '../../model/domain-name.js';
+import { DOMAIN_RULE, knownDomain } from '../../model/names/domain-name.js';
 import {
   findPoolOptionsProblem,
   findSiteProblem,
   type PoolOptions,
   type SiteOptions,
-} from '../../model/options.js';
-import { BACKEND_NAME, isPoolName, isSuiteBackend, parseSlot } from '../../model/pool-name.js';
+} from '../../model/options/options.js';
+import { BACKEND_NAME, isPoolName, isSuiteBackend, parseSlot } from '../../model/names/pool-name.js';
 import { findServerProblem, type PoolServers, type ServerSpec } from '../../model/server.js';
 import { State, type Pool } from '../../model/state.js';
 import {

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { HaproxyRuntimeService } from '../../../src/haproxy/haproxy-runtime.service.js';
-import { applyChange } from '../../../src/model/change.js';
-import { orderedPools, sitesAfter } from '../../../src/model/state-delta.js';
+import { applyChange } from '../../../src/model/change/change.js';
+import { orderedPools, sitesAfter } from '../../../src/model/change/state-delta.js';
 import { Draft, State } from '../../../src/model/state.js';
-import { StateHash } from '../../../src/model/state-hash.js';
+import { StateHash } from '../../../src/model/change/state-hash.js';
 import type { HistoryEntry } from '../../../src/storage/formats/history-entry.js';
 import { parseState, renderState } from '../../../src/storage/formats/servers-json.js';
 import { renderMap } from '../../../src/storage/formats/domains-map.js';

@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../../errors/app-error.js';
 import type { Settings } from '../../../settings/settings.js';
-import { poolName } from '../../../model/pool-name.js';
+import { poolName } from '../../../model/names/pool-name.js';
 import type { ConfigMessage } from '../config-messages.js';
 import { parseConfig } from '../config-parser.js';
 import { declaredPools } from '../config-servers.js';

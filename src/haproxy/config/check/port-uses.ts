@@ -1,4 +1,4 @@
-import { isTailnetAddress } from '../../../model/tailnet.js';
+import { isTailnetAddress } from '../../../model/addresses/tailnet.js';
 import type { Settings } from '../../../settings/settings.js';
 import type { ConfigLine, ConfigSection } from '../config-parser.js';
 import type { Finding } from './finding.js';

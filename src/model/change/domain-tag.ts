@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { otherDomains } from './domain-view.js';
-import type { ServerSpec } from './server.js';
-import { requirePool, type StateReader } from './state.js';
+import { otherDomains } from '../domain-view.js';
+import type { ServerSpec } from '../server.js';
+import { requirePool, type StateReader } from '../state.js';
 
 /** 96 bits in hexadecimal: no two values of one domain have the same tag by chance. */
 const TAG_LENGTH = 24;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Draft, State } from './state.js';
+import { Draft, State } from '../state.js';
 
 const state = () =>
   new State(1, [

@@ -1,5 +1,5 @@
 import { isWildcard } from './domain-name.js';
-import { type Pool, requirePool, type StateReader } from './state.js';
+import { type Pool, requirePool, type StateReader } from '../state.js';
 
 /** The entry that serves a host: the host itself, or the wildcard of its last labels. */
 export interface MatchedDomain {

@@ -1,7 +1,7 @@
 import { type Change, type PoolProperties, propertiesOf } from './change.js';
-import type { SiteOptions } from './options.js';
-import type { ServerSpec } from './server.js';
-import type { State } from './state.js';
+import type { SiteOptions } from '../options/options.js';
+import type { ServerSpec } from '../server.js';
+import type { State } from '../state.js';
 
 /**
  * A hash of a state: the sum of a 64-bit hash of each value in it. So a change updates it in the time of the change, and

@@ -1,5 +1,5 @@
 import type { BlockList } from 'node:net';
-import { AppError } from '../errors/app-error.js';
+import { AppError } from '../../errors/app-error.js';
 import { contains, networks } from './ip-address.js';
 
 /** The networks that server addresses must be in (`ALLOWED_SERVER_NETWORKS`). An empty list allows every address. */

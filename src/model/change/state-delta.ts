@@ -1,7 +1,7 @@
-import type { SiteOptions } from './options.js';
-import { comparePoolNames } from './pool-name.js';
-import { mergeSorted } from './sorted-names.js';
-import { addedAndRemovedPools, type Pool, type State, type StateDelta } from './state.js';
+import type { SiteOptions } from '../options/options.js';
+import { comparePoolNames } from '../names/pool-name.js';
+import { mergeSorted } from '../names/sorted-names.js';
+import { addedAndRemovedPools, type Pool, type State, type StateDelta } from '../state.js';
 
 /** All pools by number, as they are after the delta. */
 export function orderedPools(state: State, delta?: StateDelta): [string, Pool][] {
