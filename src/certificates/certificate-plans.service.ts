@@ -8,6 +8,7 @@ import { CertificateLoader, isServed } from '../haproxy/certificates/certificate
 import { type CertificateBundle, parseBundle } from '../haproxy/certificates/pem.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeService } from './acme/acme.service.js';
+import { challengeFor } from './acme/challenge.js';
 import { CertificateInstaller, isPemOf } from './certificate-installer.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import type {
@@ -19,8 +20,8 @@ import type {
   RenewAllDto,
   RenewCertificateDto,
 } from './certificates.dto.js';
-import { IssuingService } from './issuing.service.js';
-import { ManagedCertificates } from './managed-certificates.js';
+import { IssuingService, requestOf } from './issuing.service.js';
+import { type ManagedCertificate, ManagedCertificates } from './managed-certificates.js';
 import { failedRenewal } from './renewal.service.js';
 import { warningsOf } from './stored-certificates.service.js';
 
@@ -129,12 +130,11 @@ export class CertificatePlans {
   }
 
   /** @throws AppError acme_failed (acme.sh or a setting is missing), haproxy_rejected, haproxy_unavailable */
-  async issue({ domain, wildcard }: IssueCertificateDto): Promise<IssuedCertificateDto> {
+  async issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
+    const { domain, wildcard } = input;
+    await this.issuing.requireReady(input);
     const valid = await this.issuing.findValid(domain, wildcard);
-    if (!valid) {
-      const withWildcard = wildcard || (this.managed.get(domain)?.wildcard ?? false);
-      return this.#issued(domain, await this.#obtainSteps(domain, withWildcard));
-    }
+    if (!valid) return this.#issued(domain, await this.#obtainSteps(domain, this.issuing.wanted(input)));
     await this.installer.check();
     const bundle = await this.folder.readBundle(valid.path);
     if (!bundle) return this.#issued(domain, []);
@@ -147,9 +147,9 @@ export class CertificatePlans {
    * haproxy_rejected, haproxy_unavailable
    */
   async renew({ domain, force }: RenewCertificateDto): Promise<IssuedCertificateDto> {
-    const { wildcard } = await this.issuing.requireManaged(domain);
+    const entry = await this.issuing.requireManaged(domain);
     const isNeeded = force || (await this.issuing.isDue(domain));
-    return this.#issued(domain, isNeeded ? await this.#obtainSteps(domain, wildcard) : []);
+    return this.#issued(domain, isNeeded ? await this.#obtainSteps(domain, entry) : []);
   }
 
   async renewAll(): Promise<RenewAllDto> {
@@ -158,7 +158,7 @@ export class CertificatePlans {
     for (const domain of this.managed.domains()) {
       try {
         if (await this.issuing.isDue(domain))
-          plan.push(...(await this.#obtainSteps(domain, this.managed.get(domain)?.wildcard ?? false)));
+          plan.push(...(await this.#obtainSteps(domain, await this.issuing.requireManaged(domain))));
         else report.skipped.push(domain);
       } catch (error) {
         report.failed.push(failedRenewal(domain, error));
@@ -168,9 +168,12 @@ export class CertificatePlans {
   }
 
   /** The steps of issuing a certificate, after the checks that cost nothing. */
-  async #obtainSteps(domain: string, wildcard: boolean): Promise<PlanStepDto[]> {
+  async #obtainSteps(domain: string, entry: ManagedCertificate): Promise<PlanStepDto[]> {
     await this.installer.check();
-    await this.acme.requireReady(domain);
+    const request = { domain, ...requestOf(entry) };
+    await this.acme.requireReady(request);
+    const { wildcard } = request;
+    const challenge = challengeFor(request, this.settings.acme);
     const names = wildcard ? [domain, `*.${domain}`] : [domain];
     const path = this.folder.pathOf(domain);
     const isLoaded = (await this.loader.loaded()).has(path);
@@ -180,7 +183,7 @@ export class CertificatePlans {
         target: 'ca',
         action: 'issue_certificate',
         name: domain,
-        text: `${domain}: ${server} issues a certificate for ${names.join(' and ')}`,
+        text: `${domain}: ${server} issues a certificate for ${names.join(' and ')} (challenge ${challenge})`,
       },
       fileStep(this.settings.files.certificates, `records that ${domain} is renewed`),
       fileStep(path, 'is written'),

@@ -1,8 +1,16 @@
 import { IntersectionType, OmitType, PartialType, PickType } from '@nestjs/swagger';
 import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
-import { ArrayField, BooleanField, DateTimeField, IntField, StringField } from '../contract/fields/fields.js';
+import {
+  ArrayField,
+  BooleanField,
+  DateTimeField,
+  EnumField,
+  IntField,
+  StringField,
+} from '../contract/fields/fields.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { MAX_PEM_BYTES } from '../haproxy/certificates/pem.js';
+import { CHALLENGES, type WantedChallenge } from './acme/challenge.js';
 import { canonicalDomain, DOMAIN_FORM, isWildcard, MAX_DOMAIN_INPUT } from '../model/names/domain-name.js';
 
 /** The domain is part of file names, which are limited to 255 bytes: `.DOMAIN.pem.PID.SEQUENCE.tmp`. */
@@ -44,6 +52,12 @@ export class DeleteCertificateDto extends IntersectionType(CertificateRefDto, Dr
 export class IssueCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {
   @BooleanField({ description: 'Include *.domain in the same certificate.' })
   wildcard: boolean = false;
+
+  @EnumField(CHALLENGES, {
+    description: 'auto: DNS if there is a token for the zone, else HTTP, which HAProxy answers itself.',
+    example: 'auto',
+  })
+  challenge: WantedChallenge = 'auto';
 }
 
 export class RenewCertificateDto extends IntersectionType(CertificateRefDto, DryRunDto) {

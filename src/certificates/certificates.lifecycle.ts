@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
+import { AcmeChallenges } from '../haproxy/certificates/acme-challenges.service.js';
 import { CertificateLoader } from '../haproxy/certificates/certificate-loader.service.js';
 import { AcmeService } from './acme/acme.service.js';
 import { ManagedCertificates } from './managed-certificates.js';
@@ -16,6 +17,7 @@ export class CertificatesLifecycle {
     private readonly acme: AcmeService,
     private readonly stored: StoredCertificates,
     private readonly loader: CertificateLoader,
+    private readonly challenges: AcmeChallenges,
   ) {}
 
   /**
@@ -29,6 +31,7 @@ export class CertificatesLifecycle {
     await this.managed.open();
     this.loader.preferred = this.managed.preferred;
     await this.acme.recover();
+    await this.challenges.open();
     await this.stored.recover();
   }
 

@@ -23,7 +23,7 @@ import {
   RenewCertificateDto,
 } from './certificates.dto.js';
 import { sortedCertificates } from './certificate-order.js';
-import { IssuingService } from './issuing.service.js';
+import { IssuingService, requestOf } from './issuing.service.js';
 import { RenewalService } from './renewal.service.js';
 import { StoredCertificates } from './stored-certificates.service.js';
 
@@ -88,7 +88,7 @@ export class CertificatesService {
     name: 'haproxy_issue_cert',
     title: 'Issue a certificate',
     description:
-      'Gets a certificate for a domain from the CA (ACME, DNS challenge), with wildcard for *.domain too. HAProxy ' +
+      'Gets a certificate for a domain from the CA (ACME), with wildcard for *.domain too. HAProxy ' +
       'serves it at once, and the suite renews it. Takes seconds to minutes and reports progress. A valid ' +
       'certificate for these names is returned unchanged; {haproxy_renew_cert} with force replaces it. For your own ' +
       'certificate use {haproxy_load_cert}.',
@@ -105,14 +105,20 @@ export class CertificatesService {
   /**
    * Starts the job if everything that it needs is there, so that a caller learns at once what is missing.
    *
-   * @throws AppError acme_failed, shutting_down
+   * @throws AppError acme_failed, validation_failed (a wildcard with http-01), shutting_down
    */
-  async startIssue({ domain, wildcard }: IssueCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
-    if (!(await this.issuing.findValid(domain, wildcard))) await this.acme.requireReady(domain);
+  async startIssue(input: IssueCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
+    const { domain, wildcard, challenge } = input;
+    await this.issuing.requireReady(input);
     return this.jobs.start(
-      { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain, given: { domain, wildcard } },
+      {
+        kind: 'issue_cert',
+        key: `${domain} ${wildcard} ${challenge}`,
+        domain,
+        given: { domain, wildcard, challenge },
+      },
       async (job) => {
-        const { renewed, precedence } = await this.issuing.issue(domain, wildcard, job);
+        const { renewed, precedence } = await this.issuing.issue(input, job);
         return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
       },
     );
@@ -140,8 +146,9 @@ export class CertificatesService {
    * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, shutting_down
    */
   async startRenew({ domain, force }: RenewCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
-    await this.issuing.requireManaged(domain);
-    if (force || (await this.issuing.isDue(domain))) await this.acme.requireReady(domain);
+    const entry = await this.issuing.requireManaged(domain);
+    if (force || (await this.issuing.isDue(domain)))
+      await this.acme.requireReady({ domain, ...requestOf(entry) });
     return this.jobs.start(
       { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
       async (job) => {
@@ -215,7 +222,7 @@ export class CertificatesService {
 
   /** A failure must not stop the others, so one domain that can be renewed is enough. */
   async #requireAnyReady(domains: readonly string[]): Promise<void> {
-    const results = await Promise.allSettled(domains.map((domain) => this.acme.requireReady(domain)));
+    const results = await Promise.allSettled(domains.map((domain) => this.issuing.requireRenewable(domain)));
     const [first] = results;
     if (first?.status === 'rejected' && results.every(({ status }) => status === 'rejected'))
       throw first.reason;

@@ -7,9 +7,22 @@ import { metrics } from '../lib/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeError } from './acme/acme-errors.js';
 import { AcmeService } from './acme/acme.service.js';
+import { challengeFor, type WantedChallenge } from './acme/challenge.js';
 import { CertificateInstaller, type Precedence } from './certificate-installer.service.js';
 import { type ManagedCertificate, ManagedCertificates, NEVER_ATTEMPTED } from './managed-certificates.js';
 import { isDue, isDueBySchedule, nextAttempt } from './renewal-rules.js';
+
+/** What a caller asks for. */
+interface Wanted {
+  domain: string;
+  wildcard: boolean;
+  challenge: WantedChallenge;
+}
+
+/** What the record says about requests to the CA. */
+export function requestOf({ wildcard, challenge }: ManagedCertificate): Omit<Wanted, 'domain'> {
+  return { wildcard, challenge: challenge ?? 'auto' };
+}
 
 /** What an issue or a renewal did. */
 export interface IssueResult {
@@ -38,9 +51,8 @@ export class IssuingService {
    *
    * @throws AppError acme_failed, acme_timeout, haproxy_rejected, haproxy_unavailable, storage_failed
    */
-  issue(domain: string, wildcard: boolean, job: JobContext): Promise<IssueResult> {
+  issue({ domain, wildcard, challenge }: Wanted, job: JobContext): Promise<IssueResult> {
     return this.installer.exclusively(domain, async () => {
-      const entry = this.managed.get(domain) ?? NEVER_ATTEMPTED;
       const file = await this.findValid(domain, wildcard);
       if (file) {
         const rivals = await this.installer.rivals(file.path, file.leaf);
@@ -48,12 +60,22 @@ export class IssuingService {
         const loaded = await this.managed.choose(choose, () => this.installer.load(file.path, rivals));
         return { ...UNCHANGED, ...(loaded && { precedence: loaded.precedence }) };
       }
-      const wanted = { ...entry, wildcard: wildcard || entry.wildcard };
+      const wanted = this.wanted({ domain, wildcard, challenge });
       return {
         renewed: true,
         precedence: await metrics.certificate(this.#obtain(domain, wanted, false, job)),
       };
     });
+  }
+
+  /** The record for a request: an earlier wildcard and an earlier choice of the challenge stay. */
+  wanted({ domain, wildcard, challenge }: Wanted): ManagedCertificate {
+    const entry = this.managed.get(domain) ?? NEVER_ATTEMPTED;
+    return {
+      ...entry,
+      wildcard: wildcard || entry.wildcard,
+      ...(challenge !== 'auto' && { challenge }),
+    };
   }
 
   /**
@@ -69,6 +91,22 @@ export class IssuingService {
       // Forces acme.sh, whose own record may say that the certificate is not due.
       return { renewed: true, precedence: await metrics.certificate(this.#obtain(domain, entry, true, job)) };
     });
+  }
+
+  /**
+   * Checks that a request can begin; with a valid certificate (`findValid`), nothing is requested.
+   *
+   * @throws AppError acme_failed, validation_failed (a wildcard with http-01)
+   */
+  async requireReady({ domain, wildcard, challenge }: Wanted): Promise<void> {
+    const request = { domain, ...requestOf(this.wanted({ domain, wildcard, challenge })) };
+    challengeFor(request, this.settings.acme);
+    if (!(await this.findValid(domain, wildcard))) await this.acme.requireReady(request);
+  }
+
+  /** @throws AppError acme_failed, certificate_not_found, validation_failed */
+  async requireRenewable(domain: string): Promise<void> {
+    await this.acme.requireReady({ domain, ...requestOf(await this.requireManaged(domain)) });
   }
 
   /** The managed certificate that covers the names and is not due. `issue` keeps it. */
@@ -128,7 +166,7 @@ export class IssuingService {
     try {
       // Checked first, because a certificate that HAProxy cannot serve still counts against the rate limit of the CA.
       await this.installer.check();
-      const request = { domain, wildcard: entry.wildcard, force };
+      const request = { domain, ...requestOf(entry), force };
       const precedence = await this.acme.issue(request, job, async (bundle) => {
         job.progress('Installing the certificate in HAProxy');
         const rivals = await this.installer.rivals(path, bundle.leaf);

@@ -10,11 +10,14 @@ import { isWildcard, knownDomain } from '../model/names/domain-name.js';
 import { parseJson } from '../storage/formats/json-document.js';
 import { StateFileError } from '../storage/formats/servers-json.js';
 import { Settings } from '../settings/settings.js';
+import type { Challenge } from './acme/challenge.js';
 import { storageError } from '../errors/storage-error.js';
 
 /** The record of a certificate that the suite renews. All other facts are in the certificate itself. */
 export interface ManagedCertificate {
   wildcard: boolean;
+  /** Only if a caller chose one. Earlier versions of the suite refuse the key, so it is absent for `auto`. */
+  challenge?: Challenge;
   /** Failed attempts since the last success. */
   failures: number;
   /** RFC 3339 time of the last attempt, failed or not; null before the first. */
@@ -198,11 +201,14 @@ async function withStorageErrors<T>(work: () => Promise<T>): Promise<T> {
 
 function parseEntry(value: unknown): ManagedCertificate | undefined {
   const entry = asRecord(value);
-  if (!entry || Object.keys(entry).toSorted().join() !== KEYS.toSorted().join()) return undefined;
-  const { wildcard, failures, last_attempt, last_error } = entry;
+  if (!entry) return undefined;
+  const { challenge, ...others } = entry;
+  if (Object.keys(others).toSorted().join() !== KEYS.toSorted().join()) return undefined;
+  const { wildcard, failures, last_attempt, last_error } = others;
   const error = last_error === null ? null : asRecord(last_error);
   const isValid =
     typeof wildcard === 'boolean' &&
+    (challenge === undefined || challenge === 'dns-01' || challenge === 'http-01') &&
     Number.isSafeInteger(failures) &&
     (last_attempt === null ||
       (typeof last_attempt === 'string' && !Number.isNaN(Date.parse(last_attempt)))) &&

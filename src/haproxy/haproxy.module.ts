@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AcmeChallenges } from './certificates/acme-challenges.service.js';
 import { CertificateFolder } from './certificates/certificate-folder.js';
 import { CertificateLoader } from './certificates/certificate-loader.service.js';
 import { HaproxyCertificatesService } from './certificates/haproxy-certificates.service.js';
@@ -14,6 +15,7 @@ import { SuiteRules } from './config/suite/suite-rules.service.js';
 import { HaproxyWorkers } from './workers/haproxy-workers.service.js';
 
 const SERVICES = [
+  AcmeChallenges,
   HaproxyRuntimeService,
   HaproxyWorkers,
   HaproxyControlService,

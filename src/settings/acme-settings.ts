@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { integer, list, oneOf, path, SettingsError, text, trimmed, type Environment } from './parse.js';
 
@@ -23,6 +24,8 @@ export interface AcmeSettings {
   caBundle: string | undefined;
   timeoutSeconds: number;
   renewDays: number;
+  /** What the check before HTTP-01 uses: a DNS server (undefined: those of this machine), and the port at which the CA asks. */
+  http: { resolver: string | undefined; port: number };
   /** External account binding (RFC 8555, section 7.3.4). */
   eab: { kid: string; hmacKey: string } | undefined;
   /** The complete environment of acme.sh. It holds secrets and must not be logged. */
@@ -55,6 +58,7 @@ export function acmeSettings(env: Environment, home: string): AcmeSettings {
     caBundle: optionalPath(env, 'ACME_CA_BUNDLE'),
     timeoutSeconds: integer(env, 'ACME_TIMEOUT', 300, 1, 3600),
     renewDays: integer(env, 'ACME_RENEW_DAYS', 30, 1, 365),
+    http: { resolver: resolver(env), port: integer(env, 'ACME_HTTP_PORT', 80, 1, 65_535) },
     eab: externalAccount(env),
     environment: pick(env, [...machine, ...hookVariables]),
     hookVariables,
@@ -101,6 +105,22 @@ function email(env: Environment): string | undefined {
   const value = trimmed(env, 'ACME_EMAIL');
   if (value !== undefined && !/^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$/.test(value))
     throw new SettingsError('ACME_EMAIL', value, 'an e-mail address');
+  return value;
+}
+
+/** An address with an optional port, as `dns.setServers` takes it. */
+function resolver(env: Environment): string | undefined {
+  const value = trimmed(env, 'ACME_RESOLVER');
+  if (value === undefined) return undefined;
+  const { v6, v4, port } =
+    /^(?:\[(?<v6>[^\]]+)\]|(?<v4>[0-9.]+))(?::(?<port>\d{1,5}))?$/.exec(value)?.groups ?? {};
+  const host = v6 ?? v4 ?? value;
+  if (isIP(host) === 0 || Number(port ?? 53) < 1 || Number(port ?? 53) > 65_535)
+    throw new SettingsError(
+      'ACME_RESOLVER',
+      value,
+      'the address of a DNS server, such as 9.9.9.9 or [2620:fe::fe]:53',
+    );
   return value;
 }
 

@@ -63,6 +63,8 @@ export class Settings {
     config: string;
     pools: string;
     map: string;
+    /** The names whose ACME challenges HAProxy answers. */
+    acmeMap: string;
     servers: string;
     /** The commits since the last write of `servers.json`, if that file is large. */
     journal: string;
@@ -137,6 +139,7 @@ export class Settings {
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
     const suite = conf('HAPROXY_SUITE_FILE', 'conf/suite.cfg');
     const pools = conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg');
+    const map = conf('HAPROXY_MAP_FILE', 'conf/domains.map');
     this.files = {
       suite,
       beforeRules: join(dirname(suite), 'before.rules'),
@@ -144,7 +147,8 @@ export class Settings {
       nodeId: join(this.home, 'data/node-id.json'),
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
       pools,
-      map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
+      map,
+      acmeMap: join(dirname(map), 'acme.map'),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),

@@ -26,7 +26,13 @@ describe('acmeFailed', () => {
     ],
     ['', 'acme.sh failed', 'no reason'],
   ])('gives reason, quote and advice for the output %j', (output, reason, quoteOrAdvice) => {
-    const error = acmeFailed({ domain: 'example.com', server: 'google', output });
+    const error = acmeFailed({
+      domain: 'example.com',
+      server: 'google',
+      challenge: 'dns-01',
+      output,
+      log: '',
+    });
     expect(error).toMatchObject({ code: 'acme_failed', detail: expect.stringContaining(reason) });
     expect(error.detail).toContain(quoteOrAdvice);
     expect(error.detail).toContain('HAProxy and the certificate files are unchanged.');

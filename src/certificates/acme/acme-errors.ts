@@ -1,12 +1,16 @@
 import { AppError } from '../../errors/app-error.js';
+import type { Challenge } from './challenge.js';
 
 /** A run of acme.sh that failed. */
 interface FailedRun {
   domain: string;
   /** The CA: a name that acme.sh knows, or the URL of an ACME directory. */
   server: string;
+  challenge: Challenge;
   /** What acme.sh printed, with all secrets redacted. */
   output: string;
+  /** The log of acme.sh with all answers of the CA, redacted; empty without one. acme.sh cuts errors in its output. */
+  log: string;
 }
 
 interface Explanation {
@@ -15,6 +19,14 @@ interface Explanation {
   reason: string;
   advice: string;
 }
+
+/** In place of the explanations about TXT records. */
+const NOT_REACHED: Explanation = {
+  pattern: /Invalid status|Verif(?:y|ication) (?:error|failed)|error:(?:dns|connection)|unauthorized/i,
+  reason: 'the CA did not get the answer to its challenge over HTTP',
+  advice:
+    'Check that every A and AAAA record of the domain leads to this HAProxy and that port 80 is open to the internet.',
+};
 
 /** The first match applies. The patterns are messages of acme.sh 3.1 and error types of RFC 8555, section 6.7. */
 const EXPLANATIONS: readonly Explanation[] = [
@@ -80,6 +92,12 @@ const EXPLANATIONS: readonly Explanation[] = [
   },
 ];
 
+const ABOUT_DNS = /DNS hook|TXT record/;
+const HTTP_EXPLANATIONS = [...EXPLANATIONS.filter(({ reason }) => !ABOUT_DNS.test(reason)), NOT_REACHED];
+
+/** The error of a challenge in an answer of the CA (RFC 8555, section 8). */
+const CHALLENGE_ERROR = /"error" ?: ?\{[^{}]*"detail" ?: ?"(?<text>(?:[^"\\\n]|\\.){1,400})/g;
+
 /** Lines of acme.sh that explain nothing. */
 const NOISE =
   /^(?:Please add '--debug'|Please check log|See: https|Your cert|-----|Removing DNS records|Sleeping|Not valid yet)/;
@@ -99,16 +117,25 @@ export class AcmeError extends AppError {
 }
 
 /** The error for a failed run: acme_failed with the reason, the message of the CA or acme.sh, and advice. */
-export function acmeFailed({ domain, server, output }: FailedRun): AppError {
-  const explanation = EXPLANATIONS.find(({ pattern }) => pattern.test(output));
+export function acmeFailed({ domain, server, challenge, output, log }: FailedRun): AppError {
+  const explanations = challenge === 'http-01' ? HTTP_EXPLANATIONS : EXPLANATIONS;
+  const explanation = explanations.find(({ pattern }) => pattern.test(output));
+  const cause = causeOf(log);
   const reason = explanation?.reason ?? 'acme.sh failed';
-  const quote = quoteFrom(output, explanation?.pattern);
+  const quote = cause ?? quoteFrom(output, explanation?.pattern);
   const printed = quote === '' ? 'acme.sh printed no reason.' : `acme.sh printed: "${quote}".`;
   const advice = explanation?.advice ?? 'Set LOG_LEVEL=DEBUG to see all output of acme.sh in the log.';
   return new AcmeError(
     `${server} issued no certificate for ${domain}: ${reason}. ${printed} HAProxy and the certificate files are unchanged. ${advice}`,
     retryTime(output),
   );
+}
+
+/** The error of the last challenge. acme.sh repeats it up to the first quotation mark, so the longest text is the whole one. */
+function causeOf(log: string): string | undefined {
+  const texts = [...log.matchAll(CHALLENGE_ERROR)].map(({ groups }) => groups?.['text'] ?? '');
+  const longest = texts.toSorted((a, b) => b.length - a.length)[0];
+  return longest?.replaceAll(/\\*"/g, "'");
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeFileAtomic } from '../../lib/atomic-file.js';
 import { isRunning, killProcessGroup } from './process-group.js';
 
 /** A backup holds one of these: a copy of the domain's folder, or a mark that the domain had no folder. */
@@ -27,6 +28,8 @@ export class AcmeHome {
   readonly config: string;
   readonly certificates: string;
   readonly shim: string;
+  /** What acme.sh logs in one run, if it is asked to. */
+  readonly runLog: string;
   readonly #backups: string;
   readonly #pidFile: string;
   readonly #accounts: string;
@@ -38,6 +41,7 @@ export class AcmeHome {
     this.config = join(path, 'config');
     this.certificates = join(path, 'certs');
     this.shim = join(path, 'shim');
+    this.runLog = join(path, 'run.log');
     this.#backups = join(path, 'backup');
     this.#pidFile = join(path, 'running.pid');
     this.#accounts = join(path, 'external-accounts');
@@ -154,6 +158,21 @@ export class AcmeHome {
 
   async deletePid(): Promise<void> {
     await rm(this.#pidFile, { force: true });
+  }
+
+  /**
+   * The log of the last run, without the file and without the settings that acme.sh keeps for it in account.conf: later runs
+   * must not log the answers of a DNS provider.
+   */
+  async takeRunLog(): Promise<string> {
+    const log = await readFile(this.runLog, 'utf8').catch(() => '');
+    if (log === '') return '';
+    await rm(this.runLog, { force: true });
+    const settings = join(this.config, 'account.conf');
+    const text = await readFile(settings, 'utf8').catch(() => '');
+    const kept = text.split('\n').filter((line) => !/^LOG_(?:FILE|LEVEL)=/.test(line));
+    if (text !== '') await writeFileAtomic(settings, kept.join('\n'), 0o600);
+    return log;
   }
 
   #backupOf(domain: string): string {

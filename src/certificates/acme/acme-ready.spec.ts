@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadSettings } from '../../settings/settings.js';
+import { AcmeChallenges } from '../../haproxy/certificates/acme-challenges.service.js';
 import { AcmeService } from './acme.service.js';
 
 describe('AcmeService.requireReady', () => {
@@ -17,8 +18,11 @@ describe('AcmeService.requireReady', () => {
   });
   afterEach(() => rm(home, { recursive: true }));
 
-  const check = (env: Record<string, string>) =>
-    new AcmeService(loadSettings({ HAPROXY_HOME: home, ACME_SH: script, ...env })).requireReady('a.example');
+  const check = (env: Record<string, string>, wildcard = true) => {
+    const settings = loadSettings({ HAPROXY_HOME: home, ACME_SH: script, ...env });
+    const acme = new AcmeService(settings, new AcmeChallenges(settings));
+    return acme.requireReady({ domain: 'a.example', wildcard, challenge: 'auto' });
+  };
   const token = { CF_Token: 'cf-token-0123456789' };
 
   it.each([
@@ -38,5 +42,9 @@ describe('AcmeService.requireReady', () => {
     await check({ ...token, ACME_EAB_KID: 'kid', ACME_EAB_HMAC_KEY: 'key' });
     await mkdir(join(home, 'acme/config/ca/dv.acme-v02.api.pki.goog'), { recursive: true });
     await check(token);
+  });
+
+  it('needs no credentials for a certificate without a wildcard, because HAProxy answers the challenge', async () => {
+    await check({ ACME_SERVER: 'letsencrypt' }, false);
   });
 });

@@ -3,6 +3,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { AppError, messageOf } from '../../errors/app-error.js';
 import { storageError } from '../../errors/storage-error.js';
 import { covers } from '../../haproxy/certificates/certificate-facts.js';
+import { AcmeChallenges } from '../../haproxy/certificates/acme-challenges.service.js';
 import { type CertificateBundle, parseBundle } from '../../haproxy/certificates/pem.js';
 import type { JobContext } from '../../jobs/jobs.service.js';
 import { Settings } from '../../settings/settings.js';
@@ -10,7 +11,9 @@ import { acmeCancelled, acmeFailed, acmeTimedOut } from './acme-errors.js';
 import { AcmeHome } from './acme-home.js';
 import { DEFAULT_PATH, findAcmeScript } from './acme-script.js';
 import { shimEnvironment, writeShim } from './acme-shim.js';
-import { checkCloudflare, requireCloudflareCredentials } from './cloudflare-check.js';
+import { type Challenge, challengeFor, type WantedChallenge } from './challenge.js';
+import { checkCloudflare, NoZoneError, requireCloudflareCredentials } from './cloudflare-check.js';
+import { checkHttpChallenge } from './http-challenge.js';
 import { type ProcessGroupResult, runProcessGroup } from './process-group.js';
 
 /** Exit codes of acme.sh: success, and "the certificate is not due for renewal" (RENEW_SKIP). */
@@ -27,8 +30,18 @@ function isGoogle(server: string): boolean {
 interface IssueRequest {
   domain: string;
   wildcard: boolean;
+  challenge: WantedChallenge;
   /** Request a new certificate even if acme.sh has a valid certificate that is not due. */
   force: boolean;
+}
+
+/** One request of a certificate, which may need several runs of acme.sh. */
+interface Run {
+  script: string;
+  domain: string;
+  job: JobContext;
+  /** When the request began (`performance.now()`). */
+  started: number;
 }
 
 /**
@@ -42,7 +55,10 @@ export class AcmeService {
   readonly #home: AcmeHome;
   readonly #secrets: readonly string[];
 
-  constructor(private readonly settings: Settings) {
+  constructor(
+    private readonly settings: Settings,
+    private readonly challenges: AcmeChallenges,
+  ) {
     const { acme } = settings;
     this.#home = new AcmeHome(acme.home, acme.keyLength.startsWith('ec-'));
     const values = acme.hookVariables.map((name) => acme.environment[name] ?? '');
@@ -82,12 +98,14 @@ export class AcmeService {
    * Checks what can be known before a request: acme.sh, the credentials for DNS, and the external account that the CA
    * needs.
    *
-   * @throws AppError acme_failed, which names what is missing
+   * @throws AppError acme_failed, which names what is missing; validation_failed (a wildcard with HTTP-01)
    */
-  async requireReady(domain: string): Promise<void> {
+  async requireReady(request: Pick<IssueRequest, 'domain' | 'wildcard' | 'challenge'>): Promise<void> {
     const { acme } = this.settings;
+    const { domain } = request;
+    const challenge = challengeFor(request, acme);
     await findAcmeScript(acme);
-    if (acme.dns === 'dns_cf') requireCloudflareCredentials(acme, domain);
+    if (challenge === 'dns-01' && acme.dns === 'dns_cf') requireCloudflareCredentials(acme, domain);
     if (!isGoogle(acme.server) || acme.eab || (await this.#home.hasAccount(GOOGLE, acme.server))) return;
     throw new AppError(
       'acme_failed',
@@ -119,26 +137,52 @@ export class AcmeService {
   }
 
   async #obtain(script: string, request: IssueRequest, job: JobContext): Promise<CertificateBundle> {
-    const { domain, wildcard } = request;
-    const names = wildcard ? [domain, `*.${domain}`] : [domain];
-    const started = performance.now();
-    if (this.settings.acme.dns === 'dns_cf') {
-      job.progress('Looking up the zone at Cloudflare');
-      await checkCloudflare(this.settings.acme, domain, this.#environment(), job.signal);
+    const { domain } = request;
+    const run: Run = { script, domain, job, started: performance.now() };
+    if ((await this.#chooseChallenge(request, job)) === 'dns-01') {
+      await this.#register(run);
+      return this.#request(run, request, 'dns-01');
     }
-    await this.#register(script, domain, job, started);
-    job.progress(`Requesting a certificate for ${names.join(' and ')} from ${this.settings.acme.server}`);
-    let { exitCode } = await this.#run(
-      script,
-      this.#issueArguments(names, request.force),
-      domain,
-      job,
-      started,
+    try {
+      job.progress('Checking that challenges reach this HAProxy');
+      await checkHttpChallenge(domain, this.settings.acme, this.challenges, job.signal);
+      // Each time, because without an account acme.sh makes a new one, whose thumbprint HAProxy does not know.
+      await this.challenges.answer(domain, await this.#thumbprint(run));
+      return await this.#request(run, request, 'http-01');
+    } finally {
+      await this.challenges.withdraw(domain).catch((error: unknown) => {
+        this.#logger.warn(`HAProxy still answers ACME challenges for ${domain}: ${messageOf(error)}`);
+      });
+    }
+  }
+
+  /** @throws AppError acme_failed, validation_failed */
+  async #chooseChallenge(request: IssueRequest, job: JobContext): Promise<Challenge> {
+    const { domain, wildcard, challenge: wanted } = request;
+    const challenge = challengeFor(request, this.settings.acme);
+    if (challenge === 'http-01' || this.settings.acme.dns !== 'dns_cf') return challenge;
+    job.progress('Looking up the zone at Cloudflare');
+    try {
+      await checkCloudflare(this.settings.acme, domain, this.#environment(), job.signal);
+    } catch (error) {
+      if (!(error instanceof NoZoneError) || wanted !== 'auto' || wildcard) throw error;
+      job.progress(`Cloudflare has no zone for ${domain} with this token, so the challenge is http-01`);
+      return 'http-01';
+    }
+    return challenge;
+  }
+
+  async #request(run: Run, request: IssueRequest, challenge: Challenge): Promise<CertificateBundle> {
+    const { domain, wildcard, force } = request;
+    const names = wildcard ? [domain, `*.${domain}`] : [domain];
+    run.job.progress(
+      `Requesting a certificate for ${names.join(' and ')} from ${this.settings.acme.server} (${challenge})`,
     );
+    let { exitCode } = await this.#run(run, this.#issueArguments(names, challenge, force), challenge);
     let bundle = await this.#readValid(names);
     if (exitCode === NOT_DUE && !bundle) {
       // acme.sh decides by its own record of the domain. After a killed run its files may not match the record.
-      ({ exitCode } = await this.#run(script, this.#issueArguments(names, true), domain, job, started));
+      ({ exitCode } = await this.#run(run, this.#issueArguments(names, challenge, true), challenge));
       bundle = await this.#readValid(names);
     }
     if (!bundle)
@@ -164,31 +208,50 @@ export class AcmeService {
   }
 
   /** Binds the account of acme.sh to the external account, once per server and key id. */
-  async #register(script: string, domain: string, job: JobContext, started: number): Promise<void> {
+  async #register(run: Run): Promise<void> {
+    const { eab, server } = this.settings.acme;
+    if (eab && !(await this.#home.isRegistered(server, eab.kid))) await this.#registerNow(run);
+  }
+
+  async #registerNow(run: Run): Promise<string> {
     const { eab, server, email } = this.settings.acme;
-    if (!eab || (await this.#home.isRegistered(server, eab.kid))) return;
-    job.progress(`Registering at ${server} with the external account ${eab.kid}`);
+    run.job.progress(`Registering at ${server}${eab ? ` with the external account ${eab.kid}` : ''}`);
     const args = [
       '--register-account',
       ...this.#commonArguments(),
       ...(email === undefined ? [] : ['-m', email]),
     ];
-    await this.#run(script, args, domain, job, started);
-    await this.#home.recordRegistration(server, eab.kid).catch((error: unknown) => {
-      throw storageError(error);
-    });
+    const { output } = await this.#run(run, args, 'dns-01');
+    if (eab)
+      await this.#home.recordRegistration(server, eab.kid).catch((error: unknown) => {
+        throw storageError(error);
+      });
+    return output;
   }
 
-  #issueArguments(names: readonly string[], force: boolean): string[] {
+  /** The thumbprint of the account at the CA (RFC 7638). acme.sh makes the account if there is none. */
+  async #thumbprint(run: Run): Promise<string> {
+    const output = await this.#registerNow(run);
+    const thumbprint = /ACCOUNT_THUMBPRINT='(?<value>[A-Za-z0-9_-]{43})'/.exec(output)?.groups?.['value'];
+    if (thumbprint === undefined)
+      throw new AppError(
+        'acme_failed',
+        `acme.sh registered an account at ${this.settings.acme.server}, but printed no ACCOUNT_THUMBPRINT, which the ` +
+          'challenge http-01 needs. Use acme.sh 3.0 or newer (ACME_SH).',
+      );
+    return thumbprint;
+  }
+
+  #issueArguments(names: readonly string[], challenge: Challenge, force: boolean): string[] {
     const { dns, dnsSleep, keyLength, email } = this.settings.acme;
     return [
       '--issue',
       ...this.#commonArguments(),
-      '--dns',
-      dns,
+      ...(challenge === 'http-01'
+        ? ['--stateless', '--log', this.#home.runLog, '--log-level', '2']
+        : ['--dns', dns, ...(dnsSleep === undefined ? [] : ['--dnssleep', String(dnsSleep)])]),
       '--keylength',
       keyLength,
-      ...(dnsSleep === undefined ? [] : ['--dnssleep', String(dnsSleep)]),
       ...(email === undefined ? [] : ['--accountemail', email]),
       ...names.flatMap((name) => ['-d', name]),
       ...(force ? ['--force'] : []),
@@ -223,17 +286,14 @@ export class AcmeService {
   }
 
   /**
-   * Runs acme.sh. ACME_TIMEOUT limits all runs of one request together; `started` is when the request began
-   * (`performance.now()`).
+   * Runs acme.sh. ACME_TIMEOUT limits all runs of one request together.
    *
    * @throws AppError acme_failed, acme_timeout
    */
   async #run(
-    script: string,
+    { script, domain, job, started }: Run,
     args: string[],
-    domain: string,
-    job: JobContext,
-    started: number,
+    challenge: Challenge,
   ): Promise<ProcessGroupResult> {
     const { timeoutSeconds, server } = this.settings.acme;
     let pidRecorded: Promise<void> | undefined;
@@ -255,10 +315,18 @@ export class AcmeService {
     });
     await pidRecorded;
     await this.#home.deletePid();
+    // It has what acme.sh leaves out of its output: the whole error of the CA.
+    const log = await this.#home.takeRunLog();
     if (result.end === 'timeout') throw acmeTimedOut(domain, timeoutSeconds);
     if (result.end === 'cancelled') throw acmeCancelled();
     if (result.exitCode !== SUCCESS && result.exitCode !== NOT_DUE)
-      throw acmeFailed({ domain, server, output: this.#redact(result.output) });
+      throw acmeFailed({
+        domain,
+        server,
+        challenge,
+        output: this.#redact(result.output),
+        log: this.#redact(log),
+      });
     return result;
   }
 

@@ -1,5 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
 import type { AcmeSettings } from '../../settings/acme-settings.js';
+import { hasDnsCredentials } from './challenge.js';
 import { DEFAULT_PATH, findProgram } from './acme-script.js';
 import { runProcessGroup } from './process-group.js';
 
@@ -15,14 +16,21 @@ interface CloudflareResponse {
   errors?: { message?: string; code?: number }[];
 }
 
+/** The credentials are good, and the domain is in none of the zones that they may change. */
+export class NoZoneError extends AppError {
+  constructor(detail: string) {
+    super('acme_failed', detail);
+  }
+}
+
 /** @throws AppError acme_failed if the settings have no credentials */
-export function requireCloudflareCredentials({ environment }: AcmeSettings, domain: string): void {
-  const { CF_Token: token, CF_Key: key, CF_Email: email } = environment;
-  if (token === undefined && (key === undefined || email === undefined))
+export function requireCloudflareCredentials(settings: AcmeSettings, domain: string): void {
+  if (!hasDnsCredentials(settings))
     throw new AppError(
       'acme_failed',
       `The suite cannot prove control of ${domain} with Cloudflare DNS, because CF_Token is not set. ${TOKEN_ADVICE} ` +
-        'CF_Account_ID or CF_Zone_ID limits the search to one account or zone. For another DNS provider, set ACME_DNS.',
+        'CF_Account_ID or CF_Zone_ID limits the search to one account or zone. For another DNS provider, set ACME_DNS. A ' +
+        'certificate without a wildcard needs no token with the challenge http-01.',
     );
 }
 
@@ -55,8 +63,7 @@ export async function checkCloudflare(
     if (response && !response.success) throw rejected(response, `the zone ${zoneId} (CF_Zone_ID)`);
     const name = nameOf(response?.result);
     if (name !== undefined && domain !== name && !domain.endsWith(`.${name}`))
-      throw new AppError(
-        'acme_failed',
+      throw new NoZoneError(
         `CF_Zone_ID is the zone ${name}, and ${domain} is not in this zone. Change or unset CF_Zone_ID, then restart ` +
           'the suite.',
       );
@@ -72,8 +79,7 @@ export async function checkCloudflare(
     if (!response.success) throw rejected(response, 'the list of zones');
     if (Array.isArray(response.result) && response.result.length > 0) return true;
   }
-  throw new AppError(
-    'acme_failed',
+  throw new NoZoneError(
     `Cloudflare accepts the credentials, but shows them no zone that contains ${domain}. Add the domain to the ` +
       `Cloudflare account${account === undefined ? '' : ` ${account} (CF_Account_ID)`}, or give the token the ` +
       'permission "Zone / DNS / Edit" for its zone, then try again.',

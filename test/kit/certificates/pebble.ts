@@ -18,12 +18,16 @@ export interface Pebble {
   readonly dns: string;
   setTxt(host: string, value: string): Promise<void>;
   clearTxt(host: string): Promise<void>;
+  /** The IPv4 addresses of a host, in place of 127.0.0.1. */
+  setAddresses(host: string, addresses: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 }
 
 export interface PebbleOptions {
   /** Key id and base64url HMAC key of the external account to which an account must be bound. */
   externalAccount?: { kid: string; hmacKey: string };
+  /** Where it asks for HTTP-01 challenges, at every address that its DNS server has for the name. */
+  httpPort?: number;
 }
 
 /** Starts an ACME server with its own DNS server on loopback. It never issues for `blocked.example`. */
@@ -52,7 +56,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
         managementListenAddress: `127.0.0.1:${management}`,
         certificate: file('server.pem'),
         privateKey: file('server.key'),
-        httpPort: 5002,
+        httpPort: options.httpPort ?? 5002,
         tlsPort: 5001,
         ocspResponderURL: '',
         externalAccountBindingRequired: eab !== undefined,
@@ -76,6 +80,9 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
     '-tlsalpn01',
     '',
     '-doh',
+    '',
+    // Names without records of their own: 127.0.0.1.
+    '-defaultIPv6',
     '',
   ]);
   const pebble = new BackgroundProgram(
@@ -111,6 +118,7 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
     dns: `127.0.0.1:${dns}`,
     setTxt: (host, value) => post('set-txt', { host: `${host}.`, value }),
     clearTxt: (host) => post('clear-txt', { host: `${host}.` }),
+    setAddresses: (host, addresses) => post('add-a', { host: `${host}.`, addresses }),
     stop,
   };
 }

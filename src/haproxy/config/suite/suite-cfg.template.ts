@@ -84,7 +84,7 @@ defaults suite_clients
 
 # The rules for each frontend that serves the domains: "frontend web from suite_web".
 defaults suite_web from suite_clients
-${proxyProtocol(settings.proxyProtocolFrom)}${included(beforeRules)}${loopGuard(nodeId)}${addresses(settings.trustedProxies)}${forwardingHeaders(settings.trustedProxies)}    # HAProxy retries a request that it has already sent only if the method is safe to repeat.
+${proxyProtocol(settings.proxyProtocolFrom)}${included(beforeRules)}${HOST}${acmeChallenge(files.acmeMap)}${loopGuard(nodeId)}${addresses(settings.trustedProxies)}${forwardingHeaders(settings.trustedProxies)}    # HAProxy retries a request that it has already sent only if the method is safe to repeat.
     http-request disable-l7-retry unless { method GET HEAD OPTIONS }
 
 ${routing(files.map)}${publicHostRules(settings)}    default_backend suite_unknown_host
@@ -114,6 +114,22 @@ function proxyProtocol(networks: readonly string[]): string {
   if (networks.length === 0) return '';
   return `    # PROXY_PROTOCOL_FROM: the header of the PROXY protocol has the address of the client.
 ${networkAcl('suite_sends_proxy', networks)}    tcp-request connection expect-proxy layer4 if suite_sends_proxy
+
+`;
+}
+
+const HOST = `    # The host that the client asks for: the port, the case and a final dot are ignored.
+    http-request set-var(txn.host) req.hdr(host),field(1,:),lower,rtrim(.)
+`;
+
+/**
+ * RFC 8555, section 8.3 (HTTP-01). The map has the names for which the suite requests a certificate, each with the thumbprint
+ * of its account. Challenges of all other names go to their servers. With `opt@`, HAProxy starts without the file.
+ */
+function acmeChallenge(map: string): string {
+  return `    # The suite requests a certificate for the names in ${map}: HAProxy answers their ACME challenges.
+    http-request set-var(txn.suite_acme) var(txn.host),map_str(opt@${map}) if { path_beg /.well-known/acme-challenge/ }
+    http-request return status 200 content-type text/plain lf-string "%[path,field(-1,/)].%[var(txn.suite_acme)]" if { var(txn.suite_acme) -m found } { path_reg ^/\\.well-known/acme-challenge/[A-Za-z0-9_-]{1,200}$ }
 
 `;
 }
@@ -170,9 +186,7 @@ function forwardingHeaders(networks: readonly string[]): string {
 }
 
 function routing(map: string): string {
-  return `    # Finds the pool of the Host in ${map}. The port, the case and a final dot are ignored. An exact name has
-    # priority over a wildcard. The map stores "*.example.com" as ".example.com". Both lookups use a tree, so a large map is fast.
-    http-request set-var(txn.host) req.hdr(host),field(1,:),lower,rtrim(.)
+  return `    # Finds the pool of the Host in ${map}. An exact name has priority over a wildcard. The map stores "*.example.com" as ".example.com". Both lookups use a tree, so a large map is fast.
     http-request set-var(txn.pool) var(txn.host),map_str(${map}) unless { var(txn.host) -m beg . }
     http-request set-var(txn.pool) var(txn.host),regsub(^[^.]*,),map_str(${map}) unless { var(txn.pool) -m found } || { var(txn.host) -m beg . }
 `;
