@@ -54,7 +54,7 @@ export class IssueCertificateDto extends IntersectionType(CertificateRefDto, Dry
   wildcard: boolean = false;
 
   @EnumField(CHALLENGES, {
-    description: 'auto: DNS if there is a token for the zone, else HTTP, which HAProxy answers itself.',
+    description: 'auto: DNS with a token, else HTTP.',
     example: 'auto',
   })
   challenge: WantedChallenge = 'auto';

@@ -88,10 +88,9 @@ export class CertificatesService {
     name: 'haproxy_issue_cert',
     title: 'Issue a certificate',
     description:
-      'Gets a certificate for a domain from the CA (ACME), with wildcard for *.domain too. HAProxy ' +
-      'serves it at once, and the suite renews it. Takes seconds to minutes and reports progress. A valid ' +
-      'certificate for these names is returned unchanged; {haproxy_renew_cert} with force replaces it. For your own ' +
-      'certificate use {haproxy_load_cert}.',
+      'Gets a certificate for a domain from the CA (ACME), with wildcard for *.domain too. HAProxy serves it at once, ' +
+      'and the suite renews it. Takes seconds to minutes. A valid certificate is returned unchanged; ' +
+      '{haproxy_renew_cert} with force replaces it. For your own certificate use {haproxy_load_cert}.',
     output: IssuedCertificateDto,
     idempotent: true,
     openWorld: true,
