@@ -15,6 +15,7 @@ export class AuditService {
 
   @Operation({
     name: 'haproxy_audit',
+    scope: 'all',
     title: 'Read the audit log',
     description:
       'Lists the requested changes, newest first: time, caller, arguments without secrets, what they removed, and the ' +

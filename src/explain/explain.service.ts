@@ -35,6 +35,7 @@ export class ExplainService {
 
   @Operation({
     name: 'haproxy_explain',
+    scope: 'all',
     title: 'Explain what a visitor gets',
     description:
       'Tells which domain, pool, servers and certificate answer a host (and path), or why nothing does. Reads the rules ' +

@@ -63,6 +63,7 @@ export class HealthService {
 
   @Operation({
     name: 'haproxy_health',
+    scope: 'all',
     wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of everything',
     description:

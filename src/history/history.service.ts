@@ -70,6 +70,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_history',
+    scope: 'all',
     title: 'List the history',
     description:
       'Lists the revisions, newest first: who made each, when, and what it changed. Use domain with limit=1 for the last ' +
@@ -110,6 +111,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_get_revision',
+    scope: 'all',
     title: 'Show a revision',
     description: 'Shows one revision with all that it changed, as text and for programs.',
     command: 'revisions get',
@@ -130,6 +132,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_undo',
+    scope: 'all',
     title: 'Undo a revision',
     description:
       'Takes back one revision: what it added, removed or changed is as before. Refused with undo_conflict if a later ' +
@@ -153,6 +156,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_rollback',
+    scope: 'all',
     title: 'Roll back to a revision',
     description:
       'Makes all domains, servers and options be as they were after a revision: every later change is taken back, of all ' +

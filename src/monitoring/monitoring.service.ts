@@ -38,6 +38,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_backends',
+    scope: 'all',
     title: 'List pools',
     description:
       'Lists the pools (HAProxy backends) with their domains, servers and sessions, and how many are in use. ' +
@@ -74,6 +75,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_list_frontends',
+    scope: 'all',
     command: 'frontends',
     title: 'List frontends',
     description:
@@ -107,6 +109,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_get_connections',
+    scope: 'all',
     command: 'connections',
     title: 'Current connections',
     description:

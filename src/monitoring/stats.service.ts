@@ -25,6 +25,7 @@ export class StatsService {
 
   @Operation({
     name: 'haproxy_stats',
+    scope: 'all',
     title: 'Traffic statistics',
     description:
       'Sessions, requests, responses by class, errors, bytes, rates and times of the whole process, of frontends, ' +

@@ -66,6 +66,7 @@ export class ImportService {
 
   @Operation({
     name: 'haproxy_import',
+    scope: 'all',
     command: 'domains import',
     title: 'Import domains and servers',
     description:
