@@ -42,7 +42,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_list_certs',
-    scope: 'all',
+    scope: 'view',
     title: 'List certificates',
     description:
       'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether visitors get ' +
@@ -54,7 +54,7 @@ export class CertificatesService {
   })
   @McpResource({
     uri: 'haproxy://certificates',
-    scope: 'all',
+    scope: 'view',
     name: 'certificates',
     title: 'Certificates',
     description:
@@ -71,7 +71,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_cert_info',
-    scope: 'all',
+    scope: 'view',
     command: 'certs get',
     title: 'Show a certificate',
     description:

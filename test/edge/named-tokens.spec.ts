@@ -176,7 +176,11 @@ describe('Named tokens', () => {
       { name: 'x', role: 'read', expires_at: '30d' },
       /expires_at must be a date/,
     ],
-    ['a limit that is no domain', { name: 'x', role: 'read', domains: ['*.example.com', '*'] }, /domains\[1\] must/],
+    [
+      'a limit that is no domain',
+      { name: 'x', role: 'read', domains: ['*.example.com', '*'] },
+      /domains\[1\] must/,
+    ],
     ['no domains', { name: 'x', role: 'read', domains: [] }, /domains must be/],
     ['wildcards of no domains', { name: 'x', role: 'read', wildcards: true }, /wildcards/],
     ['a network that is none', { name: 'x', role: 'read', servers: ['10.0.0.0/40'] }, /servers\[0\] must/],

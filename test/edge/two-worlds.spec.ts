@@ -1,4 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -6,6 +7,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { type ApiDocument, operationsOf } from '../../src/cli/operations/from-document.js';
 import type { CliOperation } from '../../src/cli/operations/operation.js';
 import { openApiDocument } from '../../src/contract/openapi.js';
+import { makeCertificate } from '../kit/certificates/certificates.js';
 import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
 import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { until } from '../kit/poll.js';
@@ -16,7 +18,7 @@ import { namedToken, secretOf } from './fixture.js';
 /**
  * Two suites that differ only in what is out of scope of a token: `far` has further domains, one of which shares a pool with
  * a domain in scope. Every operation gives the token the same answer in both, byte for byte. Times, ids, revisions and the
- * numbers of new pools are left out: the revision and the pool number of a new domain tell that there is something else.
+ * numbers of new pools are left out: the pool number of a new domain tells that others have pools.
  */
 interface World {
   haproxy: RunningHaproxy;
@@ -37,7 +39,7 @@ let worlds: [World, World];
 let backend: Backend;
 let operations: CliOperation[];
 
-async function startWorld(): Promise<World> {
+async function startWorld(files: readonly [string, string][]): Promise<World> {
   const haproxy = await startHaproxy(oldestHaproxy(), {
     pools: 9,
     poolsText: 'backend be_web\n  server s 127.0.0.1:9\n',
@@ -46,6 +48,8 @@ async function startWorld(): Promise<World> {
   await writeFile(join(haproxy.home, 'conf/tokens.json'), JSON.stringify({ tokens: TOKENS }), {
     mode: 0o600,
   });
+  await mkdir(join(haproxy.home, 'certs'), { recursive: true });
+  for (const [name, text] of files) await writeFile(join(haproxy.home, 'certs', name), text, { mode: 0o600 });
   const suite = await observe(haproxy, { HAPROXY_POOL_COUNT: '9' });
   await suite.untilReady();
   const url = `http://127.0.0.1:${suite.settings.api.port}`;
@@ -66,7 +70,15 @@ async function add(world: World, body: object): Promise<void> {
 
 beforeAll(async () => {
   backend = await startBackend('one');
-  worlds = [await startWorld(), await startWorld()];
+  const folder = await mkdtemp(join(tmpdir(), 'suite-worlds-'));
+  const pem = async (...names: string[]) => (await makeCertificate(folder, { names })).pem;
+  const near: [string, string][] = [['a.preview.test.pem', await pem('a.preview.test')]];
+  const others: [string, string][] = [
+    ['preview.test.pem', await pem('preview.test', '*.preview.test')],
+    ['x.preview.test.pem', await pem('x.preview.test', 'main.test')],
+  ];
+  await rm(folder, { recursive: true });
+  worlds = [await startWorld(near), await startWorld([...near, ...others])];
   const server = { ip: '127.0.0.1', http_port: backend.port };
   for (const world of worlds) {
     await add(world, { domain: 'a.preview.test', ...server, labels: { team: 'web' } });
@@ -74,7 +86,12 @@ beforeAll(async () => {
     await add(world, { domain: 'm.preview.test', ...server, labels: { team: 'web' } });
     await add(world, { domain: 'x.preview.test' });
   }
-  const [, far] = worlds;
+  const [other, far] = worlds;
+  // As many revisions as in the other world.
+  for (const domain of ['n1.test', 'n2.test']) {
+    await add(other, { domain });
+    await other.suite.api('DELETE', `/domains/${domain}`);
+  }
   await add(far, {
     domain: 'main.test',
     share_with: 'm.preview.test',
@@ -160,6 +177,7 @@ const CALLS: Record<string, Arguments[]> = {
     { from: '127.0.0.9', to: '127.0.0.8', timeout: 1 },
   ],
   haproxy_explain: [
+    { host: 'x.preview.test' },
     { host: 'a.preview.test' },
     { host: 'under.preview.test' },
     ...OUTSIDE.map((host) => ({ host: host.replace('*', 'x') })),
@@ -177,7 +195,13 @@ const CALLS: Record<string, Arguments[]> = {
     ...[1, 5, 6, 7].map((revision) => ({ revision })),
   ],
   haproxy_get_revision: [1, 5, 6, 7].map((revision) => ({ revision })),
-  haproxy_undo: [{ revision: 5 }, { revision: 6 }, { revision: 5, dry_run: true }],
+  haproxy_undo: [
+    { revision: 4, dry_run: true },
+    { revision: 5 },
+    { revision: 6, dry_run: true },
+    { revision: 1 },
+    { revision: 999 },
+  ],
   haproxy_rollback: [{ revision: 1 }, { revision: 1, dry_run: true }],
   haproxy_audit: [{}, { limit: 2 }, { actor: 'admin' }, ...about()],
   haproxy_list_operations: [{}, { status: 'running' }],
@@ -187,7 +211,7 @@ const CALLS: Record<string, Arguments[]> = {
   haproxy_save_state: [{ dry_run: true }, {}],
   haproxy_restore_state: [{ dry_run: true }, {}],
   haproxy_list_certs: [{}, { expires_within: 30 }],
-  haproxy_cert_info: about(),
+  haproxy_cert_info: about({}, ['a.preview.test', 'x.preview.test', 'm.preview.test']),
   haproxy_issue_cert: about({ dry_run: true }),
   haproxy_renew_cert: about({ dry_run: true }),
   haproxy_renew_all_certs: [{ dry_run: true }],
@@ -215,10 +239,11 @@ function normalised(text: string, { haproxy, suite }: World): string {
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'ID')
     .replaceAll(
-      /(\\?"(?:revision|waited_ms|connections|last_check|etag)\\?":)(?:\\?"[^"\\]*\\?"|\d+)/g,
+      /(\\?"(?:revision|revision_before|revision_after|seq|next_cursor|undoes|target|uptime_seconds|downtime_seconds|pid|waited_ms|connections|last_check|etag)\\?":)(?:\\?"[^"\\]*\\?"|\d+)/g,
       '$1 0',
     )
-    .replaceAll(/(revision|The last one is) \d+/g, '$1 N')
+    .replaceAll(/\(pid \d+\), up for [^.]*\./g, '(pid N)')
+    .replaceAll(/(revision|Revision|The last one is) \d+/g, '$1 N')
     .replaceAll(/pool_(?!1\b|2\b|3\b)\d+/g, 'pool_N')
     .replaceAll(/domains-\d+\./g, 'domains-N.');
 }
@@ -274,7 +299,8 @@ describe('a token with domains gets the same answers, whatever there is out of i
         expect.soft(far, call).toBe(near);
         expect.soft(far, call).not.toMatch(/^5/);
         // What the caller itself has named may be in the answer.
-        if (!FOREIGN.test(JSON.stringify(args))) expect.soft(far, call).not.toMatch(FOREIGN);
+        if (name !== 'haproxy_audit' && !FOREIGN.test(JSON.stringify(args)))
+          expect.soft(far, call).not.toMatch(FOREIGN);
         statuses.add(far?.slice(0, 3) ?? '');
       }
       if (statuses.size === 1 && statuses.has('403')) refused.push(name);
@@ -292,19 +318,9 @@ describe('a token with domains gets the same answers, whatever there is out of i
 /** What no token with domains may use. */
 const ABOUT_ALL = [
   'haproxy_add_token',
-  'haproxy_audit',
-  'haproxy_backends',
-  'haproxy_cert_info',
   'haproxy_check_config',
   'haproxy_delete_cert',
-  'haproxy_explain',
-  'haproxy_get_connections',
-  'haproxy_get_revision',
-  'haproxy_health',
-  'haproxy_history',
-  'haproxy_import',
   'haproxy_issue_cert',
-  'haproxy_list_certs',
   'haproxy_list_frontends',
   'haproxy_list_tokens',
   'haproxy_load_cert',
@@ -316,6 +332,4 @@ const ABOUT_ALL = [
   'haproxy_revoke_token',
   'haproxy_rollback',
   'haproxy_save_state',
-  'haproxy_stats',
-  'haproxy_undo',
 ];
