@@ -75,7 +75,17 @@ export class AccessGuard {
       return { kind: name, actor: name, role: name === 'readonly' ? 'read' : 'admin', owner };
     }
     const named = this.named.find(digest);
-    return named && { kind: 'token', actor: named.name, role: named.role, owner: ownerOfToken(named) };
+    if (!named) return undefined;
+    const { name, role, scope } = named;
+    // What only an administrator may do concerns all domains.
+    const isLimited = role === 'admin' && scope?.limitsDomains === true;
+    return {
+      kind: 'token',
+      actor: name,
+      role: isLimited ? 'operate' : role,
+      scope,
+      owner: ownerOfToken(named),
+    };
   }
 
   /** Logs and delays a request with a wrong token. */

@@ -3,6 +3,7 @@ import { AppError } from '../errors/app-error.js';
 import { hasDryRun, leastRole } from '../contract/dry-run/least-role.js';
 import type { DeclaredOperation } from '../contract/operation.js';
 import { includesRole, type Role } from '../contract/role.js';
+import { isDocsPath } from '../contract/openapi.js';
 import { routeMetadataOf, SetRouteMetadata } from '../contract/route-metadata.js';
 import type { Principal } from './principal.js';
 
@@ -15,15 +16,42 @@ const MAY: Readonly<Record<Role, string>> = {
   admin: 'do everything',
 };
 
-/** @throws AppError forbidden, if the role of the caller is not enough for a call of the operation */
+/** @throws AppError forbidden, if the role or the limits of the caller do not allow a call of the operation */
 export function requireOperation(
   principal: Principal,
   operation: DeclaredOperation,
   isDryRun: boolean,
   howToDryRun: string,
 ): void {
+  requireForScope(principal, operation);
   const mayDryRun = hasDryRun(operation) && includesRole(principal.role, leastRole(operation, true));
   requireRole(principal, leastRole(operation, isDryRun), mayDryRun ? `, or ${howToDryRun} for its plan` : '');
+}
+
+/** Whether a caller may call the operation at all: its role, and for a token with domains also what the operation is about. */
+export function mayCall(
+  { role, scope }: Pick<Principal, 'role' | 'scope'>,
+  operation: Pick<DeclaredOperation, 'role' | 'scope'>,
+): boolean {
+  return includesRole(role, operation.role) && !(scope?.limitsDomains === true && isAboutAll(operation));
+}
+
+/** An operation that does not declare it is about everything. */
+function isAboutAll({ scope }: { scope?: DeclaredOperation['scope'] }): boolean {
+  return scope === undefined || scope === 'all';
+}
+
+/** @throws AppError forbidden, if the token has domains, and the operation is about all domains or HAProxy as a whole */
+export function requireForScope(
+  { scope }: Pick<Principal, 'scope'>,
+  operation: Pick<DeclaredOperation, 'scope'> | undefined,
+): void {
+  if (scope?.limitsDomains !== true || (operation && !isAboutAll(operation))) return;
+  throw new AppError(
+    'forbidden',
+    'This token is limited to some domains, and this call is about all of them, or about HAProxy or the suite as a whole. ' +
+      'Use a token without this limit.',
+  );
 }
 
 /** @throws AppError forbidden, if the role of the caller is not enough. `alternative` ends the sentence on what to do. */
@@ -47,7 +75,10 @@ export function requireRouteAccess(principal: Principal, request: FastifyRequest
   if (checksAccessItself) return;
   if (operation)
     requireOperation(principal, operation, asksForDryRun(request), 'send dry_run=true in the query');
-  else requireRole(principal, roleOfMethod(request));
+  else {
+    if (!isDocsPath(request.url.split('?', 1)[0] ?? '')) requireForScope(principal, undefined);
+    requireRole(principal, roleOfMethod(request));
+  }
 }
 
 /** Only the query, because the body is read after this check. `installDryRun` lets true in the query win. */

@@ -1,8 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import { type CallContext, runWithCallContext } from '../contract/call-context.js';
 import { abortOnClose } from '../lib/abort-on-close.js';
+import { routeMetadataOf } from '../contract/route-metadata.js';
 import { requireNotEnded } from './open-calls.js';
-import { principalOf } from './principal.js';
+import { ownerOf, principalOf } from './principal.js';
 
 /** REST callers receive neither progress nor log lines. */
 const ignore = () => undefined;
@@ -28,6 +29,9 @@ export function installCallContext(fastify: FastifyInstance): void {
       via: 'rest',
       requestId: request.id,
       role: principal.role,
+      scope: principal.scope,
+      owner: ownerOf(principal),
+      operation: routeMetadataOf(request).operation,
       signal: () => (signal ??= abortOnClose(reply.raw)),
       progress: ignore,
       log: ignore,

@@ -197,11 +197,11 @@ describe('NamedTokens', () => {
   });
 
   it('keeps entries that it does not understand, and names them', async () => {
-    const limited = entry('limited', 'admin', { domains: ['*.preview.example.com'] });
+    const limited = entry('limited', 'admin', { paths: ['/api'] });
     await write(limited, entry('ci'));
     const tokens = start();
     expect(found(tokens, 'limited')).toBeUndefined();
-    expect(tokens.problems.join()).toMatch(/The token limited in \S+ is not valid: .*"domains"/);
+    expect(tokens.problems.join()).toMatch(/The token limited in \S+ is not valid: .*"paths"/);
     await add(tokens, 'more');
     expect((JSON.parse(await readFile(path, 'utf8')) as { tokens: object[] }).tokens).toContainEqual(limited);
     await expect(add(tokens, 'limited').catch(codeOf)).resolves.toBe('token_exists');

@@ -6,6 +6,7 @@ import { TOKEN_PREFIX } from '../contract/token-secret.js';
 import { AppError, messageOf } from '../errors/app-error.js';
 import { storageError } from '../errors/storage-error.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
+import { Scope, type ScopeFields } from '../model/scope/scope.js';
 import { Settings } from '../settings/settings.js';
 import { EventFeed } from '../signals/event-feed.js';
 import { digestOf } from './token-store.js';
@@ -30,6 +31,14 @@ const SECRET_BYTES = 32;
 const UNREAD = 'unread';
 /** How many tokens that are not valid health names. */
 const UNUSABLE_SHOWN = 5;
+
+/** A token to add. `scope` is valid by `findScopeProblem`. */
+interface NewToken {
+  name: string;
+  role: Role;
+  expiresAt: number | undefined;
+  scope?: ScopeFields | undefined;
+}
 
 /**
  * The tokens of `TOKENS_FILE`. The file is read again when it changes. A changed file that cannot be used leaves the tokens
@@ -128,7 +137,7 @@ export class NamedTokens implements OnApplicationShutdown {
    *
    * @throws AppError token_exists, validation_failed, storage_failed
    */
-  add(given: { name: string; role: Role; expiresAt: number | undefined }, dryRun: boolean): Promise<string> {
+  add(given: NewToken, dryRun: boolean): Promise<string> {
     return this.#queue(async () => {
       const { entries } = this.#readForChange();
       if (entries.some((entry) => nameOf(entry) === given.name))
@@ -142,7 +151,8 @@ export class NamedTokens implements OnApplicationShutdown {
           `There are ${entries.length} tokens, which is the limit. Revoke some with {haproxy_revoke_token}.`,
         );
       const secret = TOKEN_PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
-      const token = { ...given, sha256: digestOf(secret).toString('hex') };
+      const { scope, ...rest } = given;
+      const token = { ...rest, sha256: digestOf(secret).toString('hex'), scope: scope && new Scope(scope) };
       if (!dryRun) await this.#write([...entries, entryOfToken(token)]);
       return secret;
     });
@@ -210,7 +220,7 @@ export class NamedTokens implements OnApplicationShutdown {
     for (const token of tokens) if (!isExpired(token)) this.#expired.delete(ownerOfToken(token));
     for (const token of before.values()) {
       const now = this.#tokens.get(token.sha256);
-      // A session keeps the role that it began with, so a token with another role is another caller.
+      // A session keeps the role and the limits that it began with, so a token with others is another caller.
       if (!now || ownerOfToken(now) !== ownerOfToken(token)) {
         this.#expired.delete(ownerOfToken(token));
         this.#end(token, 'was revoked or changed');
@@ -234,9 +244,10 @@ export class NamedTokens implements OnApplicationShutdown {
   }
 }
 
-/** The caller that a token identifies, as `ownerOf` returns it. Another secret or role is another caller. */
-export function ownerOfToken({ name, role, sha256 }: NamedToken): string {
-  return `token ${name} ${role} ${sha256.slice(0, 16)}`;
+/** The caller that a token identifies, as `ownerOf` returns it. Another secret, role or limit is another caller. */
+export function ownerOfToken({ name, role, sha256, scope }: NamedToken): string {
+  const limits = scope ? ` ${digestOf(JSON.stringify(scope.fields)).toString('hex').slice(0, 16)}` : '';
+  return `token ${name} ${role} ${sha256.slice(0, 16)}${limits}`;
 }
 
 export function isExpired({ expiresAt }: NamedToken): boolean {

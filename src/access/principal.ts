@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Role } from '../contract/role.js';
+import type { Scope } from '../model/scope/scope.js';
 
 /** The caller of a request, as the access guard has identified it. */
 export interface Principal {
@@ -8,6 +9,8 @@ export interface Principal {
   actor: string;
   /** What the caller may do. */
   role: Role;
+  /** What the token is limited to; undefined for a caller without such a limit. */
+  scope?: Scope | undefined;
   /** The key of the caller, if its kind and actor do not identify it: a new token can have the name of a revoked one. */
   owner?: string;
 }

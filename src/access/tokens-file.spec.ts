@@ -10,24 +10,42 @@ describe('parseTokensFile', () => {
     const entries = [
       { name: 'ci', sha256: SHA, role: 'operate' },
       { name: 'a.b_c-1', sha256: OTHER, role: 'read', expires_at: '2027-01-31T12:00:00.000Z' },
+      { name: 'limited', sha256: 'c'.repeat(64), role: 'operate', domains: ['*.a.test'], max_domains: 3 },
     ];
     const { tokens, unusable } = parse(...entries);
     expect(unusable).toEqual([]);
-    expect(tokens).toEqual([
-      { name: 'ci', sha256: SHA, role: 'operate', expiresAt: undefined },
-      { name: 'a.b_c-1', sha256: OTHER, role: 'read', expiresAt: Date.UTC(2027, 0, 31, 12) },
-    ]);
+    expect(tokens).toEqual(
+      [
+        { name: 'ci', sha256: SHA, role: 'operate', expiresAt: undefined },
+        { name: 'a.b_c-1', sha256: OTHER, role: 'read', expiresAt: Date.UTC(2027, 0, 31, 12) },
+        {
+          name: 'limited',
+          sha256: 'c'.repeat(64),
+          role: 'operate',
+          expiresAt: undefined,
+          scope: { fields: { domains: ['*.a.test'], max_domains: 3 } },
+        },
+      ].map(
+        (token) =>
+          expect.objectContaining(
+            'scope' in token ? { ...token, scope: expect.objectContaining(token.scope) as unknown } : token,
+          ) as unknown,
+      ),
+    );
+    expect(tokens.map(entryOfToken)).toEqual(entries);
     expect(parseTokensFile(formatTokensFile(tokens.map(entryOfToken))).tokens).toEqual(tokens);
     expect(parseTokensFile(formatTokensFile([]))).toEqual({ tokens: [], unusable: [], entries: [] });
   });
 
   it.each([
-    [
-      'a field that could limit it',
-      { domains: ['*.preview.example.com'] },
-      /does not know its field "domains"/,
-    ],
-    ['a limit of a later version', { max_domains: 3 }, /does not know its field "max_domains"/],
+    ['a field that could limit it', { paths: ['/api'] }, /does not know its field "paths"/],
+    ['a limit of a later version', { max_servers: 3 }, /does not know its field "max_servers"/],
+    ['no domains', { domains: [] }, /its domains must have 1 to 100 entries/],
+    ['a domain that is none', { domains: ['*'] }, /its domains\.0 must be one of domains/],
+    ['wildcards of no domains', { wildcards: true }, /its wildcards says which of domains/],
+    ['a network that is none', { servers: ['10.0.0.0/99'] }, /its servers\.0 must be a network/],
+    ['a limit that is a text', { max_domains: '3' }, /its max_domains must be a whole number/],
+    ['a limit that is null', { max_certificates: null }, /its max_certificates must be/],
     ['a field called __proto__', JSON.parse('{"__proto__":{"role":"read"}}') as object, /__proto__/],
     ['a role of another kind', { role: 'root' }, /role must be one of read, operate, admin/],
     ['a list of roles', { role: ['admin'] }, /role must be/],

@@ -3,6 +3,7 @@ import { type Role, ROLES } from '../contract/role.js';
 import { messageOf } from '../errors/app-error.js';
 import { quote } from '../lib/shell-quote.js';
 import { isTime } from '../model/options/date-time.js';
+import { findScopeProblem, Scope, SCOPE_KEYS, type ScopeFields } from '../model/scope/scope.js';
 import { parseJson } from '../storage/formats/json-document.js';
 
 /** The name of a token: what the audit log shows as the actor. */
@@ -17,7 +18,7 @@ export const MAX_TOKENS = 10_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
 /** The fields of a token that this version knows. A token with another field is not valid: the field could limit it. */
-const FIELDS: ReadonlySet<string> = new Set(['name', 'sha256', 'role', 'expires_at']);
+const FIELDS: ReadonlySet<string> = new Set(['name', 'sha256', 'role', 'expires_at', ...SCOPE_KEYS]);
 
 /** A token of `TOKENS_FILE`. Its secret is not known, only the SHA-256 of it. */
 export interface NamedToken {
@@ -27,6 +28,8 @@ export interface NamedToken {
   readonly role: Role;
   /** Milliseconds since the epoch; undefined for a token that does not expire. */
   readonly expiresAt: number | undefined;
+  /** What the token is limited to; undefined for a token with no limit but its role. */
+  readonly scope: Scope | undefined;
 }
 
 /** An entry of the file that gives no access, and why. `name` is not checked. */
@@ -136,11 +139,12 @@ export function formatTokensFile(entries: readonly unknown[]): string {
 }
 
 /** The entry of a token in the file. */
-export function entryOfToken({ name, sha256, role, expiresAt }: NamedToken): object {
+export function entryOfToken({ name, sha256, role, expiresAt, scope }: NamedToken): object {
   return {
     name,
     sha256,
     role,
+    ...scope?.fields,
     ...(expiresAt !== undefined && { expires_at: new Date(expiresAt).toISOString() }),
   };
 }
@@ -188,7 +192,18 @@ function readEntry(entry: unknown, index: number): NamedToken | UnusableToken {
   const expiresAt = expires === undefined ? undefined : timeOf(expires);
   if (Number.isNaN(expiresAt))
     return { name, reason: 'its expires_at must be a date and time such as 2027-01-31T12:00:00Z' };
-  return { name, sha256: sha256.toLowerCase(), role: known, expiresAt };
+  const limits = scopeFieldsOf(entry);
+  const problem = limits && findScopeProblem(limits);
+  if (problem) return { name, reason: `its ${problem.path.join('.')} ${problem.reason}` };
+  return { name, sha256: sha256.toLowerCase(), role: known, expiresAt, scope: limits && new Scope(limits) };
+}
+
+/** What limits the token, unchecked; undefined if nothing does. */
+function scopeFieldsOf(entry: Record<string, unknown>): ScopeFields | undefined {
+  const given = SCOPE_KEYS.filter((key) => Object.hasOwn(entry, key)).map(
+    (key) => [key, entry[key]] as const,
+  );
+  return given.length === 0 ? undefined : Object.fromEntries(given);
 }
 
 /** NaN if it is no time with a time zone, of a day that exists. */

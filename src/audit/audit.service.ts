@@ -1,7 +1,10 @@
 import { Injectable } from '@nestjs/common';
+import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { invalidCursor } from '../contract/pages/page.js';
-import { AuditLog } from '../storage/audit-log.js';
+import { namesIn } from './names-in.js';
+import type { Scope } from '../model/scope/scope.js';
+import { AuditLog, type AuditLine } from '../storage/audit-log.js';
 import { AuditListDto, ListAuditDto } from './audit.dto.js';
 import { AuditedOperations } from './audited-operations.js';
 
@@ -15,6 +18,7 @@ export class AuditService {
 
   @Operation({
     name: 'haproxy_audit',
+    scope: 'view',
     title: 'Read the audit log',
     description:
       'Lists the requested changes, newest first: time, caller, arguments without secrets, what they removed, and the ' +
@@ -28,11 +32,19 @@ export class AuditService {
   async list({ limit, cursor, ...given }: ListAuditDto): Promise<AuditListDto> {
     const before = cursor === undefined ? undefined : seqOf(cursor);
     const since = given.since === undefined ? undefined : Date.parse(given.since);
-    const filter = { ...given, operation: this.operations.requireName(given.operation), since };
+    const { scope } = callContext();
+    const isVisible = scope?.limitsDomains ? (line: AuditLine) => isInScope(line, scope) : undefined;
+    const filter = { ...given, operation: this.operations.requireName(given.operation), since, isVisible };
     const isFiltered = Object.values(filter).some((value) => value !== undefined);
     const { lines, more, total } = await this.log.page(limit, before, isFiltered ? filter : undefined);
     return { items: lines, next_cursor: more ? String(lines.at(-1)?.seq) : null, total };
   }
+}
+
+/** Whether a line names domains, and only such that are in scope. */
+function isInScope({ arguments: given, before }: AuditLine, scope: Scope): boolean {
+  const names = [...namesIn(given), ...namesIn(before)];
+  return names.length > 0 && scope.includesAll(names);
 }
 
 function seqOf(cursor: string): number {

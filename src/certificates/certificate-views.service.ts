@@ -3,8 +3,9 @@ import type { HostCertificateDto } from './host-certificate.dto.js';
 import { candidatesOf } from '../model/names/domain-match.js';
 import { basename } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import { callContext } from '../contract/call-context.js';
 import { messageOf } from '../errors/app-error.js';
-import { covers, factsOf } from '../haproxy/certificates/certificate-facts.js';
+import { covers, factsOf, indexedNamesOf, namesOf } from '../haproxy/certificates/certificate-facts.js';
 import {
   type BrokenFile,
   CertificateFolder,
@@ -69,9 +70,9 @@ export class CertificateViews {
     private readonly settings: Settings,
   ) {}
 
-  /** All certificates of the folder, sorted by domain and path. */
+  /** All certificates of the folder that the caller may see, sorted by domain and path. */
   async files(): Promise<CertificateFile[]> {
-    return (await this.folder.list()).files;
+    return visibleFiles((await this.folder.list()).files);
   }
 
   /**
@@ -82,7 +83,7 @@ export class CertificateViews {
     try {
       const { files, broken } = await this.folder.list();
       const found = await Promise.all(
-        withName(files, host).map(async (file) =>
+        withName(visibleFiles(files), host).map(async (file) =>
           this.#view(file, await this.served.tryWithin(file, files, HOST_WAIT_MS), broken),
         ),
       );
@@ -112,7 +113,7 @@ export class CertificateViews {
   /** Makes the handshakes now. @throws AppError certificate_not_found */
   async one(name: string): Promise<CertificateDto> {
     const { files, broken } = await this.folder.list();
-    const file = this.folder.findIn(files, name);
+    const file = this.folder.findIn(visibleFiles(files), name);
     if (!file) throw this.folder.notFound(name);
     return this.#view(file, await this.served.try(file, files), broken);
   }
@@ -123,7 +124,7 @@ export class CertificateViews {
    */
   async former(name: string): Promise<CertificateDto | undefined> {
     const { files, broken } = await this.folder.list();
-    const file = this.folder.findIn(files, name);
+    const file = this.folder.findIn(visibleFiles(files), name);
     return file && this.#view(file, await this.served.known(file, files), broken);
   }
 
@@ -132,7 +133,7 @@ export class CertificateViews {
     const results = await this.served.results(files, HEALTH_WAIT_MS);
     const byPath = new Map(files.map((file) => [file.path, file]));
     const { renewDays } = this.settings.acme;
-    const certificates = files.map((file): CertificateState => {
+    const certificates = visibleFiles(files).map((file): CertificateState => {
       const { domain, path, leaf } = file;
       const result = results.get(path);
       const problem = this.#managed(file)?.last_error?.detail;
@@ -176,7 +177,8 @@ export class CertificateViews {
       ...factsOf(leaf),
       loaded: result?.loaded ?? null,
       not_tried: result?.not_tried ?? [],
-      served_instead: result?.served_instead ?? [],
+      // Their names are those of other certificates.
+      served_instead: isLimited() ? [] : (result?.served_instead ?? []),
       auto_renew: managed !== undefined,
       path,
       ...(problem && {
@@ -189,6 +191,19 @@ export class CertificateViews {
   #managed({ domain, path }: CertificateFile) {
     return path === this.folder.pathOf(domain) ? this.managed.get(domain) : undefined;
   }
+}
+
+function isLimited(): boolean {
+  return callContext().scope?.limitsDomains === true;
+}
+
+/** The certificates of which every name is in the scope of the current caller; all of them without a limit. */
+function visibleFiles(files: readonly CertificateFile[]): CertificateFile[] {
+  const { scope } = callContext();
+  if (!scope?.limitsDomains) return [...files];
+  return files.filter(({ domain, leaf }) =>
+    scope.includesAll([domain, ...namesOf(leaf), ...indexedNamesOf(leaf)].map((name) => name.toLowerCase())),
+  );
 }
 
 /** The files with a certificate that has the host or its wildcard as a name, at most 8. */

@@ -42,6 +42,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_list_certs',
+    scope: 'view',
     title: 'List certificates',
     description:
       'Lists all certificates in the certificate folder, sorted by domain: names, issuer, expiry, whether visitors get ' +
@@ -53,6 +54,7 @@ export class CertificatesService {
   })
   @McpResource({
     uri: 'haproxy://certificates',
+    scope: 'view',
     name: 'certificates',
     title: 'Certificates',
     description:
@@ -69,6 +71,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_cert_info',
+    scope: 'view',
     command: 'certs get',
     title: 'Show a certificate',
     description:
@@ -86,6 +89,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_issue_cert',
+    scope: 'all',
     title: 'Issue a certificate',
     description:
       'Gets a certificate for a domain from the CA (ACME), with wildcard for *.domain too. HAProxy serves it at once, ' +
@@ -125,6 +129,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_renew_cert',
+    scope: 'all',
     title: 'Renew a certificate',
     description:
       'Renews a certificate that the suite issued, if it is due, or always with force. HAProxy serves the old ' +
@@ -159,6 +164,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_renew_all_certs',
+    scope: 'all',
     command: 'certs renew-all',
     title: 'Renew all due certificates',
     description:
@@ -184,6 +190,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_delete_cert',
+    scope: 'all',
     title: 'Delete a certificate',
     description:
       'Removes a certificate from HAProxy, deletes its file and ends its renewal; it is not revoked. Clients of the ' +
@@ -203,6 +210,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_load_cert',
+    scope: 'all',
     title: 'Load a certificate',
     description:
       'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), ' +

@@ -40,6 +40,7 @@ export class ConfigTextService {
 
   @McpResource({
     uri: 'haproxy://config',
+    scope: 'all',
     name: 'config',
     title: 'haproxy.cfg',
     description:

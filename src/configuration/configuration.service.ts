@@ -39,6 +39,7 @@ export class ConfigurationService {
 
   @Operation({
     name: 'haproxy_check_config',
+    scope: 'all',
     command: 'config check',
     wanted: { valid: true },
     title: 'Check the configuration',
@@ -57,6 +58,7 @@ export class ConfigurationService {
 
   @Operation({
     name: 'haproxy_reload',
+    scope: 'all',
     title: 'Reload HAProxy',
     description:
       'Loads an edited haproxy.cfg into HAProxy. Checks the files first: if they have an error, nothing changes. A new ' +

@@ -40,6 +40,7 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_save_state',
+    scope: 'all',
     command: 'state save',
     title: 'Take over changes made in HAProxy',
     description:
@@ -76,6 +77,7 @@ export class StateService {
 
   @Operation({
     name: 'haproxy_restore_state',
+    scope: 'all',
     command: 'state restore',
     title: 'Put the saved state into HAProxy again',
     description:

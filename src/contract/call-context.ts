@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Scope } from '../model/scope/scope.js';
+import type { DeclaredOperation } from './operation.js';
 import type { Precondition } from './preconditions/entity-tags.js';
 import type { Role } from './role.js';
 
@@ -11,6 +13,12 @@ export interface CallContext {
   requestId?: string | undefined;
   /** What the caller may do. */
   role: Role;
+  /** What the token of the caller is limited to; undefined for a caller without such a limit. */
+  scope?: Scope | undefined;
+  /** The key of the caller (`ownerOf`); undefined for the suite itself. */
+  owner?: string | undefined;
+  /** The operation that the route of the request serves; undefined for other routes, and for tools. */
+  operation?: DeclaredOperation | undefined;
   /** Aborted when the caller cancels or disconnects. Created on first use, because most calls do not need it. */
   signal: () => AbortSignal;
   /** Reports the progress of a long call. `progress` grows; `total` is given if it is known. */

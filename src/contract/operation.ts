@@ -6,6 +6,8 @@ import { declaredFields } from './fields/field.js';
 import { withPrecondition } from './preconditions/precondition.dto.js';
 import type { Role } from './role.js';
 
+export type OperationScope = 'all' | 'view' | 'change' | 'own';
+
 /** The declaration of an operation. The MCP tool, the REST route's documentation and the access rule use it. */
 interface OperationOptions {
   /** The name of the MCP tool. */
@@ -24,6 +26,13 @@ interface OperationOptions {
   description: string;
   /** The class of the result. Its schema is the output schema of the tool and of the REST response. */
   output: Type;
+  /**
+   * What a token that is limited to some domains may do with it. `all`: nothing, because it is about all domains, HAProxy or
+   * the suite. `view`: call it; it reads the state with `PersistenceService.visible`, and answers nothing else about domains.
+   * `change`: call it; each domain in its arguments must be in scope, and it changes the state with PersistenceService, which
+   * checks the change. `own`: call it; its answer is about the caller.
+   */
+  scope: OperationScope;
   /** Changes nothing, so a read-only token may call it. Default false. */
   readOnly?: boolean;
   /** Only an administrator may call it: it changes how HAProxy itself runs. Default false. */

@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import type { EventTopic } from '../signals/event-feed.js';
+import type { OperationScope } from './operation.js';
 
 /** An MCP resource that a service method serves. */
 interface ResourceOptions {
@@ -11,6 +12,8 @@ interface ResourceOptions {
   description: string;
   /** JSON for a method that returns an object, text for a method that returns a string. */
   mimeType: 'application/json' | 'text/plain';
+  /** What a token that is limited to some domains may do with it, as for an operation. */
+  scope: Extract<OperationScope, 'all' | 'view'>;
   /** The events that change the content. Subscribers are notified of them. */
   changesWith: readonly EventTopic[];
 }

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
+import { requireBackendAllowed } from '../contract/input/names-in-scope.js';
 import { Operation } from '../contract/operation.js';
 import { type Completion, COMPLETIONS, McpCompletes } from '../contract/resource.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -68,6 +69,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_list_domains',
+    scope: 'view',
     title: 'List domains',
     description:
       'Lists the domains that HAProxy routes, sorted by name, with the pool of each. Use it to find a domain, or the ' +
@@ -78,7 +80,7 @@ export class DomainsService {
     idempotent: true,
   })
   async list(input: ListDomainsDto): Promise<DomainListDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const page = domainPage(state, input, this.clock.latest());
     return {
       ...page,
@@ -88,6 +90,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_get_domain',
+    scope: 'view',
     title: 'Show a domain',
     description:
       'Shows one domain: its pool, the other domains of the pool, its servers with the status and connections that HAProxy ' +
@@ -99,7 +102,7 @@ export class DomainsService {
     errors: ['domain_not_found'],
   })
   async get({ domain }: DomainRefDto): Promise<DomainDetailsDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const described = describeDomain(state, domain);
     const { name, pool } = requirePool(state, domain);
     const etag = requireDomainTag(state, domain);
@@ -112,6 +115,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_add_domain',
+    scope: 'change',
     becomesHealthy: true,
     title: 'Add a domain',
     description:
@@ -133,6 +137,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_put_domain',
+    scope: 'change',
     becomesHealthy: true,
     title: 'Make a domain as given',
     description:
@@ -179,6 +184,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_rename_domain',
+    scope: 'change',
     title: 'Rename a domain',
     description:
       'Gives a domain another name, in one change and without a failed request. Its pool, servers, options, labels and expiry stay. ' +
@@ -209,6 +215,7 @@ export class DomainsService {
 
   @Operation({
     name: 'haproxy_remove_domain',
+    scope: 'change',
     title: 'Remove a domain',
     description:
       'Stops routing a domain. The servers of its pool are removed too, unless other domains share the pool. ' +
@@ -248,7 +255,7 @@ export class DomainsService {
   @McpCompletes('domain')
   async complete(typed: string): Promise<Completion> {
     const needle = typed.toLowerCase();
-    const names = this.persistence.state.domainIndex();
+    const names = this.persistence.visible.domainIndex();
     const matchingStart = names
       .page({ from: needle, limit: COMPLETIONS })
       .items.filter((domain) => domain.startsWith(needle));
@@ -270,6 +277,7 @@ export class DomainsService {
     checkAddDomain(input);
     const { backend } = input;
     if (backend === undefined) return;
+    requireBackendAllowed(backend);
     const problem = (await this.runtime.findBackendProblems([backend])).get(backend);
     if (problem !== undefined) throw invalidBackend(problem);
   }

@@ -118,7 +118,14 @@ export class ExpiryService {
 
   async #commit(due: readonly string[]): Promise<void> {
     const audited: AuditedCall = { operation: OPERATION, arguments: {}, saved: false };
-    const context: CallContext = { ...callContext(), actor: ACTOR, via: 'internal', role: 'admin', audited };
+    const context: CallContext = {
+      ...callContext(),
+      actor: ACTOR,
+      via: 'internal',
+      role: 'admin',
+      scope: undefined,
+      audited,
+    };
     const edit = (draft: Draft): string[] => {
       // A change that ran while this edit waited may have extended the time, and the clock may have jumped.
       const now = this.clock.now() ?? Number.NEGATIVE_INFINITY;

@@ -37,6 +37,7 @@ export class RoutingOverviewService {
 
   @McpResource({
     uri: 'haproxy://state',
+    scope: 'view',
     name: 'state',
     title: 'Routing state',
     description:
@@ -46,7 +47,7 @@ export class RoutingOverviewService {
     changesWith: ['routing'],
   })
   async overview(): Promise<RoutingOverview> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const names = state.sortedPools();
     const shown = names.slice(0, POOLS_SHOWN).flatMap((name) => {
       const pool = state.pool(name);

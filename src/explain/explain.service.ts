@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
+import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { parseConfig } from '../haproxy/config/config-parser.js';
 import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
@@ -11,6 +12,7 @@ import {
   serverFinder,
   statusOf,
 } from '../haproxy/runtime/server-status.js';
+import { domainOfMapKey } from '../model/names/domain-name.js';
 import { matchDomain } from '../model/names/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
@@ -35,6 +37,7 @@ export class ExplainService {
 
   @Operation({
     name: 'haproxy_explain',
+    scope: 'view',
     title: 'Explain what a visitor gets',
     description:
       'Tells which domain, pool, servers and certificate answer a host (and path), or why nothing does. Reads the rules ' +
@@ -46,16 +49,22 @@ export class ExplainService {
   })
   async explain({ host: header, path, ip }: ExplainDto): Promise<ExplainResultDto> {
     const host = requestHost(header);
+    const { scope } = callContext();
+    const isVisible = (domain: string): boolean => scope?.limitsDomains !== true || scope.includes(domain);
     const { suite, map } = this.settings.files;
-    const [entry, backends, frontends, certificate, rules] = await Promise.all([
+    const [found, backends, frontends, certificate, rules] = await Promise.all([
       this.runtime.lookUp(mapKeysOf(host)),
       this.runtime.backendNames(),
       this.runtime.frontendStatus(),
       this.certificates.ofHost(host),
       readTextIfPresent(suite),
     ]);
+    // A caller that may not see the domain gets the answer for a host without one.
+    const entry = found && isVisible(domainOfMapKey(found.key)) ? found : undefined;
     const isPublicHost =
-      host === this.settings.publicHost && PUBLIC_BACKENDS.some((name) => backends.includes(name));
+      host === this.settings.publicHost &&
+      isVisible(host) &&
+      PUBLIC_BACKENDS.some((name) => backends.includes(name));
     const hasBackend = entry !== undefined && backends.includes(entry.pool);
     return explain({
       header,
@@ -63,7 +72,7 @@ export class ExplainService {
       path,
       ip,
       entry,
-      saved: matchDomain(this.persistence.state, host),
+      saved: matchDomain(this.persistence.visible, host),
       frontends,
       hasBackend,
       ...(hasBackend && !isPublicHost

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { NamedTokens } from '../access/named-tokens.js';
 import { CertificateViews } from '../certificates/certificate-views.service.js';
 import { messageOf } from '../errors/app-error.js';
+import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { VERSION } from '../lib/version.js';
 import { Readiness } from '../signals/readiness.js';
@@ -35,6 +36,19 @@ import {
 /** If the last comparison is older, a health request starts a new one. The next health request gets its result. */
 const DRIFT_AGE_MS = 5_000;
 
+/** The details of what is about all domains. */
+const NOT_SHOWN = 'Details are not shown to a token with domains.';
+
+/** What is about all domains, HAProxy or the suite, without details: they can name any domain, server or file. */
+function withoutOthers({ config_files, drift, workers, ...rest }: ComponentsDto): ComponentsDto {
+  return {
+    ...rest,
+    config_files: { status: config_files.status, detail: NOT_SHOWN, files: [] },
+    drift: { status: 'healthy', detail: NOT_SHOWN, mode: drift.mode, count: 0, differences: [], healed: [] },
+    workers: { status: workers.status, detail: NOT_SHOWN, workers: [], removed_servers: [] },
+  };
+}
+
 /** The health of the suite, HAProxy, files and certificates. A broken component is part of the answer, never an error. */
 @Injectable()
 export class HealthService {
@@ -63,6 +77,7 @@ export class HealthService {
 
   @Operation({
     name: 'haproxy_health',
+    scope: 'view',
     wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of everything',
     description:
@@ -76,15 +91,21 @@ export class HealthService {
   async health(): Promise<HealthDto> {
     const drift = this.drift.report ?? (await this.drift.check());
     const frontends = this.runtime.frontendStatus();
+    const { visible: state } = this.persistence;
+    const isLimited = callContext().scope?.limitsDomains === true;
     const [haproxy, files, rules, sites, workers] = await Promise.all([
       this.#haproxy(frontends),
       this.#files.check(),
       this.rules.report().catch((error: unknown) => messageOf(error)),
-      readSitesHealth(this.sites, frontends, this.persistence.state.domainCount),
+      readSitesHealth(
+        isLimited ? this.sites.overviewOf(state) : this.sites.overview(),
+        frontends,
+        state.domainCount,
+      ),
       this.#workers.check(),
     ]);
     const config_files = withRules(files, rules);
-    const components: ComponentsDto = {
+    const all: ComponentsDto = {
       mcp: this.#suite(),
       haproxy,
       config_files,
@@ -93,14 +114,16 @@ export class HealthService {
       drift: driftHealth(drift, this.settings.reconcile),
       workers,
     };
+    const components = isLimited ? withoutOthers(all) : all;
     // In the background, because a comparison of 100,000 names takes too long for one answer.
     this.drift.refresh(DRIFT_AGE_MS);
     return { status: worst(Object.values(components).map(({ status }) => status)), components };
   }
 
   #suite(): SuiteComponentDto {
-    const { state } = this.persistence;
-    const expiry = this.expiry.report();
+    const { visible: state } = this.persistence;
+    const isLimited = callContext().scope?.limitsDomains === true;
+    const expiry = isLimited ? { overdue: [], count: 0, reason: undefined } : this.expiry.report();
     let servers = 0;
     for (const pool of state.pools.values()) servers += pool.servers.size;
     const facts = {
@@ -116,12 +139,14 @@ export class HealthService {
       overdue_domains: expiry.overdue,
       overdue_total: expiry.count,
     };
-    return suiteHealth(facts, this.readiness.get(), this.tokens.problems, expiry.reason);
+    if (!isLimited) return suiteHealth(facts, this.readiness.get(), this.tokens.problems, expiry.reason);
+    // The reason can name anything.
+    return suiteHealth(facts, { ready: this.readiness.get().ready, reason: NOT_SHOWN });
   }
 
   async #certificates(): Promise<CertificatesComponentDto> {
     const { certificates, broken } = await this.certificates.states();
-    return certificatesHealth(certificates, broken);
+    return certificatesHealth(certificates, callContext().scope?.limitsDomains ? [] : broken);
   }
 
   async #haproxy(frontends: Promise<FrontendStatus>): Promise<HaproxyComponentDto> {

@@ -24,6 +24,7 @@ export class ServerHealthService {
 
   @Operation({
     name: 'haproxy_domain_health',
+    scope: 'view',
     command: 'domains health',
     wanted: { status: ['healthy', 'degraded'] },
     title: 'Health of a domain',
@@ -38,6 +39,7 @@ export class ServerHealthService {
   })
   @McpResource({
     uri: 'haproxy://domains/{domain}',
+    scope: 'view',
     name: 'domain',
     title: 'A domain',
     description:
@@ -47,13 +49,14 @@ export class ServerHealthService {
     changesWith: ['routing'],
   })
   async domain({ domain }: DomainRefDto): Promise<DomainHealthDto> {
-    return readDomainHealth(this.persistence.state, domain, this.runtime, (pool) =>
+    return readDomainHealth(this.persistence.visible, domain, this.runtime, (pool) =>
       this.workers.serverStatuses([pool]),
     );
   }
 
   @Operation({
     name: 'haproxy_get_server_health',
+    scope: 'view',
     command: 'servers health',
     title: 'Health of servers',
     description:
@@ -66,7 +69,7 @@ export class ServerHealthService {
     errors: ['domain_not_found', 'pool_external'],
   })
   async servers(input: ListServerHealthDto): Promise<ServerHealthListDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const only = input.domain === undefined ? undefined : requireOwnPool(state, input.domain);
     if (only || input.status !== undefined || input.ip !== undefined) {
       const status = input.status === 'unknown' ? undefined : input.status;
@@ -84,7 +87,7 @@ export class ServerHealthService {
 
   /** One page of all servers. Asks HAProxy only for the pools of this page. */
   async #pageOfAll(input: ListServerHealthDto): Promise<ServerHealthListDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const pools = state.sortedPools();
     const count = (name: string): number => state.pool(name)?.servers.size ?? 0;
     let total = 0;

@@ -1,7 +1,6 @@
 import { messageOf } from '../errors/app-error.js';
 import type { SiteList, SitesOverview } from '../monitoring/site-rules.js';
 import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
-import type { SitesService } from '../monitoring/sites.service.js';
 import type { HealthStatus, SitesComponentDto } from './health.dto.js';
 import { worst } from './health-rules.js';
 
@@ -16,12 +15,12 @@ const UNKNOWN: SitesOverview = {
 
 /** The health component `sites`. A failure to read HAProxy is part of the answer. */
 export async function readSitesHealth(
-  sites: SitesService,
+  read: Promise<SitesOverview>,
   frontends: Promise<FrontendStatus>,
   domains: number,
 ): Promise<SitesComponentDto> {
   try {
-    const [overview, { visitors, problems }] = await Promise.all([sites.overview(), frontends]);
+    const [overview, { visitors, problems }] = await Promise.all([read, frontends]);
     const health = sitesHealth(overview, domains);
     if (visitors === 'open' || domains === 0) return health;
     if (visitors === 'closed')

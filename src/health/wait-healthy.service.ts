@@ -40,6 +40,7 @@ export class WaitHealthyService {
 
   @Operation({
     name: 'haproxy_wait_healthy',
+    scope: 'view',
     command: 'domains wait-healthy',
     wanted: { status: 'healthy' },
     title: 'Wait until a domain is healthy',
@@ -73,7 +74,7 @@ export class WaitHealthyService {
     const signal = AbortSignal.any([callerGone(), this.shutdown.signal]);
     const started = performance.now();
     const read = () =>
-      readDomainHealth(this.persistence.state, domain, this.runtime, (pool) => this.#statuses.load(pool));
+      readDomainHealth(this.persistence.visible, domain, this.runtime, (pool) => this.#statuses.load(pool));
     const health = await poll(read, isOver, {
       firstPauseMs: FIRST_PAUSE_MS,
       longestPauseMs: LONGEST_PAUSE_MS,

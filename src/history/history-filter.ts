@@ -1,3 +1,4 @@
+import type { Scope } from '../model/scope/scope.js';
 import type { StateReader } from '../model/state.js';
 import type { HistoryEntry } from '../storage/formats/history-entry.js';
 
@@ -8,6 +9,22 @@ interface Conditions {
   operation: string | undefined;
   /** RFC 3339. */
   since?: string | undefined;
+  /** Only revisions of domains in this scope. */
+  scope?: Scope | undefined;
+}
+
+/**
+ * Whether a caller with this scope may see a revision: all domains are known, and all are in scope. A line names at most 100
+ * domains of a pool, and a change of the options of a pool names none.
+ */
+export function isInScope(
+  { domains, more_domains: more = 0, change }: HistoryEntry,
+  scope: Scope | undefined,
+): boolean {
+  if (!scope?.limitsDomains) return true;
+  const named = [...domains, ...change.domains.map(([name]) => name), ...change.sites.map(([host]) => host)];
+  const changesOptions = change.pools.some(([, before, after]) => before !== null && after !== null);
+  return named.length > 0 && more === 0 && !changesOptions && scope.includesAll(named);
 }
 
 /**
@@ -60,11 +77,11 @@ export class HistoryFilter {
 
   /** Call it once for each entry, the newest first. */
   includes(entry: HistoryEntry): boolean {
-    const { actor, operation } = this.conditions;
+    const { actor, operation, scope } = this.conditions;
     const isAbout = this.#isAboutDomain(entry);
     if (actor !== undefined && entry.actor !== actor) return false;
     if (operation !== undefined && entry.operation !== operation) return false;
-    return isAbout;
+    return isAbout && isInScope(entry, scope);
   }
 
   #isAboutDomain({ domains, change }: HistoryEntry): boolean {

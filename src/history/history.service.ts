@@ -10,7 +10,8 @@ import { invalidField } from '../errors/invalid-fields.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SteadyClock } from '../lib/steady-clock.js';
-import { type Change, changeOf, inverseOf } from '../model/change/change.js';
+import { poolsOfChange, type Change, changeOf, inverseOf } from '../model/change/change.js';
+import { outOfScope, type Scope } from '../model/scope/scope.js';
 import type { Draft } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
@@ -18,7 +19,7 @@ import { Settings } from '../settings/settings.js';
 import type { HistoryEntry } from '../storage/formats/history-entry.js';
 import { HistoryLog, type LaterEntries } from '../storage/history-log.js';
 import { describeChange } from './describe-change.js';
-import { HistoryFilter } from './history-filter.js';
+import { HistoryFilter, isInScope } from './history-filter.js';
 import {
   HistoryDto,
   HistoryQueryDto,
@@ -70,6 +71,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_history',
+    scope: 'view',
     title: 'List the history',
     description:
       'Lists the revisions, newest first: who made each, when, and what it changed. Use domain with limit=1 for the last ' +
@@ -89,7 +91,11 @@ export class HistoryService {
     }
     const before = cursor === undefined ? Number.POSITIVE_INFINITY : revisionOf(cursor);
     const operation = this.operations.requireName(filter.operation);
-    const matches = new HistoryFilter({ ...filter, operation }, this.persistence.state);
+    const { scope } = callContext();
+    const matches = new HistoryFilter(
+      { ...filter, operation, ...(scope?.limitsDomains && { scope }) },
+      this.persistence.visible,
+    );
     const items: RevisionDto[] = [];
     let [total, more] = [0, false];
     for await (const [entry, undone] of this.#newestFirst((text, number) =>
@@ -110,6 +116,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_get_revision',
+    scope: 'view',
     title: 'Show a revision',
     description: 'Shows one revision with all that it changed, as text and for programs.',
     command: 'revisions get',
@@ -122,7 +129,7 @@ export class HistoryService {
   async get({ revision }: RevisionRefDto): Promise<WholeRevision> {
     for await (const [entry, undone] of this.#newestFirst((_, number) => number <= revision)) {
       if (entry.revision < revision) break;
-      if (entry.revision === revision)
+      if (entry.revision === revision && isInScope(entry, callContext().scope))
         return { ...describe(entry, undone, Number.POSITIVE_INFINITY), change: entry.change };
     }
     throw this.#notFound(revision);
@@ -130,6 +137,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_undo',
+    scope: 'change',
     title: 'Undo a revision',
     description:
       'Takes back one revision: what it added, removed or changed is as before. Refused with undo_conflict if a later ' +
@@ -145,6 +153,8 @@ export class HistoryService {
       rest,
       revision - 1,
       (draft, { entries: [entry, ...later] }, situation) => {
+        const { scope } = callContext();
+        if (scope?.limitsDomains) requireEntryInScope(entry, revision, draft, scope);
         if (entry?.revision !== revision) throw this.#notFound(revision);
         return undo(draft, entry, later, situation);
       },
@@ -153,6 +163,7 @@ export class HistoryService {
 
   @Operation({
     name: 'haproxy_rollback',
+    scope: 'all',
     title: 'Roll back to a revision',
     description:
       'Makes all domains, servers and options be as they were after a revision: every later change is taken back, of all ' +
@@ -251,6 +262,11 @@ export class HistoryService {
   }
 
   #notFound(revision: number): AppError {
+    if (callContext().scope?.limitsDomains)
+      return new AppError(
+        'revision_not_found',
+        `There is no revision ${revision} of the domains of this token. {haproxy_history} lists those that are kept.`,
+      );
     const { revision: last } = this.persistence.state;
     const { keep, maxBytes } = this.settings.history;
     return new AppError(
@@ -261,6 +277,24 @@ export class HistoryService {
             '(HISTORY_MAX_MB). Or a file of the history was lost. {haproxy_history} lists what there is.',
     );
   }
+}
+
+/**
+ * A token that is limited to some domains may undo what it may see. What the pools of the revision are now counts too: others
+ * can have got their numbers since.
+ *
+ * @throws AppError forbidden
+ */
+function requireEntryInScope(
+  entry: HistoryEntry | undefined,
+  revision: number,
+  draft: Draft,
+  scope: Scope,
+): void {
+  const isVisible = entry?.revision === revision && isInScope(entry, scope);
+  if (!isVisible) throw outOfScope();
+  for (const name of poolsOfChange(entry.change))
+    if (!scope.includesAll(draft.pool(name)?.domains ?? [])) throw outOfScope();
 }
 
 /** A revision with all that it changed. */

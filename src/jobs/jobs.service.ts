@@ -51,6 +51,13 @@ type DescribeLeft = (given: Readonly<Record<string, unknown>>) => string;
 
 const NOTHING_LEFT = 'Its result is unknown. No change is incomplete. Repeat the request.';
 
+/** The content of the file. */
+interface SavedRecords {
+  operations: OperationDto[];
+  /** The callers that each belongs to, by its id. Absent in files of earlier versions. */
+  owners?: Readonly<Record<string, readonly string[]>>;
+}
+
 type ProgressListener = (step: number, message: string) => void;
 
 /** A job that runs, and its callers. */
@@ -132,6 +139,8 @@ export class JobsService {
   readonly #records = new Map<string, OperationDto>();
   /** Calls that wait, by id. */
   readonly #followed = new Map<string, OperationDto>();
+  /** The callers that a record belongs to (`ownerOf`), by its id. Records of the suite itself and of earlier versions have none. */
+  readonly #owners = new Map<string, Set<string>>();
   readonly #queue = pLimit(1);
   /** For kinds of jobs that consist of several changes. */
   readonly #describeLeft = new Map<string, DescribeLeft>();
@@ -162,10 +171,11 @@ export class JobsService {
     await mkdir(dirname(this.#path), { recursive: true });
     try {
       const text = await readFile(this.#path, 'utf8');
-      const { operations } = JSON.parse(text) as { operations: OperationDto[] };
+      const { operations, owners = {} } = JSON.parse(text) as SavedRecords;
       // Records of earlier versions have no actor.
       for (const record of operations)
         this.#records.set(record.id, { ...record, actor: record.actor ?? 'unknown' });
+      for (const [id, names] of Object.entries(owners)) this.#owners.set(id, new Set(names));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#logger.warn(
@@ -193,17 +203,18 @@ export class JobsService {
 
   @Operation({
     name: 'haproxy_list_operations',
+    scope: 'own',
     title: 'List long operations',
     description:
       'Lists running and recent long operations, newest first, with who started each: issuing, renewing, importing, ' +
-      'replacing a server, waiting. Use status=running to see what the suite does now, and why a certificate failed.',
+      'replacing a server, waiting. A caller that is no administrator sees only its own. Use status=running to see what the suite does now, and why a certificate failed.',
     output: OperationListDto,
     readOnly: true,
     idempotent: true,
   })
   async list(input: ListOperationsDto): Promise<OperationListDto> {
     const records = [...this.#records.values(), ...this.#followed.values()].filter(
-      ({ status }) => input.status === undefined || status === input.status,
+      ({ id, status }) => this.#isVisible(id) && (input.status === undefined || status === input.status),
     );
     const sorted = records.toSorted((a, b) => (newestFirst(a) < newestFirst(b) ? -1 : 1));
     const page = paginate(sorted, newestFirst, input);
@@ -212,6 +223,7 @@ export class JobsService {
 
   @Operation({
     name: 'haproxy_get_operation',
+    scope: 'own',
     title: 'Get an operation',
     description:
       'Returns the progress and the result of a request that was answered with 202. The last 200 operations are kept.',
@@ -223,13 +235,26 @@ export class JobsService {
   })
   get({ id }: OperationRefDto): Promise<OperationDto> {
     const record = this.#records.get(id) ?? this.#followed.get(id);
-    if (record) return Promise.resolve({ ...record });
+    if (record && this.#isVisible(id)) return Promise.resolve({ ...record });
     return Promise.reject(
       new AppError(
         'not_found',
         `There is no operation ${id}. The suite keeps the last ${MAX_RECORDS}. Repeat the request.`,
       ),
     );
+  }
+
+  /** An operation belongs to the callers that started it. Administrators see all. */
+  #isVisible(id: string): boolean {
+    const { role, scope, owner } = callContext();
+    if (role === 'admin' && scope?.limitsDomains !== true) return true;
+    return owner !== undefined && this.#owners.get(id)?.has(owner) === true;
+  }
+
+  /** Makes an operation belong to the current caller too. */
+  #own(id: string): void {
+    const { owner } = callContext();
+    if (owner !== undefined) this.#owners.set(id, (this.#owners.get(id) ?? new Set()).add(owner));
   }
 
   /**
@@ -240,16 +265,20 @@ export class JobsService {
    */
   start<T extends object>(spec: JobSpec, work: (job: JobContext) => Promise<T>): RunningJob<T> {
     const id = randomUUID();
-    const key = `${spec.kind} ${spec.key ?? id}`;
+    const { actor, via, role, scope, owner, requestId } = callContext();
+    // The same work of a caller with other limits has another result.
+    const key = `${spec.kind} ${spec.key ?? id}${scope ? ` ${owner}` : ''}`;
     const same = this.#running.get(key);
     // Jobs with the same key have the same type of result.
-    if (same && !same.signal.aborted) return same as RunningJob<T>;
+    if (same && !same.signal.aborted) {
+      this.#own(same.record.id);
+      return same as RunningJob<T>;
+    }
     if (this.#stopping)
       throw new AppError(
         'shutting_down',
         'The suite is stopping and starts no operation. Try again when it runs again.',
       );
-    const { actor, via, role, requestId } = callContext();
     // A dry run starts no job. This holds even if a route lost the argument.
     if (role === 'read')
       throw new AppError(
@@ -259,9 +288,10 @@ export class JobsService {
     const record = newRecord(spec, actor, id);
     const running = new RunningJob<T>(record);
     this.#records.set(record.id, record);
+    this.#own(record.id);
     this.#running.set(key, running);
     const silent = { progress: () => undefined, log: () => undefined };
-    const context = { actor, via, role, requestId, signal: () => running.signal, ...silent };
+    const context = { actor, via, role, scope, owner, requestId, signal: () => running.signal, ...silent };
     running
       .begin((job) =>
         runWithCallContext(context, () =>
@@ -289,6 +319,7 @@ export class JobsService {
       caller.progress(step, total, message);
     };
     this.#followed.set(record.id, record);
+    this.#own(record.id);
     try {
       const result = await runWithCallContext({ ...caller, progress }, work);
       record.status = 'succeeded';
@@ -299,7 +330,7 @@ export class JobsService {
       throw error;
     } finally {
       record.finished_at = new Date().toISOString();
-      if (performance.now() - started < SHORT_MS) this.#followed.delete(record.id);
+      if (performance.now() - started < SHORT_MS) this.#forget(record.id);
       this.#dropFollowed();
     }
   }
@@ -307,8 +338,14 @@ export class JobsService {
   #dropFollowed(): void {
     for (const [id, { status }] of this.#followed) {
       if (this.#followed.size <= MAX_FOLLOWED) break;
-      if (status !== 'running') this.#followed.delete(id);
+      if (status !== 'running') this.#forget(id);
     }
+  }
+
+  #forget(id: string): void {
+    this.#followed.delete(id);
+    this.#records.delete(id);
+    this.#owners.delete(id);
   }
 
   /** Runs `work`, and writes its result or error to the record. */
@@ -344,17 +381,19 @@ export class JobsService {
     }
   }
 
+  #saved(): SavedRecords {
+    const operations = [...this.#records.values()];
+    const owners = operations.map(({ id }) => [id, [...(this.#owners.get(id) ?? [])]] as const);
+    return { operations, owners: Object.fromEntries(owners) };
+  }
+
   #save(): Promise<void> {
     for (const id of this.#records.keys()) {
       if (this.#records.size <= MAX_RECORDS) break;
-      if (this.#records.get(id)?.status !== 'running') this.#records.delete(id);
+      if (this.#records.get(id)?.status !== 'running') this.#forget(id);
     }
     return this.#queue(() =>
-      writeFileAtomic(
-        this.#path,
-        `${JSON.stringify({ operations: [...this.#records.values()] })}\n`,
-        0o600,
-      ).catch((error: unknown) => {
+      writeFileAtomic(this.#path, `${JSON.stringify(this.#saved())}\n`, 0o600).catch((error: unknown) => {
         throw storageError(error);
       }),
     );

@@ -148,8 +148,11 @@ export class PoolConnectionsDto {
 }
 
 export class ConnectionsDto extends PageDto {
-  @NestedField(ProcessConnectionsDto, { description: 'Client connections of the whole process.' })
-  process: ProcessConnectionsDto;
+  @NestedField(ProcessConnectionsDto, {
+    description: 'Client connections of the whole process. Absent for a token with domains.',
+    optional: true,
+  })
+  process?: ProcessConnectionsDto;
 
   @ArrayField(PoolConnectionsDto, {
     description: 'The pools in use of this page, by number.',

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { PageQueryDto } from '../contract/pages/page.dto.js';
@@ -38,6 +39,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_backends',
+    scope: 'view',
     title: 'List pools',
     description:
       'Lists the pools (HAProxy backends) with their domains, servers and sessions, and how many are in use. ' +
@@ -48,8 +50,10 @@ export class MonitoringService {
     idempotent: true,
   })
   async backends(input: ListBackendsDto): Promise<BackendListDto> {
-    const { state } = this.persistence;
-    const free = [...(await this.runtime.poolNames())].filter((name) => state.pool(name) === undefined);
+    const state = this.persistence.visible;
+    // Which pools are free tells which others use.
+    const all = isLimited() ? [] : [...(await this.runtime.poolNames())];
+    const free = all.filter((name) => state.pool(name) === undefined);
     const names =
       free.length === 0
         ? state.sortedPools()
@@ -74,6 +78,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_list_frontends',
+    scope: 'all',
     command: 'frontends',
     title: 'List frontends',
     description:
@@ -107,6 +112,7 @@ export class MonitoringService {
 
   @Operation({
     name: 'haproxy_get_connections',
+    scope: 'view',
     command: 'connections',
     title: 'Current connections',
     description:
@@ -119,7 +125,7 @@ export class MonitoringService {
     errors: ['domain_not_found'],
   })
   async connections(input: ConnectionsQueryDto): Promise<ConnectionsDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const only = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
     const page = paginate(only === undefined ? state.sortedPools() : [only], poolSortKey, input);
     const types = STAT.backends | STAT.servers;
@@ -132,7 +138,7 @@ export class MonitoringService {
     const items = [...rowsOf].map(([name, poolRows]) =>
       this.#describeConnections(name, poolRows, sums, removedRows(name, poolRows, oldRows)),
     );
-    return { process: processConnections(info, old), ...page, items };
+    return { ...(!isLimited() && { process: processConnections(info, old) }), ...page, items };
   }
 
   #describeBackend(
@@ -141,7 +147,7 @@ export class MonitoringService {
     statusOfRow: (row: StatRow) => string,
     old: OldSessions,
   ): BackendDto {
-    const pool = this.persistence.state.pool(name);
+    const pool = this.persistence.visible.pool(name);
     return {
       name,
       in_use: pool !== undefined,
@@ -163,7 +169,7 @@ export class MonitoringService {
     old: OldSessions,
     removed: readonly StatRow[],
   ): PoolConnectionsDto {
-    const pool = this.persistence.state.pool(name);
+    const pool = this.persistence.visible.pool(name);
     const backend = rows.find((row) => row.kind === 'backend');
     const servers: ServerConnectionsDto[] = [];
     for (const row of rows) {
@@ -202,6 +208,11 @@ export class MonitoringService {
       servers: servers.toSorted((a, b) => a.slot - b.slot),
     };
   }
+}
+
+/** Whether the caller may see only some domains. */
+function isLimited(): boolean {
+  return callContext().scope?.limitsDomains === true;
 }
 
 /** Rows of old workers with sessions of a server that the current worker does not have, or has at another address. */

@@ -1,3 +1,4 @@
+import type { State } from '../model/state.js';
 import { Injectable } from '@nestjs/common';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { parseServersState } from '../haproxy/parsers/server-state.parser.js';
@@ -23,6 +24,11 @@ export class SitesService {
   async overview(): Promise<SitesOverview> {
     if (this.#last && performance.now() - this.#last.at < MAX_AGE_MS) return this.#last.overview;
     return this.#reads.run();
+  }
+
+  /** The overview of a part of the state, read now. @throws as `overview` */
+  async overviewOf(state: State): Promise<SitesOverview> {
+    return sitesOverview(state, parseServersState(await this.runtime.serversState()));
   }
 
   async #read(): Promise<SitesOverview> {

@@ -210,8 +210,11 @@ export class ProcessStatsDto {
 }
 
 export class StatsDto extends PageDto {
-  @NestedField(ProcessStatsDto, { description: 'The process as a whole.' })
-  process: ProcessStatsDto;
+  @NestedField(ProcessStatsDto, {
+    description: 'The process as a whole. Absent for a token with domains.',
+    optional: true,
+  })
+  process?: ProcessStatsDto;
 
   @ArrayField(StatDto, {
     description: 'Frontends, then backends, each followed by its servers.',

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { cursorAfter, firstAfter, keyOfCursor, type Page, paginate } from '../contract/pages/page.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -25,6 +26,7 @@ export class StatsService {
 
   @Operation({
     name: 'haproxy_stats',
+    scope: 'view',
     title: 'Traffic statistics',
     description:
       'Sessions, requests, responses by class, errors, bytes, rates and times of the whole process, of frontends, ' +
@@ -37,7 +39,7 @@ export class StatsService {
     errors: ['domain_not_found'],
   })
   async stats(input: StatsQueryDto): Promise<StatsDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const pool = input.domain === undefined ? undefined : requirePool(state, input.domain).name;
     const [info, page] = await Promise.all([
       this.runtime.info(),
@@ -47,16 +49,22 @@ export class StatsService {
     const old = await this.workers.oldRows(info, [...new Set(rows.map(({ proxy }) => proxy))], STAT.all);
     const oldValues = sumOldSessions(rows, old.states);
     const items = page.items.map(({ row, scope, status }) => statOf(row, scope, status(), oldValues));
-    return { process: processOf(info, old), ...page, items, note: noteOf(input, state.ownPoolCount) };
+    return {
+      ...(!isLimited() && { process: processOf(info, old) }),
+      ...page,
+      items,
+      note: noteOf(input, state.ownPoolCount),
+    };
   }
 
   /** One page of the rows of one pool, or of all rows of HAProxy. */
   async #pageOfRows({ include_unused, ...input }: StatsQueryDto, pool?: string): Promise<Page<ScopedRow>> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const rows = pool === undefined ? await this.runtime.stats() : await this.runtime.statsOf([pool]);
     const scoped = scopedRows(rows, input.scope, await this.runtime.trackedRows(rows)).filter(
       ({ row, scope }) =>
-        include_unused || isInUse(state, row.proxy, scope === 'server' ? row.service : undefined),
+        (include_unused && !isLimited()) ||
+        isInUse(state, row.proxy, scope === 'server' ? row.service : undefined),
     );
     return paginate(sorted(scoped), keyOf, input);
   }
@@ -66,7 +74,7 @@ export class StatsService {
    * megabytes. The total comes from the state.
    */
   async #pageOfUsed(input: StatsQueryDto): Promise<Page<ScopedRow>> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const { scope, limit } = input;
     // A copy, because the state can change while HAProxy answers.
     const pools = state.sortedPools().filter(isPoolName);
@@ -107,6 +115,7 @@ export class StatsService {
 
   /** The rows of frontends, and of backends that the operator declares. */
   async #rowsOutsidePools(scope: StatScope | undefined): Promise<ScopedRow[]> {
+    if (isLimited()) return [];
     const [frontends, rest] = await Promise.all([
       this.runtime.stats(STAT.frontends),
       this.runtime
@@ -117,6 +126,11 @@ export class StatsService {
       ({ row }) => !isPoolName(row.proxy),
     );
   }
+}
+
+/** Whether the caller may see only some domains. */
+function isLimited(): boolean {
+  return callContext().scope?.limitsDomains === true;
 }
 
 /** How many rows of an answer belong to a pool in use. */
@@ -163,6 +177,7 @@ function firstPoolAfter(pools: readonly string[], key: string | undefined): numb
 
 /** Whether a row belongs to a pool and slot in use. True for a backend that the operator declares. */
 function isInUse(state: State, proxy: string, server: string | undefined): boolean {
+  if (isLimited() && !state.pool(proxy)) return false;
   if (!isPoolName(proxy)) return true;
   const pool = state.pool(proxy);
   if (!pool || server === undefined || pool.external) return pool !== undefined;

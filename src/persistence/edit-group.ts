@@ -1,8 +1,8 @@
-import { recordDomains, runWithCallContext } from '../contract/call-context.js';
-import type { Role } from '../contract/role.js';
+import { type CallContext, recordDomains, runWithCallContext } from '../contract/call-context.js';
 import { formerValues } from '../model/change/former.js';
 import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
 import { changeOf } from '../model/change/change.js';
+import { draftInScope } from '../model/scope/scoped-draft.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
 import { historyEntryOf, type NewEntry } from '../storage/history-log.js';
 import type { PendingEdit } from './writer-queue.js';
@@ -20,8 +20,12 @@ export interface EditGroup {
   settle(): void;
 }
 
-/** Throws if a change may not be made, whatever edit made it. */
-export type CheckChange = (change: StateDelta, before: StateReader, role: Role) => void;
+/** Throws if a caller may not make a change, whatever edit made it. */
+export type CheckChange = (
+  change: StateDelta,
+  before: StateReader,
+  caller: Pick<CallContext, 'role' | 'scope'>,
+) => void;
 
 /**
  * Runs each edit on top of the one before. An edit that refuses, or that `check` refuses, does not affect the others.
@@ -34,7 +38,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   const answers: (() => void)[] = [];
   let { revision } = state;
   for (const pending of edits) {
-    const own = new Draft(draft);
+    const own = draftInScope(draft, pending.caller.scope);
     try {
       // Edits run in the call of whichever caller started the group.
       const value = runWithCallContext(pending.caller, () => pending.edit(own));
@@ -44,7 +48,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
         runWithCallContext(pending.caller, () => recordDomains(sharing));
       if (!own.isEmpty) {
         const { caller } = pending;
-        check(own, draft, caller.role);
+        check(own, draft, caller);
         const operation = caller.audited?.operation ?? 'internal';
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok', formerValues(own)));
         history.push(historyEntryOf(caller, state.revision, revision + 1, changeOf(own, draft), own));

@@ -22,9 +22,10 @@ import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
 import { requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
 import { asStorageError } from '../errors/storage-error.js';
-import { callContext } from '../contract/call-context.js';
-import type { Role } from '../contract/role.js';
-import { Draft, State, type StateDelta, type StateReader } from '../model/state.js';
+import { type CallContext, callContext } from '../contract/call-context.js';
+import { draftInScope, requireInScope } from '../model/scope/scoped-draft.js';
+import { stateInScope } from '../model/scope/scoped-state.js';
+import { type Draft, State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
 import {
   WriterQueue,
@@ -94,6 +95,14 @@ export class PersistenceService {
   /** The committed state. Read it within one tick: the next commit changes it in place. */
   get state(): State {
     return this.#state;
+  }
+
+  /**
+   * The committed state as the current caller may see it: without domains that are not in the scope of its token. The state
+   * itself for every other caller. What answers callers reads this one, and what keeps HAProxy in sync reads `state`.
+   */
+  get visible(): State {
+    return stateInScope(this.#state, callContext().scope);
   }
 
   /** Whether this start was a first start: its state came from a HAProxy or from files of an operator. */
@@ -171,11 +180,12 @@ export class PersistenceService {
   async preview<T>(edit: Edit<T>): Promise<{ value: T; plan: PlanStepDto[] }> {
     if (this.#adoptionPending) await this.exclusively(() => Promise.resolve());
     const before = this.#state;
-    const draft = new Draft(before);
+    const draft = draftInScope(before, callContext().scope);
     const value = edit(draft);
     if (draft.isEmpty) return { value, plan: [] };
-    this.#check(draft, before, callContext().role);
-    const files = this.store.describeCommit(draft, before);
+    this.#check(draft, before, callContext());
+    // How a file changes depends on everything that it has, also on what the caller may not see.
+    const files = callContext().scope?.limitsDomains ? [] : this.store.describeCommit(draft, before);
     const steps = await this.reconciler.preview(draft, before);
     const domainsOf = (pool: string) => draft.pool(pool)?.domains ?? [];
     return { value, plan: [...describeSteps(steps, domainsOf), ...files] };
@@ -298,9 +308,14 @@ export class PersistenceService {
   }
 
   /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
-  #check(change: StateDelta, before: StateReader, role: Role): void {
-    this.guard.checkChange(change, before);
-    if (role !== 'admin') refuseExternalPools(change, before);
+  #check(
+    change: StateDelta,
+    before: StateReader,
+    { role, scope }: Pick<CallContext, 'role' | 'scope'>,
+  ): void {
+    if (scope) requireInScope(change, before, scope);
+    this.guard.checkChange(change, before, scope);
+    if (role !== 'admin') refuseExternalPools(change, before, scope);
   }
 
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {

@@ -90,6 +90,7 @@ export class ReplaceServerService {
 
   @Operation({
     name: 'haproxy_replace_server',
+    scope: 'all',
     wanted: { status: ['replaced', 'planned'] },
     title: 'Replace a server in all pools',
     description:

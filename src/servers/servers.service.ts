@@ -57,6 +57,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_list_servers',
+    scope: 'view',
     title: 'List the servers of a domain',
     description:
       'Lists the servers in the pool of a domain, with the status and the current connections that HAProxy reports. ' +
@@ -68,7 +69,7 @@ export class ServersService {
     errors: ['domain_not_found', 'pool_external'],
   })
   async list(input: ListServersDto): Promise<ServerListDto> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const placed = serversOf(state, input.domain);
     const etag = requireDomainTag(state, input.domain);
     const page = paginate(placed, ({ slot }) => String(slot).padStart(4, '0'), input);
@@ -77,6 +78,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_add_server',
+    scope: 'change',
     becomesHealthy: true,
     title: 'Add a server',
     description:
@@ -97,6 +99,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_add_servers',
+    scope: 'change',
     command: 'servers add-many',
     becomesHealthy: true,
     title: 'Add several servers',
@@ -125,6 +128,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_remove_server',
+    scope: 'change',
     title: 'Remove a server',
     description:
       'Removes a server from the pool of a domain at once. It gets no new requests; its running requests finish. To let ' +
@@ -165,6 +169,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_set_server_state',
+    scope: 'change',
     title: 'Set the state of a server',
     description:
       'Sets the state of one server. ready: it gets requests. drain: it gets only requests of sticky sessions. ' +
@@ -184,6 +189,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_set_server_weight',
+    scope: 'change',
     title: 'Set the weight of a server',
     description:
       'Sets the share of the requests that a server gets: its weight divided by the sum of the weights in its pool. ' +
@@ -203,6 +209,7 @@ export class ServersService {
 
   @Operation({
     name: 'haproxy_set_domain_state',
+    scope: 'change',
     title: 'Set the state of all servers of a domain',
     description:
       'Sets all servers in the pool of a domain to ready, drain or maint in one change. This also affects the domains ' +

@@ -46,6 +46,7 @@ export class WaitDrainService {
 
   @Operation({
     name: 'haproxy_wait_drain',
+    scope: 'view',
     command: 'servers wait-drain',
     wanted: { drained: true },
     title: 'Wait until a server is idle',
@@ -106,13 +107,13 @@ export class WaitDrainService {
 
   async #status(input: Pick<WaitDrainDto, 'domain' | 'slot'>): Promise<DrainStatus> {
     const { domain, slot } = input;
-    const { name, pool } = requirePool(this.persistence.state, domain);
+    const { name, pool } = requirePool(this.persistence.visible, domain);
     const addresses = [...pool.servers]
       .filter(([candidate]) => slot === 0 || candidate === slot)
       .map(([, server]) => serverAddress(server));
     const view = await this.#watch.load(name, addresses);
     // The state may have changed meanwhile, and the domain may be in another pool.
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     const latest = requirePool(state, domain);
     if (latest.name !== name) return this.#status(input);
     const targets = drainTargets(name, latest.pool, slot, view);

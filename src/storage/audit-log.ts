@@ -42,6 +42,8 @@ interface AuditFilter {
   operation?: string | undefined;
   /** Lines from this time on, in milliseconds. */
   since?: number | undefined;
+  /** Whether the caller may see the line. */
+  isVisible?: ((line: AuditLine) => boolean) | undefined;
 }
 
 interface AuditPage {
@@ -198,7 +200,7 @@ export class AuditLog {
         const line = parseLine(text);
         if (!line || line.seq >= before) continue;
         if (Date.parse(line.time) < since) return;
-        if (isMatch(line, filter)) yield line;
+        if (isMatch(line, filter) && filter.isVisible?.(line) !== false) yield line;
       }
     }
   }

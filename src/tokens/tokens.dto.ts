@@ -1,7 +1,15 @@
 import { IntersectionType } from '@nestjs/swagger';
 import { isTokenName, TOKEN_NAME, TOKEN_NAME_RULE } from '../access/tokens-file.js';
 import { DryRunDto, PlannedDto } from '../contract/dry-run/dry-run.dto.js';
-import { ArrayField, DateTimeField, EnumField, StringField } from '../contract/fields/fields.js';
+import {
+  ArrayField,
+  BooleanField,
+  DateTimeField,
+  EnumField,
+  IntField,
+  StringField,
+} from '../contract/fields/fields.js';
+import { MAX_COUNT, MAX_SCOPE_ENTRIES } from '../model/scope/scope.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { type Role, ROLES } from '../contract/role.js';
 
@@ -16,7 +24,64 @@ export class TokenRefDto {
   name: string;
 }
 
-class NewTokenDto extends TokenRefDto {
+/** What limits a token, beside its role. `findScopeProblem` checks the entries of the lists. */
+class TokenLimitsDto {
+  @ArrayField('string', {
+    description:
+      'The domains that the token may see and change: names, and *.example.com for every domain below example.com. If absent, all.',
+    example: ['*.preview.example.com'],
+    minItems: 1,
+    maxItems: MAX_SCOPE_ENTRIES,
+    optional: true,
+  })
+  domains?: string[];
+
+  @BooleanField({
+    description: 'Whether wildcards that match only domains of domains belong to them.',
+    example: false,
+    optional: true,
+  })
+  wildcards?: boolean;
+
+  @ArrayField('string', {
+    description: 'Backends of haproxy.cfg that domains may point at.',
+    example: ['be_static'],
+    minItems: 1,
+    maxItems: MAX_SCOPE_ENTRIES,
+    optional: true,
+  })
+  backends?: string[];
+
+  @ArrayField('string', {
+    description:
+      'Networks that servers may be in. If absent: any, but with domains no loopback, link-local or metadata address.',
+    example: ['10.0.0.0/8'],
+    minItems: 1,
+    maxItems: MAX_SCOPE_ENTRIES,
+    optional: true,
+  })
+  servers?: string[];
+
+  @IntField({
+    description: 'How many of its domains may exist at the same time.',
+    min: 0,
+    max: MAX_COUNT,
+    example: 50,
+    optional: true,
+  })
+  max_domains?: number;
+
+  @IntField({
+    description: 'How many certificates of its domains may exist at the same time.',
+    min: 0,
+    max: MAX_COUNT,
+    example: 5,
+    optional: true,
+  })
+  max_certificates?: number;
+}
+
+class NewTokenDto extends IntersectionType(TokenRefDto, TokenLimitsDto) {
   @EnumField(ROLES, {
     name: 'Role',
     description:
@@ -56,7 +121,7 @@ export class RevokedTokenDto extends PlannedDto {
 
 const STATUSES = ['valid', 'expired', 'unusable'] as const;
 
-class TokenDto {
+class TokenDto extends TokenLimitsDto {
   @StringField({ description: 'Name of the token.', example: 'ci' })
   name: string;
 

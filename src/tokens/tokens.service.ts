@@ -4,6 +4,7 @@ import type { PlannedDto } from '../contract/dry-run/dry-run.dto.js';
 import { Operation } from '../contract/operation.js';
 import { paginate } from '../contract/pages/page.js';
 import { invalidField } from '../errors/invalid-fields.js';
+import { findScopeProblem, SCOPE_KEYS, type ScopeFields } from '../model/scope/scope.js';
 import { Settings } from '../settings/settings.js';
 import {
   AddedTokenDto,
@@ -24,6 +25,7 @@ export class TokensService {
 
   @Operation({
     name: 'haproxy_list_tokens',
+    scope: 'all',
     title: 'List the tokens',
     description:
       'Lists the tokens of TOKENS_FILE, with role and expiry, but never a secret. MCP_TOKEN and MCP_READONLY_TOKEN are in ' +
@@ -40,6 +42,7 @@ export class TokensService {
       name: token.name,
       status: isExpired(token) ? ('expired' as const) : ('valid' as const),
       role: token.role,
+      ...(token.scope?.fields as TokenLimits | undefined),
       ...(token.expiresAt !== undefined && { expires_at: new Date(token.expiresAt).toISOString() }),
     }));
     const unusable = this.tokens.unusable.map(({ name, reason }) => ({
@@ -64,23 +67,26 @@ export class TokensService {
 
   @Operation({
     name: 'haproxy_add_token',
+    scope: 'all',
     title: 'Add a token',
     description:
-      'Makes a token with a name, a role and an optional expiry. The answer has the secret, which is shown only this once. ' +
+      'Makes a token with a name, a role, optional limits and an optional expiry. The answer has the secret, which is shown only this once. ' +
       'The name is the actor in the audit log. Next: {haproxy_revoke_token} when it is no longer needed.',
     output: AddedTokenDto,
     adminOnly: true,
     mcp: false,
     errors: ['token_exists'],
   })
-  async add({ name, role, expires_at: expires, dry_run }: AddTokenDto): Promise<AddedTokenDto> {
+  async add({ name, role, expires_at: expires, dry_run, ...limits }: AddTokenDto): Promise<AddedTokenDto> {
     const expiresAt = expires === undefined ? undefined : Date.parse(expires);
     if (expiresAt !== undefined && expiresAt <= Date.now())
       throw invalidField('expires_at', 'must be in the future');
-    const secret = await this.tokens.add({ name, role, expiresAt }, dry_run);
+    const scope = scopeOf(limits);
+    const secret = await this.tokens.add({ name, role, expiresAt, scope }, dry_run);
     return {
       name,
       role,
+      ...(scope as TokenLimits | undefined),
       ...(expiresAt !== undefined && { expires_at: new Date(expiresAt).toISOString() }),
       ...(dry_run ? this.#plan(`the token ${name} with the role ${role} is added`) : { token: secret }),
     };
@@ -88,6 +94,7 @@ export class TokensService {
 
   @Operation({
     name: 'haproxy_revoke_token',
+    scope: 'all',
     title: 'Revoke a token',
     description:
       'Deletes a token. Its next request gets 401, and its MCP sessions, streams and waiting calls end at once. Operations ' +
@@ -110,4 +117,23 @@ export class TokensService {
       plan: [{ target: 'file', action: 'write_file', name: path, text: `${path}: ${effect}` }],
     };
   }
+}
+
+type TokenLimits = Omit<AddTokenDto, 'name' | 'role' | 'expires_at' | 'dry_run'>;
+
+/** What limits the token; undefined if nothing does. @throws AppError validation_failed */
+function scopeOf(given: TokenLimits): ScopeFields | undefined {
+  const named = SCOPE_KEYS.filter((key) => given[key] !== undefined);
+  if (named.length === 0) return undefined;
+  const fields: ScopeFields = Object.fromEntries(named.map((key) => [key, given[key]]));
+  const problem = findScopeProblem(fields);
+  if (problem) throw invalidField(pathOf(problem.path), problem.reason);
+  return fields;
+}
+
+/** `domains[0]`. */
+function pathOf(path: readonly (string | number)[]): string {
+  return path
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : index === 0 ? key : `.${key}`))
+    .join('');
 }

@@ -17,6 +17,7 @@ export class ExportService {
 
   @Operation({
     name: 'haproxy_export',
+    scope: 'view',
     command: 'domains export',
     title: 'Export domains and servers',
     description:
@@ -28,7 +29,7 @@ export class ExportService {
     mcp: false,
   })
   async export({ format }: ExportQueryDto): Promise<StreamableFile> {
-    const { state } = this.persistence;
+    const state = this.persistence.visible;
     return new StreamableFile(Readable.from(exportText(state, format), { objectMode: false }), {
       type: format === 'json' ? 'application/json' : 'application/x-ndjson',
       disposition: `attachment; filename="domains-${state.revision}.${format}"`,

@@ -3,6 +3,8 @@ import { type LongPlannedDto, shownOf, type StateChangeDto } from '../contract/d
 import { AppError } from '../errors/app-error.js';
 import { invalidField } from '../errors/invalid-fields.js';
 import { callContext } from '../contract/call-context.js';
+import { requireBackendAllowed } from '../contract/input/names-in-scope.js';
+import { outOfScope } from '../model/scope/scope.js';
 import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
@@ -66,6 +68,7 @@ export class ImportService {
 
   @Operation({
     name: 'haproxy_import',
+    scope: 'change',
     command: 'domains import',
     title: 'Import domains and servers',
     description:
@@ -135,6 +138,8 @@ export class ImportService {
         'on_error',
         `must be abort with mode=${mode}: a skipped line would be a half-done change`,
       );
+    // It removes everything else, also what the caller may not see.
+    if (mode === 'replace' && callContext().scope?.limitsDomains) throw outOfScope();
     const problems = new ImportProblems(on_error === 'skip');
     const { lines, backends, apply } = await this.#readLines(mode, content, problems);
     problems.check();
@@ -187,6 +192,7 @@ export class ImportService {
   /** Asks HAProxy once for all backends of the operator that the records name. */
   async #backendProblems(backends: readonly string[]): Promise<BackendProblem> {
     const names = new Set(backends);
+    for (const name of names) requireBackendAllowed(name);
     if (names.size === 0) return () => undefined;
     const problems = await this.runtime.findBackendProblems([...names]);
     return (backend) => problems.get(backend);

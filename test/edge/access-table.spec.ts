@@ -11,7 +11,10 @@ beforeAll(async () => {
     namedToken('operates', 'operate', { expires_at: '2099-01-01T00:00:00Z' }),
     namedToken('administers', 'admin'),
     namedToken('expired', 'admin', { expires_at: '2020-01-01T00:00:00Z' }),
-    namedToken('limited', 'admin', { domains: ['*.preview.example.com'] }),
+    namedToken('limited-read', 'read', { domains: ['*.preview.example.com'] }),
+    namedToken('limited-operate', 'operate', { domains: ['*.preview.example.com'] }),
+    namedToken('limited-admin', 'admin', { domains: ['*.preview.example.com'] }),
+    namedToken('unknown-limit', 'admin', { paths: ['/api'] }),
   ];
   suite = await startFixture(
     { ...withTokens, named },
@@ -41,7 +44,13 @@ const TOKENS = {
   'named operate': { headers: [bearer('operates')], is: 'operator' },
   'named admin': { headers: [bearer('administers')], is: 'admin' },
   'named, expired': { headers: [bearer('expired')], is: undefined },
-  'named, with a field that this version does not know': { headers: [bearer('limited')], is: undefined },
+  'named read with domains': { headers: [bearer('limited-read')], is: 'limited reader' },
+  'named operate with domains': { headers: [bearer('limited-operate')], is: 'limited operator' },
+  'named admin with domains': { headers: [bearer('limited-admin')], is: 'limited operator' },
+  'named, with a field that this version does not know': {
+    headers: [bearer('unknown-limit')],
+    is: undefined,
+  },
   wrong: { headers: ['Authorization: Bearer wrong-token-0123456789'], is: undefined },
   basic: { headers: [basic('anyone', ADMIN)], is: 'basic' },
 } as const;
@@ -62,11 +71,11 @@ const ROUTES = [
   ['HEAD', '/docs/swagger-ui.css', 'docs', 200],
   ['GET', '/openapi.json', 'docs', 200],
   ['GET', '/api/v1/things', 'read', 200],
-  ['DELETE', '/api/v1/things', 'change', 200],
+  ['DELETE', '/api/v1/things', 'change of all', 200],
+  ['POST', '/api/v1/things/a.preview.example.com?all=x', 'change', 422],
   ['POST', '/api/v1/things/unlinked', 'administer', 201],
   ['GET', '/api/v1/tokens', 'administer', 200],
-  ['GET', '/api/v1/audit', 'read', 200],
-  ['GET', '/metrics', 'read', 200],
+  ['GET', '/metrics', 'read of all', 200],
   ['GET', '/mcp', 'read', 400],
 ] as const;
 
@@ -79,9 +88,16 @@ function expected(source: Source, sent: Sent, kind: (typeof ROUTES)[number][2], 
   // A request with an Authorization header is judged by the header alone, from a trusted network too.
   const isTrusted = source === 'trusted' && sent === 'none';
   const role =
-    isTrusted || token === 'admin' ? 2 : token === 'operator' ? 1 : token === 'reader' ? 0 : undefined;
+    isTrusted || token === 'admin'
+      ? 2
+      : token?.endsWith('operator')
+        ? 1
+        : token?.endsWith('reader')
+          ? 0
+          : undefined;
   if (role === undefined) return token === 'basic' && kind === 'docs' ? success : 401;
-  const needed = kind === 'administer' ? 2 : kind === 'change' ? 1 : 0;
+  if (token?.startsWith('limited') && kind.endsWith('of all')) return 403;
+  const needed = kind === 'administer' ? 2 : kind.startsWith('change') ? 1 : 0;
   return role < needed ? 403 : success;
 }
 

@@ -82,6 +82,7 @@ export class ThingsService {
 
   @Operation({
     name: 'haproxy_list_things',
+    scope: 'view',
     title: 'List things',
     description: 'Lists things.',
     output: ThingList,
@@ -93,6 +94,7 @@ export class ThingsService {
 
   @Operation({
     name: 'haproxy_add_thing',
+    scope: 'change',
     title: 'Add a thing',
     description: 'Adds a thing.',
     output: ThingDto,
@@ -111,6 +113,7 @@ export class ThingsService {
 
   @Operation({
     name: 'haproxy_clear_things',
+    scope: 'all',
     title: 'Remove all things',
     description: 'Removes everything.',
     output: ThingList,
@@ -124,6 +127,7 @@ export class ThingsService {
 
   @Operation({
     name: 'haproxy_wait_things',
+    scope: 'view',
     title: 'Wait',
     description: 'Waits until it is cancelled, or for a number of steps.',
     output: ThingList,
@@ -147,6 +151,7 @@ export class ThingsService {
 
   @Operation({
     name: 'haproxy_break',
+    scope: 'view',
     title: 'Break',
     description: 'Throws.',
     output: ThingList,

@@ -176,7 +176,16 @@ describe('Named tokens', () => {
       { name: 'x', role: 'read', expires_at: '30d' },
       /expires_at must be a date/,
     ],
-    ['a limit', { name: 'x', role: 'read', domains: ['*.example.com'] }, /domains/],
+    [
+      'a limit that is no domain',
+      { name: 'x', role: 'read', domains: ['*.example.com', '*'] },
+      /domains\[1\] must/,
+    ],
+    ['no domains', { name: 'x', role: 'read', domains: [] }, /domains must be/],
+    ['wildcards of no domains', { name: 'x', role: 'read', wildcards: true }, /wildcards/],
+    ['a network that is none', { name: 'x', role: 'read', servers: ['10.0.0.0/40'] }, /servers\[0\] must/],
+    ['a count below 0', { name: 'x', role: 'read', max_domains: -1 }, /max_domains must/],
+    ['a limit of a later version', { name: 'x', role: 'read', paths: ['/api'] }, /paths/],
     ['a secret of its own', { name: 'x', role: 'read', sha256: 'a'.repeat(64) }, /sha256/],
   ])('refuses a token with %s and changes nothing', async (_, body, message) => {
     const before = (await tokens('GET')).text;
@@ -289,10 +298,10 @@ describe('Named tokens', () => {
     const secret = secretOf('by-hand');
     const write = (...entries: object[]) =>
       writeFile(file, JSON.stringify({ tokens: entries }), { mode: 0o600 });
-    await write(namedToken('by-hand', 'read'), namedToken('limited', 'admin', { max_domains: 3 }));
+    await write(namedToken('by-hand', 'read'), namedToken('limited', 'admin', { max_domains: '3' }));
     await until(async () => (await statusOf(secret)) === 200, { what: 'the new token' });
     expect(await statusOf(secretOf('limited'))).toBe(401);
-    expect((await health()).detail).toMatch(/The token limited in \S+ is not valid: .*"max_domains"/);
+    expect((await health()).detail).toMatch(/The token limited in \S+ is not valid: its max_domains must be/);
     await chmod(file, 0o644);
     await until(async () => /stay in force.*chmod 600/.test((await health()).detail), { what: 'health' });
     expect(await statusOf(secret)).toBe(200);

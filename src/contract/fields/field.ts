@@ -36,6 +36,8 @@ export interface FieldKind {
   toolForm?: string;
   /** The value that a text stands for. A text that stands for none is returned as it is, for `accepts` to refuse. */
   fromText?: (text: string, source: 'text' | 'tool') => unknown;
+  /** The value is the name of a domain. A token that is limited to some domains may change only those. */
+  isDomain?: true;
   /** The class of the value, or of the items of a list. */
   item?: Class;
   list?: ListForm;

@@ -36,6 +36,8 @@ interface StringOptions extends FieldOptions<string> {
   canonical?: (value: string) => string | undefined;
   /** The allowed values, as text after "must be". Required with `pattern` and `canonical`. */
   rule?: string;
+  /** The value is the name of a domain. */
+  isDomain?: true;
 }
 
 export function StringField(options: StringOptions): PropertyDecorator {
@@ -45,6 +47,7 @@ export function StringField(options: StringOptions): PropertyDecorator {
     ...(pattern && { pattern: pattern.source }),
   };
   const kind: FieldKind = {
+    ...(options.isDomain && { isDomain: true }),
     schema: {
       type: String,
       ...(minLength > 0 && { minLength }),
@@ -90,6 +93,7 @@ function domainField(
     example: 'example.com',
     ...options,
     canonical,
+    isDomain: true,
     rule: DOMAIN_RULE,
     form: { pattern: DOMAIN_FORM, maxLength: MAX_DOMAIN_INPUT },
   });

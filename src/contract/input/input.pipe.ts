@@ -4,8 +4,10 @@ import { validateSync, type ValidationError } from 'class-validator';
 import type { FieldError } from '../../errors/app-error.js';
 import { invalidField, invalidFields, MAX_FIELD_ERRORS } from '../../errors/invalid-fields.js';
 import { declaredFields, type InputSource, messageOf } from '../fields/field.js';
+import { callContext } from '../call-context.js';
 import { holdsToken } from '../token-secret.js';
 import { givenArguments } from './given-arguments.js';
+import { requireNamesInScope } from './names-in-scope.js';
 import { withoutPlaceholders } from './placeholders.js';
 import { findUnsafe, joinPath } from './input-shape.js';
 
@@ -23,7 +25,10 @@ export class InputPipe implements PipeTransform {
   async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     const { metatype, type } = metadata;
     if (type === 'custom' || metatype === undefined || PRIMITIVES.has(metatype)) return value;
-    return this.read(metatype as Type<object>, value, type === 'body' ? 'json' : 'text');
+    const read = await this.read(metatype as Type<object>, value, type === 'body' ? 'json' : 'text');
+    const { operation, scope } = callContext();
+    if (operation) requireNamesInScope(read, operation, scope);
+    return read;
   }
 
   /** @throws AppError validation_failed, payload_too_large */

@@ -17,6 +17,7 @@ import {
   type ServerSpec,
 } from '../../model/server.js';
 import { ServerNetworks } from '../../model/addresses/server-networks.js';
+import type { Scope } from '../../model/scope/scope.js';
 import type { StateDelta, StateReader } from '../../model/state.js';
 import { Settings } from '../../settings/settings.js';
 import { OperatorConfig } from '../config/operator-config.js';
@@ -83,11 +84,11 @@ export class ServerGuard {
 
   /**
    * Checks each server that the change adds, moves to another address or puts into service, and the servers of a pool
-   * that gets another domain. `before` is the state without the change.
+   * that gets another domain. `before` is the state without the change. `scope`: what the token of the caller is limited to.
    *
    * @throws AppError forbidden, server_is_control, server_is_haproxy
    */
-  checkChange(change: StateDelta, before: StateReader): void {
+  checkChange(change: StateDelta, before: StateReader, scope?: Scope): void {
     const facts = this.#facts();
     const joined = new Set(change.domains.values());
     for (const [name, pool] of change.pools) {
@@ -98,6 +99,7 @@ export class ServerGuard {
         if (!present) this.#check(server, facts);
         else this.#checkReplacement(present, server, facts);
         if (joined.has(name)) this.#checkListeners(server, facts);
+        if (!present || joined.has(name) || !isSameAddress(present, server)) scope?.checkServer(server.ip);
       }
     }
   }

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { CompleteResult } from '@modelcontextprotocol/sdk/types.js';
 import { type Completion, COMPLETIONS, completionOf } from '../../contract/resource.js';
+import type { Scope } from '../../model/scope/scope.js';
 import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
 import { PromptRegistry } from './prompt-registry.js';
 import { ResourceRegistry } from './resource-registry.js';
@@ -34,11 +35,11 @@ export class Completer {
   }
 
   /** @throws Error with the JSON-RPC code -32602 if the prompt or the resource template does not exist */
-  async complete({ ref, argument }: CompletionRequest): Promise<CompleteResult> {
+  async complete({ ref, argument }: CompletionRequest, scope: Scope | undefined): Promise<CompleteResult> {
     const exists =
       ref.type === 'ref/prompt'
         ? this.prompts.has(ref.name)
-        : this.resources.isTemplate(ref.uri) || this.resources.exists(ref.uri);
+        : this.resources.isTemplate(ref.uri, scope) || this.resources.exists(ref.uri, scope);
     if (!exists)
       throw rpcError(
         INVALID_PARAMS,

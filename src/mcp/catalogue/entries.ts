@@ -45,6 +45,8 @@ export type ResourceContent = { mimeType?: string; text: string } | { mimeType?:
 export interface CatalogueResource {
   /** A ResourceTemplate if the URI has variables. */
   definition: Resource | ResourceTemplate;
+  /** Whether a token that is limited to some domains may read it. Default false. */
+  isForScope?: boolean;
   read: (variables: Record<string, string>, caller: Caller) => Promise<ResourceContent>;
   /** Whether a subscriber is ever notified. */
   notifies: boolean;

@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { GetPromptResult, Prompt } from '@modelcontextprotocol/sdk/types.js';
-import { includesRole, type Role } from '../../contract/role.js';
+import type { Principal } from '../../access/principal.js';
+import type { Role } from '../../contract/role.js';
+import type { Scope } from '../../model/scope/scope.js';
 import { INVALID_PARAMS, rpcError } from '../protocol/json-rpc.js';
 import type { Caller, CataloguePrompt } from './entries.js';
 import { type PromptTemplate, PROMPTS } from './prompts.js';
-import { ToolRegistry } from './tool-registry.js';
+import { isOffered, ToolRegistry } from './tool-registry.js';
 
 /** Longest argument of a prompt. Ten servers with long IPv6 addresses, the longest useful list, have 490 characters. */
 const MAX_ARGUMENT_LENGTH = 1000;
@@ -23,9 +25,9 @@ export class PromptRegistry {
   }
 
   /** The prompts whose tools the caller may all call. */
-  list(role: Role): Prompt[] {
+  list(role: Role, scope?: Scope): Prompt[] {
     return [...this.#prompts.values()]
-      .filter((prompt) => this.#isOffered(prompt, role))
+      .filter((prompt) => this.#isOffered(prompt, { role, scope }))
       .map(({ definition }) => definition);
   }
 
@@ -39,7 +41,7 @@ export class PromptRegistry {
    */
   async get(name: string, args: Record<string, string>, caller: Caller): Promise<GetPromptResult> {
     const prompt = this.#prompts.get(name);
-    if (!prompt || !this.#isOffered(prompt, caller.principal.role))
+    if (!prompt || !this.#isOffered(prompt, caller.principal))
       throw rpcError(
         INVALID_PARAMS,
         `There is no prompt ${name.slice(0, 100)}. Call prompts/list for the names of the prompts.`,
@@ -61,10 +63,10 @@ export class PromptRegistry {
     return prompt.render(args, caller);
   }
 
-  #isOffered({ requiredTools = [] }: CataloguePrompt, role: Role): boolean {
+  #isOffered({ requiredTools = [] }: CataloguePrompt, caller: Pick<Principal, 'role' | 'scope'>): boolean {
     return requiredTools.every((name) => {
       const tool = this.tools.find(name);
-      return tool !== undefined && includesRole(role, tool.role);
+      return tool !== undefined && isOffered(tool, caller);
     });
   }
 }

@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Resource, ResourceTemplate } from '@modelcontextprotocol/sdk/types.js';
+import type { Scope } from '../../model/scope/scope.js';
 import type { ResourceEvent } from '../../signals/event-feed.js';
 import { canonicalDomain } from '../../model/names/domain-name.js';
 import { AppError } from '../../errors/app-error.js';
@@ -39,6 +40,7 @@ export class ResourceRegistry {
       const template = new UriTemplate(declaration.uri);
       this.add({
         definition: namingToolsIn(toDefinition(declaration, template)),
+        isForScope: declaration.scope === 'view',
         read: async (variables, caller) => {
           const content = await callServiceMethod(method, variables, 'text', caller);
           const text = typeof content === 'string' ? content : namingTools(JSON.stringify(content));
@@ -58,30 +60,38 @@ export class ResourceRegistry {
     );
   }
 
-  list(): Resource[] {
-    return this.#entries.flatMap(({ resource: { definition } }) => ('uri' in definition ? [definition] : []));
+  list(scope?: Scope): Resource[] {
+    return this.#offered(scope).flatMap(({ definition }) => ('uri' in definition ? [definition] : []));
   }
 
-  templates(): ResourceTemplate[] {
-    return this.#entries.flatMap(({ resource: { definition } }) =>
+  templates(scope?: Scope): ResourceTemplate[] {
+    return this.#offered(scope).flatMap(({ definition }) =>
       'uriTemplate' in definition ? [definition] : [],
     );
   }
 
-  isTemplate(uri: string): boolean {
-    return this.templates().some(({ uriTemplate }) => uriTemplate === uri);
+  isTemplate(uri: string, scope: Scope | undefined): boolean {
+    return this.templates(scope).some(({ uriTemplate }) => uriTemplate === uri);
   }
 
-  exists(uri: string): boolean {
-    return this.#find(uri) !== undefined;
+  exists(uri: string, scope: Scope | undefined): boolean {
+    return this.#find(uri, scope) !== undefined;
   }
 
-  /** Why a client cannot subscribe to this resource; undefined if subscribers are notified of its changes. */
-  findSubscriptionProblem(uri: string): { exists: boolean; message: string } | undefined {
-    const found = this.#find(uri);
+  /**
+   * Why a client cannot subscribe to this resource; undefined if subscribers are notified of its changes. A token that is
+   * limited to some domains gets notifications only about those: one about all domains would tell of changes of others.
+   */
+  findSubscriptionProblem(
+    uri: string,
+    scope: Scope | undefined,
+  ): { exists: boolean; message: string } | undefined {
+    const found = this.#find(uri, scope);
     const shown = uri.slice(0, 300);
     if (!found) return { exists: false, message: `There is no resource ${shown}. ${KNOWN_URIS}` };
-    if (found.resource.notifies) return undefined;
+    const domain = canonicalDomain(found.variables['domain'] ?? '');
+    const isInScope = scope?.limitsDomains !== true || (domain !== undefined && scope.includes(domain));
+    if (found.resource.notifies && isInScope) return undefined;
     const message = `The suite sends no notifications about ${shown}. Read it again when you need it.`;
     return { exists: true, message };
   }
@@ -95,7 +105,7 @@ export class ResourceRegistry {
 
   /** @throws Error with a JSON-RPC code if the resource does not exist or cannot be read */
   async read(uri: string, caller: Caller): Promise<ResourceContent & { uri: string }> {
-    const found = this.#find(uri);
+    const found = this.#find(uri, caller.principal.scope);
     if (!found) throw notFound(uri, KNOWN_URIS, caller);
     try {
       return { uri, ...(await found.resource.read(found.variables, caller)) };
@@ -121,13 +131,22 @@ export class ResourceRegistry {
     return error;
   }
 
-  #find(uri: string): (Entry & { variables: Record<string, string> }) | undefined {
+  #offered(scope: Scope | undefined): CatalogueResource[] {
+    return this.#entries.map(({ resource }) => resource).filter((resource) => isOffered(resource, scope));
+  }
+
+  #find(uri: string, scope?: Scope): (Entry & { variables: Record<string, string> }) | undefined {
     for (const entry of this.#entries) {
+      if (!isOffered(entry.resource, scope)) continue;
       const variables = entry.template.match(uri);
       if (variables) return { ...entry, variables };
     }
     return undefined;
   }
+}
+
+function isOffered({ isForScope = false }: CatalogueResource, scope: Scope | undefined): boolean {
+  return isForScope || scope?.limitsDomains !== true;
 }
 
 function toDefinition(

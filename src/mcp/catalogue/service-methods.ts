@@ -3,6 +3,8 @@ import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { type CallContext, callContext, runWithCallContext } from '../../contract/call-context.js';
 import type { InputSource } from '../../contract/fields/field.js';
 import { InputPipe } from '../../contract/input/input.pipe.js';
+import { requireNamesInScope } from '../../contract/input/names-in-scope.js';
+import { ownerOf } from '../../access/principal.js';
 import { preconditionIn } from '../../contract/preconditions/precondition.dto.js';
 import { namingTools } from '../../errors/operation-names.js';
 import type { Caller } from './entries.js';
@@ -40,27 +42,34 @@ export class ServiceMethodFinder {
   }
 }
 
+/** The part of an operation or resource that a call needs. */
+interface CallableDeclaration {
+  input: Type | undefined;
+  readOnly?: boolean;
+}
+
 /**
  * Calls a service method as a REST route does: validates the input with the same pipe, and sets the call context.
  *
  * @throws AppError validation_failed, payload_too_large, and the errors of the method
  */
 export async function callServiceMethod(
-  {
-    declaration: { input, readOnly = true },
-    call,
-  }: ServiceMethod<{ input: Type | undefined; readOnly?: boolean }>,
+  { declaration, call }: ServiceMethod<CallableDeclaration>,
   args: unknown,
   source: InputSource,
   caller: Caller,
 ): Promise<unknown> {
+  const { input, readOnly = true } = declaration;
   if (!input) pipe.readNothing(args, { ignoreExtra: readOnly });
   const read = input && (await pipe.read(input as Type<object>, args, source));
   const { signal, principal } = caller;
-  const { actor, role } = principal;
+  const { actor, role, scope } = principal;
+  if (read) requireNamesInScope(read, { readOnly }, scope);
   const context: CallContext = {
     actor,
     role,
+    scope,
+    owner: ownerOf(principal),
     via: 'mcp',
     // Of the HTTP request with the message.
     requestId: callContext().requestId,

@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
-import { requireOperation, requireRole } from '../../access/access-rule.js';
+import { requireForScope, requireOperation, requireRole } from '../../access/access-rule.js';
 import { AuditRecorder } from '../../audit/audit-recorder.js';
 import { AppError, type Problem } from '../../errors/app-error.js';
 import { notInDetail } from '../../errors/invalid-fields.js';
@@ -33,7 +33,10 @@ export class ToolExecutor {
     try {
       if (tool.operation)
         requireOperation(caller.principal, tool.operation, asksForDryRun(args), 'use dry_run=true');
-      else requireRole(caller.principal, tool.role);
+      else {
+        requireForScope(caller.principal, undefined);
+        requireRole(caller.principal, tool.role);
+      }
       return await tool.call(args, caller);
     } catch (error) {
       // An error with a JSON-RPC code is for the client, not for the model.

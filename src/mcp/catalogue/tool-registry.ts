@@ -3,7 +3,10 @@ import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { schemasOf } from '../../contract/openapi.js';
 import { operationOf } from '../../contract/operation.js';
 import { namingToolsIn } from '../../errors/operation-names.js';
-import { includesRole, type Role } from '../../contract/role.js';
+import { mayCall } from '../../access/access-rule.js';
+import type { Principal } from '../../access/principal.js';
+import type { Role } from '../../contract/role.js';
+import type { Scope } from '../../model/scope/scope.js';
 import { Settings } from '../../settings/settings.js';
 import type { CatalogueTool } from './entries.js';
 import { callServiceMethod, ServiceMethodFinder } from './service-methods.js';
@@ -34,10 +37,10 @@ export class ToolRegistry {
     this.#tools = undefined;
   }
 
-  /** The tools that a caller with this role may call, always in the same order. */
-  list(role: Role): Tool[] {
+  /** The tools that a caller may call, always in the same order. */
+  list(role: Role, scope?: Scope): Tool[] {
     return [...this.#all().values()]
-      .filter((tool) => includesRole(role, tool.role))
+      .filter((tool) => isOffered(tool, { role, scope }))
       .map(({ definition }) => definition);
   }
 
@@ -74,6 +77,14 @@ export class ToolRegistry {
       };
     });
   }
+}
+
+/** Whether the caller may call the tool. A tool that is no operation may be about all domains. */
+export function isOffered(
+  { operation, role }: CatalogueTool,
+  caller: Pick<Principal, 'role' | 'scope'>,
+): boolean {
+  return mayCall(caller, operation ?? { role, scope: 'all' });
 }
 
 function sortedByName(tools: readonly CatalogueTool[]): ReadonlyMap<string, CatalogueTool> {

@@ -88,33 +88,41 @@ export class SessionServerFactory {
       },
       request: { protocol: 'sessions', extra },
     });
-    server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.list(principal.role) }));
+    server.setRequestHandler(ListToolsRequestSchema, () => ({
+      tools: tools.list(principal.role, principal.scope),
+    }));
     server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
       executor.call(params.name, params.arguments, callerOf(extra)),
     );
-    server.setRequestHandler(ListResourcesRequestSchema, () => ({ resources: resources.list() }));
+    server.setRequestHandler(ListResourcesRequestSchema, () => ({
+      resources: resources.list(principal.scope),
+    }));
     server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
-      resourceTemplates: resources.templates(),
+      resourceTemplates: resources.templates(principal.scope),
     }));
     server.setRequestHandler(ReadResourceRequestSchema, async ({ params }, extra) => ({
       contents: [await resources.read(params.uri, callerOf(extra))],
     }));
-    server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: prompts.list(principal.role) }));
+    server.setRequestHandler(ListPromptsRequestSchema, () => ({
+      prompts: prompts.list(principal.role, principal.scope),
+    }));
     server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(extra)),
     );
-    server.setRequestHandler(CompleteRequestSchema, ({ params }) => completer.complete(params));
-    this.#handleSubscriptions(server);
+    server.setRequestHandler(CompleteRequestSchema, ({ params }) =>
+      completer.complete(params, principal.scope),
+    );
+    this.#handleSubscriptions(server, principal);
     return server;
   }
 
-  #handleSubscriptions(server: Server): void {
+  #handleSubscriptions(server: Server, principal: Principal): void {
     const { resources } = this.catalogue;
     /** Canonical URI → the URI as the client wrote it. Notifications contain the client's form. */
     const subscribed = new Map<string, string>();
     let unsubscribe: (() => void) | undefined;
     server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
-      const problem = resources.findSubscriptionProblem(uri);
+      const problem = resources.findSubscriptionProblem(uri, principal.scope);
       if (problem)
         throw rpcError(problem.exists ? INVALID_PARAMS : RESOURCE_NOT_FOUND.sessions, problem.message, {
           uri,

@@ -86,7 +86,7 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
       writeFetchResponse(answer, response, { disconnected, actor: principal.actor });
     // This revision sends the errors of methods with status 200.
     const refuse = (error: RpcErrorMessage) => send(Response.json(error));
-    const invalid = invalidStatelessParamsError(body) ?? this.#subscriptionError(body);
+    const invalid = invalidStatelessParamsError(body) ?? this.#subscriptionError(body, principal);
     if (invalid) {
       await refuse(invalid);
       return;
@@ -115,9 +115,9 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
   }
 
   /** The error for a stream of notifications about a resource that sends none. */
-  #subscriptionError(body: unknown): RpcErrorMessage | undefined {
+  #subscriptionError(body: unknown, principal: Principal): RpcErrorMessage | undefined {
     for (const uri of subscriptionsOf(body) ?? []) {
-      const problem = this.catalogue.resources.findSubscriptionProblem(uri);
+      const problem = this.catalogue.resources.findSubscriptionProblem(uri, principal.scope);
       if (problem) return rpcErrorMessage(idOf(body), INVALID_PARAMS, problem.message, { uri });
     }
     return undefined;
@@ -176,22 +176,28 @@ export class StatelessEndpoint implements BeforeApplicationShutdown {
       instructions: INSTRUCTIONS,
     });
     // The two MCP libraries have different types for a JSON Schema. The JSON is the same.
-    server.setRequestHandler('tools/list', () => ({ tools: tools.list(principal.role) as Tool[] }));
+    server.setRequestHandler('tools/list', () => ({
+      tools: tools.list(principal.role, principal.scope) as Tool[],
+    }));
     server.setRequestHandler('tools/call', ({ params }, context) =>
       executor.call(params.name, params.arguments, callerOf(context, principal)),
     );
-    server.setRequestHandler('resources/list', () => ({ resources: resources.list() }));
+    server.setRequestHandler('resources/list', () => ({ resources: resources.list(principal.scope) }));
     server.setRequestHandler('resources/templates/list', () => ({
-      resourceTemplates: resources.templates(),
+      resourceTemplates: resources.templates(principal.scope),
     }));
     server.setRequestHandler('resources/read', async ({ params }, context) => ({
       contents: [await resources.read(params.uri, callerOf(context, principal))],
     }));
-    server.setRequestHandler('prompts/list', () => ({ prompts: prompts.list(principal.role) }));
+    server.setRequestHandler('prompts/list', () => ({
+      prompts: prompts.list(principal.role, principal.scope),
+    }));
     server.setRequestHandler('prompts/get', ({ params }, context) =>
       prompts.get(params.name, params.arguments ?? {}, callerOf(context, principal)),
     );
-    server.setRequestHandler('completion/complete', ({ params }) => completer.complete(params));
+    server.setRequestHandler('completion/complete', ({ params }) =>
+      completer.complete(params, principal.scope),
+    );
     return server;
   }
 }

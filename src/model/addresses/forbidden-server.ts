@@ -77,7 +77,7 @@ const IPV4_IN_IPV6: readonly { prefix: readonly number[]; at: number }[] = [
 ];
 
 /** The address itself, and the IPv4 address that an IPv6 address holds: a translator can deliver it there. */
-function addressesReachedBy(ip: string): string[] {
+export function addressesReachedBy(ip: string): string[] {
   if (isIPv4(ip)) return [ip];
   const groups = groupsOf(ip);
   const held = IPV4_IN_IPV6.filter(({ prefix }) =>

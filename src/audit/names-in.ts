@@ -1,0 +1,11 @@
+/** The fields of arguments and former values that hold domains. */
+const NAME_FIELDS = new Set(['domain', 'domains', 'to', 'share_with']);
+
+/** The texts in the fields for domains, at any depth. */
+export function namesIn(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => [
+    ...(NAME_FIELDS.has(key) ? [inner].flat().filter((name) => typeof name === 'string') : []),
+    ...namesIn(inner),
+  ]);
+}

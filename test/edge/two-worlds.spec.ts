@@ -1,0 +1,335 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { type ApiDocument, operationsOf } from '../../src/cli/operations/from-document.js';
+import type { CliOperation } from '../../src/cli/operations/operation.js';
+import { openApiDocument } from '../../src/contract/openapi.js';
+import { makeCertificate } from '../kit/certificates/certificates.js';
+import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
+import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
+import { until } from '../kit/poll.js';
+import { type Backend, startBackend } from '../kit/traffic/backend.js';
+import { type Observed, observe } from '../observe/fixture.js';
+import { namedToken, secretOf } from './fixture.js';
+
+/**
+ * Two suites that differ only in what is out of scope of a token: `far` has further domains, one of which shares a pool with
+ * a domain in scope. Every operation gives the token the same answer in both, byte for byte. Times, ids, revisions and the
+ * numbers of new pools are left out: the pool number of a new domain tells that others have pools.
+ */
+interface World {
+  haproxy: RunningHaproxy;
+  suite: Observed;
+  url: string;
+  clients: Map<string, Client>;
+}
+
+type Arguments = Record<string, unknown>;
+const SCOPE = { domains: ['*.preview.test'], servers: ['127.0.0.0/8'] };
+const TOKENS = [
+  namedToken('reads', 'read', SCOPE),
+  namedToken('operates', 'operate', SCOPE),
+  namedToken('administers', 'admin', SCOPE),
+];
+
+let worlds: [World, World];
+let backend: Backend;
+let operations: CliOperation[];
+
+async function startWorld(files: readonly [string, string][]): Promise<World> {
+  const haproxy = await startHaproxy(oldestHaproxy(), {
+    pools: 9,
+    poolsText: 'backend be_web\n  server s 127.0.0.1:9\n',
+  });
+  await mkdir(join(haproxy.home, 'conf'), { recursive: true });
+  await writeFile(join(haproxy.home, 'conf/tokens.json'), JSON.stringify({ tokens: TOKENS }), {
+    mode: 0o600,
+  });
+  await mkdir(join(haproxy.home, 'certs'), { recursive: true });
+  for (const [name, text] of files) await writeFile(join(haproxy.home, 'certs', name), text, { mode: 0o600 });
+  const suite = await observe(haproxy, { HAPROXY_POOL_COUNT: '9' });
+  await suite.untilReady();
+  const url = `http://127.0.0.1:${suite.settings.api.port}`;
+  const clients = new Map<string, Client>();
+  for (const name of ['reads', 'operates']) {
+    const client = new Client({ name: 'test', version: '1' });
+    const requestInit = { headers: { authorization: `Bearer ${secretOf(name)}` } };
+    await client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`), { requestInit }));
+    clients.set(name, client);
+  }
+  return { haproxy, suite, url, clients };
+}
+
+async function add(world: World, body: object): Promise<void> {
+  const { status } = await world.suite.api('POST', '/domains', body);
+  expect(status, JSON.stringify(body)).toBe(201);
+}
+
+beforeAll(async () => {
+  backend = await startBackend('one');
+  const folder = await mkdtemp(join(tmpdir(), 'suite-worlds-'));
+  const pem = async (...names: string[]) => (await makeCertificate(folder, { names })).pem;
+  const near: [string, string][] = [['a.preview.test.pem', await pem('a.preview.test')]];
+  const others: [string, string][] = [
+    ['preview.test.pem', await pem('preview.test', '*.preview.test')],
+    ['x.preview.test.pem', await pem('x.preview.test', 'main.test')],
+  ];
+  await rm(folder, { recursive: true });
+  worlds = [await startWorld(near), await startWorld([...near, ...others])];
+  const server = { ip: '127.0.0.1', http_port: backend.port };
+  for (const world of worlds) {
+    await add(world, { domain: 'a.preview.test', ...server, labels: { team: 'web' } });
+    await add(world, { domain: 'b.preview.test', share_with: 'a.preview.test', expires_in: '7d' });
+    await add(world, { domain: 'm.preview.test', ...server, labels: { team: 'web' } });
+    await add(world, { domain: 'x.preview.test' });
+  }
+  const [other, far] = worlds;
+  // As many revisions as in the other world.
+  for (const domain of ['n1.test', 'n2.test']) {
+    await add(other, { domain });
+    await other.suite.api('DELETE', `/domains/${domain}`);
+  }
+  await add(far, {
+    domain: 'main.test',
+    share_with: 'm.preview.test',
+    labels: { team: 'web' },
+    expires_in: '1d',
+  });
+  await add(far, { domain: 'other.test', ip: '127.0.0.9', http_port: 9 });
+  await add(far, { domain: '*.preview.test', ip: '127.0.0.9', http_port: 9 });
+  await add(far, { domain: 'preview.test', backend: 'be_web' });
+  for (const { suite } of worlds)
+    await until(async () => {
+      const { body } = await suite.api('GET', '/domains/a.preview.test/health');
+      return body['status'] === 'healthy';
+    });
+  operations = operationsOf(openApiDocument(far.suite.app, '0') as unknown as ApiDocument);
+});
+afterAll(async () => {
+  for (const world of worlds ?? []) {
+    for (const client of world.clients.values()) await client.close();
+    await world.suite.close();
+    await world.haproxy.stop();
+  }
+  await backend?.close();
+});
+
+const OUTSIDE = ['other.test', 'main.test', '*.preview.test', 'preview.test', 'nothing.test'] as const;
+const about = (more: Arguments = {}, inside = ['a.preview.test', 'm.preview.test']): Arguments[] =>
+  [...inside, ...OUTSIDE].map((domain) => ({ domain, ...more }));
+const NEW = { ip: '127.0.0.2', http_port: 9 };
+
+/** The calls of each operation, in an order that works. An operation that is not here fails the test. */
+const CALLS: Record<string, Arguments[]> = {
+  haproxy_list_domains: [
+    {},
+    { include_wildcards: true },
+    { limit: 1 },
+    { search: 'test' },
+    { label: 'team=web' },
+    { expires_within: '30d' },
+    ...['pool_2', 'pool_4', 'pool_5', 'be_web'].map((pool) => ({ pool })),
+  ],
+  haproxy_get_domain: about(),
+  haproxy_add_domain: [
+    { domain: 'new.preview.test', ...NEW },
+    { domain: 'new.preview.test', ...NEW },
+    { domain: 'dry.preview.test', ...NEW, dry_run: true },
+    ...OUTSIDE.map((domain) => ({ domain, ...NEW })),
+    ...OUTSIDE.map((share_with) => ({ domain: 's.preview.test', share_with })),
+    { domain: 's.preview.test', share_with: 'a.preview.test' },
+    { domain: 'e.preview.test', backend: 'be_web' },
+    { domain: 'e.preview.test', backend: 'be_nothing' },
+    { domain: '*.w.preview.test', ...NEW },
+    { domain: '169.254.169.254', ...NEW },
+    { domain: 'e.preview.test', ip: '169.254.169.254' },
+  ],
+  haproxy_put_domain: [
+    { domain: 's.preview.test', labels: { a: 'b' } },
+    { domain: 'new.preview.test', servers: [NEW, { ip: '127.0.0.3', http_port: 9 }] },
+    { domain: 'new.preview.test', servers: [NEW], dry_run: true },
+    ...OUTSIDE.map((domain) => ({ domain, ...NEW })),
+    ...OUTSIDE.map((share_with) => ({ domain: 's.preview.test', share_with })),
+    { domain: 's.preview.test', backend: 'be_web' },
+  ],
+  haproxy_rename_domain: [
+    { domain: 's.preview.test', to: 't.preview.test' },
+    { domain: 't.preview.test', to: 'a.preview.test' },
+    ...OUTSIDE.map((to) => ({ domain: 't.preview.test', to })),
+    ...OUTSIDE.map((domain) => ({ domain, to: 'u.preview.test' })),
+  ],
+  haproxy_list_servers: about(),
+  haproxy_add_server: about(NEW, ['new.preview.test', 'a.preview.test']),
+  haproxy_add_servers: about({ servers: [{ ip: '127.0.0.4', http_port: 9 }] }, ['new.preview.test']),
+  haproxy_set_server_state: about({ slot: 1, state: 'drain' }, ['new.preview.test']),
+  haproxy_set_server_weight: about({ slot: 1, weight: 9 }, ['new.preview.test']),
+  haproxy_set_domain_state: about({ state: 'maint' }, ['new.preview.test']),
+  haproxy_wait_drain: about({ slot: 0, timeout: 1 }, ['new.preview.test']),
+  haproxy_remove_server: about({ slot: 2 }, ['new.preview.test']),
+  haproxy_domain_health: about({}, ['a.preview.test', 'm.preview.test', 'under.preview.test']),
+  haproxy_wait_healthy: about({ timeout: 1 }),
+  haproxy_get_server_health: [{}, { status: 'UP' }, { ip: '127.0.0.9' }, { limit: 1 }, ...about()],
+  haproxy_replace_server: [
+    { from: '127.0.0.9', to: '127.0.0.8', dry_run: true },
+    { from: '127.0.0.9', to: '127.0.0.8', timeout: 1 },
+  ],
+  haproxy_explain: [
+    { host: 'x.preview.test' },
+    { host: 'a.preview.test' },
+    { host: 'under.preview.test' },
+    ...OUTSIDE.map((host) => ({ host: host.replace('*', 'x') })),
+  ],
+  haproxy_health: [{}],
+  haproxy_stats: [{}, { scope: 'server' }, ...about()],
+  haproxy_backends: [{}, { in_use: true }, { in_use: false }],
+  haproxy_list_frontends: [{}],
+  haproxy_get_connections: [{}, ...about()],
+  haproxy_history: [
+    {},
+    { limit: 2 },
+    { actor: 'admin' },
+    ...about(),
+    ...[1, 5, 6, 7].map((revision) => ({ revision })),
+  ],
+  haproxy_get_revision: [1, 5, 6, 7].map((revision) => ({ revision })),
+  haproxy_undo: [
+    { revision: 4, dry_run: true },
+    { revision: 5 },
+    { revision: 6, dry_run: true },
+    { revision: 1 },
+    { revision: 999 },
+  ],
+  haproxy_rollback: [{ revision: 1 }, { revision: 1, dry_run: true }],
+  haproxy_audit: [{}, { limit: 2 }, { actor: 'admin' }, ...about()],
+  haproxy_list_operations: [{}, { status: 'running' }],
+  haproxy_get_operation: [{ id: '00000000-0000-4000-8000-000000000000' }],
+  haproxy_check_config: [{}],
+  haproxy_reload: [{}],
+  haproxy_save_state: [{ dry_run: true }, {}],
+  haproxy_restore_state: [{ dry_run: true }, {}],
+  haproxy_list_certs: [{}, { expires_within: 30 }],
+  haproxy_cert_info: about({}, ['a.preview.test', 'x.preview.test', 'm.preview.test']),
+  haproxy_issue_cert: about({ dry_run: true }),
+  haproxy_renew_cert: about({ dry_run: true }),
+  haproxy_renew_all_certs: [{ dry_run: true }],
+  haproxy_delete_cert: about({ dry_run: true }),
+  haproxy_load_cert: about({ dry_run: true }),
+  haproxy_list_tokens: [{}],
+  haproxy_add_token: [{ name: 'more', role: 'read' }],
+  haproxy_revoke_token: [{ name: 'reads' }],
+  haproxy_export: [{}, { format: 'json' }],
+  haproxy_import: [{ mode: 'merge', dry_run: true, lines: [{ domain: 'i.preview.test', servers: [NEW] }] }],
+  haproxy_remove_domain: [
+    { domain: 't.preview.test' },
+    { domain: 'new.preview.test' },
+    ...about({ missing_ok: true }, ['gone.preview.test']),
+    ...about({}, ['gone.preview.test']),
+  ],
+};
+
+/** What may differ: what depends on the place and the time, and the counters that all callers share. */
+function normalised(text: string, { haproxy, suite }: World): string {
+  return text
+    .replaceAll(haproxy.home, 'HOME')
+    .replaceAll(String(suite.settings.api.port), 'API')
+    .replaceAll(String(haproxy.httpPort), 'HTTP')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'ID')
+    .replaceAll(
+      /(\\?"(?:revision|revision_before|revision_after|seq|next_cursor|undoes|target|uptime_seconds|downtime_seconds|pid|waited_ms|connections|last_check|etag)\\?":)(?:\\?"[^"\\]*\\?"|\d+)/g,
+      '$1 0',
+    )
+    .replaceAll(/\(pid \d+\), up for [^.]*\./g, '(pid N)')
+    .replaceAll(/(revision|Revision|The last one is) \d+/g, '$1 N')
+    .replaceAll(/pool_(?!1\b|2\b|3\b)\d+/g, 'pool_N')
+    .replaceAll(/domains-\d+\./g, 'domains-N.');
+}
+
+async function rest(world: World, token: string, operation: CliOperation, args: Arguments): Promise<string> {
+  const { lines, ...given } = args;
+  let path = operation.path;
+  const query = new URLSearchParams();
+  const body: Arguments = {};
+  for (const [name, value] of Object.entries(given)) {
+    const where = operation.fields.find((field) => field.name === name)?.in;
+    if (where === 'path') path = path.replace(`{${name}}`, encodeURIComponent(String(value)));
+    else if (where === 'query' || name === 'dry_run') query.set(name, String(value));
+    else body[name] = value;
+  }
+  const sends =
+    lines ?? (['POST', 'PUT'].includes(operation.method) && Object.keys(body).length > 0 ? body : undefined);
+  const response = await fetch(`${world.url}${path}?${query.toString()}`, {
+    method: operation.method,
+    headers: {
+      authorization: `Bearer ${secretOf(token)}`,
+      ...(sends !== undefined && { 'content-type': 'application/json' }),
+    },
+    ...(sends !== undefined && { body: JSON.stringify(sends) }),
+  });
+  return `${response.status} ${normalised(await response.text(), world)}`;
+}
+
+async function tool(world: World, token: string, name: string, args: Arguments): Promise<string> {
+  const result = await world.clients.get(token)?.callTool({ name, arguments: args });
+  return normalised(JSON.stringify(result), world);
+}
+
+/** Names that only `far` has. */
+const FOREIGN = /other\.test|main\.test|"\*\.preview\.test"|127\.0\.0\.9|be_web/;
+
+describe('a token with domains gets the same answers, whatever there is out of its scope', () => {
+  it('has calls for every operation', () => {
+    expect(Object.keys(CALLS).toSorted()).toEqual(operations.map((one) => one.tool).toSorted());
+  });
+
+  it.each(['reads', 'operates'])('%s: over REST and MCP', async (token) => {
+    const refused: string[] = [];
+    const { tools = [] } = (await worlds[1].clients.get(token)?.listTools()) ?? {};
+    const listed = new Set(tools.map(({ name }) => name));
+    for (const [name, calls] of Object.entries(CALLS)) {
+      const operation = operations.find((one) => one.tool === name);
+      if (!operation) throw new Error(`no operation ${name}`);
+      const statuses = new Set<string>();
+      for (const args of calls) {
+        const [near, far] = await Promise.all(worlds.map((world) => rest(world, token, operation, args)));
+        const call = `${token}: ${operation.method} ${operation.path} ${JSON.stringify(args)}`;
+        expect.soft(far, call).toBe(near);
+        expect.soft(far, call).not.toMatch(/^5/);
+        // What the caller itself has named may be in the answer.
+        if (name !== 'haproxy_audit' && !FOREIGN.test(JSON.stringify(args)))
+          expect.soft(far, call).not.toMatch(FOREIGN);
+        statuses.add(far?.slice(0, 3) ?? '');
+      }
+      if (statuses.size === 1 && statuses.has('403')) refused.push(name);
+      if (!listed.has(name) || token !== 'reads') continue;
+      for (const args of calls) {
+        const [near, far] = await Promise.all(worlds.map((world) => tool(world, token, name, args)));
+        expect.soft(far, `${token}: ${name} ${JSON.stringify(args)}`).toBe(near);
+      }
+    }
+    expect(refused.filter((name) => listed.has(name))).toEqual([]);
+    if (token === 'operates') expect(refused.toSorted()).toEqual(ABOUT_ALL.toSorted());
+  });
+});
+
+/** What no token with domains may use. */
+const ABOUT_ALL = [
+  'haproxy_add_token',
+  'haproxy_check_config',
+  'haproxy_delete_cert',
+  'haproxy_issue_cert',
+  'haproxy_list_frontends',
+  'haproxy_list_tokens',
+  'haproxy_load_cert',
+  'haproxy_reload',
+  'haproxy_renew_all_certs',
+  'haproxy_renew_cert',
+  'haproxy_replace_server',
+  'haproxy_restore_state',
+  'haproxy_revoke_token',
+  'haproxy_rollback',
+  'haproxy_save_state',
+];
