@@ -348,6 +348,7 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
         '2020-01-01T00:00:00Z',
         '2126-01-01T00:00:00Z',
         '2027-02-30T00:00:00Z',
+        '2030-01-01T24:00:00Z',
         '2030-01-01',
       ].map((expires_at): [string, Json, string, string] => [
         'a.example',
@@ -493,11 +494,34 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     expect((await load('merge', [{ domain: 'd.example', expires_in: '1h' }])).body).toMatchObject({
       code: 'validation_failed',
     });
+    const late = { expires_at: '2126-01-01T00:00:00Z' };
+    for (const [mode, record] of [
+      ['put', { domain: 'd.example', ...late }],
+      ['merge', { domain: 'd.example', site: late }],
+      ['put', { domain: 'd.example', labels: { constructor: 'x' } }],
+      ['merge', { domain: 'd.example', site: { labels: { toString: 'x' } } }],
+    ] as const)
+      expect((await load(mode, [record])).body).toMatchObject({
+        code: 'validation_failed',
+        errors: [{ field: 'line 1' }],
+      });
+    // A file keeps an entry after its domain has expired. One that is there expires.
+    await put('passed.example', { servers: [to('one')] });
+    const passed = { expires_at: '2020-01-01T00:00:00Z' };
     expect(
-      (await load('put', [{ domain: 'd.example', expires_at: '2020-01-01T00:00:00Z' }])).body,
+      (
+        await load('put', [
+          { domain: 'gone.example', ...passed },
+          { domain: 'passed.example', ...passed },
+        ])
+      ).body,
     ).toMatchObject({
-      code: 'validation_failed',
-      errors: [{ field: 'line 1' }],
+      domains_added: 0,
+      skipped_count: 1,
+      skipped: [{ line: 1, message: expect.stringMatching(/^gone\.example: .* has passed/) as unknown }],
+    });
+    await until(async () => (await rest('GET', '/domains/passed.example')).status === 404, {
+      what: 'the removal of a domain whose time has passed',
     });
     expect(
       (

@@ -151,8 +151,7 @@ export class ImportService {
       return {
         lines,
         ...summaryOf(draft, draft.base),
-        skipped_count: allProblems.count,
-        skipped: allProblems.skipped,
+        ...allProblems.report,
       };
     };
     return { lines, edit };
@@ -172,7 +171,10 @@ export class ImportService {
       return {
         lines,
         backends: records.flatMap(({ input }) => input.backend ?? []),
-        apply: (draft, backendProblem, { add }) => applyPuts(draft, records, limits(backendProblem), add),
+        apply: (draft, backendProblem, given) =>
+          applyPuts(draft, records, limits(backendProblem), given.add, (line, message, exists) => {
+            if (!exists) given.leaveOut(line, message);
+          }),
       };
     }
     const { records, lines } = await readImport(content, parseRecord, this.guard, problems);
