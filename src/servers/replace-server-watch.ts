@@ -4,7 +4,7 @@ import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { isUsed, serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
 import { DrainWatch } from '../haproxy/workers/drain-watch.js';
 import type { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
-import type { JobContext } from '../jobs/jobs.service.js';
+import type { JobContext } from '../jobs/running-job.js';
 import { poll } from '../lib/poll.js';
 import { serverAddress } from '../model/server.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
