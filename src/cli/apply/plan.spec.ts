@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import { type Pool, Draft, State } from '../../model/state.js';
 import { exportText } from '../../transfer/export.service.js';
 import { applyPuts } from '../../transfer/put-import.js';
@@ -282,7 +283,7 @@ describe('planApply', () => {
           expect([...after.pools]).toEqual([...state.pools]);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: scaled(500, 150) },
     );
     expect(empty).toBeGreaterThan(0);
   });
