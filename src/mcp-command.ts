@@ -10,9 +10,8 @@ export const COMMAND: LocalCommand = {
   summary: 'Starts an MCP server on stdin and stdout that forwards messages to the running suite.',
   usage: USAGE,
   async run(args, io) {
-    // A wrong option is exit code 2, as in each command.
-    parseLocal('mcp', { args: [...args], options: OPTIONS, allowPositionals: false });
-    await serveStdio(stdioTarget(args, loadSettings(io.env)), process.stdin, process.stdout);
+    const { values } = parseLocal('mcp', { args: [...args], options: OPTIONS, allowPositionals: false });
+    await serveStdio(stdioTarget(values, loadSettings(io.env)), process.stdin, process.stdout);
     return 0;
   },
 };

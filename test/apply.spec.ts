@@ -102,6 +102,28 @@ describe('haproxy-suite apply', () => {
     });
 
     const after = await exported();
+    await write(
+      'sites.yaml',
+      `domains:
+  shop.test:
+    servers:
+      - {ip: 127.0.0.1, http_port: ${backend.port}}
+  www.shop.test: {share_with: shop.test}
+  bücher.test: {ip: 10.0.0.1}
+  preview.test: {ip: 10.0.0.1, expires_at: 2020-01-01T00:00:00Z}
+`,
+    );
+    const expired = 'preview.test: its expires_at 2020-01-01T00:00:00Z has passed, so it is not added';
+    expect(await apply(['sites.yaml'])).toEqual({
+      code: 0,
+      stdout: 'Nothing to do: the other 3 domains are as the files say.\n',
+      stderr: `sites.yaml:7:3: ${expired}\n`,
+    });
+    expect(JSON.parse((await apply(['--json', 'sites.yaml'])).stdout)).toMatchObject({
+      unchanged: 3,
+      warnings: [{ file: 'sites.yaml', line: 7, message: expired }],
+    });
+    await write('sites.yaml', 'domains: {shop.test: {}, www.shop.test: {}, bücher.test: {}}');
     expect(await apply(['sites.yaml'])).toEqual({
       code: 0,
       stdout: 'Nothing to do: all 3 domains are as the files say.\n',

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { type HaproxyBinary, haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { itOnce } from './kit/haproxy/once.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/traffic/request.js';
 import { type Home, makeHome, startFiles, Suite } from './kit/suite/suite.js';
@@ -58,26 +59,29 @@ describe.each(haproxyVersions())('configuration of HAProxy $version', (haproxy) 
     expect(body['items']).toMatchObject([{ state: 'ready' }, { state: 'drain', weight: 1 }]);
   });
 
-  it('check and reload refuse an invalid haproxy.cfg with file and line, and the old worker serves', async () => {
-    const good = await readFile(home.file('haproxy.cfg'), 'utf8');
-    await writeFile(home.file('haproxy.cfg'), `global\n    foo bar\n${good}`);
-    const check = await suite.api<Check>('POST', '/configuration/check');
-    expect(check.body).toMatchObject({
-      valid: false,
-      errors: [{ file: home.file('haproxy.cfg'), line: 2, message: expect.stringContaining("'foo'") }],
-    });
-    const reload = await suite.api('POST', '/configuration/reload');
-    expect(reload).toMatchObject({
-      status: 502,
-      body: { code: 'haproxy_rejected', detail: expect.stringContaining('haproxy.cfg:2') },
-    });
-    expect((await get(home.httpPort, 'a.example')).body).toBe('one');
-    expect(
-      (await suite.api('POST', '/domains', { domain: 'b.example', ip: '127.0.0.1', http_port: one.port }))
-        .status,
-    ).toBe(201);
-    expect((await get(home.httpPort, 'b.example')).body).toBe('one');
-  });
+  itOnce(haproxy)(
+    'check and reload refuse an invalid haproxy.cfg with file and line, and the old worker serves',
+    async () => {
+      const good = await readFile(home.file('haproxy.cfg'), 'utf8');
+      await writeFile(home.file('haproxy.cfg'), `global\n    foo bar\n${good}`);
+      const check = await suite.api<Check>('POST', '/configuration/check');
+      expect(check.body).toMatchObject({
+        valid: false,
+        errors: [{ file: home.file('haproxy.cfg'), line: 2, message: expect.stringContaining("'foo'") }],
+      });
+      const reload = await suite.api('POST', '/configuration/reload');
+      expect(reload).toMatchObject({
+        status: 502,
+        body: { code: 'haproxy_rejected', detail: expect.stringContaining('haproxy.cfg:2') },
+      });
+      expect((await get(home.httpPort, 'a.example')).body).toBe('one');
+      expect(
+        (await suite.api('POST', '/domains', { domain: 'b.example', ip: '127.0.0.1', http_port: one.port }))
+          .status,
+      ).toBe(201);
+      expect((await get(home.httpPort, 'b.example')).body).toBe('one');
+    },
+  );
 
   it('the suite restores the state after a reload by another program', async () => {
     const pid = Number((await readFile(join(home.path, 'run/haproxy.pid'), 'utf8')).trim().split('\n')[0]);

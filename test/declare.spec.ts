@@ -1,5 +1,6 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PersistenceService } from '../src/persistence/persistence.service.js';
 import { type Backend, startBackend } from './kit/traffic/backend.js';
@@ -46,12 +47,13 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     http_port: backends[name].port,
     ...values,
   });
-  const rest = async <T = Json>(method: string, path: string, body?: object) => {
+  const rest = async <T = Json>(method: string, path: string, body?: object, headers: object = {}) => {
     const response = await fetch(`http://127.0.0.1:${suite.settings.api.port}/api/v1${path}`, {
       method,
       headers: {
         authorization: `Bearer ${token}`,
         ...(body && { 'content-type': 'application/json' }),
+        ...headers,
       },
       ...(body && { body: JSON.stringify(body) }),
     });
@@ -62,6 +64,14 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     };
   };
   const put = (domain: string, body: object) => rest<Put>('PUT', `/domains/${domain}`, body);
+  /** Lets domains expire in a second. On a busy machine the time can have passed before the suite reads it: a refusal. */
+  const expireSoon = (...domains: string[]) =>
+    until(async () => {
+      const time = new Date(Date.now() + 1_000).toISOString();
+      const lines = domains.map((domain) => ({ domain, expires_at: time }));
+      const { status, body } = await rest<{ revision: number }>('POST', '/import?mode=put', lines);
+      return status === 200 && { expires_at: time, before: body.revision };
+    });
   const revision = () => suite.app.get(PersistenceService).state.revision;
   /** `slot address weight state` of each server of an answer. */
   const short = (servers: readonly Server[]) =>
@@ -338,6 +348,7 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
         '2020-01-01T00:00:00Z',
         '2126-01-01T00:00:00Z',
         '2027-02-30T00:00:00Z',
+        '2030-01-01T24:00:00Z',
         '2030-01-01',
       ].map((expires_at): [string, Json, string, string] => [
         'a.example',
@@ -483,11 +494,34 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     expect((await load('merge', [{ domain: 'd.example', expires_in: '1h' }])).body).toMatchObject({
       code: 'validation_failed',
     });
+    const late = { expires_at: '2126-01-01T00:00:00Z' };
+    for (const [mode, record] of [
+      ['put', { domain: 'd.example', ...late }],
+      ['merge', { domain: 'd.example', site: late }],
+      ['put', { domain: 'd.example', labels: { constructor: 'x' } }],
+      ['merge', { domain: 'd.example', site: { labels: { toString: 'x' } } }],
+    ] as const)
+      expect((await load(mode, [record])).body).toMatchObject({
+        code: 'validation_failed',
+        errors: [{ field: 'line 1' }],
+      });
+    // A file keeps an entry after its domain has expired. One that is there expires.
+    await put('passed.example', { servers: [to('one')] });
+    const passed = { expires_at: '2020-01-01T00:00:00Z' };
     expect(
-      (await load('put', [{ domain: 'd.example', expires_at: '2020-01-01T00:00:00Z' }])).body,
+      (
+        await load('put', [
+          { domain: 'gone.example', ...passed },
+          { domain: 'passed.example', ...passed },
+        ])
+      ).body,
     ).toMatchObject({
-      code: 'validation_failed',
-      errors: [{ field: 'line 1' }],
+      domains_added: 0,
+      skipped_count: 1,
+      skipped: [{ line: 1, message: expect.stringMatching(/^gone\.example: .* has passed/) as unknown }],
+    });
+    await until(async () => (await rest('GET', '/domains/passed.example')).status === 404, {
+      what: 'the removal of a domain whose time has passed',
     });
     expect(
       (
@@ -534,14 +568,7 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     await put('shared.example', { share_with: 'stays.example', expires_in: '1d' });
     const { pool } = (await put('own.example', { servers: [to('two')], expires_in: '1d' })).body;
     await until(async () => (await get(haproxy.httpPort, 'own.example')).body === 'two');
-    const domains = ['own.example', 'shared.example'];
-    // On a busy machine the time can have passed before the suite reads it. Then it is refused.
-    const { expires_at, before } = await until(async () => {
-      const time = new Date(Date.now() + 1_000).toISOString();
-      const lines = domains.map((domain) => ({ domain, expires_at: time }));
-      const { status, body } = await rest<{ revision: number }>('POST', '/import?mode=put', lines);
-      return status === 200 && { expires_at: time, before: body.revision };
-    });
+    const { expires_at, before } = await expireSoon('own.example', 'shared.example');
     await until(async () => (await rest('GET', '/domains/own.example')).status === 404, {
       what: 'the expiry',
     });
@@ -569,6 +596,64 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
     expect((await rest('GET', '/domains/never.example')).body).toMatchObject({
       expires_at: made.body['expires_at'],
     });
+  });
+
+  it('a preview > is made, changed with its ETag, expires, and comes back, over REST and over MCP', async () => {
+    const [start, names] = [revision(), ['mcp.example', 'rest.example']];
+    const values = { labels: { team: 'web' }, expires_in: '1d' };
+    const made = {
+      rest: (await put('rest.example', { servers: [to('one')], ...values })).body,
+      mcp: await suite.tool<Put>('haproxy_put_domain', {
+        domain: 'mcp.example',
+        servers: [to('two')],
+        ...values,
+      }),
+    };
+    const visits = async () =>
+      Promise.all(names.map(async (name) => (await get(haproxy.httpPort, name)).body));
+    await until(async () => isDeepStrictEqual(await visits(), ['two', 'one']), { what: 'both previews' });
+
+    const change = { weight: 7 };
+    const byRest = () =>
+      rest('PUT', '/domains/rest.example/servers/1/weight', change, { 'if-match': `"${made.rest['etag']}"` });
+    const byMcp = { domain: 'mcp.example', slot: 1, ...change, if_match: made.mcp['etag'] };
+    expect((await byRest()).status).toBe(200);
+    await suite.tool('haproxy_set_server_weight', byMcp);
+    expect((await byRest()).body).toMatchObject({ status: 412, code: 'revision_mismatch' });
+    expect(await suite.failure('haproxy_set_server_weight', byMcp)).toBe('revision_mismatch');
+    expect(await Promise.all([live(made.rest.pool), live(made.mcp.pool)])).toEqual([
+      ['1 one 7 ready'],
+      ['1 two 7 ready'],
+    ]);
+    const create = await rest('PUT', '/domains/rest.example', values, { 'if-none-match': '*' });
+    expect(create.body).toMatchObject({ status: 412 });
+
+    const listed = { items: names.map((domain) => ({ domain, labels: values.labels })), total: 2 };
+    expect((await rest('GET', '/domains?label=team=web&expires_within=2d')).body).toMatchObject(listed);
+    expect(
+      await suite.tool('haproxy_list_domains', { label: 'team=web', expires_within: '2d' }),
+    ).toMatchObject(listed);
+
+    await expireSoon(...names);
+    await until(async () => (await rest('GET', '/domains/mcp.example')).status === 404, {
+      what: 'the expiry',
+    });
+    const unknown = await get(haproxy.httpPort, 'unknown.example');
+    for (const name of names) expect((await get(haproxy.httpPort, name)).status).toBe(unknown.status);
+    const { items } = (await rest<{ items: { revision: number }[] }>('GET', '/history?limit=1')).body;
+    expect(items).toMatchObject([{ operation: 'haproxy_expire_scheduled', actor: 'expiry' }]);
+    const expired = items[0]?.revision;
+    expect(await suite.tool('haproxy_undo', { revision: expired, dry_run: true })).toMatchObject({
+      dry_run: true,
+      plan: expect.arrayContaining([expect.objectContaining({ name: 'mcp.example' })]) as unknown,
+    });
+    expect((await rest('POST', `/history/${expired}/undo`)).status).toBe(200);
+    await until(async () => isDeepStrictEqual(await visits(), ['two', 'one']), { what: 'both again' });
+    const back = (await rest('GET', '/domains/rest.example')).body;
+    expect(back).toMatchObject({ labels: values.labels });
+    expect(back).not.toHaveProperty('expires_at');
+    await suite.tool('haproxy_rollback', { revision: start });
+    expect((await rest('GET', '/domains?label=team')).body).toMatchObject({ total: 0 });
   });
 
   itOnce?.('missing_ok > a domain that is gone is 200 with removed=false, and no revision', async () => {

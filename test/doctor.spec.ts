@@ -356,6 +356,19 @@ const RUNNING: Fault[] = [
     mends: true,
   },
   {
+    fault: 'named tokens of another user',
+    together: 'reload',
+    plant: async (lab) => {
+      const file = conf(lab, 'tokens.json');
+      await writeFile(file, '{"tokens": []}\n', { mode: 0o600 });
+      await chown(file, 4711, 4711);
+      return () => rm(file);
+    },
+    finds:
+      /^permissions error At the next start of the suite, none of the tokens in \S+tokens\.json is valid\. It belongs to the user 4711, /,
+    mends: true,
+  },
+  {
     fault: 'a .env with a secret that every user can read',
     together: 'many',
     plant: async ({ home }) => {

@@ -204,12 +204,26 @@ describe.each(haproxyVersions())('ETag and If-Match, with HAProxy $version', (ha
       await rest('DELETE', '/domains/b.example');
       await rest('PUT', '/domains/b.example', { share_with: 'a.example' });
       await rest('PUT', '/domains/a.example/servers/2/state', { state: 'drain' });
+      // A replay of the journal puts the renamed domain at the end of this pool of many.
+      const many = Array.from({ length: 120 }, (_, n) => ({
+        domain: `n${n}.example`,
+        share_with: 'a.example',
+      }));
+      expect((await rest('POST', '/import?mode=put', many)).status).toBe(200);
+      await suite.stop();
+      suite = await Suite.start(home);
+      await rest('POST', '/domains/n5.example/rename', { to: 'renamed.example' });
       const before = await tags();
       await suite.kill();
       suite = await Suite.start(home);
       expect(await tags()).toEqual(before);
       await rest('DELETE', '/domains/d.example');
       expect(await tags()).not.toEqual(before);
+      const absent = [...many.map(({ domain }) => domain), 'renamed.example'].map((domain) => ({
+        domain,
+        absent: true,
+      }));
+      expect((await rest('POST', '/import?mode=put', absent)).status).toBe(200);
     });
 
     it('answers a GET that has the present ETag with 304, and one with another If-Match with 412', async () => {

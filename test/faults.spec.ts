@@ -5,6 +5,7 @@ import { activeLines } from '../src/storage/files/line-file.js';
 import { startBackend } from './kit/traffic/backend.js';
 import { type FakeAnswer, type FakeRuntimeApi, startFakeRuntimeApi } from './kit/haproxy/fake-runtime-api.js';
 import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { itOnce } from './kit/haproxy/once.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/traffic/request.js';
 import { disagreements, savedState } from './kit/suite/saved-state.js';
@@ -117,7 +118,7 @@ describe.each(haproxyVersions())('concurrent changes with HAProxy $version', (ha
     expect((await get(home.httpPort, 'd200.example')).status).toBe(404);
   });
 
-  it('one of two callers that add the same domain gets 201, the other 409', async () => {
+  itOnce(haproxy)('one of two callers that add the same domain gets 201, the other 409', async () => {
     const both = await Promise.all(
       [9, 10].map((http_port) =>
         suite.api('POST', '/domains', { domain: 'a.example', ip: '127.0.0.1', http_port }),

@@ -8,6 +8,7 @@ import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
 import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { oneVersion } from './kit/haproxy/once.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/traffic/request.js';
 import { servedSerial } from './kit/certificates/served-serial.js';
@@ -65,7 +66,7 @@ describe('HAProxy in managed mode', () => {
     await home.remove();
   });
 
-  it.each(haproxyVersions())(
+  it.each(oneVersion())(
     '$version runs once with daemon in haproxy.cfg, through a symbolic link',
     async (haproxy) => {
       const real = await makeHome(haproxy);
@@ -118,7 +119,7 @@ describe('HAProxy in managed mode', () => {
     },
   );
 
-  it.each(haproxyVersions())(
+  it.each(oneVersion())(
     '$version gets a new master at a reload if its socket file was deleted',
     async (haproxy) => {
       home = await makeHome(haproxy);

@@ -9,6 +9,7 @@ import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { makeCertificate } from './kit/certificates/certificates.js';
 import { freePort } from './kit/free-port.js';
 import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { itOnce } from './kit/haproxy/once.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/traffic/request.js';
 import { type Home, makeHome, Suite } from './kit/suite/suite.js';
@@ -194,42 +195,45 @@ describe.each(haproxyVersions())('rules of suite.cfg in HAProxy $version', (hapr
     }
   });
 
-  it('before.rules > runs first, and a broken one keeps the old suite.cfg, which check and health name', async () => {
-    expect(await get(home.httpPort, SITE, '/before')).toMatchObject({ status: 403, body: 'before' });
-    expect(await config()).toMatchObject({ status: 'healthy' });
-    const good = await readFile(home.file('suite.cfg'), 'utf8');
-    const rules = await readFile(home.file('before.rules'), 'utf8');
-    for (const [line, message] of [
-      ['http-request nonsense', /nonsense/],
-      ['frontend hole', /cannot begin here/],
-    ] as const) {
-      await writeFile(home.file('before.rules'), `${rules}${line}\n`);
-      const error = { file: home.file('before.rules'), line: 3, message: expect.stringMatching(message) };
-      expect((await suite.api<Check>('POST', '/configuration/check')).body).toMatchObject({
-        valid: false,
-        errors: [error],
-      });
-      expect(await suite.api('POST', '/configuration/reload')).toMatchObject({
-        status: 502,
-        body: { detail: expect.stringContaining('before.rules:3') },
-      });
+  itOnce(haproxy)(
+    'before.rules > runs first, and a broken one keeps the old suite.cfg, which check and health name',
+    async () => {
+      expect(await get(home.httpPort, SITE, '/before')).toMatchObject({ status: 403, body: 'before' });
+      expect(await config()).toMatchObject({ status: 'healthy' });
+      const good = await readFile(home.file('suite.cfg'), 'utf8');
+      const rules = await readFile(home.file('before.rules'), 'utf8');
+      for (const [line, message] of [
+        ['http-request nonsense', /nonsense/],
+        ['frontend hole', /cannot begin here/],
+      ] as const) {
+        await writeFile(home.file('before.rules'), `${rules}${line}\n`);
+        const error = { file: home.file('before.rules'), line: 3, message: expect.stringMatching(message) };
+        expect((await suite.api<Check>('POST', '/configuration/check')).body).toMatchObject({
+          valid: false,
+          errors: [error],
+        });
+        expect(await suite.api('POST', '/configuration/reload')).toMatchObject({
+          status: 502,
+          body: { detail: expect.stringContaining('before.rules:3') },
+        });
+        expect(await readFile(home.file('suite.cfg'), 'utf8')).toBe(good);
+        expect(await get(home.httpPort, SITE, '/before')).toMatchObject({ status: 403 });
+      }
+      await suite.kill();
+      suite = await Suite.start(home);
       expect(await readFile(home.file('suite.cfg'), 'utf8')).toBe(good);
-      expect(await get(home.httpPort, SITE, '/before')).toMatchObject({ status: 403 });
-    }
-    await suite.kill();
-    suite = await Suite.start(home);
-    expect(await readFile(home.file('suite.cfg'), 'utf8')).toBe(good);
-    expect(await config()).toMatchObject({
-      status: 'degraded',
-      detail: expect.stringMatching(/before\.rules:3 .*suite\.cfg stays as it was/),
-    });
-    await writeFile(home.file('before.rules'), rules.replace('403', '404'));
-    expect(await suite.api('POST', '/configuration/reload')).toMatchObject({ status: 200 });
-    expect(await get(home.httpPort, SITE, '/before')).toMatchObject({ status: 404, body: 'before' });
-    expect(await config()).toMatchObject({ status: 'healthy' });
-  });
+      expect(await config()).toMatchObject({
+        status: 'degraded',
+        detail: expect.stringMatching(/before\.rules:3 .*suite\.cfg stays as it was/),
+      });
+      await writeFile(home.file('before.rules'), rules.replace('403', '404'));
+      expect(await suite.api('POST', '/configuration/reload')).toMatchObject({ status: 200 });
+      expect(await get(home.httpPort, SITE, '/before')).toMatchObject({ status: 404, body: 'before' });
+      expect(await config()).toMatchObject({ status: 'healthy' });
+    },
+  );
 
-  it('after a start with other settings the suite loads the new rules by itself', async () => {
+  itOnce(haproxy)('after a start with other settings the suite loads the new rules by itself', async () => {
     await suite.kill();
     suite = await Suite.start(home, { TRUSTED_PROXIES: '', PROXY_PROTOCOL_FROM: '' });
     await curl('--http1.1', ['X-Forwarded-For: 203.0.113.7'], '127.0.0.2');

@@ -10,6 +10,7 @@ import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { callTool } from './kit/suite/call-tool.js';
 import { freePort } from './kit/free-port.js';
 import { haproxyVersions, oldestHaproxy } from './kit/haproxy/haproxy-versions.js';
+import { itOnce } from './kit/haproxy/once.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/traffic/request.js';
 import { type Home, makeHome, Suite } from './kit/suite/suite.js';
@@ -167,53 +168,59 @@ describe.each(haproxyVersions())(
       expect(await findings()).toEqual([]);
     });
 
-    it('does not give HAProxy a control port of an edited servers.json, and keeps it in the file', async () => {
-      await suite.stop();
-      const saved = JSON.parse(await savedText()) as { pools: Record<string, unknown> };
-      saved.pools['pool_7'] = poolJson('evil.example', cliPort);
-      saved.pools['pool_8'] = poolJson('loop.example', otherPort);
-      await writeFile(home.file('servers.json'), JSON.stringify(saved));
-      suite = await Suite.start(home);
-      expect(await servers()).not.toContain(` ${cliPort} `);
-      expect(await readFile(home.file('pools.cfg'), 'utf8')).not.toContain(`:${cliPort} `);
-      expect(JSON.parse(await savedText())).toMatchObject({ pools: { pool_7: saved.pools['pool_7'] } });
-      expect(await findings()).toEqual([
-        expect.stringMatching(
-          /^pool_7_1 of evil\.example: .* is the Runtime API .*; HAProxy does not get it$/,
-        ),
-        expect.stringMatching(/^pool_8_1 of loop\.example: .* is HAProxy itself/),
-      ]);
-      // An anonymous visitor sends commands of the Runtime API as a request.
-      const attack = await get(home.httpPort, 'evil.example', '/;prompt;a', { A: ';disable frontend web' });
-      expect(attack.status).toBe(503);
-      expect((await get(home.httpPort, 'a.example')).body).toBe('web');
-      const drain = await suite.api('PUT', '/domains/evil.example/servers/1/state', { state: 'drain' });
-      expect(drain.status).toBe(200);
-      const ready = await suite.api('PUT', '/domains/evil.example/servers/1/state', { state: 'ready' });
-      expect(ready).toMatchObject({ status: 422, body: { code: 'server_is_control' } });
-      const { status, body } = await suite.api<Health>('GET', '/health');
-      expect([status, body.components.mcp.status]).toEqual([200, 'degraded']);
-      for (const domain of ['evil.example', 'loop.example'])
-        expect((await suite.api('DELETE', `/domains/${domain}`)).status).toBe(200);
-    });
+    itOnce(haproxy)(
+      'does not give HAProxy a control port of an edited servers.json, and keeps it in the file',
+      async () => {
+        await suite.stop();
+        const saved = JSON.parse(await savedText()) as { pools: Record<string, unknown> };
+        saved.pools['pool_7'] = poolJson('evil.example', cliPort);
+        saved.pools['pool_8'] = poolJson('loop.example', otherPort);
+        await writeFile(home.file('servers.json'), JSON.stringify(saved));
+        suite = await Suite.start(home);
+        expect(await servers()).not.toContain(` ${cliPort} `);
+        expect(await readFile(home.file('pools.cfg'), 'utf8')).not.toContain(`:${cliPort} `);
+        expect(JSON.parse(await savedText())).toMatchObject({ pools: { pool_7: saved.pools['pool_7'] } });
+        expect(await findings()).toEqual([
+          expect.stringMatching(
+            /^pool_7_1 of evil\.example: .* is the Runtime API .*; HAProxy does not get it$/,
+          ),
+          expect.stringMatching(/^pool_8_1 of loop\.example: .* is HAProxy itself/),
+        ]);
+        // An anonymous visitor sends commands of the Runtime API as a request.
+        const attack = await get(home.httpPort, 'evil.example', '/;prompt;a', { A: ';disable frontend web' });
+        expect(attack.status).toBe(503);
+        expect((await get(home.httpPort, 'a.example')).body).toBe('web');
+        const drain = await suite.api('PUT', '/domains/evil.example/servers/1/state', { state: 'drain' });
+        expect(drain.status).toBe(200);
+        const ready = await suite.api('PUT', '/domains/evil.example/servers/1/state', { state: 'ready' });
+        expect(ready).toMatchObject({ status: 422, body: { code: 'server_is_control' } });
+        const { status, body } = await suite.api<Health>('GET', '/health');
+        expect([status, body.components.mcp.status]).toEqual([200, 'degraded']);
+        for (const domain of ['evil.example', 'loop.example'])
+          expect((await suite.api('DELETE', `/domains/${domain}`)).status).toBe(200);
+      },
+    );
 
-    it('removes a control port that it adopts from HAProxy, and keeps it in servers.json', async () => {
-      await suite.kill();
-      await rm(home.file('servers.json'));
-      const map = home.file('domains.map');
-      await runtimeApi(
-        `add server pool_5/pool_5_1 127.0.0.1:${cliPort}`,
-        `set server pool_5/pool_5_1 state ready`,
-        `add map ${map} evil.example pool_5`,
-      );
-      expect(await servers()).toContain(` ${cliPort} `);
-      suite = await Suite.start(home);
-      await until(async () => !(await servers()).includes(` ${cliPort} `));
-      expect(await savedText()).toContain(`"http_port":${cliPort}`);
-      expect(await findings()).toEqual([expect.stringMatching(/^pool_5_1 of evil\.example/)]);
-      expect(suite.output).toMatch(/pool_5_1 of evil\.example: .* is the Runtime API/);
-      expect((await get(home.httpPort, 'a.example')).body).toBe('web');
-    });
+    itOnce(haproxy)(
+      'removes a control port that it adopts from HAProxy, and keeps it in servers.json',
+      async () => {
+        await suite.kill();
+        await rm(home.file('servers.json'));
+        const map = home.file('domains.map');
+        await runtimeApi(
+          `add server pool_5/pool_5_1 127.0.0.1:${cliPort}`,
+          `set server pool_5/pool_5_1 state ready`,
+          `add map ${map} evil.example pool_5`,
+        );
+        expect(await servers()).toContain(` ${cliPort} `);
+        suite = await Suite.start(home);
+        await until(async () => !(await servers()).includes(` ${cliPort} `));
+        expect(await savedText()).toContain(`"http_port":${cliPort}`);
+        expect(await findings()).toEqual([expect.stringMatching(/^pool_5_1 of evil\.example/)]);
+        expect(suite.output).toMatch(/pool_5_1 of evil\.example: .* is the Runtime API/);
+        expect((await get(home.httpPort, 'a.example')).body).toBe('web');
+      },
+    );
   },
 );
 

@@ -9,6 +9,7 @@ import { renderPool } from '../src/storage/formats/pools-cfg.js';
 import { type Backend, startBackend } from './kit/traffic/backend.js';
 import { freePort } from './kit/free-port.js';
 import { haproxyVersions } from './kit/haproxy/haproxy-versions.js';
+import { itOnce } from './kit/haproxy/once.js';
 import { Load } from './kit/traffic/load.js';
 import { until } from './kit/poll.js';
 import { get } from './kit/traffic/request.js';
@@ -264,21 +265,24 @@ describe.each(haproxyVersions())('an installation of version 0.1 with HAProxy $v
     },
   );
 
-  it('a haproxy.cfg that HAProxy refuses behind suite.cfg starts as before, and health says why', async () => {
-    await writeFile(home.file('haproxy.cfg'), old.replace('global\n', 'global\n    nbthread 2\n'));
-    suite = await Suite.start(home);
-    expect(await health()).toMatch(/haproxy\.cfg:\d+ 'nbthread' not allowed/);
-    expect((await suite.api('POST', '/domains', { domain: 'b.example' })).status).toBe(201);
-    expect(await masterCli().reload()).toMatchObject({ success: true });
-    // As the message in the documentation says: move the line.
-    await writeFile(home.file('haproxy.cfg'), old);
-    await writeFile(home.file('before.global'), 'nbthread 2\n');
-    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
-    await useRules();
-    expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
-    await until(async () => !(await forged()), { what: 'the rules' });
-    expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
-  });
+  itOnce(haproxy)(
+    'a haproxy.cfg that HAProxy refuses behind suite.cfg starts as before, and health says why',
+    async () => {
+      await writeFile(home.file('haproxy.cfg'), old.replace('global\n', 'global\n    nbthread 2\n'));
+      suite = await Suite.start(home);
+      expect(await health()).toMatch(/haproxy\.cfg:\d+ 'nbthread' not allowed/);
+      expect((await suite.api('POST', '/domains', { domain: 'b.example' })).status).toBe(201);
+      expect(await masterCli().reload()).toMatchObject({ success: true });
+      // As the message in the documentation says: move the line.
+      await writeFile(home.file('haproxy.cfg'), old);
+      await writeFile(home.file('before.global'), 'nbthread 2\n');
+      expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+      await useRules();
+      expect((await suite.api('POST', '/configuration/reload')).status).toBe(200);
+      await until(async () => !(await forged()), { what: 'the rules' });
+      expect(await load.stop()).toMatchObject({ failed: 0, failures: [] });
+    },
+  );
 });
 
 describe('units', () => {

@@ -94,6 +94,15 @@ describe('parseTokensFile', () => {
     ]);
   });
 
+  it('refuses an entry that has a key twice, because a reader may see the other value', () => {
+    const text = (entry: string) =>
+      `{"tokens": [${entry}, {"name":"ok","sha256":"${'b'.repeat(64)}","role":"read"}]}`;
+    const file = parseTokensFile(text(`{"name":"ci","sha256":"${SHA}","role":"read","role":"admin"}`));
+    expect(file.tokens.map(({ name }) => name)).toEqual(['ok']);
+    expect(file.unusable).toEqual([{ name: 'ci', reason: 'it has the key "role" twice' }]);
+    expect(() => parseTokensFile('{"tokens": [], "tokens": []}')).toThrow('It has the key tokens twice.');
+  });
+
   it.each([
     ['nothing', '', /Line 1 is not valid JSON/],
     ['half a file', '{\n"tokens": [{"name": "hst_very-secret"', /Line \d is not valid JSON/],

@@ -4,7 +4,7 @@ import { messageOf } from '../errors/app-error.js';
 import { quote } from '../lib/shell-quote.js';
 import { isTime } from '../model/options/date-time.js';
 import { findScopeProblem, Scope, SCOPE_KEYS, type ScopeFields } from '../model/scope/scope.js';
-import { parseJson } from '../storage/formats/json-document.js';
+import { duplicateKeys, parseJson } from '../storage/formats/json-document.js';
 
 /** The name of a token: what the audit log shows as the actor. */
 export const TOKEN_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
@@ -130,7 +130,10 @@ export function parseTokensFile(text: string): TokensFile {
   if (Object.keys(others).length > 0) return refuse('It has other keys than tokens.');
   if (!Array.isArray(entries)) return refuse('It has no list tokens.');
   if (entries.length > MAX_TOKENS) return refuse(`It has more than ${MAX_TOKENS} tokens.`);
-  return withoutDuplicates(entries as unknown[]);
+  const twice = duplicateKeys(text);
+  if (twice.some((path) => path.length === 1)) return refuse('It has the key tokens twice.');
+  const inEntries = new Map(twice.map(([, index, key]) => [Number(index), String(key)]));
+  return withoutDuplicates(entries as unknown[], inEntries);
 }
 
 export function formatTokensFile(entries: readonly unknown[]): string {
@@ -150,8 +153,11 @@ export function entryOfToken({ name, sha256, role, expiresAt, scope }: NamedToke
 }
 
 /** Of two tokens with the same name or secret none is valid, because the file does not say which one is meant. */
-function withoutDuplicates(entries: readonly unknown[]): TokensFile {
-  const read = entries.map((entry, index) => readEntry(entry, index));
+function withoutDuplicates(
+  entries: readonly unknown[],
+  duplicateKeyOf: ReadonlyMap<number, string>,
+): TokensFile {
+  const read = entries.map((entry, index) => readEntry(entry, index, duplicateKeyOf.get(index)));
   const names = countOf(read.map(({ name }) => name));
   const secrets = countOf(read.flatMap((one) => ('sha256' in one ? [one.sha256] : [])));
   const tokens: NamedToken[] = [];
@@ -173,12 +179,19 @@ function countOf(keys: readonly string[]): ReadonlyMap<string, number> {
   return counts;
 }
 
-function readEntry(entry: unknown, index: number): NamedToken | UnusableToken {
+function readEntry(
+  entry: unknown,
+  index: number,
+  duplicateKey: string | undefined,
+): NamedToken | UnusableToken {
   const unnamed = `number ${index + 1}`;
   if (!isObject(entry)) return { name: unnamed, reason: 'it is no object' };
   const { name, sha256, role, expires_at: expires } = entry;
   if (typeof name !== 'string' || !isTokenName(name))
     return { name: unnamed, reason: `its name must be ${TOKEN_NAME_RULE}` };
+  // A reader of the file may see the other value.
+  if (duplicateKey !== undefined)
+    return { name, reason: `it has the key ${JSON.stringify(duplicateKey.slice(0, 40))} twice` };
   const unknown = Object.keys(entry).filter((field) => !FIELDS.has(field));
   if (unknown.length > 0)
     return {

@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
 import { covers } from '../haproxy/certificates/certificate-facts.js';
 import { type CertificateFile, CertificateFolder } from '../haproxy/certificates/certificate-folder.js';
-import type { JobContext } from '../jobs/jobs.service.js';
+import type { JobContext } from '../jobs/running-job.js';
 import { metrics } from '../lib/metrics.js';
 import { Settings } from '../settings/settings.js';
 import { AcmeError } from './acme/acme-errors.js';

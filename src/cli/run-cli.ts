@@ -2,6 +2,7 @@ import { AppError, messageOf } from '../errors/app-error.js';
 import { journalStreams, priorityPrefix } from '../lib/machine/journal.js';
 import { VERSION } from '../lib/version.js';
 import { withCommands } from './command-names.js';
+import { commandAt } from './command-words.js';
 import { codeOf, CommandError, EXIT } from './exit-code.js';
 import type { CommandIo, LocalCommand } from './local-command.js';
 import { visibleJson, visibleLines } from '../lib/safe-text.js';
@@ -42,7 +43,8 @@ function problemOf(error: unknown, exitCode: number): { code: string; detail: st
 }
 
 async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands): Promise<number> {
-  if (argv[0] === 'help') return run([...argv.slice(1), '--help'], io, locals);
+  const at = commandAt(argv);
+  if (argv[at] === 'help') return run([...argv.slice(0, at), ...argv.slice(at + 1), '--help'], io, locals);
   const [first = '', ...args] = localFirst(argv, locals);
   const load = Object.hasOwn(locals, first) ? locals[first] : undefined;
   if (load) {
@@ -66,9 +68,7 @@ async function run(argv: readonly string[], io: CommandIo, locals: LocalCommands
  * no operation has options of its own.
  */
 function localFirst(argv: readonly string[], locals: LocalCommands): readonly string[] {
-  let at = 0;
-  while (argv[at]?.startsWith('--') === true)
-    at += ['--url', '--token-file'].includes(argv[at] ?? '') ? 2 : 1;
+  const at = commandAt(argv);
   const word = argv[at];
   if (word === undefined || !Object.hasOwn(locals, word)) return argv;
   return [word, ...argv.slice(0, at), ...argv.slice(at + 1)];

@@ -98,14 +98,16 @@ export function joined<A extends object, B extends object>(first: A, second: B):
 
 /**
  * Makes a response 201, with a URL from which what was created can be read. Without a revision nothing was created, as
- * in a dry run or if it was there: the response stays 200 and has no URL. This holds for every route that creates.
+ * in a dry run or if it was there: the response stays 200 and has no URL. This holds for every route that creates; one whose
+ * changes have no revision says itself whether it created something.
  */
-export function answerCreated<T extends { revision?: number }>(
+export function answerCreated<T extends object>(
   reply: FastifyReply,
   result: T,
-  urlOf: (result: T) => string,
+  urlOf: (result: NoInfer<T>) => string,
+  isCreated = (result as { revision?: number }).revision !== undefined,
 ): T {
-  if (result.revision !== undefined) void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
+  if (isCreated) void reply.status(HttpStatus.CREATED).header('location', urlOf(result));
   return result;
 }
 

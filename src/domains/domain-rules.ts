@@ -7,7 +7,7 @@ import { isPoolName, isSuiteBackend } from '../model/names/pool-name.js';
 import { DEFAULT_HTTP_PORT, DEFAULT_WEIGHT, serverAddress, type ServerSpec } from '../model/server.js';
 import { type Draft, requirePool, type State, type StateReader } from '../model/state.js';
 import { lowestFreePool, type PoolLimit } from '../reconciler/pools/pool-limits.js';
-import { type DeclaredMarks, checkMarks, setMarks } from './expiry-rules.js';
+import { type DeclaredMarks, checkMarks, type ExpiryLimits, setMarks } from './expiry-rules.js';
 import { durationMs, expiryOf } from '../model/options/expiry.js';
 import { hasLabel, labelsOf } from '../model/options/labels.js';
 import { setServers } from '../servers/server-rules.js';
@@ -21,11 +21,9 @@ import type {
 } from './domains.dto.js';
 
 /** What limits a new domain: the number of pools, and the slots of a pool (HAPROXY_MAX_SLOTS). */
-export interface DomainLimits {
+export interface DomainLimits extends ExpiryLimits {
   pools: PoolLimit;
   slots: number;
-  /** The latest time that it can be, in milliseconds since the epoch. */
-  now: number;
 }
 
 /** What a domain should be, as PUT and an import with mode=put give it. */
@@ -141,7 +139,7 @@ export function addDomain(draft: Draft, input: DeclaredDomain, limits: DomainLim
     const servers = serversOfNew(input);
     if (servers.length > 0) setServers(draft, domain, servers, limits.slots);
   }
-  setMarks(draft, domain, input, limits.now);
+  setMarks(draft, domain, input, limits);
   return describeDomain(draft, domain);
 }
 

@@ -11,7 +11,7 @@ function siteAfter(marks: DeclaredMarks, site: object | null = SITE): unknown {
   const sites: [string, Record<string, unknown>][] = site ? [['a.test', { ...site }]] : [];
   const draft = new Draft(new State(1, [['pool_1', pool]], sites));
   checkMarks(marks);
-  setMarks(draft, 'a.test', marks, NOW);
+  setMarks(draft, 'a.test', marks, { now: NOW });
   return draft.isEmpty ? 'unchanged' : draft.site('a.test');
 }
 

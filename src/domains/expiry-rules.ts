@@ -19,12 +19,20 @@ export function checkMarks({ expires_in, expires_at }: DeclaredMarks): void {
     );
 }
 
+/** Which times an expiry may have. */
+export interface ExpiryLimits {
+  /** The latest time that it can be, in milliseconds since the epoch. */
+  now: number;
+  /** A time that has passed is stored, so the domain is removed at once. Default: it is refused. */
+  acceptsPast?: boolean;
+}
+
 /**
- * Sets the labels and the expiry of a domain that exists. `now`: the latest time that it can be.
+ * Sets the labels and the expiry of a domain that exists.
  *
  * @throws AppError validation_failed, if the time is in the past or more than ten years from now
  */
-export function setMarks(draft: Draft, domain: string, marks: DeclaredMarks, now: number): void {
+export function setMarks(draft: Draft, domain: string, marks: DeclaredMarks, limits: ExpiryLimits): void {
   const { labels, expires_in, expires_at } = marks;
   if (labels === undefined && expires_in === undefined && expires_at === undefined) return;
   const site = { ...draft.site(domain) };
@@ -32,16 +40,23 @@ export function setMarks(draft: Draft, domain: string, marks: DeclaredMarks, now
     delete site['labels'];
     if (Object.keys(labels).length > 0) site['labels'] = { ...labels };
   }
-  const time = expires_in === undefined ? expires_at : now + (durationMs(expires_in) ?? 0);
+  const time = expires_in === undefined ? expires_at : limits.now + (durationMs(expires_in) ?? 0);
   if (expires_in === NEVER) delete site['expires_at'];
-  else if (time !== undefined) site['expires_at'] = expiryText(checkedTime(time, now));
+  else if (time !== undefined) site['expires_at'] = expiryText(checkedTime(time, limits));
   draft.setSite(domain, Object.keys(site).length > 0 ? site : undefined);
 }
 
-function checkedTime(given: string | number, now: number): number {
+function checkedTime(given: string | number, { now, acceptsPast }: ExpiryLimits): number {
   if (typeof given === 'number') return given;
   const time = Date.parse(given);
-  if (time <= now) throw invalidField('expires_at', `must be in the future: it is ${expiryText(now)} now`);
-  if (time > now + MAX_EXPIRY_MS) throw invalidField('expires_at', 'must be at most 10 years from now');
+  if (!acceptsPast && time <= now)
+    throw invalidField('expires_at', `must be in the future: it is ${expiryText(now)} now`);
+  refuseLate('expires_at', time, now);
   return time;
+}
+
+/** @throws AppError validation_failed, if the time is more than ten years from now */
+export function refuseLate(field: string, time: number | undefined, now: number): void {
+  if (time !== undefined && time > now + MAX_EXPIRY_MS)
+    throw invalidField(field, 'must be at most 10 years from now');
 }

@@ -54,7 +54,7 @@ export function makeDomain(draft: Draft, input: DeclaredDomain, limits: DomainLi
   if (name === undefined) addDomain(draft, input, limits);
   else {
     changeDomain(draft, input, { name }, limits);
-    setMarks(draft, input.domain, input, limits.now);
+    setMarks(draft, input.domain, input, limits);
   }
 }
 

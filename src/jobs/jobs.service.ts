@@ -19,22 +19,13 @@ import {
   OperationRefDto,
   type OperationSummaryDto,
 } from './jobs.dto.js';
+import { type JobContext, RunningJob } from './running-job.js';
 
 /** Jobs that are kept after they end; the oldest is deleted first. */
 const MAX_RECORDS = 200;
-/** Progress messages that a record keeps; the oldest is deleted first. */
-const MAX_PROGRESS = 50;
 /** Waiting calls that are kept after they end, and how long a call must have waited for that. */
 const MAX_FOLLOWED = 50;
 const SHORT_MS = 1_000;
-
-/** What a job gets from `JobsService.start`. */
-export interface JobContext {
-  /** Aborted when the job is cancelled or the suite stops. The job then stops early and throws. */
-  signal: AbortSignal;
-  /** Records a progress message, and sends it to the callers that wait. */
-  progress: (message: string) => void;
-}
 
 interface JobSpec {
   /** The name of the operation without `haproxy_`. It is in the record and in the audit log. */
@@ -56,75 +47,6 @@ interface SavedRecords {
   operations: OperationDto[];
   /** The callers that each belongs to, by its id. Absent in files of earlier versions. */
   owners?: Readonly<Record<string, readonly string[]>>;
-}
-
-type ProgressListener = (step: number, message: string) => void;
-
-/** A job that runs, and its callers. */
-export class RunningJob<T extends object> {
-  readonly #abort = new AbortController();
-  readonly #listeners = new Set<ProgressListener>();
-  /** Callers that need the result. The job is cancelled when the last one leaves. */
-  #holders = 0;
-  #steps = 0;
-  #result: Promise<T> | undefined;
-
-  constructor(readonly record: OperationDto) {}
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  begin(work: (job: JobContext) => Promise<T>): Promise<T> {
-    this.#result = work({ signal: this.signal, progress: (message) => this.#progress(message) });
-    // The job may fail while no caller waits. The record keeps the error.
-    this.#result.catch(() => undefined);
-    return this.#result;
-  }
-
-  /** Lets the job run to its end, even if no caller waits. */
-  hold(): void {
-    this.#holders += 1;
-  }
-
-  cancel(): void {
-    this.#abort.abort();
-  }
-
-  /**
-   * Waits for the result and sends progress to the current caller (`callContext`). If the caller cancels, it leaves the
-   * job.
-   *
-   * @throws the error of the job
-   */
-  async wait(): Promise<T> {
-    const { signal: callerSignal, progress } = callContext();
-    const signal = callerSignal();
-    const listener: ProgressListener = (step, message) => progress(step, undefined, message);
-    const leave = () => {
-      this.#listeners.delete(listener);
-      this.#holders -= 1;
-      if (this.#holders === 0) this.cancel();
-    };
-    this.#holders += 1;
-    this.#listeners.add(listener);
-    signal.addEventListener('abort', leave);
-    try {
-      if (signal.aborted) leave();
-      return await (this.#result as Promise<T>);
-    } finally {
-      signal.removeEventListener('abort', leave);
-      this.#listeners.delete(listener);
-    }
-  }
-
-  #progress(message: string): void {
-    this.#steps += 1;
-    this.record.progress = [...this.record.progress, { at: new Date().toISOString(), message }].slice(
-      -MAX_PROGRESS,
-    );
-    for (const listener of this.#listeners) listener(this.#steps, message);
-  }
 }
 
 /**

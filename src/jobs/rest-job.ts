@@ -3,7 +3,7 @@ import { ApiResponse } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Serves, type ServesOptions } from '../contract/rest-operation.js';
 import { AcceptedDto } from './jobs.dto.js';
-import type { RunningJob } from './jobs.service.js';
+import type { RunningJob } from './running-job.js';
 
 /** `@Serves` for a job: the response is 202 with the operation, or with `?wait=true` the result. */
 export function ServesJob<T extends object>(

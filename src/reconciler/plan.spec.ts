@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../test/chaos/scale.js';
 import type { Routing, Step } from '../model/routing.js';
 import { plan } from './plan.js';
 import { SERVER_STATES, type ServerSpec } from '../model/server.js';
@@ -125,7 +126,7 @@ describe('plan', () => {
         model.apply(plan(from, to));
         expect(model.routing()).toEqual(to);
       }),
-      { numRuns: 2000 },
+      { numRuns: scaled(2000, 300) },
     );
   });
 
@@ -137,7 +138,7 @@ describe('plan', () => {
         model.apply(plan(b, c, model.parked), keeps);
         expect(model.routing()).toEqual(c);
       }),
-      { numRuns: 1000 },
+      { numRuns: scaled(1000, 200) },
     );
   });
 
@@ -157,7 +158,7 @@ describe('plan', () => {
           expect(model.domains).toEqual(to.domains);
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: scaled(1000, 200) },
     );
   });
 
@@ -218,7 +219,7 @@ describe('plan', () => {
           expect(serves(model.routing()), JSON.stringify(step)).toBe(true);
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: scaled(1000, 200) },
     );
   });
 });

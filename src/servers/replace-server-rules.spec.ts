@@ -219,6 +219,20 @@ describe('takeSlots', () => {
       (draft) => draft.putServer(POOL, 2, specOf(NEW, 'drain')),
       'pool_1_1 keeps the old server (state drain), because pool_1_2 is no longer the new server in service.',
     ],
+    [
+      'was freed with its domain',
+      (draft) => draft.removeDomain('1.example'),
+      '1.example (pool_1) left the pool meanwhile, so pool_1 has no server to replace.',
+    ],
+    [
+      'was freed, and its pool has another domain',
+      (draft) => {
+        draft.removeDomain('1.example');
+        draft.addDomain('next.example', POOL);
+        draft.putServer(POOL, 1, specOf(OTHER));
+      },
+      '1.example (pool_1) left the pool meanwhile, so pool_1 has no server to replace.',
+    ],
   ])('leaves a slot that %s as it is, and says so', (_, change, text) => {
     const draft = draftOf([[OLD]], [[OLD]]);
     const moves = drainOld(draft, begin(draft));
@@ -226,6 +240,25 @@ describe('takeSlots', () => {
     const before = serversOf(draft);
     expect(takeSlots(draft, moves)).toEqual([text]);
     expect(serversOf(draft)).toEqual(before);
+    expect(serversOf(draft, 'pool_2')).toEqual(['1 10.0.0.2 ready 5']);
+  });
+
+  it('says that the domain expired, and replaces a renamed domain', () => {
+    const servers = new Map([[1, specOf(OLD)]]);
+    const expires_at = '2026-01-01T00:00:00Z';
+    const domains = ['expired.example', 'renamed.example'];
+    const state = new State(
+      1,
+      domains.map((domain, index) => [`pool_${index + 1}`, { domains: [domain], servers }]),
+      [['expired.example', { expires_at }]],
+    );
+    const draft = new Draft(state);
+    const moves = drainOld(draft, begin(draft));
+    draft.removeDomain('expired.example');
+    draft.renameDomain('renamed.example', 'new.example');
+    expect(takeSlots(draft, moves)).toEqual([
+      'expired.example (pool_1) expired meanwhile, so pool_1 has no server to replace.',
+    ]);
     expect(serversOf(draft, 'pool_2')).toEqual(['1 10.0.0.2 ready 5']);
   });
 });

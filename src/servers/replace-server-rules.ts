@@ -11,6 +11,7 @@ import {
   serverAddress,
   type ServerSpec,
 } from '../model/server.js';
+import { expiryOf } from '../model/options/expiry.js';
 import type { Draft, Pool, StateReader } from '../model/state.js';
 import { lowestFreeSlot, type PlacedServer } from './server-rules.js';
 
@@ -20,12 +21,20 @@ export interface GivenAddress {
   http_port: number | undefined;
 }
 
+const NO_POOL: Pool = { domains: [], servers: new Map() };
+/** A pool of more domains is not looked through for their expiry. */
+const MAX_EXPIRING = 100;
+
 type Address = Pick<ServerSpec, 'ip' | 'http_port'>;
 
 /** A slot that changes from one server to another. */
 export interface Move {
   pool: string;
   slot: number;
+  /** Of the pool, before the replacement. */
+  domains: readonly string[];
+  /** When the last of them expires, if each of them expires. */
+  expires: number | undefined;
   from: ServerSpec;
   to: Address;
   /**
@@ -63,6 +72,7 @@ export function findMoves(state: StateReader, from: GivenAddress, to: GivenAddre
   const moves = serversAt(state, from).map(({ pool, slot, server }) => ({
     pool,
     slot,
+    ...domainsOf(state, pool),
     from: server,
     ...target(server, to),
   }));
@@ -144,7 +154,7 @@ function requireInService({ domains, servers }: Pool, { pool, to }: Move, slot: 
 export function drainOld(draft: Draft, moves: readonly Move[]): Move[] {
   return moves.map((move) => {
     const { pool, slot, from } = move;
-    const { servers } = poolOf(draft, pool);
+    const { servers } = poolOfMove(draft, move);
     const server = servers.get(slot);
     if (!server || !isSameAddress(server, from) || server.state !== 'ready') return move;
     if (!helperInService(servers, move)) return move;
@@ -177,22 +187,22 @@ export function undo(
   const undone: Undone = { removed: [], kept: [], restored: [] };
   for (const move of moves) {
     const { pool, slot, from, helper, drained } = move;
-    const server = poolOf(draft, pool).servers.get(slot);
+    const server = poolOfMove(draft, move).servers.get(slot);
     if (helper === undefined || !server || !isSameAddress(server, from) || server.state !== 'drain') continue;
     if (!drained && !(from.state === 'drain' && unserved.has(pool))) continue;
     draft.putServer(pool, slot, { ...server, state: 'ready' });
     undone.restored.push(move);
   }
-  const oldServes = ({ pool, slot, from }: Move) => {
-    const server = poolOf(draft, pool).servers.get(slot);
-    return server !== undefined && isSameAddress(server, from) && isInService(server);
+  const oldServes = (move: Move) => {
+    const server = poolOfMove(draft, move).servers.get(move.slot);
+    return server !== undefined && isSameAddress(server, move.from) && isInService(server);
   };
   const needed = new Set<string>();
   for (const move of moves)
     if (move.helper !== undefined && !oldServes(move)) needed.add(serverName(move.pool, move.helper));
   for (const move of moves) {
     if (!move.added || move.helper === undefined || declared.has(move.pool)) continue;
-    const present = poolOf(draft, move.pool).servers.get(move.helper);
+    const present = poolOfMove(draft, move).servers.get(move.helper);
     // Another call has declared a server with another weight or state meanwhile.
     if (!isSameServer(helperOf(move), present)) continue;
     if (needed.has(serverName(move.pool, move.helper))) undone.kept.push(move);
@@ -213,8 +223,8 @@ export function takeSlots(draft: Draft, moves: readonly Move[]): string[] {
   const left: string[] = [];
   const taken = moves.filter((move) => {
     const { pool, slot, from, to } = move;
-    const { servers } = poolOf(draft, pool);
-    const reason = whyNotTaken(servers, move);
+    const { servers } = poolOfMove(draft, move);
+    const reason = isGone(draft, move) ? goneText(move) : whyNotTaken(servers, move);
     if (reason !== undefined) {
       left.push(reason);
       return false;
@@ -305,7 +315,35 @@ function slotOfAddress({ servers }: Pool, address: Address): number | undefined 
   return (found.find(([, server]) => isInService(server)) ?? found[0])?.[0];
 }
 
+function domainsOf(state: StateReader, name: string): Pick<Move, 'domains' | 'expires'> {
+  const { domains } = poolOf(state, name);
+  const times = domains.length > MAX_EXPIRING ? [] : domains.map((domain) => expiryOf(state.site(domain)));
+  const known = times.filter((time) => time !== undefined);
+  return {
+    domains,
+    expires: known.length > 0 && known.length === times.length ? Math.max(...known) : undefined,
+  };
+}
+
+/** Whether the pool was freed meanwhile. Other domains can have its number by now; a renamed domain keeps its servers. */
+export function isGone(state: StateReader, { pool, domains, from, to }: Move): boolean {
+  if (domains.some((domain) => state.poolOf(domain) === pool)) return false;
+  const { servers } = poolOf(state, pool);
+  return ![...servers.values()].some((server) => isSameAddress(server, from) || isSameAddress(server, to));
+}
+
+/** A sentence about a pool that was freed meanwhile. */
+function goneText({ pool, domains, expires }: Move, now = Date.now()): string {
+  const [first = ''] = domains;
+  const names = domains.length > 1 ? `${first} and the other domains of ${pool}` : `${first} (${pool})`;
+  return `${names} ${expires !== undefined && expires <= now ? 'expired' : 'left the pool'} meanwhile, so ${pool} has no server to replace.`;
+}
+
+function poolOfMove(state: StateReader, move: Move): Pool {
+  return isGone(state, move) ? NO_POOL : poolOf(state, move.pool);
+}
+
 /** Without servers if the pool was freed meanwhile. */
 function poolOf(state: StateReader, name: string): Pool {
-  return state.pool(name) ?? { domains: [], servers: new Map() };
+  return state.pool(name) ?? NO_POOL;
 }

@@ -98,6 +98,8 @@ describe('oldServiceText', () => {
     const move = (pool: string, helper?: number): Move => ({
       pool,
       slot: 1,
+      domains: [],
+      expires: undefined,
       from: { ip: FROM, http_port: 80, weight: 1, state: 'ready' },
       to: { ip: TO, http_port: 80 },
       helper,

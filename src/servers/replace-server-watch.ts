@@ -4,7 +4,7 @@ import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import { isUsed, serverFinder, statusOf } from '../haproxy/runtime/server-status.js';
 import { DrainWatch } from '../haproxy/workers/drain-watch.js';
 import type { HaproxyWorkers } from '../haproxy/workers/haproxy-workers.service.js';
-import type { JobContext } from '../jobs/jobs.service.js';
+import type { JobContext } from '../jobs/running-job.js';
 import { poll } from '../lib/poll.js';
 import { serverAddress } from '../model/server.js';
 import type { PersistenceService } from '../persistence/persistence.service.js';
@@ -14,6 +14,7 @@ import {
   type GivenAddress,
   helpedPools,
   helperNames,
+  isGone,
   matches,
   type Move,
   parseGivenAddress,
@@ -63,7 +64,8 @@ export class ReplaceServerWatch {
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
-  async unserved(moves: readonly Move[]): Promise<Set<string>> {
+  async unserved(given: readonly Move[]): Promise<Set<string>> {
+    const moves = this.#present(given);
     const unserved = new Set(helpedPools(moves));
     if (unserved.size === 0) return unserved;
     const helpers = new Set(helperNames(moves));
@@ -106,6 +108,11 @@ export class ReplaceServerWatch {
     return this.persistence.state.pool(row.proxy)?.servers.has(slot) !== true;
   }
 
+  /** Without the pools that were freed meanwhile: their domains expired or were removed. */
+  #present(moves: readonly Move[]): readonly Move[] {
+    return moves.filter((move) => !isGone(this.persistence.state, move));
+  }
+
   /** Waits until the new server has passed its checks in each helper slot. Returns what is wrong if it has not. */
   async untilHealthy(moves: readonly Move[], timeout: number, job: JobContext): Promise<string | undefined> {
     const all = helperNames(moves).length;
@@ -125,7 +132,8 @@ export class ReplaceServerWatch {
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
-  async health(moves: readonly Move[]): Promise<Health> {
+  async health(given: readonly Move[]): Promise<Health> {
+    const moves = this.#present(given);
     const wanted = helperNames(moves);
     if (wanted.length === 0) return { missing: 0, text: undefined, failing: undefined, uncheckable: false };
     const rows = await this.workers.serverStatuses(helpedPools(moves));

@@ -226,13 +226,13 @@ export class HistoryLog {
     const isSame = last ? last.state === this.#hash.toString() : state.pools.size === 0;
     if (isSame && (last?.revision ?? 0) === state.revision) return;
     const unknown_since = Math.max(0, Math.min(last?.revision ?? 0, state.revision - 1));
-    if (last)
-      this.#logger.warn(
-        last.revision === state.revision
-          ? `servers.json is not as revision ${state.revision} left it: another program changed it while the suite did not run. What ` +
-              'was changed before cannot be undone.'
-          : `${this.#file.path} does not have the revisions from ${unknown_since + 1} to ${state.revision}. They cannot be undone.`,
-      );
+    const isEdited = last?.revision === state.revision;
+    const text = isEdited
+      ? `servers.json is not as revision ${state.revision} left it: another program changed it while the suite did not run. What was changed before cannot be undone.`
+      : `${this.#file.path} does not have the revisions from ${unknown_since + 1} to ${state.revision}. They cannot be undone.`;
+    // Without any line, the state is most often that of a version without history.
+    if (last) this.#logger.warn(text);
+    else this.#logger.log(text);
     await this.#append(state, { unknown_since, domains: [], change: NO_CHANGE });
   }
 

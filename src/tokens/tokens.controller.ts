@@ -1,7 +1,7 @@
-import { Body, Controller, Delete, Get, HttpStatus, Param, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
-import { joined, Serves } from '../contract/rest-operation.js';
+import { answerCreated, joined, Serves } from '../contract/rest-operation.js';
 import {
   AddedTokenDto,
   AddTokenDto,
@@ -30,8 +30,7 @@ export class TokensController {
   ): Promise<AddedTokenDto> {
     const added = await this.tokens.add(body);
     // A token has no URL of its own.
-    if (added.token !== undefined) void reply.status(HttpStatus.CREATED).header('location', '/api/v1/tokens');
-    return added;
+    return answerCreated(reply, added, () => '/api/v1/tokens', added.token !== undefined);
   }
 
   @Delete(':name')

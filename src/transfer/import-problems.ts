@@ -8,6 +8,8 @@ const SKIPPED_SHOWN = 100;
 /** Collects the invalid lines of an import. With on_error=skip the import continues without them. */
 export class ImportProblems {
   #count: number;
+  /** Lines that change nothing and are no error. */
+  readonly #leftOut: SkippedLineDto[] = [];
 
   constructor(
     private readonly skipsLines: boolean,
@@ -19,6 +21,19 @@ export class ImportProblems {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** What the answer says about lines that were skipped. */
+  get report(): { skipped_count: number; skipped: SkippedLineDto[] } {
+    return {
+      skipped_count: this.#count + this.#leftOut.length,
+      skipped: [...this.skipped, ...this.#leftOut].slice(0, SKIPPED_SHOWN),
+    };
+  }
+
+  /** Adds a line that the import leaves out in every mode. */
+  leaveOut(line: number, message: string): void {
+    this.#leftOut.push({ line, code: 'validation_failed', message });
   }
 
   /** An independent copy. Each run of an edit needs its own, because a commit can run the edit again. */

@@ -8,7 +8,8 @@ import { parseRecord } from './import-record.js';
 import { applyImport } from './import-rules.js';
 import { summaryOf } from './import-summary.js';
 
-const LIMITS = { pools: { count: 20, dynamic: false }, maxSlots: 5 };
+const NOW = Date.parse('2026-06-01T12:00:00Z');
+const LIMITS = { pools: { count: 20, dynamic: false }, maxSlots: 5, now: NOW };
 
 function stateOf(pools: Record<string, Pool>): State {
   return new State(7, Object.entries(pools));
@@ -36,6 +37,19 @@ const SPEC = { ip: '10.0.0.1', http_port: 80, weight: 1, state: 'ready' as const
 const SHOP: Pool = { domains: ['shop.test', 'www.shop.test'], servers: new Map([[2, SPEC]]) };
 
 describe('applyImport, mode=merge', () => {
+  it('refuses an expiry of more than 10 years, and takes one that has passed', () => {
+    const record = (expires_at: string) => ({ domain: 'a.test', ip: '10.0.0.1', site: { expires_at } });
+    for (const mode of ['merge', 'replace'] as const) {
+      expect(() => imported(stateOf({}), [record('2036-06-03T00:00:00Z')], mode)).toThrow(
+        'site.expires_at must be at most 10 years from now',
+      );
+      for (const time of ['2036-05-31T00:00:00Z', '2020-01-01T00:00:00Z'])
+        expect(imported(stateOf({}), [record(time)], mode).summary.domains_added).toBe(1);
+    }
+    const skipped = imported(stateOf({}), [record('2126-01-01T00:00:00Z')], 'merge', true);
+    expect([skipped.isEmpty, skipped.problems.count]).toEqual([true, 1]);
+  });
+
   it('adds domains with servers, and domains that share with a later line', () => {
     const { pools, summary } = imported(stateOf({ pool_1: SHOP }), [
       { domain: 'b.test', share_with: 'a.test' },

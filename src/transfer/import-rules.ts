@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError, type ErrorCode } from '../errors/app-error.js';
 import { canonicalDomain, DOMAIN_RULE } from '../model/names/domain-name.js';
+import { refuseLate } from '../domains/expiry-rules.js';
+import { expiryOf } from '../model/options/expiry.js';
 import type { PoolOptions } from '../model/options/options.js';
 import { isPoolName, poolName, poolNumber } from '../model/names/pool-name.js';
 import {
@@ -17,6 +19,8 @@ import type { RecordServer } from './record-values.js';
 import type { ImportMode } from './transfer.dto.js';
 
 interface ImportLimits {
+  /** The latest time that it can be, in milliseconds since the epoch. */
+  now: number;
   pools: PoolLimit;
   maxSlots: number;
   /** Why no domain can point at a backend; undefined for a backend that can be used. */
@@ -54,6 +58,7 @@ export function applyImport(
   const failed = new Set<DomainRecord>();
   const guarded = (record: DomainRecord, work: () => void): void => {
     try {
+      refuseLate('site.expires_at', expiryOf(record.site), limits.now);
       work();
     } catch (error) {
       if (!(error instanceof AppError)) throw error;

@@ -8,7 +8,8 @@ import { outOfScope } from '../model/scope/scope.js';
 import { Operation } from '../contract/operation.js';
 import { ServerGuard } from '../haproxy/guard/server-guard.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import type { RunningJob } from '../jobs/running-job.js';
 import { SteadyClock } from '../lib/steady-clock.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { Draft } from '../model/state.js';
@@ -156,8 +157,7 @@ export class ImportService {
       return {
         lines,
         ...summaryOf(draft, draft.base),
-        skipped_count: allProblems.count,
-        skipped: allProblems.skipped,
+        ...allProblems.report,
       };
     };
     return { lines, edit };
@@ -177,7 +177,10 @@ export class ImportService {
       return {
         lines,
         backends: records.flatMap(({ input }) => input.backend ?? []),
-        apply: (draft, backendProblem, { add }) => applyPuts(draft, records, limits(backendProblem), add),
+        apply: (draft, backendProblem, given) =>
+          applyPuts(draft, records, limits(backendProblem), given.add, (line, message, exists) => {
+            if (!exists) given.leaveOut(line, message);
+          }),
       };
     }
     const { records, lines } = await readImport(content, parseRecord, this.guard, problems);

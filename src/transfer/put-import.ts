@@ -14,22 +14,28 @@ interface PutLimits extends DomainLimits {
 /** Called for each line that breaks a rule. Throws if one such line fails the import. */
 type OnProblem = (line: number, code: ErrorCode, message: string) => void;
 
+/** Called for each line whose `expires_at` has passed. Such a line is no error: a file keeps it after its domain has ended. */
+type OnExpired = (line: number, message: string, exists: boolean) => void;
+
 /**
  * Puts the records of an import with mode=put into a draft: each domain becomes as its line says, as with
  * `PUT /domains/{domain}`; a domain of a line with `absent` is removed. Domains without a line stay as they are. The
  * order of the lines does not matter: removed domains come first, so that their pools are free, and a domain comes after
- * the domain that it shares with.
+ * the domain that it shares with. A domain whose `expires_at` has passed is not added; one that exists gets that time, so the
+ * suite removes it.
  */
 export function applyPuts(
   draft: Draft,
   records: readonly PutRecord[],
   limits: PutLimits,
   onProblem: OnProblem,
+  onExpired: OnExpired = () => undefined,
 ): void {
   const removed = records.filter(({ absent, domain }) => absent && draft.poolOf(domain) !== undefined);
   draft.removeDomains(removed.map(({ domain }) => domain));
   /** Domains that cannot be put. Only the first problem is reported of those that share with each other. */
   const failed = new Set<string>();
+  const expired = new Set<string>();
   const fail = ({ line, domain }: PutRecord, code: ErrorCode, message: string): void => {
     failed.add(domain);
     onProblem(line, code, message);
@@ -41,8 +47,26 @@ export function applyPuts(
       failed.add(domain);
       continue;
     }
+    const hasPassed = input.expires_at !== undefined && Date.parse(input.expires_at) <= limits.now;
+    const exists = draft.poolOf(domain) !== undefined;
+    if (hasPassed)
+      onExpired(
+        record.line,
+        `${domain}: its expires_at ${input.expires_at} has passed, so ${exists ? 'the suite removes it' : 'it is not added'}`,
+        exists,
+      );
+    if (hasPassed && !exists) {
+      expired.add(domain);
+      continue;
+    }
     try {
-      put(draft, record, limits);
+      if (input.share_with !== undefined && expired.has(input.share_with))
+        throw new AppError(
+          'domain_not_found',
+          `share_with: ${input.share_with} is not added, because its expires_at has passed. Give ${domain} servers, or remove ` +
+            'both',
+        );
+      put(draft, record, { ...limits, acceptsPast: true });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       fail(record, error.code, error.detail);

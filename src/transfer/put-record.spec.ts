@@ -33,10 +33,34 @@ describe('parsePutRecord', () => {
     ],
     [{ domain: 'a.test', servers: [], http_port: 81 }, 'http_port belongs to ip', ['http_port']],
     [{ domain: 'a.test', dry_run: true }, '"dry_run" is not a field here', ['dry_run']],
+    ...['constructor', 'toString'].map((key): [object, string, string[]] => [
+      { domain: 'a.test', labels: { [key]: 'x' } },
+      `(not so: "${key}")`,
+      ['labels', key],
+    ]),
+    [
+      { domain: 'a.test', labels: JSON.parse('{"__proto__":"x"}') as object },
+      '(not so: "__proto__")',
+      ['labels', '__proto__'],
+    ],
+    ...['2030-01-01T24:00:00Z', '2030-01-01T23:60:00Z', '2030-01-01T00:00:00+24:00'].map(
+      (expires_at): [object, string, string[]] => [
+        { domain: 'a.test', expires_at },
+        'expires_at must be',
+        ['expires_at'],
+      ],
+    ),
   ])('refuses %j', (value, message, path) => {
     expect(() => parsePutRecord(1, value)).toThrow(
       expect.objectContaining({ message: expect.stringContaining(message) as string, path }) as Error,
     );
+  });
+
+  it('has the rules for labels of the other modes', () => {
+    for (const key of ['constructor', 'toString'])
+      expect(() => parseRecord(1, { domain: 'a.test', site: { labels: { [key]: 'x' } } })).toThrow(
+        `site.labels.${key} is not allowed`,
+      );
   });
 
   it('is the only mode with absent', () => {

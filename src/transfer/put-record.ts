@@ -77,7 +77,12 @@ function declared(domain: string, given: Record<string, unknown>): DeclaredDomai
 }
 
 function labelsOf(value: unknown): Labels {
-  if (labelsRule(value, [])) throw new InvalidRecord(`labels must be ${LABELS_RULE}`, ['labels']);
+  const problem = labelsRule(value, ['labels']);
+  if (problem) {
+    const key = problem.path[1];
+    const which = key === undefined ? '' : ` (not so: ${JSON.stringify(String(key).slice(0, 64))})`;
+    throw new InvalidRecord(`labels must be ${LABELS_RULE}${which}`, problem.path);
+  }
   return value as Labels;
 }
 

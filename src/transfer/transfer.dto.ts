@@ -193,7 +193,12 @@ export class ImportResultDto extends IntersectionType(LongPlannedDto, StateChang
   @IntField({ description: 'Removed servers.', min: 0, example: 0 })
   servers_removed: number;
 
-  @IntField({ description: 'Lines skipped (on_error=skip).', min: 0, example: 0 })
+  @IntField({
+    description:
+      'Lines skipped: invalid (on_error=skip), or with mode=put new domains whose expires_at has passed.',
+    min: 0,
+    example: 0,
+  })
   skipped_count: number;
 
   @ArrayField(SkippedLineDto, { description: 'The first 100 of them.' })

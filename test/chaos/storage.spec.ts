@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, startBackend } from '../kit/traffic/backend.js';
 import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { itOnce } from '../kit/haproxy/once.js';
 import { Load } from '../kit/traffic/load.js';
 import { until } from '../kit/poll.js';
 import { get } from '../kit/traffic/request.js';
@@ -73,7 +74,7 @@ describe.each(haproxyVersions())('changes on a failing disk, HAProxy $version', 
     expect([failures, outcome.lost]).toEqual([[], 0]);
   };
 
-  it('are refused without effect while the disk is full', { timeout: 300_000 }, async () => {
+  itOnce(haproxy)('are refused without effect while the disk is full', { timeout: 300_000 }, async () => {
     const disk = await smallDisk();
     const home = await makeHome(haproxy, {
       HAPROXY_SERVERS_FILE: join(disk.path, 'servers.json'),
@@ -143,23 +144,27 @@ describe.each(haproxyVersions())('changes on a failing disk, HAProxy $version', 
     }
   });
 
-  it('are refused without effect while the folder is read-only', { timeout: 300_000 }, async () => {
-    const home = await makeHome(haproxy);
-    const conf = join(home.path, 'conf');
-    const suite = await Suite.startUnprivileged(home);
-    try {
-      reportAndExpect(
-        'folder read-only',
-        await refusesAndRecovers(
-          suite,
-          conf,
-          () => chmod(conf, 0o500),
-          () => chmod(conf, 0o700),
-        ),
-      );
-    } finally {
-      await suite.stop();
-      await home.remove();
-    }
-  });
+  itOnce(haproxy)(
+    'are refused without effect while the folder is read-only',
+    { timeout: 300_000 },
+    async () => {
+      const home = await makeHome(haproxy);
+      const conf = join(home.path, 'conf');
+      const suite = await Suite.startUnprivileged(home);
+      try {
+        reportAndExpect(
+          'folder read-only',
+          await refusesAndRecovers(
+            suite,
+            conf,
+            () => chmod(conf, 0o500),
+            () => chmod(conf, 0o700),
+          ),
+        );
+      } finally {
+        await suite.stop();
+        await home.remove();
+      }
+    },
+  );
 });

@@ -86,7 +86,7 @@ describe.skipIf(!isRoot)('A program of another user on the port of the suite', (
     const settings = loadSettings(env);
     const output = new PassThrough();
     const input = PassThrough.from(['{"jsonrpc":"2.0","id":1,"method":"ping"}\n']);
-    await serveStdio(stdioTarget([], settings), input, output);
+    await serveStdio(stdioTarget({}, settings), input, output);
     output.end();
     const { error } = JSON.parse(await text(output)) as { error: { message: string } };
     expect(error.message).toContain('runs as the user daemon');

@@ -1,6 +1,7 @@
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -624,6 +625,50 @@ describe('haproxy-suite with any answer', () => {
     ['mcp', 'word'],
   ])('ends %j with exit code 2', async (...words) => {
     expect(await runCommand(words)).toMatchObject({ code: 2 });
+  });
+
+  it.each([
+    [['--json', 'help', 'nope'], "Unknown command 'nope'. Run haproxy-suite --help"],
+    [['help', 'domains', 'nope'], "Unknown command 'domains nope'. Run haproxy-suite domains --help"],
+    [
+      ['token'],
+      'A command of haproxy-suite tokens is missing: add, list, revoke. Run haproxy-suite tokens --help',
+    ],
+    [['--json', 'install', '--nope'], 'install has no option "--nope".'],
+  ])('says what is wrong with %j, as text and as JSON', async (words, text) => {
+    const { code, stderr } = await runCommand(words);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`haproxy-suite: ${text}`)]);
+    const { stdout } = await runCommand(words[0] === '--json' ? words : ['--json', ...words]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      code: 'usage',
+      detail: expect.stringContaining(text) as string,
+    });
+  });
+
+  it('install and uninstall with --json > print one object of what they do, or why not', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'hs-root-'));
+    onTestFinished(() => rm(root, { recursive: true }));
+    const json = async (...words: string[]) => {
+      const result = await run(process.execPath, [MAIN, '--json', ...words, '--root', root]).catch(
+        (error: unknown) => error as { code: number; stdout: string; stderr: string },
+      );
+      return { code: 0, ...result, value: JSON.parse(result.stdout) as object };
+    };
+    expect((await json('install', '--managed', '--dry-run')).value).toMatchObject({
+      ...{ command: 'install', dry_run: true, applied: false },
+    });
+    expect((await json('uninstall')).value).toEqual({
+      ...{ command: 'uninstall', dry_run: false, applied: false, steps: [], notes: [] },
+      detail: 'Nothing to do: this command has installed nothing here.',
+    });
+    expect(await json('upgrade')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Nothing was changed.') as string,
+      value: {
+        ...{ command: 'upgrade', applied: false, code: 'failed', detail: 'Nothing was changed.' },
+        errors: expect.arrayContaining([{ message: expect.any(String) as string }]) as unknown,
+      },
+    });
   });
 
   it('refuses an option that is given twice, because only the last one would count', async () => {

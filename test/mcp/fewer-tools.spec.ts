@@ -55,7 +55,7 @@ const CLIENTS: Record<string, (suite: Running, token: string) => Promise<Send>> 
       await writeFile(tokenFile, token);
       const [input, output] = [new PassThrough(), new PassThrough()];
       const settings = loadSettings({ HAPROXY_HOME: home, MCP_PORT: String(port) });
-      const done = serveStdio(stdioTarget(['--token-file', tokenFile], settings), input, output);
+      const done = serveStdio(stdioTarget({ 'token-file': tokenFile }, settings), input, output);
       let text = '';
       output.on('data', (chunk: Buffer) => {
         text += chunk.toString();

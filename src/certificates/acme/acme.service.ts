@@ -5,7 +5,7 @@ import { storageError } from '../../errors/storage-error.js';
 import { covers } from '../../haproxy/certificates/certificate-facts.js';
 import { AcmeChallenges } from '../../haproxy/certificates/acme-challenges.service.js';
 import { type CertificateBundle, parseBundle } from '../../haproxy/certificates/pem.js';
-import type { JobContext } from '../../jobs/jobs.service.js';
+import type { JobContext } from '../../jobs/running-job.js';
 import { Settings } from '../../settings/settings.js';
 import { acmeCancelled, acmeFailed, acmeTimedOut } from './acme-errors.js';
 import { AcmeHome } from './acme-home.js';

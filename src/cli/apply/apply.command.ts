@@ -109,26 +109,41 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
 
 /** @throws RefusedFiles, CommandError, RefusedError */
 async function apply(desired: DesiredDomains, api: SuiteApi, options: Options, io: CommandIo): Promise<void> {
-  const plan = await readPlan(desired, api, options);
+  const { plan, warnings } = await readPlan(desired, api, options);
   const isEmpty = isEmptyPlan(plan);
-  if (!options.json) showPlan(desired, plan, options, io);
+  if (!options.json) showPlan(desired, plan, warnings, options, io);
   if (!isEmpty) await send(desired, plan, api, options);
   const applied = !isEmpty && !options.dryRun;
-  if (options.json) writeJson({ dry_run: options.dryRun, applied, ...plan }, io);
+  if (options.json) writeJson({ dry_run: options.dryRun, applied, ...plan, warnings }, io);
   else if (applied) io.stdout.write('Done. The changes are saved and live in HAProxy.\n');
 }
 
+interface PlannedFiles {
+  plan: ApplyPlan;
+  /** Domains whose `expires_at` has passed. */
+  warnings: FileProblem[];
+}
+
 /** What is to do. @throws RefusedFiles if the suite would refuse a domain */
-async function readPlan(desired: DesiredDomains, api: SuiteApi, { prune }: Options): Promise<ApplyPlan> {
-  const { problems, ...plan } = planApply(desired.records, stateOfExport(await api.exported()), { prune });
-  if (problems.length === 0) return plan;
+async function readPlan(desired: DesiredDomains, api: SuiteApi, { prune }: Options): Promise<PlannedFiles> {
+  const current = stateOfExport(await api.exported());
+  const { problems, warnings, ...plan } = planApply(desired.records, current, { prune });
+  if (problems.length === 0)
+    return { plan, warnings: warnings.map(({ line, message }) => atRecord(desired, line, message)) };
   throw new RefusedFiles(
     'validation_failed',
     problems.map(({ line, message }) => atRecord(desired, line, message)),
   );
 }
 
-function showPlan({ records }: DesiredDomains, plan: ApplyPlan, { dryRun }: Options, io: CommandIo): void {
+function showPlan(
+  { records }: DesiredDomains,
+  plan: ApplyPlan,
+  warnings: readonly FileProblem[],
+  { dryRun }: Options,
+  io: CommandIo,
+): void {
+  writePlaces(warnings, io);
   const sharesWith = new Map(
     records.flatMap(({ domain, input: { share_with: other } }) =>
       other === undefined ? [] : [[domain, other]],
@@ -136,7 +151,9 @@ function showPlan({ records }: DesiredDomains, plan: ApplyPlan, { dryRun }: Opti
   );
   io.stdout.write(planText(plan, { colour: isColourful(io), sharesWith }));
   if (isEmptyPlan(plan))
-    io.stdout.write(`Nothing to do: all ${plan.unchanged} domains are as the files say.\n`);
+    io.stdout.write(
+      `Nothing to do: ${warnings.length > 0 ? 'the other' : 'all'} ${plan.unchanged} domains are as the files say.\n`,
+    );
   else io.stdout.write(`${countsText(plan)}.${dryRun ? ' This is a dry run: nothing was changed.' : ''}\n`);
 }
 
@@ -184,7 +201,7 @@ async function planOrNothing(
   options: Options,
 ): Promise<ApplyPlan | undefined> {
   try {
-    return await readPlan(desired, api, options);
+    return (await readPlan(desired, api, options)).plan;
   } catch {
     return undefined;
   }
@@ -219,11 +236,14 @@ function atRecord({ records, places }: DesiredDomains, line: number, message: st
 function report(error: unknown, { json }: Options, io: CommandIo): number {
   const { code, detail, errors, exit } = described(error);
   if (json) writeJson({ applied: false, code, detail, ...(errors && { errors }) }, io);
-  else
-    for (const { file, line, column, message } of errors ?? [])
-      io.stderr.write(`${visible(line > 0 ? `${file}:${line}:${column}: ${message}` : message)}\n`);
+  else writePlaces(errors ?? [], io);
   io.stderr.write(`haproxy-suite: ${visible(detail)}\n`);
   return exit;
+}
+
+function writePlaces(found: readonly FileProblem[], { stderr }: CommandIo): void {
+  for (const { file, line, column, message } of found)
+    stderr.write(`${visible(line > 0 ? `${file}:${line}:${column}: ${message}` : message)}\n`);
 }
 
 function writeJson(value: unknown, { stdout }: CommandIo): void {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import { type Pool, Draft, State } from '../../model/state.js';
 import { exportText } from '../../transfer/export.service.js';
 import { applyPuts } from '../../transfer/put-import.js';
@@ -116,9 +117,47 @@ describe('planApply', () => {
       ],
       unchanged: 2,
       problems: [],
+      warnings: [],
     });
     const [shared] = planApply(recordsOf({ 'a.test': { servers: [] } }), STATE, { prune: false }).changed;
     expect(shared?.also_changed).toEqual(['www.a.test']);
+  });
+
+  it('leaves out a domain that is not there and whose time has passed, and lets one that is there expire', () => {
+    const now = Date.parse('2026-06-01T12:00:00Z');
+    const expires_at = '2026-06-01T11:00:00Z';
+    const state = new State(
+      0,
+      [
+        ['pool_1', { domains: ['there.test'], servers: new Map() }],
+        ['pool_2', { domains: ['due.test'], servers: new Map() }],
+      ],
+      [['due.test', { expires_at }]],
+    );
+    const files = [
+      { domain: 'gone.test', ip: '10.0.0.1', expires_at },
+      { domain: 'there.test', expires_at },
+      { domain: 'due.test', expires_at },
+    ].map((value, index) => parsePutRecord(index + 1, value));
+    const has = `its expires_at ${expires_at} has passed, so`;
+    expect(planApply(files, state, { prune: false, now })).toMatchObject({
+      created: [],
+      changed: [{ domain: 'there.test', after: { expires_at } }],
+      unchanged: 1,
+      problems: [],
+      warnings: [
+        { line: 1, message: `gone.test: ${has} it is not added` },
+        { line: 2, message: `there.test: ${has} the suite removes it` },
+        { line: 3, message: `due.test: ${has} the suite removes it` },
+      ],
+    });
+    const sharer = parsePutRecord(4, { domain: 'www.test', share_with: 'gone.test' });
+    expect(planApply([...files, sharer], state, { prune: false, now }).problems).toMatchObject([
+      {
+        line: 4,
+        message: expect.stringContaining('gone.test is not added, because its expires_at') as string,
+      },
+    ]);
   });
 
   it('is empty if nothing changes, also for a domain whose body is empty', () => {
@@ -244,7 +283,7 @@ describe('planApply', () => {
           expect([...after.pools]).toEqual([...state.pools]);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: scaled(500, 150) },
     );
     expect(empty).toBeGreaterThan(0);
   });

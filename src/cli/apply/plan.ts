@@ -37,7 +37,7 @@ export interface ApplyPlan {
   unchanged: number;
 }
 
-/** A record that cannot be applied. `line` is the line of the record. */
+/** What is to be said about a record. `line` is the line of the record. */
 export interface RecordProblem {
   line: number;
   message: string;
@@ -54,15 +54,16 @@ const ALSO_CHANGED_SHOWN = 100;
 
 /**
  * What makes `current` be as the records say. Pure: it runs the rules of the suite on a copy. With `prune` the domains
- * without a record are removed.
+ * without a record are removed. `problems`: records that cannot be applied. `warnings`: records whose time has passed.
  */
 export function planApply(
   records: readonly PutRecord[],
   current: State,
   { prune, now = Date.now() }: { prune: boolean; now?: number },
-): ApplyPlan & { problems: RecordProblem[] } {
+): ApplyPlan & { problems: RecordProblem[]; warnings: RecordProblem[] } {
   const draft = new Draft(current);
   const problems: RecordProblem[] = [];
+  const warnings: RecordProblem[] = [];
   const removed = prune ? domainsWithout(records, current) : [];
   const lines = [
     ...records,
@@ -70,14 +71,20 @@ export function planApply(
   ];
   const pruned = new Set(removed);
   try {
-    applyPuts(draft, lines, { ...NO_LIMITS, now }, (line, _code, message) => {
-      const target = records[line - 1]?.input.share_with;
-      const why =
-        target !== undefined && pruned.has(target)
-          ? `share_with: no file has ${target}, and --prune removes it`
-          : message;
-      problems.push({ line, message: why });
-    });
+    applyPuts(
+      draft,
+      lines,
+      { ...NO_LIMITS, now },
+      (line, _code, message) => {
+        const target = records[line - 1]?.input.share_with;
+        const why =
+          target !== undefined && pruned.has(target)
+            ? `share_with: no file has ${target}, and --prune removes it`
+            : message;
+        problems.push({ line, message: why });
+      },
+      (line, message) => warnings.push({ line, message }),
+    );
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     problems.push({ line: 0, message: error.detail });
@@ -122,8 +129,12 @@ export function planApply(
     created,
     changed,
     removed: removed.map((domain) => Object.assign({ domain }, viewOf(current, domain))),
-    unchanged: records.length - created.length - changed.length,
+    unchanged:
+      records.filter(({ domain }) => draft.poolOf(domain) !== undefined).length -
+      created.length -
+      changed.length,
     problems,
+    warnings,
   };
 }
 

@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../errors/app-error.js';
 import { findRuntimeApi } from '../../haproxy/config/runtime-api.js';
-import { visibleLines } from '../../lib/safe-text.js';
+import { visibleJson, visibleLines } from '../../lib/safe-text.js';
 import { LocalSuite } from '../../settings/local-suite.js';
 import { runFiles } from '../../settings/run-files.js';
 import { loadSettings } from '../../settings/settings.js';
-import { CommandError, EXIT } from '../exit-code.js';
+import { codeOf, CommandError, EXIT } from '../exit-code.js';
 import type { CommandIo, LocalCommand } from '../local-command.js';
 import { executeStep } from './execute.js';
 import { targetIn } from '../../lib/machine/image-root.js';
@@ -41,17 +41,12 @@ function command(name: CommandName, summary: string): LocalCommand {
 }
 
 async function run(name: CommandName, args: readonly string[], io: CommandIo): Promise<number> {
-  try {
-    const options = parseOptions(name, args);
-    if (options.help) {
-      io.stdout.write(USAGE[name]);
-      return EXIT.done;
-    }
-    return await carryOut(options, io);
-  } catch (error) {
-    io.stderr.write(`haproxy-suite ${name}: ${visibleLines(messageOf(error))}\n`);
-    return error instanceof CommandError ? error.exitCode : EXIT.failed;
+  const options = parseOptions(name, args);
+  if (options.help) {
+    io.stdout.write(USAGE[name]);
+    return EXIT.done;
   }
+  return carryOut(options, io);
 }
 
 /** A plan, and what is said when nothing is left to do and when everything is done. */
@@ -64,39 +59,91 @@ async function carryOut(options: InstallOptions, io: CommandIo): Promise<number>
   const { refusals, steps, notes, idle, done } = await (options.command === 'uninstall'
     ? uninstallWork(options)
     : installWork(options));
-  const say = (text: string) => io.stdout.write(`${visibleLines(text)}\n`);
-  if (refusals.length > 0) {
-    io.stderr.write(`Nothing was changed.\n${refusals.map((line) => `- ${visibleLines(line)}\n`).join('')}`);
+  const report = new Report(options, io);
+  if (refusals.length > 0) return report.refused(refusals);
+  report.plan(steps, notes);
+  const isOver = steps.length === 0 || options.dryRun;
+  if (steps.length === 0) report.say(idle);
+  if (!isOver && !options.yes && !(await isConfirmed(options, io))) {
+    report.say('Nothing was changed.');
     return EXIT.failed;
   }
-  for (const line of steps.length > 0 ? describePlan(steps) : []) say(line);
-  for (const line of notes) say(`Note: ${line}`);
-  if (steps.length === 0) say(idle);
-  if (steps.length === 0 || options.dryRun) return EXIT.done;
-  if (!options.yes && !(await isConfirmed(io))) {
-    say('Nothing was changed.');
-    return EXIT.failed;
+  if (!isOver) {
+    for (const step of steps) await report.during(step, () => executeStep(step, options.root));
+    report.say(done);
   }
-  for (const step of steps) await execute(step, options, io);
-  say(done);
+  report.end();
   return EXIT.done;
 }
 
-async function execute(step: Step, { root, command }: InstallOptions, io: CommandIo): Promise<void> {
-  try {
-    await executeStep(step, root);
-  } catch (error) {
-    throw new Error(
-      `${describeStep(step)}: ${messageOf(error)}\nRun haproxy-suite ${command} again when this is corrected: it continues here.`,
-      { cause: error },
-    );
+/** What the command prints: lines for people, or one JSON object at the end. */
+class Report {
+  readonly #steps: { action: Step['do']; text: string; done: boolean }[] = [];
+  readonly #said: string[] = [];
+  #notes: readonly string[] = [];
+
+  constructor(
+    private readonly options: InstallOptions,
+    private readonly io: CommandIo,
+  ) {}
+
+  say(text: string): void {
+    if (this.options.json) this.#said.push(text);
+    else this.io.stdout.write(`${visibleLines(text)}\n`);
   }
-  if (io.stdout.isTTY === true) io.stdout.write(`done: ${visibleLines(describeStep(step))}\n`);
+
+  plan(steps: readonly Step[], notes: readonly string[]): void {
+    this.#notes = notes;
+    for (const step of steps) this.#steps.push({ action: step.do, text: describeStep(step), done: false });
+    if (this.options.json) return;
+    for (const line of steps.length > 0 ? describePlan(steps) : []) this.say(line);
+    for (const line of notes) this.say(`Note: ${line}`);
+  }
+
+  /** @throws CommandError that names the step */
+  async during(step: Step, work: () => Promise<void>): Promise<void> {
+    const text = describeStep(step);
+    try {
+      await work();
+    } catch (error) {
+      const detail = `${text}: ${messageOf(error)}\nRun haproxy-suite ${this.options.command} again when this is corrected: it continues here.`;
+      const failure = new CommandError(detail, EXIT.failed);
+      if (this.options.json) {
+        failure.isOnStdout = true;
+        this.#json({ code: codeOf(EXIT.failed), detail });
+      }
+      throw failure;
+    }
+    const next = this.#steps.find(({ done }) => !done);
+    if (next) next.done = true;
+    if (!this.options.json && this.io.stdout.isTTY === true) this.say(`done: ${text}`);
+  }
+
+  /** Says why nothing is done. Returns the exit code. */
+  refused(refusals: readonly string[]): number {
+    this.io.stderr.write(
+      `Nothing was changed.\n${refusals.map((line) => `- ${visibleLines(line)}\n`).join('')}`,
+    );
+    const errors = refusals.map((message) => ({ message }));
+    if (this.options.json) this.#json({ code: codeOf(EXIT.failed), detail: 'Nothing was changed.', errors });
+    return EXIT.failed;
+  }
+
+  end(): void {
+    if (this.options.json) this.#json({ detail: this.#said.join('\n') });
+  }
+
+  #json(values: object): void {
+    const { command, dryRun } = this.options;
+    const applied = this.#steps.length > 0 && this.#steps.every(({ done }) => done);
+    const value = { command, dry_run: dryRun, applied, steps: this.#steps, notes: this.#notes, ...values };
+    this.io.stdout.write(`${visibleJson(JSON.stringify(value, undefined, 2))}\n`);
+  }
 }
 
-/** Asks only a person: without a terminal, the answer is yes. */
-async function isConfirmed(io: CommandIo): Promise<boolean> {
-  if (io.stdout.isTTY !== true || !process.stdin.isTTY) return true;
+/** Asks only a person: without a terminal, and with --json, the answer is yes. */
+async function isConfirmed({ json }: InstallOptions, io: CommandIo): Promise<boolean> {
+  if (json || io.stdout.isTTY !== true || !process.stdin.isTTY) return true;
   const reader = createInterface({ input: process.stdin, output: process.stdout });
   try {
     return /^y(?:es)?$/i.test((await reader.question('Do this? [y/N] ')).trim());

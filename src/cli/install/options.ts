@@ -17,13 +17,14 @@ export interface InstallOptions {
   yes: boolean;
   takeOver: boolean;
   image: string | undefined;
+  json: boolean;
   help: boolean;
 }
 
 const MODES = ['systemd', 'quadlet', 'managed'] as const;
 const FLAG = { type: 'boolean', default: false } as const;
 const TEXT = { type: 'string' } as const;
-const COMMON = { root: TEXT, 'dry-run': FLAG, yes: FLAG, help: FLAG } as const;
+const COMMON = { root: TEXT, 'dry-run': FLAG, yes: FLAG, json: FLAG, help: FLAG } as const;
 const OPTIONS: Readonly<Record<CommandName, NonNullable<ParseArgsConfig['options']>>> = {
   install: {
     ...COMMON,
@@ -57,6 +58,7 @@ export function parseOptions(command: CommandName, args: readonly string[]): Ins
     yes: values['yes'] === true,
     takeOver: values['take-over'] === true,
     image,
+    json: values['json'] === true,
     help,
   };
 }

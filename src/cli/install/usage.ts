@@ -1,5 +1,6 @@
 const COMMON = `  --dry-run    print the plan and change nothing
   --yes        do not ask (a question is asked only on a terminal)
+  --json       print one JSON object: what was changed, or why nothing was
   --root DIR   the files of another root, for example of an image: write them, start nothing
   --help       show this text
 

@@ -1,6 +1,7 @@
 import { IntersectionType } from '@nestjs/swagger';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import { AppError } from '../../errors/app-error.js';
 import {
   ArrayField,
@@ -185,7 +186,7 @@ describe('InputPipe', () => {
           expect(result instanceof Input || result instanceof AppError).toBe(true);
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: scaled(2000, 300) },
     );
   });
 });

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Backend, startBackend } from '../../../test/kit/traffic/backend.js';
 import { freePort } from '../../../test/kit/free-port.js';
 import { haproxyVersions, oldestHaproxy } from '../../../test/kit/haproxy/haproxy-versions.js';
+import { itOnce } from '../../../test/kit/haproxy/once.js';
 import { until } from '../../../test/kit/poll.js';
 import { get } from '../../../test/kit/traffic/request.js';
 import { startHaproxy } from '../../../test/kit/haproxy/start-haproxy.js';
@@ -191,7 +192,7 @@ describe.each(haproxyVersions())('HaproxyProcessService with HAProxy $version', 
     });
   });
 
-  it('logs the log lines of HAProxy', async () => {
+  itOnce(binary)('logs the log lines of HAProxy', async () => {
     const warn = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     const log = vi.spyOn(Logger.prototype, 'log').mockImplementation(() => undefined);
     const { process: haproxy } = suite();

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import { AppError } from '../../errors/app-error.js';
 import { Command, isWord, mapPayload, Payload, runtimeCommand, textPayload } from './command.js';
 
@@ -114,7 +115,7 @@ describe('runtimeCommand', () => {
         if (text === undefined) return;
         expect(splitLikeTheCli(text)).toEqual({ commands: [['set', 'map', one, other]], payload: false });
       }),
-      { numRuns: 20_000 },
+      { numRuns: scaled(20_000, 3_000) },
     );
   });
 
@@ -136,7 +137,7 @@ describe('runtimeCommand', () => {
           entries.map((entry) => [entry]),
         );
       }),
-      { numRuns: 5_000 },
+      { numRuns: scaled(5_000, 1_000) },
     );
   });
 });

@@ -1,6 +1,5 @@
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { parseArgs } from 'node:util';
 import { LocalSuite } from '../../settings/local-suite.js';
 import type { Settings } from '../../settings/settings.js';
 import { PARSE_ERROR, rpcErrorMessage } from '../protocol/json-rpc.js';
@@ -18,15 +17,21 @@ export const USAGE =
 
 export const OPTIONS = { url: { type: 'string' }, 'token-file': { type: 'string' } } as const;
 
-/** @throws Error with a message of one line, if an argument is not valid */
-export function stdioTarget(args: readonly string[], settings: Settings): Target {
-  const { values } = parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: false });
-  const tokenFile = values['token-file'] ?? settings.files.token;
-  if (values.url === undefined) {
+/** The values of the options. */
+export interface StdioOptions {
+  url?: string | undefined;
+  'token-file'?: string | undefined;
+}
+
+/** @throws Error with a message of one line, if a value is not valid */
+export function stdioTarget(given: StdioOptions, settings: Settings): Target {
+  const tokenFile = given['token-file'] ?? settings.files.token;
+  if (given.url === undefined) {
     const suite = new LocalSuite(settings);
     return { url: `${suite.url}/mcp`, connect: () => suite.connect(), tokenFile };
   }
-  const url = new URL(values.url);
+  if (!URL.canParse(given.url)) throw new Error('--url is not an address such as http://127.0.0.1:8000/mcp.');
+  const url = new URL(given.url);
   if (!/^https?:$/.test(url.protocol))
     throw new Error(`--url begins with ${url.protocol}, but it must begin with http:// or https://.`);
   if (url.pathname === '/') url.pathname = '/mcp';

@@ -139,10 +139,64 @@ describe('domainTag', () => {
     expect(domainTag(changed, domain)).not.toBe(domainTag(stateWith(), 'a.test'));
   });
 
-  it('counts the other domains that an answer does not name', () => {
+  it('depends on every other domain of a pool of many, and not on their order', () => {
     const names = Array.from({ length: 300 }, (_, n) => `d${n}.test`);
     const tag = (domains: string[]) => domainTag(stateWith({ domains: ['a.test', ...domains] }), 'a.test');
     expect(tag(names)).not.toBe(tag(names.slice(1)));
     expect(tag(names)).not.toBe(tag(names.slice(0, -1)));
+    expect(tag(names)).not.toBe(tag([...names.slice(0, 150), ...names.slice(150).map((one) => `x${one}`)]));
+    expect(tag(names)).toBe(tag(names.toReversed()));
+  });
+
+  it('is in a draft and after its commit what it is after a start with the same values', () => {
+    type Edit = ['add' | 'remove' | 'rename' | 'move' | 'replace', number, number];
+    const name = (index: number) => `n${index}.test`;
+    const run = (draft: Draft, [kind, one, other]: Edit) => {
+      const pool = draft.poolOf(name(one));
+      const isOnly = pool !== undefined && draft.pool(pool)?.domains.length === 1;
+      if (kind === 'add' && pool === undefined) draft.addDomain(name(one), `pool_${(other % 2) + 1}`);
+      if (kind === 'remove' && pool !== undefined) draft.removeDomain(name(one));
+      if (kind === 'rename' && pool !== undefined && draft.poolOf(name(other)) === undefined)
+        draft.renameDomain(name(one), name(other));
+      if (kind === 'move' && pool !== undefined && !isOnly)
+        draft.moveDomain(name(one), `pool_${(other % 2) + 1}`);
+      const replaced = draft.pool('pool_1');
+      if (kind === 'replace' && replaced)
+        draft.replacePools(new Map([['pool_1', { ...replaced, domains: replaced.domains.slice(-2) }]]));
+    };
+    const tags = (state: State | Draft) =>
+      Array.from({ length: 8 }, (_, index) => [name(index), domainTag(state, name(index))]);
+    /** As a start reads it, with the domains of each pool in another order. */
+    const restarted = (state: State) =>
+      new State(
+        1,
+        [...state.pools].map(([pool, value]) => [pool, { ...value, domains: value.domains.toReversed() }]),
+      );
+    const kinds = fc.constantFrom<Edit[0]>('add', 'remove', 'rename', 'move', 'replace');
+    const index = fc.integer({ min: 0, max: 7 });
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(fc.tuple(kinds, index, index), { maxLength: 4 }), { maxLength: 8 }),
+        (commits) => {
+          const state = new State(1);
+          for (const edits of commits) {
+            const group = new Draft(state);
+            for (const edit of edits) {
+              const draft = new Draft(group);
+              run(draft, edit);
+              tags(draft);
+              run(draft, ['add', (edit[1] + 1) % 8, edit[2]]);
+              tags(draft);
+              group.merge(draft);
+            }
+            const live = tags(group);
+            state.apply(group, state.revision + 1);
+            expect(tags(state)).toEqual(live);
+            expect(tags(restarted(state))).toEqual(live);
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
   });
 });

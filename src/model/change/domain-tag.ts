@@ -1,15 +1,24 @@
 import { createHash } from 'node:crypto';
-import { otherDomains } from '../domain-view.js';
 import type { ServerSpec } from '../server.js';
-import { requirePool, type StateReader } from '../state.js';
+import { Draft, type Pool, requirePool, type StateReader } from '../state.js';
+import { TextSum } from './text-sum.js';
 
 /** 96 bits in hexadecimal: no two values of one domain have the same tag by chance. */
 const TAG_LENGTH = 24;
 
+/** What is known of a list of domains: the sum of its first `length` names. A draft adds to its lists, and never removes. */
+interface KnownNames {
+  length: number;
+  sum: TextSum;
+}
+
+/** A pool can have 100,000 domains, and a change of its servers keeps the list. */
+const knownNames = new WeakMap<Pool['domains'], KnownNames>();
+
 /**
  * The ETag of a domain, without quotes; undefined if there is no such domain. It is a hash of the saved values that
- * callers see: its name, its pool with the servers, the options and the other domains, and the options of its host. It
- * depends neither on the revision nor on live data, so it survives restarts and changes of other pools.
+ * callers see: its name, its pool with the servers, the options and all other domains, and the options of its host. It
+ * depends neither on the revision, nor on live data, nor on any order, so it survives restarts and changes of other pools.
  */
 export function domainTag(state: StateReader, domain: string): string | undefined {
   return state.poolOf(domain) === undefined ? undefined : requireDomainTag(state, domain);
@@ -24,13 +33,33 @@ export function requireDomainTag(state: StateReader, domain: string): string {
     ...rest,
     domain,
     name,
-    // The order of the other domains has no meaning, and of many domains an answer shows only the first ones.
-    others: JSON.stringify(otherDomains(pool, domain).toSorted()),
-    count: domains.length,
+    domains: `${domains.length} ${namesOf(state, name, pool).toString()}`,
     servers: JSON.stringify([...servers].toSorted(([a], [b]) => a - b).map(fieldsOf)),
     site: state.site(domain),
   };
   return createHash('sha256').update(canonicalJson(saved)).digest('hex').slice(0, TAG_LENGTH);
+}
+
+/** The sum of the names in a pool. The order has no meaning: a replay of the journal can give another one. */
+function namesOf(state: StateReader, name: string, { domains }: Pick<Pool, 'domains'>): TextSum {
+  const known = knownNames.get(domains) ??
+    namesOfDraft(state, name, domains) ?? { length: 0, sum: new TextSum() };
+  knownNames.set(domains, known);
+  for (; known.length < domains.length; known.length += 1) known.sum.add(1, domains[known.length]);
+  return known.sum;
+}
+
+/** The names before the draft, and what the draft changed: much less work than to hash all. */
+function namesOfDraft(state: StateReader, name: string, domains: Pool['domains']): KnownNames | undefined {
+  if (!(state instanceof Draft)) return undefined;
+  const former = state.base.pool(name);
+  if (!former) return undefined;
+  const sum = namesOf(state.base, name, former).copy();
+  for (const [domain, to] of state.domains) {
+    if (state.base.poolOf(domain) === name) sum.add(-1, domain);
+    if (to === name) sum.add(1, domain);
+  }
+  return { length: domains.length, sum };
 }
 
 /** The values of a server in a fixed order. Fields of later versions follow by name. */

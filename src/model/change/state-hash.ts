@@ -2,6 +2,7 @@ import { type Change, type PoolProperties, propertiesOf } from './change.js';
 import type { SiteOptions } from '../options/options.js';
 import type { ServerSpec } from '../server.js';
 import type { State } from '../state.js';
+import { TextSum } from './text-sum.js';
 
 /**
  * A hash of a state: the sum of a 64-bit hash of each value in it. So a change updates it in the time of the change, and
@@ -9,28 +10,25 @@ import type { State } from '../state.js';
  * somebody who wants the hashes of two states to be equal.
  */
 export class StateHash {
-  static readonly empty = new StateHash(0, 0);
+  static readonly empty = new StateHash(new TextSum());
 
-  private constructor(
-    private readonly high: number,
-    private readonly low: number,
-  ) {}
+  private constructor(private readonly sum: TextSum) {}
 
   /** Reads the whole state: about 0.1 s for 100,000 domains. */
   static of(state: State): StateHash {
-    const sum = new Sum(0, 0);
+    const sum = new TextSum();
     for (const [name, pool] of state.pools) {
       sum.add(1, propertiesText(name, propertiesOf(pool)));
       for (const domain of pool.domains) sum.add(1, domainText(domain, name));
       for (const [slot, server] of pool.servers) sum.add(1, serverText(name, slot, server));
     }
     for (const [host, site] of state.sites) sum.add(1, siteText(host, site));
-    return new StateHash(sum.high, sum.low);
+    return new StateHash(sum);
   }
 
   /** The hash after a change. */
   after({ pools, domains, servers, sites }: Change): StateHash {
-    const sum = new Sum(this.high, this.low);
+    const sum = this.sum.copy();
     for (const [name, before, after] of pools)
       sum.replace(propertiesText(name, before), propertiesText(name, after));
     for (const [domain, before, after] of domains)
@@ -38,31 +36,11 @@ export class StateHash {
     for (const [pool, slot, before, after] of servers)
       sum.replace(serverText(pool, slot, before), serverText(pool, slot, after));
     for (const [host, before, after] of sites) sum.replace(siteText(host, before), siteText(host, after));
-    return new StateHash(sum.high, sum.low);
+    return new StateHash(sum);
   }
 
   toString(): string {
-    return [this.high, this.low].map((part) => part.toString(16).padStart(8, '0')).join('');
-  }
-}
-
-/** Two sums of 32 bits. */
-class Sum {
-  constructor(
-    public high: number,
-    public low: number,
-  ) {}
-
-  replace(before: string | undefined, after: string | undefined): void {
-    this.add(-1, before);
-    this.add(1, after);
-  }
-
-  add(sign: 1 | -1, text: string | undefined): void {
-    if (text === undefined) return;
-    const [high, low] = hashOf(text);
-    this.high = (this.high + sign * high) >>> 0;
-    this.low = (this.low + sign * low) >>> 0;
+    return this.sum.toString();
   }
 }
 
@@ -93,18 +71,4 @@ function canonical(value: unknown): string {
       ? Object.fromEntries(Object.entries(one).toSorted(([key], [other]) => (key < other ? -1 : 1)))
       : one,
   );
-}
-
-/** cyrb53 (public domain), with both of its 32-bit halves. */
-function hashOf(text: string): [high: number, low: number] {
-  let high = 0xdeadbeef;
-  let low = 0x41c6ce57;
-  for (let index = 0; index < text.length; index += 1) {
-    const code = text.charCodeAt(index);
-    high = Math.imul(high ^ code, 2654435761);
-    low = Math.imul(low ^ code, 1597334677);
-  }
-  high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909);
-  low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909);
-  return [high >>> 0, low >>> 0];
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import { NameIndex } from './name-index.js';
 
 const name = fc
@@ -60,7 +61,7 @@ describe('NameIndex', () => {
         }
         expect(paged).toEqual(expected);
       }),
-      { numRuns: 60 },
+      { numRuns: scaled(60, 20) },
     );
   });
 

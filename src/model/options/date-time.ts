@@ -1,4 +1,8 @@
-const SHAPE = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+/** Date.parse also takes 24:00:00, as the next day. */
+const HOUR_AND_MINUTE = String.raw`(?:[01]\d|2[0-3]):[0-5]\d`;
+const SHAPE = new RegExp(
+  String.raw`^\d{4}-\d{2}-\d{2}T${HOUR_AND_MINUTE}:[0-5]\d(?:\.\d+)?(?:Z|[+-]${HOUR_AND_MINUTE})$`,
+);
 
 export const TIME_RULE = 'a date and time such as 2026-01-31T12:00:00Z (RFC 3339)';
 

@@ -28,12 +28,16 @@ export function objectRule(
   };
 }
 
-/** An object of any keys that match `key`. Each value must follow the rule. */
+/**
+ * An object of any keys that match `key`, except names such as `constructor` that every object inherits: a request cannot
+ * have them (contract/input/input-shape.ts). Each value must follow the rule.
+ */
 export function recordRule(key: RegExp, item: JsonRule): JsonRule {
   return (value, path) => {
     if (!isObject(value)) return problem(path, 'must be an object');
     for (const [name, one] of Object.entries(value)) {
       if (!key.test(name)) return problem([...path, name], `must be a name that matches ${key.source}`);
+      if (name in Object.prototype) return problem([...path, name], 'is not allowed as a name here');
       const found = item(one, [...path, name]);
       if (found) return found;
     }

@@ -13,7 +13,8 @@ export interface StagedWrite {
 }
 
 /**
- * Combines writes that are staged concurrently: either all take effect, or none. `commit` commits them in the given order.
+ * Combines writes that are staged concurrently: either all take effect, or none. `commit` and `discard` go in the given
+ * order, so a kill during a discard leaves the later parts and not the earlier ones.
  *
  * @throws the error of the first write that could not be staged, after the others are discarded
  */
@@ -30,7 +31,8 @@ export async function stageAll(parts: readonly Promise<StagedWrite>[]): Promise<
 
 /**
  * Stages writes one after the other, for writes that readers see at once. If a write cannot be staged, the earlier writes
- * are discarded and the later writes are not started.
+ * are discarded and the later writes are not started. `discard` goes in the opposite order: what counts is staged last and
+ * removed first.
  *
  * @throws the error of that write; UnexpectedContentError if an earlier write could not be discarded
  */
@@ -38,9 +40,9 @@ export async function stageInOrder(parts: readonly (() => StagedWrite)[]): Promi
   const staged: StagedWrite[] = [];
   try {
     for (const stage of parts) staged.push(stage());
-    return combine(staged);
+    return combine(staged, staged.toReversed());
   } catch (error) {
-    const combined = combine(staged);
+    const combined = combine(staged, staged.toReversed());
     await combined.durable.catch(() => undefined);
     await combined.discard().catch((failure: unknown) => {
       throw new UnexpectedContentError(`a part of a change could not be undone: ${messageOf(failure)}`);
@@ -70,7 +72,7 @@ export function allDurable(parts: readonly { durable: Promise<void> }[]): Promis
   return all;
 }
 
-function combine(parts: readonly StagedWrite[]): StagedWrite {
+function combine(parts: readonly StagedWrite[], discardOrder = parts): StagedWrite {
   return {
     durable: allDurable(parts),
     commit: async () => {
@@ -78,12 +80,18 @@ function combine(parts: readonly StagedWrite[]): StagedWrite {
         try {
           await part.commit();
         } catch (error) {
-          await Promise.all(parts.slice(index + 1).map((rest) => rest.discard()));
+          const rest = new Set(parts.slice(index + 1));
+          await discardAll(discardOrder.filter((one) => rest.has(one)));
           throw error;
         }
     },
-    discard: async () => {
-      await Promise.all(parts.map((part) => part.discard()));
-    },
+    discard: () => discardAll(discardOrder),
   };
+}
+
+/** One after the other; a part that fails does not keep the others. @throws the error of the first part that fails */
+async function discardAll(parts: readonly StagedWrite[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const part of parts) await part.discard().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import type { PoolServers } from '../../model/server.js';
 import {
   includesRecords,
@@ -115,7 +116,7 @@ describe('replay', () => {
           expect(includesRecords(replayed, records)).toBe(true);
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: scaled(2000, 300) },
     );
   });
 });

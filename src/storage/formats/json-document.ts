@@ -1,4 +1,4 @@
-import { findNodeAtLocation, parseTree, printParseErrorCode, type ParseError } from 'jsonc-parser';
+import { findNodeAtLocation, type Node, parseTree, printParseErrorCode, type ParseError } from 'jsonc-parser';
 
 type Parsed = { ok: true; value: unknown } | { ok: false; line: number; reason: string };
 
@@ -29,6 +29,26 @@ export function parseJson(text: string): Parsed {
       .toLowerCase();
     return { ok: false, line: lineAt(text, first.offset), reason: `not valid JSON (${what})` };
   }
+}
+
+/** The paths of the keys that an object has twice. JSON.parse uses the last one, which a reader may not see. */
+export function duplicateKeys(text: string): JsonPath[] {
+  const found: JsonPath[] = [];
+  const walk = (node: Node, path: JsonPath): void => {
+    const seen = new Set<unknown>();
+    for (const [index, child] of (node.children ?? []).entries()) {
+      if (node.type === 'array') walk(child, [...path, index]);
+      const [key, value] = node.type === 'object' ? (child.children ?? []) : [];
+      if (!key || !value) continue;
+      const own = [...path, String(key.value)];
+      if (seen.has(key.value)) found.push(own);
+      seen.add(key.value);
+      walk(value, own);
+    }
+  };
+  const root = parseTree(text);
+  if (root) walk(root, []);
+  return found;
 }
 
 /** The line of the value at `path`, or of its nearest ancestor. */

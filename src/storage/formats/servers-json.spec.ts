@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scaled } from '../../../test/chaos/scale.js';
 import { parseState, renderState, StateFileError } from './servers-json.js';
 
 const good = `{ "version": 1, "revision": 42,
@@ -209,7 +210,7 @@ describe('parseState', () => {
           }
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: scaled(2000, 300) },
     );
   });
 });
