@@ -31,6 +31,10 @@ const LAYERS = [
   { folders: ['servers'], about: 'Feature: the servers of a domain.' },
   { folders: ['domains'], about: 'Feature: domains and their pools.' },
   { folders: ['transfer'], about: 'Feature: import and export.' },
+  {
+    folders: ['migration'],
+    about: 'Feature: converts the configuration of another HAProxy to records of an import.',
+  },
   { folders: ['history'], about: 'Feature: what each revision changed, undo and rollback.' },
   { folders: ['configuration'], about: 'Feature: the HAProxy configuration, its check and its reload.' },
   { folders: ['monitoring'], about: 'Feature: statistics and metrics.' },

@@ -11,6 +11,7 @@ import { HistoryModule } from './history/history.module.js';
 import { HealthModule } from './health/health.module.js';
 import { LifecycleService } from './lifecycle.service.js';
 import { McpModule } from './mcp/mcp.module.js';
+import { MigrationModule } from './migration/migration.module.js';
 import { MonitoringModule } from './monitoring/monitoring.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { PersistenceModule } from './persistence/persistence.module.js';
@@ -42,6 +43,7 @@ export class AppModule {
         DomainsModule,
         ServersModule,
         TransferModule,
+        MigrationModule,
         HistoryModule,
         CertificatesModule,
         HealthModule,

@@ -9,6 +9,7 @@ export const LOCAL_COMMANDS: LocalCommands = {
   uninstall: async () => (await import('./cli/install/commands.js')).UNINSTALL,
   stop: async () => (await import('./cli/stop/stop-command.js')).COMMAND,
   apply: async () => (await import('./cli/apply/apply.command.js')).COMMAND,
+  'import-haproxy': async () => (await import('./cli/import-haproxy-command.js')).COMMAND,
   doctor: async () => (await import('./cli/doctor-command.js')).COMMAND,
   completion: async () =>
     (await import('./cli/completion/completion-command.js')).completionCommand(

@@ -5,6 +5,8 @@ import { AppError } from '../errors/app-error.js';
 import { invalidField } from '../errors/invalid-fields.js';
 
 const IMPORT_ROUTE = '/api/v1/import';
+/** Takes configuration files of 10 MB, which JSON makes longer. */
+const IMPORT_HAPROXY_ROUTE = '/api/v1/import/haproxy';
 
 /** The most bytes of a JSON array, which is held in memory. 100,000 domains with a server each are about 15 MB. */
 const ARRAY_LIMIT = 32 * 1024 * 1024;
@@ -12,10 +14,10 @@ const ARRAY_LIMIT = 32 * 1024 * 1024;
 /** The bytes of NDJSON as they arrive, or the elements of a JSON array. */
 export type ImportContent = AsyncIterable<Buffer> | readonly unknown[];
 
-/** Lets the import route read NDJSON as a stream, and larger JSON arrays than other routes. */
+/** Lets the import route read NDJSON as a stream, and both import routes larger JSON than other routes. */
 export function readImportBodies(fastify: FastifyInstance): void {
   fastify.addHook('onRoute', (route) => {
-    if (route.url === IMPORT_ROUTE) route.bodyLimit = ARRAY_LIMIT;
+    if (route.url === IMPORT_ROUTE || route.url === IMPORT_HAPROXY_ROUTE) route.bodyLimit = ARRAY_LIMIT;
   });
   fastify.addContentTypeParser('application/x-ndjson', (request, payload, done) => {
     if (request.routeOptions.url === IMPORT_ROUTE) done(null, payload);

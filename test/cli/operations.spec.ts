@@ -133,7 +133,7 @@ describe('The commands', () => {
       expect(command).toMatch(/^[a-z]+(?: [a-z]+(?:-[a-z]+)*)?$/);
       const [first = ''] = command.split(' ');
       expect(Object.keys(LOCAL_COMMANDS)).not.toContain(first);
-      expect(['help', 'install', 'uninstall', 'upgrade', 'stop', 'doctor', 'apply']).not.toContain(first);
+      expect(['help', 'install', 'uninstall', 'upgrade', 'stop', 'doctor', 'apply', 'import-haproxy']).not.toContain(first);
       const options = fields.filter((field) => field.name !== 'wait').map(optionOf);
       for (const common of [
         '--json',

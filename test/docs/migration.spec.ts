@@ -7,6 +7,33 @@ import { DocHost, shellBlocks } from './doc-host.js';
 
 const page = () => readFile(join(import.meta.dirname, '../../docs/migration.md'), 'utf8');
 
+/** A configuration that a person wrote. The rule about intern.example.com depends on the address of the visitor. */
+const HAND_WRITTEN_CFG = `global
+    maxconn 2000
+defaults
+    mode http
+    log global
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+
+frontend web
+    bind *:80
+    acl shop hdr(host) -i shop.example.com
+    acl shop hdr(host) -i www.shop.example.com
+    use_backend shop if shop
+    use_backend preview if { hdr_end(host) -i .preview.example.com }
+    use_backend intern if { hdr(host) -i intern.example.com } { src 10.0.0.0/8 }
+
+backend shop
+    server s1 10.0.0.1:8080 check
+    server s2 10.0.0.2:8080 check weight 3
+backend preview
+    server p1 10.0.0.3:8080 check
+backend intern
+    server i1 10.0.0.4:8080 check
+`;
+
 /** A configuration of pools with free slots, which scripts fill through the Runtime API on localhost:9999. */
 const POOLS_CFG = `global
     stats socket ipv4@127.0.0.1:9999 level admin
@@ -110,6 +137,18 @@ describe('docs/migration.md', () => {
   it('from the predecessor in Python: the sites are served, and the MCP tools have the same names', async () => {
     host = await withPools();
     await host.run(shellBlocks(await page(), 'From the predecessor in Python'));
+  });
+
+  it('from a hand-written haproxy.cfg: its sites are served, and what is not carried is in the list', async () => {
+    host = await DocHost.create();
+    const etc = join(host.folder, 'etc/haproxy');
+    await mkdir(etc, { recursive: true });
+    await writeFile(join(etc, 'haproxy.cfg'), host.here(HAND_WRITTEN_CFG));
+    const command = join(host.folder, 'bin/haproxy-suite');
+    const main = join(host.folder, 'opt/haproxy-suite/dist/main.js');
+    await writeFile(command, `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`, { mode: 0o755 });
+    await host.start();
+    await host.run(await blocksOf('From a hand-written haproxy.cfg'));
   });
 
   it('from the Data Plane API: its haproxy.cfg and map become sites that HAProxy serves', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from './config-parser.js';
+import { parseConfig, readWords } from './config-parser.js';
 
 describe('parseConfig', () => {
   it('splits sections, names, `from` and lines', () => {
@@ -37,6 +37,15 @@ frontend web from clients
     [String.raw`bind /run/a\ b.sock#c`, ['bind', '/run/a b.sock']],
     ['acl a path -m beg ""', ['acl', 'a', 'path', '-m', 'beg', '']],
     [`http-request set-header X "a"'b'c`, ['http-request', 'set-header', 'X', 'abc']],
+    // HAProxy keeps the backslash before other characters, so a regular expression needs no second one (haproxy -dC).
+    [
+      String.raw`acl a hdr_reg(host) -i ^a\.b\.c$`,
+      ['acl', 'a', 'hdr_reg(host)', '-i', String.raw`^a\.b\.c$`],
+    ],
+    [
+      String.raw`acl a hdr(host) "a\'b\ c\d\x41\$e" 'f\g'`,
+      ['acl', 'a', 'hdr(host)', String.raw`a'b c\dA$e`, String.raw`f\g`],
+    ],
   ])('splits the words of %s', (line, words) => {
     expect(parseConfig(`global\n  ${line}\n`, 'h.cfg')[0]?.lines).toEqual([{ line: 2, words }]);
   });
@@ -51,5 +60,15 @@ frontend web from clients
 
   it('returns no line before the first section', () => {
     expect(parseConfig('bind :80\n', 'h.cfg')).toEqual([]);
+  });
+
+  it.each([
+    ['acl a hdr(host) "b', 'a quote is not closed'],
+    ["acl a hdr(host) 'b", 'a quote is not closed'],
+    ['acl a hdr(host) "^b$"', 'a $ in double quotes begins the name of a variable'],
+    [String.raw`acl a hdr(host) \xg1`, String.raw`two hexadecimal digits must follow \x`],
+    ['acl a hdr(host) "$B" c', undefined],
+  ])('finds what HAProxy refuses in %s', (line, problem) => {
+    expect(readWords(line).problem).toBe(problem);
   });
 });

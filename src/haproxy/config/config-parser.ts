@@ -20,7 +20,7 @@ export interface ConfigSection {
 }
 
 /** The keywords that begin a section (configuration manual, chapter 2). */
-const SECTIONS: ReadonlySet<string> = new Set(
+export const SECTIONS: ReadonlySet<string> = new Set(
   (
     'global defaults frontend backend listen peers mailers resolvers userlist cache ring program http-errors ' +
     'log-forward log-profile fcgi-app crt-store traces acme healthcheck namespace_list'
@@ -57,30 +57,78 @@ export function parseConfig(text: string, file: string): ConfigSection[] {
 function configLines(text: string): ConfigLine[] {
   return text
     .split('\n')
-    .map((content, index) => ({ line: index + 1, words: splitWords(content) }))
+    .map((content, index) => ({ line: index + 1, words: readWords(content).words }))
     .filter(({ words }) => words.length > 0);
 }
 
-/**
- * One word or a part of it: a quoted text, an escaped character, or other characters. A `#` outside quotes begins a
- * comment, also in the middle of a word.
- */
-const PART =
-  /'(?<strong>[^']*)'|"(?<weak>(?:\\.|[^"\\])*)"|\\(?<escaped>.)|(?<plain>[^\s'"\\#]+)|(?<space>\s+)|(?<comment>#)/gy;
+/** The words of a line as HAProxy reads them. */
+export interface LineWords {
+  words: string[];
+  /** Whether a word has an environment variable, which this parser leaves as it is. */
+  hasVariable: boolean;
+  /** Why HAProxy refuses the line; undefined if it does not. */
+  problem: string | undefined;
+}
 
-function splitWords(line: string): string[] {
+/** The escape sequences outside single quotes. HAProxy keeps the backslash before every other character. */
+const ESCAPED: Readonly<Record<string, string>> = {
+  ' ': ' ',
+  '\\': '\\',
+  '#': '#',
+  '"': '"',
+  "'": "'",
+  t: '\t',
+  n: '\n',
+  r: '\r',
+};
+
+/**
+ * Splits a line into words (configuration manual, section 2.2): quotes, escape sequences, and comments, which a `#` outside
+ * quotes begins also in the middle of a word. Pure, and linear in the length of the line.
+ */
+export function readWords(line: string): LineWords {
   const words: string[] = [];
   let word: string | undefined;
-  for (const { groups = {} } of line.matchAll(PART)) {
-    if (groups['comment'] !== undefined) break;
-    if (groups['space'] !== undefined) {
+  let quote = '';
+  let hasVariable = false;
+  let problem: string | undefined;
+  for (let at = 0; at < line.length; at += 1) {
+    const char = line.charAt(at);
+    if (quote === "'") {
+      if (char === "'") quote = '';
+      else word = (word ?? '') + char;
+    } else if (char === '"' || (char === "'" && quote === '')) {
+      word ??= '';
+      quote = quote === '' ? char : '';
+    } else if (char === '\\') {
+      const { text, length } = escapeAt(line, at, quote);
+      if (length === 1 && line.charAt(at + 1) === 'x') problem = 'two hexadecimal digits must follow \\x';
+      word = (word ?? '') + text;
+      at += length - 1;
+    } else if (quote === '' && char === '#') break;
+    else if (quote === '' && /\s/.test(char)) {
       if (word !== undefined) words.push(word);
       word = undefined;
-      continue;
+    } else {
+      if (quote === '"' && char === '$') {
+        hasVariable = true;
+        if (!/[A-Za-z_.{]/.test(line.charAt(at + 1)))
+          problem = 'a $ in double quotes begins the name of a variable';
+      }
+      word = (word ?? '') + char;
     }
-    const weak = groups['weak']?.replace(/\\(["\\$])/g, '$1');
-    word = (word ?? '') + (groups['strong'] ?? weak ?? groups['escaped'] ?? groups['plain'] ?? '');
   }
+  if (quote !== '') problem = 'a quote is not closed';
   if (word !== undefined) words.push(word);
-  return words;
+  return { words, hasVariable, problem };
+}
+
+/** The text that an escape sequence stands for, and its length in the line. */
+function escapeAt(line: string, at: number, quote: string): { text: string; length: number } {
+  const next = line.charAt(at + 1);
+  const text = next === '$' && quote === '"' ? '$' : ESCAPED[next];
+  if (text !== undefined) return { text, length: 2 };
+  const [, code] = /^\\x([0-9A-Fa-f]{2})/.exec(line.slice(at, at + 4)) ?? [];
+  if (code !== undefined) return { text: String.fromCharCode(Number.parseInt(code, 16)), length: 4 };
+  return { text: '\\', length: 1 };
 }
