@@ -39,6 +39,8 @@ import {
   RenamedDomainDto,
 } from './domains.dto.js';
 import { placedServers, type PutDomain, putDomain } from './put-rules.js';
+import { checkSiteInput, setSiteOptions } from './site-options.js';
+import { SetSiteDto, siteOf } from './site.dto.js';
 import { type CertificateFiles, renamedCertificate } from './rename-rules.js';
 
 /** The errors of adding a domain, besides those of every change. */
@@ -175,6 +177,30 @@ export class DomainsService {
       ...(still_open && { still_open }),
       ...planned,
     };
+  }
+
+  @Operation({
+    name: 'haproxy_set_site',
+    command: 'domains set-site',
+    title: 'Set the options of a site',
+    description:
+      'Replaces all options of a site, live at once: redirects, https, maintenance, allowed addresses. An option that is not ' +
+      'given ends. A name under a wildcard has its deny, allow and maintenance unless it has its own; see dry_run.',
+    output: ChangedDomainDto,
+    conditional: true,
+    destructive: true,
+    idempotent: true,
+    errors: ['domain_not_found'],
+  })
+  async setSite(input: SetSiteDto): Promise<ChangedDomainDto> {
+    const options = siteOf(input);
+    checkSiteInput(options, '');
+    const { value, planned } = await this.persistence.change((draft) => {
+      requirePool(draft, input.domain);
+      setSiteOptions(draft, input.domain, options);
+      return describeDomain(draft, input.domain);
+    }, input);
+    return { ...value, ...planned };
   }
 
   @Operation({

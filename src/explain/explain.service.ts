@@ -63,6 +63,7 @@ export class ExplainService {
       path,
       ip,
       entry,
+      site: entry && !isPublicHost ? await this.runtime.readSite(entry.key, ip) : undefined,
       saved: matchDomain(this.persistence.state, host),
       frontends,
       hasBackend,

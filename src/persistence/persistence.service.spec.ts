@@ -44,7 +44,7 @@ describe.each([
   let service: PersistenceService;
   let store: StateStore;
 
-  const read = (file: keyof Settings['files']) => readFile(settings.files[file], 'utf8');
+  const read = (file: Exclude<keyof Settings['files'], 'sites'>) => readFile(settings.files[file], 'utf8');
   const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
   const mapLines = async () => activeLines(await read('map'));
   const poolLines = async () => (await read('pools')).split('\n').filter((line) => line.trim() !== '');

@@ -20,12 +20,13 @@ import { formerValues } from '../model/change/former.js';
 import { inverse, touchedDomains } from '../model/change/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
-import { requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
+import { requireOwn, requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { callContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { Draft, State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
+import { refuseInvalidSites } from './site-rule.js';
 import {
   WriterQueue,
   type Edit,
@@ -38,7 +39,7 @@ import {
 /** What a commit needs of the reconciler. */
 type Reconciler = Pick<
   ReconcilerService,
-  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'
+  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview' | 'refuseUnknownOptions'
 >;
 
 /** The arguments of a change. `domain`: the one domain that it changes, if it changes only one and its pool. */
@@ -108,8 +109,9 @@ export class PersistenceService {
    */
   async acquire(): Promise<void> {
     try {
-      const { servers, map, pools, suite, certificates, audit } = this.settings.files;
-      requireReplaceable([servers, map, pools, suite, certificates]);
+      const { servers, map, sites, pools, suite, certificates, audit } = this.settings.files;
+      requireReplaceable([servers, map, ...Object.values(sites), pools, suite, certificates]);
+      requireOwn(Object.values(sites), suite);
       requireTarget(servers, audit);
       await this.#lock.acquire();
     } catch (error) {
@@ -297,10 +299,12 @@ export class PersistenceService {
     return this.#declarations.get(pool) ?? 0;
   }
 
-  /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
+  /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden, haproxy_unavailable, haproxy_rejected */
   #check(change: StateDelta, before: StateReader, role: Role): void {
     this.guard.checkChange(change, before);
     if (role !== 'admin') refuseExternalPools(change, before);
+    refuseInvalidSites(change, before);
+    this.reconciler.refuseUnknownOptions(change, before);
   }
 
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {

@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/names/domain-name.js';
 import { MAX_POOL_COUNT } from '../model/names/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
+import { SITE_MAPS, type SiteMap } from '../model/sites/site-maps.js';
 import { TAILNET_IPV4, TAILNET_IPV6 } from '../model/addresses/tailnet.js';
 import { type Role, ROLES } from '../contract/role.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
@@ -63,6 +64,8 @@ export class Settings {
     config: string;
     pools: string;
     map: string;
+    /** The maps of the site options, beside `domains.map`. */
+    sites: Readonly<Record<SiteMap, string>>;
     servers: string;
     /** The commits since the last write of `servers.json`, if that file is large. */
     journal: string;
@@ -137,6 +140,7 @@ export class Settings {
     const servers = conf('HAPROXY_SERVERS_FILE', 'conf/servers.json');
     const suite = conf('HAPROXY_SUITE_FILE', 'conf/suite.cfg');
     const pools = conf('HAPROXY_POOLS_FILE', 'conf/pools.cfg');
+    const map = conf('HAPROXY_MAP_FILE', 'conf/domains.map');
     this.files = {
       suite,
       beforeRules: join(dirname(suite), 'before.rules'),
@@ -144,7 +148,8 @@ export class Settings {
       nodeId: join(this.home, 'data/node-id.json'),
       config: conf('HAPROXY_CONFIG_FILE', 'conf/haproxy.cfg'),
       pools,
-      map: conf('HAPROXY_MAP_FILE', 'conf/domains.map'),
+      map,
+      sites: siteFiles(map),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
@@ -233,6 +238,19 @@ function runtimeAddress(
   if (isGiven) return tcp;
   const path = runFiles(folders.run).runtimeSocket;
   return findRuntimeApi(files.config, path) ?? (path.length <= MAX_UNIX_PATH ? { path } : tcp);
+}
+
+/** @throws SettingsError if `domains.map` has the name of one of them */
+function siteFiles(map: string): Record<SiteMap, string> {
+  const files = SITE_MAPS.map((name) => [name, join(dirname(map), `${name}.map`)] as const);
+  const same = files.find(([, path]) => path === map);
+  if (same)
+    throw new SettingsError(
+      'HAPROXY_MAP_FILE',
+      map,
+      'another name, because the suite writes options of sites into a file of this name',
+    );
+  return Object.fromEntries(files) as Record<SiteMap, string>;
 }
 
 /** The value of MCP_HOST for loopback and the tailnet. */

@@ -44,6 +44,7 @@ async function suiteFiles(host: Host): Promise<Finding[]> {
     files.servers,
     files.pools,
     files.map,
+    ...Object.values(files.sites),
     files.suite,
     files.certificates,
     files.token,
@@ -73,7 +74,10 @@ async function haproxyFiles(host: Host): Promise<Finding[] | undefined> {
   const { files, folders } = host.settings;
   const certificates = httpsBinds(await host.sections()).flatMap((bind) => bind.certificates);
   const needs: Need[] = [
-    ...[files.suite, files.config, files.pools, files.map].map((path) => ({ path, rights: ['r'] as const })),
+    ...[files.suite, files.config, files.pools, files.map, ...Object.values(files.sites)].map((path) => ({
+      path,
+      rights: ['r'] as const,
+    })),
     { path: folders.run, rights: ['w', 'x'] },
     ...[...new Set(certificates)].map((path) => ({ path, rights: ['r'] as const })),
     ...(await certificateFiles(folders.certs)).map((path) => ({ path, rights: ['r'] as const })),
@@ -191,6 +195,7 @@ async function writableByOthers({ settings }: Host): Promise<Finding[]> {
     files.suite,
     files.pools,
     files.map,
+    ...Object.values(files.sites),
     files.servers,
     files.certificates,
     files.token,
