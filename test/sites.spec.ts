@@ -28,7 +28,7 @@ describe.each(haproxyVersions())('site options in HAProxy $version', (haproxy) =
     return answer.location === undefined ? status : `${status} ${answer.location}`;
   };
   const from = (address: string) => ({ 'x-forwarded-for': address });
-  const set = (host: string, site: object) => suite.api('PUT', `/domains/${host}/site`, site);
+  const set = (host: string, site: object) => suite.api('PUT', `/domains/${host}/site`, { site });
   const ask = (command: string) => askRuntimeApi(join(home.path, 'run/haproxy.sock'), command);
   const pid = async () => /^Pid: (\d+)/m.exec(await ask('show info'))?.[1];
   const everyMap = async () =>
@@ -130,8 +130,7 @@ describe.each(haproxyVersions())('site options in HAProxy $version', (haproxy) =
 
   it('gives an exact name the deny, allow and maintenance of its wildcard, unless it has its own', async () => {
     const dry = await suite.api<Plan>('PUT', '/domains/*.w.test/site', {
-      deny: ['192.0.2.7'],
-      noindex: true,
+      site: { deny: ['192.0.2.7'], noindex: true },
       dry_run: true,
     });
     expect(dry.body.plan.map(({ text }) => text)).toEqual(
@@ -279,9 +278,11 @@ describe('site options that are refused', () => {
     [{ maintenance: { page: 'x'.repeat(8193) } }, '8193 bytes'],
     [{ maintenance: { page: 'a\0b' } }, 'maintenance.page'],
     [{ https: 'auto' }, 'https'],
-    [{ site: {} }, 'site'],
+    [{ labels: { a: 'b' } }, 'site.labels is a field of the domain'],
+    [{ redirects: {} }, 'site.redirects is not a known key'],
+    ['text', 'site must be'],
   ])('refuses %j and changes nothing', async (site, detail) => {
-    const answer = await suite.api('PUT', '/domains/a.test/site', site);
+    const answer = await suite.api('PUT', '/domains/a.test/site', { site });
     expect(answer).toMatchObject({ status: 422, body: { detail: expect.stringContaining(detail) } });
     expect((await suite.api('GET', '/domains/a.test')).body).not.toHaveProperty('site');
   });
@@ -301,7 +302,7 @@ describe('site options that are refused', () => {
   });
 
   it('answers 404 for a name that is not there, and 412 for another ETag', async () => {
-    expect((await suite.api('PUT', '/domains/none.test/site', { noindex: true })).status).toBe(404);
+    expect((await suite.api('PUT', '/domains/none.test/site', { site: { noindex: true } })).status).toBe(404);
     const answer = await fetch(`${suite.url}/api/v1/domains/a.test/site`, {
       method: 'PUT',
       headers: {
@@ -309,7 +310,7 @@ describe('site options that are refused', () => {
         authorization: `Bearer ${await suite.token()}`,
         'if-match': '"000000000000000000000000"',
       },
-      body: '{"noindex":true}',
+      body: '{"site":{"noindex":true}}',
     });
     expect(answer.status).toBe(412);
   });
@@ -320,13 +321,13 @@ describe('site options that are refused', () => {
       'experimental-mode on; set var proc.suite_rules str(1-old)',
     );
     await suite.api('POST', '/state/restore', {});
-    expect(await suite.api('PUT', '/domains/a.test/site', { noindex: true })).toMatchObject({
+    expect(await suite.api('PUT', '/domains/a.test/site', { site: { noindex: true } })).toMatchObject({
       status: 503,
       body: { code: 'haproxy_unavailable', detail: expect.stringContaining('Reload it first') },
     });
     expect((await suite.api('GET', '/domains/a.test')).body).not.toHaveProperty('site');
     expect((await suite.api('PUT', '/domains/a.test', { labels: { a: 'b' } })).status).toBe(200);
     await suite.api('POST', '/configuration/reload', {});
-    expect((await suite.api('PUT', '/domains/a.test/site', { noindex: true })).status).toBe(200);
+    expect((await suite.api('PUT', '/domains/a.test/site', { site: { noindex: true } })).status).toBe(200);
   });
 });

@@ -61,7 +61,7 @@ export class DomainsController {
   }
 
   @Put(':domain/site')
-  @Serves(DomainsService, 'setSite', { example: { https: 'redirect', hsts_max_age: 31_536_000 } })
+  @Serves(DomainsService, 'setSite', { example: { site: { https: 'redirect', hsts_max_age: 31_536_000 } } })
   setSite(@Param() { domain }: DomainRefDto, @Body() body: SetSiteBodyDto): Promise<ChangedDomainDto> {
     return this.domains.setSite({ ...body, domain });
   }

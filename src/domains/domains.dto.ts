@@ -102,7 +102,7 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   })
   labels?: Labels;
 
-  @SiteField({ description: 'All its options, as in {haproxy_set_site}.' })
+  @SiteField({ description: 'See {haproxy_set_site}.' })
   site?: SiteOptions;
 
   @ExpiresInField({

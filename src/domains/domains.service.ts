@@ -40,7 +40,7 @@ import {
 } from './domains.dto.js';
 import { placedServers, type PutDomain, putDomain } from './put-rules.js';
 import { checkSiteInput, setSiteOptions } from './site-options.js';
-import { SetSiteDto, siteOf } from './site.dto.js';
+import { SetSiteDto } from './site.dto.js';
 import { type CertificateFiles, renamedCertificate } from './rename-rules.js';
 
 /** The errors of adding a domain, besides those of every change. */
@@ -182,10 +182,10 @@ export class DomainsService {
   @Operation({
     name: 'haproxy_set_site',
     command: 'domains set-site',
-    title: 'Set the options of a site',
+    title: 'Set site options',
     description:
-      'Replaces all options of a site, live at once: redirects, https, maintenance, allowed addresses. An option that is not ' +
-      'given ends. A name under a wildcard has its deny, allow and maintenance unless it has its own; see dry_run.',
+      'Replaces all options of a site, live at once. A name under a wildcard has its deny, allow and maintenance, unless it ' +
+      'has its own.',
     output: ChangedDomainDto,
     conditional: true,
     destructive: true,
@@ -193,11 +193,10 @@ export class DomainsService {
     errors: ['domain_not_found'],
   })
   async setSite(input: SetSiteDto): Promise<ChangedDomainDto> {
-    const options = siteOf(input);
-    checkSiteInput(options, '');
+    checkSiteInput(input.site, 'site');
     const { value, planned } = await this.persistence.change((draft) => {
       requirePool(draft, input.domain);
-      setSiteOptions(draft, input.domain, options);
+      setSiteOptions(draft, input.domain, input.site);
       return describeDomain(draft, input.domain);
     }, input);
     return { ...value, ...planned };

@@ -1,15 +1,10 @@
 import { IntersectionType } from '@nestjs/swagger';
 import { DryRunDto } from '../contract/dry-run/dry-run.dto.js';
 import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
-import { ArrayField, BooleanField, EnumField, IntField, OpenObjectField } from '../contract/fields/fields.js';
+import { OpenObjectField } from '../contract/fields/fields.js';
 import type { Schema } from '../contract/openapi/notes.js';
 import type { SiteOptions } from '../model/options/options.js';
-import {
-  DEFAULT_REDIRECT_CODE,
-  type MaintenanceOption,
-  REDIRECT_CODES,
-  type RedirectOption,
-} from '../model/sites/site-options.js';
+import { DEFAULT_REDIRECT_CODE, REDIRECT_CODES } from '../model/sites/site-options.js';
 
 const HTTPS = ['none', 'redirect'] as const;
 /** Ten years. */
@@ -70,44 +65,16 @@ function schema(keywords: object): Schema {
   return keywords;
 }
 
-/** The field `site` of a domain: all its options. */
-export function SiteField(options: { description: string }): PropertyDecorator {
+/** All options of a site. */
+export function SiteField(options: { description: string; optional?: boolean }): PropertyDecorator {
   return OpenObjectField(SITE, { example: { https: 'redirect' }, optional: true, ...options });
 }
 
 export class SetSiteDto extends IntersectionType(DomainRefDto, DryRunDto) {
-  @EnumField(HTTPS, { description: 'redirect: http gets 308 to https.', example: 'redirect', optional: true })
-  https?: string;
-
-  @IntField({ description: 'HSTS seconds.', min: 0, max: MAX_HSTS_AGE, optional: true, example: 31_536_000 })
-  hsts_max_age?: number;
-
-  @OpenObjectField(REDIRECT, {
-    description: '{to: URL, code: 301|302|307|308}',
-    example: { to: 'https://www.example.com', code: 301 },
-    optional: true,
+  @SiteField({
+    description:
+      '{https: none|redirect, hsts_max_age, redirect: {to, code}, maintenance: {page, except}, allow: [network], deny, noindex}',
+    optional: false,
   })
-  redirect?: RedirectOption;
-
-  @OpenObjectField(MAINTENANCE, {
-    description: '{page: HTML, except: networks}: 503 for others.',
-    example: { except: ['192.0.2.0/24'] },
-    optional: true,
-  })
-  maintenance?: MaintenanceOption;
-
-  @ArrayField('string', { description: 'Only these networks.', example: ['192.0.2.0/24'], optional: true })
-  allow?: string[];
-
-  @ArrayField('string', { description: 'Not these networks.', example: ['198.51.100.7'], optional: true })
-  deny?: string[];
-
-  @BooleanField({ description: 'No search engines.', optional: true })
-  noindex?: boolean;
-}
-
-/** The options in the arguments of a call. */
-export function siteOf(input: SetSiteDto): SiteOptions {
-  const { domain: _domain, dry_run: _dryRun, ...options } = input;
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  site: SiteOptions;
 }

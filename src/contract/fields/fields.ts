@@ -249,7 +249,6 @@ export function OpenObjectField(
     {
       schema: {
         type: 'object',
-        additionalProperties: true,
         ...openApiOnly({ ...schema, additionalProperties: false }),
       },
       accepts: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
