@@ -94,7 +94,7 @@ backend one
 
 /** The suite.cfg and haproxy.cfg of the suite without the map look-ups. */
 function staticConfig({ template, rules }, origin) {
-  const lookUps = /^ +http-request set-var\(txn\.(?:host|pool)\).*\n/gm;
+  const lookUps = /^ +http-request set-var\(txn\.(?:host|pool|suite_site|suite_name)\).*\n/gm;
   if ((rules.match(lookUps) ?? []).length < 2 || !template.includes('use_backend %['))
     throw new Error('the map look-ups of suite.cfg were not found; change staticConfig');
   const rule = `    use_backend one if { req.hdr(host) ${HOST} }`;

@@ -11,6 +11,7 @@ import { type DeclaredMarks, checkMarks, type ExpiryLimits, setMarks } from './e
 import { durationMs, expiryOf } from '../model/options/expiry.js';
 import { hasLabel, labelsOf } from '../model/options/labels.js';
 import { setServers } from '../servers/server-rules.js';
+import { checkSiteInput, setSiteOptions } from './site-options.js';
 import type {
   AddDomainDto,
   DeclaredServerDto,
@@ -29,7 +30,7 @@ export interface DomainLimits extends ExpiryLimits {
 /** What a domain should be, as PUT and an import with mode=put give it. */
 export type DeclaredDomain = Pick<
   AddDomainDto,
-  'domain' | 'backend' | 'share_with' | 'servers' | 'ip' | 'http_port'
+  'domain' | 'backend' | 'share_with' | 'servers' | 'ip' | 'http_port' | 'site'
 > &
   DeclaredMarks;
 
@@ -79,6 +80,7 @@ function markedDomains(state: State, input: ListDomainsDto, now: number): string
 /** @throws AppError validation_failed if two fields contradict each other, or for an invalid backend */
 export function checkAddDomain(input: DeclaredDomain): void {
   checkMarks(input);
+  if (input.site !== undefined) checkSiteInput(input.site, 'site');
   const given = (['ip', 'servers', 'share_with', 'backend'] as const).filter(
     (name) => input[name] !== undefined,
   );
@@ -140,6 +142,7 @@ export function addDomain(draft: Draft, input: DeclaredDomain, limits: DomainLim
     if (servers.length > 0) setServers(draft, domain, servers, limits.slots);
   }
   setMarks(draft, domain, input, limits);
+  if (input.site !== undefined) setSiteOptions(draft, domain, input.site);
   return describeDomain(draft, domain);
 }
 

@@ -14,6 +14,7 @@ import {
   RemovedDomainDto,
   RenameDomainBodyDto,
   RenamedDomainDto,
+  SetSiteBodyDto,
 } from './domains.dto.js';
 import { DomainsService } from './domains.service.js';
 
@@ -57,6 +58,12 @@ export class DomainsController {
   ): Promise<PutDomainResultDto> {
     const put = await this.domains.put({ ...body, domain });
     return put.result === 'created' ? answerCreated(reply, put, urlOf) : put;
+  }
+
+  @Put(':domain/site')
+  @Serves(DomainsService, 'setSite', { example: { site: { https: 'redirect', hsts_max_age: 31_536_000 } } })
+  setSite(@Param() { domain }: DomainRefDto, @Body() body: SetSiteBodyDto): Promise<ChangedDomainDto> {
+    return this.domains.setSite({ ...body, domain });
   }
 
   @Post(':domain/rename')

@@ -29,8 +29,10 @@ import {
   type ServerState,
 } from '../model/server.js';
 import { LABEL_FILTER, type Labels } from '../model/options/labels.js';
+import type { SiteOptions } from '../model/options/options.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
 import { StillOpenDto } from '../servers/servers.dto.js';
+import { SetSiteDto, SiteField } from './site.dto.js';
 
 /** A server of a domain, without its slot. */
 export class DeclaredServerDto {
@@ -100,6 +102,9 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   })
   labels?: Labels;
 
+  @SiteField({ description: 'See {haproxy_set_site}.' })
+  site?: SiteOptions;
+
   @ExpiresInField({
     description: 'Remove it after this time: 30m, 12h, 7d; never: keep it.',
     example: '7d',
@@ -120,6 +125,9 @@ export class PutDomainDto extends AddDomainDto {}
 
 /** The body of `PUT /domains/{domain}`. The domain is in the path. */
 export class PutDomainBodyDto extends OmitType(PutDomainDto, ['domain']) {}
+
+/** The body of `PUT /domains/{domain}/site`. The domain is in the path. */
+export class SetSiteBodyDto extends OmitType(SetSiteDto, ['domain']) {}
 
 export class RenameDomainDto extends IntersectionType(DomainRefDto, DryRunDto) {
   @DomainField({ description: 'The new name, which must not exist yet.', example: 'new.example.com' })
@@ -192,6 +200,9 @@ export class DomainDto {
     optional: true,
   })
   expires_at?: string;
+
+  @SiteField({ description: 'The options of its site; absent without any.' })
+  site?: SiteOptions;
 
   @BooleanField({ description: 'Whether it is a wildcard, which matches exactly one label.' })
   wildcard: boolean;

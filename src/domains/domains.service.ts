@@ -40,6 +40,8 @@ import {
   RenamedDomainDto,
 } from './domains.dto.js';
 import { placedServers, type PutDomain, putDomain } from './put-rules.js';
+import { checkSiteInput, setSiteOptions } from './site-options.js';
+import { SetSiteDto } from './site.dto.js';
 import { type CertificateFiles, renamedCertificate } from './rename-rules.js';
 
 /** The errors of adding a domain, besides those of every change. */
@@ -180,6 +182,30 @@ export class DomainsService {
       ...(still_open && { still_open }),
       ...planned,
     };
+  }
+
+  @Operation({
+    name: 'haproxy_set_site',
+    command: 'domains set-site',
+    scope: 'change',
+    title: 'Set site options',
+    description:
+      'Replaces all options of a site, live at once. A name under a wildcard has its deny, allow and maintenance, unless it ' +
+      'has its own.',
+    output: ChangedDomainDto,
+    conditional: true,
+    destructive: true,
+    idempotent: true,
+    errors: ['domain_not_found'],
+  })
+  async setSite(input: SetSiteDto): Promise<ChangedDomainDto> {
+    checkSiteInput(input.site, 'site');
+    const { value, planned } = await this.persistence.change((draft) => {
+      requirePool(draft, input.domain);
+      setSiteOptions(draft, input.domain, input.site);
+      return describeDomain(draft, input.domain);
+    }, input);
+    return { ...value, ...planned };
   }
 
   @Operation({

@@ -13,6 +13,7 @@ import {
   specOf,
 } from './domain-rules.js';
 import { setMarks } from './expiry-rules.js';
+import { setSiteOptions } from './site-options.js';
 import type { AddDomainDto, DomainDto, PutDomainResultDto } from './domains.dto.js';
 
 /** What a PUT made of a domain. */
@@ -55,6 +56,7 @@ export function makeDomain(draft: Draft, input: DeclaredDomain, limits: DomainLi
   else {
     changeDomain(draft, input, { name }, limits);
     setMarks(draft, input.domain, input, limits);
+    if (input.site !== undefined) setSiteOptions(draft, input.domain, input.site);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { HostCertificateDto } from '../certificates/host-certificate.dto.js';
 import { domainOfMapKey } from '../model/names/domain-name.js';
+import type { LiveSite, LiveSiteDetails } from '../haproxy/runtime/live-site.js';
 import type { FrontendStatus } from '../haproxy/runtime/frontend-status.js';
 import { unpublishedReason } from '../haproxy/runtime/server-status.js';
 import type { MatchedDomain } from '../model/names/domain-match.js';
@@ -10,6 +11,7 @@ import type {
   ExplainStepDto,
 } from './explain.dto.js';
 import type { RoutingConfig } from './routing-config.js';
+import { siteAnswer } from './site-answer.js';
 
 /** What the answer is derived from. Everything about the routing was read from HAProxy. */
 export interface ExplainFacts {
@@ -20,6 +22,8 @@ export interface ExplainFacts {
   ip: string | undefined;
   /** The entry of domains.map that HAProxy finds: its key and the name of a backend. */
   entry: { key: string; pool: string } | undefined;
+  /** The options of the site that matched. */
+  site: (LiveSite & LiveSiteDetails) | undefined;
   /** What the saved state has for this host. */
   saved: MatchedDomain | undefined;
   /** Whether visitors can connect to HAProxy. */
@@ -82,10 +86,10 @@ function hostStep({ header, host }: ExplainFacts): ExplainStepDto {
   );
 }
 
-function clientSteps({ ip }: ExplainFacts): ExplainStepDto[] {
-  return ip === undefined
+function clientSteps({ ip, site }: ExplainFacts): ExplainStepDto[] {
+  return ip === undefined || site
     ? []
-    : [info('client', `No rule of the suite depends on the address of the visitor (${ip}).`)];
+    : [info('client', `No option of the site depends on the address of the visitor (${ip}).`)];
 }
 
 /** Only the path /mcp is published under MCP_PUBLIC_HOST. */
@@ -118,6 +122,9 @@ function domainAnswer(facts: ExplainFacts, steps: ExplainStepDto[]): ExplainAnsw
           `${found} The saved state has ${saved ? `${saved.matched} → ${saved.pool}` : 'no such domain'}.`,
         ),
   );
+  const { answer, steps: siteSteps } = siteAnswer(facts.site, { domain, ip: facts.ip });
+  steps.push(...siteSteps);
+  if (answer) return answer;
   if (!hasBackend) {
     steps.push(
       problem(

@@ -72,6 +72,7 @@ export class ExplainService {
       path,
       ip,
       entry,
+      site: entry && !isPublicHost ? await this.runtime.readSite(entry.key, ip) : undefined,
       saved: matchDomain(this.persistence.visible, host),
       frontends,
       hasBackend,

@@ -1,9 +1,20 @@
 import { Injectable } from '@nestjs/common';
+import { groupBy } from '../lib/group-by.js';
 import { isSamePath } from '../lib/same-path.js';
 import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { SentStep } from '../model/routing.js';
+import { addressKeys } from '../model/sites/networks.js';
+import {
+  SITE_MAPS,
+  type SiteEntry,
+  type SiteMap,
+  siteOfKey,
+  type SiteRecords,
+} from '../model/sites/site-maps.js';
+import { REDIRECT_CODES } from '../model/sites/site-options.js';
 import { Settings } from '../settings/settings.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { RULES_NUMBER, rulesNumber } from './config/suite/rules-version.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
 import { isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
@@ -23,6 +34,7 @@ import {
   trackedBackends,
 } from './runtime/server-status.js';
 import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.parser.js';
+import { type LiveSite, type LiveSiteDetails, parseSite } from './runtime/live-site.js';
 import { RuntimeClient } from './runtime/runtime-client.js';
 import { deleteServer, NO_SUCH_BACKEND, showServersState, type Slot } from './runtime/step-commands.js';
 import { type ApplyResult, StepRunner } from './runtime/step-runner.js';
@@ -32,6 +44,10 @@ import { isPoolName, slotOf } from '../model/names/pool-name.js';
 const MAX_STAT_QUERIES = 200;
 const NO_SUCH_SERVER = /No such server/;
 const NO_SUCH_MAP = /Unknown map identifier/;
+const LOADED_RULES: PlannedCommand = {
+  command: runtimeCommand`get var proc.suite_rules`,
+  acceptedRejection: /./,
+};
 
 /** A server that is DOWN, and why. */
 export interface DownServerRow extends Slot {
@@ -58,7 +74,7 @@ export class HaproxyRuntimeService {
     private readonly operatorConfig: OperatorConfig = new OperatorConfig(settings),
   ) {
     this.#client = new RuntimeClient(settings.runtime);
-    this.#steps = new StepRunner(this.#client, this.#recent);
+    this.#steps = new StepRunner(this.#client, this.#recent, settings.files.sites);
     this.#mapName = settings.files.map;
   }
 
@@ -115,14 +131,25 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   async readRouting(): Promise<LiveRouting> {
-    const [info, servers, map, backends] = await this.#readRoutingTexts();
+    const [[info, servers, map, backends] = [], siteReplies] = await this.#readRoutingTexts();
     const process = parseInfo(info ?? '');
     const routing = routingOf(
       parseServersState(servers ?? ''),
       parseMap(map ?? ''),
       parseBackends(backends ?? ''),
     );
-    return { ...routing, process, capabilities: capabilitiesOf(process) };
+    const sites = this.#siteRecords(siteReplies);
+    return { ...routing, ...(sites && { sites }), process, capabilities: capabilitiesOf(process) };
+  }
+
+  /** Undefined if the worker has rules without site options, because it started with an older suite.cfg or with none. */
+  #siteRecords([rules, ...maps]: readonly Reply[]): SiteRecords | undefined {
+    if (!rules || rulesNumber(loadedVersion(rules)) < RULES_NUMBER || maps.some((reply) => isRejected(reply)))
+      return undefined;
+    const entries = SITE_MAPS.flatMap((map, index) =>
+      parseMap(maps[index]?.text ?? '').map(({ key, value }): SiteEntry => ({ map, key, value })),
+    );
+    return groupBy(entries, ({ key }) => siteOfKey(key));
   }
 
   /** The first of these keys that the map in HAProxy has, with its value. Undefined if it has none. */
@@ -137,19 +164,68 @@ export class HaproxyRuntimeService {
     return undefined;
   }
 
-  async #readRoutingTexts(): Promise<string[]> {
+  /**
+   * The options of a site, by its map key. Undefined without options, and with rules that know none. `ip`: the address of a
+   * visitor.
+   *
+   * @throws AppError haproxy_unavailable
+   */
+  async readSite(key: string, ip?: string): Promise<(LiveSite & LiveSiteDetails) | undefined> {
+    const [value] = await this.#lookUpSite('sites', [key]);
+    if (value === undefined) return undefined;
+    const site = parseSite(value);
+    const code = REDIRECT_CODES.find((one) => site.words.has(`redirect-${one}`));
+    const [to] = code === undefined ? [] : await this.#lookUpSite('redirects', [`${code}|${key}`]);
+    const isIn = async (map: 'deny' | 'allow' | 'except'): Promise<boolean> => {
+      const owner = site.owners[map === 'except' ? 'maintenance' : map];
+      if (ip === undefined || owner === undefined) return false;
+      const found = await this.#lookUpSite(
+        map,
+        addressKeys(ip).map((start) => `${start}${owner}`),
+      );
+      return found.some((one) => one !== undefined);
+    };
+    return {
+      ...site,
+      ...(code !== undefined && to !== undefined && { redirect: { code, to } }),
+      ...(ip !== undefined && {
+        networks: { deny: await isIn('deny'), allow: await isIn('allow'), except: await isIn('except') },
+      }),
+    };
+  }
+
+  async #lookUpSite(map: SiteMap, keys: readonly string[]): Promise<(string | undefined)[]> {
+    const replies = await this.#client.run(
+      keys.map((key) => ({
+        command: runtimeCommand`get map ${this.settings.files.sites[map]} ${key}`,
+        acceptedRejection: NO_SUCH_MAP,
+      })),
+    );
+    return replies.map((reply) => (isRejected(reply) ? undefined : parseMapLookup(reply.text)));
+  }
+
+  /** The texts of the routing, and the replies about the options of sites. */
+  async #readRoutingTexts(): Promise<[texts: string[], sites: Reply[]]> {
+    const siteQuestions: PlannedCommand[] = [
+      LOADED_RULES,
+      ...SITE_MAPS.map((map) => ({
+        command: runtimeCommand`show map ${this.settings.files.sites[map]}`,
+        acceptedRejection: NO_SUCH_MAP,
+      })),
+    ];
     const plannedWith = (acceptedRejection?: RegExp): PlannedCommand[] => [
       { command: runtimeCommand`show info` },
       { command: runtimeCommand`show servers state` },
       { command: runtimeCommand`show map ${this.#mapName}`, ...(acceptedRejection && { acceptedRejection }) },
       { command: runtimeCommand`show backend` },
     ];
-    let replies = await this.#client.run(plannedWith(NO_SUCH_MAP));
-    if (replies.some((reply) => isRejected(reply))) {
+    const count = plannedWith().length;
+    let replies = await this.#client.run([...plannedWith(NO_SUCH_MAP), ...siteQuestions]);
+    if (replies.slice(0, count).some((reply) => isRejected(reply))) {
       await this.#findMapName();
-      replies = await this.#client.run(plannedWith());
+      replies = await this.#client.run([...plannedWith(), ...siteQuestions]);
     }
-    return replies.map(({ text }) => text);
+    return [replies.slice(0, count).map(({ text }) => text), replies.slice(count)];
   }
 
   /** Finds the map by the path of its file. If HAProxy does not have it, the next command with the map is rejected. */
@@ -181,10 +257,8 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_unavailable
    */
   async loadedRules(): Promise<string | undefined> {
-    const [reply] = await this.#client.run([
-      { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
-    ]);
-    return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
+    const [reply] = await this.#client.run([LOADED_RULES]);
+    return reply && loadedVersion(reply);
   }
 
   /** The servers of these pools. A pool that HAProxy does not have has none. */
@@ -292,6 +366,11 @@ export class HaproxyRuntimeService {
     const [reply] = await this.#client.run([{ ...planned, acceptedRejection: accepted }]);
     return reply !== undefined && (!isRejected(reply) || NO_SUCH_SERVER.test(reply.text));
   }
+}
+
+/** The version of the rules in a reply to `LOADED_RULES`. */
+function loadedVersion({ text }: Reply): string | undefined {
+  return /value=<(?<version>[\w-]+)>/.exec(text)?.groups?.['version'];
 }
 
 /** The commands that read the rows of these backends, or of all if `backends` is undefined. */

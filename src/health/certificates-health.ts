@@ -43,6 +43,23 @@ export function certificatesHealth(
   };
 }
 
+/** Adds the sites that send visitors to https without a certificate for their name. Pure. */
+export function withUncovered(
+  health: CertificatesComponentDto,
+  uncovered: readonly string[],
+): CertificatesComponentDto {
+  if (uncovered.length === 0) return health;
+  const names = uncovered.slice(0, PROBLEMS_SHOWN).join(', ');
+  const rest = uncovered.length - PROBLEMS_SHOWN;
+  return {
+    ...health,
+    status: health.status === 'down' ? 'down' : 'degraded',
+    detail:
+      `Visitors of ${names}${rest > 0 ? ` and ${rest} more` : ''} are redirected to https, and no certificate has the name. ` +
+      `Use {haproxy_issue_cert}, or set https to none with {haproxy_set_site}. ${health.detail}`,
+  };
+}
+
 export function brokenProblem({ path, reason }: BrokenFile): string {
   return `HAProxy does not start with ${path}: ${reason}`;
 }

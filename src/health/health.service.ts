@@ -22,7 +22,7 @@ import { ConfigHealth } from './config-health.js';
 import { FilesHealth } from './files-health.js';
 import { withRules } from './rules-health.js';
 import { readSitesHealth } from './sites-health.js';
-import { certificatesHealth } from './certificates-health.js';
+import { certificatesHealth, withUncovered } from './certificates-health.js';
 import { driftHealth, duration, suiteHealth, worst } from './health-rules.js';
 import { WorkersHealth } from './workers-health.js';
 import {
@@ -48,6 +48,9 @@ function withoutOthers({ config_files, drift, workers, ...rest }: ComponentsDto)
     workers: { status: workers.status, detail: NOT_SHOWN, workers: [], removed_servers: [] },
   };
 }
+
+/** How many sites with a redirect to https one answer compares with the certificates. */
+const REDIRECTED_CHECKED = 1000;
 
 /** The health of the suite, HAProxy, files and certificates. A broken component is part of the answer, never an error. */
 @Injectable()
@@ -146,7 +149,19 @@ export class HealthService {
 
   async #certificates(): Promise<CertificatesComponentDto> {
     const { certificates, broken } = await this.certificates.states();
-    return certificatesHealth(certificates, callContext().scope?.limitsDomains ? [] : broken);
+    return withUncovered(certificatesHealth(certificates, callContext().scope?.limitsDomains ? [] : broken), await this.#uncovered());
+  }
+
+  /** Sites that send visitors to https, and whose name no certificate has. A trusted proxy in front may have one. */
+  async #uncovered(): Promise<string[]> {
+    if (this.settings.trustedProxies.length > 0) return [];
+    const redirected = [...this.persistence.visible.sites]
+      .filter(([, site]) => site['https'] === 'redirect')
+      .slice(0, REDIRECTED_CHECKED);
+    const found: string[] = [];
+    for (const [domain] of redirected)
+      if ((await this.certificates.filesOfHost(domain)).length === 0) found.push(domain);
+    return found;
   }
 
   async #haproxy(frontends: Promise<FrontendStatus>): Promise<HaproxyComponentDto> {

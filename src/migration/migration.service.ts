@@ -10,6 +10,7 @@ export class MigrationService {
   @Operation({
     name: 'haproxy_import_haproxy',
     command: 'domains import-haproxy',
+    scope: 'own',
     title: 'Convert an existing haproxy.cfg',
     description:
       'Reads haproxy.cfg with its maps and gives records for POST /api/v1/import. not_understood lists each line that the ' +

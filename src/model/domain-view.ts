@@ -1,6 +1,8 @@
 import { isWildcard } from './names/domain-name.js';
 import { expiryOf, expiryText } from './options/expiry.js';
 import { labelsOf } from './options/labels.js';
+import type { SiteOptions } from './options/options.js';
+import { optionsOf } from './sites/site-options.js';
 import { type Pool, requirePool, type StateReader } from './state.js';
 
 /** How many other domains of the pool an answer names. A pool can have 100,000. */
@@ -12,6 +14,7 @@ export interface DomainView {
   pool: string;
   labels?: Record<string, string>;
   expires_at?: string;
+  site?: SiteOptions;
   wildcard: boolean;
   external: boolean;
   shared_with: string[];
@@ -29,11 +32,13 @@ export function describeDomain(state: StateReader, domain: string, shown = SHARE
   const site = state.site(domain);
   const labels = labelsOf(site);
   const expires = expiryOf(site);
+  const options = optionsOf(site);
   return {
     domain,
     pool: name,
     ...(labels && { labels }),
     ...(expires !== undefined && { expires_at: expiryText(expires) }),
+    ...(options && { site: options }),
     wildcard: isWildcard(domain),
     external: pool.external ?? false,
     shared_with: otherDomains(pool, domain, shown),

@@ -1,4 +1,5 @@
 import type { PoolServers, ServerSpec, ServerState } from './server.js';
+import type { SiteEntry, SiteRecords } from './sites/site-maps.js';
 
 /**
  * The part of HAProxy that the suite changes: the pool of each domain, and the servers of each pool. The desired state
@@ -9,6 +10,8 @@ export interface Routing {
   readonly domains: ReadonlyMap<string, string>;
   /** Pool name → servers. A pool without servers may be absent. */
   readonly pools: ReadonlyMap<string, PoolServers>;
+  /** The options of sites. Absent if they are not compared, as with a HAProxy whose rules have no options. */
+  readonly sites?: SiteRecords;
 }
 
 /**
@@ -36,6 +39,10 @@ export type Step =
   | { op: 'add_domains'; keys: readonly string[]; pools: readonly string[] }
   | { op: 'set_domain'; key: string; pool: string }
   | { op: 'del_domain'; key: string }
+  /** Adds entries that HAProxy does not have to the maps of the site options. One step, because a restore may have many. */
+  | { op: 'add_site_entries'; entries: readonly SiteEntry[] }
+  | { op: 'set_site_entry'; entry: SiteEntry; former: string }
+  | { op: 'del_site_entry'; entry: SiteEntry }
   /** Deletes a pool once it has no server. A pool that still has one stays, and can be used again. */
   | { op: 'remove_pool'; pool: string };
 

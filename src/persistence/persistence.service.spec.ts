@@ -14,6 +14,7 @@ import { activeLines } from '../storage/files/line-file.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from '../storage/state-store.js';
 import type { Draft } from '../model/state.js';
+import { SITE_MAPS } from '../model/sites/site-maps.js';
 
 const rejected = new AppError('haproxy_rejected', 'no');
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);
@@ -23,6 +24,8 @@ async function configFiles(home: string): Promise<string[]> {
   const names = await readdir(join(home, 'conf'));
   return names.filter((name) => !name.startsWith('suite.sock.')).toSorted();
 }
+
+const SITE_FILES = SITE_MAPS.map((name) => `${name}.map`);
 
 // A large state is written through the journal. All guarantees hold for both ways.
 describe.each([
@@ -44,7 +47,7 @@ describe.each([
   let service: PersistenceService;
   let store: StateStore;
 
-  const read = (file: keyof Settings['files']) => readFile(settings.files[file], 'utf8');
+  const read = (file: Exclude<keyof Settings['files'], 'sites'>) => readFile(settings.files[file], 'utf8');
   const allFiles = async () => Promise.all([read('servers'), read('map'), read('pools')]);
   const mapLines = async () => activeLines(await read('map'));
   const poolLines = async () => (await read('pools')).split('\n').filter((line) => line.trim() !== '');
@@ -148,7 +151,7 @@ describe.each([
     target.refuse = () => rejected;
     await expect(service.commit(add('b.io', 'pool_2'))).rejects.toBe(rejected);
     expect(await allFiles()).toEqual(before);
-    expect(await configFiles(home)).toEqual(files);
+    expect(await configFiles(home)).toEqual([...files, ...SITE_FILES].toSorted());
     expect(service.state.poolOf('b.io')).toBeUndefined();
     expect(service.state.revision).toBe(1);
   });
@@ -332,12 +335,9 @@ describe.each([
     await service.close();
     await last;
     expect(await read('servers')).toContain('a.io');
-    expect(await configFiles(home)).toEqual([
-      'domains.map',
-      'down-servers.state',
-      'pools.cfg',
-      'servers.json',
-    ]);
+    expect(await configFiles(home)).toEqual(
+      ['domains.map', 'down-servers.state', 'pools.cfg', 'servers.json', ...SITE_FILES].toSorted(),
+    );
   });
 
   it('open > reads a servers.json that was edited while the suite ran', async () => {
@@ -369,7 +369,7 @@ describe.each([
     await writeFile(join(home, 'conf/.servers.json.4711.3.tmp'), '{');
     await reopen();
     expect(await read('map')).toBe('a.io pool_1\n');
-    expect(await configFiles(home)).toEqual(files);
+    expect(await configFiles(home)).toEqual([...files, ...SITE_FILES].toSorted());
   });
 
   it('open > does not overwrite a servers.json that it cannot parse', async () => {

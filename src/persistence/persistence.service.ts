@@ -20,13 +20,14 @@ import { formerValues } from '../model/change/former.js';
 import { inverse, touchedDomains } from '../model/change/state-delta.js';
 import type { FileDifference } from '../storage/files/state-files.js';
 import { StateStore } from '../storage/state-store.js';
-import { requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
+import { requireOwn, requireReplaceable, requireTarget } from '../storage/files/replaceable.js';
 import { asStorageError } from '../errors/storage-error.js';
 import { type CallContext, callContext } from '../contract/call-context.js';
 import { draftInScope, requireInScope } from '../model/scope/scoped-draft.js';
 import { stateInScope } from '../model/scope/scoped-state.js';
 import { type Draft, State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
+import { refuseInvalidSites } from './site-rule.js';
 import {
   WriterQueue,
   type Edit,
@@ -39,7 +40,7 @@ import {
 /** What a commit needs of the reconciler. */
 type Reconciler = Pick<
   ReconcilerService,
-  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'
+  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview' | 'refuseUnknownOptions'
 >;
 
 /** The arguments of a change. `domain`: the one domain that it changes, if it changes only one and its pool. */
@@ -117,8 +118,9 @@ export class PersistenceService {
    */
   async acquire(): Promise<void> {
     try {
-      const { servers, map, pools, suite, certificates, audit } = this.settings.files;
-      requireReplaceable([servers, map, pools, suite, certificates]);
+      const { servers, map, sites, pools, suite, certificates, audit } = this.settings.files;
+      requireReplaceable([servers, map, ...Object.values(sites), pools, suite, certificates]);
+      requireOwn(Object.values(sites), suite);
       requireTarget(servers, audit);
       await this.#lock.acquire();
     } catch (error) {
@@ -307,7 +309,7 @@ export class PersistenceService {
     return this.#declarations.get(pool) ?? 0;
   }
 
-  /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
+  /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden, haproxy_unavailable, haproxy_rejected */
   #check(
     change: StateDelta,
     before: StateReader,
@@ -316,6 +318,8 @@ export class PersistenceService {
     if (scope) requireInScope(change, before, scope);
     this.guard.checkChange(change, before, scope);
     if (role !== 'admin') refuseExternalPools(change, before, scope);
+    refuseInvalidSites(change, before, scope);
+    this.reconciler.refuseUnknownOptions(change, before);
   }
 
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {

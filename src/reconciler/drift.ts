@@ -2,12 +2,14 @@ import type { Routing } from '../model/routing.js';
 import { domainOfMapKey } from '../model/names/domain-name.js';
 import { serverName } from '../model/names/pool-name.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';
+import { isSameRecord } from '../model/sites/site-maps.js';
 
 /** One difference between the desired state and HAProxy or a derived file. */
 export type Difference =
   | { kind: 'domain_missing'; domain: string; wanted: string }
   | { kind: 'domain_extra'; domain: string; found: string }
   | { kind: 'domain_elsewhere'; domain: string; wanted: string; found: string }
+  | { kind: 'site_differs'; domain: string }
   | { kind: 'server_missing'; server: string; wanted: string }
   | { kind: 'server_extra'; server: string; found: string }
   | {
@@ -45,6 +47,12 @@ export function compareRouting(actual: Routing, desired: Routing): Difference[] 
   for (const [key, found] of actual.domains)
     if (!desired.domains.has(key))
       differences.push({ kind: 'domain_extra', domain: domainOfMapKey(key), found });
+
+  const { sites } = actual;
+  if (sites && desired.sites)
+    for (const key of new Set([...desired.sites.keys(), ...sites.keys()]))
+      if (!isSameRecord(sites.get(key) ?? [], desired.sites.get(key) ?? []))
+        differences.push({ kind: 'site_differs', domain: domainOfMapKey(key) });
 
   for (const [pool, servers] of desired.pools) {
     const present = actual.pools.get(pool);
@@ -93,6 +101,8 @@ export function describeDifference(difference: Difference): string {
       return `domain ${difference.domain} is in HAProxy (${difference.found}) and not in the saved state`;
     case 'domain_elsewhere':
       return `domain ${difference.domain} goes to ${difference.found} instead of ${difference.wanted}`;
+    case 'site_differs':
+      return `the options of ${difference.domain} in HAProxy are not those of the saved state`;
     case 'server_missing':
       return `server ${difference.server} is missing in HAProxy (${difference.wanted})`;
     case 'server_extra':

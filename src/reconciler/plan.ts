@@ -1,4 +1,5 @@
 import type { Routing, Step } from '../model/routing.js';
+import type { SiteEntry, SiteRecord, SiteRecords } from '../model/sites/site-maps.js';
 import {
   isInService,
   isSameAddress,
@@ -28,7 +29,8 @@ const NO_SLOTS: ReadonlySet<number> = new Set();
  * The order ensures that no request fails. Removed names go first, so that no request reaches a pool that changes its
  * owner; a name whose pool gets another name and no new server (a rename) goes after the new name exists. Servers exist
  * before a name points to them. In each pool, servers come into service before others leave it. Servers without a name
- * go last. Missing pools are created before their servers, and unused pools are deleted after everything else. Without
+ * go last. The options of a site exist before its name is routed, and until its name is gone; `planSites` has their
+ * order. Missing pools are created before their servers, and unused pools are deleted after everything else. Without
  * `facts` the plan assumes that every pool exists.
  */
 export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, facts?: PoolFacts): Step[] {
@@ -54,6 +56,9 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
   }
   for (const list of [withdrawals, entries, departures]) for (const step of list) steps.push(step);
 
+  const sites = planSites(from.sites, to.sites);
+  for (const step of sites.before) steps.push(step);
+
   const added = { keys: [] as string[], pools: [] as string[] };
   to.domains.forEach((pool, key) => {
     const present = from.domains.get(key);
@@ -64,11 +69,52 @@ export function plan(from: Routing, to: Routing, parked: ParkedSlots = NOTHING, 
   });
   if (added.keys.length > 0) steps.push({ op: 'add_domains', ...added });
   for (const key of late) steps.push({ op: 'del_domain', key });
+  for (const step of sites.after) steps.push(step);
   // Not `push(...removals)`: a restore can have more removals than a call can have arguments.
   for (const removal of removals) steps.push(removal);
   for (const pool of facts?.backends ?? [])
     if (!to.pools.has(pool) && !facts?.stays(pool)) steps.push({ op: 'remove_pool', pool });
   return steps;
+}
+
+/**
+ * The steps for the options of sites. A request reads the entry of its site in the map `sites` once, and that entry names
+ * the options. So details are added before that entry names them, and deleted after it does not name them any more: a
+ * request sees all of a change or nothing of it.
+ */
+function planSites(
+  from: SiteRecords | undefined,
+  to: SiteRecords | undefined,
+): Record<'before' | 'after', Step[]> {
+  if (!from || !to) return { before: [], after: [] };
+  const details = { added: [] as SiteEntry[], set: [] as Step[], removed: [] as Step[] };
+  const sites = { added: [] as SiteEntry[], set: [] as Step[], removed: [] as Step[] };
+  const compare = (former: SiteRecord, wanted: SiteRecord): void => {
+    const present = new Map(former.map((entry) => [entryId(entry), entry]));
+    for (const entry of wanted) {
+      const lists = entry.map === 'sites' ? sites : details;
+      const id = entryId(entry);
+      const found = present.get(id);
+      present.delete(id);
+      if (!found) lists.added.push(entry);
+      else if (found.value !== entry.value)
+        lists.set.push({ op: 'set_site_entry', entry, former: found.value });
+    }
+    for (const entry of present.values())
+      (entry.map === 'sites' ? sites : details).removed.push({ op: 'del_site_entry', entry });
+  };
+  for (const [key, wanted] of to) compare(from.get(key) ?? [], wanted);
+  for (const [key, former] of from) if (!to.has(key)) compare(former, []);
+  const adds = (entries: readonly SiteEntry[]): Step[] =>
+    entries.length === 0 ? [] : [{ op: 'add_site_entries', entries }];
+  return {
+    before: [...adds(details.added), ...details.set, ...adds(sites.added), ...sites.set],
+    after: [...sites.removed, ...details.removed],
+  };
+}
+
+function entryId({ map, key }: SiteEntry): string {
+  return `${map} ${key}`;
 }
 
 /** The keys to delete: `early` before anything else changes, `late` after the new keys exist. */

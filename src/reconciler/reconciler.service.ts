@@ -7,10 +7,13 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
 import type { Slot } from '../haproxy/runtime/step-commands.js';
 import { metrics } from '../lib/metrics.js';
+import { domainOfMapKey } from '../model/names/domain-name.js';
 import type { Routing, Step } from '../model/routing.js';
+import { allSiteRecords, siteRecordsOf } from '../model/sites/site-maps.js';
 import { isPoolName } from '../model/names/pool-name.js';
 import { inverse } from '../model/change/state-delta.js';
-import type { State, StateDelta } from '../model/state.js';
+import type { State, StateDelta, StateReader } from '../model/state.js';
+import { changedRecords, withoutRules } from './site-support.js';
 import { Settings } from '../settings/settings.js';
 import { AdoptionRecord } from './adoption/adoption-record.js';
 import { findRouting } from './adoption/adoption-sources.js';
@@ -44,6 +47,8 @@ export class ReconcilerService {
   readonly #deletions: PendingDeletions;
   readonly #firstChecks: FirstChecks;
   readonly #poolSettings: PoolSettings;
+  /** Whether the rules of HAProxy know the options of sites, as of the last read. */
+  #knowsSites: boolean | undefined;
   /** The settings that `read` read last. */
   #live: LiveSettings | undefined;
 
@@ -143,7 +148,26 @@ export class ReconcilerService {
   /** The steps that `apply` would take now. @throws AppError haproxy_rejected, haproxy_unavailable */
   async preview(delta: StateDelta, before: State): Promise<Step[]> {
     const view = this.#view ?? (await this.read(before));
-    return this.#planDelta(delta, view);
+    return this.#planDelta(delta, view, before);
+  }
+
+  /**
+   * Refuses options of sites that visitors would not see: the running worker has rules without them, or a frontend does
+   * not use the rules. Reads nothing; `apply` refuses too, if HAProxy has not been read yet.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  refuseUnknownOptions(delta: StateDelta, before: StateReader): void {
+    if (!delta.sites?.size || changedRecords(delta, before).length === 0) return;
+    if (this.#knowsSites === false) throw rulesTooOld();
+    const bypassed = withoutRules(this.operatorConfig.sections, this.settings.files.map);
+    if (bypassed !== undefined)
+      throw new AppError(
+        'haproxy_rejected',
+        `The frontend ${bypassed} of ${this.settings.files.config} does not use the rules of the suite, so the options of a ` +
+          `site would have no effect there. Change its line to 'frontend ${bypassed} from suite_web' and use {haproxy_reload} ` +
+          '(docs/upgrade.md). Nothing was changed.',
+      );
   }
 
   /** Reads what HAProxy has now, to compare it with `state`. @throws AppError haproxy_unavailable, haproxy_rejected */
@@ -153,6 +177,7 @@ export class ReconcilerService {
     const { process, backends, tls } = live;
     this.#live = { process, backends, tls };
     this.#pools.setCapabilities(live.capabilities);
+    this.#knowsSites = live.sites !== undefined;
     const leave = new Set([...this.#adoption.unmanagedPools, ...state.externalPools]);
     return new RoutingView(live, this.#desired(state), leave, live.process, this.#removedKeys);
   }
@@ -201,7 +226,7 @@ export class ReconcilerService {
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
   async repairUncertain(state: State, view: RoutingView): Promise<void> {
-    if (await this.#advance(this.#uncertain.asDelta(state), view)) this.#uncertain.clear();
+    if (await this.#advance(this.#uncertain.asDelta(state), view, state)) this.#uncertain.clear();
   }
 
   /**
@@ -226,7 +251,7 @@ export class ReconcilerService {
     } catch (error) {
       this.forget();
       if (!(error instanceof AppError) || error.code !== 'haproxy_rejected') {
-        this.#uncertain.add(delta);
+        this.#uncertain.add(delta, before);
         throw error;
       }
       await this.#applyToFreshView(delta, before);
@@ -241,7 +266,7 @@ export class ReconcilerService {
       this.forget();
       await this.#undo(delta, before).catch((failure: unknown) => {
         this.forget();
-        this.#uncertain.add(delta);
+        this.#uncertain.add(delta, before);
         this.#logger.error(
           `HAProxy refused a change, and the part that was already applied could not be undone: ${messageOf(failure)}`,
         );
@@ -258,7 +283,7 @@ export class ReconcilerService {
   async #advanceUntilDone(delta: StateDelta, before: State, known: RoutingView): Promise<void> {
     let view = known;
     for (let attempt = 1; ; attempt += 1) {
-      if (await this.#advance(delta, view)) return;
+      if (await this.#advance(delta, view, before)) return;
       if (attempt === ATTEMPTS)
         throw new AppError(
           'haproxy_unavailable',
@@ -269,24 +294,26 @@ export class ReconcilerService {
     }
   }
 
-  #advance(delta: StateDelta, view: RoutingView): Promise<boolean> {
-    return this.#execute(this.#planDelta(delta, view), view);
+  #advance(delta: StateDelta, view: RoutingView, before: State): Promise<boolean> {
+    return this.#execute(this.#planDelta(delta, view, before), view);
   }
 
-  #planDelta(delta: StateDelta, view: RoutingView): Step[] {
-    const { to, ...sides } = view.sidesOf(delta);
+  /** @throws AppError haproxy_unavailable, if the rules of HAProxy do not know a new option of a site */
+  #planDelta(delta: StateDelta, view: RoutingView, before: State): Step[] {
+    const { to, ...sides } = view.sidesOf(delta, siteRecordsOf(delta, before));
+    if (!view.knowsSites && changedRecords(delta, before).length > 0) throw rulesTooOld();
     return this.#pools.planDelta({ ...sides, to: this.#withoutControlPorts(to) }, view);
   }
 
   /** What HAProxy should have: the state without servers that are a control port. */
   #desired(state: State): Routing {
-    return this.#withoutControlPorts(state.routing());
+    return this.#withoutControlPorts({ ...state.routing(), sites: allSiteRecords(state) });
   }
 
-  #withoutControlPorts({ domains, pools }: Routing): Routing {
+  #withoutControlPorts({ pools, ...others }: Routing): Routing {
     const served = this.guard.withholding();
     const changed = [...pools].map(([name, servers]) => [name, served(servers)] as const);
-    return { domains, pools: new Map(changed) };
+    return { ...others, pools: new Map(changed) };
   }
 
   /** Returns false if another process than the one of `view` received some of the steps. */
@@ -325,16 +352,26 @@ export class ReconcilerService {
   }
 }
 
-/** The pools and names that failed changes touched. HAProxy may still have a part of each change. */
+function rulesTooOld(): AppError {
+  return new AppError(
+    'haproxy_unavailable',
+    'HAProxy runs with rules of an earlier version, which do not know the options of sites. Reload it first: ' +
+      '{haproxy_reload}. If HAProxy was started without suite.cfg, {haproxy_check_config} says what to change. Nothing was changed.',
+  );
+}
+
+/** The pools, names and sites that failed changes touched. HAProxy may still have a part of each change. */
 class UncertainChanges {
   readonly #pools = new Set<string>();
   readonly #domains = new Set<string>();
+  readonly #sites = new Set<string>();
 
   get isEmpty(): boolean {
-    return this.#pools.size + this.#domains.size === 0;
+    return this.#pools.size + this.#domains.size + this.#sites.size === 0;
   }
 
-  add(delta: StateDelta): void {
+  add(delta: StateDelta, before: State): void {
+    for (const key of siteRecordsOf(delta, before).keys()) this.#sites.add(domainOfMapKey(key));
     for (const pool of delta.pools.keys()) this.#pools.add(pool);
     for (const domain of delta.domains.keys()) this.#domains.add(domain);
   }
@@ -342,6 +379,7 @@ class UncertainChanges {
   clear(): void {
     this.#pools.clear();
     this.#domains.clear();
+    this.#sites.clear();
   }
 
   /** The delta that makes these pools and names equal to `state`. */
@@ -349,6 +387,7 @@ class UncertainChanges {
     return {
       pools: new Map([...this.#pools].map((name) => [name, state.pool(name)])),
       domains: new Map([...this.#domains].map((domain) => [domain, state.poolOf(domain)])),
+      sites: new Map([...this.#sites].map((domain) => [domain, state.site(domain)])),
     };
   }
 }

@@ -1,3 +1,4 @@
+import { groupBy } from '../lib/group-by.js';
 import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { Routing, Step } from '../model/routing.js';
 import type { ApplyResult } from '../haproxy/runtime/step-runner.js';
@@ -7,9 +8,10 @@ import type { Pool, StateDelta } from '../model/state.js';
 import { isPoolName } from '../model/names/pool-name.js';
 import type { ParkedSlots } from './plan.js';
 import type { PoolServers, ServerSpec } from '../model/server.js';
+import { type SiteEntry, siteOfKey, type SiteRecord, type SiteRecords } from '../model/sites/site-maps.js';
 
 /** What was read from HAProxy. `backends` is missing if the reader did not ask for the pools. */
-interface ActualRouting extends Pick<Routing, 'pools'> {
+interface ActualRouting extends Pick<Routing, 'pools' | 'sites'> {
   readonly domains: Map<string, string>;
   readonly backends?: ReadonlySet<string>;
   readonly unchecked?: ReadonlySet<string>;
@@ -42,6 +44,8 @@ export class RoutingView {
   readonly unchecked: ReadonlySet<string>;
   /** Undefined if the pools were not read. */
   readonly #backends: Set<string> | undefined;
+  /** Undefined if HAProxy has rules without site options. */
+  readonly #sites: Map<string, SiteRecord> | undefined;
   /** Executed steps that the view does not contain yet. The next read adds them, so that a restore does not wait. */
   #pending: ExecutedSteps[] = [];
 
@@ -60,6 +64,7 @@ export class RoutingView {
   ) {
     this.#domains = actual.domains;
     this.#backends = actual.backends && new Set(actual.backends);
+    this.#sites = actual.sites && new Map(actual.sites);
     this.unchecked = actual.unchecked ?? new Set();
     for (const [key, value] of actual.domains)
       if (
@@ -86,7 +91,12 @@ export class RoutingView {
     for (const key of this.#foreign) domains.delete(key);
     const pools = this.#hidden.size === 0 ? this.#pools : new Map(this.#pools);
     for (const pool of this.#hidden) pools.delete(pool);
-    return { domains, pools };
+    return { domains, pools, ...(this.#sites && { sites: this.#sites }) };
+  }
+
+  /** Whether the rules of HAProxy know the options of sites. */
+  get knowsSites(): boolean {
+    return this.#sites !== undefined;
   }
 
   /** The backend of a map key. */
@@ -112,11 +122,17 @@ export class RoutingView {
     this.#parked.get(pool)?.delete(slot);
   }
 
-  /** Both sides of a change for `plan`, limited to what the change touches. */
-  sidesOf(delta: StateDelta): Sides {
+  /** Both sides of a change for `plan`, limited to what the change touches. `sites` are the options after the change. */
+  sidesOf(delta: StateDelta, sites: SiteRecords = new Map()): Sides {
     this.#foldPending();
-    const from = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
-    const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>() };
+    const known = this.#sites;
+    const present = known && new Map([...sites.keys()].map((key) => [key, known.get(key) ?? []]));
+    const from = {
+      domains: new Map<string, string>(),
+      pools: new Map<string, PoolServers>(),
+      ...(present && { sites: present }),
+    };
+    const to = { domains: new Map<string, string>(), pools: new Map<string, PoolServers>(), sites };
     for (const [domain, pool] of delta.domains) {
       const key = mapKeyOf(domain);
       const present = this.#domains.get(key);
@@ -130,8 +146,8 @@ export class RoutingView {
       if (pool) to.pools.set(name, pool.servers);
     }
     if (!this.#backends) return { from, to };
-    const present = managed.map(([name]) => name).filter((name) => this.#backends?.has(name));
-    return { from, to, backends: new Set(present) };
+    const backends = managed.map(([name]) => name).filter((name) => this.#backends?.has(name));
+    return { from, to, backends: new Set(backends) };
   }
 
   /** Whether the suite owns the servers of a pool that becomes `pool`. */
@@ -165,6 +181,15 @@ export class RoutingView {
       case 'remove_pool':
         this.#backends?.delete(step.pool);
         return;
+      case 'add_site_entries':
+        this.#addSiteEntries(step.entries);
+        return;
+      case 'set_site_entry':
+        this.#replaceSiteEntry(step.entry, [step.entry]);
+        return;
+      case 'del_site_entry':
+        this.#replaceSiteEntry(step.entry, []);
+        return;
       case 'add_domains':
         for (const [index, key] of step.keys.entries()) this.#setDomain(key, step.pools[index]);
         return;
@@ -187,6 +212,18 @@ export class RoutingView {
       case 'set_state':
         this.#adjust(step.pool, step.slot, { state: step.state });
     }
+  }
+
+  #addSiteEntries(entries: readonly SiteEntry[]): void {
+    for (const [site, added] of groupBy(entries, ({ key }) => siteOfKey(key)))
+      this.#sites?.set(site, [...(this.#sites.get(site) ?? []), ...added]);
+  }
+
+  #replaceSiteEntry({ map, key }: SiteEntry, by: SiteRecord): void {
+    const site = siteOfKey(key);
+    const others = this.#sites?.get(site)?.filter((other) => other.map !== map || other.key !== key) ?? [];
+    if (others.length + by.length === 0) this.#sites?.delete(site);
+    else this.#sites?.set(site, [...others, ...by]);
   }
 
   #setDomain(key: string, pool = ''): void {

@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { canonicalDomain, isWildcard } from '../model/names/domain-name.js';
 import { MAX_POOL_COUNT } from '../model/names/pool-name.js';
 import { MAX_PORT, MAX_SLOT } from '../model/server.js';
+import { SITE_MAPS, type SiteMap } from '../model/sites/site-maps.js';
 import { TAILNET_IPV4, TAILNET_IPV6 } from '../model/addresses/tailnet.js';
 import { type Role, ROLES } from '../contract/role.js';
 import { TOOLSETS, type Toolset } from '../contract/toolsets.js';
@@ -65,6 +66,8 @@ export class Settings {
     map: string;
     /** The names whose ACME challenges HAProxy answers. */
     acmeMap: string;
+    /** The maps of the site options, beside `domains.map`. */
+    sites: Readonly<Record<SiteMap, string>>;
     servers: string;
     /** The commits since the last write of `servers.json`, if that file is large. */
     journal: string;
@@ -149,6 +152,7 @@ export class Settings {
       pools,
       map,
       acmeMap: join(dirname(map), 'acme.map'),
+      sites: siteFiles(map),
       servers,
       journal: `${servers}.journal`,
       certificates: conf('HAPROXY_CERTIFICATES_FILE', 'conf/certificates.json'),
@@ -237,6 +241,19 @@ function runtimeAddress(
   if (isGiven) return tcp;
   const path = runFiles(folders.run).runtimeSocket;
   return findRuntimeApi(files.config, path) ?? (path.length <= MAX_UNIX_PATH ? { path } : tcp);
+}
+
+/** @throws SettingsError if `domains.map` has the name of one of them */
+function siteFiles(map: string): Record<SiteMap, string> {
+  const files = SITE_MAPS.map((name) => [name, join(dirname(map), `${name}.map`)] as const);
+  const same = files.find(([, path]) => path === map);
+  if (same)
+    throw new SettingsError(
+      'HAPROXY_MAP_FILE',
+      map,
+      'another name, because the suite writes options of sites into a file of this name',
+    );
+  return Object.fromEntries(files) as Record<SiteMap, string>;
 }
 
 /** The value of MCP_HOST for loopback and the tailnet. */

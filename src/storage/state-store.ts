@@ -3,6 +3,14 @@ import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers, sitesAfter } from '../model/change/state-delta.js';
+import { domainOfMapKey } from '../model/names/domain-name.js';
+import {
+  allSiteRecords,
+  isSameRecord,
+  SITE_MAPS,
+  siteRecord,
+  siteRecordsOf,
+} from '../model/sites/site-maps.js';
 import type { Pool, State, StateDelta } from '../model/state.js';
 import { Settings } from '../settings/settings.js';
 import { DownServersFile } from './down-servers-file.js';
@@ -39,13 +47,14 @@ import {
 import { baseOf, recordOf } from './formats/journal-record.js';
 import { PoolsFile } from './formats/pools-cfg.js';
 import { parseState, renderState, STATE_VERSION } from './formats/servers-json.js';
+import { renderSiteMaps } from './formats/site-maps.js';
 import { StateJournal } from './state-journal.js';
 
 /** A commit that changes more domains, or removes more lines of `domains.map`, rewrites the files. */
 const MAX_JOURNALED_DOMAINS = 100;
 const MAX_REMOVED_MAP_LINES = 32;
 
-/** The text of all three files. */
+/** The text of all files. */
 interface RenderedFiles {
   /** In the order in which they are renamed; the commit point is last. */
   files: readonly FileText[];
@@ -54,9 +63,11 @@ interface RenderedFiles {
 }
 
 /**
- * The state on disk: `servers.json`, which is the source of truth, and `domains.map` and `pools.cfg`, which HAProxy reads.
+ * The state on disk: `servers.json`, which is the source of truth, and `domains.map`, the maps of the site options and
+ * `pools.cfg`, which HAProxy reads.
  * A commit to a small state rewrites the files. A commit to a large state writes only what it changes: a record into the
- * journal, lines of `domains.map` and sections of `pools.cfg` (docs/adr/0007-journal-for-large-states.md).
+ * journal, lines of `domains.map` and sections of `pools.cfg` (docs/adr/0007-journal-for-large-states.md). The maps of the
+ * site options are always rewritten, because few commits change them.
  */
 @Injectable()
 export class StateStore {
@@ -107,10 +118,11 @@ export class StateStore {
    */
   async open(): Promise<State | undefined> {
     const { servers, journal, map, pools } = this.#paths;
+    const sites = Object.values(this.#paths.sites);
     await this.readDeclaredPools();
-    await this.#files.initializeFolders([servers, journal, map, pools]);
+    await this.#files.initializeFolders([servers, journal, map, pools, ...sites]);
     const text = await this.#files.read(servers);
-    for (const path of [map, pools]) await this.#files.read(path);
+    for (const path of [map, pools, ...sites]) await this.#files.read(path);
     if (text === undefined) {
       await this.#journal.requireNoRecords();
       await this.downServers.open(undefined);
@@ -163,7 +175,10 @@ export class StateStore {
     const { added, removed } = mapLinesOf(delta, before, this.#kept);
     const mapStep =
       added.length + removed.length > 0 ? linesStep(map, added.length, removed.length) : undefined;
-    return [poolsStep, mapStep, linesStep(journal, 1, 0)].filter((step) => step !== undefined);
+    const siteSteps = this.#siteFiles(before, delta).map(({ path, text }) =>
+      describeFile(path, this.#files.lastKnown(path) ?? '', text),
+    );
+    return [poolsStep, mapStep, ...siteSteps, linesStep(journal, 1, 0)].filter((step) => step !== undefined);
   }
 
   /** Rewrites all files, and deletes the journal. @throws the error of the file system */
@@ -238,6 +253,8 @@ export class StateStore {
     ]);
     if (sections.length > 0) parts.push(() => this.#pools.stageSections(sections));
     if (added.length + removed.length > 0) parts.push(() => this.#map.stageLines(added, removed));
+    const siteFiles = this.#siteFiles(before, delta);
+    if (siteFiles.length > 0) parts.push(() => this.#files.stage(siteFiles));
     // The journal is the commit point, so it is last.
     parts.push(() => this.#journal.stageRecord(recordOf(delta, before, revision)));
     const staged = await stageInOrder(parts);
@@ -258,8 +275,8 @@ export class StateStore {
 
   /** After an incomplete commit: writes the former state to each file. The drift check reports a file that this misses. */
   async #rollBack(before: State): Promise<void> {
-    const { servers, map, pools } = this.#paths;
-    for (const path of [pools, map, servers])
+    const { servers, map, pools, sites } = this.#paths;
+    for (const path of [pools, map, ...Object.values(sites), servers])
       await this.rewrite(before, new Set([path])).catch(() => {
         this.#needsRewrite = true;
       });
@@ -312,11 +329,46 @@ export class StateStore {
     return [
       [pools, { key: renderCompact(sections), matches: matchesPools }],
       [map, { key: revision, matches: matchesMap }],
+      ...this.#expectedSiteMaps(state),
       [
         servers,
         isOpen ? exactly(this.#files.lastKnown(servers) ?? '') : { key: revision, matches: matchesState },
       ],
     ];
+  }
+
+  /** Rendered once, and only if one of the files has to be read. */
+  #expectedSiteMaps(state: State): [path: string, expected: ExpectedContent][] {
+    let texts: ReturnType<typeof renderSiteMaps> | undefined;
+    return SITE_MAPS.map((map) => [
+      this.#paths.sites[map],
+      {
+        key: state.revision,
+        matches: (text) => {
+          texts ??= renderSiteMaps(allSiteRecords(state));
+          return text === texts[map];
+        },
+      },
+    ]);
+  }
+
+  /** The maps of the site options, if the delta changes an entry. */
+  #siteFiles(before: State, delta: StateDelta): FileText[] {
+    const changed = siteRecordsOf(delta, before);
+    const isSame = [...changed].every(([key, record]) =>
+      isSameRecord(record, siteRecord(before, domainOfMapKey(key))),
+    );
+    return isSame ? [] : this.#allSiteFiles(before, delta);
+  }
+
+  #allSiteFiles(before: State, delta?: StateDelta): FileText[] {
+    const records = new Map(allSiteRecords(before));
+    if (delta)
+      for (const [key, record] of siteRecordsOf(delta, before))
+        if (record.length > 0) records.set(key, record);
+        else records.delete(key);
+    const texts = renderSiteMaps(records);
+    return SITE_MAPS.map((map) => ({ path: this.#paths.sites[map], text: texts[map] }));
   }
 
   #render(before: State, revision: number, delta?: StateDelta): RenderedFiles {
@@ -329,6 +381,7 @@ export class StateStore {
       files: [
         { path: paths.pools, text: pools?.text ?? renderCompact(sections) },
         { path: paths.map, text: this.#renderMap(ordered, before, delta) },
+        ...this.#allSiteFiles(before, delta),
         { path: paths.servers, text },
       ],
       pools,

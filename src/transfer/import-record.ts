@@ -6,6 +6,7 @@ import {
   type SiteOptions,
 } from '../model/options/options.js';
 import { isPoolName } from '../model/names/pool-name.js';
+import { findSiteRuleProblem } from '../model/sites/site-rules.js';
 import { MAX_SLOT } from '../model/server.js';
 import {
   backendName,
@@ -57,6 +58,8 @@ export function parseRecord(line: number, value: unknown): DomainRecord {
     ]);
   const site = given['site'];
   refuse(site === undefined ? undefined : findSiteProblem(site, ['site']));
+  const unusable = site === undefined ? undefined : findSiteRuleProblem(site as SiteOptions);
+  if (unusable) throw new InvalidRecord(`site.${unusable.field} ${unusable.message}`);
   const record = {
     line,
     domain,

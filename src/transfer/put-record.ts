@@ -1,7 +1,9 @@
 import { checkAddDomain, type DeclaredDomain } from '../domains/domain-rules.js';
+import { findSiteInputProblem } from '../domains/site-options.js';
 import { AppError } from '../errors/app-error.js';
 import { EXPIRES_IN_RULE, isExpiresIn } from '../model/options/expiry.js';
 import { type Labels, LABELS_RULE, labelsRule } from '../model/options/labels.js';
+import type { SiteOptions } from '../model/options/options.js';
 import { TIME_RULE, isTime } from '../model/options/date-time.js';
 import { canonicalIp, IP_RULE } from '../model/addresses/ip-address.js';
 import { DEFAULT_WEIGHT, findServerProblem, MAX_SLOT, type ServerSpec } from '../model/server.js';
@@ -15,6 +17,7 @@ export const PUT_FIELDS = [
   'share_with',
   'backend',
   'labels',
+  'site',
   'expires_in',
   'expires_at',
 ] as const;
@@ -62,7 +65,7 @@ export function parsePutRecord(line: number, value: unknown): PutRecord {
 }
 
 function declared(domain: string, given: Record<string, unknown>): DeclaredDomain {
-  const { ip, http_port, servers, share_with, backend, labels, expires_in, expires_at } = given;
+  const { ip, http_port, servers, share_with, backend, labels, site, expires_in, expires_at } = given;
   return {
     domain,
     ...(ip !== undefined && { ip: address(ip) }),
@@ -71,6 +74,7 @@ function declared(domain: string, given: Record<string, unknown>): DeclaredDomai
     ...(share_with !== undefined && { share_with: domainName(share_with, 'share_with') }),
     ...(backend !== undefined && { backend: backendName(backend) }),
     ...(labels !== undefined && { labels: labelsOf(labels) }),
+    ...(site !== undefined && { site: siteOf(site) }),
     ...(expires_in !== undefined && { expires_in: duration(expires_in) }),
     ...(expires_at !== undefined && { expires_at: time(expires_at) }),
   };
@@ -84,6 +88,16 @@ function labelsOf(value: unknown): Labels {
     throw new InvalidRecord(`labels must be ${LABELS_RULE}${which}`, problem.path);
   }
   return value as Labels;
+}
+
+function siteOf(value: unknown): SiteOptions {
+  const problem = findSiteInputProblem(value);
+  if (problem)
+    throw new InvalidRecord(
+      `${['site', problem.field].filter((part) => part !== '').join('.')} ${problem.message}`,
+      ['site'],
+    );
+  return value as SiteOptions;
 }
 
 function duration(value: unknown): string {

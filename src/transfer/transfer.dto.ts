@@ -98,7 +98,7 @@ export class DomainRecordDto {
   options?: PoolOptions;
 
   @JsonObjectField({
-    description: 'The options of the site, with its labels and expires_at. Not with mode=put.',
+    description: 'The options of the site; with mode=merge and replace also its labels and expires_at.',
     optional: true,
   })
   site?: SiteOptions;

@@ -9,7 +9,7 @@ import { loadSettings } from '../../src/settings/settings.js';
 
 /** The tools of SPEC section 5, in that order. */
 const SPECIFIED =
-  `list_domains get_domain add_domain put_domain rename_domain remove_domain list_servers add_server add_servers remove_server
+  `list_domains get_domain add_domain put_domain rename_domain remove_domain set_site list_servers add_server add_servers remove_server
   set_server_state set_server_weight set_domain_state wait_drain replace_server health domain_health wait_healthy explain get_server_health stats backends
   list_frontends get_connections check_config reload save_state restore_state list_operations history undo rollback audit list_certs cert_info issue_cert renew_cert
   renew_all_certs delete_cert load_cert`
@@ -98,7 +98,7 @@ describe('MCP tools', () => {
   });
 
   it('are limited to MCP_TOOLSETS, and prompts name only existing tools', async () => {
-    await expect(toolsWith({ MCP_TOOLSETS: 'domains' })).resolves.toHaveLength(6);
+    await expect(toolsWith({ MCP_TOOLSETS: 'domains' })).resolves.toHaveLength(7);
     const known = new Set(tools.map(({ name }) => name));
     for (const { name, render } of PROMPTS)
       for (const [mentioned] of render((argument) => argument).matchAll(/haproxy_[a-z_]+/g))
@@ -115,7 +115,7 @@ describe('MCP tools', () => {
 describe('MCP_TOOLSETS and MCP_READ_ONLY', () => {
   it('reduce the list of tools', async () => {
     const selected = await toolsWith({ MCP_TOOLSETS: 'health, Monitoring' });
-    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(15, 24));
+    expect(selected.map(({ name }) => name)).toEqual(SPECIFIED.slice(16, 25));
     const readOnlyTools = await toolsWith({ MCP_READ_ONLY: 'true' });
     expect(readOnlyTools.length).toBeGreaterThan(10);
     expect(readOnlyTools.every(({ annotations }) => annotations?.readOnlyHint)).toBe(true);

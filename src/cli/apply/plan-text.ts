@@ -88,9 +88,11 @@ function sharing(other: string | undefined): string | undefined {
   return other === undefined ? undefined : `shares the pool of ${other}`;
 }
 
-function marksOf({ labels, expires_at }: DomainView): string[] {
+function marksOf({ labels, expires_at, site }: DomainView): string[] {
   const texts = Object.entries(labels ?? {}).map(([key, value]) => `label ${key}=${value}`);
-  return expires_at === undefined ? texts : [...texts, `expires at ${expires_at}`];
+  if (expires_at !== undefined) texts.push(`expires at ${expires_at}`);
+  for (const [option, value] of Object.entries(site ?? {})) texts.push(`${option} ${JSON.stringify(value)}`);
+  return texts;
 }
 
 /** The texts of `texts` that `present` does not have. */

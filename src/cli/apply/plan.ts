@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
 import { type Labels, labelsOf } from '../../model/options/labels.js';
+import type { SiteOptions } from '../../model/options/options.js';
 import type { ServerSpec } from '../../model/server.js';
 import { serverAddress } from '../../model/server.js';
+import { optionsOf } from '../../model/sites/site-options.js';
 import { Draft, type State, type StateReader } from '../../model/state.js';
 import { applyPuts } from '../../transfer/put-import.js';
 import type { PutRecord } from '../../transfer/put-record.js';
@@ -16,6 +18,7 @@ export interface DomainView {
   servers: readonly { address: string; weight: number; state: ServerSpec['state'] }[];
   labels?: Labels;
   expires_at?: string;
+  site?: SiteOptions;
 }
 
 export interface DomainChange {
@@ -169,12 +172,17 @@ function absentRecord(line: number, domain: string): PutRecord {
   return { line, domain, absent: true, input: { domain }, servers: [] };
 }
 
-/** The labels and the expiry of a domain. */
-function marksOf(state: StateReader, domain: string): Pick<DomainView, 'labels' | 'expires_at'> {
+/** The labels, the expiry and the options of a domain. */
+function marksOf(state: StateReader, domain: string): Pick<DomainView, 'labels' | 'expires_at' | 'site'> {
   const site = state.site(domain);
   const labels = labelsOf(site);
   const expires = site?.['expires_at'];
-  return { ...(labels && { labels }), ...(typeof expires === 'string' && { expires_at: expires }) };
+  const options = optionsOf(site);
+  return {
+    ...(labels && { labels }),
+    ...(typeof expires === 'string' && { expires_at: expires }),
+    ...(options && { site: options }),
+  };
 }
 
 function viewOf(state: StateReader, domain: string): DomainView {

@@ -1,3 +1,4 @@
+import { describeRemovedEntries, describeSiteStep, isSiteStep } from './describe-sites.js';
 import type { PlanStepDto } from './dry-run.dto.js';
 import { domainOfMapKey } from '../../model/names/domain-name.js';
 import { serverName } from '../../model/names/pool-name.js';
@@ -5,7 +6,11 @@ import type { Step } from '../../model/routing.js';
 import { serverAddress } from '../../model/server.js';
 
 /** A step that changes one domain, server or pool. */
-type SingleStep = Exclude<Step, { op: 'add_domains' }> | { op: 'add_domain'; key: string; pool: string };
+type PlainStep = Exclude<
+  Step,
+  { op: 'add_site_entries' } | { op: 'set_site_entry' } | { op: 'del_site_entry' }
+>;
+type SingleStep = Exclude<PlainStep, { op: 'add_domains' }> | { op: 'add_domain'; key: string; pool: string };
 
 /** How many domains of a shared pool a step names. */
 const DOMAINS_SHOWN = 10;
@@ -18,7 +23,15 @@ export function describeSteps(
   steps: readonly Step[],
   domainsOf: (pool: string) => readonly string[] = () => [],
 ): PlanStepDto[] {
-  return steps.flatMap(singleSteps).map((step) => {
+  const removed = steps.flatMap((step) => (step.op === 'del_site_entry' ? [step.entry] : []));
+  return steps.flatMap((step) => {
+    if (step.op === 'del_site_entry') return step.entry === removed[0] ? describeRemovedEntries(removed) : [];
+    return isSiteStep(step) ? describeSiteStep(step) : describeStep(step, domainsOf);
+  });
+}
+
+function describeStep(given: PlainStep, domainsOf: (pool: string) => readonly string[]): PlanStepDto[] {
+  return singleSteps(given).map((step) => {
     const name = nameOf(step);
     const sharing = 'slot' in step ? sharedBy(domainsOf(step.pool)) : '';
     return { target: 'haproxy', action: step.op, name, text: `${name} ${effectOf(step)}${sharing}` };
@@ -33,7 +46,7 @@ function sharedBy(domains: readonly string[]): string {
   return ` (shared by ${names}${more > 0 ? ` and ${more} more` : ''})`;
 }
 
-function singleSteps(step: Step): SingleStep[] {
+function singleSteps(step: PlainStep): SingleStep[] {
   if (step.op !== 'add_domains') return [step];
   return step.keys.map((key, index) => ({ op: 'add_domain', key, pool: step.pools[index] ?? '' }));
 }

@@ -17,6 +17,7 @@ const PLAN_ACTIONS = [
   'add_domain',
   'set_domain',
   'del_domain',
+  'set_site',
   'remove_pool',
   'write_file',
   'reload',

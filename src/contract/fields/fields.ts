@@ -10,7 +10,7 @@ import {
 } from '../../model/names/domain-name.js';
 import { field, type FieldKind, type FieldOptions } from './field.js';
 import { findUnsafe } from '../input/input-shape.js';
-import { openApiOnly } from '../openapi/notes.js';
+import { openApiOnly, type Schema } from '../openapi/notes.js';
 import { isTime, TIME_RULE } from '../../model/options/date-time.js';
 import {
   DURATION,
@@ -241,6 +241,25 @@ export function NestedField(type: Class, options: FieldOptions<object>): Propert
       },
       options,
     ),
+  );
+}
+
+/** A JSON object whose keys only the OpenAPI document shows, so that the schemas of tools stay short. The service checks them. */
+export function OpenObjectField(
+  schema: Pick<Schema, 'properties' | 'required'>,
+  options: FieldOptions<object>,
+): PropertyDecorator {
+  return field(
+    {
+      schema: {
+        type: 'object',
+        ...openApiOnly({ ...schema, additionalProperties: false }),
+      },
+      accepts: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+      rule: 'an object',
+      fromText: (text, source) => (source === 'tool' ? fromJson(text) : text),
+    },
+    options,
   );
 }
 

@@ -46,7 +46,9 @@ export function takeNotes(operation: Operation): OperationNotes {
 }
 
 /** Keywords of a schema that only the OpenAPI document shows. Tools leave extensions out, so their schemas stay short. */
-export function openApiOnly(keywords: Pick<Schema, 'pattern' | 'maxLength'>): Record<string, unknown> {
+export function openApiOnly(
+  keywords: Pick<Schema, 'pattern' | 'maxLength' | 'properties' | 'required' | 'additionalProperties'>,
+): Record<string, unknown> {
   return { [SCHEMA_NOTES]: keywords };
 }
 

@@ -45,6 +45,7 @@ async function suiteFiles(host: Host): Promise<Finding[]> {
     files.pools,
     files.map,
     files.acmeMap,
+    ...Object.values(files.sites),
     files.suite,
     files.certificates,
     files.token,
@@ -74,7 +75,7 @@ async function haproxyFiles(host: Host): Promise<Finding[] | undefined> {
   const { files, folders } = host.settings;
   const certificates = httpsBinds(await host.sections()).flatMap((bind) => bind.certificates);
   const needs: Need[] = [
-    ...[files.suite, files.config, files.pools, files.map, files.acmeMap].map((path) => ({
+    ...[files.suite, files.config, files.pools, files.map, files.acmeMap, ...Object.values(files.sites)].map((path) => ({
       path,
       rights: ['r'] as const,
     })),
@@ -195,6 +196,7 @@ async function writableByOthers({ settings }: Host): Promise<Finding[]> {
     files.suite,
     files.pools,
     files.map,
+    ...Object.values(files.sites),
     files.servers,
     files.certificates,
     files.token,

@@ -8,7 +8,7 @@ import { readGroups, readUsers } from '../../lib/machine/users.js';
 import type { Settings } from '../../settings/settings.js';
 import { currentStarter, type Starter } from './check/process-requirements.js';
 import { renderConfig } from './haproxy-cfg.template.js';
-import { renderSuiteFile } from './suite/suite-file.js';
+import { createMissingSiteMaps, renderSuiteFile } from './suite/suite-file.js';
 
 /**
  * Creates the folders that HAProxy needs, and writes haproxy.cfg if it does not exist; then also suite.cfg, if that does
@@ -31,6 +31,7 @@ export async function ensureConfig(settings: Settings): Promise<void> {
   await writeFileAtomic(settings.files.config, newConfig(settings));
   if (!existsSync(settings.files.suite)) {
     const { text, errors } = await renderSuiteFile(settings);
+    await createMissingSiteMaps(settings);
     if (errors.length === 0) await writeFileAtomic(settings.files.suite, text);
   }
 }

@@ -9,7 +9,7 @@ import { AppError } from '../../errors/app-error.js';
 const WORD_CHARACTERS = String.raw`!$-&(-:=?-[\]-_a-~`;
 const FORBIDDEN_FIRST = '@';
 const MAX_WORD_LENGTH = 1024;
-const WORD = new RegExp(`^(?!${FORBIDDEN_FIRST})[${WORD_CHARACTERS}]{1,${MAX_WORD_LENGTH}}$`);
+const WORD = new RegExp(`^(?!${FORBIDDEN_FIRST})[${WORD_CHARACTERS}]+$`);
 const NOT_WORD_CHARACTER = new RegExp(`[^${WORD_CHARACTERS}]`);
 /** The text between the values of a template. The code itself writes it, so it may also have blanks, `@` and `#`. */
 const TEMPLATE_TEXT = /^[A-Za-z0-9 ._:/@#[\]-]*$/;
@@ -17,7 +17,19 @@ const TEMPLATE_TEXT = /^[A-Za-z0-9 ._:/@#[\]-]*$/;
 const PAYLOAD_LINE = /^[!-~][ -~]{0,4095}$/;
 
 /** A word, an integer, or several words, which are joined with blanks. */
-type CommandValue = string | number | readonly string[] | Keywords;
+type CommandValue = string | number | readonly string[] | Keywords | MapValue;
+
+/** The most characters of a value in a map: the page of a site (8 KB) in base64. HAProxy reads lines of 16 KB. */
+const MAX_VALUE_LENGTH = 11_000;
+
+/** The value of an entry in a map: one word, which may be long. */
+export class MapValue {
+  constructor(readonly value: string) {}
+
+  get text(): string {
+    return word(this.value, MAX_VALUE_LENGTH);
+  }
+}
 
 /** Keywords of a server with their arguments. An argument may begin with `@`: `ca-file @system-ca`. */
 export class Keywords {
@@ -113,7 +125,7 @@ export function mapPayload(keys: readonly string[], values: readonly string[]): 
   let checkedValue = '';
   keys.forEach((key, index) => {
     const value = values[index] ?? '';
-    if (value !== checkedValue || checkedValue === '') checkedValue = word(value);
+    if (value !== checkedValue || checkedValue === '') checkedValue = word(value, MAX_VALUE_LENGTH);
     parts.push(key, ' ', checkedValue, '\n');
   });
   return new Payload(CONSTRUCTOR_KEY, parts.join(''));
@@ -136,18 +148,18 @@ export function textPayload(text: string): Payload {
 }
 
 /** Whether a value can be a word of a command. */
-export function isWord(value: string): boolean {
-  return WORD.test(value);
+export function isWord(value: string, maxLength = MAX_WORD_LENGTH): boolean {
+  return value.length <= maxLength && WORD.test(value);
 }
 
 function textOf(value: CommandValue): string {
   if (typeof value === 'number') return integer(value);
-  if (value instanceof Keywords) return value.text;
+  if (value instanceof Keywords || value instanceof MapValue) return value.text;
   return typeof value === 'string' ? word(value) : value.map((item) => word(item)).join(' ');
 }
 
-function word(value: string): string {
-  if (isWord(value)) return value;
+function word(value: string, maxLength = MAX_WORD_LENGTH): string {
+  if (isWord(value, maxLength)) return value;
   const shown = JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   throw new AppError(
     'validation_failed',

@@ -1,8 +1,10 @@
+import { groupBy } from '../../lib/group-by.js';
 import { serverName } from '../../model/names/pool-name.js';
 import type { SentStep, Step } from '../../model/routing.js';
 import { serverAddress, type ServerSpec, type ServerState } from '../../model/server.js';
 import { SERVER_KEYWORDS } from '../config/server-keywords.js';
-import { type Command, Keywords, mapPayload, runtimeCommand } from './command.js';
+import { SITE_MAPS, type SiteEntry, type SiteMap } from '../../model/sites/site-maps.js';
+import { type Command, Keywords, mapPayload, MapValue, runtimeCommand } from './command.js';
 import type { PlannedCommand } from './reply.js';
 
 export interface Slot {
@@ -46,13 +48,29 @@ const MAP_PAYLOAD_BYTES = 14_000;
 
 type PutServer = Extract<Step, { op: 'put_server' }>;
 type AddDomains = Extract<Step, { op: 'add_domains' }>;
+type AddSiteEntries = Extract<Step, { op: 'add_site_entries' }>;
+
+/** The maps of the site options, as HAProxy names them. */
+export type SiteFiles = Readonly<Record<SiteMap, string>>;
+
+/** For a caller whose steps have no site options. */
+const NO_SITE_FILES = Object.freeze(
+  Object.fromEntries(SITE_MAPS.map((map) => [map, ''])) as Record<SiteMap, string>,
+);
+
+interface MapFiles {
+  mapFile: string;
+  siteFiles: SiteFiles;
+}
 
 /** The commands for a plan. Pure; keeps the order of the steps. `keywords` are those of each added server. */
 export function* commandBatches(
   steps: readonly SentStep[],
   mapFile: string,
   keywords: readonly string[] = SERVER_KEYWORDS,
+  siteFiles: SiteFiles = NO_SITE_FILES,
 ): Generator<CommandBatch, void> {
+  const maps = { mapFile, siteFiles };
   let readdressed: readonly PutServer[] = [];
   let start = 0;
   while (start < steps.length || readdressed.length > 0) {
@@ -60,13 +78,7 @@ export function* commandBatches(
     const end = indexFrom(steps, firstChange, (step) => !isAddressChange(step));
     const addressChanges = steps.slice(firstChange, end).filter(isAddressChange);
     yield {
-      commands: batchCommands(
-        readdressed,
-        steps.slice(start, firstChange),
-        addressChanges,
-        mapFile,
-        keywords,
-      ),
+      commands: batchCommands(readdressed, steps.slice(start, firstChange), addressChanges, maps, keywords),
       addressChanges,
     };
     readdressed = addressChanges;
@@ -93,18 +105,20 @@ function* batchCommands(
   readdressed: readonly PutServer[],
   steps: readonly SentStep[],
   addressChanges: readonly PutServer[],
-  mapFile: string,
+  maps: MapFiles,
   keywords: readonly string[],
 ): Generator<StepCommand, void> {
   for (const step of readdressed) yield* enableReaddressedServer(step);
   for (const step of steps)
-    yield* step.op === 'add_domains' ? addMapEntries(step, mapFile) : stepCommands(step, mapFile, keywords);
+    if (step.op === 'add_domains') yield* addMapEntries(step.keys, step.pools, maps.mapFile);
+    else if (step.op === 'add_site_entries') yield* addSiteEntries(step.entries, maps.siteFiles);
+    else yield* stepCommands(step, maps, keywords);
   for (const step of addressChanges) yield* setServerAddress(step);
 }
 
 function stepCommands(
-  step: Exclude<SentStep, AddDomains>,
-  mapFile: string,
+  step: Exclude<SentStep, AddDomains | AddSiteEntries>,
+  { mapFile, siteFiles }: MapFiles,
   keywords: readonly string[],
 ): StepCommand[] {
   switch (step.op) {
@@ -124,6 +138,12 @@ function stepCommands(
       return [...disableAgent(step, keywords), setState(step, 'maint'), deleteServer(step)];
     case 'set_domain':
       return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
+    case 'set_site_entry': {
+      const { map, key, value } = step.entry;
+      return [{ command: runtimeCommand`set map ${siteFiles[map]} ${key} ${new MapValue(value)}` }];
+    }
+    case 'del_site_entry':
+      return deleteMapKey(step.entry.key, siteFiles[step.entry.map]);
     default:
       return deleteMapKey(step.key, mapFile);
   }
@@ -234,27 +254,40 @@ export function deleteServer({ pool, slot }: Slot): StepCommand {
 }
 
 /** Puts many entries into each command, which makes a restore of 100,000 names fast. */
-function* addMapEntries({ keys, pools }: AddDomains, mapFile: string): Generator<PlannedCommand, void> {
+function* addMapEntries(
+  keys: readonly string[],
+  values: readonly string[],
+  mapFile: string,
+): Generator<PlannedCommand, void> {
   let start = 0;
   let bytes = 0;
   for (const [index, key] of keys.entries()) {
-    const entryBytes = key.length + (pools[index]?.length ?? 0) + 2;
+    const entryBytes = key.length + (values[index]?.length ?? 0) + 2;
     if (index > start && bytes + entryBytes > MAP_PAYLOAD_BYTES) {
-      yield addMapCommand(keys.slice(start, index), pools.slice(start, index), mapFile);
+      yield addMapCommand(keys.slice(start, index), values.slice(start, index), mapFile);
       start = index;
       bytes = 0;
     }
     bytes += entryBytes;
   }
-  yield addMapCommand(keys.slice(start), pools.slice(start), mapFile);
+  yield addMapCommand(keys.slice(start), values.slice(start), mapFile);
 }
 
-function addMapCommand(keys: readonly string[], pools: readonly string[], mapFile: string): PlannedCommand {
+function addMapCommand(keys: readonly string[], values: readonly string[], mapFile: string): PlannedCommand {
   const [key, second] = keys;
-  const [pool] = pools;
-  if (key !== undefined && pool !== undefined && second === undefined)
-    return { command: runtimeCommand`add map ${mapFile} ${key} ${pool}` };
-  return { command: runtimeCommand`add map ${mapFile}`.with(mapPayload(keys, pools)) };
+  const [value] = values;
+  if (key !== undefined && value !== undefined && second === undefined)
+    return { command: runtimeCommand`add map ${mapFile} ${key} ${new MapValue(value)}` };
+  return { command: runtimeCommand`add map ${mapFile}`.with(mapPayload(keys, values)) };
+}
+
+function* addSiteEntries(entries: readonly SiteEntry[], files: SiteFiles): Generator<PlannedCommand, void> {
+  for (const [map, added] of groupBy(entries, (entry) => entry.map))
+    yield* addMapEntries(
+      added.map(({ key }) => key),
+      added.map(({ value }) => value),
+      files[map],
+    );
 }
 
 /** Above this many pools, one `show servers state` of all backends is faster than one for each pool. */

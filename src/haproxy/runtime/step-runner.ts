@@ -16,6 +16,7 @@ import {
   deleteServer,
   NO_SUCH_BACKEND,
   publishPool,
+  type SiteFiles,
   showServersState,
   type Slot,
   type StepCommand,
@@ -43,6 +44,7 @@ export class StepRunner {
   constructor(
     private readonly client: RuntimeClient,
     private readonly recent: RecentAddresses,
+    private readonly siteFiles: SiteFiles,
   ) {}
 
   /**
@@ -58,7 +60,7 @@ export class StepRunner {
     const others = steps.filter((step) => step.op !== 'remove_pool');
     const joined = others.flatMap((step) => ('checkFirst' in step && step.checkFirst ? [step.pool] : []));
     const questions = joined.length === 0 ? [] : showServersState([...new Set(joined)]);
-    const batches = commandBatches(others, mapName, keywords);
+    const batches = commandBatches(others, mapName, keywords, this.siteFiles);
     for (const { commands, addressChanges } of batches) {
       const { sent, replies } = await this.client.send(withQuestions(commands, questions));
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));

@@ -8,6 +8,7 @@ const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
     'haproxy_put_domain',
     'haproxy_rename_domain',
     'haproxy_remove_domain',
+    'haproxy_set_site',
   ],
   servers: [
     'haproxy_list_servers',

@@ -49,6 +49,12 @@ export function isWildcard(domain: string): boolean {
   return domain.startsWith('*.');
 }
 
+/** The wildcard that covers an exact name; undefined for a wildcard and for a name of one label. */
+export function wildcardOf(domain: string): string | undefined {
+  const dot = domain.indexOf('.');
+  return isWildcard(domain) || dot < 0 ? undefined : `*${domain.slice(dot)}`;
+}
+
 /** The key of a domain in `domains.map`: `example.com` → itself; `*.example.com` → `.example.com`. */
 export function mapKeyOf(domain: string): string {
   return domain.startsWith('*.') ? domain.slice(1) : domain;

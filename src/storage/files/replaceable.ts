@@ -52,6 +52,24 @@ export function requireTarget(path: string, evidence: string): void {
   );
 }
 
+/**
+ * Refuses a file with content that `user`, a file of the suite, does not name: the suite did not write it, and a rule of
+ * the operator may read it.
+ *
+ * @throws NotReplaceableError
+ */
+export function requireOwn(paths: readonly string[], user: string): void {
+  const others = paths.filter((path) => existsSync(path) && readFileSync(path, 'utf8').trim() !== '');
+  if (others.length === 0) return;
+  const text = existsSync(user) ? readFileSync(user, 'utf8') : '';
+  const foreign = others.find((path) => !text.includes(path));
+  if (foreign !== undefined)
+    throw new NotReplaceableError(
+      `${foreign} is not from the suite, which needs this name for the options of sites. Rename the file, and change ` +
+        'haproxy.cfg if it reads the file.',
+    );
+}
+
 /** @throws NotReplaceableError */
 function requireWritable(name: string, folder: string): void {
   try {

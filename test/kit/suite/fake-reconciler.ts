@@ -15,6 +15,8 @@ export class FakeReconciler {
 
   readonly keptEntries = new Map<string, string>();
 
+  refuseUnknownOptions(): void {}
+
   async loadAdoptionRecord(): Promise<void> {}
 
   async adopt(): Promise<State> {

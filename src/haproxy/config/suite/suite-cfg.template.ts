@@ -3,6 +3,8 @@ import type { Settings } from '../../../settings/settings.js';
 import { formatAddress } from '../../runtime/transport.js';
 import { CLIENT_CLAIMS } from './client-claims.js';
 import { errorPage } from '../error-page.js';
+import { RULES_NUMBER } from './rules-version.js';
+import { siteOptionRules, siteResponseRules } from './site-rules.template.js';
 
 /** The settings that suite.cfg depends on. */
 type RulesSettings = Pick<
@@ -32,21 +34,10 @@ export interface SuiteCfg {
   version: string;
 }
 
-/**
- * The number of the rules, for a suite that asks a running HAProxy which rules it has. Raise it when the rules change
- * what the suite may write into a map.
- */
-const RULES_NUMBER = 1;
 /** How many proxies in a row HAProxy follows in X-Forwarded-For. */
 const MAX_PROXIES = 5;
 /** HAProxy reads at most 64 words of a line. */
 const NETWORKS_PER_LINE = 40;
-const VERSION_LINE = /^ {4}set-var proc\.suite_rules str\((?<version>[\w-]+)\)$/m;
-
-/** The version that a suite.cfg carries; undefined if it carries none. */
-export function rulesVersion(text: string): string | undefined {
-  return VERSION_LINE.exec(text)?.groups?.['version'];
-}
 
 /**
  * suite.cfg: the rules of the suite in named `defaults` sections, and internal backends. Pure. Every section, ACL and
@@ -87,7 +78,7 @@ defaults suite_web from suite_clients
 ${proxyProtocol(settings.proxyProtocolFrom)}${included(beforeRules)}${HOST}${acmeChallenge(files.acmeMap)}${loopGuard(nodeId)}${addresses(settings.trustedProxies)}${forwardingHeaders(settings.trustedProxies)}    # HAProxy retries a request that it has already sent only if the method is safe to repeat.
     http-request disable-l7-retry unless { method GET HEAD OPTIONS }
 
-${routing(files.map)}${publicHostRules(settings)}    default_backend suite_unknown_host
+${routing(files.map, files.sites.sites)}${publicHostRules(settings)}${siteOptionRules(settings)}${siteResponseRules(files.sites)}    default_backend suite_unknown_host
 
 # Requests for a host that matches no domain.
 backend suite_unknown_host from suite_clients
@@ -185,10 +176,15 @@ function forwardingHeaders(networks: readonly string[]): string {
 `;
 }
 
-function routing(map: string): string {
-  return `    # Finds the pool of the Host in ${map}. An exact name has priority over a wildcard. The map stores "*.example.com" as ".example.com". Both lookups use a tree, so a large map is fast.
+function routing(map: string, sites: string): string {
+  return `    # Finds the pool of the Host in ${map}. An exact name has priority over a wildcard. The map
+    # stores "*.example.com" as ".example.com". Both lookups use a tree, so a large map is fast.
     http-request set-var(txn.pool) var(txn.host),map_str(${map}) unless { var(txn.host) -m beg . }
-    http-request set-var(txn.pool) var(txn.host),regsub(^[^.]*,),map_str(${map}) unless { var(txn.pool) -m found } || { var(txn.host) -m beg . }
+    # suite_site: the options of the name that matched, from ${sites}.
+    http-request set-var(txn.suite_site) var(txn.host),map_str(${sites}) if { var(txn.pool) -m found }
+    http-request set-var(txn.suite_name) var(txn.host),regsub(^[^.]*,) unless { var(txn.pool) -m found } || { var(txn.host) -m beg . }
+    http-request set-var(txn.pool) var(txn.suite_name),map_str(${map}) if { var(txn.suite_name) -m found }
+    http-request set-var(txn.suite_site) var(txn.suite_name),map_str(${sites}) if { var(txn.suite_name) -m found } { var(txn.pool) -m found }
 `;
 }
 
@@ -207,6 +203,7 @@ function publicHostRules({ publicHost, httpsBinds }: RulesSettings): string {
 ${requireTls}    # An event stream can be idle for a long time, and a tool call can take an hour.
     http-request set-timeout client 70m if suite_is_mcp
     http-request set-var(txn.pool) str(suite_mcp) if suite_is_mcp
+    http-request unset-var(txn.suite_site) if suite_is_mcp
 
 `;
 }

@@ -1,3 +1,7 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { writeFileAtomic } from '../../../lib/atomic-file.js';
 import type { Settings } from '../../../settings/settings.js';
 import { parseConfig } from '../config-parser.js';
 import type { ConfigMessage } from '../config-messages.js';
@@ -20,6 +24,21 @@ export async function renderSuiteFile(settings: Settings): Promise<RenderedSuite
   ]);
   const errors = [beforeRules, beforeGlobal].flatMap((file) => sectionErrors(file));
   return { ...renderSuiteCfg(settings, { nodeId: id, beforeRules, beforeGlobal }), errors };
+}
+
+/**
+ * Creates the maps of the site options that do not exist, because HAProxy does not start without a map that its rules name.
+ * Call it before HAProxy reads a suite.cfg. (`opt@`, which makes a map optional, is no help: HAProxy 3.0 then loads the
+ * map once for each rule, and a change at run time reaches only one of them.)
+ *
+ * @throws the error of the file system
+ */
+export async function createMissingSiteMaps({ files }: Pick<Settings, 'files'>): Promise<void> {
+  for (const path of Object.values(files.sites)) {
+    if (existsSync(path)) continue;
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, '');
+  }
 }
 
 async function readIncluded(path: string): Promise<IncludedFile> {

@@ -9,8 +9,13 @@ import { type ConfigMessage, parseConfigMessages } from '../config-messages.js';
 import { parseConfig } from '../config-parser.js';
 import { readTextIfPresent } from '../operator-config.js';
 import { rulesWarnings } from './rules-warnings.js';
-import { rulesVersion } from './suite-cfg.template.js';
-import { type RenderedSuiteCfg, renderSuiteFile, toOperatorLines } from './suite-file.js';
+import { rulesVersion } from './rules-version.js';
+import {
+  createMissingSiteMaps,
+  type RenderedSuiteCfg,
+  renderSuiteFile,
+  toOperatorLines,
+} from './suite-file.js';
 import { HaproxyRuntimeService } from '../../haproxy-runtime.service.js';
 import { CannotCheckError } from '../../process/haproxy-binary.js';
 import { HaproxyControlService } from '../../process/haproxy-control.service.js';
@@ -108,6 +113,7 @@ export class SuiteRules {
 
   async #write({ text, version }: RenderedSuiteCfg): Promise<void> {
     const { suite } = this.settings.files;
+    await createMissingSiteMaps(this.settings);
     await writeFileAtomic(suite, text);
     this.#problem = undefined;
     this.#logger.log(`${suite} has rules version ${version}`);
@@ -185,6 +191,7 @@ export class SuiteRules {
     const { suite } = this.settings.files;
     const candidate = `${suite}.check${(this.#checks += 1)}`;
     try {
+      await createMissingSiteMaps(this.settings);
       await writeFileAtomic(candidate, wanted.text);
       const { valid, errors, warnings } = toCheck(await this.control.checkWith(candidate));
       const place = (messages: ConfigMessage[]) => toOperatorLines(messages, candidate, wanted.text, suite);
