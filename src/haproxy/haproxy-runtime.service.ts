@@ -4,8 +4,9 @@ import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { SentStep } from '../model/routing.js';
 import { Settings } from '../settings/settings.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { OPTIONS_VARIABLE, parseOptionsVariable } from './config/pool-options.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
-import { isWord, runtimeCommand } from './runtime/command.js';
+import { type Command, isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
 import { type FrontendStatus, frontendStatus } from './runtime/frontend-status.js';
 import { type MapEntry, parseMap, parseMapLookup, parseMapNames } from './parsers/map.parser.js';
@@ -26,7 +27,8 @@ import { parseStat, STAT, type StatRow, type StatTypes } from './parsers/stat.pa
 import { RuntimeClient } from './runtime/runtime-client.js';
 import { deleteServer, NO_SUCH_BACKEND, showServersState, type Slot } from './runtime/step-commands.js';
 import { type ApplyResult, StepRunner } from './runtime/step-runner.js';
-import { isPoolName, slotOf } from '../model/names/pool-name.js';
+import { isPoolName, serverName, slotOf } from '../model/names/pool-name.js';
+import type { PoolOptions } from '../model/options/pool-options.js';
 
 /** Each `show stat NAME` searches all backends. Above this many names, one `show stat` of all backends is faster. */
 const MAX_STAT_QUERIES = 200;
@@ -64,12 +66,17 @@ export class HaproxyRuntimeService {
 
   /**
    * Runs the steps in their order, except that pools are removed last. After an error, HAProxy may have run a part of
-   * the steps: read the routing again.
+   * the steps: read the routing again. `optionsOf` returns the options of a pool.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  apply(steps: readonly SentStep[]): Promise<ApplyResult> {
-    return this.#steps.run(steps, this.#mapName, this.operatorConfig.runtimeKeywords);
+  apply(
+    steps: readonly SentStep[],
+    optionsOf: (pool: string) => PoolOptions | undefined = () => undefined,
+  ): Promise<ApplyResult> {
+    return this.#steps.run(steps, this.#mapName, ({ pool, slot }) =>
+      this.operatorConfig.keywordsOf(serverName(pool, slot), optionsOf(pool)),
+    );
   }
 
   /** The names of the pools that HAProxy has, with or without servers. */
@@ -115,14 +122,19 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   async readRouting(): Promise<LiveRouting> {
-    const [info, servers, map, backends] = await this.#readRoutingTexts();
+    const [info, servers, map, backends, options] = await this.#readRoutingTexts();
     const process = parseInfo(info ?? '');
     const routing = routingOf(
       parseServersState(servers ?? ''),
       parseMap(map ?? ''),
       parseBackends(backends ?? ''),
     );
-    return { ...routing, process, capabilities: capabilitiesOf(process) };
+    return {
+      ...routing,
+      process,
+      capabilities: capabilitiesOf(process),
+      options: await this.#optionTags(options ?? ''),
+    };
   }
 
   /** The first of these keys that the map in HAProxy has, with its value. Undefined if it has none. */
@@ -143,13 +155,35 @@ export class HaproxyRuntimeService {
       { command: runtimeCommand`show servers state` },
       { command: runtimeCommand`show map ${this.#mapName}`, ...(acceptedRejection && { acceptedRejection }) },
       { command: runtimeCommand`show backend` },
+      { command: optionsVariable(1), acceptedRejection: /./ },
     ];
     let replies = await this.#client.run(plannedWith(NO_SUCH_MAP));
-    if (replies.some((reply) => isRejected(reply))) {
+    // The last one is rejected if no pool has options.
+    if (replies.slice(0, -1).some((reply) => isRejected(reply))) {
       await this.#findMapName();
       replies = await this.#client.run(plannedWith());
     }
     return replies.map(({ text }) => text);
+  }
+
+  /** The tags of the options that HAProxy has loaded, by pool. @throws AppError haproxy_unavailable */
+  async loadedOptions(): Promise<Map<string, string>> {
+    const [reply] = await this.#client.run([{ command: optionsVariable(1), acceptedRejection: /./ }]);
+    return this.#optionTags(reply?.text ?? '');
+  }
+
+  /** `first` is what HAProxy answers about the first variable. */
+  async #optionTags(first: string): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
+    let text = first;
+    for (let number = 1; ; ) {
+      const { tags, isLast } = parseOptionsVariable(valueOf(text) ?? 'end');
+      for (const [pool, tag] of tags) found.set(pool, tag);
+      if (isLast) return found;
+      number += 1;
+      const [reply] = await this.#client.run([{ command: optionsVariable(number), acceptedRejection: /./ }]);
+      text = reply?.text ?? '';
+    }
   }
 
   /** Finds the map by the path of its file. If HAProxy does not have it, the next command with the map is rejected. */
@@ -184,7 +218,7 @@ export class HaproxyRuntimeService {
     const [reply] = await this.#client.run([
       { command: runtimeCommand`get var proc.suite_rules`, acceptedRejection: /./ },
     ]);
-    return /value=<(?<version>[\w-]+)>/.exec(reply?.text ?? '')?.groups?.['version'];
+    return valueOf(reply?.text ?? '');
   }
 
   /** The servers of these pools. A pool that HAProxy does not have has none. */
@@ -292,6 +326,15 @@ export class HaproxyRuntimeService {
     const [reply] = await this.#client.run([{ ...planned, acceptedRejection: accepted }]);
     return reply !== undefined && (!isRejected(reply) || NO_SUCH_SERVER.test(reply.text));
   }
+}
+
+function optionsVariable(number: number): Command {
+  return runtimeCommand`get var ${`${OPTIONS_VARIABLE}${number}`}`;
+}
+
+/** The value in the answer to `get var`; undefined if there is no such variable. */
+function valueOf(text: string): string | undefined {
+  return /value=<(?<value>[\w:/-]+)>/.exec(text)?.groups?.['value'];
 }
 
 /** The commands that read the rows of these backends, or of all if `backends` is undefined. */

@@ -10,6 +10,9 @@ export interface Slot {
   slot: number;
 }
 
+/** The keywords of a server that is added. */
+export type KeywordsOf = (server: Slot) => readonly string[];
+
 /** A command of a step. */
 export interface StepCommand extends PlannedCommand {
   /** The server that the command deletes. If HAProxy rejects that, the server stays parked in maintenance. */
@@ -47,11 +50,11 @@ const MAP_PAYLOAD_BYTES = 14_000;
 type PutServer = Extract<Step, { op: 'put_server' }>;
 type AddDomains = Extract<Step, { op: 'add_domains' }>;
 
-/** The commands for a plan. Pure; keeps the order of the steps. `keywords` are those of each added server. */
+/** The commands for a plan. Pure; keeps the order of the steps. */
 export function* commandBatches(
   steps: readonly SentStep[],
   mapFile: string,
-  keywords: readonly string[] = SERVER_KEYWORDS,
+  keywordsOf: KeywordsOf = () => SERVER_KEYWORDS,
 ): Generator<CommandBatch, void> {
   let readdressed: readonly PutServer[] = [];
   let start = 0;
@@ -65,7 +68,7 @@ export function* commandBatches(
         steps.slice(start, firstChange),
         addressChanges,
         mapFile,
-        keywords,
+        keywordsOf,
       ),
       addressChanges,
     };
@@ -94,18 +97,18 @@ function* batchCommands(
   steps: readonly SentStep[],
   addressChanges: readonly PutServer[],
   mapFile: string,
-  keywords: readonly string[],
+  keywordsOf: KeywordsOf,
 ): Generator<StepCommand, void> {
   for (const step of readdressed) yield* enableReaddressedServer(step);
   for (const step of steps)
-    yield* step.op === 'add_domains' ? addMapEntries(step, mapFile) : stepCommands(step, mapFile, keywords);
+    yield* step.op === 'add_domains' ? addMapEntries(step, mapFile) : stepCommands(step, mapFile, keywordsOf);
   for (const step of addressChanges) yield* setServerAddress(step);
 }
 
 function stepCommands(
   step: Exclude<SentStep, AddDomains>,
   mapFile: string,
-  keywords: readonly string[],
+  keywordsOf: KeywordsOf,
 ): StepCommand[] {
   switch (step.op) {
     case 'add_pool':
@@ -113,7 +116,7 @@ function stepCommands(
     case 'remove_pool':
       return deletePool(step.pool);
     case 'put_server':
-      return addServer(step, keywords);
+      return addServer(step, keywordsOf(step));
     case 'set_weight':
       return [setWeight(step, step.weight)];
     case 'set_state':
@@ -121,7 +124,7 @@ function stepCommands(
     case 'assume_up':
       return [setHealth(step, 'up')];
     case 'remove_server':
-      return [...disableAgent(step, keywords), setState(step, 'maint'), deleteServer(step)];
+      return [...disableAgent(step, keywordsOf(step)), setState(step, 'maint'), deleteServer(step)];
     case 'set_domain':
       return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
     default:
