@@ -12,8 +12,8 @@ import { HistoryLog } from '../storage/history-log.js';
 import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
-import { describeSteps } from '../contract/dry-run/describe-plan.js';
-import { stageAll } from '../storage/files/staged-write.js';
+import { describeSteps, reloadStep } from '../contract/dry-run/describe-plan.js';
+import { stageAll, type StagedWrite } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { domainTag } from '../model/change/domain-tag.js';
 import { formerValues } from '../model/change/former.js';
@@ -26,6 +26,8 @@ import { callContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { Draft, State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
+import { refusePoolOptions } from './pool-options-rule.js';
+import { beforeReload, type PoolsReloader, ReloadWindow } from './pools-reloader.js';
 import {
   WriterQueue,
   type Edit,
@@ -38,7 +40,13 @@ import {
 /** What a commit needs of the reconciler. */
 type Reconciler = Pick<
   ReconcilerService,
-  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview'
+  | 'loadAdoptionRecord'
+  | 'keptEntries'
+  | 'adopt'
+  | 'apply'
+  | 'preview'
+  | 'mayNeedReload'
+  | 'poolsThatNeedReload'
 >;
 
 /** The arguments of a change. `domain`: the one domain that it changes, if it changes only one and its pool. */
@@ -67,6 +75,8 @@ export class PersistenceService {
   readonly #checkpoints: CheckpointTimer;
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
+  readonly #reloadWindow: ReloadWindow;
+  #reloader: PoolsReloader | undefined;
   readonly #declarations = new Map<string, number>();
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
@@ -88,12 +98,18 @@ export class PersistenceService {
       state: settings.files.servers,
     });
     this.#queue = new WriterQueue((edits) => this.#commitGroup(edits));
+    this.#reloadWindow = new ReloadWindow((edits) => this.#queue.pushAgain(edits));
     this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
   }
 
   /** The committed state. Read it within one tick: the next commit changes it in place. */
   get state(): State {
     return this.#state;
+  }
+
+  /** Call it once, before the first change. */
+  useReloader(reloader: PoolsReloader): void {
+    this.#reloader = reloader;
   }
 
   /** Whether this start was a first start: its state came from a HAProxy or from files of an operator. */
@@ -146,6 +162,7 @@ export class PersistenceService {
   /** Finishes the queued work, refuses new work, and releases the lock. */
   async close(): Promise<void> {
     this.#checkpoints.stop();
+    this.#reloadWindow.releaseNow();
     const last = this.#checkpoint(true).catch(() => undefined);
     await this.#queue.close();
     await last;
@@ -176,9 +193,16 @@ export class PersistenceService {
     if (draft.isEmpty) return { value, plan: [] };
     this.#check(draft, before, callContext().role);
     const files = this.store.describeCommit(draft, before);
-    const steps = await this.reconciler.preview(draft, before);
+    const reloaded = await this.#poolsToReload(draft);
+    const isReloaded = reloaded.length > 0;
+    const steps = await this.reconciler.preview(
+      isReloaded ? beforeReload(draft, before, reloaded) : draft,
+      before,
+    );
+    if (isReloaded) await this.#requireReloader().check(this.store.poolsText(draft, before));
     const domainsOf = (pool: string) => draft.pool(pool)?.domains ?? [];
-    return { value, plan: [...describeSteps(steps, domainsOf), ...files] };
+    const plan = [...describeSteps(steps, domainsOf), ...files];
+    return { value, plan: isReloaded ? [...plan, reloadStep(reloaded)] : plan };
   }
 
   /**
@@ -300,15 +324,19 @@ export class PersistenceService {
   /** @throws AppError server_is_control, server_is_haproxy, validation_failed, forbidden */
   #check(change: StateDelta, before: StateReader, role: Role): void {
     this.guard.checkChange(change, before);
-    if (role !== 'admin') refuseExternalPools(change, before);
+    if (role === 'admin') return;
+    refuseExternalPools(change, before);
+    refusePoolOptions(change, before);
   }
 
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {
     if (this.#adoptionPending) await this.#adopt();
     const group = runEdits(edits, this.#state, (...change) => this.#check(...change));
+    const reloaded = await this.#poolsToReload(group.draft);
+    if (reloaded.length > 0 && (await this.#postpone(edits, group))) return;
     if (!group.draft.isEmpty) {
       try {
-        await this.#write(group, (stage) => {
+        await this.#write(group, reloaded, (stage) => {
           for (const { onStage } of edits) onStage?.(stage);
         });
       } catch (error) {
@@ -322,7 +350,9 @@ export class PersistenceService {
 
   /** If HAProxy refuses a group, commits each edit alone, so that only the refused edit fails. */
   async #handleFailure(edits: readonly PendingEdit[], error: unknown): Promise<void> {
-    const isRejected = error instanceof AppError && error.code === 'haproxy_rejected';
+    // HAProxy refuses the options of a pool as validation_failed.
+    const isRejected =
+      error instanceof AppError && ['haproxy_rejected', 'validation_failed'].includes(error.code);
     if (edits.length === 1 || !isRejected) {
       for (const pending of edits) pending.reject(error);
       return;
@@ -330,8 +360,44 @@ export class PersistenceService {
     for (const pending of edits) await this.#commitGroup([pending]);
   }
 
-  async #write({ draft, revision, entries, history }: EditGroup, onStage: OnStage): Promise<void> {
+  /** The pools of a change whose options only a reload brings into HAProxy. */
+  async #poolsToReload(delta: StateDelta): Promise<string[]> {
+    if (!this.reconciler.mayNeedReload(delta, this.#state)) return [];
+    return (await this.reconciler.poolsThatNeedReload(this.#state))(delta);
+  }
+
+  /**
+   * Lets the edits that need a reload wait for others, and commits the rest now. False if all of them have waited, so that
+   * the group must be committed.
+   */
+  async #postpone(edits: readonly PendingEdit[], { changes }: EditGroup): Promise<boolean> {
+    const poolsOf = await this.reconciler.poolsThatNeedReload(this.#state);
+    const waiting = new Set(
+      changes
+        .filter(({ pending, own }) => !pending.mayReload && poolsOf(own).length > 0)
+        .map(({ pending }) => pending),
+    );
+    if (waiting.size === 0) return false;
+    this.#reloadWindow.add([...waiting]);
+    const rest = edits.filter((pending) => !waiting.has(pending));
+    if (rest.length > 0) await this.#commitGroup(rest);
+    return true;
+  }
+
+  #requireReloader(): PoolsReloader {
+    if (!this.#reloader) throw new Error('invariant: nothing can reload HAProxy');
+    return this.#reloader;
+  }
+
+  /** `reloaded` are the pools that HAProxy gets with a reload. */
+  async #write(
+    { draft, revision, entries, history }: EditGroup,
+    reloaded: readonly string[],
+    onStage: OnStage,
+  ): Promise<void> {
     const before = this.#state;
+    const reloader = reloaded.length > 0 ? this.#requireReloader() : undefined;
+    await reloader?.check(this.store.poolsText(draft, before));
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
@@ -339,32 +405,40 @@ export class PersistenceService {
     const lines = await stageAll([this.audit.stageLines(entries), this.history.stageEntries(history)]).catch(
       storage,
     );
-    const files = this.store.stageCommit(draft, before, revision);
+    const reload = reloader && this.store.stageReload(draft, before, revision);
+    const files: Promise<StagedWrite> = reload ?? this.store.stageCommit(draft, before, revision);
+    const atRunTime = reloader ? beforeReload(draft, before, reloaded) : draft;
     const staged = await stageAll([files, Promise.resolve(lines)]).catch(storage);
     onStage('prepared');
     // Wait for the disk and for HAProxy at the same time.
     const [durable, applied] = await Promise.allSettled([
       staged.durable,
-      this.reconciler.apply(draft, before),
+      this.reconciler.apply(atRunTime, before),
     ]);
     const failed = [applied, durable].find((one) => one.status === 'rejected');
     if (failed) {
-      await staged.discard().catch((failure: unknown) => {
-        this.#logger.error(
-          `Not all files could be restored to revision ${before.revision}: ${messageOf(failure)}`,
-        );
-      });
+      await this.#discard(staged);
       // Even if the files could not be restored: HAProxy must not keep a change that the answer refuses.
-      if (applied.status === 'fulfilled') await this.#undoInHaproxy(draft);
+      if (applied.status === 'fulfilled') await this.#undoInHaproxy(atRunTime);
       throw applied.status === 'rejected'
         ? applied.reason
         : asStorageError(failed.reason, this.settings.home);
+    }
+    // servers.json is the commit point. Until it is written, a restart of the suite loads the former options again.
+    try {
+      await (await reload)?.useDerived();
+      await reloader?.load();
+    } catch (error) {
+      await this.#discard(staged);
+      await this.#undoInHaproxy(atRunTime);
+      storage(error);
     }
     onStage('applied');
     try {
       await staged.commit();
     } catch (error) {
-      await this.#undoInHaproxy(draft);
+      if (reloader) await this.#reloadFormer(staged, reloader);
+      await this.#undoInHaproxy(atRunTime);
       storage(error);
     }
     onStage('written');
@@ -372,12 +446,39 @@ export class PersistenceService {
     before.apply(draft, revision);
     if (this.store.pendingRecords > 0) this.#checkpoints.onCommit(this.store.pendingRecords);
     this.feed.publish({ topic: 'routing', revision, domains });
+    // The new worker has the files, so it serves the change. HaproxyWatchService repeats a restore that fails.
+    await reloader
+      ?.restore()
+      .catch((error: unknown) =>
+        this.#logger.error(`HAProxy was reloaded, but not restored yet: ${messageOf(error)}`),
+      );
+  }
+
+  async #discard(staged: StagedWrite): Promise<void> {
+    await staged.discard().catch((failure: unknown) => {
+      this.#logger.error(
+        `Not all files could be restored to revision ${this.#state.revision}: ${messageOf(failure)}`,
+      );
+    });
+  }
+
+  /** Takes back a change that HAProxy has loaded and that could not be committed. */
+  async #reloadFormer(staged: StagedWrite, reloader: PoolsReloader): Promise<void> {
+    await this.#discard(staged);
+    try {
+      await reloader.load();
+      await reloader.restore();
+    } catch (failure) {
+      this.#logger.error(
+        `HAProxy could not be reloaded with revision ${this.#state.revision}: ${messageOf(failure)}`,
+      );
+    }
   }
 
   /** Removes a change that cannot be committed from HAProxy. */
-  async #undoInHaproxy(draft: Draft): Promise<void> {
+  async #undoInHaproxy(delta: StateDelta): Promise<void> {
     const before = this.#state;
-    await this.reconciler.apply(inverse(draft, before), before).catch((failure: unknown) => {
+    await this.reconciler.apply(inverse(delta, before), before).catch((failure: unknown) => {
       this.#logger.error(
         `HAProxy could not be restored to revision ${before.revision}: ${messageOf(failure)}`,
       );

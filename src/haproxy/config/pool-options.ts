@@ -71,8 +71,9 @@ export function optionLines(options: PoolOptions, caFile: string): string[] {
   }
   for (const [name, seconds] of Object.entries(timeouts ?? {})) lines.push(`timeout ${name} ${seconds}s`);
   if (retries !== undefined) lines.push(`retries ${retries}`);
-  if (check) lines.push(...checkLines(check, host));
-  if (sticky !== undefined) lines.push(`cookie ${sticky} insert indirect nocache httponly`, 'option redispatch 1');
+  if (check) lines.push(...checkLines(check, options));
+  if (sticky !== undefined)
+    lines.push(`cookie ${sticky} insert indirect nocache httponly`, 'option redispatch 1');
   if (host !== undefined) lines.push(`http-request set-header Host ${host}`);
   // `add server` knows only CA files that the configuration has loaded.
   if (verifies(options)) lines.push(`default-server ca-file ${caFile}`);
@@ -111,9 +112,11 @@ function isHash(balance: string): boolean {
   return !['roundrobin', 'leastconn', 'random'].includes(balance);
 }
 
-function checkLines(check: PoolCheck, hostOfPool: string | undefined): string[] {
+function checkLines(check: PoolCheck, { host: hostOfPool, protocol, sni }: PoolOptions): string[] {
   if (check.type === 'tcp') return ['option tcp-check'];
-  const { method = 'GET', path = '/', host = hostOfPool, status } = check;
+  // HAProxy sends no HTTP/2 request without a Host.
+  const needed = protocol === 'h2' || protocol === 'h2c' ? (sni ?? 'localhost') : undefined;
+  const { method = 'GET', path = '/', host = hostOfPool ?? needed, status } = check;
   const version = host === undefined ? 'HTTP/1.0' : `HTTP/1.1 hdr Host ${host}`;
   return [
     'option httpchk',

@@ -20,6 +20,14 @@ export class FakeReconciler {
     return new State(0);
   }
 
+  mayNeedReload(): boolean {
+    return false;
+  }
+
+  async poolsThatNeedReload(): Promise<() => string[]> {
+    return () => [];
+  }
+
   async preview(): Promise<Step[]> {
     return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
   }

@@ -186,7 +186,7 @@ export class SuiteRules {
     const candidate = `${suite}.check${(this.#checks += 1)}`;
     try {
       await writeFileAtomic(candidate, wanted.text);
-      const { valid, errors, warnings } = toCheck(await this.control.checkWith(candidate));
+      const { valid, errors, warnings } = toCheck(await this.control.checkWith({ suite: candidate }));
       const place = (messages: ConfigMessage[]) => toOperatorLines(messages, candidate, wanted.text, suite);
       return { valid, errors: place(errors), warnings: place(warnings) };
     } finally {
