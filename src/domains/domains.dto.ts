@@ -31,6 +31,7 @@ import {
 import { LABEL_FILTER, type Labels } from '../model/options/labels.js';
 import type { SiteOptions } from '../model/options/options.js';
 import { PageDto, PageQueryDto } from '../contract/pages/page.dto.js';
+import { PoolOptionsDto } from './pool-options.dto.js';
 import { StillOpenDto } from '../servers/servers.dto.js';
 import { SetSiteDto, SiteField } from './site.dto.js';
 
@@ -229,6 +230,12 @@ export class DomainDetailsDto extends DomainDto {
     description: 'The servers of its pool by slot, at most 100. Empty if external is true.',
   })
   servers: ServerDto[];
+
+  @NestedField(PoolOptionsDto, {
+    description: 'The options of its pool; absent without any.',
+    optional: true,
+  })
+  pool_options?: PoolOptionsDto;
 
   @NestedField(HostCertificateDto, {
     description: 'The certificate for https; absent if no file in the certificate folder has the name.',

@@ -112,7 +112,8 @@ export class DomainsService {
       this.views.describe(placedServers(name, pool).slice(0, SERVERS_SHOWN)),
       this.certificates.ofHost(domain),
     ]);
-    return { ...described, servers, ...certificate, etag };
+    const { options } = pool;
+    return { ...described, servers, ...(options && { pool_options: options }), ...certificate, etag };
   }
 
   @Operation({

@@ -14,9 +14,10 @@ import {
 import { REDIRECT_CODES } from '../model/sites/site-options.js';
 import { Settings } from '../settings/settings.js';
 import { OperatorConfig } from './config/operator-config.js';
+import { OPTIONS_VARIABLE, parseOptionsVariable } from './config/pool-options.js';
 import { RULES_NUMBER, rulesNumber } from './config/suite/rules-version.js';
 import { capabilitiesOf, type HaproxyCapabilities } from './runtime/capabilities.js';
-import { isWord, runtimeCommand } from './runtime/command.js';
+import { type Command, isWord, runtimeCommand } from './runtime/command.js';
 import { type HaproxyInfo, parseInfo } from './parsers/info.parser.js';
 import { type FrontendStatus, frontendStatus } from './runtime/frontend-status.js';
 import { type MapEntry, parseMap, parseMapLookup, parseMapNames } from './parsers/map.parser.js';
@@ -38,7 +39,8 @@ import { type LiveSite, type LiveSiteDetails, parseSite } from './runtime/live-s
 import { RuntimeClient } from './runtime/runtime-client.js';
 import { deleteServer, NO_SUCH_BACKEND, showServersState, type Slot } from './runtime/step-commands.js';
 import { type ApplyResult, StepRunner } from './runtime/step-runner.js';
-import { isPoolName, slotOf } from '../model/names/pool-name.js';
+import { isPoolName, serverName, slotOf } from '../model/names/pool-name.js';
+import type { PoolOptions } from '../model/options/pool-options.js';
 
 /** Each `show stat NAME` searches all backends. Above this many names, one `show stat` of all backends is faster. */
 const MAX_STAT_QUERIES = 200;
@@ -80,12 +82,17 @@ export class HaproxyRuntimeService {
 
   /**
    * Runs the steps in their order, except that pools are removed last. After an error, HAProxy may have run a part of
-   * the steps: read the routing again.
+   * the steps: read the routing again. `optionsOf` returns the options of a pool.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  apply(steps: readonly SentStep[]): Promise<ApplyResult> {
-    return this.#steps.run(steps, this.#mapName, this.operatorConfig.runtimeKeywords);
+  apply(
+    steps: readonly SentStep[],
+    optionsOf: (pool: string) => PoolOptions | undefined = () => undefined,
+  ): Promise<ApplyResult> {
+    return this.#steps.run(steps, this.#mapName, ({ pool, slot }) =>
+      this.operatorConfig.keywordsOf(serverName(pool, slot), optionsOf(pool)),
+    );
   }
 
   /** The names of the pools that HAProxy has, with or without servers. */
@@ -131,7 +138,7 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   async readRouting(): Promise<LiveRouting> {
-    const [[info, servers, map, backends] = [], siteReplies] = await this.#readRoutingTexts();
+    const [[info, servers, map, backends, options] = [], siteReplies] = await this.#readRoutingTexts();
     const process = parseInfo(info ?? '');
     const routing = routingOf(
       parseServersState(servers ?? ''),
@@ -139,7 +146,13 @@ export class HaproxyRuntimeService {
       parseBackends(backends ?? ''),
     );
     const sites = this.#siteRecords(siteReplies);
-    return { ...routing, ...(sites && { sites }), process, capabilities: capabilitiesOf(process) };
+    return {
+      ...routing,
+      ...(sites && { sites }),
+      process,
+      capabilities: capabilitiesOf(process),
+      options: await this.#optionTags(options ?? ''),
+    };
   }
 
   /** Undefined if the worker has rules without site options, because it started with an older suite.cfg or with none. */
@@ -218,14 +231,36 @@ export class HaproxyRuntimeService {
       { command: runtimeCommand`show servers state` },
       { command: runtimeCommand`show map ${this.#mapName}`, ...(acceptedRejection && { acceptedRejection }) },
       { command: runtimeCommand`show backend` },
+      { command: optionsVariable(1), acceptedRejection: /./ },
     ];
     const count = plannedWith().length;
     let replies = await this.#client.run([...plannedWith(NO_SUCH_MAP), ...siteQuestions]);
-    if (replies.slice(0, count).some((reply) => isRejected(reply))) {
+    // The last one is rejected if no pool has options.
+    if (replies.slice(0, count - 1).some((reply) => isRejected(reply))) {
       await this.#findMapName();
       replies = await this.#client.run([...plannedWith(), ...siteQuestions]);
     }
     return [replies.slice(0, count).map(({ text }) => text), replies.slice(count)];
+  }
+
+  /** The tags of the options that HAProxy has loaded, by pool. @throws AppError haproxy_unavailable */
+  async loadedOptions(): Promise<Map<string, string>> {
+    const [reply] = await this.#client.run([{ command: optionsVariable(1), acceptedRejection: /./ }]);
+    return this.#optionTags(reply?.text ?? '');
+  }
+
+  /** `first` is what HAProxy answers about the first variable. */
+  async #optionTags(first: string): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
+    let text = first;
+    for (let number = 1; ; ) {
+      const { tags, isLast } = parseOptionsVariable(valueOf(text) ?? 'end');
+      for (const [pool, tag] of tags) found.set(pool, tag);
+      if (isLast) return found;
+      number += 1;
+      const [reply] = await this.#client.run([{ command: optionsVariable(number), acceptedRejection: /./ }]);
+      text = reply?.text ?? '';
+    }
   }
 
   /** Finds the map by the path of its file. If HAProxy does not have it, the next command with the map is rejected. */
@@ -370,7 +405,16 @@ export class HaproxyRuntimeService {
 
 /** The version of the rules in a reply to `LOADED_RULES`. */
 function loadedVersion({ text }: Reply): string | undefined {
-  return /value=<(?<version>[\w-]+)>/.exec(text)?.groups?.['version'];
+  return valueOf(text);
+}
+
+function optionsVariable(number: number): Command {
+  return runtimeCommand`get var ${`${OPTIONS_VARIABLE}${number}`}`;
+}
+
+/** The value in the answer to `get var`; undefined if there is no such variable. */
+function valueOf(text: string): string | undefined {
+  return /value=<(?<value>[\w:/-]+)>/.exec(text)?.groups?.['value'];
 }
 
 /** The commands that read the rows of these backends, or of all if `backends` is undefined. */

@@ -326,6 +326,12 @@ export class Draft implements StateReader, StateDelta {
     else this.sites.delete(host);
   }
 
+  /** Replaces the options of a pool; undefined removes them. */
+  setPoolOptions(poolName: string, options: PoolOptions | undefined): void {
+    const { options: _, ...pool } = this.#existing(poolName);
+    this.pools.set(poolName, { ...pool, ...(options && { options }) });
+  }
+
   putServer(poolName: string, slot: number, server: ServerSpec): void {
     const pool = this.#existing(poolName);
     const servers = new Map(pool.servers).set(slot, server);

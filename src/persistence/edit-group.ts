@@ -1,6 +1,6 @@
 import { type CallContext, recordDomains, runWithCallContext } from '../contract/call-context.js';
 import { formerValues } from '../model/change/former.js';
-import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
+import { Draft, type Pool, type State, type StateDelta, type StateReader } from '../model/state.js';
 import { changeOf } from '../model/change/change.js';
 import { draftInScope } from '../model/scope/scoped-draft.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
@@ -16,6 +16,8 @@ export interface EditGroup {
   entries: readonly AuditEntry[];
   /** What each edit changes, in the same order. */
   history: readonly NewEntry[];
+  /** The edits that change something, and what each of them changes. */
+  changes: readonly { pending: PendingEdit; own: StateDelta }[];
   /** Answers each caller. Call it once the group is durable and live. */
   settle(): void;
 }
@@ -36,6 +38,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   const entries: AuditEntry[] = [];
   const history: NewEntry[] = [];
   const answers: (() => void)[] = [];
+  const changes: { pending: PendingEdit; own: StateDelta }[] = [];
   let { revision } = state;
   for (const pending of edits) {
     const own = draftInScope(draft, pending.caller.scope);
@@ -53,6 +56,7 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
         entries.push(entryOf(caller, operation, revision, revision + 1, 'ok', formerValues(own)));
         history.push(historyEntryOf(caller, state.revision, revision + 1, changeOf(own, draft), own));
         answers.push(() => void (caller.audited && (caller.audited.saved = true)));
+        changes.push({ pending, own });
         revision += 1;
       }
       draft.merge(own);
@@ -65,14 +69,18 @@ export function runEdits(edits: readonly PendingEdit[], state: State, check: Che
   const settle = () => {
     for (const answer of answers) answer();
   };
-  return { draft, revision, entries, history, settle };
+  return { draft, revision, entries, history, changes, settle };
 }
 
-/** All domains of the pool whose servers the change changes, if the pool has several. Empty for a change of several pools. */
+/** All domains of the pool whose servers or options the change changes, if the pool has several. Empty for a change of several pools. */
 function domainsThatShare(change: StateDelta, before: StateReader): readonly string[] {
   const shared = [...change.pools].flatMap(([name, pool]) => {
     const former = before.pool(name);
-    return former && pool && former.domains.length > 1 && pool.servers !== former.servers ? [pool] : [];
+    return former && pool && former.domains.length > 1 && isChanged(pool, former) ? [pool] : [];
   });
   return shared.length === 1 ? (shared[0]?.domains ?? []) : [];
+}
+
+function isChanged(pool: Pool, former: Pool): boolean {
+  return pool.servers !== former.servers || pool.options !== former.options;
 }

@@ -12,8 +12,8 @@ import { HistoryLog } from '../storage/history-log.js';
 import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
-import { describeSteps } from '../contract/dry-run/describe-plan.js';
-import { stageAll } from '../storage/files/staged-write.js';
+import { describeSteps, reloadStep } from '../contract/dry-run/describe-plan.js';
+import { stageAll, type StagedWrite } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { domainTag } from '../model/change/domain-tag.js';
 import { formerValues } from '../model/change/former.js';
@@ -27,6 +27,8 @@ import { draftInScope, requireInScope } from '../model/scope/scoped-draft.js';
 import { stateInScope } from '../model/scope/scoped-state.js';
 import { type Draft, State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
+import { refusePoolOptions } from './pool-options-rule.js';
+import { beforeReload, type PoolsReloader, ReloadWindow } from './pools-reloader.js';
 import { refuseInvalidSites } from './site-rule.js';
 import {
   WriterQueue,
@@ -40,7 +42,14 @@ import {
 /** What a commit needs of the reconciler. */
 type Reconciler = Pick<
   ReconcilerService,
-  'loadAdoptionRecord' | 'keptEntries' | 'adopt' | 'apply' | 'preview' | 'refuseUnknownOptions'
+  | 'loadAdoptionRecord'
+  | 'keptEntries'
+  | 'adopt'
+  | 'apply'
+  | 'preview'
+  | 'mayNeedReload'
+  | 'poolsThatNeedReload'
+  | 'refuseUnknownOptions'
 >;
 
 /** The arguments of a change. `domain`: the one domain that it changes, if it changes only one and its pool. */
@@ -69,6 +78,8 @@ export class PersistenceService {
   readonly #checkpoints: CheckpointTimer;
   readonly #lock: OwnerLock;
   readonly #queue: WriterQueue;
+  readonly #reloadWindow: ReloadWindow;
+  #reloader: PoolsReloader | undefined;
   readonly #declarations = new Map<string, number>();
   #state = new State(0);
   /** True while there is no `servers.json` and HAProxy has not answered, so that nothing could be adopted yet. */
@@ -90,6 +101,7 @@ export class PersistenceService {
       state: settings.files.servers,
     });
     this.#queue = new WriterQueue((edits) => this.#commitGroup(edits));
+    this.#reloadWindow = new ReloadWindow((edits) => this.#queue.pushAgain(edits));
     this.#checkpoints = new CheckpointTimer(() => this.#checkpoint());
   }
 
@@ -104,6 +116,11 @@ export class PersistenceService {
    */
   get visible(): State {
     return stateInScope(this.#state, callContext().scope);
+  }
+
+  /** Call it once, before the first change. */
+  useReloader(reloader: PoolsReloader): void {
+    this.#reloader = reloader;
   }
 
   /** Whether this start was a first start: its state came from a HAProxy or from files of an operator. */
@@ -157,6 +174,7 @@ export class PersistenceService {
   /** Finishes the queued work, refuses new work, and releases the lock. */
   async close(): Promise<void> {
     this.#checkpoints.stop();
+    this.#reloadWindow.releaseNow();
     const last = this.#checkpoint(true).catch(() => undefined);
     await this.#queue.close();
     await last;
@@ -188,9 +206,16 @@ export class PersistenceService {
     this.#check(draft, before, callContext());
     // How a file changes depends on everything that it has, also on what the caller may not see.
     const files = callContext().scope?.limitsDomains ? [] : this.store.describeCommit(draft, before);
-    const steps = await this.reconciler.preview(draft, before);
+    const reloaded = await this.#poolsToReload(draft);
+    const isReloaded = reloaded.length > 0;
+    const steps = await this.reconciler.preview(
+      isReloaded ? beforeReload(draft, before, reloaded) : draft,
+      before,
+    );
+    if (isReloaded) await this.#requireReloader().check(this.store.poolsText(draft, before));
     const domainsOf = (pool: string) => draft.pool(pool)?.domains ?? [];
-    return { value, plan: [...describeSteps(steps, domainsOf), ...files] };
+    const plan = [...describeSteps(steps, domainsOf), ...files];
+    return { value, plan: isReloaded ? [...plan, reloadStep(reloaded)] : plan };
   }
 
   /**
@@ -317,7 +342,10 @@ export class PersistenceService {
   ): void {
     if (scope) requireInScope(change, before, scope);
     this.guard.checkChange(change, before, scope);
-    if (role !== 'admin') refuseExternalPools(change, before, scope);
+    if (role !== 'admin') {
+      refuseExternalPools(change, before, scope);
+      refusePoolOptions(change, before);
+    }
     refuseInvalidSites(change, before, scope);
     this.reconciler.refuseUnknownOptions(change, before);
   }
@@ -325,9 +353,11 @@ export class PersistenceService {
   async #commitGroup(edits: readonly PendingEdit[]): Promise<void> {
     if (this.#adoptionPending) await this.#adopt();
     const group = runEdits(edits, this.#state, (...change) => this.#check(...change));
+    const reloaded = await this.#poolsToReload(group.draft);
+    if (reloaded.length > 0 && (await this.#postpone(edits, group))) return;
     if (!group.draft.isEmpty) {
       try {
-        await this.#write(group, (stage) => {
+        await this.#write(group, reloaded, (stage) => {
           for (const { onStage } of edits) onStage?.(stage);
         });
       } catch (error) {
@@ -341,7 +371,9 @@ export class PersistenceService {
 
   /** If HAProxy refuses a group, commits each edit alone, so that only the refused edit fails. */
   async #handleFailure(edits: readonly PendingEdit[], error: unknown): Promise<void> {
-    const isRejected = error instanceof AppError && error.code === 'haproxy_rejected';
+    // HAProxy refuses the options of a pool as validation_failed.
+    const isRejected =
+      error instanceof AppError && ['haproxy_rejected', 'validation_failed'].includes(error.code);
     if (edits.length === 1 || !isRejected) {
       for (const pending of edits) pending.reject(error);
       return;
@@ -349,8 +381,44 @@ export class PersistenceService {
     for (const pending of edits) await this.#commitGroup([pending]);
   }
 
-  async #write({ draft, revision, entries, history }: EditGroup, onStage: OnStage): Promise<void> {
+  /** The pools of a change whose options only a reload brings into HAProxy. */
+  async #poolsToReload(delta: StateDelta): Promise<string[]> {
+    if (!this.reconciler.mayNeedReload(delta, this.#state)) return [];
+    return (await this.reconciler.poolsThatNeedReload(this.#state))(delta);
+  }
+
+  /**
+   * Lets the edits that need a reload wait for others, and commits the rest now. False if all of them have waited, so that
+   * the group must be committed.
+   */
+  async #postpone(edits: readonly PendingEdit[], { changes }: EditGroup): Promise<boolean> {
+    const poolsOf = await this.reconciler.poolsThatNeedReload(this.#state);
+    const waiting = new Set(
+      changes
+        .filter(({ pending, own }) => !pending.mayReload && poolsOf(own).length > 0)
+        .map(({ pending }) => pending),
+    );
+    if (waiting.size === 0) return false;
+    this.#reloadWindow.add([...waiting]);
+    const rest = edits.filter((pending) => !waiting.has(pending));
+    if (rest.length > 0) await this.#commitGroup(rest);
+    return true;
+  }
+
+  #requireReloader(): PoolsReloader {
+    if (!this.#reloader) throw new Error('invariant: nothing can reload HAProxy');
+    return this.#reloader;
+  }
+
+  /** `reloaded` are the pools that HAProxy gets with a reload. */
+  async #write(
+    { draft, revision, entries, history }: EditGroup,
+    reloaded: readonly string[],
+    onStage: OnStage,
+  ): Promise<void> {
     const before = this.#state;
+    const reloader = reloaded.length > 0 ? this.#requireReloader() : undefined;
+    await reloader?.check(this.store.poolsText(draft, before));
     const storage = (error: unknown): never => {
       throw asStorageError(error, this.settings.home);
     };
@@ -358,32 +426,40 @@ export class PersistenceService {
     const lines = await stageAll([this.audit.stageLines(entries), this.history.stageEntries(history)]).catch(
       storage,
     );
-    const files = this.store.stageCommit(draft, before, revision);
+    const reload = reloader && this.store.stageReload(draft, before, revision);
+    const files: Promise<StagedWrite> = reload ?? this.store.stageCommit(draft, before, revision);
+    const atRunTime = reloader ? beforeReload(draft, before, reloaded) : draft;
     const staged = await stageAll([files, Promise.resolve(lines)]).catch(storage);
     onStage('prepared');
     // Wait for the disk and for HAProxy at the same time.
     const [durable, applied] = await Promise.allSettled([
       staged.durable,
-      this.reconciler.apply(draft, before),
+      this.reconciler.apply(atRunTime, before),
     ]);
     const failed = [applied, durable].find((one) => one.status === 'rejected');
     if (failed) {
-      await staged.discard().catch((failure: unknown) => {
-        this.#logger.error(
-          `Not all files could be restored to revision ${before.revision}: ${messageOf(failure)}`,
-        );
-      });
+      await this.#discard(staged);
       // Even if the files could not be restored: HAProxy must not keep a change that the answer refuses.
-      if (applied.status === 'fulfilled') await this.#undoInHaproxy(draft);
+      if (applied.status === 'fulfilled') await this.#undoInHaproxy(atRunTime);
       throw applied.status === 'rejected'
         ? applied.reason
         : asStorageError(failed.reason, this.settings.home);
+    }
+    // servers.json is the commit point. Until it is written, a restart of the suite loads the former options again.
+    try {
+      await (await reload)?.useDerived();
+      await reloader?.load();
+    } catch (error) {
+      await this.#discard(staged);
+      await this.#undoInHaproxy(atRunTime);
+      storage(error);
     }
     onStage('applied');
     try {
       await staged.commit();
     } catch (error) {
-      await this.#undoInHaproxy(draft);
+      if (reloader) await this.#reloadFormer(staged, reloader);
+      await this.#undoInHaproxy(atRunTime);
       storage(error);
     }
     onStage('written');
@@ -391,12 +467,39 @@ export class PersistenceService {
     before.apply(draft, revision);
     if (this.store.pendingRecords > 0) this.#checkpoints.onCommit(this.store.pendingRecords);
     this.feed.publish({ topic: 'routing', revision, domains });
+    // The new worker has the files, so it serves the change. HaproxyWatchService repeats a restore that fails.
+    await reloader
+      ?.restore()
+      .catch((error: unknown) =>
+        this.#logger.error(`HAProxy was reloaded, but not restored yet: ${messageOf(error)}`),
+      );
+  }
+
+  async #discard(staged: StagedWrite): Promise<void> {
+    await staged.discard().catch((failure: unknown) => {
+      this.#logger.error(
+        `Not all files could be restored to revision ${this.#state.revision}: ${messageOf(failure)}`,
+      );
+    });
+  }
+
+  /** Takes back a change that HAProxy has loaded and that could not be committed. */
+  async #reloadFormer(staged: StagedWrite, reloader: PoolsReloader): Promise<void> {
+    await this.#discard(staged);
+    try {
+      await reloader.load();
+      await reloader.restore();
+    } catch (failure) {
+      this.#logger.error(
+        `HAProxy could not be reloaded with revision ${this.#state.revision}: ${messageOf(failure)}`,
+      );
+    }
   }
 
   /** Removes a change that cannot be committed from HAProxy. */
-  async #undoInHaproxy(draft: Draft): Promise<void> {
+  async #undoInHaproxy(delta: StateDelta): Promise<void> {
     const before = this.#state;
-    await this.reconciler.apply(inverse(draft, before), before).catch((failure: unknown) => {
+    await this.reconciler.apply(inverse(delta, before), before).catch((failure: unknown) => {
       this.#logger.error(
         `HAProxy could not be restored to revision ${before.revision}: ${messageOf(failure)}`,
       );

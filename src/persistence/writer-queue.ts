@@ -30,6 +30,8 @@ export interface PendingEdit {
   edit: Edit<unknown>;
   /** In a group of its own. */
   alone: boolean;
+  /** It has waited for other edits that need a reload too. */
+  mayReload: boolean;
   /** Called at each stage. If the group is retried one by one, the stages repeat. */
   onStage: OnStage | undefined;
   /** The caller that asked for the edit. */
@@ -56,10 +58,18 @@ export class WriterQueue {
       // The queue holds edits of every result type; each `resolve` gets only the result of its own edit.
       const settle = resolve as (committed: Committed<unknown>) => void;
       this.#enqueue(
-        { kind: 'edit', pending: { edit, alone, onStage, caller: callContext(), resolve: settle, reject } },
+        {
+          kind: 'edit',
+          pending: { edit, alone, mayReload: false, onStage, caller: callContext(), resolve: settle, reject },
+        },
         reject,
       );
     });
+  }
+
+  /** Queues edits again that were pushed before and not settled. */
+  pushAgain(edits: readonly PendingEdit[]): void {
+    for (const pending of edits) this.#enqueue({ kind: 'edit', pending }, pending.reject);
   }
 
   /** Runs `work` while no commit is under way. */

@@ -29,6 +29,8 @@ export type Difference =
       wanted: string;
       found: string;
     }
+  /** Pools that HAProxy runs with other options than saved: how many, and the first. */
+  | { kind: 'pool_options'; name: string; count: number }
   | { kind: 'file_missing' | 'file_differs' | 'state_edited'; file: string };
 
 /** Pure; one pass over both sides. `actual` is `RoutingView.routing`, which leaves out what the suite does not manage. */
@@ -114,6 +116,8 @@ export function describeDifference(difference: Difference): string {
     case 'pool_setting':
     case 'server_setting':
       return describeSetting(difference);
+    case 'pool_options':
+      return `${difference.name}${difference.count > 1 ? ` and ${difference.count - 1} more have` : ' has'} other pool options in HAProxy than saved; {haproxy_reload} applies the saved ones`;
     case 'file_missing':
       return `file ${difference.file} is missing`;
     case 'file_differs':

@@ -1,9 +1,10 @@
 import type { OperatorConfig } from '../haproxy/config/operator-config.js';
+import { algorithmOfOptions, optionKeywords, withOptionKeywords } from '../haproxy/config/pool-options.js';
 import type { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { STAT, type StatRow } from '../haproxy/parsers/stat.parser.js';
 import type { LiveRouting } from '../haproxy/runtime/runtime-routing.js';
 import { serverName, slotOf } from '../model/names/pool-name.js';
-import type { State } from '../model/state.js';
+import type { Pool, State } from '../model/state.js';
 import type { Difference } from './drift.js';
 
 /** The columns of `show stat` that show a keyword of a server. */
@@ -20,7 +21,7 @@ const UNNAMED_ALGORITHM = 'unknown';
 export type LiveSettings = Pick<LiveRouting, 'process' | 'backends' | 'tls'>;
 
 /**
- * Finds pools and servers whose settings are not those of `defaults pools` in haproxy.cfg. Only a reload changes these
+ * Finds pools and servers whose settings are not those of `defaults pools` in haproxy.cfg and of their options. Only a reload changes these
  * settings: the file was edited after HAProxy read it, or another program added the server.
  */
 export class PoolSettings {
@@ -29,6 +30,7 @@ export class PoolSettings {
   constructor(
     private readonly runtime: Pick<HaproxyRuntimeService, 'stats'>,
     private readonly operatorConfig: OperatorConfig,
+    private readonly caFile: string,
   ) {}
 
   /** `live` is what was read last. @throws AppError haproxy_unavailable, haproxy_rejected */
@@ -44,20 +46,29 @@ export class PoolSettings {
     const found = new SettingDifferences();
     for (const row of await this.runtime.stats(STAT.backends | STAT.servers)) {
       if (!this.#isGenerated(row.proxy, state)) continue;
-      const { balance } = poolDefaults;
+      const pool = state.pool(row.proxy);
+      const own = pool?.options?.balance;
+      const balance = own === undefined ? poolDefaults.balance : algorithmOfOptions(own);
       if (row.kind === 'backend') found.add('pool', 'balance', row.proxy, balance, algorithmOf(row));
-      else if (state.pool(row.proxy)?.servers.has(slotOf(row.proxy, row.service) ?? 0))
-        this.#compareServer(row, found);
+      else if (pool?.servers.has(slotOf(row.proxy, row.service) ?? 0))
+        this.#compareServer(row, this.#keywordsOf(row.service, pool), found);
     }
     this.#last = { key, differences: found.list() };
     return this.#last.differences;
   }
 
-  #compareServer(row: StatRow, found: SettingDifferences): void {
+  /** The keywords that the server has after a reload. */
+  #keywordsOf(server: string, { options }: Pool): readonly string[] {
     const { runtimeKeywords } = this.operatorConfig.poolDefaults;
+    return options
+      ? withOptionKeywords(runtimeKeywords, optionKeywords(options, server, this.caFile))
+      : runtimeKeywords;
+  }
+
+  #compareServer(row: StatRow, keywords: readonly string[], found: SettingDifferences): void {
     for (const [keyword, column] of Object.entries(SERVER_COLUMNS)) {
-      const index = runtimeKeywords.lastIndexOf(keyword);
-      const wanted = index === -1 ? '' : runtimeKeywords[index + 1];
+      const index = keywords.lastIndexOf(keyword);
+      const wanted = index === -1 ? '' : keywords[index + 1];
       const live = row.text(column);
       // A server in maintenance has no check yet, and HAProxy has defaults of its own for what is not set.
       if (live !== '' || keyword.startsWith('max')) found.add('server', keyword, row.service, wanted, live);
@@ -65,12 +76,13 @@ export class PoolSettings {
   }
 
   #tlsDifferences(state: State, { tls }: LiveSettings): Difference[] {
-    const wanted = this.operatorConfig.poolDefaults.runtimeKeywords.includes('ssl');
     const found = new SettingDifferences();
-    for (const [pool, { servers }] of state.pools) {
+    const usual = this.operatorConfig.poolDefaults.runtimeKeywords.includes('ssl');
+    for (const [pool, saved] of state.pools) {
       if (!this.#isGenerated(pool, state)) continue;
-      for (const slot of servers.keys()) {
+      for (const slot of saved.servers.keys()) {
         const name = serverName(pool, slot);
+        const wanted = saved.options?.protocol ? this.#keywordsOf(name, saved).includes('ssl') : usual;
         found.add('server', 'ssl', name, wanted ? 'on' : 'off', tls.has(name) ? 'on' : 'off');
       }
     }

@@ -12,6 +12,7 @@ import type { Routing, Step } from '../model/routing.js';
 import { allSiteRecords, siteRecordsOf } from '../model/sites/site-maps.js';
 import { isPoolName } from '../model/names/pool-name.js';
 import { inverse } from '../model/change/state-delta.js';
+import type { PoolOptions } from '../model/options/pool-options.js';
 import type { State, StateDelta, StateReader } from '../model/state.js';
 import { changedRecords, withoutRules } from './site-support.js';
 import { Settings } from '../settings/settings.js';
@@ -21,6 +22,7 @@ import { adopt, describeAdoption } from './adoption/adopt.js';
 import { compareRouting, type Difference } from './drift.js';
 import { PendingDeletions } from './pending-deletions.js';
 import { FirstChecks } from './first-checks.js';
+import { LoadedOptions } from './loaded-options.js';
 import { countTouched } from './plan.js';
 import type { PoolLimit } from './pools/pool-limits.js';
 import { PoolPolicy } from './pools/pool-policy.js';
@@ -47,10 +49,12 @@ export class ReconcilerService {
   readonly #deletions: PendingDeletions;
   readonly #firstChecks: FirstChecks;
   readonly #poolSettings: PoolSettings;
+  readonly #loadedOptions: LoadedOptions;
   /** Whether the rules of HAProxy know the options of sites, as of the last read. */
   #knowsSites: boolean | undefined;
-  /** The settings that `read` read last. */
+  /** The settings that `read` read last, and the options of pools. */
   #live: LiveSettings | undefined;
+  #liveOptions: ReadonlyMap<string, string> = new Map();
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -62,7 +66,8 @@ export class ReconcilerService {
     this.#pools = new PoolPolicy(settings, this.#adoption, operatorConfig);
     this.#deletions = new PendingDeletions(runtime);
     this.#firstChecks = new FirstChecks(runtime);
-    this.#poolSettings = new PoolSettings(runtime, operatorConfig);
+    this.#poolSettings = new PoolSettings(runtime, operatorConfig, settings.serverCaFile);
+    this.#loadedOptions = new LoadedOptions(operatorConfig);
   }
 
   /** Whether HAProxy is known to have the desired state. If false, call `HaproxyRestoreService.repair`. */
@@ -131,6 +136,32 @@ export class ReconcilerService {
     return this.#pools.missing(state.pools, await this.runtime.poolNames(), all);
   }
 
+  /**
+   * Whether a reload may be needed for the options of pools, so that `poolsToReload` must be asked. Reads nothing from
+   * HAProxy.
+   */
+  mayNeedReload(delta: StateDelta, before: StateReader): boolean {
+    if (delta.pools.size === 0) return false;
+    if (!this.#view || this.#view.options.size > 0) return true;
+    return [...delta.pools].some(([name, pool]) => pool?.options ?? before.pool(name)?.options);
+  }
+
+  /**
+   * Tells the pools of a change whose options only a reload brings into HAProxy. Valid until the next commit or restore.
+   *
+   * @throws AppError haproxy_unavailable, haproxy_rejected
+   */
+  async poolsThatNeedReload(before: State): Promise<(delta: StateDelta) => string[]> {
+    const view = this.#view ?? (await this.read(before));
+    return (delta) => this.#loadedOptions.poolsToReload(delta, view);
+  }
+
+  /** The pools in use that HAProxy runs with other options than saved. @throws AppError haproxy_unavailable */
+  async poolsWithOtherOptions(state: State): Promise<string[]> {
+    const [answered, process] = [await this.runtime.loadedOptions(), await this.runtime.info()];
+    return this.#loadedOptions.stalePools(state, this.#loadedOptions.complete(answered, process));
+  }
+
   /** Drops the view: HAProxy may be another process, or another program may have changed it. */
   forget(): void {
     this.#view = undefined;
@@ -175,11 +206,13 @@ export class ReconcilerService {
     const live = await this.runtime.readRouting();
     await this.operatorConfig.usedBy(live.process);
     const { process, backends, tls } = live;
+    const options = this.#loadedOptions.complete(live.options, process);
     this.#live = { process, backends, tls };
+    this.#liveOptions = options;
     this.#pools.setCapabilities(live.capabilities);
     this.#knowsSites = live.sites !== undefined;
     const leave = new Set([...this.#adoption.unmanagedPools, ...state.externalPools]);
-    return new RoutingView(live, this.#desired(state), leave, live.process, this.#removedKeys);
+    return new RoutingView({ ...live, options }, this.#desired(state), leave, live.process, this.#removedKeys);
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */
@@ -189,12 +222,16 @@ export class ReconcilerService {
   }
 
   /**
-   * The pools and servers whose settings are not those of `defaults pools`, as of the last `read`.
+   * The pools and servers whose settings are not those of `defaults pools` and of the saved options, as of the last `read`.
    *
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
   async settingDifferences(state: State): Promise<Difference[]> {
-    return this.#live ? this.#poolSettings.differences(state, this.#live) : [];
+    const stale = this.#loadedOptions.stalePools(state, this.#liveOptions);
+    const [first] = stale;
+    const options: Difference[] =
+      first === undefined ? [] : [{ kind: 'pool_options', name: first, count: stale.length }];
+    return this.#live ? [...options, ...(await this.#poolSettings.differences(state, this.#live))] : options;
   }
 
   /**
@@ -206,7 +243,7 @@ export class ReconcilerService {
   async restore(state: State, view: RoutingView): Promise<{ domains: number; servers: number }> {
     this.forget();
     const steps = this.#pools.planRestore(view, this.#desired(state));
-    if (!(await this.#execute(steps, view)))
+    if (!(await this.#execute(steps, view, optionsAfter(state))))
       throw new AppError(
         'haproxy_unavailable',
         'HAProxy was replaced while the suite restored the saved state. The suite tries again within a second.',
@@ -226,7 +263,7 @@ export class ReconcilerService {
    * @throws AppError haproxy_unavailable, haproxy_rejected
    */
   async repairUncertain(state: State, view: RoutingView): Promise<void> {
-    if (await this.#advance(this.#uncertain.asDelta(state), view, state)) this.#uncertain.clear();
+    if (await this.#advance(this.#uncertain.asDelta(state), state, view)) this.#uncertain.clear();
   }
 
   /**
@@ -242,6 +279,7 @@ export class ReconcilerService {
     await this.#execute(
       this.#deletions.takePoolSteps(view, (pool) => state.pool(pool) !== undefined),
       view,
+      optionsAfter(state),
     );
   }
 
@@ -283,7 +321,10 @@ export class ReconcilerService {
   async #advanceUntilDone(delta: StateDelta, before: State, known: RoutingView): Promise<void> {
     let view = known;
     for (let attempt = 1; ; attempt += 1) {
-      if (await this.#advance(delta, view, before)) return;
+      if (await this.#advance(delta, before, view)) {
+        this.#loadedOptions.applied(delta, view);
+        return;
+      }
       if (attempt === ATTEMPTS)
         throw new AppError(
           'haproxy_unavailable',
@@ -294,8 +335,8 @@ export class ReconcilerService {
     }
   }
 
-  #advance(delta: StateDelta, view: RoutingView, before: State): Promise<boolean> {
-    return this.#execute(this.#planDelta(delta, view, before), view);
+  #advance(delta: StateDelta, before: State, view: RoutingView): Promise<boolean> {
+    return this.#execute(this.#planDelta(delta, view, before), view, optionsAfter(before, delta));
   }
 
   /** @throws AppError haproxy_unavailable, if the rules of HAProxy do not know a new option of a site */
@@ -317,8 +358,8 @@ export class ReconcilerService {
   }
 
   /** Returns false if another process than the one of `view` received some of the steps. */
-  async #execute(steps: readonly Step[], view: RoutingView): Promise<boolean> {
-    if (steps.length > 0 && !(await this.#send(steps, view))) {
+  async #execute(steps: readonly Step[], view: RoutingView, optionsOf: OptionsOf): Promise<boolean> {
+    if (steps.length > 0 && !(await this.#send(steps, view, optionsOf))) {
       this.forget();
       return false;
     }
@@ -326,13 +367,13 @@ export class ReconcilerService {
     return true;
   }
 
-  async #send(steps: readonly Step[], view: RoutingView): Promise<boolean> {
+  async #send(steps: readonly Step[], view: RoutingView, optionsOf: OptionsOf): Promise<boolean> {
     const { sent: planned, kept } = this.#pools.keepDeclared(steps);
     try {
       const sent = await this.#firstChecks.prepare(planned, view.unchecked);
-      const applied = await this.runtime.apply(sent);
+      const applied = await this.runtime.apply(sent, optionsOf);
       const atOnce = this.#firstChecks.settle(sent, applied);
-      if (atOnce.length > 0) await this.runtime.apply(atOnce);
+      if (atOnce.length > 0) await this.runtime.apply(atOnce, optionsOf);
       const { process } = view;
       if (!process || !applied.processes.every((other) => isSameProcess(process, other))) return false;
       this.#rememberRemovals(steps, view);
@@ -358,6 +399,13 @@ function rulesTooOld(): AppError {
     'HAProxy runs with rules of an earlier version, which do not know the options of sites. Reload it first: ' +
       '{haproxy_reload}. If HAProxy was started without suite.cfg, {haproxy_check_config} says what to change. Nothing was changed.',
   );
+}
+
+type OptionsOf = (pool: string) => PoolOptions | undefined;
+
+/** The options of pools after a change. */
+function optionsAfter(before: StateReader, delta?: StateDelta): OptionsOf {
+  return (name) => (delta?.pools.has(name) ? delta.pools.get(name) : before.pool(name))?.options;
 }
 
 /** The pools, names and sites that failed changes touched. HAProxy may still have a part of each change. */

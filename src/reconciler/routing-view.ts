@@ -15,6 +15,7 @@ interface ActualRouting extends Pick<Routing, 'pools' | 'sites'> {
   readonly domains: Map<string, string>;
   readonly backends?: ReadonlySet<string>;
   readonly unchecked?: ReadonlySet<string>;
+  readonly options?: ReadonlyMap<string, string>;
 }
 
 /** Steps that HAProxy executed, and the servers and pools that it kept although a step removed them. */
@@ -42,6 +43,8 @@ export class RoutingView {
   readonly #hidden: ReadonlySet<string>;
   /** Servers that HAProxy had without a health check when it was read. The suite creates only servers with one. */
   readonly unchecked: ReadonlySet<string>;
+  /** The tags of the options that HAProxy has, by pool (`LoadedOptions`). */
+  readonly options: Map<string, string>;
   /** Undefined if the pools were not read. */
   readonly #backends: Set<string> | undefined;
   /** Undefined if HAProxy has rules without site options. */
@@ -66,6 +69,7 @@ export class RoutingView {
     this.#backends = actual.backends && new Set(actual.backends);
     this.#sites = actual.sites && new Map(actual.sites);
     this.unchecked = actual.unchecked ?? new Set();
+    this.options = new Map(actual.options);
     for (const [key, value] of actual.domains)
       if (
         !desired.domains.has(key) &&
@@ -108,6 +112,12 @@ export class RoutingView {
   get parked(): ParkedSlots {
     this.#foldPending();
     return this.#parked;
+  }
+
+  /** Whether HAProxy has a server in the pool, also a parked one. */
+  hasServers(pool: string): boolean {
+    this.#foldPending();
+    return (this.#pools.get(pool)?.size ?? 0) + (this.#parked.get(pool)?.size ?? 0) > 0;
   }
 
   /** The pools that HAProxy has. */
@@ -177,6 +187,7 @@ export class RoutingView {
     switch (step.op) {
       case 'add_pool':
         this.#backends?.add(step.pool);
+        this.options.delete(step.pool);
         return;
       case 'remove_pool':
         this.#backends?.delete(step.pool);

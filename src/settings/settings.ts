@@ -100,6 +100,8 @@ export class Settings {
   readonly folders: { certs: string; run: string };
   readonly poolCount: number;
   readonly maxSlots: number;
+  /** The CA certificates that HTTPS to servers is verified with: a file, or HAProxy's name for those of the system. */
+  readonly serverCaFile: string;
   readonly httpBinds: readonly string[];
   readonly httpsBinds: readonly string[];
   /** The address of HAProxy's own Prometheus exporter; empty if it is off. */
@@ -185,6 +187,8 @@ export class Settings {
     this.haproxyBin = text(env, 'HAPROXY_BIN', 'haproxy');
     this.poolCount = integer(env, 'HAPROXY_POOL_COUNT', 100, 1, MAX_POOL_COUNT);
     this.maxSlots = integer(env, 'HAPROXY_MAX_SLOTS', 10, 1, MAX_SLOT);
+    this.serverCaFile =
+      trimmed(env, 'SERVER_CA_FILE') === undefined ? '@system-ca' : path(env, 'SERVER_CA_FILE', '/');
     this.httpBinds = binds(env, 'HAPROXY_HTTP_BIND', ':80,[::]:80');
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';

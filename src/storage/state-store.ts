@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
+import { optionsTag } from '../haproxy/config/pool-options.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
 import { orderedPools, poolsWithChangedServers, sitesAfter } from '../model/change/state-delta.js';
 import { domainOfMapKey } from '../model/names/domain-name.js';
@@ -24,6 +25,7 @@ import {
   SectionFile,
 } from './files/section-file.js';
 import {
+  allDurable,
   commitWhenDurable,
   type StagedWrite,
   stageInOrder,
@@ -60,6 +62,12 @@ interface RenderedFiles {
   files: readonly FileText[];
   /** `pools.cfg` with reserved space, if the state is large. */
   pools: PaddedText | undefined;
+}
+
+/** A commit whose derived files HAProxy loads before the commit. */
+export interface StagedReload extends StagedWrite {
+  /** Puts `pools.cfg` and `domains.map` in place. If it fails, the files are as before. Call it when they are durable. */
+  useDerived(): Promise<void>;
 }
 
 /**
@@ -155,6 +163,53 @@ export class StateStore {
     return this.#stageRewrite(this.#render(before, revision, delta));
   }
 
+  /**
+   * As `stageCommit`, for a change that HAProxy loads with a reload. It writes whole files, and HAProxy reads them before
+   * the commit: `useDerived`, reload, then `commit`, or `discard` after a failure.
+   *
+   * @throws the error of the file system; the files are then unchanged
+   */
+  async stageReload(delta: StateDelta, before: State, revision: number): Promise<StagedReload> {
+    await this.downServers.forget(delta, before);
+    const { files, pools } = this.#render(before, revision, delta);
+    await this.#readUnknown(pools);
+    const { servers } = this.#paths;
+    const derived = this.#files.stage(files.filter(({ path }) => path !== servers));
+    let state: StagedWrite;
+    try {
+      state = this.#files.stage(files.filter(({ path }) => path === servers));
+    } catch (error) {
+      await derived.discard();
+      throw error;
+    }
+    let isUsed = false;
+    return {
+      durable: allDurable([derived, state]),
+      useDerived: async () => {
+        await derived.commit();
+        isUsed = true;
+        // Commits in place do not know the new texts. If this change is discarded, the next commit writes all files.
+        this.#needsRewrite = true;
+      },
+      commit: async () => {
+        await state.commit();
+        this.#pools.setContent(pools);
+        this.#journal.remove();
+        this.#needsRewrite = false;
+      },
+      discard: async () => {
+        await state.discard();
+        if (isUsed) await this.#rollBack(before);
+        else await derived.discard();
+      },
+    };
+  }
+
+  /** The text of `pools.cfg` after a change, for a check by HAProxy. */
+  poolsText(delta: StateDelta, before: State): string {
+    return renderCompact(this.poolsFile.renderPools(orderedPools(before, delta)));
+  }
+
   /** The writes of a commit as steps of a dry run. */
   describeCommit(delta: StateDelta, before: State): PlanStepDto[] {
     const { journal, map, pools } = this.#paths;
@@ -166,7 +221,7 @@ export class StateStore {
     }
     const names = poolsWithChangedServers(delta, before);
     const sectionsOf = (poolOf: (name: string) => Pool | undefined) =>
-      names.map((name) => this.poolsFile.renderPool(name, poolOf(name)?.servers)).join('');
+      names.map((name) => this.poolsFile.renderPool(name, poolOf(name))).join('');
     const poolsStep = describeFile(
       pools,
       sectionsOf((name) => before.pool(name)),
@@ -238,7 +293,7 @@ export class StateStore {
   #fitsJournal(delta: StateDelta, before: State): boolean {
     const text = this.#files.lastKnown(this.#paths.servers);
     if (this.#needsRewrite || text === undefined || !this.#isLarge(text)) return false;
-    if (delta.domains.size > MAX_JOURNALED_DOMAINS) return false;
+    if (delta.domains.size > MAX_JOURNALED_DOMAINS || changesOptions(delta, before)) return false;
     return mapLinesOf(delta, before, this.#kept).removed.length <= MAX_REMOVED_MAP_LINES;
   }
 
@@ -249,7 +304,7 @@ export class StateStore {
     const parts: (() => StagedWrite)[] = [];
     const sections = poolsWithChangedServers(delta, before).map((name): Section => [
       name,
-      this.poolsFile.renderPool(name, delta.pools.get(name)?.servers),
+      this.poolsFile.renderPool(name, delta.pools.get(name)),
     ]);
     if (sections.length > 0) parts.push(() => this.#pools.stageSections(sections));
     if (added.length + removed.length > 0) parts.push(() => this.#map.stageLines(added, removed));
@@ -297,11 +352,7 @@ export class StateStore {
   }
 
   async #stageRewrite({ files, pools }: RenderedFiles): Promise<StagedWrite> {
-    const paths = this.#paths;
-    // Commits in place change these files without changing the texts that StateFiles knows.
-    const isKnown = !this.#journal.isOpen && !this.#needsRewrite;
-    if (!isKnown) await this.#files.read(paths.map);
-    if (!isKnown || (pools && !this.#pools.isUnmodified)) await this.#files.read(paths.pools);
+    await this.#readUnknown(pools);
     const staged = this.#files.stage(files);
     return {
       durable: staged.durable,
@@ -313,6 +364,14 @@ export class StateStore {
       },
       discard: () => staged.discard(),
     };
+  }
+
+  /** Commits in place change these files without changing the texts that StateFiles knows. */
+  async #readUnknown(pools: PaddedText | undefined): Promise<void> {
+    const paths = this.#paths;
+    const isKnown = !this.#journal.isOpen && !this.#needsRewrite;
+    if (!isKnown) await this.#files.read(paths.map);
+    if (!isKnown || (pools && !this.#pools.isUnmodified)) await this.#files.read(paths.pools);
   }
 
   /** `pools.cfg` depends on more than the revision. The other files are rendered only if a file has to be read. */
@@ -400,4 +459,12 @@ export class StateStore {
   #isLarge(text: string): boolean {
     return text.length >= this.#journalFromBytes;
   }
+}
+
+/** Whether a pool gets other options. The head of `pools.cfg` names all options, and only a whole file has another head. */
+function changesOptions(delta: StateDelta, before: State): boolean {
+  return [...delta.pools].some(([name, pool]) => {
+    const former = before.pool(name)?.options;
+    return pool?.options !== former && optionsTag(pool?.options) !== optionsTag(former);
+  });
 }

@@ -166,5 +166,5 @@ export class DriftService {
  * with a reload, which the operator decides.
  */
 function isHealed({ kind }: Difference): boolean {
-  return kind !== 'state_edited' && kind !== 'pool_setting' && kind !== 'server_setting';
+  return !['state_edited', 'pool_setting', 'server_setting', 'pool_options'].includes(kind);
 }

@@ -39,6 +39,17 @@ export class HaproxyReloadService {
 
   /** Reloads with the files as they are. Has the same conditions and errors as `reload`. */
   async reloadFiles(): Promise<RestoreReport> {
+    await this.loadFiles();
+    return this.restore();
+  }
+
+  /**
+   * The first half of `reloadFiles`: a new worker serves with the files as they are. Call `restore` next, when the saved
+   * state is that of the files.
+   *
+   * @throws AppError haproxy_rejected (the running worker serves as before), haproxy_unavailable
+   */
+  async loadFiles(): Promise<void> {
     const before = await this.runtime.info();
     await this.downServers.record();
     const { success, log } = await this.control.reload();
@@ -48,6 +59,10 @@ export class HaproxyReloadService {
         parseConfigMessages(log).errors,
       );
     await this.#waitForNewWorker(before);
+  }
+
+  /** The second half of `reloadFiles`. @throws AppError haproxy_unavailable, haproxy_rejected */
+  restore(): Promise<RestoreReport> {
     return this.watch.restoreNewProcess();
   }
 

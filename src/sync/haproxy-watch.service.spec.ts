@@ -30,6 +30,7 @@ describe('HaproxyWatchService', () => {
     const reconciler = {
       inSync: true,
       poolsToReload: async () => [],
+      poolsWithOtherOptions: async () => [],
     } as unknown as ReconcilerService;
     const restoreService = {
       hasRestored: () => (restored === undefined ? undefined : restored === pid),

@@ -26,6 +26,8 @@ export class HaproxyWatchService {
   #loggedError = '';
   /** The pools that the last reload was for. If that reload did not create them, it is not repeated. */
   #reloadedFor = '';
+  /** The pools whose options the last reload was for. */
+  #reloadedForOptions = '';
 
   constructor(
     private readonly runtime: HaproxyRuntimeService,
@@ -84,6 +86,7 @@ export class HaproxyWatchService {
     }
     await this.persistence.exclusively(async () => {
       await this.#reloadForMissingPools();
+      await this.#reloadForOptions();
       await this.restores.repair();
       if (isRestored !== true && (await this.rules.reloadIfNeeded())) await this.restores.repair();
     });
@@ -109,9 +112,22 @@ export class HaproxyWatchService {
       );
       return;
     }
-    this.#logger.warn(
-      `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …); the suite reloads HAProxy`,
+    await this.#reload(
+      `HAProxy lacks ${missing.length} pool(s) of ${this.settings.files.pools} (${missing[0]}, …)`,
     );
+  }
+
+  /** HAProxy started from older files, or the suite ended between a change of pool options and its reload. */
+  async #reloadForOptions(): Promise<void> {
+    const stale = await this.reconciler.poolsWithOtherOptions(this.persistence.state);
+    const wanted = stale.join(' ');
+    if (wanted === '' || wanted === this.#reloadedForOptions) return;
+    this.#reloadedForOptions = wanted;
+    await this.#reload(`HAProxy has other options than saved for ${stale.length} pool(s) (${stale[0]}, …)`);
+  }
+
+  async #reload(reason: string): Promise<void> {
+    this.#logger.warn(`${reason}; the suite reloads HAProxy`);
     try {
       await this.downServers.record();
       const { success, log } = await this.control.reload();

@@ -7,12 +7,14 @@ import { HaproxyReloadService } from './haproxy-reload.service.js';
 import { HaproxyRulesReload } from './haproxy-rules-reload.service.js';
 import { HaproxyRestoreService } from './haproxy-restore.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
+import { PoolsReloadService } from './pools-reload.service.js';
 
 const SERVICES = [
   HaproxyRestoreService,
   HaproxyRulesReload,
   HaproxyWatchService,
   HaproxyReloadService,
+  PoolsReloadService,
   DriftService,
   DownServersService,
 ];

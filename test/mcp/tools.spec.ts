@@ -11,7 +11,7 @@ import { loadSettings } from '../../src/settings/settings.js';
 const SPECIFIED =
   `list_domains get_domain add_domain put_domain rename_domain remove_domain set_site list_servers add_server add_servers remove_server
   set_server_state set_server_weight set_domain_state wait_drain replace_server health domain_health wait_healthy explain get_server_health stats backends
-  list_frontends get_connections check_config reload save_state restore_state list_operations history undo rollback audit list_certs cert_info issue_cert renew_cert
+  list_frontends get_connections check_config reload save_state restore_state set_pool_options list_operations history undo rollback audit list_certs cert_info issue_cert renew_cert
   renew_all_certs delete_cert load_cert`
     .split(/\s+/)
     .map((name) => `haproxy_${name}`);

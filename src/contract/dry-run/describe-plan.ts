@@ -105,6 +105,17 @@ export function linesStep(path: string, added: number, removed: number): PlanSte
   };
 }
 
+/** The step that loads the options of pools. */
+export function reloadStep(pools: readonly string[]): PlanStepDto {
+  const more = pools.length > 1 ? ` and ${pools.length - 1} more` : '';
+  return {
+    target: 'haproxy',
+    action: 'reload',
+    name: 'haproxy',
+    text: `haproxy is reloaded, so that ${pools[0]}${more} gets its options; no request fails`,
+  };
+}
+
 /** The steps that restore files whose content differs from the state. `missing`: the file does not exist. */
 export function describeRewrites(files: readonly { path: string; missing: boolean }[]): PlanStepDto[] {
   return files.map(({ path, missing }) => fileStep(path, missing ? 'is created' : 'is rewritten'));

@@ -228,13 +228,20 @@ export function EnumField(
   );
 }
 
-export function NestedField(type: Class, options: FieldOptions<object>): PropertyDecorator {
+/**
+ * An object of a DTO class. `briefInTools`: the schemas of tools, which every client loads, have only its description. The
+ * suite checks it all the same.
+ */
+export function NestedField(
+  type: Class,
+  { briefInTools = false, ...options }: FieldOptions<object> & { briefInTools?: boolean },
+): PropertyDecorator {
   return applyDecorators(
     Type(() => type),
     ValidateNested(),
     field(
       {
-        schema: { type: () => type },
+        schema: { type: () => type, ...(briefInTools && { 'x-brief-in-tools': true }) },
         accepts: (value) => value instanceof type,
         rule: 'an object',
         item: type,

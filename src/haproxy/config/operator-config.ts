@@ -4,7 +4,9 @@ import { Settings } from '../../settings/settings.js';
 import { type ConfigSection, parseConfig } from './config-parser.js';
 import { configServers, declaredPools } from './config-servers.js';
 import { isSameProcess, type ProcessIdentity } from '../runtime/process-identity.js';
+import type { PoolOptions } from '../../model/options/pool-options.js';
 import { NO_POOL_DEFAULTS, type PoolDefaults, poolDefaults } from './pool-defaults.js';
+import { optionKeywords, withOptionKeywords } from './pool-options.js';
 
 /**
  * The operator's haproxy.cfg as of the last `read`: its sections, and the pools and pool servers that it declares.
@@ -40,6 +42,15 @@ export class OperatorConfig {
       ({ keyword, lines }) =>
         keyword === 'global' &&
         lines.some(({ words: [word] }) => word === 'server-state-file' || word === 'zero-warning'),
+    );
+  }
+
+  /** The keywords of a server for `add server`, in a pool with these options. */
+  keywordsOf(server: string, options: PoolOptions | undefined): readonly string[] {
+    if (!options) return this.runtimeKeywords;
+    return withOptionKeywords(
+      this.runtimeKeywords,
+      optionKeywords(options, server, this.settings.serverCaFile),
     );
   }
 

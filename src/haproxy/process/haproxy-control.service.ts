@@ -27,7 +27,7 @@ interface Control {
 export class HaproxyControlService {
   readonly #control: Control;
   /** Concurrent callers share one check, because each check starts a process that reads every certificate. */
-  readonly #check = new SingleFlight(() => this.checkWith(this.settings.files.suite));
+  readonly #check = new SingleFlight(() => this.checkWith({}));
 
   constructor(
     private readonly settings: Settings,
@@ -55,9 +55,9 @@ export class HaproxyControlService {
     return this.#check.run();
   }
 
-  /** Checks the files with another file in the place of suite.cfg. */
-  async checkWith(suiteFile: string): Promise<CheckResult> {
-    return this.#control.check(await this.#filesToCheck(suiteFile));
+  /** Checks the files with other files in the place of suite.cfg or pools.cfg. */
+  async checkWith(others: Partial<Record<'suite' | 'pools', string>>): Promise<CheckResult> {
+    return this.#control.check(await this.#filesToCheck({ ...this.settings.files, ...others }));
   }
 
   reload(): Promise<ReloadResult> {
@@ -68,15 +68,18 @@ export class HaproxyControlService {
    * The files that the next reload or start reads. A HAProxy that the suite did not start may have been started without
    * suite.cfg, and then reloads without it.
    */
-  async #filesToCheck(suiteFile: string): Promise<string[]> {
-    const { config, pools } = this.settings.files;
-    if (!existsSync(suiteFile)) return [config, pools];
-    if (this.settings.control === 'managed') return [suiteFile, config, pools];
+  async #filesToCheck({
+    suite,
+    config,
+    pools,
+  }: Record<'suite' | 'config' | 'pools', string>): Promise<string[]> {
+    if (!existsSync(suite)) return [config, pools];
+    if (this.settings.control === 'managed') return [suite, config, pools];
     const isLoaded = await this.runtime.loadedRules().then(
       (rules) => rules !== undefined,
       () => usesSuiteFile(config),
     );
-    return isLoaded ? [suiteFile, config, pools] : [config, pools];
+    return isLoaded ? [suite, config, pools] : [config, pools];
   }
 
   /** @throws CannotCheckError if there is no HAProxy here that reads files as the running HAProxy does */

@@ -30,6 +30,8 @@ export interface RuntimeRouting extends Routing {
 export interface LiveRouting extends RuntimeRouting {
   readonly process: ProcessIdentity;
   readonly capabilities: HaproxyCapabilities;
+  /** The tags of the options that the process has loaded, by pool (`optionsTag`). */
+  readonly options: ReadonlyMap<string, string>;
 }
 
 /** Pure. Ignores backends that are not named pool_N, and their servers. */

@@ -12,6 +12,9 @@ export interface Slot {
   slot: number;
 }
 
+/** The keywords of a server that is added. */
+export type KeywordsOf = (server: Slot) => readonly string[];
+
 /** A command of a step. */
 export interface StepCommand extends PlannedCommand {
   /** The server that the command deletes. If HAProxy rejects that, the server stays parked in maintenance. */
@@ -63,11 +66,11 @@ interface MapFiles {
   siteFiles: SiteFiles;
 }
 
-/** The commands for a plan. Pure; keeps the order of the steps. `keywords` are those of each added server. */
+/** The commands for a plan. Pure; keeps the order of the steps. */
 export function* commandBatches(
   steps: readonly SentStep[],
   mapFile: string,
-  keywords: readonly string[] = SERVER_KEYWORDS,
+  keywordsOf: KeywordsOf = () => SERVER_KEYWORDS,
   siteFiles: SiteFiles = NO_SITE_FILES,
 ): Generator<CommandBatch, void> {
   const maps = { mapFile, siteFiles };
@@ -78,7 +81,13 @@ export function* commandBatches(
     const end = indexFrom(steps, firstChange, (step) => !isAddressChange(step));
     const addressChanges = steps.slice(firstChange, end).filter(isAddressChange);
     yield {
-      commands: batchCommands(readdressed, steps.slice(start, firstChange), addressChanges, maps, keywords),
+      commands: batchCommands(
+        readdressed,
+        steps.slice(start, firstChange),
+        addressChanges,
+        maps,
+        keywordsOf,
+      ),
       addressChanges,
     };
     readdressed = addressChanges;
@@ -106,20 +115,20 @@ function* batchCommands(
   steps: readonly SentStep[],
   addressChanges: readonly PutServer[],
   maps: MapFiles,
-  keywords: readonly string[],
+  keywordsOf: KeywordsOf,
 ): Generator<StepCommand, void> {
   for (const step of readdressed) yield* enableReaddressedServer(step);
   for (const step of steps)
     if (step.op === 'add_domains') yield* addMapEntries(step.keys, step.pools, maps.mapFile);
     else if (step.op === 'add_site_entries') yield* addSiteEntries(step.entries, maps.siteFiles);
-    else yield* stepCommands(step, maps, keywords);
+    else yield* stepCommands(step, maps, keywordsOf);
   for (const step of addressChanges) yield* setServerAddress(step);
 }
 
 function stepCommands(
   step: Exclude<SentStep, AddDomains | AddSiteEntries>,
   { mapFile, siteFiles }: MapFiles,
-  keywords: readonly string[],
+  keywordsOf: KeywordsOf,
 ): StepCommand[] {
   switch (step.op) {
     case 'add_pool':
@@ -127,7 +136,7 @@ function stepCommands(
     case 'remove_pool':
       return deletePool(step.pool);
     case 'put_server':
-      return addServer(step, keywords);
+      return addServer(step, keywordsOf(step));
     case 'set_weight':
       return [setWeight(step, step.weight)];
     case 'set_state':
@@ -135,7 +144,7 @@ function stepCommands(
     case 'assume_up':
       return [setHealth(step, 'up')];
     case 'remove_server':
-      return [...disableAgent(step, keywords), setState(step, 'maint'), deleteServer(step)];
+      return [...disableAgent(step, keywordsOf(step)), setState(step, 'maint'), deleteServer(step)];
     case 'set_domain':
       return [{ command: runtimeCommand`set map ${mapFile} ${step.key} ${step.pool}` }];
     case 'set_site_entry': {

@@ -14,6 +14,7 @@ import {
   commandBatches,
   deletePool,
   deleteServer,
+  type KeywordsOf,
   NO_SUCH_BACKEND,
   publishPool,
   type SiteFiles,
@@ -48,19 +49,22 @@ export class StepRunner {
   ) {}
 
   /**
-   * Runs the steps in their order, except that pools are removed last. `mapName` is the map as HAProxy names it;
-   * `keywords` are those of each added server.
+   * Runs the steps in their order, except that pools are removed last. `mapName` is the map as HAProxy names it.
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  async run(steps: readonly SentStep[], mapName: string, keywords: readonly string[]): Promise<ApplyResult> {
+  async run(
+    steps: readonly SentStep[],
+    mapName: string,
+    keywordsOf: KeywordsOf,
+  ): Promise<ApplyResult> {
     const rejectedDeletions: Slot[] = [];
     const processes: ProcessIdentity[] = [];
     let servers: ServerStateRow[] = [];
     const others = steps.filter((step) => step.op !== 'remove_pool');
     const joined = others.flatMap((step) => ('checkFirst' in step && step.checkFirst ? [step.pool] : []));
     const questions = joined.length === 0 ? [] : showServersState([...new Set(joined)]);
-    const batches = commandBatches(others, mapName, keywords, this.siteFiles);
+    const batches = commandBatches(others, mapName, keywordsOf, this.siteFiles);
     for (const { commands, addressChanges } of batches) {
       const { sent, replies } = await this.client.send(withQuestions(commands, questions));
       processes.push(parseInfo(replies.at(-1)?.text ?? ''));

@@ -3,6 +3,9 @@ export type ObjectSchema = JsonSchema & { type: 'object' };
 
 /** OpenAPI extension that `ArrayField` sets for its option `orJsonText`. */
 const OR_JSON_TEXT = 'x-or-json-text';
+/** OpenAPI extension that `NestedField` sets for its option `briefInTools`. */
+const BRIEF_IN_TOOLS = 'x-brief-in-tools';
+const KEPT_EXTENSIONS: readonly string[] = [OR_JSON_TEXT, BRIEF_IN_TOOLS];
 const COMPONENT_PREFIX = '#/components/schemas/';
 const DEFINITION_PREFIX = '#/$defs/';
 
@@ -91,7 +94,7 @@ function convert(node: unknown, options: ConversionOptions): unknown {
   const schema: JsonSchema = {};
   for (const [keyword, value] of Object.entries(node)) {
     // Strict validators refuse keywords that they do not know, such as the extensions of OpenAPI.
-    if (value === undefined || (keyword.startsWith('x-') && keyword !== OR_JSON_TEXT)) continue;
+    if (value === undefined || (keyword.startsWith('x-') && !KEPT_EXTENSIONS.includes(keyword))) continue;
     if (keyword === 'example') schema['examples'] = [value];
     else if (keyword === '$ref') schema[keyword] = String(value).replace(COMPONENT_PREFIX, DEFINITION_PREFIX);
     else if (keyword === 'properties') schema[keyword] = convertProperties(value as JsonSchema, options);
@@ -109,7 +112,9 @@ function convertProperties(properties: JsonSchema, options: ConversionOptions): 
 }
 
 function replaceOpenApiKeywords(openApi: JsonSchema, { input }: ConversionOptions): JsonSchema {
-  const { allOf, nullable, [OR_JSON_TEXT]: orJsonText, ...rest } = openApi;
+  const { allOf, nullable, [OR_JSON_TEXT]: orJsonText, [BRIEF_IN_TOOLS]: brief, ...rest } = openApi;
+  if (brief === true && input)
+    return { type: 'object', description: rest['description'], examples: rest['examples'] };
   replaceBooleanBound(rest, 'minimum', 'exclusiveMinimum');
   replaceBooleanBound(rest, 'maximum', 'exclusiveMaximum');
   // OpenAPI 3.0 needs an `allOf` with one schema to add a description to a `$ref`. 2020-12 allows both in one schema.

@@ -34,6 +34,7 @@ const TOOLSET_MEMBERS: Readonly<Record<Toolset, readonly string[]>> = {
     'haproxy_reload',
     'haproxy_save_state',
     'haproxy_restore_state',
+    'haproxy_set_pool_options',
     'haproxy_list_operations',
   ],
   history: ['haproxy_history', 'haproxy_undo', 'haproxy_rollback', 'haproxy_audit'],

@@ -183,18 +183,19 @@ export function poolsOfChange({ pools, domains, servers, replaced = [] }: Change
 }
 
 /**
- * The domains that a change adds, moves or removes, those of `sites`, and those of the pools whose servers it changes. At
+ * The domains that a change adds, moves or removes, those of `sites`, and those of the pools whose servers or options it changes. At
  * most `limit` of them are listed: a pool can have 100,000 domains, and each change of its servers would read them all.
  */
 export function domainsOfChange(
-  { domains, servers, sites }: Change,
+  { pools, domains, servers, sites }: Change,
   poolOf: (pool: string) => Pick<Pool, 'domains'> | undefined,
   limit: number,
 ): { domains: string[]; more: number } {
   const named = new Set([...domains.map(([domain]) => domain), ...sites.map(([host]) => host)]);
   const listed = [...named].slice(0, limit);
   let total = named.size;
-  for (const pool of new Set(servers.map(([name]) => name))) {
+  const changed = pools.filter(([, before, after]) => before && after).map(([name]) => name);
+  for (const pool of new Set([...servers.map(([name]) => name), ...changed])) {
     const members = poolOf(pool)?.domains ?? [];
     total += members.length;
     if (members.length <= limit) {

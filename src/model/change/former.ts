@@ -1,4 +1,5 @@
-import type { SiteOptions } from '../options/options.js';
+import { isDeepStrictEqual } from 'node:util';
+import type { PoolOptions, SiteOptions } from '../options/options.js';
 import { isSameServer, type ServerSpec } from '../server.js';
 import type { Draft } from '../state.js';
 
@@ -27,6 +28,8 @@ export interface FormerServer extends ServerSpec {
 export interface FormerValues {
   domains: FormerDomain[];
   servers: FormerServer[];
+  /** The options of pools that had other options. Absent if there are none. */
+  pools?: { pool: string; options: PoolOptions }[];
   /** How many more domains and servers the change removed or overwrote. Absent if all are listed. */
   more?: number;
 }
@@ -35,6 +38,7 @@ export interface FormerValues {
 export function formerValues(draft: Draft): FormerValues | undefined {
   const { base } = draft;
   const former: FormerValues = { domains: [], servers: [] };
+  const pools: { pool: string; options: PoolOptions }[] = [];
   let more = 0;
   for (const domain of new Set([...draft.domains.keys(), ...draft.sites.keys()])) {
     if (base.poolOf(domain) === undefined) continue;
@@ -42,6 +46,11 @@ export function formerValues(draft: Draft): FormerValues | undefined {
     else more += 1;
   }
   for (const [pool, after] of draft.pools) {
+    const options = base.pool(pool)?.options;
+    if (options && !isDeepStrictEqual(options, after?.options)) {
+      if (pools.length < MAX_DOMAINS) pools.push({ pool, options });
+      else more += 1;
+    }
     const before = base.pool(pool)?.servers;
     if (!before || before === after?.servers) continue;
     for (const [slot, server] of before) {
@@ -50,8 +59,8 @@ export function formerValues(draft: Draft): FormerValues | undefined {
       else more += 1;
     }
   }
-  if (former.domains.length + former.servers.length === 0) return undefined;
-  return { ...former, ...(more > 0 && { more }) };
+  if (former.domains.length + former.servers.length + pools.length === 0) return undefined;
+  return { ...former, ...(pools.length > 0 && { pools }), ...(more > 0 && { more }) };
 }
 
 function formerDomain(draft: Draft, domain: string): FormerDomain {

@@ -47,13 +47,13 @@ export function inverse(delta: StateDelta, before: State): StateDelta {
   };
 }
 
-/** The domains whose pool changes, and the domains of pools whose servers change. Call it before `State.apply`. */
+/** The domains whose pool changes, and the domains of pools whose servers or options change. Call it before `State.apply`. */
 export function touchedDomains(delta: StateDelta, before: State): string[] {
   const touched = new Set([...delta.domains.keys(), ...(delta.sites?.keys() ?? [])]);
   for (const [name, pool] of delta.pools) {
     const former = before.pool(name);
     // A pool may have thousands of domains, and adding one domain does not affect the others.
-    if (former?.servers === pool?.servers) continue;
+    if (former?.servers === pool?.servers && former?.options === pool?.options) continue;
     for (const domain of [...(former?.domains ?? []), ...(pool?.domains ?? [])]) touched.add(domain);
   }
   return [...touched];

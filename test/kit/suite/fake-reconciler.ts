@@ -1,6 +1,5 @@
 import type { AppError } from '../../../src/errors/app-error.js';
 import type { Step } from '../../../src/model/routing.js';
-import type { PoolServers } from '../../../src/model/server.js';
 import { type Pool, State, type StateDelta } from '../../../src/model/state.js';
 import type { Section, SectionedText } from '../../../src/storage/files/section-file.js';
 
@@ -23,6 +22,14 @@ export class FakeReconciler {
     return new State(0);
   }
 
+  mayNeedReload(): boolean {
+    return false;
+  }
+
+  async poolsThatNeedReload(): Promise<() => string[]> {
+    return () => [];
+  }
+
   async preview(): Promise<Step[]> {
     return [{ op: 'add_domains', keys: ['a.io'], pools: ['pool_1'] }];
   }
@@ -42,12 +49,12 @@ export class FakePoolsFile {
   async refresh(): Promise<void> {}
 
   renderPools(pools: readonly (readonly [string, Pool])[]): SectionedText {
-    const sections = pools.map(([name, { servers }]): Section => [name, this.renderPool(name, servers)]);
+    const sections = pools.map(([name, pool]): Section => [name, this.renderPool(name, pool)]);
     return { head: this.header, sections };
   }
 
-  renderPool(name: string, servers: PoolServers | undefined): string {
-    return servers ? `# ${name} ${[...servers.keys()].join()}\n` : '';
+  renderPool(name: string, pool: Pick<Pool, 'servers'> | undefined): string {
+    return pool ? `# ${name} ${[...pool.servers.keys()].join()}\n` : '';
   }
 }
 

@@ -193,7 +193,7 @@ export class SuiteRules {
     try {
       await createMissingSiteMaps(this.settings);
       await writeFileAtomic(candidate, wanted.text);
-      const { valid, errors, warnings } = toCheck(await this.control.checkWith(candidate));
+      const { valid, errors, warnings } = toCheck(await this.control.checkWith({ suite: candidate }));
       const place = (messages: ConfigMessage[]) => toOperatorLines(messages, candidate, wanted.text, suite);
       return { valid, errors: place(errors), warnings: place(warnings) };
     } finally {
