@@ -25,7 +25,7 @@ import { asStorageError } from '../errors/storage-error.js';
 import { type CallContext, callContext } from '../contract/call-context.js';
 import { draftInScope, requireInScope } from '../model/scope/scoped-draft.js';
 import { stateInScope } from '../model/scope/scoped-state.js';
-import { type Draft, State, type StateDelta, type StateReader } from '../model/state.js';
+import { State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
 import { refusePoolOptions } from './pool-options-rule.js';
 import { beforeReload, type PoolsReloader, ReloadWindow } from './pools-reloader.js';

@@ -260,6 +260,7 @@ export function OpenObjectField(
     {
       schema: {
         type: 'object',
+        additionalProperties: true,
         ...openApiOnly({ ...schema, additionalProperties: false }),
       },
       accepts: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
