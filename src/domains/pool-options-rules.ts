@@ -1,7 +1,8 @@
 import { AppError } from '../errors/app-error.js';
 import { otherDomains } from '../model/domain-view.js';
 import type { PoolOptions } from '../model/options/pool-options.js';
-import { type Draft, requirePool } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import { requirePool } from '../model/state.js';
 
 /** The pool of a domain after its options were set. */
 export interface PoolWithOptions {

@@ -2,7 +2,7 @@ import { invalidField } from '../errors/invalid-fields.js';
 import { findSiteProblem, type SiteOptions } from '../model/options/options.js';
 import { isMark, MARKS } from '../model/sites/site-options.js';
 import { findSiteRuleProblem } from '../model/sites/site-rules.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 
 /** What is wrong with the options that a caller gives, and where; undefined if they can be used. Pure. */
 export function findSiteInputProblem(given: unknown): { field: string; message: string } | undefined {

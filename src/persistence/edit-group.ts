@@ -1,6 +1,7 @@
 import { type CallContext, recordDomains, runWithCallContext } from '../contract/call-context.js';
 import { formerValues } from '../model/change/former.js';
-import { Draft, type Pool, type State, type StateDelta, type StateReader } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import type { Pool, State, StateDelta, StateReader } from '../model/state.js';
 import { changeOf } from '../model/change/change.js';
 import { draftInScope } from '../model/scope/scoped-draft.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';

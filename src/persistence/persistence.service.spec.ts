@@ -13,7 +13,7 @@ import { HistoryLog } from '../storage/history-log.js';
 import { activeLines } from '../storage/files/line-file.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from '../storage/state-store.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 import { SITE_MAPS } from '../model/sites/site-maps.js';
 
 const rejected = new AppError('haproxy_rejected', 'no');

@@ -212,7 +212,13 @@ export class ReconcilerService {
     this.#pools.setCapabilities(live.capabilities);
     this.#knowsSites = live.sites !== undefined;
     const leave = new Set([...this.#adoption.unmanagedPools, ...state.externalPools]);
-    return new RoutingView({ ...live, options }, this.#desired(state), leave, live.process, this.#removedKeys);
+    return new RoutingView(
+      { ...live, options },
+      this.#desired(state),
+      leave,
+      live.process,
+      this.#removedKeys,
+    );
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */

@@ -5,7 +5,8 @@ import type { SiteOptions } from '../../model/options/options.js';
 import type { ServerSpec } from '../../model/server.js';
 import { serverAddress } from '../../model/server.js';
 import { optionsOf } from '../../model/sites/site-options.js';
-import { Draft, type State, type StateReader } from '../../model/state.js';
+import { Draft } from '../../model/draft.js';
+import type { State, StateReader } from '../../model/state.js';
 import { applyPuts } from '../../transfer/put-import.js';
 import type { PutRecord } from '../../transfer/put-record.js';
 

@@ -81,13 +81,7 @@ export function* commandBatches(
     const end = indexFrom(steps, firstChange, (step) => !isAddressChange(step));
     const addressChanges = steps.slice(firstChange, end).filter(isAddressChange);
     yield {
-      commands: batchCommands(
-        readdressed,
-        steps.slice(start, firstChange),
-        addressChanges,
-        maps,
-        keywordsOf,
-      ),
+      commands: batchCommands(readdressed, steps.slice(start, firstChange), addressChanges, maps, keywordsOf),
       addressChanges,
     };
     readdressed = addressChanges;

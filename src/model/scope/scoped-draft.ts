@@ -1,5 +1,6 @@
 import { AppError } from '../../errors/app-error.js';
-import { Draft, State, type StateDelta, type StateReader } from '../state.js';
+import { Draft } from '../draft.js';
+import { State, type StateDelta, type StateReader } from '../state.js';
 import { outOfScope, type Scope } from './scope.js';
 import { stateInScope } from './scoped-state.js';
 
