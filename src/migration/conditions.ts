@@ -1,12 +1,6 @@
 import { HostPattern, MATCH_METHODS, type MatchMethod, type Tri } from './host-pattern.js';
-import {
-  evaluate,
-  type Host,
-  type HostExpression,
-  parseHostExpression,
-  type Value,
-  type Variables,
-} from './host-value.js';
+import { evaluate, type HostExpression, parseHostExpression, type Variables } from './host-value.js';
+import type { Host, Value } from './values.js';
 import type { MapFile } from './map-file.js';
 import type { SourceLine } from './source-lines.js';
 
@@ -182,7 +176,7 @@ function unknownReason(criterion: string): string {
   const [name = ''] = /^[A-Za-z0-9_.]+/.exec(criterion) ?? [];
   if (/^(?:path|url|base|capture\.req\.uri|pathq)/.test(name))
     return 'It depends on the path of the request. The import gives whole hosts.';
-  if (/^src/.test(name)) return 'It depends on the address of the visitor.';
+  if (name.startsWith('src')) return 'It depends on the address of the visitor.';
   if (/sni/.test(name))
     return 'It depends on the name in the TLS handshake (SNI), which can differ from the Host.';
   if (/^sc\d?_|http_req_rate|conn_cur/.test(name)) return 'It depends on counters of a stick table.';
@@ -334,7 +328,7 @@ function evaluateTest(test: Test, request: Request): Tri {
       return 'no';
     case 'unknown':
       return 'maybe';
-    case 'host':
+    default:
       for (const pattern of test.patterns) request.spend(pattern.costFor(host));
       return evaluateHost(test, evaluate(test.expression, host, variables));
   }

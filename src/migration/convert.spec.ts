@@ -411,8 +411,8 @@ backend be_x.example.com\n server s 192.0.2.1:80\n`;
     expect(JSON.stringify(not_understood)).not.toContain('Secret1');
   });
 
-  it('reads 20,000 hosts on as many lines', () => {
-    const count = 20_000;
+  it('reads 5,000 hosts on as many lines', () => {
+    const count = 5000;
     const lines = Array.from(
       { length: count },
       (_, index) =>

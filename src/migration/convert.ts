@@ -4,7 +4,7 @@ import { candidatesOf, type Candidate } from './candidates.js';
 import { CARRIED, type CarriedField, type CarriedFields, SET_WITH } from './carried-fields.js';
 import { type AclFiles, doubtOf } from './conditions.js';
 import { type Effect, type Finding, Findings } from './findings.js';
-import type { Host } from './host-value.js';
+import type { Host } from './values.js';
 import { MapFile, readMapLines } from './map-file.js';
 import { poolOptionsOf } from './pool-options.js';
 import { distinct, type Entrance, isProxy, type Note, type Proxy, readProxies } from './proxies.js';
@@ -58,7 +58,7 @@ export interface Converted {
 export const MAX_LENGTH = 10 * 1024 * 1024;
 export const MAX_LINES = 100_000;
 /** Conditions that are evaluated. Above, the remaining domains are not given. */
-const MAX_EVALUATIONS = 20_000_000;
+const MAX_EVALUATIONS = 10_000_000;
 /** The default of HAPROXY_MAX_SLOTS. */
 const DEFAULT_SLOTS = 10;
 /** The hosts after which the generator gives other work a turn. */
@@ -294,7 +294,7 @@ class Conversion {
     }
     const verdict: Verdict = { backend: undefined, https, redirect: undefined, changes: [] };
     if (first.type === 'backend') return { ...verdict, backend: first.name };
-    if (first.type === 'redirect' && first.to !== undefined && this.carried.redirect && isPlainUrl(first.to))
+    if (first.type === 'redirect' && first.to !== undefined && this.carried.redirect && isSiteRedirect(first))
       return { ...verdict, redirect: { to: first.to, code: first.code } };
     this.#miss(domain, first.source, {
       reason:
@@ -346,7 +346,7 @@ class Conversion {
       isGiven = false;
     }
     if (proxy.servers.every(({ server }) => !server)) {
-      const [line = undefined] = proxy.servers;
+      const [line] = proxy.servers;
       this.#miss(domain, line?.source ?? proxy.section.head, {
         reason: line?.notes[0]?.reason ?? 'The backend has no server.',
         whatToDo: line?.notes[0]?.whatToDo ?? 'Add the domain with its servers: POST /api/v1/domains.',
@@ -661,6 +661,7 @@ function serversOf(proxy: Proxy): ConvertedServer[] {
   return [...servers.values()];
 }
 
-function isPlainUrl(text: string): boolean {
-  return /^https?:\/\/[!-$&-~]{1,2000}$/.test(text);
+/** A redirect that `site.redirect` can have: a URL without a format (`%[…]`), and a status that is allowed there. */
+function isSiteRedirect({ to, code }: { to: string | undefined; code: number }): boolean {
+  return to !== undefined && /^https?:\/\/[!-$&-~]{1,2000}$/.test(to) && [301, 302, 307, 308].includes(code);
 }

@@ -161,7 +161,7 @@ export class HostPattern {
         return node.items.reduceRight((after, item) => this.#compile(item, after), next);
       case 'alt':
         return this.#add({ type: 'jump', next: node.items.map((item) => this.#compile(item, next)) });
-      case 'repeat': {
+      default: {
         const jump: { type: 'jump'; next: number[] } = { type: 'jump', next: [next] };
         const at = this.#add(jump);
         const body = this.#compile(node.item, node.max === 1 ? next : at);
@@ -187,7 +187,7 @@ function isPlainMatch(host: string, { method, text }: Plain): boolean {
       return host.startsWith(text);
     case 'end':
       return host.endsWith(text);
-    case 'sub':
+    default:
       return host.includes(text);
   }
 }
@@ -242,18 +242,18 @@ function regexCoverage(root: Node): Coverage {
   const names = new Set<string>();
   let complete = isComplete;
   for (const text of texts) {
-    // \x02 and \x03: the anchors. \x00: any characters, \x01: one label, \x04: one of some characters.
-    if (/:.*[\x00\x01\x04]/.test(text)) continue; // With a port, which the suite ignores.
-    const isAnchored = text.startsWith('\x02');
-    if (!isAnchored || !text.endsWith('\x03')) complete = false;
-    const inner = text.replaceAll(/[\x02\x03]/g, '').replaceAll('\x00\x00', '\x00');
-    const [, kind, rest] = /^([\x00\x01])?([^\x00\x01\x04]*)$/.exec(inner) ?? [];
+    // \uE002 and \uE003: the anchors. \uE000: any characters, \uE001: one label, \uE004: one of some characters.
+    if (/:.*[\uE000\uE001\uE004]/.test(text)) continue; // With a port, which the suite ignores.
+    const isAnchored = text.startsWith('\uE002');
+    if (!isAnchored || !text.endsWith('\uE003')) complete = false;
+    const inner = text.replaceAll(/[\uE002\uE003]/g, '').replaceAll('\uE000\uE000', '\uE000');
+    const [, kind, rest] = /^([\uE000\uE001])?([^\uE000\uE001\uE004]*)$/.exec(inner) ?? [];
     if (rest === undefined || rest === '') {
       complete = false;
       continue;
     }
-    if (kind === '\x01' && !rest.startsWith('.')) complete = false;
-    if (kind === '\x00') complete = false;
+    if (kind === '\uE001' && !rest.startsWith('.')) complete = false;
+    if (kind === '\uE000') complete = false;
     if (kind !== undefined || !isAnchored) {
       if (rest.startsWith('.')) names.add(`*${rest}`);
       else {
@@ -269,11 +269,11 @@ function expand(node: Node): { texts: string[]; isComplete: boolean } {
   switch (node.type) {
     case 'char':
       if (node.shown === 'any') return { texts: ['.'], isComplete: false };
-      return { texts: [typeof node.shown === 'string' ? '\x04' : node.shown.literal], isComplete: true };
+      return { texts: [typeof node.shown === 'string' ? '\uE004' : node.shown.literal], isComplete: true };
     case 'start':
-      return { texts: ['\x02'], isComplete: true };
+      return { texts: ['\uE002'], isComplete: true };
     case 'end':
-      return { texts: ['\x03'], isComplete: true };
+      return { texts: ['\uE003'], isComplete: true };
     case 'alt': {
       const all = node.items.map(expand);
       return capped(
@@ -292,15 +292,15 @@ function expand(node: Node): { texts: string[]; isComplete: boolean } {
       }
       return result;
     }
-    case 'repeat': {
+    default: {
       if (node.max === 1) {
         const { texts, isComplete } = expand(node.item);
         return capped(['', ...texts], isComplete);
       }
       const { item } = node;
       if (item.type === 'char' && item.shown === 'label' && node.min === 1)
-        return { texts: ['\x01'], isComplete: true };
-      return { texts: ['\x00'], isComplete: true };
+        return { texts: ['\uE001'], isComplete: true };
+      return { texts: ['\uE000'], isComplete: true };
     }
   }
 }

@@ -1,10 +1,5 @@
 import type { MapFile } from './map-file.js';
-
-/** A host of which the routes are asked: one name, or all names of a wildcard (`.example.com`). */
-export type Host = { readonly text: string } | { readonly suffix: string };
-
-/** What an expression gives: a text, the names of a wildcard, nothing, or something that is not known here. */
-export type Value = { text: string } | { suffix: string } | 'absent' | 'unknown';
+import type { Host, Value } from './values.js';
 
 /** Variables that rules have set, by name. */
 export type Variables = ReadonlyMap<string, Value>;

@@ -1,5 +1,5 @@
 import { HostPattern, MATCH_METHODS, type MatchMethod } from './host-pattern.js';
-import type { Value } from './host-value.js';
+import type { Value } from './values.js';
 
 /** Above this number of keys, a map that is searched key by key is not evaluated. */
 const MAX_SEARCHED = { end: 1000, other: 100 };

@@ -26,7 +26,7 @@ export class MigrationService {
     const turns = convertInTurns(input);
     for (;;) {
       const turn = turns.next();
-      if (turn.done) return turn.value as HaproxyRecordsDto;
+      if (turn.done) return turn.value;
       await setImmediate();
     }
   }

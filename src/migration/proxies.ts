@@ -27,6 +27,7 @@ export type Action =
   | { type: 'go'; target: Target }
   /** To the same host over https. */
   | { type: 'https' }
+  /** `to` is the prefix of the same path and query; undefined for any other redirect. */
   | { type: 'redirect'; to: string | undefined; code: number }
   /** HAProxy answers, and no server. */
   | { type: 'answer'; what: string }
@@ -333,12 +334,15 @@ const SAME_HOST_PREFIX = new RegExp(`^https://${HOST}$`);
 
 function redirectAction(words: readonly string[]): Action {
   let [kind, to, code] = ['', '', 302];
+  // Other words, such as drop-query, change the answer.
+  let isPlain = true;
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at] ?? '';
     if (word === 'location' || word === 'prefix' || word === 'scheme') {
       kind = word;
       to = words[(at += 1)] ?? '';
     } else if (word === 'code') code = Number(words[(at += 1)]);
+    else isPlain = false;
   }
   if (
     (kind === 'scheme' && to === 'https') ||
@@ -346,7 +350,7 @@ function redirectAction(words: readonly string[]): Action {
     (kind === 'prefix' && SAME_HOST_PREFIX.test(to))
   )
     return { type: 'https' };
-  return { type: 'redirect', to: kind === 'location' || kind === 'prefix' ? to : undefined, code };
+  return { type: 'redirect', to: kind === 'prefix' && isPlain ? to : undefined, code };
 }
 
 function tcpAction([action = '']: readonly string[]): Action {

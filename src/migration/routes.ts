@@ -6,7 +6,8 @@ import {
   type Request,
   UnknownCondition,
 } from './conditions.js';
-import { evaluate, type Host, type Value } from './host-value.js';
+import { evaluate } from './host-value.js';
+import type { Host, Value } from './values.js';
 import type { Action, Entrance, Note, Proxy, Rule } from './proxies.js';
 import type { SourceLine } from './source-lines.js';
 
