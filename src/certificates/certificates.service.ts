@@ -7,6 +7,7 @@ import { McpResource } from '../contract/resource.js';
 import { JobsService, type RunningJob } from '../jobs/jobs.service.js';
 import { AcmeService } from './acme/acme.service.js';
 import { CertificatePlans } from './certificate-plans.service.js';
+import { CertificateScope } from './certificate-scope.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import {
   CertificateDto,
@@ -38,6 +39,7 @@ export class CertificatesService {
     private readonly renewal: RenewalService,
     private readonly jobs: JobsService,
     private readonly acme: AcmeService,
+    private readonly scope: CertificateScope,
   ) {}
 
   @Operation({
@@ -89,7 +91,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_issue_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Issue a certificate',
     description:
       'Gets a certificate for a domain from the CA (ACME, DNS challenge), with wildcard for *.domain too. HAProxy ' +
@@ -103,7 +105,9 @@ export class CertificatesService {
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   async issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.issue(input) : (await this.startIssue(input)).wait();
+    if (!input.dry_run) return (await this.startIssue(input)).wait();
+    await this.scope.require(input.domain, { issues: input });
+    return this.scope.narrowed(await this.plans.issue(input));
   }
 
   /**
@@ -112,19 +116,24 @@ export class CertificatesService {
    * @throws AppError acme_failed, shutting_down
    */
   async startIssue({ domain, wildcard }: IssueCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
+    await this.scope.require(domain, { issues: { wildcard } });
     if (!(await this.issuing.findValid(domain, wildcard))) await this.acme.requireReady(domain);
     return this.jobs.start(
       { kind: 'issue_cert', key: `${domain} ${wildcard}`, domain, given: { domain, wildcard } },
       async (job) => {
         const { renewed, precedence } = await this.issuing.issue(domain, wildcard, job);
-        return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
+        return this.scope.narrowed({
+          ...(await this.views.one(domain)),
+          renewed,
+          rivals: [...precedence.rivals],
+        });
       },
     );
   }
 
   @Operation({
     name: 'haproxy_renew_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Renew a certificate',
     description:
       'Renews a certificate that the suite issued, if it is due, or always with force. HAProxy serves the old ' +
@@ -136,7 +145,9 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   async renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.renew(input) : (await this.startRenew(input)).wait();
+    if (!input.dry_run) return (await this.startRenew(input)).wait();
+    await this.scope.require(input.domain, { issues: { wildcard: false } });
+    return this.scope.narrowed(await this.plans.renew(input));
   }
 
   /**
@@ -145,13 +156,18 @@ export class CertificatesService {
    * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, shutting_down
    */
   async startRenew({ domain, force }: RenewCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
+    await this.scope.require(domain, { issues: { wildcard: false } });
     await this.issuing.requireManaged(domain);
     if (force || (await this.issuing.isDue(domain))) await this.acme.requireReady(domain);
     return this.jobs.start(
       { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
       async (job) => {
         const { renewed, precedence } = await this.issuing.renew(domain, force, job);
-        return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
+        return this.scope.narrowed({
+          ...(await this.views.one(domain)),
+          renewed,
+          rivals: [...precedence.rivals],
+        });
       },
     );
   }
@@ -184,7 +200,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_delete_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Delete a certificate',
     description:
       'Removes a certificate from HAProxy, deletes its file and ends its renewal; it is not revoked. Clients of the ' +
@@ -195,16 +211,17 @@ export class CertificatesService {
     errors: ['certificate_not_found'],
   })
   async delete(input: DeleteCertificateDto): Promise<DeletedCertificateDto> {
+    await this.scope.require(input.domain);
     const before = await this.#former(input.domain);
     const deleted = await (input.dry_run
       ? this.plans.delete(input.domain)
       : this.stored.delete(input.domain));
-    return { ...deleted, ...(before && { before }) };
+    return this.scope.narrowed({ ...deleted, ...(before && { before }) });
   }
 
   @Operation({
     name: 'haproxy_load_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Load a certificate',
     description:
       'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), ' +
@@ -216,9 +233,10 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'payload_too_large'],
   })
   async load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
+    await this.scope.require(input.domain, { pem: input.pem });
     const before = await this.#former(input.domain);
     const loaded = await (input.dry_run ? this.plans.load(input) : this.stored.load(input));
-    return { ...loaded, ...(before && { before }) };
+    return this.scope.narrowed({ ...loaded, ...(before && { before }) });
   }
 
   /** A failure must not stop the others, so one domain that can be renewed is enough. */
