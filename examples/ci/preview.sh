@@ -6,7 +6,7 @@
 #   preview.sh name BRANCH           prints the domain
 #
 # HAPROXY_SUITE_URL    address of the suite, such as https://suite.example.com:8000
-# HAPROXY_SUITE_TOKEN  a token that may change domains
+# HAPROXY_SUITE_TOKEN  a token that may change the domains below PREVIEW_DOMAIN: role operate, domains *.preview.example.com
 # PREVIEW_DOMAIN       the domain below which previews live, such as preview.example.com
 # PREVIEW_EXPIRES_IN   when a preview that nobody puts again is removed; default 7d
 # PREVIEW_TIMEOUT      most seconds until it is healthy, 1 to 3600; default 60

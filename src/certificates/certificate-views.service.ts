@@ -13,6 +13,7 @@ import {
 } from '../haproxy/certificates/certificate-folder.js';
 import type { TrialResult } from '../haproxy/certificates/certificate-trial.js';
 import { ServedCertificates } from '../haproxy/certificates/served-certificates.service.js';
+import type { Scope } from '../model/scope/scope.js';
 import { Settings } from '../settings/settings.js';
 import type { CertificateDto } from './certificates.dto.js';
 import { ManagedCertificates } from './managed-certificates.js';
@@ -201,9 +202,16 @@ function isLimited(): boolean {
 function visibleFiles(files: readonly CertificateFile[]): CertificateFile[] {
   const { scope } = callContext();
   if (!scope?.limitsDomains) return [...files];
-  return files.filter(({ domain, leaf }) =>
-    scope.includesAll([domain, ...namesOf(leaf), ...indexedNamesOf(leaf)].map((name) => name.toLowerCase())),
-  );
+  return files.filter((file) => isCertificateInScope(file, scope));
+}
+
+/** Whether every name of a certificate is in scope. */
+export function isCertificateInScope(
+  { domain, leaf }: Pick<CertificateFile, 'domain' | 'leaf'>,
+  scope: Scope,
+): boolean {
+  const names = [domain, ...namesOf(leaf), ...indexedNamesOf(leaf)];
+  return scope.includesAll(names.map((name) => name.toLowerCase()));
 }
 
 /** The files with a certificate that has the host or its wildcard as a name, at most 8. */

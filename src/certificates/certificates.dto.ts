@@ -22,6 +22,7 @@ const MAX_DOMAIN_CHARACTERS = 230;
  */
 export class CertificateRefDto {
   @StringField({
+    isDomain: true,
     description: 'Its domain, without *., or its file name (0001-old.pem).',
     example: 'example.com',
     canonical: (value) => {

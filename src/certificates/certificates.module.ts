@@ -5,6 +5,7 @@ import { SyncModule } from '../sync/sync.module.js';
 import { AcmeService } from './acme/acme.service.js';
 import { CertificateInstaller } from './certificate-installer.service.js';
 import { CertificatePlans } from './certificate-plans.service.js';
+import { CertificateScope } from './certificate-scope.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import { CertificatesController } from './certificates.controller.js';
 import { CertificatesLifecycle } from './certificates.lifecycle.js';
@@ -21,6 +22,7 @@ import { StoredCertificates } from './stored-certificates.service.js';
     AcmeService,
     CertificateInstaller,
     CertificatePlans,
+    CertificateScope,
     CertificateViews,
     CertificatesLifecycle,
     CertificatesService,

@@ -8,6 +8,7 @@ import { JobsService } from '../jobs/jobs.service.js';
 import type { RunningJob } from '../jobs/running-job.js';
 import { AcmeService } from './acme/acme.service.js';
 import { CertificatePlans } from './certificate-plans.service.js';
+import { CertificateScope } from './certificate-scope.service.js';
 import { CertificateViews } from './certificate-views.service.js';
 import {
   CertificateDto,
@@ -39,6 +40,7 @@ export class CertificatesService {
     private readonly renewal: RenewalService,
     private readonly jobs: JobsService,
     private readonly acme: AcmeService,
+    private readonly scope: CertificateScope,
   ) {}
 
   @Operation({
@@ -90,7 +92,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_issue_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Issue a certificate',
     description:
       'Gets a certificate for a domain from the CA (ACME), with wildcard for *.domain too. HAProxy serves it at once, ' +
@@ -103,7 +105,9 @@ export class CertificatesService {
     errors: ['acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   async issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.issue(input) : (await this.startIssue(input)).wait();
+    if (!input.dry_run) return (await this.startIssue(input)).wait();
+    await this.scope.require(input.domain, { issues: input });
+    return this.scope.narrowed(await this.plans.issue(input));
   }
 
   /**
@@ -113,6 +117,7 @@ export class CertificatesService {
    */
   async startIssue(input: IssueCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
     const { domain, wildcard, challenge } = input;
+    await this.scope.require(domain, { issues: { wildcard } });
     await this.issuing.requireReady(input);
     return this.jobs.start(
       {
@@ -123,14 +128,18 @@ export class CertificatesService {
       },
       async (job) => {
         const { renewed, precedence } = await this.issuing.issue(input, job);
-        return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
+        return this.scope.narrowed({
+          ...(await this.views.one(domain)),
+          renewed,
+          rivals: [...precedence.rivals],
+        });
       },
     );
   }
 
   @Operation({
     name: 'haproxy_renew_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Renew a certificate',
     description:
       'Renews a certificate that the suite issued, if it is due, or always with force. HAProxy serves the old ' +
@@ -142,7 +151,9 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'acme_failed', 'acme_timeout', 'payload_too_large'],
   })
   async renew(input: RenewCertificateDto): Promise<IssuedCertificateDto> {
-    return input.dry_run ? this.plans.renew(input) : (await this.startRenew(input)).wait();
+    if (!input.dry_run) return (await this.startRenew(input)).wait();
+    await this.scope.require(input.domain, { issues: { wildcard: false } });
+    return this.scope.narrowed(await this.plans.renew(input));
   }
 
   /**
@@ -151,6 +162,7 @@ export class CertificatesService {
    * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, shutting_down
    */
   async startRenew({ domain, force }: RenewCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
+    await this.scope.require(domain, { issues: { wildcard: false } });
     const entry = await this.issuing.requireManaged(domain);
     if (force || (await this.issuing.isDue(domain)))
       await this.acme.requireReady({ domain, ...requestOf(entry) });
@@ -158,7 +170,11 @@ export class CertificatesService {
       { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
       async (job) => {
         const { renewed, precedence } = await this.issuing.renew(domain, force, job);
-        return { ...(await this.views.one(domain)), renewed, rivals: precedence.rivals };
+        return this.scope.narrowed({
+          ...(await this.views.one(domain)),
+          renewed,
+          rivals: [...precedence.rivals],
+        });
       },
     );
   }
@@ -191,7 +207,7 @@ export class CertificatesService {
 
   @Operation({
     name: 'haproxy_delete_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Delete a certificate',
     description:
       'Removes a certificate from HAProxy, deletes its file and ends its renewal; it is not revoked. Clients of the ' +
@@ -202,16 +218,17 @@ export class CertificatesService {
     errors: ['certificate_not_found'],
   })
   async delete(input: DeleteCertificateDto): Promise<DeletedCertificateDto> {
+    await this.scope.require(input.domain);
     const before = await this.#former(input.domain);
     const deleted = await (input.dry_run
       ? this.plans.delete(input.domain)
       : this.stored.delete(input.domain));
-    return { ...deleted, ...(before && { before }) };
+    return this.scope.narrowed({ ...deleted, ...(before && { before }) });
   }
 
   @Operation({
     name: 'haproxy_load_cert',
-    scope: 'all',
+    scope: 'change',
     title: 'Load a certificate',
     description:
       'Makes HAProxy serve a certificate of your own: the given PEM text (certificate, chain and unencrypted key), ' +
@@ -223,9 +240,10 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'payload_too_large'],
   })
   async load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
+    await this.scope.require(input.domain, { pem: input.pem });
     const before = await this.#former(input.domain);
     const loaded = await (input.dry_run ? this.plans.load(input) : this.stored.load(input));
-    return { ...loaded, ...(before && { before }) };
+    return this.scope.narrowed({ ...loaded, ...(before && { before }) });
   }
 
   /** A failure must not stop the others, so one domain that can be renewed is enough. */

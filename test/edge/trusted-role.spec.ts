@@ -93,6 +93,40 @@ describe('TRUSTED_ROLE', () => {
   });
 });
 
+describe('A named token with domains', () => {
+  it.each(ROLES)('and the role %s is offered exactly the tools that it may call', async (role) => {
+    const named = [namedToken('limited', role, { domains: ['*.preview.example.com'] })];
+    const suite = await startFixture({ ...withTokens, named });
+    const authorization = `Bearer ${secretOf('limited')}`;
+    const client = new Client({ name: 'test', version: '1' });
+    try {
+      const url = new URL(`${suite.url}/mcp`);
+      await client.connect(
+        new StreamableHTTPClientTransport(url, { requestInit: { headers: { authorization } } }),
+      );
+      const { tools } = suite.app.get(McpCatalogue, { strict: false });
+      const listed = new Set((await client.listTools()).tools.map(({ name }) => name));
+      const all = tools.list('admin');
+      const hidden = all.filter(({ name }) => !listed.has(name));
+      expect(hidden.map(({ name }) => name)).toEqual(
+        all
+          .map(({ name }) => name)
+          .filter((name) => {
+            const operation = tools.find(name)?.operation;
+            return operation?.scope === 'all' || (role === 'read' && operation?.readOnly !== true);
+          }),
+      );
+      for (const { name } of hidden) {
+        const result = (await client.callTool({ name, arguments: {} })) as CallToolResult;
+        expect(result.structuredContent, name).toMatchObject({ code: 'forbidden' });
+      }
+    } finally {
+      await client.close();
+      await suite.stop();
+    }
+  });
+});
+
 describe('A named token', () => {
   it('decides about every route and tool by its role, and may dry-run with each role', async () => {
     const named = ROLES.map((role) => namedToken(`is-${role}`, role));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../errors/app-error.js';
+import { groupBy } from '../../lib/group-by.js';
 import { isWildcard } from '../names/domain-name.js';
 import type { ServerSpec } from '../server.js';
 import { Draft } from '../draft.js';
@@ -164,13 +165,45 @@ describe('stateInScope', () => {
     expect(stateInScope(STATE, undefined)).toBe(STATE);
     expect(stateInScope(STATE, new Scope({ max_domains: 3 }))).toBe(STATE);
     const view = stateInScope(STATE, PREVIEWS);
-    expect([...view.pools]).toEqual([
+    expect([...view.pools].toSorted(([a], [b]) => (a < b ? -1 : 1))).toEqual([
       ['pool_1', STATE.pool('pool_1')],
       ['pool_2', { ...STATE.pool('pool_2'), domains: ['m.preview.test'] }],
     ]);
     expect([...view.sites]).toEqual([['a.preview.test', { labels: { team: 'y' } }]]);
     expect(view.sortedDomains()).toEqual(['a.preview.test', 'b.preview.test', 'm.preview.test']);
     expect([view.poolOf('main.test'), view.domainCount, view.revision]).toEqual([undefined, 3, 7]);
+  });
+
+  it('has exactly the domains in scope, for few and for many entries', () => {
+    const name = fc
+      .array(fc.constantFrom('a', 'b', 'ab', 'test'), { minLength: 1, maxLength: 3 })
+      .map((labels) => labels.join('.'));
+    const domain = fc.tuple(fc.boolean(), name).map(([wild, text]) => (wild ? `*.${text}` : text));
+    const state = fc.uniqueArray(domain, { maxLength: 30 }).map(
+      (domains) =>
+        new State(
+          1,
+          [...groupBy(domains, ({ length }) => `pool_${length}`)].map(
+            ([key, members]) => [key, pool(members)] as const,
+          ),
+          domains.map((one) => [one, { labels: { name: one } }] as const),
+        ),
+    );
+    const entries = fc.oneof(
+      fc.array(domain, { minLength: 1, maxLength: 3 }),
+      fc.array(domain, { minLength: 17, maxLength: 20 }),
+    );
+    fc.assert(
+      fc.property(state, entries, fc.boolean(), (all, domains, wildcards) => {
+        const scope = new Scope({ domains, wildcards });
+        const view = stateInScope(all, scope);
+        const expected = all.sortedDomains().filter((one) => scope.includes(one));
+        expect(view.sortedDomains()).toEqual(expected);
+        expect([...view.sites.keys()].toSorted()).toEqual(expected);
+        for (const one of expected) expect(view.poolOf(one)).toBe(all.poolOf(one));
+      }),
+      { numRuns: 200 },
+    );
   });
 
   it('is built once for a revision', () => {

@@ -115,6 +115,11 @@ export class Scope {
     return this.fields.domains !== undefined;
   }
 
+  /** Texts of which every domain in scope has at least one. */
+  get texts(): readonly string[] {
+    return [...this.#exact, ...this.#below];
+  }
+
   /**
    * Whether a domain is in scope; with a path, whether its host is. A wildcard is in scope if the token may have wildcards,
    * and if every host that it matches is in scope.

@@ -13,7 +13,7 @@ const views = new WeakMap<Scope, ScopedState>();
 
 /**
  * The state as a caller with this scope sees it: without the domains that are not in scope, and without the pools that have
- * only such domains. The state itself for a caller without a limit. One pass over the domains, once for each revision.
+ * only such domains. The state itself for a caller without a limit. Built once for each revision, by a search of the names.
  */
 export function stateInScope(state: State, scope: Scope | undefined): State {
   if (!scope?.limitsDomains) return state;
@@ -24,14 +24,31 @@ export function stateInScope(state: State, scope: Scope | undefined): State {
   return view;
 }
 
+/** Above this many searches, looking at every domain takes less time. One search of 100,000 domains takes a few milliseconds. */
+const MAX_SEARCHES = 16;
+
 function buildView(state: State, scope: Scope): State {
-  const pools: [string, Pool][] = [];
-  for (const [name, pool] of state.pools) {
-    const domains = pool.domains.filter((domain) => scope.includes(domain));
-    if (domains.length === pool.domains.length) pools.push([name, pool]);
-    else if (domains.length > 0) pools.push([name, { ...pool, domains }]);
-  }
   const sites: [string, SiteOptions][] = [];
-  for (const [host, site] of state.sites) if (scope.includes(host)) sites.push([host, site]);
+  const names = new Set<string>();
+  for (const domain of domainsInScope(state, scope)) {
+    names.add(state.poolOf(domain) ?? '');
+    const site = state.site(domain);
+    if (site) sites.push([domain, site]);
+  }
+  const pools: [string, Pool][] = [];
+  for (const name of names) {
+    const pool = state.pool(name);
+    if (!pool) continue;
+    const domains = pool.domains.filter((domain) => scope.includes(domain));
+    pools.push([name, domains.length === pool.domains.length ? pool : { ...pool, domains }]);
+  }
   return new State(state.revision, pools, sites);
+}
+
+function domainsInScope(state: State, scope: Scope): Iterable<string> {
+  const { texts } = scope;
+  if (texts.length > MAX_SEARCHES) return state.sortedDomains().filter((domain) => scope.includes(domain));
+  const index = state.domainIndex();
+  const found = texts.flatMap((needle) => index.page({ needle, limit: Number.POSITIVE_INFINITY }).items);
+  return new Set(found.filter((domain) => scope.includes(domain)));
 }
