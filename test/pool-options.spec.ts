@@ -71,9 +71,9 @@ describe.each(haproxyVersions())('pool options with HAProxy $version', (haproxy)
         path: '/healthz',
         host: 'health.test',
         status: 204,
-        interval: 1,
+        interval: 4,
         rise: 1,
-        fall: 1,
+        fall: 3,
       },
     },
     'sticky.test': { sticky: 'srv' },
@@ -247,7 +247,7 @@ describe.each(haproxyVersions())('pool options with HAProxy $version', (haproxy)
 
   it('a change, an undo and a reload with one server DOWN by its HTTP check fail no request', async () => {
     const { sick } = made as Record<string, Backend>;
-    const check = { type: 'http', path: '/healthz', interval: 1, rise: 1, fall: 1 };
+    const check = { type: 'http', path: '/healthz', interval: 5, rise: 1, fall: 3 };
     await putAll({ [LOAD]: { check } });
     await until(async () => (await names(LOAD)).join() === 'http1', { what: 'the sick server DOWN' });
     const count = sick!.count;
@@ -340,6 +340,7 @@ describe.each(haproxyVersions())('pool options with HAProxy $version', (haproxy)
     await until(async () => (await seen('sticky.test')).cookie.startsWith('srv='), { what: 'the cookie' });
     const unset = Object.fromEntries(Object.keys(ALL).map((domain) => [domain, {}]));
     delete unset['balance.test'];
+    for (const domain of [LOAD, 'bad.test']) unset[domain] = {};
     await putAll(unset);
     expect((await seen('sticky.test')).cookie).toBe('');
     expect((await get(home.httpPort, 'proxy.test')).body).toBe('none');

@@ -7,6 +7,7 @@ import {
   SERVER_KEYWORDS,
   type ServerKeyword,
   splitServerKeywords,
+  withImpliedChecks,
 } from './server-keywords.js';
 
 /** The name of the `defaults` section that every generated pool names with `from`. */
@@ -50,7 +51,7 @@ export function poolDefaults(sections: readonly ConfigSection[]): PoolDefaults {
     poolLines,
     // Without `enabled`, every server would be in maintenance after a start without the suite.
     fileKeywords: keywords.has('disabled') ? [...own, 'enabled'] : own,
-    runtimeKeywords: [...own, ...sent.flatMap(({ words }) => words)],
+    runtimeKeywords: withImpliedChecks([...own, ...sent.flatMap(({ words }) => words)]),
   };
 }
 

@@ -91,7 +91,9 @@ export function optionKeywords(options: PoolOptions, name: string, caFile: strin
   return [
     ...(check ? checkKeywords(check) : []),
     ...protocolKeywords(options, caFile),
-    ...(send_proxy === undefined ? [] : [send_proxy === 'v2' ? 'send-proxy-v2' : 'send-proxy']),
+    ...(send_proxy === undefined
+      ? []
+      : [send_proxy === 'v2' ? 'send-proxy-v2' : 'send-proxy', 'check-send-proxy']),
     ...(max_connections === undefined ? [] : ['maxconn', String(max_connections)]),
     ...(sticky === undefined ? [] : ['cookie', cookieValue(name)]),
   ];
@@ -112,10 +114,10 @@ function isHash(balance: string): boolean {
   return !['roundrobin', 'leastconn', 'random'].includes(balance);
 }
 
-function checkLines(check: PoolCheck, { host: hostOfPool, protocol, sni }: PoolOptions): string[] {
+function checkLines(check: PoolCheck, { host: hostOfPool, protocol }: PoolOptions): string[] {
   if (check.type === 'tcp') return ['option tcp-check'];
   // HAProxy sends no HTTP/2 request without a Host.
-  const needed = protocol === 'h2' || protocol === 'h2c' ? (sni ?? 'localhost') : undefined;
+  const needed = protocol === 'h2c' ? 'localhost' : undefined;
   const { method = 'GET', path = '/', host = hostOfPool ?? needed, status } = check;
   const version = host === undefined ? 'HTTP/1.0' : `HTTP/1.1 hdr Host ${host}`;
   return [
@@ -139,21 +141,25 @@ function protocolKeywords(options: PoolOptions, caFile: string): string[] {
   switch (protocol) {
     case undefined:
       return [];
-    // `no-ssl`: "defaults pools" may have `ssl`.
+    // "defaults pools" may have `ssl`.
     case 'http':
-      return ['no-ssl', 'proto', 'h1'];
+      return ['no-ssl', 'no-check-ssl', 'proto', 'h1'];
     case 'h2c':
-      return ['no-ssl', 'proto', 'h2'];
+      return ['no-ssl', 'no-check-ssl', 'proto', 'h2'];
     default: {
       const name = sni === undefined ? 'req.hdr(host),field(1,:)' : `str(${sni})`;
       // A check has no request that the name could come from.
       const checkName = sni ?? withoutPort(check?.host ?? host);
       return [
         'ssl',
+        // HAProxy implies it for the servers of a file, but not for those of `add server`.
+        'check-ssl',
         ...(verifies(options) ? ['verify', 'required', 'ca-file', caFile] : ['verify', 'none']),
         ...['sni', name],
         ...(checkName === undefined ? [] : ['check-sni', checkName]),
         ...(protocol === 'h2' ? ['alpn', 'h2', 'proto', 'h2'] : ['alpn', 'http/1.1', 'proto', 'h1']),
+        // HAProxy 3.0 gets no answer to a check with HTTP/2 over TLS.
+        ...(protocol === 'h2' ? ['check-alpn', 'http/1.1', 'check-proto', 'h1'] : []),
       ];
     }
   }

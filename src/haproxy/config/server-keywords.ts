@@ -109,6 +109,19 @@ function sourceArguments(words: readonly string[], index: number): number {
   return args;
 }
 
+/**
+ * The keywords for `add server`, with those that HAProxy implies for a server of a file: its health check uses TLS and the
+ * PROXY protocol as its requests do, unless the check has a port or an address of its own.
+ */
+export function withImpliedChecks(words: readonly string[]): string[] {
+  if (words.includes('port') || words.includes('addr')) return [...words];
+  const implied = [
+    ...(words.includes('ssl') ? ['check-ssl'] : []),
+    ...(words.some((word) => word.startsWith('send-proxy')) ? ['check-send-proxy'] : []),
+  ];
+  return [...words, ...implied.filter((word) => !words.includes(word))];
+}
+
 /** Applies several `default-server` lines, in order: a later keyword replaces the same earlier one, `no-ssl` removes `ssl`. */
 export function mergeServerKeywords(keywords: readonly ServerKeyword[]): Map<string, ServerKeyword> {
   const merged = new Map<string, ServerKeyword>();

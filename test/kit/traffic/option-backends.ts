@@ -62,15 +62,21 @@ export async function startOptionBackend(
   };
   const server = servers[protocol]();
   const { port, close } = await listen(server);
-  return Object.assign(state, {
+  return {
     port,
     get count() {
       return count;
     },
     checks,
+    get sick() {
+      return state.sick;
+    },
+    set sick(value: boolean) {
+      state.sick = value;
+    },
     release: gates.release,
     close,
-  });
+  };
 }
 
 /** A server that answers with the PROXY header of the connection: `v1`, `v2` or `none`. */
