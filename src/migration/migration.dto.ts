@@ -17,8 +17,7 @@ export class SourceFileDto {
 
   @StringField({
     description: 'Its content.',
-    example:
-      'frontend web\n mode http\n use_backend shop if { hdr(host) -i shop.example.com }\nbackend shop\n mode http\n server s1 10.0.0.1:8080\n',
+    example: 'frontend web',
     maxLength: MAX_LENGTH,
     secret: true,
   })
@@ -28,6 +27,7 @@ export class SourceFileDto {
 export class ImportHaproxyDto {
   @ArrayField(SourceFileDto, {
     description: 'The configuration files, in the order in which HAProxy reads them (-f).',
+    example: [{ path: 'haproxy.cfg', text: 'frontend web' }],
     minItems: 1,
     maxItems: MAX_FILES,
   })

@@ -133,7 +133,16 @@ describe('The commands', () => {
       expect(command).toMatch(/^[a-z]+(?: [a-z]+(?:-[a-z]+)*)?$/);
       const [first = ''] = command.split(' ');
       expect(Object.keys(LOCAL_COMMANDS)).not.toContain(first);
-      expect(['help', 'install', 'uninstall', 'upgrade', 'stop', 'doctor', 'apply', 'import-haproxy']).not.toContain(first);
+      expect([
+        'help',
+        'install',
+        'uninstall',
+        'upgrade',
+        'stop',
+        'doctor',
+        'apply',
+        'import-haproxy',
+      ]).not.toContain(first);
       const options = fields.filter((field) => field.name !== 'wait').map(optionOf);
       for (const common of [
         '--json',
@@ -180,7 +189,13 @@ describe('The example of each command', () => {
       // These operations are no tools.
       if (
         (operation.fields.length > 0 &&
-          ['domains import', 'domains export', 'operations get', 'revisions get'].includes(command)) ||
+          [
+            'domains import',
+            'domains import-haproxy',
+            'domains export',
+            'operations get',
+            'revisions get',
+          ].includes(command)) ||
         command.startsWith('tokens ')
       )
         return;

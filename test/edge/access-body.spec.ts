@@ -11,6 +11,7 @@ const READS = new Set([
   'POST /api/v1/configuration/check',
   'POST /api/v1/domains/:domain/servers/:slot/wait-drain',
   'POST /api/v1/domains/:domain/wait-healthy',
+  'POST /api/v1/import/haproxy',
 ]);
 /** Routes that only an administrator may call. */
 const ADMINISTERS = new Set([
