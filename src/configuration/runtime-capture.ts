@@ -1,6 +1,7 @@
 import { canonicalIp } from '../model/addresses/ip-address.js';
 import type { Routing } from '../model/routing.js';
-import type { Draft, Pool } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import type { Pool } from '../model/state.js';
 import type { TakenOverDto } from './state.dto.js';
 import { serverName } from '../model/names/pool-name.js';
 import { serverAddress, type ServerSpec } from '../model/server.js';

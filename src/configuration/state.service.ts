@@ -9,7 +9,7 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { describeRewrites, describeSteps, fileStep } from '../contract/dry-run/describe-plan.js';
 import { asStorageError } from '../errors/storage-error.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 import { describeDifference } from '../reconciler/drift.js';
 import { DriftService } from '../sync/drift.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';

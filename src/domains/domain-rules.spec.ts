@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isWildcard } from '../model/names/domain-name.js';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 import { describeDomain } from '../model/domain-view.js';
 import { domainPage, renameDomain } from './domain-rules.js';
 import { ListDomainsDto, PutDomainDto } from './domains.dto.js';

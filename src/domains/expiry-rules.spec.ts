@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../errors/app-error.js';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 import { checkMarks, type DeclaredMarks, setMarks } from './expiry-rules.js';
 
 const NOW = Date.parse('2026-06-01T12:00:00.400Z');

@@ -1,7 +1,7 @@
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
 import { durationMs, expiryText, MAX_EXPIRY_MS, NEVER } from '../model/options/expiry.js';
 import type { Labels } from '../model/options/labels.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 
 /** What a caller says about a domain. Undefined keeps the value; `{}` and `never` remove it. */
 export interface DeclaredMarks {

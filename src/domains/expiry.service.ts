@@ -9,7 +9,8 @@ import {
 import { AppError, messageOf } from '../errors/app-error.js';
 import { SteadyClock } from '../lib/steady-clock.js';
 import { expiryOf } from '../model/options/expiry.js';
-import type { Draft, State } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import type { State } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 

@@ -1,7 +1,8 @@
 import { AppError } from '../errors/app-error.js';
 import { describeDomain, otherDomains } from '../model/domain-view.js';
 import { DEFAULT_HTTP_PORT, serverAddress } from '../model/server.js';
-import { type Draft, type Pool, requireOwnPool, requirePool } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import { type Pool, requireOwnPool, requirePool } from '../model/state.js';
 import type { RemovedServer } from '../servers/removed-servers.service.js';
 import { type PlacedServer, SERVERS_SHOWN, setServers } from '../servers/server-rules.js';
 import {

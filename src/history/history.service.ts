@@ -11,7 +11,7 @@ import { asStorageError } from '../errors/storage-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SteadyClock } from '../lib/steady-clock.js';
 import { type Change, changeOf, inverseOf } from '../model/change/change.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';

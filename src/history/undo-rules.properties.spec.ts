@@ -14,7 +14,7 @@ import {
 } from '../../test/kit/recorded-history.js';
 import { AppError } from '../errors/app-error.js';
 import { poolName } from '../model/names/pool-name.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 import { lowestFreePool } from '../reconciler/pools/pool-limits.js';
 import type { Revision } from './revision.js';
 

@@ -13,7 +13,7 @@ import {
 } from '../../test/kit/recorded-history.js';
 import { changeOf } from '../model/change/change.js';
 import { poolName } from '../model/names/pool-name.js';
-import { Draft } from '../model/state.js';
+import { Draft } from '../model/draft.js';
 import { type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import { type Revision, TakenBack } from './revision.js';
 import { rollBack, undo } from './undo-rules.js';

@@ -14,7 +14,8 @@ import { expiryOf } from '../model/options/expiry.js';
 import type { SiteOptions } from '../model/options/options.js';
 import { isPoolName, poolNumber } from '../model/names/pool-name.js';
 import { serverAddress } from '../model/server.js';
-import type { Draft, StateReader } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import type { StateReader } from '../model/state.js';
 import {
   freePools,
   MORE_POOLS,

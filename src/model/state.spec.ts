@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Draft, State } from './state.js';
+import { Draft } from './draft.js';
+import { State } from './state.js';
 
 const stateOf = (pools: Record<string, string[]>): State =>
   new State(

@@ -1,7 +1,8 @@
 import { recordDomains, runWithCallContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
 import { formerValues } from '../model/change/former.js';
-import { Draft, type State, type StateDelta, type StateReader } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import type { State, StateDelta, StateReader } from '../model/state.js';
 import { changeOf } from '../model/change/change.js';
 import { type AuditEntry, entryOf } from '../storage/audit-log.js';
 import { historyEntryOf, type NewEntry } from '../storage/history-log.js';

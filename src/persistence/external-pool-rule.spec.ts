@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
 
 const NO_SERVERS = new Map();

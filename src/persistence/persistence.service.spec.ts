@@ -13,7 +13,7 @@ import { HistoryLog } from '../storage/history-log.js';
 import { activeLines } from '../storage/files/line-file.js';
 import { PersistenceService } from './persistence.service.js';
 import { StateStore } from '../storage/state-store.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 
 const rejected = new AppError('haproxy_rejected', 'no');
 const add = (domain: string, pool: string) => (draft: Draft) => draft.addDomain(domain, pool);

@@ -24,7 +24,8 @@ import { requireReplaceable, requireTarget } from '../storage/files/replaceable.
 import { asStorageError } from '../errors/storage-error.js';
 import { callContext } from '../contract/call-context.js';
 import type { Role } from '../contract/role.js';
-import { Draft, State, type StateDelta, type StateReader } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State, type StateDelta, type StateReader } from '../model/state.js';
 import { refuseExternalPools } from './external-pool-rule.js';
 import {
   WriterQueue,

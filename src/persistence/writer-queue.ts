@@ -1,6 +1,6 @@
 import { callContext, type CallContext } from '../contract/call-context.js';
 import { AppError } from '../errors/app-error.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 
 /**
  * Changes a draft of the state, or throws to refuse. It is synchronous, so that no other edit runs in between. It may

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ServerSpec, ServerState } from '../model/server.js';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 import {
   addHelpers,
   drainOld,

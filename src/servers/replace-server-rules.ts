@@ -12,7 +12,8 @@ import {
   type ServerSpec,
 } from '../model/server.js';
 import { expiryOf } from '../model/options/expiry.js';
-import type { Draft, Pool, StateReader } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import type { Pool, StateReader } from '../model/state.js';
 import { lowestFreeSlot, type PlacedServer } from './server-rules.js';
 
 /** The address of a server; without a port, of the servers on all ports of this address. */

@@ -9,7 +9,7 @@ import { JobsService } from '../jobs/jobs.service.js';
 import type { JobContext, RunningJob } from '../jobs/running-job.js';
 import { canonicalIp } from '../model/addresses/ip-address.js';
 import { serverAddress } from '../model/server.js';
-import { Draft } from '../model/state.js';
+import { Draft } from '../model/draft.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import { type ReplacedServerDto, ReplaceResultDto, ReplaceServerDto } from './replace-server.dto.js';

@@ -9,7 +9,8 @@ import {
   type ServerSpec,
   type ServerState,
 } from '../model/server.js';
-import { type Draft, type Pool, requireOwnPool, type StateReader } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import { type Pool, requireOwnPool, type StateReader } from '../model/state.js';
 import type { ServerInputDto } from './servers.dto.js';
 
 /** The most servers of one answer. */

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tempHome } from '../../test/kit/temp-home.js';
 import type { ServerSpec } from '../model/server.js';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 import { type DownServer, DownServersFile } from './down-servers-file.js';
 
 describe('DownServersFile', () => {

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import { tempHome } from '../../test/kit/temp-home.js';
 import { callContext } from '../contract/call-context.js';
 import { changeOf } from '../model/change/change.js';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { type HistoryEntry, renderEntry } from './formats/history-entry.js';
 import { historyEntryOf, HistoryLog } from './history-log.js';

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadSettings, type Settings } from '../settings/settings.js';
 import { commitWhenDurable } from './files/staged-write.js';
 import { StateStore } from './state-store.js';
-import { Draft, State } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State } from '../model/state.js';
 
 /** The files of a killed suite: a state of three commits, of which servers.json has only the first. */
 describe('StateJournal of a killed suite', () => {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SERVER_STATES } from '../model/server.js';
-import { Draft, State, type Pool } from '../model/state.js';
+import { Draft } from '../model/draft.js';
+import { State, type Pool } from '../model/state.js';
 import { exportText } from './export.service.js';
 import { ImportProblems } from './import-problems.js';
 import { parseRecord } from './import-record.js';

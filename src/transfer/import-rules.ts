@@ -12,7 +12,8 @@ import {
   serverAddress,
   type ServerSpec,
 } from '../model/server.js';
-import type { Draft, Pool } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import type { Pool } from '../model/state.js';
 import { poolBeyond, poolsExhausted, type PoolLimit } from '../reconciler/pools/pool-limits.js';
 import type { DomainRecord } from './import-record.js';
 import type { RecordServer } from './record-values.js';

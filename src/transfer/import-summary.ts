@@ -1,4 +1,5 @@
-import type { Draft, Pool, StateReader } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
+import type { Pool, StateReader } from '../model/state.js';
 import { isSameServer } from './import-rules.js';
 import type { ImportResultDto } from './transfer.dto.js';
 

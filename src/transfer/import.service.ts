@@ -10,7 +10,7 @@ import { JobsService } from '../jobs/jobs.service.js';
 import type { RunningJob } from '../jobs/running-job.js';
 import { SteadyClock } from '../lib/steady-clock.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 import type { CommitStage } from '../persistence/writer-queue.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { Settings } from '../settings/settings.js';

@@ -3,7 +3,7 @@ import { makeDomain } from '../domains/put-rules.js';
 import { AppError, type ErrorCode } from '../errors/app-error.js';
 import { canonicalDomain, DOMAIN_RULE } from '../model/names/domain-name.js';
 import { isSameServer, serverAddress, type ServerSpec } from '../model/server.js';
-import type { Draft } from '../model/state.js';
+import type { Draft } from '../model/draft.js';
 import type { PutRecord } from './put-record.js';
 
 interface PutLimits extends DomainLimits {

@@ -1,6 +1,7 @@
 import { AppError } from '../../src/errors/app-error.js';
 import { changeOf } from '../../src/model/change/change.js';
-import { Draft, State } from '../../src/model/state.js';
+import { Draft } from '../../src/model/draft.js';
+import { State } from '../../src/model/state.js';
 import { lowestFreePool, type PoolLimit } from '../../src/reconciler/pools/pool-limits.js';
 import type { Revision } from '../../src/history/revision.js';
 import { rollBack, type Situation, undo } from '../../src/history/undo-rules.js';

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { scaled } from '../../../test/chaos/scale.js';
-import { type Pool, Draft, State } from '../../model/state.js';
+import { Draft } from '../../model/draft.js';
+import { type Pool, State } from '../../model/state.js';
 import { exportText } from '../../transfer/export.service.js';
 import { applyPuts } from '../../transfer/put-import.js';
 import { parsePutRecord, type PutRecord } from '../../transfer/put-record.js';

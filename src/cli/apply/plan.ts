@@ -3,7 +3,8 @@ import { AppError } from '../../errors/app-error.js';
 import { type Labels, labelsOf } from '../../model/options/labels.js';
 import type { ServerSpec } from '../../model/server.js';
 import { serverAddress } from '../../model/server.js';
-import { Draft, type State, type StateReader } from '../../model/state.js';
+import { Draft } from '../../model/draft.js';
+import type { State, StateReader } from '../../model/state.js';
 import { applyPuts } from '../../transfer/put-import.js';
 import type { PutRecord } from '../../transfer/put-record.js';
 

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { SiteOptions } from '../options/options.js';
 import { isSameServer, type PoolServers, type ServerSpec } from '../server.js';
-import { Draft, type Pool, type StateDelta, type StateReader } from '../state.js';
+import { Draft } from '../draft.js';
+import type { Pool, StateDelta, StateReader } from '../state.js';
 
 /** What a pool has beside domains and servers. Empty for most pools. */
 export type PoolProperties = Pick<Pool, 'external' | 'options'>;

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { domainTag } from './domain-tag.js';
 import type { ServerSpec } from '../server.js';
-import { Draft, type Pool, State } from '../state.js';
+import { Draft } from '../draft.js';
+import { type Pool, State } from '../state.js';
 
 type Site = Record<string, unknown>;
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ServerSpec } from '../server.js';
-import { Draft, type Pool, requirePool, type StateReader } from '../state.js';
+import { Draft } from '../draft.js';
+import { type Pool, requirePool, type StateReader } from '../state.js';
 import { TextSum } from './text-sum.js';
 
 /** 96 bits in hexadecimal: no two values of one domain have the same tag by chance. */

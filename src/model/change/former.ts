@@ -1,6 +1,6 @@
 import type { SiteOptions } from '../options/options.js';
 import { isSameServer, type ServerSpec } from '../server.js';
-import type { Draft } from '../state.js';
+import type { Draft } from '../draft.js';
 
 /** The most domains and servers of a change that are listed. A pool has at most 1,000 servers. */
 const MAX_DOMAINS = 100;

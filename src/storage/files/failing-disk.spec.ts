@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ALLOW_ALL, FakePoolsFile, FakeReconciler } from '../../../test/kit/suite/fake-reconciler.js';
 import { AppError } from '../../errors/app-error.js';
-import type { Draft } from '../../model/state.js';
+import type { Draft } from '../../model/draft.js';
 import { PersistenceService } from '../../persistence/persistence.service.js';
 import { loadSettings } from '../../settings/settings.js';
 import { AuditLog } from '../audit-log.js';

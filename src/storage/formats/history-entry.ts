@@ -4,7 +4,7 @@ import { knownDomain } from '../../model/names/domain-name.js';
 import { findPoolOptionsProblem, findSiteProblem } from '../../model/options/options.js';
 import { BACKEND_NAME, isPoolName } from '../../model/names/pool-name.js';
 import { findServerProblem, type UncheckedServer } from '../../model/server.js';
-import type { TakesBack } from '../../model/state.js';
+import type { TakesBack } from '../../model/draft.js';
 
 /** One revision: who changed what, and each value before and after. One line of `data/history.jsonl`. */
 export interface HistoryEntry extends TakesBack {

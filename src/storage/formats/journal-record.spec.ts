@@ -10,7 +10,8 @@ import {
   renderRecord,
   replay,
 } from './journal-record.js';
-import { Draft, State } from '../../model/state.js';
+import { Draft } from '../../model/draft.js';
+import { State } from '../../model/state.js';
 
 const POOLS = 4;
 const NAMES = ['a.io', 'b.io', 'c.io', '*.a.io', 'd.example.com', 'e.example.com'];

@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { DOMAIN_RULE, knownDomain } from '../../model/names/domain-name.js';
 import type { PoolServers } from '../../model/server.js';
 import type { SiteOptions } from '../../model/options/options.js';
-import { Draft, type Pool, type State, type StateDelta } from '../../model/state.js';
+import { Draft } from '../../model/draft.js';
+import type { Pool, State, StateDelta } from '../../model/state.js';
 import { poolsWithChangedServers } from '../../model/change/state-delta.js';
 import { InvalidDocumentError, requireInteger, requireKeys, requireObject } from './json-document.js';
 import {
