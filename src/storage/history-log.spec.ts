@@ -1,6 +1,7 @@
 import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Logger } from '@nestjs/common';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { tempHome } from '../../test/kit/temp-home.js';
 import { callContext } from '../contract/call-context.js';
 import { changeOf } from '../model/change/change.js';
@@ -101,6 +102,33 @@ describe('HistoryLog', () => {
     await restart();
     expect(await listed()).toEqual([4, 3, 2, 1]);
   });
+
+  it.each([
+    [
+      'the last line, as after a power loss',
+      'warn',
+      (all: string[]) => all.slice(0, -1),
+      [[2, 1], 1],
+      'revisions from 2 to 2',
+    ],
+    ['all lines', 'log', () => [], [[2, 0]], 'revisions from 1 to 2'],
+  ] as const)(
+    'says at the start which revisions have no line if it lacks %s',
+    async (_, level, kept, entries, text) => {
+      await commit('a.test', 'b.test');
+      const said = vi.spyOn(Logger.prototype, level).mockImplementation(() => undefined);
+      onTestFinished(() => said.mockRestore());
+      await writeFile(
+        file(),
+        kept(await lines())
+          .map((line) => `${line}\n`)
+          .join(''),
+      );
+      await restart();
+      expect(await listed()).toEqual(entries);
+      expect(said.mock.calls.flat().join()).toContain(`does not have the ${text}. They cannot be undone.`);
+    },
+  );
 
   it('says which revisions are missing in the middle', async () => {
     await commit('a.test', 'b.test', 'c.test', 'd.test');
