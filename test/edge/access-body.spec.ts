@@ -23,13 +23,29 @@ const ADMINISTERS = new Set([
   'POST /api/v1/configuration/reload',
   'POST /api/v1/things/unlinked',
 ]);
+/** Routes about all domains, HAProxy or the suite as a whole, besides those of an administrator. */
+const ABOUT_ALL = new Set([
+  'GET /metrics',
+  'HEAD /metrics',
+  'GET /api/v1/frontends',
+  'HEAD /api/v1/frontends',
+  'POST /api/v1/configuration/check',
+  'POST /api/v1/state/save',
+  'POST /api/v1/state/restore',
+  'POST /api/v1/servers/replace',
+  'POST /api/v1/certificates/renew',
+  'DELETE /api/v1/things',
+]);
 /** More than any route reads, so that a response can only come before the body. */
 const ANNOUNCED = 2 ** 31;
 
 let suite: Running;
 let routes: Route[];
 beforeAll(async () => {
-  const named = ['read', 'operate', 'admin'].map((role) => namedToken(`is-${role}`, role));
+  const named = ['read', 'operate', 'admin'].flatMap((role) => [
+    namedToken(`is-${role}`, role),
+    namedToken(`limited-${role}`, role, { domains: ['*.example'] }),
+  ]);
   suite = await startFixture({ ...withTokens, named });
   routes = routesOf(suite.app);
 });
@@ -123,16 +139,30 @@ describe('access to every route', () => {
     }
   });
 
-  it.each(['read', 'operate', 'admin'] as const)(
-    'gives a named token the role %s on every route',
-    async (role) => {
+  it.each([
+    ['read', 'is'],
+    ['operate', 'is'],
+    ['admin', 'is'],
+    ['read', 'limited'],
+    ['operate', 'limited'],
+    ['admin', 'limited'],
+  ] as const)(
+    'gives a named token the role %s on every route; one with domains (%s) not on routes about all',
+    async (role, kind) => {
       const roles = ['read', 'operate', 'admin'];
       const closed = routes.filter(({ url }) => !OPEN.has(url));
-      const refused = closed.filter((route) => roles.indexOf(roleOf(route)) > roles.indexOf(role));
-      await expect(answersOf(refused, bearer(secretOf(`is-${role}`)))).resolves.toEqual(allOf(refused, 403));
+      const isAboutAll = (route: Route) =>
+        administers(route) || ABOUT_ALL.has(`${route.method} ${route.url}`);
+      const refused = closed.filter(
+        (route) =>
+          roles.indexOf(roleOf(route)) > roles.indexOf(role) || (kind === 'limited' && isAboutAll(route)),
+      );
+      await expect(answersOf(refused, bearer(secretOf(`${kind}-${role}`)))).resolves.toEqual(
+        allOf(refused, 403),
+      );
       for (const route of closed.filter((one) => !refused.includes(one))) {
         // Without a body: no route that changes something needs none, except for those that HAProxy would refuse here.
-        const headers = ['Host: localhost', ...bearer(secretOf(`is-${role}`))];
+        const headers = ['Host: localhost', ...bearer(secretOf(`${kind}-${role}`))];
         const answer = await rawRequest({
           port: suite.port,
           method: route.method,

@@ -251,6 +251,14 @@ describe('draftInScope and requireInScope', () => {
     ['the options of a host out of scope', (draft) => draft.setSite('other.test', undefined), 'forbidden'],
     ['a domain to a backend', (draft) => draft.addDomain('c.preview.test', 'be_web', true), 'forbidden'],
     [
+      'the options of a pool in scope',
+      (draft) =>
+        draft.replacePools(
+          new Map([['pool_1', pool(['a.preview.test', 'b.preview.test'], { options: { retries: 1 } })]]),
+        ),
+      'forbidden',
+    ],
+    [
       'a pool that becomes free',
       (draft) => draft.replacePools(new Map([['pool_3', undefined]])),
       'forbidden',

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
 import { Draft } from '../draft.js';
 import { State, type StateDelta, type StateReader } from '../state.js';
@@ -37,8 +38,8 @@ class ScopedDraft extends Draft {
 }
 
 /**
- * Refuses a change of a domain that is not in scope, or of a pool that has such a domain before or after the change, and
- * more domains than the token may have. A backend that the token may use may have domains of others.
+ * Refuses a change of a domain that is not in scope, of a pool that has such a domain before or after the change, and of the
+ * options of a pool; and more domains than the token may have. A backend that the token may use may have domains of others.
  *
  * @throws AppError forbidden
  */
@@ -50,6 +51,8 @@ export function requireInScope(change: StateDelta, before: StateReader, scope: S
       if (!isOwn(name, before, scope)) throw outOfScope();
       if (pool && !isShareable(name, pool.external, scope) && !scope.includesAll(pool.domains))
         throw outOfScope();
+      // Only an administrator sets the options of a pool.
+      if (pool && !isDeepStrictEqual(pool.options, before.pool(name)?.options)) throw outOfScope();
     }
   }
   const { max_domains: most } = scope.fields;
