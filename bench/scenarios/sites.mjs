@@ -14,6 +14,7 @@ const OPTIONS = {
   hsts: { hsts_max_age: 600 },
   deny: { deny: ['192.0.2.0/24'] },
   allow: { allow: ['127.0.0.0/8', '::/0'] },
+  rate_limit: { rate_limit: { requests: 1_000_000, window_seconds: 1 } },
   maintenance: { maintenance: { page: 'x'.repeat(1000), except: ['127.0.0.0/8'] } },
 };
 const ALL = Object.assign({}, ...Object.values(OPTIONS));
@@ -76,7 +77,7 @@ function formerRules(rules, map) {
   const own = /map_str\((\S*\/domains\.map)\)/.exec(rules)[1];
   const lines = rules
     .split('\n')
-    .filter((line) => !/txn\.suite_(?!scheme|port)|\bsuite_(?:deny|allow|except)\b/.test(line));
+    .filter((line) => !/txn\.suite_(?!scheme|port)|\bsuite_(?:deny|allow|except|rates?_?\w*)\b/.test(line));
   const at = lines.findIndex((line) => line.includes('set-var(txn.pool) var(txn.host),map_str('));
   if (at < 0 || lines.length === rules.split('\n').length)
     throw new Error('the rules of site options were not found; change formerRules');

@@ -191,8 +191,7 @@ export class DomainsService {
     scope: 'change',
     title: 'Set site options',
     description:
-      'Replaces all options of a site, live at once. A name under a wildcard has its deny, allow and maintenance, unless it ' +
-      'has its own.',
+      'Replaces all options of a site. A name under a wildcard inherits deny, allow, maintenance, rate_limit.',
     output: ChangedDomainDto,
     conditional: true,
     destructive: true,

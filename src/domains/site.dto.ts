@@ -4,7 +4,7 @@ import { DomainRefDto } from '../contract/fields/domain-ref.dto.js';
 import { OpenObjectField } from '../contract/fields/fields.js';
 import type { Schema } from '../contract/openapi/notes.js';
 import type { SiteOptions } from '../model/options/options.js';
-import { DEFAULT_REDIRECT_CODE, REDIRECT_CODES } from '../model/sites/site-options.js';
+import { DEFAULT_REDIRECT_CODE, RATE_WINDOWS, REDIRECT_CODES } from '../model/sites/site-options.js';
 
 const HTTPS = ['none', 'redirect'] as const;
 /** Ten years. */
@@ -56,6 +56,15 @@ const SITE: Pick<Schema, 'properties'> = {
     maintenance: schema({ type: 'object', ...MAINTENANCE, description: 'Answers 503 with a page.' }),
     allow: schema(networks('Only these networks.')),
     deny: schema(networks('Not these networks; they win over allow.')),
+    rate_limit: schema({
+      type: 'object',
+      properties: {
+        requests: schema({ type: 'integer', minimum: 1, maximum: 1_000_000, description: 'How many.' }),
+        window_seconds: schema({ type: 'integer', enum: [...RATE_WINDOWS], description: 'In which time.' }),
+      },
+      required: ['requests', 'window_seconds'],
+      description: 'More requests of a client get 429.',
+    }),
     noindex: schema({ type: 'boolean', description: 'Asks search engines not to list the site.' }),
   },
 };
@@ -73,7 +82,7 @@ export function SiteField(options: { description: string; optional?: boolean }):
 export class SetSiteDto extends IntersectionType(DomainRefDto, DryRunDto) {
   @SiteField({
     description:
-      '{https: none|redirect, hsts_max_age, redirect: {to, code}, maintenance: {page, except}, allow: [network], deny, noindex}',
+      '{https: redirect, hsts_max_age, redirect: {to, code}, maintenance: {page, except}, allow: [CIDR], deny, rate_limit: {requests, window_seconds}, noindex}',
     optional: false,
   })
   site: SiteOptions;

@@ -1,6 +1,6 @@
 import type { LiveSite, LiveSiteDetails } from '../haproxy/runtime/live-site.js';
 import { domainOfMapKey } from '../model/names/domain-name.js';
-import type { InheritedOption } from '../model/sites/site-options.js';
+import type { OwnedOption } from '../model/sites/site-options.js';
 import type { ExplainAnswerDto, ExplainStepDto } from './explain.dto.js';
 
 type Site = LiveSite & LiveSiteDetails;
@@ -18,7 +18,7 @@ export function siteAnswer(
   const steps: ExplainStepDto[] = [];
   const step = (outcome: ExplainStepDto['outcome'], detail: string) =>
     void steps.push({ rule: 'site', outcome, detail });
-  const of = (option: InheritedOption): string => {
+  const of = (option: OwnedOption): string => {
     const owner = domainOfMapKey(site.owners[option] ?? domain);
     return owner === domain ? option : `${option} of ${owner}`;
   };
@@ -58,5 +58,10 @@ export function siteAnswer(
         : `${of('maintenance')}: all addresses outside of except get 503. Give ip to know.`,
     );
   }
+  if (site.limit)
+    step(
+      'info',
+      `A client gets 429 after ${site.limit.requests} requests in ${site.limit.seconds} s (rate_limit); HAProxy counts for each node.`,
+    );
   return { steps };
 }

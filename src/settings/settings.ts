@@ -112,6 +112,8 @@ export class Settings {
   readonly trustedProxies: readonly string[];
   /** Networks (CIDR) whose connections must begin with a header of the PROXY protocol. */
   readonly proxyProtocolFrom: readonly string[];
+  /** How many clients HAProxy counts for `rate_limit` of all sites together, for each window. */
+  readonly rateClients: number;
   /** The host name under which HAProxy publishes /mcp; undefined if it does not. */
   readonly publicHost: string | undefined;
   readonly trustedNetworks: readonly string[];
@@ -193,6 +195,7 @@ export class Settings {
     this.httpsBinds = binds(env, 'HAPROXY_HTTPS_BIND', ':443,[::]:443');
     this.metricsBind = binds(env, 'HAPROXY_METRICS_BIND', '127.0.0.1:8405')[0] ?? '';
     this.metricsDomains = integer(env, 'METRICS_DOMAINS', 10_000, 0, 1_000_000);
+    this.rateClients = integer(env, 'RATE_LIMIT_CLIENTS', 100_000, 1000, 10_000_000);
     this.trustedProxies = cidrList(env, 'TRUSTED_PROXIES', '');
     this.proxyProtocolFrom = cidrList(env, 'PROXY_PROTOCOL_FROM', '');
     this.publicHost = hostName(env, 'MCP_PUBLIC_HOST');

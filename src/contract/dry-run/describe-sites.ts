@@ -1,8 +1,8 @@
 import { groupBy } from '../../lib/group-by.js';
 import { domainOfMapKey } from '../../model/names/domain-name.js';
 import type { Step } from '../../model/routing.js';
-import { OWNER_FIELDS, type SiteEntry, siteOfKey } from '../../model/sites/site-maps.js';
-import type { InheritedOption } from '../../model/sites/site-options.js';
+import { LIMIT_FIELD, OWNER_FIELDS, type SiteEntry, siteOfKey } from '../../model/sites/site-maps.js';
+import type { OwnedOption } from '../../model/sites/site-options.js';
 import type { PlanStepDto } from './dry-run.dto.js';
 
 type SiteStep = Extract<Step, { op: 'add_site_entries' | 'set_site_entry' }>;
@@ -49,7 +49,9 @@ function wordsOf(value: string): string[] {
     .split(',')
     .filter((word) => word !== '')
     .map((word) => {
-      const field = OWNER_FIELDS[word as InheritedOption] as number | undefined;
+      if (word.startsWith('rate-'))
+        return `rate_limit (${owners[LIMIT_FIELD - 2]} requests in ${word.slice(5)} s)`;
+      const field = OWNER_FIELDS[word as OwnedOption] as number | undefined;
       const owner = field === undefined ? '' : (owners[field - 2] ?? '');
       return owner.startsWith('.') ? `${word} (of *${owner})` : word;
     });

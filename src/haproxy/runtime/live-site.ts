@@ -1,12 +1,14 @@
-import { OWNER_FIELDS } from '../../model/sites/site-maps.js';
-import type { InheritedOption } from '../../model/sites/site-options.js';
+import { LIMIT_FIELD, OWNER_FIELDS } from '../../model/sites/site-maps.js';
+import type { OwnedOption } from '../../model/sites/site-options.js';
 
 /** The options of a site as a running HAProxy has them. */
 export interface LiveSite {
   /** The words of its entry in the map `sites`, such as `deny` and `redirect-301`. */
   readonly words: ReadonlySet<string>;
+  /** How many requests of one client its window allows; absent without a limit. */
+  readonly limit?: { requests: number; seconds: number };
   /** The map key of the name that each of these options is of: the site, or the wildcard that covers it. */
-  readonly owners: Readonly<Partial<Record<InheritedOption, string>>>;
+  readonly owners: Readonly<Partial<Record<OwnedOption, string>>>;
 }
 
 /** The options whose networks contain the address of a visitor, and where a redirect leads to. */
@@ -20,8 +22,13 @@ export interface LiveSiteDetails {
 export function parseSite(value: string): LiveSite {
   const [words = '', ...fields] = value.split('|');
   const owners = Object.entries(OWNER_FIELDS).map(([option, field]) => [option, fields[field - 2] ?? '']);
+  const all = words.split(',').filter((word) => word !== '');
+  const rate = all.find((word) => word.startsWith('rate-'));
   return {
-    words: new Set(words.split(',').filter((word) => word !== '')),
+    words: new Set(all),
+    ...(rate !== undefined && {
+      limit: { requests: Number(fields[LIMIT_FIELD - 2]), seconds: Number(rate.slice(5)) },
+    }),
     owners: Object.fromEntries(owners.filter(([, owner]) => owner !== '')) as LiveSite['owners'],
   };
 }

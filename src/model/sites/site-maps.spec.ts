@@ -28,6 +28,7 @@ const siteArbitrary: fc.Arbitrary<SiteOptions> = fc
       allow: fc.array(networkArbitrary, { minLength: 1, maxLength: 3 }),
       deny: fc.array(networkArbitrary, { minLength: 1, maxLength: 3 }),
       noindex: fc.constant(true),
+      rate_limit: fc.record({ requests: fc.constantFrom(1, 5), window_seconds: fc.constantFrom(1, 60) }),
       labels: fc.constant({ a: 'b' }),
     },
     { requiredKeys: [] },

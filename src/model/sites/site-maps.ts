@@ -5,6 +5,7 @@ import {
   DEFAULT_REDIRECT_CODE,
   INHERITED_OPTIONS,
   type InheritedOption,
+  type OwnedOption,
   knownOptions,
 } from './site-options.js';
 import { findOptionProblem } from './site-rules.js';
@@ -16,11 +17,14 @@ import { findOptionProblem } from './site-rules.js';
 export const SITE_MAPS = ['sites', 'redirects', 'https', 'allow', 'deny', 'except', 'pages'] as const;
 export type SiteMap = (typeof SITE_MAPS)[number];
 
-/** Options that an exact name can inherit, in the order of their fields in a value of `sites`. The first field has the words. */
+/** The fields of a value of `sites` after the first, which has the words: for each of these options the site that it is of. */
 export const OWNER_FIELDS = { deny: 2, allow: 3, maintenance: 4 } as const satisfies Record<
-  InheritedOption,
+  OwnedOption,
   number
 >;
+
+/** The field of a value of `sites` that has the number of requests of `rate_limit`. */
+export const LIMIT_FIELD = 5;
 
 export interface SiteEntry {
   map: SiteMap;
@@ -79,17 +83,26 @@ export function siteRecord(reader: SiteReader, domain: string): SiteRecord {
   const site = reader.site(domain);
   const own = site ? ownEntries(key, site) : NO_ENTRIES;
   const words = [...own.words];
-  const owners: string[] = [];
+  const fields: string[] = [];
   for (const option of INHERITED_OPTIONS) {
     const owner = ownerOf(reader, domain, option);
     const options = owner === undefined ? undefined : reader.site(owner);
     const found = owner !== undefined && options ? inheritedWords(option, options) : [];
     words.push(...found);
-    owners[OWNER_FIELDS[option] - 2] = owner !== undefined && found.length > 0 ? mapKeyOf(owner) : '';
+    fields[fieldOf(option) - 2] =
+      owner === undefined || found.length === 0 ? '' : fieldValue(option, owner, options);
   }
   if (words.length === 0) return [];
-  const fields = owners.some((owner) => owner !== '') ? `|${owners.join('|')}` : '';
-  return [{ map: 'sites', key, value: `,${words.join(',')},${fields}` }, ...own.entries];
+  const more = fields.some((field) => field !== '') ? `|${fields.join('|')}` : '';
+  return [{ map: 'sites', key, value: `,${words.join(',')},${more}` }, ...own.entries];
+}
+
+function fieldOf(option: InheritedOption): number {
+  return option === 'rate_limit' ? LIMIT_FIELD : OWNER_FIELDS[option];
+}
+
+function fieldValue(option: InheritedOption, owner: string, site: SiteOptions | undefined): string {
+  return option === 'rate_limit' ? String(knownOptions(site).rate_limit?.requests ?? 0) : mapKeyOf(owner);
 }
 
 interface OwnEntries {
@@ -141,7 +154,8 @@ function renderOwn(key: string, site: SiteOptions): OwnEntries {
 
 /** The words of an option that an exact name can inherit. */
 function inheritedWords(option: InheritedOption, site: SiteOptions): string[] {
-  const { maintenance, ...others } = knownOptions(usable(site));
+  const { maintenance, rate_limit, ...others } = knownOptions(usable(site));
+  if (option === 'rate_limit') return rate_limit ? [`rate-${rate_limit.window_seconds}`] : [];
   if (option !== 'maintenance') return others[option] ? [option] : [];
   if (!maintenance) return [];
   return [

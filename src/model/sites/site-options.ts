@@ -15,6 +15,15 @@ export interface MaintenanceOption {
   except?: readonly string[];
 }
 
+/** HAProxy counts in one table for each of these windows, because a table has one. */
+export const RATE_WINDOWS = [1, 10, 60, 3600] as const;
+
+export interface RateLimitOption {
+  requests: number;
+  /** One of `RATE_WINDOWS`. */
+  window_seconds: number;
+}
+
 /** The options of a site that the rules of suite.cfg know. */
 export interface KnownSiteOptions {
   https?: 'none' | 'redirect' | 'auto';
@@ -24,11 +33,14 @@ export interface KnownSiteOptions {
   allow?: readonly string[];
   deny?: readonly string[];
   noindex?: boolean;
+  rate_limit?: RateLimitOption;
 }
 
 /** An exact name under a wildcard has these options of the wildcard, unless it has its own. */
-export const INHERITED_OPTIONS = ['deny', 'allow', 'maintenance'] as const;
+export const INHERITED_OPTIONS = ['deny', 'allow', 'maintenance', 'rate_limit'] as const;
 export type InheritedOption = (typeof INHERITED_OPTIONS)[number];
+/** Inherited options whose details are in a map, under the key of the site that they are of. */
+export type OwnedOption = Exclude<InheritedOption, 'rate_limit'>;
 
 /** The fields of a site that are no options: a caller gives them by themselves. */
 export const MARKS = ['labels', 'expires_at'] as const;

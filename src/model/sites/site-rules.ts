@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { isWildcard, knownDomain, wildcardOf } from '../names/domain-name.js';
 import type { SiteOptions } from '../options/options.js';
 import { countNetworkKeys, hasHostBits, MAX_NETWORK_KEYS, withoutHostBits } from './networks.js';
-import { knownOptions, type MaintenanceOption, type RedirectOption } from './site-options.js';
+import { knownOptions, type MaintenanceOption, RATE_WINDOWS, type RedirectOption } from './site-options.js';
 
 /** Why an option cannot be used, and which part of it. */
 export interface OptionProblem {
@@ -20,7 +20,6 @@ const MAX_REDIRECT_TO = 1000;
 /** An option that this version stores and does not carry out. */
 const NOT_YET = new Map([
   ['basic_auth', 'is not possible yet: this version of the suite has no passwords for sites'],
-  ['rate_limit', 'is not possible yet: this version of the suite has no limits for sites'],
 ]);
 
 /**
@@ -28,7 +27,7 @@ const NOT_YET = new Map([
  * Undefined for labels and expiry.
  */
 export function findOptionProblem(option: string, value: unknown): OptionProblem | undefined {
-  const { https, redirect, maintenance, allow, deny } = knownOptions({ [option]: value });
+  const { https, redirect, maintenance, rate_limit, allow, deny } = knownOptions({ [option]: value });
   const reason = NOT_YET.get(option);
   if (reason !== undefined) return { field: option, message: reason };
   if (https === 'auto')
@@ -38,6 +37,8 @@ export function findOptionProblem(option: string, value: unknown): OptionProblem
     };
   if (redirect) return redirectProblem(redirect);
   if (maintenance) return maintenanceProblem(maintenance);
+  if (rate_limit && !RATE_WINDOWS.some((window) => window === rate_limit.window_seconds))
+    return { field: 'rate_limit.window_seconds', message: `must be one of ${RATE_WINDOWS.join(', ')}` };
   return networksProblem(option, allow ?? deny);
 }
 

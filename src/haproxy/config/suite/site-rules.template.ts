@@ -1,5 +1,5 @@
-import { REDIRECT_CODES } from '../../../model/sites/site-options.js';
-import { OWNER_FIELDS, type SiteMap } from '../../../model/sites/site-maps.js';
+import { RATE_WINDOWS, REDIRECT_CODES } from '../../../model/sites/site-options.js';
+import { LIMIT_FIELD, OWNER_FIELDS, type SiteMap } from '../../../model/sites/site-maps.js';
 import { PREFIX_PAIRS, prefixMark } from '../../../model/sites/networks.js';
 import type { Settings } from '../../../settings/settings.js';
 import { errorPage } from '../error-page.js';
@@ -26,7 +26,47 @@ export function siteOptionRules({
 ${networkAcl('deny', sites)}${networkAcl('allow', sites)}${networkAcl('except', sites)}${owner('deny')}    http-request return status 403 content-type "text/html; charset=utf-8" string "${FORBIDDEN}" if ${word('deny')} suite_deny
 ${owner('allow')}    http-request return status 403 content-type "text/html; charset=utf-8" string "${FORBIDDEN}" if ${word('allow')} !suite_allow
 ${REDIRECT_CODES.map((code) => redirect(code, sites)).join('')}    http-request redirect prefix https://%[req.hdr(host),field(1,:)]${trustedProxies.length === 0 ? httpsPort(httpsBinds) : ''} code 308 if ${word('https')} !{ var(txn.suite_scheme) -m str https }
-${maintenance(sites)}`;
+${maintenance(sites)}${rateLimit()}`;
+}
+
+/**
+ * The tables that count the requests of each client to each site with `rate_limit`. A client is an IPv4 address or a /64 of
+ * IPv6. With `keeps`, the worker of before a reload sends its tables to the next one, as a peer does, through a socket in
+ * the folder of the Runtime API; only a HAProxy of the suite surely has this folder.
+ */
+export function rateTables({ rateClients, folders, control }: RateSettings): string {
+  const socket = `${folders.run}/peers.sock`;
+  const keeps = control === 'managed' && socket.length <= MAX_SOCKET_PATH;
+  const peers = `
+peers suite_peers
+    bind unix@${socket} mode 600
+    server "\${HAPROXY_LOCALPEER-suite}"
+`;
+  const tables = RATE_WINDOWS.map(
+    (seconds) => `
+backend suite_rates_${seconds} from suite_clients
+    stick-table type binary len 8 size ${rateClients} expire ${seconds}s store http_req_rate(${seconds}s)${keeps ? ' peers suite_peers' : ''}
+`,
+  );
+  return `
+# The clients of sites with rate_limit.${keeps ? peers : ''}${tables.join('')}`;
+}
+
+/** HAProxy adds to the path of a socket while it binds it, and Linux allows 107 characters. */
+const MAX_SOCKET_PATH = 85;
+
+type RateSettings = Pick<Settings, 'rateClients' | 'folders' | 'control'>;
+
+/** Counters 0 and 1 stay free for rules of the operator. */
+function rateLimit(): string {
+  const tracks = RATE_WINDOWS.map(
+    (seconds) =>
+      `    http-request track-sc2 src,ipmask(32,64),hex,concat(|,txn.suite_name),xxh64 table suite_rates_${seconds} if ${word(`rate-${seconds}`)}
+`,
+  );
+  return `${tracks.join('')}    http-request set-var(txn.suite_limit) var(txn.suite_site),field(${LIMIT_FIELD},|) if { var(txn.suite_site) -m sub ,rate- }
+    http-request return status 429 content-type "text/html; charset=utf-8" hdr Retry-After 10 string "${LIMITED}" if { var(txn.suite_limit) -m found } { sc2_http_req_rate,sub(txn.suite_limit) gt 0 }
+`;
 }
 
 /** The headers of each response of a site, also of those that HAProxy makes. */
@@ -38,6 +78,7 @@ export function siteResponseRules(sites: SiteFiles): string {
 }
 
 const FORBIDDEN = errorPage('403 Forbidden', 'Your address may not use this site.');
+const LIMITED = errorPage('429 Too many requests', 'Please wait before you try again.');
 const MAINTENANCE = errorPage(
   '503 Maintenance',
   'This site is closed for a short time. Please come back later.',

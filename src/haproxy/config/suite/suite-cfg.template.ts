@@ -4,12 +4,20 @@ import { formatAddress } from '../../runtime/transport.js';
 import { CLIENT_CLAIMS } from './client-claims.js';
 import { errorPage } from '../error-page.js';
 import { RULES_NUMBER } from './rules-version.js';
-import { siteOptionRules, siteResponseRules } from './site-rules.template.js';
+import { rateTables, siteOptionRules, siteResponseRules } from './site-rules.template.js';
 
 /** The settings that suite.cfg depends on. */
 type RulesSettings = Pick<
   Settings,
-  'files' | 'httpsBinds' | 'api' | 'publicHost' | 'trustedProxies' | 'proxyProtocolFrom'
+  | 'files'
+  | 'folders'
+  | 'control'
+  | 'httpsBinds'
+  | 'api'
+  | 'publicHost'
+  | 'trustedProxies'
+  | 'proxyProtocolFrom'
+  | 'rateClients'
 >;
 
 /** A file of the operator that becomes a part of suite.cfg. */
@@ -83,7 +91,7 @@ ${routing(files.map, files.sites.sites)}${publicHostRules(settings)}${siteOption
 # Requests for a host that matches no domain.
 backend suite_unknown_host from suite_clients
     http-request return status 404 content-type "text/html; charset=utf-8" string "${errorPage('404 Unknown host', 'No site of this name is served here.')}"
-${publicBackend(settings)}
+${publicBackend(settings)}${rateTables(settings)}
 # A section of the next file that names no other "defaults" section takes this one. It has no settings and no rules.
 defaults suite_end
 `;
