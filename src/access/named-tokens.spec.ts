@@ -93,24 +93,40 @@ describe('NamedTokens', () => {
     expect(tokens.tokens).toHaveLength(1010);
   });
 
-  it('reads a changed file, and ends what was revoked, what has another role and what has another secret', async () => {
-    await write(entry('kept'), entry('longer'), entry('gone'), entry('promoted'), entry('renewed'));
+  it('reads a changed file, and ends what was revoked, what has another role, other limits or another secret', async () => {
+    const limited = { domains: ['*.a.test'] };
+    await write(
+      entry('narrow', 'read', limited),
+      entry('same', 'read', limited),
+      entry('kept'),
+      entry('longer'),
+      entry('gone'),
+      entry('promoted'),
+      entry('renewed'),
+    );
     const tokens = start();
     await write(
+      entry('narrow', 'read', { domains: ['b.a.test'] }),
+      entry('same', 'read', limited),
       entry('kept'),
       entry('longer', 'read', { expires_at: '2099-01-01T00:00:00Z' }),
       entry('promoted', 'admin'),
       { ...entry('renewed'), sha256: digestOf('another').toString('hex') },
     );
     tokens.refresh();
-    expect(ended.toSorted()).toEqual(['token gone read', 'token promoted read', 'token renewed read']);
+    expect(ended.toSorted()).toEqual([
+      'token gone read',
+      'token narrow read',
+      'token promoted read',
+      'token renewed read',
+    ]);
     expect(found(tokens, 'gone')).toBeUndefined();
     expect(found(tokens, 'renewed')).toBeUndefined();
     expect(tokens.find(digestOf('secret of promoted'))?.role).toBe('admin');
     ended = [];
     await rm(path);
     tokens.refresh();
-    expect(ended).toHaveLength(4);
+    expect(ended).toHaveLength(6);
     expect(tokens.problems).toEqual([]);
   });
 
