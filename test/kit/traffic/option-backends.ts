@@ -22,6 +22,8 @@ export interface OptionBackend {
   readonly port: number;
   /** Requests that arrived, without those for `/healthz`. */
   readonly count: number;
+  /** The most requests that were open at the same time. */
+  readonly mostAtOnce: number;
   /** The requests for `/healthz`: method and Host. */
   readonly checks: ReadonlySet<string>;
   /** While true, `/healthz` gets 503. Other requests are answered. */
@@ -39,6 +41,8 @@ export async function startOptionBackend(
   tls: { cert?: string; key?: string } = {},
 ): Promise<OptionBackend & { release(path: string): void }> {
   let count = 0;
+  let open = 0;
+  let mostAtOnce = 0;
   const checks = new Set<string>();
   const state = { sick: false };
   const gates = gate();
@@ -51,6 +55,11 @@ export async function startOptionBackend(
       return;
     }
     count += 1;
+    open += 1;
+    mostAtOnce = Math.max(mostAtOnce, open);
+    response.on('close', () => {
+      open -= 1;
+    });
     const socket = ('stream' in request ? request.stream.session?.socket : request.socket) as TLSSocket;
     const seen: Seen = { name, http: request.httpVersion, host, sni: String(socket.servername || '') };
     void gates.opened(request.url ?? '').then(() => response.end(JSON.stringify(seen)));
@@ -66,6 +75,9 @@ export async function startOptionBackend(
     port,
     get count() {
       return count;
+    },
+    get mostAtOnce() {
+      return mostAtOnce;
     },
     checks,
     get sick() {
