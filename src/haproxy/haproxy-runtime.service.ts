@@ -131,7 +131,8 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   async readRouting(): Promise<LiveRouting> {
-    const [[info, servers, map, backends] = [], siteReplies] = await this.#readRoutingTexts();
+    const [texts, siteReplies] = await this.#readRoutingTexts();
+    const [info, servers, map, backends] = texts;
     const process = parseInfo(info ?? '');
     const routing = routingOf(
       parseServersState(servers ?? ''),
