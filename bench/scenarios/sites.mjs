@@ -75,9 +75,11 @@ export function run({ quick }) {
 /** suite.cfg without the rules of site options, with the look-ups that it had before. */
 function formerRules(rules, map) {
   const own = /map_str\((\S*\/domains\.map)\)/.exec(rules)[1];
+  const tables = /^# The clients of sites with rate_limit\.[^]*?(?=^# A section of the next file)/m;
   const lines = rules
+    .replace(tables, '')
     .split('\n')
-    .filter((line) => !/txn\.suite_(?!scheme|port)|\bsuite_(?:deny|allow|except|rates?_?\w*)\b/.test(line));
+    .filter((line) => !/txn\.suite_(?!scheme|port)|\bsuite_(?:deny|allow|except)\b/.test(line));
   const at = lines.findIndex((line) => line.includes('set-var(txn.pool) var(txn.host),map_str('));
   if (at < 0 || lines.length === rules.split('\n').length)
     throw new Error('the rules of site options were not found; change formerRules');

@@ -95,7 +95,7 @@ export class CertificatesService {
     scope: 'change',
     title: 'Issue a certificate',
     description:
-      'Gets a certificate for a domain from the CA (ACME), with wildcard for *.domain too. HAProxy serves it at once, ' +
+      'Gets a certificate for a domain from the CA (ACME). HAProxy serves it at once, ' +
       'and the suite renews it. Takes seconds to minutes. A valid certificate is returned unchanged; ' +
       '{haproxy_renew_cert} with force replaces it. For your own certificate use {haproxy_load_cert}.',
     output: IssuedCertificateDto,

@@ -46,7 +46,7 @@ export class DeclaredServerDto {
   @WeightField()
   weight: number = DEFAULT_WEIGHT;
 
-  @EnumField(SERVER_STATES, { description: 'The state of the server.', example: 'ready' })
+  @EnumField(SERVER_STATES, { description: 'Its state.', example: 'ready' })
   state: ServerState = 'ready';
 }
 

@@ -144,7 +144,7 @@ export class DomainsService {
     becomesHealthy: true,
     title: 'Make a domain as given',
     description:
-      'Adds a domain, or changes it to what is given, in one change with no moment without servers. servers replaces all ' +
+      'Adds a domain, or changes it to what is given, in one change. servers replaces all ' +
       'servers of its pool, also for domains that share the pool. A field that is not given keeps its value. ip sets the ' +
       'address of the only server; share_with and backend move the domain. Use dry_run first to see what would be removed.',
     output: PutDomainResultDto,

@@ -24,8 +24,7 @@ export class PoolOptionsService {
     scope: 'all',
     title: 'Set the options of a pool',
     description:
-      'Replaces all options of the pool of a domain, also for domains that share it. HAProxy is reloaded once, and no request ' +
-      'fails. Next: {haproxy_domain_health}.',
+      'Replaces all options of the pool of a domain, also for domains that share it, with one reload.',
     output: PoolOptionsResultDto,
     adminOnly: true,
     conditional: true,

@@ -138,7 +138,8 @@ export class HaproxyRuntimeService {
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
   async readRouting(): Promise<LiveRouting> {
-    const [[info, servers, map, backends, options] = [], siteReplies] = await this.#readRoutingTexts();
+    const [texts, siteReplies] = await this.#readRoutingTexts();
+    const [info, servers, map, backends, options] = texts;
     const process = parseInfo(info ?? '');
     const routing = routingOf(
       parseServersState(servers ?? ''),

@@ -105,12 +105,14 @@ function planSites(
   };
   for (const [key, wanted] of to) compare(from.get(key) ?? [], wanted);
   for (const [key, former] of from) if (!to.has(key)) compare(former, []);
-  const adds = (entries: readonly SiteEntry[]): Step[] =>
-    entries.length === 0 ? [] : [{ op: 'add_site_entries', entries }];
   return {
-    before: [...adds(details.added), ...details.set, ...adds(sites.added), ...sites.set],
+    before: [...addition(details.added), ...details.set, ...addition(sites.added), ...sites.set],
     after: [...sites.removed, ...details.removed],
   };
+}
+
+function addition(entries: readonly SiteEntry[]): Step[] {
+  return entries.length === 0 ? [] : [{ op: 'add_site_entries', entries }];
 }
 
 function entryId({ map, key }: SiteEntry): string {

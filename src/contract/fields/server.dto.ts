@@ -2,7 +2,7 @@ import { EnumField, IntField, StringField } from './fields.js';
 import { MAX_PORT, MAX_SLOT, MAX_WEIGHT, SERVER_STATES, type ServerState } from '../../model/server.js';
 
 export function HttpPortField(options: { optional?: boolean; example?: number } = {}): PropertyDecorator {
-  return IntField({ example: 8080, ...options, description: 'Port of the server.', min: 1, max: MAX_PORT });
+  return IntField({ example: 8080, ...options, description: 'Its port.', min: 1, max: MAX_PORT });
 }
 
 export function WeightField(options: { example?: number } = {}): PropertyDecorator {

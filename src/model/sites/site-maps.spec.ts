@@ -61,7 +61,7 @@ function effect(maps: ReadonlyMap<string, string>, site: string): string {
       words.includes(map === 'redirects' ? `redirect-${key.slice(0, 3)}` : map.replace('https', 'hsts'))
     );
   });
-  return JSON.stringify([words, details.toSorted()]);
+  return JSON.stringify([words, details.toSorted(byId)]);
 }
 
 describe('site maps', () => {
@@ -108,7 +108,7 @@ describe('site maps', () => {
             for (const name of NAMES) expect(effect(maps, name)).toBe(effect(former, name));
         }
         const wanted = new Map([...allSiteRecords(after).values()].flat().map(idAndValue));
-        expect(new Map([...maps].toSorted())).toEqual(new Map([...wanted].toSorted()));
+        expect(new Map([...maps].toSorted(byId))).toEqual(new Map([...wanted].toSorted(byId)));
         view.add({ steps, parked: [], keptPools: [] });
         expect(
           plan(view.routing, { ...after.routing(), sites: allSiteRecords(after) }).filter(({ op }) =>
@@ -144,6 +144,10 @@ describe('site maps', () => {
     );
   });
 });
+
+function byId([one]: readonly [string, string], [other]: readonly [string, string]): number {
+  return one < other ? -1 : 1;
+}
 
 function idAndValue({ map, key, value }: SiteEntry): [string, string] {
   return [`${map} ${key}`, value];

@@ -15,7 +15,7 @@ export interface OptionProblem {
 const MAX_PAGE_BYTES = 8192;
 /** The characters of a word of the Runtime API that a URL may have, without the `?` that begins a query. */
 const REDIRECT_TO =
-  /^https?:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:\/[!$-&(-.0-:=@-\[\]_a-~/]*)?$/;
+  /^https?:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:\/[!$-&(-.0-:=@-[\]_a-~/]*)?$/;
 const MAX_REDIRECT_TO = 1000;
 /** An option that this version stores and does not carry out. */
 const NOT_YET = new Map([

@@ -112,9 +112,8 @@ function redirect(code: number, sites: SiteFiles): string {
 
 function maintenance(sites: SiteFiles): string {
   const answer = `http-request return status 503 content-type "text/html; charset=utf-8" hdr Retry-After ${RETRY_AFTER} hdr Cache-Control no-store`;
-  const closed = `${word('maintenance')} !{ var(txn.suite_open) -m found }`;
-  return `${owner('maintenance')}    http-request set-var(txn.suite_open) bool(true) if ${word('except')} suite_except
-    ${answer} lf-string "%[var(txn.suite_maintenance),map_str(${sites.pages}),b64dec]" if ${word('page')} ${closed}
+  const closed = `${word('maintenance')} !suite_except`;
+  return `${owner('maintenance')}    ${answer} lf-string "%[var(txn.suite_maintenance),map_str(${sites.pages}),b64dec]" if ${word('page')} ${closed}
     ${answer} string "${MAINTENANCE}" if ${closed}
 `;
 }
