@@ -53,7 +53,7 @@ export class DeclaredServerDto {
 /** What a domain should be. PUT keeps the value of a field that is not given. */
 export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   @IpField({
-    description: 'Address of its first server, if it has only one.',
+    description: 'Address of its only server.',
     optional: true,
   })
   ip?: string;
@@ -97,7 +97,7 @@ export class AddDomainDto extends IntersectionType(NewDomainRefDto, DryRunDto) {
   backend?: string;
 
   @LabelsField({
-    description: 'Its labels (at most 16), instead of all it has.',
+    description: 'All its labels (at most 16).',
     example: { team: 'web' },
     optional: true,
   })

@@ -24,7 +24,7 @@ export class PoolOptionsService {
     scope: 'all',
     title: 'Set the options of a pool',
     description:
-      'Replaces all options of the pool of a domain, also for domains that share it, with one reload.',
+      'Replaces all options of the pool of a domain, also for domains that share it. One reload, no failed request.',
     output: PoolOptionsResultDto,
     adminOnly: true,
     conditional: true,

@@ -6,7 +6,7 @@ export function HttpPortField(options: { optional?: boolean; example?: number } 
 }
 
 export function WeightField(options: { example?: number } = {}): PropertyDecorator {
-  const description = 'Share of the requests; 0: no new requests.';
+  const description = 'Share of requests; 0: no new ones.';
   return IntField({ example: 10, ...options, description, min: 0, max: MAX_WEIGHT });
 }
 
