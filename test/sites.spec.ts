@@ -202,7 +202,9 @@ describe.each(haproxyVersions())('site options in HAProxy $version', (haproxy) =
       status: 503,
       reason: 'The site is closed (maintenance).',
     });
-    expect(await explain('a.test', '192.0.2.8')).toEqual({ reason: expect.stringMatching(/a server of pool_1/i) });
+    expect(await explain('a.test', '192.0.2.8')).toEqual({
+      reason: expect.stringMatching(/a server of pool_1/i),
+    });
     await set('a.test', {});
   });
 

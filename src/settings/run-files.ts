@@ -15,5 +15,7 @@ export function runFiles(runFolder: string) {
     /** The Runtime API and the master CLI of a new installation. */
     runtimeSocket: file('haproxy.sock'),
     masterSocket: file('master.sock'),
+    /** Where the worker of before a reload sends the counts of `rate_limit`. */
+    peersSocket: file('peers.sock'),
   };
 }

@@ -10,6 +10,7 @@ import { type Finding, note, NotRun } from '../finding.js';
 import type { Host } from '../host.js';
 import { quote } from '../../lib/shell-quote.js';
 import type { HostCheck } from './check-type.js';
+import { runFiles } from '../../settings/run-files.js';
 
 export const LEFTOVER_CHECKS: readonly HostCheck[] = [
   { subject: 'leftovers', name: 'the lock file', run: lock },
@@ -33,9 +34,10 @@ async function lock({ settings }: Host): Promise<Finding[]> {
 async function sockets({ settings }: Host): Promise<Finding[]> {
   const { run } = settings.folders;
   // The next HAProxy replaces its own sockets, and other checks say that it does not answer.
-  const known = new Set(
-    [settings.runtime, settings.master].flatMap((one) => ('path' in one ? [one.path] : [])),
-  );
+  const known = new Set([
+    ...[settings.runtime, settings.master].flatMap((one) => ('path' in one ? [one.path] : [])),
+    runFiles(run).peersSocket,
+  ]);
   const names = (await list(run)).filter(
     (name) => !known.has(join(run, name)) && !isClaimFile(name, OWNER_SOCKET),
   );

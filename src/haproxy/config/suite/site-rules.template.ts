@@ -1,6 +1,7 @@
 import { RATE_WINDOWS, REDIRECT_CODES } from '../../../model/sites/site-options.js';
 import { LIMIT_FIELD, OWNER_FIELDS, type SiteMap } from '../../../model/sites/site-maps.js';
 import { PREFIX_PAIRS, prefixMark } from '../../../model/sites/networks.js';
+import { runFiles } from '../../../settings/run-files.js';
 import type { Settings } from '../../../settings/settings.js';
 import { errorPage } from '../error-page.js';
 
@@ -35,7 +36,7 @@ ${maintenance(sites)}${rateLimit()}`;
  * the folder of the Runtime API; only a HAProxy of the suite surely has this folder.
  */
 export function rateTables({ rateClients, folders, control }: RateSettings): string {
-  const socket = `${folders.run}/peers.sock`;
+  const socket = runFiles(folders.run).peersSocket;
   const keeps = control === 'managed' && socket.length <= MAX_SOCKET_PATH;
   const peers = `
 peers suite_peers
