@@ -176,7 +176,7 @@ export class HaproxyRuntimeService {
   async #optionTags(first: string): Promise<Map<string, string>> {
     const found = new Map<string, string>();
     let text = first;
-    for (let number = 1; ; ) {
+    for (let number = 1; ;) {
       const { tags, isLast } = parseOptionsVariable(valueOf(text) ?? 'end');
       for (const [pool, tag] of tags) found.set(pool, tag);
       if (isLast) return found;

@@ -187,7 +187,13 @@ export class ReconcilerService {
     this.#liveOptions = options;
     this.#pools.setCapabilities(live.capabilities);
     const leave = new Set([...this.#adoption.unmanagedPools, ...state.externalPools]);
-    return new RoutingView({ ...live, options }, this.#desired(state), leave, live.process, this.#removedKeys);
+    return new RoutingView(
+      { ...live, options },
+      this.#desired(state),
+      leave,
+      live.process,
+      this.#removedKeys,
+    );
   }
 
   /** What HAProxy has that differs from `state`; `view` is fresh from `read`. */

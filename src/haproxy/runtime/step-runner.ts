@@ -51,11 +51,7 @@ export class StepRunner {
    *
    * @throws AppError haproxy_rejected, haproxy_unavailable
    */
-  async run(
-    steps: readonly SentStep[],
-    mapName: string,
-    keywordsOf: KeywordsOf,
-  ): Promise<ApplyResult> {
+  async run(steps: readonly SentStep[], mapName: string, keywordsOf: KeywordsOf): Promise<ApplyResult> {
     const rejectedDeletions: Slot[] = [];
     const processes: ProcessIdentity[] = [];
     let servers: ServerStateRow[] = [];

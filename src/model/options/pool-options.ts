@@ -111,16 +111,15 @@ function contradictionIn(
     return { path: [...path, 'check', name], reason: 'is only for a check of type http' };
   if (protocol === 'https' || protocol === 'h2') return undefined;
   const tls = verify === undefined ? (sni === undefined ? undefined : 'sni') : 'verify';
-  return tls === undefined
-    ? undefined
-    : { path: [...path, tls], reason: 'is only for protocol https or h2' };
+  return tls === undefined ? undefined : { path: [...path, tls], reason: 'is only for protocol https or h2' };
 }
 
 /** The options without empty parts; undefined if nothing is left. */
 export function withoutEmptyOptions(options: PoolOptions): PoolOptions | undefined {
   const kept = Object.entries(options).filter(
     ([, value]: [string, unknown]) =>
-      value !== undefined && !(typeof value === 'object' && value !== null && Object.keys(value).length === 0),
+      value !== undefined &&
+      !(typeof value === 'object' && value !== null && Object.keys(value).length === 0),
   );
-  return kept.length === 0 ? undefined : (Object.fromEntries(kept) as PoolOptions);
+  return kept.length === 0 ? undefined : Object.fromEntries(kept);
 }
