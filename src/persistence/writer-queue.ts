@@ -69,7 +69,7 @@ export class WriterQueue {
 
   /** Queues edits again that were pushed before and not settled. */
   pushAgain(edits: readonly PendingEdit[]): void {
-    for (const pending of edits) this.#enqueue({ kind: 'edit', pending }, pending.reject);
+    for (const pending of edits) this.#enqueue({ kind: 'edit', pending }, (error) => pending.reject(error));
   }
 
   /** Runs `work` while no commit is under way. */

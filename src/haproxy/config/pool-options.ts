@@ -155,7 +155,8 @@ function protocolKeywords(options: PoolOptions, caFile: string): string[] {
         // HAProxy implies it for the servers of a file, but not for those of `add server`.
         'check-ssl',
         ...(verifies(options) ? ['verify', 'required', 'ca-file', caFile] : ['verify', 'none']),
-        ...['sni', name],
+        'sni',
+        name,
         ...(checkName === undefined ? [] : ['check-sni', checkName]),
         ...(protocol === 'h2' ? ['alpn', 'h2', 'proto', 'h2'] : ['alpn', 'http/1.1', 'proto', 'h1']),
         // HAProxy 3.0 gets no answer to a check with HTTP/2 over TLS.

@@ -5,7 +5,7 @@ export type ObjectSchema = JsonSchema & { type: 'object' };
 const OR_JSON_TEXT = 'x-or-json-text';
 /** OpenAPI extension that `NestedField` sets for its option `briefInTools`. */
 const BRIEF_IN_TOOLS = 'x-brief-in-tools';
-const KEPT_EXTENSIONS: readonly string[] = [OR_JSON_TEXT, BRIEF_IN_TOOLS];
+const KEPT_EXTENSIONS: ReadonlySet<string> = new Set([OR_JSON_TEXT, BRIEF_IN_TOOLS]);
 const COMPONENT_PREFIX = '#/components/schemas/';
 const DEFINITION_PREFIX = '#/$defs/';
 
@@ -94,7 +94,7 @@ function convert(node: unknown, options: ConversionOptions): unknown {
   const schema: JsonSchema = {};
   for (const [keyword, value] of Object.entries(node)) {
     // Strict validators refuse keywords that they do not know, such as the extensions of OpenAPI.
-    if (value === undefined || (keyword.startsWith('x-') && !KEPT_EXTENSIONS.includes(keyword))) continue;
+    if (value === undefined || (keyword.startsWith('x-') && !KEPT_EXTENSIONS.has(keyword))) continue;
     if (keyword === 'example') schema['examples'] = [value];
     else if (keyword === '$ref') schema[keyword] = String(value).replace(COMPONENT_PREFIX, DEFINITION_PREFIX);
     else if (keyword === 'properties') schema[keyword] = convertProperties(value as JsonSchema, options);

@@ -121,5 +121,5 @@ export function withoutEmptyOptions(options: PoolOptions): PoolOptions | undefin
       value !== undefined &&
       !(typeof value === 'object' && value !== null && Object.keys(value).length === 0),
   );
-  return kept.length === 0 ? undefined : (Object.fromEntries(kept) as PoolOptions);
+  return kept.length === 0 ? undefined : Object.fromEntries(kept);
 }

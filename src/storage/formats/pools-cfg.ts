@@ -1,7 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { OperatorConfig } from '../../haproxy/config/operator-config.js';
 import { NO_POOL_DEFAULTS, type PoolDefaults } from '../../haproxy/config/pool-defaults.js';
-import { optionKeywords, optionLines, optionsTag, optionsVariables } from '../../haproxy/config/pool-options.js';
+import {
+  optionKeywords,
+  optionLines,
+  optionsTag,
+  optionsVariables,
+} from '../../haproxy/config/pool-options.js';
 import { ServerGuard } from '../../haproxy/guard/server-guard.service.js';
 import { poolName, poolNumber, serverName } from '../../model/names/pool-name.js';
 import type { PoolOptions } from '../../model/options/pool-options.js';
@@ -106,7 +111,13 @@ export class PoolsFile {
 /** Server maps are immutable, so a commit renders only the pools that it changes. */
 const renderedPools = new WeakMap<
   PoolServers,
-  { pool: string; defaults: PoolDefaults; keepsHealth: boolean; options: PoolOptions | undefined; text: string }
+  {
+    pool: string;
+    defaults: PoolDefaults;
+    keepsHealth: boolean;
+    options: PoolOptions | undefined;
+    text: string;
+  }
 >();
 
 /**

@@ -61,7 +61,7 @@ export async function startOptionBackend(
       open -= 1;
     });
     const socket = ('stream' in request ? request.stream.session?.socket : request.socket) as TLSSocket;
-    const seen: Seen = { name, http: request.httpVersion, host, sni: String(socket.servername || '') };
+    const seen: Seen = { name, http: request.httpVersion, host, sni: socket.servername || '' };
     void gates.opened(request.url ?? '').then(() => response.end(JSON.stringify(seen)));
   };
   const servers: Record<typeof protocol, () => Server> = {
@@ -70,9 +70,9 @@ export async function startOptionBackend(
     tls: () => createSecureServer({ ...tls, allowHTTP1: true }, answer),
   };
   const server = servers[protocol]();
-  const { port, close } = await listen(server);
+  const listening = await listen(server);
   return {
-    port,
+    port: listening.port,
     get count() {
       return count;
     },
@@ -86,8 +86,8 @@ export async function startOptionBackend(
     set sick(value: boolean) {
       state.sick = value;
     },
-    release: gates.release,
-    close,
+    release: (path) => gates.release(path),
+    close: () => listening.close(),
   };
 }
 
