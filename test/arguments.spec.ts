@@ -90,6 +90,7 @@ const REQUIRED: Arguments = {
   weight: 1,
   from: '127.0.0.1',
   revision: 1,
+  options: {},
 };
 /** An argument whose meaning depends on the tool. */
 const REQUIRED_TO: Arguments = { haproxy_rename_domain: 'new.example', haproxy_replace_server: '127.0.0.2' };
