@@ -5,6 +5,7 @@ import { Operation } from '../contract/operation.js';
 import { parseConfig } from '../haproxy/config/config-parser.js';
 import { OperatorConfig, readTextIfPresent } from '../haproxy/config/operator-config.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
+import { withoutOwner } from '../haproxy/runtime/live-site.js';
 import {
   isUnpublished,
   isUsed,
@@ -12,7 +13,7 @@ import {
   serverFinder,
   statusOf,
 } from '../haproxy/runtime/server-status.js';
-import { domainOfMapKey } from '../model/names/domain-name.js';
+import { domainOfMapKey, mapKeyOf, wildcardOf } from '../model/names/domain-name.js';
 import { matchDomain } from '../model/names/domain-match.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
@@ -72,7 +73,7 @@ export class ExplainService {
       path,
       ip,
       entry,
-      site: entry && !isPublicHost ? await this.runtime.readSite(entry.key, ip) : undefined,
+      site: entry && !isPublicHost ? await this.#site(entry.key, ip, isVisible) : undefined,
       saved: matchDomain(this.persistence.visible, host),
       frontends,
       hasBackend,
@@ -83,6 +84,18 @@ export class ExplainService {
       isPublicHost,
       ...certificate,
     });
+  }
+
+  /** The options of a site, without those of a wildcard that the caller may not see. */
+  async #site(
+    key: string,
+    ip: string | undefined,
+    isVisible: (domain: string) => boolean,
+  ): Promise<ExplainFacts['site']> {
+    const site = await this.runtime.readSite(key, ip);
+    const wildcard = wildcardOf(domainOfMapKey(key));
+    if (!site || wildcard === undefined || isVisible(wildcard)) return site;
+    return withoutOwner(site, mapKeyOf(wildcard), this.persistence.visible.site(domainOfMapKey(key)));
   }
 
   async #backend(backend: string): Promise<Pick<ExplainFacts, 'servers' | 'unpublished'>> {

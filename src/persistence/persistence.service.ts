@@ -13,6 +13,7 @@ import { type EditGroup, runEdits } from './edit-group.js';
 import { CheckpointTimer } from './checkpoint-timer.js';
 import { OwnerLock } from '../storage/owner-lock.js';
 import { describeSteps, reloadStep } from '../contract/dry-run/describe-plan.js';
+import { describeChangedSites, withoutSiteSteps } from '../contract/dry-run/describe-sites.js';
 import { stageAll, type StagedWrite } from '../storage/files/staged-write.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
 import { domainTag } from '../model/change/domain-tag.js';
@@ -205,7 +206,8 @@ export class PersistenceService {
     if (draft.isEmpty) return { value, plan: [] };
     this.#check(draft, before, callContext());
     // How a file changes depends on everything that it has, also on what the caller may not see.
-    const files = callContext().scope?.limitsDomains ? [] : this.store.describeCommit(draft, before);
+    const isLimited = callContext().scope?.limitsDomains === true;
+    const files = isLimited ? [] : this.store.describeCommit(draft, before);
     const reloaded = await this.#poolsToReload(draft);
     const isReloaded = reloaded.length > 0;
     const steps = await this.reconciler.preview(
@@ -214,7 +216,10 @@ export class PersistenceService {
     );
     if (isReloaded) await this.#requireReloader().check(this.store.poolsText(draft, before));
     const domainsOf = (pool: string) => draft.pool(pool)?.domains ?? [];
-    const plan = [...describeSteps(steps, domainsOf), ...files];
+    const described = isLimited
+      ? [...describeSteps(withoutSiteSteps(steps), domainsOf), ...describeChangedSites(draft.sites.keys())]
+      : describeSteps(steps, domainsOf);
+    const plan = [...described, ...files];
     return { value, plan: isReloaded ? [...plan, reloadStep(reloaded)] : plan };
   }
 

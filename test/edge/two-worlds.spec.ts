@@ -91,7 +91,7 @@ beforeAll(async () => {
   }
   const [other, far] = worlds;
   // As many revisions as in the other world.
-  for (const domain of ['n1.test', 'n2.test']) {
+  for (const domain of ['n1.test', 'n2.test', 'n3.test']) {
     await add(other, { domain });
     await other.suite.api('DELETE', `/domains/${domain}`);
   }
@@ -104,6 +104,17 @@ beforeAll(async () => {
   await add(far, { domain: 'other.test', ip: '127.0.0.9', http_port: 9 });
   await add(far, { domain: '*.preview.test', ip: '127.0.0.9', http_port: 9 });
   await add(far, { domain: 'preview.test', backend: 'be_web' });
+  // Its options hold for x.preview.test too, and its owner may not know.
+  const closed = {
+    deny: ['127.0.0.0/8'],
+    maintenance: { page: 'closed' },
+    rate_limit: { requests: 1, window_seconds: 60 },
+  };
+  for (const [domain, site] of [
+    ['*.preview.test', closed],
+    ['main.test', { redirect: { to: 'https://t.preview.test' } }],
+  ] as const)
+    expect((await far.suite.api('PUT', `/domains/${domain}/site`, { site })).status).toBe(200);
   for (const { suite } of worlds)
     await until(async () => {
       const { body } = await suite.api('GET', '/domains/a.preview.test/health');
@@ -164,6 +175,15 @@ const CALLS: Record<string, Arguments[]> = {
     ...OUTSIDE.map((to) => ({ domain: 't.preview.test', to })),
     ...OUTSIDE.map((domain) => ({ domain, to: 'u.preview.test' })),
   ],
+  haproxy_set_site: [
+    ...about({ site: { noindex: true } }, ['t.preview.test']),
+    { domain: 't.preview.test', site: { deny: ['192.0.2.0/24'] }, dry_run: true },
+    { domain: 't.preview.test', site: { redirect: { to: 'https://main.test' } } },
+    { domain: 't.preview.test', site: {} },
+    { domain: 'gone.preview.test', site: {} },
+  ],
+  haproxy_set_pool_options: about({ options: { retries: 2 } }),
+  haproxy_import_haproxy: [{ files: [{ path: 'haproxy.cfg', text: 'frontend web\n  bind :80\n' }] }],
   haproxy_list_servers: about(),
   haproxy_add_server: about(NEW, ['new.preview.test', 'a.preview.test']),
   haproxy_add_servers: about({ servers: [{ ip: '127.0.0.4', http_port: 9 }] }, ['new.preview.test']),
@@ -333,6 +353,7 @@ const ABOUT_ALL = [
   'haproxy_revoke_token',
   'haproxy_rollback',
   'haproxy_save_state',
+  'haproxy_set_pool_options',
 ];
 
 describe('a token with domains', () => {

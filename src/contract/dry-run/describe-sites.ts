@@ -11,6 +11,21 @@ export function isSiteStep(step: Step): step is SiteStep {
   return step.op === 'add_site_entries' || step.op === 'set_site_entry';
 }
 
+/** The steps without those of site options, for a caller that may not see the wildcards that options come from. */
+export function withoutSiteSteps(steps: readonly Step[]): Step[] {
+  return steps.filter((step) => !isSiteStep(step) && step.op !== 'del_site_entry');
+}
+
+/** For such a caller: the sites whose own options change. */
+export function describeChangedSites(domains: Iterable<string>): PlanStepDto[] {
+  return [...domains].map((name) => ({
+    target: 'haproxy',
+    action: 'set_site',
+    name,
+    text: `${name}: its own options change`,
+  }));
+}
+
 /** The options that begin and end at each site, and how many entries of each map change. A list can have 1,000 entries. */
 export function describeSiteStep(step: SiteStep): PlanStepDto[] {
   if (step.op === 'add_site_entries') return describeEntries(step.entries, 'added');

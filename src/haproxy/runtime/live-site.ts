@@ -1,4 +1,5 @@
 import { LIMIT_FIELD, OWNER_FIELDS } from '../../model/sites/site-maps.js';
+import type { SiteOptions } from '../../model/options/options.js';
 import type { OwnedOption } from '../../model/sites/site-options.js';
 
 /** The options of a site as a running HAProxy has them. */
@@ -31,4 +32,17 @@ export function parseSite(value: string): LiveSite {
     }),
     owners: Object.fromEntries(owners.filter(([, owner]) => owner !== '')) as LiveSite['owners'],
   };
+}
+
+/** The options without those of `owner`, the wildcard that covers the site. `own` are the saved options of the site itself. */
+export function withoutOwner<T extends LiveSite>(
+  { limit, ...site }: T,
+  owner: string,
+  own: SiteOptions | undefined,
+): T {
+  const hidden = Object.entries(site.owners).flatMap(([option, key]) => (key === owner ? [option] : []));
+  if (hidden.includes('maintenance')) hidden.push('except');
+  const words = new Set([...site.words].filter((word) => !hidden.includes(word)));
+  const isOwnLimit = limit !== undefined && own?.['rate_limit'] !== undefined;
+  return { ...site, ...(isOwnLimit && { limit }), words } as unknown as T;
 }
