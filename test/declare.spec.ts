@@ -615,7 +615,9 @@ describe.each(haproxyVersions())('declared domains, with HAProxy $version', (bin
 
     const change = { weight: 7 };
     const byRest = () =>
-      rest('PUT', '/domains/rest.example/servers/1/weight', change, { 'if-match': `"${made.rest['etag']}"` });
+      rest('PUT', '/domains/rest.example/servers/1/weight', change, {
+        'if-match': `"${String(made.rest['etag'])}"`,
+      });
     const byMcp = { domain: 'mcp.example', slot: 1, ...change, if_match: made.mcp['etag'] };
     expect((await byRest()).status).toBe(200);
     await suite.tool('haproxy_set_server_weight', byMcp);

@@ -149,7 +149,10 @@ export class HealthService {
 
   async #certificates(): Promise<CertificatesComponentDto> {
     const { certificates, broken } = await this.certificates.states();
-    return withUncovered(certificatesHealth(certificates, callContext().scope?.limitsDomains ? [] : broken), await this.#uncovered());
+    return withUncovered(
+      certificatesHealth(certificates, callContext().scope?.limitsDomains ? [] : broken),
+      await this.#uncovered(),
+    );
   }
 
   /** Sites that send visitors to https, and whose name no certificate has. A trusted proxy in front may have one. */

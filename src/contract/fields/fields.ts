@@ -262,7 +262,7 @@ export function OpenObjectField(
         type: 'object',
         additionalProperties: true,
         ...openApiOnly({ ...schema, additionalProperties: false }),
-      } as FieldKind['schema'],
+      },
       accepts: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
       rule: 'an object',
       fromText: (text, source) => (source === 'tool' ? fromJson(text) : text),

@@ -75,10 +75,12 @@ async function haproxyFiles(host: Host): Promise<Finding[] | undefined> {
   const { files, folders } = host.settings;
   const certificates = httpsBinds(await host.sections()).flatMap((bind) => bind.certificates);
   const needs: Need[] = [
-    ...[files.suite, files.config, files.pools, files.map, files.acmeMap, ...Object.values(files.sites)].map((path) => ({
-      path,
-      rights: ['r'] as const,
-    })),
+    ...[files.suite, files.config, files.pools, files.map, files.acmeMap, ...Object.values(files.sites)].map(
+      (path) => ({
+        path,
+        rights: ['r'] as const,
+      }),
+    ),
     { path: folders.run, rights: ['w', 'x'] },
     ...[...new Set(certificates)].map((path) => ({ path, rights: ['r'] as const })),
     ...(await certificateFiles(folders.certs)).map((path) => ({ path, rights: ['r'] as const })),
