@@ -132,9 +132,10 @@ export class CertificatePlans {
   /** @throws AppError acme_failed (acme.sh or a setting is missing), haproxy_rejected, haproxy_unavailable */
   async issue(input: IssueCertificateDto): Promise<IssuedCertificateDto> {
     const { domain, wildcard } = input;
-    await this.issuing.requireReady(input);
+    const entry = this.issuing.wanted(input);
+    challengeFor({ domain, ...requestOf(entry) }, this.settings.acme);
     const valid = await this.issuing.findValid(domain, wildcard);
-    if (!valid) return this.#issued(domain, await this.#obtainSteps(domain, this.issuing.wanted(input)));
+    if (!valid) return this.#issued(domain, await this.#obtainSteps(domain, entry));
     await this.installer.check();
     const bundle = await this.folder.readBundle(valid.path);
     if (!bundle) return this.#issued(domain, []);

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,10 +7,13 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { type ApiDocument, operationsOf } from '../../src/cli/operations/from-document.js';
 import type { CliOperation } from '../../src/cli/operations/operation.js';
 import { openApiDocument } from '../../src/contract/openapi.js';
+import { ensureConfig } from '../../src/haproxy/config/config-file.js';
+import { loadSettings } from '../../src/settings/settings.js';
 import { makeCertificate } from '../kit/certificates/certificates.js';
 import { oldestHaproxy } from '../kit/haproxy/haproxy-versions.js';
-import { type RunningHaproxy, startHaproxy } from '../kit/haproxy/start-haproxy.js';
+import type { RunningHaproxy } from '../kit/haproxy/start-haproxy.js';
 import { until } from '../kit/poll.js';
+import { makeHome } from '../kit/suite/suite.js';
 import { type Backend, startBackend } from '../kit/traffic/backend.js';
 import { type Observed, observe } from '../observe/fixture.js';
 import { namedToken, secretOf } from './fixture.js';
@@ -21,7 +24,7 @@ import { namedToken, secretOf } from './fixture.js';
  * numbers of new pools are left out: the pool number of a new domain tells that others have pools.
  */
 interface World {
-  haproxy: RunningHaproxy;
+  haproxy: Pick<RunningHaproxy, 'home' | 'httpPort' | 'stop'>;
   suite: Observed;
   url: string;
   clients: Map<string, Client>;
@@ -43,17 +46,20 @@ let backend: Backend;
 let operations: CliOperation[];
 
 async function startWorld(files: readonly [string, string][]): Promise<World> {
-  const haproxy = await startHaproxy(oldestHaproxy(), {
-    pools: 9,
-    poolsText: 'backend be_web\n  server s 127.0.0.1:9\n',
-  });
-  await mkdir(join(haproxy.home, 'conf'), { recursive: true });
-  await writeFile(join(haproxy.home, 'conf/tokens.json'), JSON.stringify({ tokens: TOKENS }), {
-    mode: 0o600,
-  });
-  await mkdir(join(haproxy.home, 'certs'), { recursive: true });
-  for (const [name, text] of files) await writeFile(join(haproxy.home, 'certs', name), text, { mode: 0o600 });
-  const suite = await observe(haproxy, { HAPROXY_POOL_COUNT: '9' });
+  const home = await makeHome(oldestHaproxy(), { HAPROXY_POOL_COUNT: '9' });
+  await ensureConfig(loadSettings(home.env));
+  await appendFile(home.file('haproxy.cfg'), '\nbackend be_web from pools\n    server s 127.0.0.1:9\n');
+  await writeFile(home.file('tokens.json'), JSON.stringify({ tokens: TOKENS }), { mode: 0o600 });
+  for (const [name, text] of files) await writeFile(join(home.path, 'certs', name), text, { mode: 0o600 });
+  const { MCP_PORT: _, ...env } = home.env;
+  const haproxy = {
+    home: home.path,
+    httpPort: home.httpPort,
+    binary: oldestHaproxy().path,
+    socket: join(home.path, 'run/haproxy.sock'),
+    stop: () => home.remove(),
+  };
+  const suite = await observe(haproxy, env);
   await suite.untilReady();
   const url = `http://127.0.0.1:${suite.settings.api.port}`;
   const clients = new Map<string, Client>();
@@ -110,11 +116,9 @@ beforeAll(async () => {
     maintenance: { page: 'closed' },
     rate_limit: { requests: 1, window_seconds: 60 },
   };
-  for (const [domain, site] of [
-    ['*.preview.test', closed],
-    ['main.test', { redirect: { to: 'https://t.preview.test' } }],
-  ] as const)
-    expect((await far.suite.api('PUT', `/domains/${domain}/site`, { site })).status).toBe(200);
+  expect((await far.suite.api('PUT', '/domains/*.preview.test/site', { site: closed })).status).toBe(200);
+  // With a redirect of t.preview.test to this one, both redirect in a circle.
+  await add(far, { domain: 'circle.test', site: { redirect: { to: 'https://t.preview.test' } } });
   for (const { suite } of worlds)
     await until(async () => {
       const { body } = await suite.api('GET', '/domains/a.preview.test/health');
@@ -178,7 +182,7 @@ const CALLS: Record<string, Arguments[]> = {
   haproxy_set_site: [
     ...about({ site: { noindex: true } }, ['t.preview.test']),
     { domain: 't.preview.test', site: { deny: ['192.0.2.0/24'] }, dry_run: true },
-    { domain: 't.preview.test', site: { redirect: { to: 'https://main.test' } } },
+    { domain: 't.preview.test', site: { redirect: { to: 'https://circle.test' } } },
     { domain: 't.preview.test', site: {} },
     { domain: 'gone.preview.test', site: {} },
   ],

@@ -35,7 +35,7 @@ export interface Observed {
 
 /** Starts the suite in this process, for a HAProxy that the suite did not start. */
 export async function observe(
-  haproxy: RunningHaproxy,
+  haproxy: Pick<RunningHaproxy, 'home' | 'binary' | 'socket'>,
   env: Record<string, string> = {},
   logger: LoggerService | false = false,
 ): Promise<Observed> {
