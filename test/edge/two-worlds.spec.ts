@@ -49,7 +49,7 @@ async function startWorld(files: readonly [string, string][]): Promise<World> {
   const home = await makeHome(oldestHaproxy(), { HAPROXY_POOL_COUNT: '9' });
   await ensureConfig(loadSettings(home.env));
   await appendFile(home.file('haproxy.cfg'), '\nbackend be_web from pools\n    server s 127.0.0.1:9\n');
-  await writeFile(home.file('tokens.json'), JSON.stringify({ tokens: TOKENS }), { mode: 0o600 });
+  await writeFile(join(home.path, 'conf/tokens.json'), JSON.stringify({ tokens: TOKENS }), { mode: 0o600 });
   for (const [name, text] of files) await writeFile(join(home.path, 'certs', name), text, { mode: 0o600 });
   const { MCP_PORT: _, ...env } = home.env;
   const haproxy = {

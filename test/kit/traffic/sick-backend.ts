@@ -11,10 +11,9 @@ export interface SickBackend {
 
 /** A server that accepts connections also while it cannot answer. HAProxy needs `option httpchk GET /healthz`. */
 export async function startSickBackend(name: string, sick = false): Promise<SickBackend> {
-  let count = 0;
-  const backend = { sick };
+  const backend = { sick, count: 0 };
   const server = createServer((request, response) => {
-    if (request.url !== '/healthz') count += 1;
+    if (request.url !== '/healthz') backend.count += 1;
     response.statusCode = backend.sick ? 503 : 200;
     response.end(name);
   });
@@ -25,9 +24,6 @@ export async function startSickBackend(name: string, sick = false): Promise<Sick
   const address = server.address();
   return Object.assign(backend, {
     port: typeof address === 'object' && address ? address.port : 0,
-    get count() {
-      return count;
-    },
     close: () =>
       new Promise<void>((resolve) => {
         server.close(() => resolve());
