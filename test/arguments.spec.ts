@@ -17,7 +17,7 @@ type Arguments = Record<string, unknown>;
 
 const DOMAIN = 'a.example';
 /** Routes that only read, although they are not GET. They have no dry run. */
-const READS = /\/(wait-drain|wait-healthy|configuration\/check)$/;
+const READS = /\/(wait-drain|wait-healthy|configuration\/check|import\/haproxy)$/;
 /** What is neither true nor false. A guess would turn a dry run into a change. */
 const NOT_BOOLEAN = [null, 'true', 'false', 'True', '', 0, 1, [true], {}];
 
@@ -91,6 +91,7 @@ const REQUIRED: Arguments = {
   from: '127.0.0.1',
   revision: 1,
   options: {},
+  site: {},
 };
 /** An argument whose meaning depends on the tool. */
 const REQUIRED_TO: Arguments = { haproxy_rename_domain: 'new.example', haproxy_replace_server: '127.0.0.2' };

@@ -92,6 +92,7 @@ const CHANGES: Record<string, [method: string, path: string, body: object | unde
   set_server_state: ['PUT', '/servers/1/state', { state: 'maint' }, { slot: 1, state: 'maint' }],
   set_server_weight: ['PUT', '/servers/1/weight', { weight: 5 }, { slot: 1, weight: 5 }],
   set_domain_state: ['PUT', '/state', { state: 'drain' }, { state: 'drain' }],
+  set_site: ['PUT', '/site', { site: { noindex: true } }, { site: { noindex: true } }],
   set_pool_options: ['PUT', '/pool-options', { options: { retries: 1 } }, { options: { retries: 1 } }],
 };
 
