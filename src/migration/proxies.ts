@@ -6,7 +6,6 @@ import {
   parseCondition,
   UnknownCondition,
 } from './conditions.js';
-import { type CarriedField, SET_WITH } from './carried-fields.js';
 import { directiveOf } from './directives.js';
 import { type HostExpression, parseHostExpression } from './host-value.js';
 import { type ReadServer, readServer } from './servers.js';
@@ -26,7 +25,7 @@ export type Action =
   | { type: 'set'; variable: string; expression: HostExpression | undefined }
   | { type: 'go'; target: Target }
   /** To the same host over https. */
-  | { type: 'https' }
+  | { type: 'https'; code: number }
   /** `to` is the prefix of the same path and query; undefined for any other redirect. */
   | { type: 'redirect'; to: string | undefined; code: number }
   /** HAProxy answers, and no server. */
@@ -34,9 +33,10 @@ export type Action =
   /** The sites behave differently without the rule, unless `isCovered` says that the suite does the same. */
   | (Note & {
       type: 'change';
-      field?: CarriedField;
       isCovered?: (request: { tls: boolean; port: number | undefined }) => boolean;
     })
+  /** The options of the pool have its effect, or say why they do not. */
+  | { type: 'option' }
   /** The sites could get the wrong answer without the rule. */
   | (Note & { type: 'wrong' })
   | { type: 'nothing' };
@@ -147,7 +147,7 @@ function readProxy(
     const { treatment, side } = directive;
     const isHere = side === 'both' || (side === 'frontend' ? hasFrontend : hasBackend);
     if (!isHere || (first === 'use_backend' && !hasFrontend)) continue;
-    if (treatment.kind === 'kept' || isDefault(words)) {
+    if (treatment.kind === 'kept') {
       onRead(line);
       continue;
     }
@@ -155,13 +155,8 @@ function readProxy(
       phases.tcp.push({ source: line, condition: undefined, action: { type: 'wrong', ...problem } });
       continue;
     }
-    if (treatment.kind === 'field') {
-      const whatToDo = SET_WITH[treatment.field];
-      phases.tcp.push({
-        source: line,
-        condition: undefined,
-        action: { type: 'change', reason: treatment.reason, whatToDo, field: treatment.field },
-      });
+    if (treatment.kind === 'option') {
+      phases.tcp.push({ source: line, condition: undefined, action: { type: 'option' } });
       continue;
     }
     if (treatment.kind !== 'read') {
@@ -178,11 +173,6 @@ function readProxy(
     proxy.entrances.length > 0 ? proxy.entrances : [{ tls: false, port: undefined }],
   );
   return proxy;
-}
-
-/** The suite has these values, too. */
-function isDefault(words: readonly string[]): boolean {
-  return ['balance roundrobin', 'retries 3'].includes(words.join(' '));
 }
 
 /** The lines of an ACL with the same name are alternatives. */
@@ -349,7 +339,7 @@ function redirectAction(words: readonly string[]): Action {
     (kind === 'location' && SAME_HOST_LOCATION.test(to)) ||
     (kind === 'prefix' && SAME_HOST_PREFIX.test(to))
   )
-    return { type: 'https' };
+    return { type: 'https', code };
   return { type: 'redirect', to: kind === 'prefix' && isPlain ? to : undefined, code };
 }
 
