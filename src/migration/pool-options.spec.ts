@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { findPoolOptionsProblem } from '../model/options/pool-options.js';
 import { HEAD, of } from '../../test/kit/convert-rules.js';
+import { renderConfig } from '../haproxy/config/haproxy-cfg.template.js';
+import { findPoolOptionsProblem } from '../model/options/pool-options.js';
+import { loadSettings } from '../settings/settings.js';
+import { readPoolOptions } from './pool-options.js';
+import { readProxies } from './proxies.js';
+import { readSource } from './source-lines.js';
 
 const SERVER = 'server s 192.0.2.9:80 check';
 
@@ -29,9 +34,10 @@ describe('convert: options of pools', () => {
     [`balance roundrobin; retries 3; ${SERVER}`, {}],
     [`retries 0; ${SERVER}`, { retries: 0 }],
     [
-      `timeout connect 5000; timeout server 1m; timeout queue 30s; timeout tunnel 1h; ${SERVER}`,
-      { timeouts: { connect: 5, server: 60, queue: 30, tunnel: 3600 } },
+      `timeout connect 6000; timeout server 2m; timeout queue 30s; timeout tunnel 1d; ${SERVER}`,
+      { timeouts: { connect: 6, server: 120, queue: 30, tunnel: 86_400 } },
     ],
+    [`timeout connect 5s; timeout server 1m; timeout queue 10s; timeout tunnel 1h; ${SERVER}`, {}],
     [`timeout server 500; timeout server 7s; ${SERVER}`, { timeouts: { server: 7 } }],
     [`server s 192.0.2.9:80 maxconn 20; server t 192.0.2.8:80 maxconn 20`, { max_connections: 20 }],
     [`server s 192.0.2.9:80 maxconn 0`, {}],
@@ -113,5 +119,17 @@ describe('convert: options of pools', () => {
       { timeouts: { server: 10 } },
       [],
     ]);
+  });
+
+  it('leaves out what `defaults pools` of the template has', () => {
+    const settings = loadSettings({ HAPROXY_SOCKET: '/run/haproxy.sock' });
+    const text = `${renderConfig(settings, { ipv6: true })}\nbackend a from pools\n`;
+    const { sections } = readSource([{ path: 'haproxy.cfg', text }], new Set());
+    const files = { map: () => undefined, patterns: () => undefined };
+    const proxy = readProxies(sections, files, () => undefined).find(({ name }) => name === 'a');
+    expect(proxy && readPoolOptions(proxy).options).toEqual({});
+    expect(
+      proxy?.lines.filter(({ words }) => /^(?:balance|retries|timeout)$/.test(words[0] ?? '')),
+    ).toHaveLength(6);
   });
 });

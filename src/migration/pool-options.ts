@@ -12,8 +12,12 @@ export interface ReadPoolOptions {
 }
 
 const TIMEOUTS = ['connect', 'server', 'queue', 'tunnel'] as const;
-/** What `defaults pools` of the suite has. An option with this value is left out. */
-const BASE = { balance: 'roundrobin', retries: 3 };
+/** What `defaults pools` of the template of haproxy.cfg has. An option with this value is left out. */
+const BASE = {
+  balance: 'roundrobin',
+  retries: 3,
+  timeouts: { connect: 5, server: 60, queue: 10, tunnel: 3600 },
+};
 const IN_DEFAULTS = 'Set it in `defaults pools` of haproxy.cfg of the suite, which holds for all pools.';
 const WITH_OPTIONS = 'Set the options after the import: PUT /api/v1/domains/{domain}/pool-options.';
 
@@ -90,6 +94,7 @@ class Reader {
         const last = this.#lines('timeout', name).at(-1);
         if (!last) return [];
         const seconds = secondsOf(last.words[2] ?? '');
+        if (seconds === BASE.timeouts[name]) return [];
         if (seconds !== undefined && !findPoolOptionsProblem({ timeouts: { [name]: seconds } }))
           return [[name, seconds]];
         this.#note([last], 'The timeouts of a pool are in whole seconds, from 1 second.');
