@@ -1,6 +1,7 @@
+import type { Note } from './actions.js';
 import { doubtOf } from './conditions.js';
 import type { Effect, Findings } from './findings.js';
-import { isProxy, type Note, type Proxy } from './proxies.js';
+import { isProxy, type Proxy } from './proxies.js';
 import type { SourceLine, SourceSection } from './source-lines.js';
 
 const NOT_USED = 'No record uses the servers of this backend.';

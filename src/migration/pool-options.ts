@@ -1,6 +1,7 @@
 import { findPoolOptionsProblem, type PoolCheck, type PoolOptions } from '../model/options/pool-options.js';
+import type { Note } from './actions.js';
 import { type CheckRequest, readCheckRequest } from './check-request.js';
-import type { Note, Proxy } from './proxies.js';
+import type { Proxy } from './proxies.js';
 import { type ReadServer, secondsOf } from './servers.js';
 import type { SourceLine } from './source-lines.js';
 

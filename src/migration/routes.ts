@@ -8,7 +8,8 @@ import {
 } from './conditions.js';
 import { evaluate } from './host-value.js';
 import type { Host, Value } from './values.js';
-import type { Action, Entrance, Note, Proxy, Rule } from './proxies.js';
+import type { Action, Note } from './actions.js';
+import type { Entrance, Proxy, Rule } from './proxies.js';
 import type { SourceLine } from './source-lines.js';
 
 /** What a visitor gets. */
