@@ -49,10 +49,16 @@ interface Answer {
   location: string;
 }
 
+interface Asked {
+  tls?: boolean;
+  path?: string;
+  headers?: Record<string, string>;
+}
+
 /** One request on a connection of its own. */
-function ask(port: number, host: string, tls = false): Promise<Answer> {
+function ask(port: number, host: string, { tls, path = '/', headers }: Asked = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port, path: '/', headers: { host }, agent: false } as const;
+    const options = { host: '127.0.0.1', port, path, headers: { host, ...headers }, agent: false } as const;
     const sent = tls
       ? httpsRequest({ ...options, rejectUnauthorized: false, servername: host })
       : httpRequest(options);
@@ -88,6 +94,9 @@ function addressesOf(records: readonly ConvertedRecord[], domain: string): strin
     .map(({ ip, http_port: port }) => `${ip}:${port}`)
     .toSorted();
 }
+
+/** The path and query that a redirect must keep. */
+const PATH = '/a/b?c=1';
 
 const hostOf = (domain: string): string => domain.replace('*', 'zz9');
 
@@ -151,7 +160,8 @@ describe('import from haproxy.cfg: what HAProxy serves is what the records say',
     for (const name of ['192.0.2.101:80', '192.0.2.102:80', '192.0.2.103:80'])
       servers.set(name, await startBackend(name));
     for (const name of NAMES) converted.set(name, convert(sourceOf(name)));
-    home = await makeHome(oldestHaproxy());
+    // So that the test can ask for a site over https without a certificate.
+    home = await makeHome(oldestHaproxy(), { TRUSTED_PROXIES: '127.0.0.1' });
     suite = await Suite.start(home);
   });
 
@@ -172,14 +182,23 @@ describe('import from haproxy.cfg: what HAProxy serves is what the records say',
         const { records, missing, not_understood } = converted.get(name)!;
         const ports = await startOriginal(binary, name, source.files[0]?.text ?? '');
         const [plain, tls] = [ports.get('80'), ports.get('443')];
-        for (const { domain } of records) {
+        for (const { domain, site } of records) {
           const host = hostOf(domain);
-          const first = plain === undefined ? undefined : await ask(plain, host);
+          const first = plain === undefined ? undefined : await ask(plain, host, { path: PATH });
           const isTls =
-            first === undefined || (first.status >= 300 && first.location.startsWith(`https://${host}`));
+            first === undefined || (first.status >= 300 && first.location === `https://${host}${PATH}`);
           const port = isTls ? tls : plain;
           expect(port, domain).toBeDefined();
-          expect(await answersOf(() => ask(port!, host, isTls)), domain).toEqual(
+          if (site?.['redirect'] !== undefined) {
+            const { to, code } = site['redirect'] as { to: string; code: number };
+            expect(await ask(port!, host, { tls: isTls, path: PATH }), domain).toMatchObject({
+              status: code,
+              location: `${to}${PATH}`,
+            });
+            continue;
+          }
+          expect([domain, site?.['https'] === 'redirect']).toEqual([domain, first !== undefined && isTls]);
+          expect(await answersOf(() => ask(port!, host, { tls: isTls })), domain).toEqual(
             addressesOf(records, domain),
           );
         }
@@ -304,10 +323,28 @@ describe('import from haproxy.cfg: what HAProxy serves is what the records say',
       body: lines.join('\n'),
     });
     expect(await response.json()).toMatchObject({ domains_added: records.length });
-    for (const { domain } of records)
-      expect(await answersOf(() => ask(home.httpPort, hostOf(domain))), domain).toEqual(
+    for (const { domain, site } of records) {
+      const host = hostOf(domain);
+      const { status, location } = await ask(home.httpPort, host, { path: PATH });
+      const redirect = site?.['redirect'] as { to: string; code: number } | undefined;
+      if (redirect) {
+        expect([domain, status, location]).toEqual([domain, redirect.code, `${redirect.to}${PATH}`]);
+        continue;
+      }
+      const isHttps = site?.['https'] === 'redirect';
+      if (isHttps) expect([domain, status, location]).toEqual([domain, 308, `https://${host}${PATH}`]);
+      const headers = { 'x-forwarded-proto': isHttps ? 'https' : 'http' };
+      expect(await answersOf(() => ask(home.httpPort, host, { headers })), domain).toEqual(
         addressesOf(records, domain),
       );
+    }
+    // The servers pass the checks of their records. A check every 30 seconds would take too long here.
+    for (const { domain, options } of records)
+      if ((options?.check?.interval ?? 30) < 10)
+        expect(
+          (await suite.api('POST', `/domains/${domain}/wait-healthy`, { timeout: 30 })).body['status'],
+          domain,
+        ).toBe('healthy');
     for (const { domain } of NAMES.flatMap((name) => converted.get(name)!.missing))
       expect((await ask(home.httpPort, hostOf(domain))).status, domain).toBe(404);
   });
@@ -361,7 +398,7 @@ describe('import from haproxy.cfg: what HAProxy serves is what the records say',
       expect(stderr).toContain(
         '06-home-lab.cfg:36: no record of door.lab.test\n    http-request deny unless { src 192.168.0.0/16 }\n',
       );
-      expect(stderr).toContain('2 domains in 2 pools with 2 servers. 3 named hosts have no record');
+      expect(stderr).toContain('3 domains in 3 pools with 2 servers. 2 named hosts have no record');
       expect(stderr).not.toContain('/api/v1');
     });
 

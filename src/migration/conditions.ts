@@ -1,4 +1,5 @@
-import { HostPattern, MATCH_METHODS, type MatchMethod, type Tri } from './host-pattern.js';
+import { HostPattern, type Tri } from './host-pattern.js';
+import { MATCH_METHODS, type MatchMethod } from './pattern-node.js';
 import { evaluate, type HostExpression, parseHostExpression, type Variables } from './host-value.js';
 import type { Host, Value } from './values.js';
 import type { MapFile } from './map-file.js';

@@ -1,5 +1,3 @@
-import type { CarriedField } from './carried-fields.js';
-
 /** In which kind of section a directive has an effect. A `listen` section is both. */
 type Side = 'frontend' | 'backend' | 'both';
 
@@ -9,8 +7,8 @@ export type Treatment =
   | { kind: 'read' }
   /** Belongs to HAProxy as a whole, its logs, its listeners or its limits: stays in haproxy.cfg, and changes no site. */
   | { kind: 'kept' }
-  /** A record has a field for it. */
-  | { kind: 'field'; field: CarriedField; reason: string }
+  /** The options of the pool carry it (pool-options.ts), or say why they do not. */
+  | { kind: 'option' }
   /** The sites work without it, but differently. */
   | { kind: 'differs'; reason: string; whatToDo: string }
   /** The sites could get the wrong answer without it, so they are not given. */
@@ -30,13 +28,12 @@ const read: Treatment = { kind: 'read' };
 const kept: Treatment = { kind: 'kept' };
 const differs = (reason: string, whatToDo = KEEP): Treatment => ({ kind: 'differs', reason, whatToDo });
 const wrong = (reason: string, whatToDo = KEEP_SITE): Treatment => ({ kind: 'wrong', reason, whatToDo });
-const field = (name: CarriedField, reason: string): Treatment => ({ kind: 'field', field: name, reason });
+const option: Treatment = { kind: 'option' };
 
 const TIMEOUT = 'A record has no timeouts of the client side.';
 const RESPONSE = 'A record has no rules for responses.';
 const ERROR_PAGES = 'A record has no error pages.';
 const CHECK = 'A record has no such health check. The suite checks each server with a TCP connection.';
-const STICKY = 'A record does not keep a visitor on one server.';
 const COMPRESSION = 'A record has no compression.';
 const STATS = 'The statistics page is no site.';
 const STATS_DO = 'Keep the statistics page in a section of its own in haproxy.cfg.';
@@ -66,18 +63,11 @@ const TABLE: readonly (readonly [Side, Treatment, string])[] = [
       'http-request set-priority-class|http-request set-priority-offset|option h1-case-adjust-bogus-client|' +
       'option http-restrict-req-hdr-names',
   ],
-  ['backend', field('balance', 'A record has no load balancing algorithm of its own.'), 'balance|hash-type'],
-  ['backend', field('retries', 'A record has no number of retries.'), 'retries|retry-on'],
   [
     'backend',
-    field('timeouts', 'A record has no timeouts.'),
-    'timeout connect|timeout server|timeout queue|timeout tunnel|contimeout|srvtimeout',
-  ],
-  ['backend', field('check', CHECK), 'option httpchk|http-check|timeout check'],
-  [
-    'backend',
-    field('sticky', STICKY),
-    'cookie|stick on|stick match|stick store-request|stick store-response|appsession',
+    option,
+    'balance|hash-type|retries|retry-on|timeout connect|timeout server|timeout queue|timeout tunnel|contimeout|srvtimeout|' +
+      'option httpchk|http-check|timeout check|cookie|stick on|stick match|stick store-request|stick store-response|appsession',
   ],
   [
     'frontend',

@@ -21,6 +21,13 @@ export interface Finding {
   domain_count: number;
 }
 
+/** A domain that the configuration names and that has no record, with the line that is the reason. */
+export interface MissingDomain {
+  domain: string;
+  file: string;
+  line: number;
+}
+
 interface Note {
   effect: Effect;
   reason: string;
@@ -37,6 +44,7 @@ export class Findings {
     Map<string, Note & { domains: Set<string>; lastLine: number | undefined }>
   >();
   readonly #read = new Set<SourceLine>();
+  readonly #missing = new Map<string, MissingDomain>();
 
   /** The line has its effect in the records, or has none on sites. */
   understood(line: SourceLine): void {
@@ -54,6 +62,16 @@ export class Findings {
     const found = notes.get(key) ?? { ...note, domains: new Set<string>(), lastLine };
     notes.set(key, found);
     if (domain !== undefined) found.domains.add(domain);
+  }
+
+  /** A domain that is not given, with the line that is the reason. */
+  miss(domain: string, line: SourceLine, { reason, whatToDo }: Omit<Note, 'effect'>): void {
+    this.add(line, { effect: 'missing', reason, whatToDo }, domain);
+    if (!this.#missing.has(domain)) this.#missing.set(domain, { domain, file: line.file, line: line.line });
+  }
+
+  get missing(): MissingDomain[] {
+    return [...this.#missing.values()];
   }
 
   /** In the order of the lines. */

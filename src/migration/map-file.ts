@@ -1,4 +1,5 @@
-import { HostPattern, MATCH_METHODS, type MatchMethod } from './host-pattern.js';
+import { HostPattern } from './host-pattern.js';
+import { MATCH_METHODS, type MatchMethod } from './pattern-node.js';
 import type { Value } from './values.js';
 
 /** Above this number of keys, a map that is searched key by key is not evaluated. */

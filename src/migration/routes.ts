@@ -8,13 +8,14 @@ import {
 } from './conditions.js';
 import { evaluate } from './host-value.js';
 import type { Host, Value } from './values.js';
-import type { Action, Entrance, Note, Proxy, Rule } from './proxies.js';
+import type { Action, Note } from './actions.js';
+import type { Entrance, Proxy, Rule } from './proxies.js';
 import type { SourceLine } from './source-lines.js';
 
 /** What a visitor gets. */
 export type Outcome =
   | { type: 'backend'; name: string; source: SourceLine }
-  | { type: 'https'; source: SourceLine }
+  | { type: 'https'; code: number; source: SourceLine }
   | { type: 'redirect'; to: string | undefined; code: number; source: SourceLine }
   | { type: 'answer'; what: string; source: SourceLine }
   /** No rule leads anywhere (503). */
@@ -30,7 +31,8 @@ export interface Doubt {
 
 export interface Change {
   source: SourceLine;
-  action: Extract<Action, { type: 'change' }>;
+  /** Undefined: the options of the pool say whether they have its effect. */
+  note: Note | undefined;
 }
 
 export interface Walk {
@@ -99,10 +101,11 @@ export class Routes {
       }
       if (action.type === 'change') {
         if (action.isCovered?.(entrance)) this.covered.add(source);
-        else walk.changes.push({ source, action });
+        else walk.changes.push({ source, note: action });
         continue;
       }
-      if (action.type === 'nothing') continue;
+      if (action.type === 'option') walk.changes.push({ source, note: undefined });
+      if (action.type === 'option' || action.type === 'nothing') continue;
       if (action.type === 'wrong') {
         walk.doubts.push({ source, note: action, outcome: undefined });
         continue;
@@ -113,15 +116,9 @@ export class Routes {
         continue;
       }
       if (isSure) return { ...walk, outcome };
-      if (outcome.type === 'https') {
-        const change = {
-          type: 'change',
-          field: 'https',
-          reason: HTTPS_MAYBE,
-          whatToDo: KEEP_OR_IGNORE,
-        } as const;
-        walk.changes.push({ source, action: change });
-      } else walk.doubts.push({ source, note: { reason: answer.reason, whatToDo: KEEP_OR_IGNORE }, outcome });
+      if (outcome.type === 'https')
+        walk.changes.push({ source, note: { reason: HTTPS_MAYBE, whatToDo: KEEP_OR_IGNORE } });
+      else walk.doubts.push({ source, note: { reason: answer.reason, whatToDo: KEEP_OR_IGNORE }, outcome });
     }
     return walk;
   }
@@ -144,13 +141,16 @@ export class Routes {
 
   /** Undefined if it is not known. */
   #outcome(
-    action: Exclude<Action, { type: 'set' | 'change' | 'wrong' | 'nothing' }>,
+    action: Exclude<Action, { type: 'set' | 'change' | 'option' | 'wrong' | 'nothing' }>,
     { source }: Rule,
-    { host, variables }: Request,
+    { host, variables, tls }: Request,
     end: Outcome,
   ): Outcome | undefined {
-    if (action.type === 'https') return { type: 'https', source };
-    if (action.type === 'redirect') return { ...action, source };
+    if (action.type === 'https') return { ...action, source };
+    if (action.type === 'redirect')
+      return !tls && 'text' in host && action.to === `https://${host.text}`
+        ? { type: 'https', code: action.code, source }
+        : { ...action, source };
     if (action.type === 'answer') return { ...action, source };
     const { target } = action;
     if (target.type === 'name') return { type: 'backend', name: target.name, source };

@@ -1,6 +1,6 @@
 import { canonicalIp } from '../model/addresses/ip-address.js';
+import { MAX_CHECKS, MAX_CONNECTIONS } from '../model/options/pool-options.js';
 import { MAX_PORT, MAX_WEIGHT } from '../model/server.js';
-import type { CarriedField } from './carried-fields.js';
 import type { SourceLine } from './source-lines.js';
 
 /** A server as a record has it. */
@@ -15,8 +15,6 @@ export interface ConvertedServer {
 export interface ServerNote {
   reason: string;
   whatToDo: string;
-  /** The field that would carry it; undefined if none would. */
-  field?: CarriedField;
 }
 
 export interface ReadServer {
@@ -24,21 +22,20 @@ export interface ReadServer {
   /** Undefined if the server is left out; then one of the notes says why. */
   server: ConvertedServer | undefined;
   notes: ServerNote[];
-  /** The values of fields that this version may carry. */
+  /** Whether HAProxy checks the server. */
+  isChecked: boolean;
+  /** Whether the check is not for the port and protocol of the requests. */
+  hasOtherCheck: boolean;
+  hasCookie: boolean;
+  /** For the options of the pool. */
   maxConnections: number | undefined;
   check: { interval?: number; rise?: number; fall?: number };
 }
 
-type Keyword =
-  | { kind: 'kept' | 'used' }
-  | { kind: 'field'; field: CarriedField; reason: string }
-  | { kind: 'differs' | 'left_out'; reason: string; whatToDo: string };
+type Keyword = { kind: 'kept' | 'used' } | { kind: 'differs' | 'left_out'; reason: string; whatToDo: string };
 
-const CHECK_FIELD: Keyword = {
-  kind: 'field',
-  field: 'check',
-  reason: 'A record has no times and limits of health checks.',
-};
+const IN_DEFAULTS =
+  'Set it with default-server in `defaults pools` of haproxy.cfg, which holds for all pools.';
 const OTHER_CHECK: Keyword = {
   kind: 'differs',
   reason: 'The suite checks the port of the server with a TCP connection.',
@@ -57,14 +54,14 @@ function declare(count: number, keyword: Keyword, names: string): void {
   for (const name of names.split(' ')) KEYWORDS.set(name, [count, keyword]);
 }
 
-declare(1, USED, 'weight');
+declare(1, USED, 'weight maxconn inter rise fall cookie');
 declare(0, USED, 'disabled enabled backup no-backup ssl no-ssl check no-check');
 // Parts of TLS, which have no effect without `ssl`, and settings of HAProxy that the suite has itself.
 declare(
   1,
   KEPT,
   'id guid init-addr init-state resolve-opts resolve-prefer resolve-net resolvers log-proto on-marked-down on-marked-up error-limit ' +
-    'on-error observe slowstart pool-low-conn pool-max-conn pool-purge-delay tcp-ut hash-key shard cookie ws verify verifyhost ca-file ' +
+    'on-error observe slowstart pool-low-conn pool-max-conn pool-purge-delay tcp-ut hash-key shard ws verify verifyhost ca-file ' +
     'crt crl-file sni alpn npn ciphers ciphersuites ssl-min-ver ssl-max-ver curves sigalgs client-sigalgs idle-ping pool-conn-name',
 );
 declare(
@@ -74,7 +71,11 @@ declare(
     'force-tlsv12 force-tlsv13 no-tls-tickets tls-tickets no-ssl-reuse ssl-reuse allow-0rtt no-check-ssl no-send-proxy ' +
     'no-send-proxy-v2 no-agent-check renegotiate no-renegotiate no-verifyhost stick no-check-send-proxy',
 );
-declare(1, CHECK_FIELD, 'inter fastinter downinter rise fall');
+declare(
+  1,
+  { kind: 'differs', reason: 'The checks of a pool have one interval.', whatToDo: IN_DEFAULTS },
+  'fastinter downinter',
+);
 declare(
   1,
   OTHER_CHECK,
@@ -83,8 +84,8 @@ declare(
 declare(0, OTHER_CHECK, 'agent-check check-ssl check-send-proxy check-via-socks4 check-reuse-pool');
 declare(
   1,
-  { kind: 'field', field: 'max_connections', reason: 'A record has no limit of connections.' },
-  'maxconn minconn maxqueue',
+  { kind: 'differs', reason: 'A pool has no such limit.', whatToDo: IN_DEFAULTS },
+  'minconn maxqueue',
 );
 declare(
   0,
@@ -107,7 +108,16 @@ declare(
 
 /** Reads `server NAME ADDRESS …`. `defaults` has the words of the `default-server` lines before it. */
 export function readServer(source: SourceLine, defaults: readonly string[]): ReadServer {
-  const read: ReadServer = { source, server: undefined, notes: [], maxConnections: undefined, check: {} };
+  const read: ReadServer = {
+    source,
+    server: undefined,
+    notes: [],
+    isChecked: false,
+    hasOtherCheck: false,
+    hasCookie: false,
+    maxConnections: undefined,
+    check: {},
+  };
   const [, , address = '', ...own] = source.words;
   if (source.problem) {
     read.notes.push({ reason: source.problem.reason, whatToDo: source.problem.whatToDo });
@@ -115,6 +125,7 @@ export function readServer(source: SourceLine, defaults: readonly string[]): Rea
   }
   const values = new Map<string, string>();
   const problems = [...readKeywords([...defaults, ...own], values, read)];
+  readOptions(values, read);
   const found = readAddress(address);
   if ('reason' in found) problems.push(found);
   if (values.has('backup'))
@@ -168,23 +179,44 @@ function* readKeywords(
     ];
     const value = words[at + 1] ?? '';
     at += count;
-    setValue(name, value, values, read);
+    setValue(name, value, values);
     if (keyword.kind === 'left_out') yield { reason: keyword.reason, whatToDo: keyword.whatToDo };
     else if (keyword.kind === 'differs')
       read.notes.push({ reason: keyword.reason, whatToDo: keyword.whatToDo });
-    else if (keyword.kind === 'field')
-      read.notes.push({ reason: keyword.reason, whatToDo: '', field: keyword.field });
+    if (keyword === OTHER_CHECK) read.hasOtherCheck = true;
   }
 }
 
-function setValue(name: string, value: string, values: Map<string, string>, read: ReadServer): void {
+function setValue(name: string, value: string, values: Map<string, string>): void {
   if (name.startsWith('no-')) values.delete(name.slice(3));
   else if (name === 'enabled') values.delete('disabled');
   else values.set(name, value);
-  if (name === 'maxconn' && /^\d{1,7}$/.test(value)) read.maxConnections = Number(value);
-  if ((name === 'rise' || name === 'fall') && /^\d{1,3}$/.test(value)) read.check[name] = Number(value);
-  const seconds = name === 'inter' ? secondsOf(value) : undefined;
-  if (seconds !== undefined) read.check.interval = seconds;
+}
+
+/** What the options of the pool can carry. */
+function readOptions(values: ReadonlyMap<string, string>, read: ReadServer): void {
+  read.isChecked = values.has('check');
+  read.hasCookie = values.has('cookie');
+  const number = (name: string, max: number): number | undefined => {
+    const value = values.get(name);
+    if (value === undefined || value === '0') return undefined;
+    if (/^\d{1,7}$/.test(value) && Number(value) <= max) return Number(value);
+    read.notes.push({ reason: `${name} ${value} is no number from 1 to ${max}.`, whatToDo: IN_DEFAULTS });
+    return undefined;
+  };
+  read.maxConnections = number('maxconn', MAX_CONNECTIONS);
+  const interval = secondsOf(values.get('inter') ?? '');
+  if (values.has('inter') && interval === undefined)
+    read.notes.push({
+      reason: 'The interval of the checks of a pool is in whole seconds, from 1 second.',
+      whatToDo: IN_DEFAULTS,
+    });
+  const [rise, fall] = [number('rise', MAX_CHECKS), number('fall', MAX_CHECKS)];
+  read.check = {
+    ...(interval !== undefined && { interval }),
+    ...(rise !== undefined && { rise }),
+    ...(fall !== undefined && { fall }),
+  };
 }
 
 /** A time of HAProxy in whole seconds; undefined for a time that is none. Without a unit it is in milliseconds. */
