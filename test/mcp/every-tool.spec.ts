@@ -98,6 +98,8 @@ function callsOfEveryTool({ issues }: { issues: boolean }): Call[] {
     ['haproxy_set_server_weight', { domain, slot: 1, weight: 10 }],
     ['haproxy_undo', (revision) => ({ revision })],
     ['haproxy_rollback', (revision) => ({ revision: revision - 1 })],
+    ['haproxy_set_site', { domain, site: { noindex: true } }],
+    ['haproxy_set_pool_options', { domain, options: { retries: 2 } }],
     ['haproxy_history', { domain, limit: 5 }],
     ['haproxy_set_server_state', { domain, slot: 2, state: 'drain' }],
     ['haproxy_wait_drain', { domain, slot: 2, timeout: 5 }],
