@@ -149,7 +149,9 @@ describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
       `file write_file ${pathOf('new.test')}`,
       `haproxy load_certificate ${pathOf('new.test')}`,
     ]);
-    expect(body.plan[0]?.text).toBe('new.test: letsencrypt issues a certificate for new.test and *.new.test');
+    expect(body.plan[0]?.text).toBe(
+      'new.test: letsencrypt issues a certificate for new.test and *.new.test (challenge dns-01)',
+    );
     expect((await dryRun('POST', '/certificates', { domain: 'good.test' })).body).toMatchObject({
       loaded: true,
       auto_renew: true,

@@ -40,7 +40,7 @@ afterAll(() => acme?.stop());
 
 describe('failure', { timeout: 300_000 }, () => {
   it('issue > reports a zone that the Cloudflare account lacks before it runs acme.sh', async () => {
-    const { status, body } = await acme.issue({ domain: 'not-owned.test' });
+    const { status, body } = await acme.issue({ domain: 'not-owned.test', wildcard: true });
     expect(status).toBe(502);
     expect(body).toMatchObject({
       code: 'acme_failed',

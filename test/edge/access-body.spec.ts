@@ -21,6 +21,7 @@ const ADMINISTERS = new Set([
   'DELETE /api/v1/tokens/:name',
   'POST /api/v1/history/rollback',
   'POST /api/v1/configuration/reload',
+  'PUT /api/v1/domains/:domain/pool-options',
   'POST /api/v1/things/unlinked',
 ]);
 /** Routes about all domains, HAProxy or the suite as a whole, besides those of an administrator. */

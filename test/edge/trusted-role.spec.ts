@@ -6,6 +6,9 @@ import { McpCatalogue } from '../../src/mcp/catalogue/mcp-catalogue.js';
 import { loadSettings } from '../../src/settings/settings.js';
 import { ADMIN, namedToken, READER, type Running, secretOf, startFixture, withTokens } from './fixture.js';
 
+/** The tools that only an administrator may call. */
+const ADMINISTERS = ['haproxy_reload', 'haproxy_set_pool_options', 'haproxy_rollback'];
+
 /** Each kind of route with its least role, and its status for a caller that may use it. No HAProxy answers here. */
 const ROUTES = [
   ['GET', '/api/v1/things', 'read', 200],
@@ -79,7 +82,7 @@ describe('TRUSTED_ROLE', () => {
         const hidden = all.map(({ name }) => name).filter((name) => !listed.has(name));
         if (role === 'read')
           expect(hidden).toEqual(all.map(({ name }) => name).filter((name) => !isReading(name)));
-        if (role === 'operate') expect(hidden).toEqual(['haproxy_reload', 'haproxy_rollback']);
+        if (role === 'operate') expect(hidden).toEqual(ADMINISTERS);
         if (role === 'admin') expect(hidden).toEqual([]);
         for (const name of hidden) {
           const result = (await client.callTool({ name, arguments: {} })) as CallToolResult;
@@ -151,7 +154,7 @@ describe('A named token', () => {
             };
             if (!listed.includes(name)) expect(await call({}), name).toBe('forbidden');
             if (listed.includes(name) || !('dry_run' in (inputSchema.properties ?? {}))) continue;
-            const mayPlan = !['haproxy_reload', 'haproxy_rollback'].includes(name);
+            const mayPlan = !ADMINISTERS.includes(name);
             expect((await call({ dry_run: true })) === 'forbidden', name).toBe(!mayPlan);
             for (const dry_run of ['true', false])
               expect(await call({ dry_run }), `${name} ${String(dry_run)}`).toBe('forbidden');

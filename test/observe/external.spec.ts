@@ -234,13 +234,13 @@ static.example.com pool_3
       expect(lines).toContain('{"domain":"static.example.com","backend":"be_static"}');
       const records = [
         ...lines.map((line) => JSON.parse(line) as object),
-        { domain: 'opt.example', options: { retries: 2 }, site: { https: 'redirect' } },
-        { domain: 'ext.example', backend: 'be_static', site: { noindex: true } },
+        { domain: 'opt.example', options: { retries: 2 }, site: { labels: { team: 'web' } } },
+        { domain: 'ext.example', backend: 'be_static', site: { labels: { team: 'ext' } } },
       ];
       expect((await suite.api('POST', '/import?mode=replace', records)).status).toBe(200);
       const full = await text();
       expect(full).toHaveLength(lines.length + 2);
-      expect(full.join('\n')).toContain('"options":{"retries":2},"site":{"https":"redirect"}');
+      expect(full.join('\n')).toContain('"options":{"retries":2},"site":{"labels":{"team":"web"}}');
       expect(
         (
           await suite.api(
@@ -256,7 +256,7 @@ static.example.com pool_3
       await suite.close();
       await start();
       const state = await readFile(confFile(haproxy, 'servers.json'), 'utf8');
-      expect(JSON.parse(state)).toMatchObject({ sites: { 'ext.example': { noindex: true } } });
+      expect(JSON.parse(state)).toMatchObject({ sites: { 'ext.example': { labels: { team: 'ext' } } } });
       expect(state).not.toContain('retries');
     });
   },
