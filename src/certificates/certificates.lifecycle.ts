@@ -37,6 +37,8 @@ export class CertificatesLifecycle {
 
   /** Starts scheduled renewals. @throws SettingsError */
   async start(): Promise<void> {
+    // Without an answer, HAProxy does not run, and starts with the empty file.
+    await this.challenges.forgetOthers().catch(() => undefined);
     await this.renewal.schedule();
   }
 

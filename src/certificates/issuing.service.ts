@@ -70,12 +70,10 @@ export class IssuingService {
 
   /** The record for a request: an earlier wildcard and an earlier choice of the challenge stay. */
   wanted({ domain, wildcard, challenge }: Wanted): ManagedCertificate {
-    const entry = this.managed.get(domain) ?? NEVER_ATTEMPTED;
-    return {
-      ...entry,
-      wildcard: wildcard || entry.wildcard,
-      ...(challenge !== 'auto' && { challenge }),
-    };
+    const { challenge: kept, ...entry } = this.managed.get(domain) ?? NEVER_ATTEMPTED;
+    // A wildcard that is asked for now counts more than a challenge that was asked for earlier.
+    const chosen = challenge !== 'auto' ? challenge : wildcard && kept === 'http-01' ? undefined : kept;
+    return { ...entry, wildcard: wildcard || entry.wildcard, ...(chosen && { challenge: chosen }) };
   }
 
   /**

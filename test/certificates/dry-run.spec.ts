@@ -2,7 +2,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificates/certificate-lab.js';
 import { makeCertificate, makeDatedCertificate } from '../kit/certificates/certificates.js';
-import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { oneVersion } from '../kit/haproxy/once.js';
 import { filesBelow } from '../kit/certificates/secrets.js';
 import { tempHome } from '../kit/temp-home.js';
 
@@ -23,7 +23,7 @@ function toolOf(method: string, path: string): [name: string, args: { domain?: s
 
 const NO_ATTEMPT = { failures: 0, last_attempt: null, last_error: null };
 
-describe.each(haproxyVersions())('dry run with HAProxy $version', (haproxy) => {
+describe.each(oneVersion())('dry run with HAProxy $version', (haproxy) => {
   let lab: CertificateLab;
   let made: Awaited<ReturnType<typeof tempHome>>;
   const make = (days: number, ...names: string[]) => makeCertificate(made.path, { names, days });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateLab } from '../kit/certificates/certificate-lab.js';
 import { type MadeCertificate, makeCertificate } from '../kit/certificates/certificates.js';
 import { freePort } from '../kit/free-port.js';
-import { haproxyVersions } from '../kit/haproxy/haproxy-versions.js';
+import { outerVersions } from '../kit/haproxy/once.js';
 import { until } from '../kit/poll.js';
 import { tempHome } from '../kit/temp-home.js';
 import { toolPath } from '../kit/tool-path.js';
@@ -23,7 +23,7 @@ interface Certificate {
   problem?: string;
 }
 
-describe.each(haproxyVersions())('certificates that visitors of HAProxy $version get', (binary) => {
+describe.each(outerVersions())('certificates that visitors of HAProxy $version get', (binary) => {
   let lab: CertificateLab;
   let made: Awaited<ReturnType<typeof tempHome>>;
   const make = (...names: string[]) => makeCertificate(made.path, { names });

@@ -145,7 +145,7 @@ export class AcmeService {
     }
     try {
       job.progress('Checking that challenges reach this HAProxy');
-      await checkHttpChallenge(domain, this.settings.acme, this.challenges, job.signal);
+      await checkHttpChallenge(domain, this.settings, this.challenges, job.signal);
       // Each time, because without an account acme.sh makes a new one, whose thumbprint HAProxy does not know.
       await this.challenges.answer(domain, await this.#thumbprint(run));
       return await this.#request(run, request, 'http-01');

@@ -28,7 +28,7 @@ export function challengeFor(
     throw new AppError(
       'validation_failed',
       `A certificate for *.${domain} needs the challenge dns-01, because no CA accepts http-01 for a wildcard. Leave ` +
-        'out the challenge or the wildcard.',
+        'out the challenge or the wildcard. If the present certificate has the wildcard, delete it first with {haproxy_delete_cert}.',
     );
   if (challenge !== 'auto') return challenge;
   return wildcard || hasDnsCredentials(settings) ? 'dns-01' : 'http-01';

@@ -3,7 +3,7 @@ import { Resolver } from 'node:dns/promises';
 import { get } from 'node:http';
 import { AppError } from '../../errors/app-error.js';
 import type { AcmeChallenges } from '../../haproxy/certificates/acme-challenges.service.js';
-import type { AcmeSettings } from '../../settings/acme-settings.js';
+import type { Settings } from '../../settings/settings.js';
 
 const TIMEOUT_MS = 5_000;
 const MAX_BODY_BYTES = 4_096;
@@ -23,43 +23,50 @@ type Answer = { kind: 'ours' } | { kind: 'other'; status: number } | { kind: 'un
  */
 export async function checkHttpChallenge(
   domain: string,
-  { http }: Pick<AcmeSettings, 'http'>,
+  { acme: { http }, proxyProtocolFrom }: Pick<Settings, 'acme' | 'proxyProtocolFrom'>,
   challenges: AcmeChallenges,
   signal: AbortSignal,
 ): Promise<void> {
   const thumbprint = randomBytes(32).toString('base64url');
   await challenges.answer(domain, thumbprint);
   const ask = (target: { host: string; port: number }) => answerOf(target, domain, thumbprint, signal);
-  await checkBinds(domain, challenges, ask);
+  await checkBinds(domain, { challenges, ask, speaksProxy: proxyProtocolFrom.length > 0 });
   const addresses = await addressesOf(domain, http.resolver);
   const answers = await Promise.all(addresses.map((host) => ask({ host, port: http.port })));
   for (const [index, answer] of answers.entries())
     if (answer.kind === 'other')
       throw new AppError(
         'acme_failed',
-        `No certificate was requested for ${domain}: DNS says ${addresses[index]}, and there port ${http.port} answers ` +
-          `the challenge with status ${answer.status} and not with the answer of this HAProxy. Point ${domain} at this ` +
+        // No status: the address can be one that the caller cannot reach.
+        `No certificate was requested for ${domain}: DNS says ${addresses[index]}, and port ${http.port} there gives ` +
+          `another answer to the challenge than this HAProxy. Point ${domain} at this ` +
           'HAProxy, then try again. If the CA sees other addresses than this machine, ACME_RESOLVER names the DNS server ' +
           `for this check. ${DOCS}`,
       );
 }
 
-async function checkBinds(
-  domain: string,
-  challenges: AcmeChallenges,
-  ask: (target: { host: string; port: number }) => Promise<Answer>,
-): Promise<void> {
+/** What `checkBinds` asks. `speaksProxy`: HAProxy can expect the PROXY protocol from this machine, which the check does not speak. */
+interface BindQuestions {
+  challenges: AcmeChallenges;
+  ask: (target: { host: string; port: number }) => Promise<Answer>;
+  speaksProxy: boolean;
+}
+
+async function checkBinds(domain: string, { challenges, ask, speaksProxy }: BindQuestions): Promise<void> {
   const binds = await challenges.binds();
   if (binds.length === 0)
     throw new AppError(
       'acme_failed',
       `No certificate was requested for ${domain}: the challenge http-01 needs plain HTTP, and no frontend of ` +
-        'haproxy.cfg that routes the domains has a bind without TLS that this machine can connect to. Add "bind :80" to ' +
-        `"frontend web", then call {haproxy_reload}. ${DOCS}`,
+        'haproxy.cfg that routes the domains has a bind without TLS. Add "bind :80" to "frontend web", then call ' +
+        `{haproxy_reload}. ${DOCS}`,
     );
-  const answers = await Promise.all(binds.map(({ target }) => ask(target)));
+  const tried = binds.flatMap(({ address, target }) => (target ? [{ address, target }] : []));
+  const answers = await Promise.all(tried.map(({ target }) => ask(target)));
   if (answers.some(({ kind }) => kind === 'ours')) return;
-  const seen = binds.map(({ address }, index) => `${address}: ${describe(answers[index])}`).join('; ');
+  // Then only the addresses in DNS tell.
+  if (tried.length < binds.length || (speaksProxy && answers.every(({ kind }) => kind === 'unknown'))) return;
+  const seen = tried.map(({ address }, index) => `${address}: ${describe(answers[index])}`).join('; ');
   throw new AppError(
     'acme_failed',
     `No certificate was requested for ${domain}: HAProxy does not answer the challenge at its own binds (${seen}). The ` +

@@ -35,6 +35,15 @@ export class AcmeChallenges {
     if ((await readTextIfPresent(acmeMap)) !== '') await writeFileAtomic(acmeMap, '');
   }
 
+  /** A HAProxy that runs since before the suite was killed still has the names in memory. @throws AppError haproxy_unavailable */
+  forgetOthers(): Promise<void> {
+    return this.#queue(async () => {
+      if (this.#thumbprints.size > 0) return;
+      const command = runtimeCommand`clear map ${this.settings.files.acmeMap}`;
+      await this.#client.run([{ command, acceptedRejection: ANY }]);
+    });
+  }
+
   /**
    * From now on HAProxy answers challenges for the name. The file comes first, so that a worker that starts meanwhile
    * answers too.
@@ -59,17 +68,17 @@ export class AcmeChallenges {
     });
   }
 
-  /** HAProxy answers no challenges for the name any more; they go to its servers. */
+  /** HAProxy answers no challenges for the name any more; they go to its servers. @throws AppError storage_failed, haproxy_unavailable */
   withdraw(name: string): Promise<void> {
     return this.#queue(async () => {
       if (!this.#thumbprints.delete(name)) return;
-      await this.#write();
       const command = runtimeCommand`del map ${this.settings.files.acmeMap} ${name}`;
-      await this.#client.run([{ command, acceptedRejection: ANY }]);
+      // Also on a full disk.
+      await Promise.all([this.#write(), this.#client.run([{ command, acceptedRejection: ANY }])]);
     });
   }
 
-  /** The plain HTTP binds at which HAProxy answers challenges. */
+  /** The plain HTTP binds at which HAProxy answers challenges, also those that only take the PROXY protocol. */
   async binds(): Promise<HttpBind[]> {
     const { config, map } = this.settings.files;
     const sections = parseConfig(await readTextIfPresent(config), config);

@@ -7,7 +7,13 @@ export function oneVersion(): HaproxyBinary[] {
   return FULL ? haproxyVersions() : [oldestHaproxy()];
 }
 
-/** `it` for such a test in a file that runs with each version. */
+/** The versions for a test of what changed between versions: the oldest and the newest one; all of them in `npm run chaos`. */
+export function outerVersions(): HaproxyBinary[] {
+  const all = haproxyVersions();
+  return FULL || all.length < 3 ? all : [...all.slice(0, 1), ...all.slice(-1)];
+}
+
+/** `it` for a test of `oneVersion` in a file that runs with each version. */
 export function itOnce({ path }: HaproxyBinary): typeof it | typeof it.skip {
   return oneVersion().some((one) => one.path === path) ? it : it.skip;
 }
