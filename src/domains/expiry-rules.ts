@@ -1,5 +1,5 @@
 import { invalidField, invalidFields } from '../errors/invalid-fields.js';
-import { durationMs, expiryText, MAX_EXPIRY_MS, NEVER } from '../model/options/expiry.js';
+import { durationMs, expiryOf, expiryText, MAX_EXPIRY_MS, NEVER } from '../model/options/expiry.js';
 import type { Labels } from '../model/options/labels.js';
 import type { Draft } from '../model/draft.js';
 
@@ -23,8 +23,8 @@ export function checkMarks({ expires_in, expires_at }: DeclaredMarks): void {
 export interface ExpiryLimits {
   /** The latest time that it can be, in milliseconds since the epoch. */
   now: number;
-  /** A time that has passed is stored, so the domain is removed at once. Default: it is refused. */
-  acceptsPast?: boolean;
+  /** A time that has passed is accepted if the domain has this one already. Default: it is refused. */
+  keepsPast?: boolean;
 }
 
 /**
@@ -42,14 +42,18 @@ export function setMarks(draft: Draft, domain: string, marks: DeclaredMarks, lim
   }
   const time = expires_in === undefined ? expires_at : limits.now + (durationMs(expires_in) ?? 0);
   if (expires_in === NEVER) delete site['expires_at'];
-  else if (time !== undefined) site['expires_at'] = expiryText(checkedTime(time, limits));
+  else if (time !== undefined) site['expires_at'] = expiryText(checkedTime(time, limits, expiryOf(site)));
   draft.setSite(domain, Object.keys(site).length > 0 ? site : undefined);
 }
 
-function checkedTime(given: string | number, { now, acceptsPast }: ExpiryLimits): number {
+function checkedTime(
+  given: string | number,
+  { now, keepsPast }: ExpiryLimits,
+  former: number | undefined,
+): number {
   if (typeof given === 'number') return given;
   const time = Date.parse(given);
-  if (!acceptsPast && time <= now)
+  if (time <= now && !(keepsPast && time === former))
     throw invalidField('expires_at', `must be in the future: it is ${expiryText(now)} now`);
   refuseLate('expires_at', time, now);
   return time;

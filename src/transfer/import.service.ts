@@ -178,9 +178,9 @@ export class ImportService {
         lines,
         backends: records.flatMap(({ input }) => input.backend ?? []),
         apply: (draft, backendProblem, given) =>
-          applyPuts(draft, records, limits(backendProblem), given.add, (line, message, exists) => {
-            if (!exists) given.leaveOut(line, message);
-          }),
+          applyPuts(draft, records, limits(backendProblem), given.add, (line, message) =>
+            given.leaveOut(line, message),
+          ),
       };
     }
     const { records, lines } = await readImport(content, parseRecord, this.guard, problems);

@@ -14,15 +14,15 @@ interface PutLimits extends DomainLimits {
 /** Called for each line that breaks a rule. Throws if one such line fails the import. */
 type OnProblem = (line: number, code: ErrorCode, message: string) => void;
 
-/** Called for each line whose `expires_at` has passed. Such a line is no error: a file keeps it after its domain has ended. */
-type OnExpired = (line: number, message: string, exists: boolean) => void;
+/** Called for each line of a domain that is not there and whose `expires_at` has passed. Such a line is no error: a file keeps it after its domain has ended. */
+type OnExpired = (line: number, message: string) => void;
 
 /**
  * Puts the records of an import with mode=put into a draft: each domain becomes as its line says, as with
  * `PUT /domains/{domain}`; a domain of a line with `absent` is removed. Domains without a line stay as they are. The
  * order of the lines does not matter: removed domains come first, so that their pools are free, and a domain comes after
- * the domain that it shares with. A domain whose `expires_at` has passed is not added; one that exists gets that time, so the
- * suite removes it.
+ * the domain that it shares with. A domain whose `expires_at` has passed is not added. For one that exists, such a line is
+ * refused, unless the domain has this time already: a wrong date must not remove it.
  */
 export function applyPuts(
   draft: Draft,
@@ -49,13 +49,8 @@ export function applyPuts(
     }
     const hasPassed = input.expires_at !== undefined && Date.parse(input.expires_at) <= limits.now;
     const exists = draft.poolOf(domain) !== undefined;
-    if (hasPassed)
-      onExpired(
-        record.line,
-        `${domain}: its expires_at ${input.expires_at} has passed, so ${exists ? 'the suite removes it' : 'it is not added'}`,
-        exists,
-      );
     if (hasPassed && !exists) {
+      onExpired(record.line, `${domain}: its expires_at ${input.expires_at} has passed, so it is not added`);
       expired.add(domain);
       continue;
     }
@@ -66,7 +61,7 @@ export function applyPuts(
           `share_with: ${input.share_with} is not added, because its expires_at has passed. Give ${domain} servers, or remove ` +
             'both',
         );
-      put(draft, record, { ...limits, acceptsPast: true });
+      put(draft, record, { ...limits, keepsPast: true });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       fail(record, error.code, error.detail);

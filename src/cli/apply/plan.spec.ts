@@ -124,7 +124,7 @@ describe('planApply', () => {
     expect(shared?.also_changed).toEqual(['www.a.test']);
   });
 
-  it('leaves out a domain that is not there and whose time has passed, and lets one that is there expire', () => {
+  it('leaves out a domain that is not there and whose time has passed, and refuses a time that has passed for one that is there', () => {
     const now = Date.parse('2026-06-01T12:00:00Z');
     const expires_at = '2026-06-01T11:00:00Z';
     const state = new State(
@@ -143,17 +143,13 @@ describe('planApply', () => {
     const has = `its expires_at ${expires_at} has passed, so`;
     expect(planApply(files, state, { prune: false, now })).toMatchObject({
       created: [],
-      changed: [{ domain: 'there.test', after: { expires_at } }],
-      unchanged: 1,
-      problems: [],
-      warnings: [
-        { line: 1, message: `gone.test: ${has} it is not added` },
-        { line: 2, message: `there.test: ${has} the suite removes it` },
-        { line: 3, message: `due.test: ${has} the suite removes it` },
-      ],
+      changed: [],
+      problems: [{ line: 2, message: expect.stringContaining('must be in the future') as string }],
+      warnings: [{ line: 1, message: `gone.test: ${has} it is not added` }],
     });
     const sharer = parsePutRecord(4, { domain: 'www.test', share_with: 'gone.test' });
     expect(planApply([...files, sharer], state, { prune: false, now }).problems).toMatchObject([
+      { line: 2 },
       {
         line: 4,
         message: expect.stringContaining('gone.test is not added, because its expires_at') as string,
