@@ -142,6 +142,11 @@ describe.each(haproxyVersions())('certificates that visitors of HAProxy $version
       status: 'degraded',
       detail: expect.stringContaining('www.hidden.test.pem'),
     });
+    // The other certificate is not in the scope of this token.
+    const get = await limitedTo('hidden', 'www.hidden.test');
+    const { detail } = (await get<Health>('/health')).components.certificates;
+    expect(detail).toContain('visitors do not get www.hidden.test.pem: they get another certificate.');
+    expect(detail).not.toContain('/hidden.test.pem');
     await put('pair.pem', (await make('www.hidden.test')).pem);
     expect((await load('pair.pem')).body).toMatchObject({ loaded: true, rivals: [] });
     expect(await info('www.hidden.test')).toMatchObject({ loaded: true });
