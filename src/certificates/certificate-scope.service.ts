@@ -29,6 +29,12 @@ interface NamesOthers {
 /** Which certificates the token of a caller may change, and what the answer may show. */
 @Injectable()
 export class CertificateScope {
+  /**
+   * The domains of the changes under way that can add a certificate, by the owner of the call, and how many changes each
+   * domain has. Parallel calls would otherwise all count the same files.
+   */
+  readonly #pending = new Map<string, Map<string, number>>();
+
   constructor(
     private readonly folder: CertificateFolder,
     private readonly managed: ManagedCertificates,
@@ -39,7 +45,52 @@ export class CertificateScope {
    *
    * @throws AppError forbidden; validation_failed for an invalid PEM
    */
-  async require(domain: string, { issues, pem }: CertificateChange = {}): Promise<void> {
+  async require(domain: string, change: CertificateChange = {}): Promise<void> {
+    const release = await this.reserve(domain, change);
+    release();
+  }
+
+  /**
+   * As `require`, and the new certificate counts in `max_certificates` from now on. Call what it returns when the change
+   * has ended, also when it has failed.
+   *
+   * @throws as `require`
+   */
+  async reserve(domain: string, change: CertificateChange = {}): Promise<() => void> {
+    const { scope, owner = '' } = callContext();
+    const canAdd = change.issues !== undefined || change.pem !== undefined;
+    if (scope?.fields.max_certificates === undefined || !canAdd) {
+      await this.#check(domain, change, new Set());
+      return () => undefined;
+    }
+    // Before the files are read: a change that ends meanwhile counts, whether its file was read or not.
+    const earlier = new Set(this.#pending.get(owner)?.keys());
+    this.#addPending(owner, domain, 1);
+    const release = () => this.#addPending(owner, domain, -1);
+    try {
+      await this.#check(domain, change, earlier);
+      return release;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #addPending(owner: string, domain: string, more: 1 | -1): void {
+    const domains = this.#pending.get(owner) ?? new Map<string, number>();
+    const changes = (domains.get(domain) ?? 0) + more;
+    if (changes > 0) domains.set(domain, changes);
+    else domains.delete(domain);
+    if (domains.size > 0) this.#pending.set(owner, domains);
+    else this.#pending.delete(owner);
+  }
+
+  /** `pending` are the domains for which earlier calls of this caller may add a certificate. */
+  async #check(
+    domain: string,
+    { issues, pem }: CertificateChange,
+    pending: ReadonlySet<string>,
+  ): Promise<void> {
     const { scope } = callContext();
     if (!scope) return;
     const { files } = await this.folder.list();
@@ -62,8 +113,10 @@ export class CertificateScope {
     const { max_certificates: most } = scope.fields;
     const adds = present.length === 0 && (issues !== undefined || pem !== undefined);
     if (most === undefined || !adds) return;
-    const own = new Set(files.filter((file) => isCertificateInScope(file, scope)).map((file) => file.domain));
-    if (own.size >= most)
+    const own = files.filter((file) => isCertificateInScope(file, scope)).map((file) => file.domain);
+    const others = new Set([...own, ...pending]);
+    others.delete(domain);
+    if (others.size >= most)
       throw new AppError(
         'forbidden',
         `This token may have at most ${most} certificate(s) (max_certificates). Nothing was changed. Delete one first with {haproxy_delete_cert}.`,

@@ -145,7 +145,7 @@ export class CertificateViews {
         msLeft: timeLeft(leaf),
         alarm: alarmOf(leaf, renewDays),
         loaded: result?.loaded ?? null,
-        served_instead: result?.served_instead ?? [],
+        served_instead: shownInstead(result),
         superseded: isSuperseded(file, result, byPath),
         ...(problem !== undefined && { problem }),
       };
@@ -178,8 +178,7 @@ export class CertificateViews {
       ...factsOf(leaf),
       loaded: result?.loaded ?? null,
       not_tried: result?.not_tried ?? [],
-      // Their names are those of other certificates.
-      served_instead: isLimited() ? [] : (result?.served_instead ?? []),
+      served_instead: [...shownInstead(result)],
       auto_renew: managed !== undefined,
       path,
       ...(problem && {
@@ -194,8 +193,9 @@ export class CertificateViews {
   }
 }
 
-function isLimited(): boolean {
-  return callContext().scope?.limitsDomains === true;
+/** Where visitors get another certificate. It names other certificates, so a caller limited to some domains gets none. */
+function shownInstead(result: TrialResult | undefined): readonly string[] {
+  return callContext().scope?.limitsDomains === true ? [] : (result?.served_instead ?? []);
 }
 
 /** The certificates of which every name is in the scope of the current caller; all of them without a limit. */

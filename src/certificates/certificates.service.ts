@@ -117,24 +117,26 @@ export class CertificatesService {
    */
   async startIssue(input: IssueCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
     const { domain, wildcard, challenge } = input;
-    await this.scope.require(domain, { issues: { wildcard } });
-    await this.issuing.requireReady(input);
-    return this.jobs.start(
-      {
-        kind: 'issue_cert',
-        key: `${domain} ${wildcard} ${challenge}`,
-        domain,
-        given: { domain, wildcard, challenge },
-      },
-      async (job) => {
-        const { renewed, precedence } = await this.issuing.issue(input, job);
-        return this.scope.narrowed({
-          ...(await this.views.one(domain)),
-          renewed,
-          rivals: [...precedence.rivals],
-        });
-      },
-    );
+    const release = await this.scope.reserve(domain, { issues: { wildcard } });
+    return releasedAtEnd(release, async () => {
+      await this.issuing.requireReady(input);
+      return this.jobs.start(
+        {
+          kind: 'issue_cert',
+          key: `${domain} ${wildcard} ${challenge}`,
+          domain,
+          given: { domain, wildcard, challenge },
+        },
+        async (job) => {
+          const { renewed, precedence } = await this.issuing.issue(input, job);
+          return this.scope.narrowed({
+            ...(await this.views.one(domain)),
+            renewed,
+            rivals: [...precedence.rivals],
+          });
+        },
+      );
+    });
   }
 
   @Operation({
@@ -162,21 +164,23 @@ export class CertificatesService {
    * @throws AppError certificate_not_found, validation_failed (not managed), acme_failed, shutting_down
    */
   async startRenew({ domain, force }: RenewCertificateDto): Promise<RunningJob<IssuedCertificateDto>> {
-    await this.scope.require(domain, { issues: { wildcard: false } });
-    const entry = await this.issuing.requireManaged(domain);
-    if (force || (await this.issuing.isDue(domain)))
-      await this.acme.requireReady({ domain, ...requestOf(entry) });
-    return this.jobs.start(
-      { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
-      async (job) => {
-        const { renewed, precedence } = await this.issuing.renew(domain, force, job);
-        return this.scope.narrowed({
-          ...(await this.views.one(domain)),
-          renewed,
-          rivals: [...precedence.rivals],
-        });
-      },
-    );
+    const release = await this.scope.reserve(domain, { issues: { wildcard: false } });
+    return releasedAtEnd(release, async () => {
+      const entry = await this.issuing.requireManaged(domain);
+      if (force || (await this.issuing.isDue(domain)))
+        await this.acme.requireReady({ domain, ...requestOf(entry) });
+      return this.jobs.start(
+        { kind: 'renew_cert', key: `${domain} ${force}`, domain, given: { domain, force } },
+        async (job) => {
+          const { renewed, precedence } = await this.issuing.renew(domain, force, job);
+          return this.scope.narrowed({
+            ...(await this.views.one(domain)),
+            renewed,
+            rivals: [...precedence.rivals],
+          });
+        },
+      );
+    });
   }
 
   @Operation({
@@ -240,10 +244,14 @@ export class CertificatesService {
     errors: ['certificate_not_found', 'payload_too_large'],
   })
   async load(input: LoadCertificateDto): Promise<LoadedCertificateDto> {
-    await this.scope.require(input.domain, { pem: input.pem });
-    const before = await this.#former(input.domain);
-    const loaded = await (input.dry_run ? this.plans.load(input) : this.stored.load(input));
-    return this.scope.narrowed({ ...loaded, ...(before && { before }) });
+    const release = await this.scope.reserve(input.domain, { pem: input.pem });
+    try {
+      const before = await this.#former(input.domain);
+      const loaded = await (input.dry_run ? this.plans.load(input) : this.stored.load(input));
+      return this.scope.narrowed({ ...loaded, ...(before && { before }) });
+    } finally {
+      release();
+    }
   }
 
   /** A failure must not stop the others, so one domain that can be renewed is enough. */
@@ -259,5 +267,20 @@ export class CertificatesService {
     const before = await this.views.former(domain).catch(() => undefined);
     recordFormer(before);
     return before;
+  }
+}
+
+/** The job that `start` starts. Calls `release` when the job has ended, or if it could not be started. */
+async function releasedAtEnd<T extends object>(
+  release: () => void,
+  start: () => Promise<RunningJob<T>>,
+): Promise<RunningJob<T>> {
+  try {
+    const job = await start();
+    void job.ended().then(release);
+    return job;
+  } catch (error) {
+    release();
+    throw error;
   }
 }

@@ -39,6 +39,8 @@ export interface ExplainFacts {
   certificate?: HostCertificateDto;
   /** Why the certificate, or what visitors get, is not known. */
   certificate_problem?: string;
+  /** The caller is limited to some domains, so `certificate` cannot be one that has other names too. */
+  isLimited: boolean;
 }
 
 /** Follows a request through the rules, in the order in which HAProxy evaluates them. Pure. */
@@ -191,6 +193,8 @@ function certificateStep(facts: ExplainFacts): ExplainStepDto {
   if (!config.hasTls) return info('certificate', 'HAProxy has no TLS bind, so it serves only http.');
   if (!certificate && unknown !== undefined)
     return problem('certificate', `Whether a certificate has the name ${host} is not known. ${unknown}`);
+  if (!certificate && facts.isLimited)
+    return info('certificate', 'No certificate of the domains of this token has the name; another may.');
   if (!certificate) {
     const served = config.strictSni
       ? 'the TLS handshake fails (strict-sni)'

@@ -83,6 +83,7 @@ export class ExplainService {
       config: routingConfig([...parseConfig(rules, suite), ...this.config.sections], map),
       isPublicHost,
       ...certificate,
+      isLimited: scope?.limitsDomains === true,
     });
   }
 

@@ -155,9 +155,12 @@ export class HealthService {
     );
   }
 
-  /** Sites that send visitors to https, and whose name no certificate has. A trusted proxy in front may have one. */
+  /**
+   * Sites that send visitors to https, and whose name no certificate has. A trusted proxy in front may have one. A caller that
+   * is limited to some domains does not see every certificate that has a name, so it is told of none.
+   */
   async #uncovered(): Promise<string[]> {
-    if (this.settings.trustedProxies.length > 0) return [];
+    if (this.settings.trustedProxies.length > 0 || callContext().scope?.limitsDomains === true) return [];
     const redirected = [...this.persistence.visible.sites]
       .filter(([, site]) => site['https'] === 'redirect')
       .slice(0, REDIRECTED_CHECKED);

@@ -41,6 +41,11 @@ export class RunningJob<T extends object> {
     this.#holders += 1;
   }
 
+  /** Resolves when the job has ended or failed. Does not hold the job. */
+  async ended(): Promise<void> {
+    await this.#result?.catch(() => undefined);
+  }
+
   cancel(): void {
     this.#abort.abort();
   }

@@ -24,7 +24,10 @@ export class TokenRefDto {
   name: string;
 }
 
-/** What limits a token, beside its role. `findScopeProblem` checks the entries of the lists. */
+/**
+ * What limits a token, beside its role. `findScopeProblem` checks the entries of the lists. The fields are exact, because a
+ * limit that is null would otherwise count as not given, and the token would have no limit.
+ */
 class TokenLimitsDto {
   @ArrayField('string', {
     description:
@@ -33,6 +36,7 @@ class TokenLimitsDto {
     minItems: 1,
     maxItems: MAX_SCOPE_ENTRIES,
     optional: true,
+    exact: true,
   })
   domains?: string[];
 
@@ -40,6 +44,7 @@ class TokenLimitsDto {
     description: 'Whether wildcards that match only domains of domains belong to them.',
     example: false,
     optional: true,
+    exact: true,
   })
   wildcards?: boolean;
 
@@ -49,6 +54,7 @@ class TokenLimitsDto {
     minItems: 1,
     maxItems: MAX_SCOPE_ENTRIES,
     optional: true,
+    exact: true,
   })
   backends?: string[];
 
@@ -59,6 +65,7 @@ class TokenLimitsDto {
     minItems: 1,
     maxItems: MAX_SCOPE_ENTRIES,
     optional: true,
+    exact: true,
   })
   servers?: string[];
 
@@ -68,6 +75,7 @@ class TokenLimitsDto {
     max: MAX_COUNT,
     example: 50,
     optional: true,
+    exact: true,
   })
   max_domains?: number;
 
@@ -77,6 +85,7 @@ class TokenLimitsDto {
     max: MAX_COUNT,
     example: 5,
     optional: true,
+    exact: true,
   })
   max_certificates?: number;
 }

@@ -120,6 +120,33 @@ describe.each(haproxyVersions())('certificates in HAProxy $version', (binary) =>
     expect(JSON.stringify(body)).not.toContain('PRIVATE KEY');
   });
 
+  it('load > keeps max_certificates of a token also for parallel calls, and a call that failed does not count', async () => {
+    const limits = { domains: ['*.few.test'], max_certificates: 2 };
+    const token = await lab.api('POST', '/tokens', { name: 'few', role: 'operate', ...limits });
+    const headers = {
+      authorization: `Bearer ${String(token.body['token'])}`,
+      'content-type': 'application/json',
+    };
+    const loadAs = async (domain: string, pem: string) => {
+      const path = `${lab.url}/api/v1/certificates/${domain}/load`;
+      const { status } = await fetch(path, { method: 'POST', headers, body: JSON.stringify({ pem }) });
+      return status;
+    };
+    const domains = ['a', 'b', 'c', 'd', 'e', 'f'].map((label) => `${label}.few.test`);
+    const pems: string[] = [];
+    for (const domain of domains) pems.push((await make(domain)).pem);
+    const loadAll = () => Promise.all(domains.map((domain, at) => loadAs(domain, pems[at] ?? '')));
+    const noKey = (pems[0] ?? '').replace(/-----BEGIN[^-]*PRIVATE KEY-----[^-]*-----END[^-]*KEY-----/, '');
+    expect(await Promise.all(domains.map((domain) => loadAs(domain, noKey)))).toEqual(domains.map(() => 422));
+    expect((await loadAll()).toSorted()).toEqual([200, 200, 403, 403, 403, 403]);
+    // Those that exist can be replaced.
+    expect((await loadAll()).toSorted()).toEqual([200, 200, 403, 403, 403, 403]);
+    for (const domain of domains) await lab.api('DELETE', `/certificates/${domain}`);
+    expect(await loadAs('f.few.test', pems[5] ?? '')).toBe(200);
+    await lab.api('DELETE', '/certificates/f.few.test');
+    await lab.api('DELETE', '/tokens/few');
+  });
+
   it('load > warns about a certificate that has expired or is for another name', async () => {
     const expired = await makeExpiredCertificate(made.path, 'expired.test');
     const { body } = await load('expired.test', { pem: expired.pem });

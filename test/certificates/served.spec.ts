@@ -23,6 +23,14 @@ interface Certificate {
   problem?: string;
 }
 
+interface Health {
+  components: { certificates: { status: string; detail: string } };
+}
+
+interface Explained {
+  steps: { rule: string; outcome: string; detail: string }[];
+}
+
 describe.each(outerVersions())('certificates that visitors of HAProxy $version get', (binary) => {
   let lab: CertificateLab;
   let made: Awaited<ReturnType<typeof tempHome>>;
@@ -36,9 +44,7 @@ describe.each(outerVersions())('certificates that visitors of HAProxy $version g
     );
   const info = async (name: string) => (await lab.api<Certificate>('GET', `/certificates/${name}`)).body;
   const list = async () => (await lab.api<{ items: Certificate[] }>('GET', '/certificates')).body.items;
-  const health = async () =>
-    (await lab.api<{ components: { certificates: { status: string; detail: string } } }>('GET', '/health'))
-      .body.components.certificates;
+  const health = async () => (await lab.api<Health>('GET', '/health')).body.components.certificates;
   /** The serial numbers that visitors get on each TCP bind, and over HTTP/3. */
   const served = async (name: string) => {
     const serials = await Promise.all(lab.httpsPorts.map((port) => lab.servedSerial(name, port)));
@@ -56,6 +62,13 @@ describe.each(outerVersions())('certificates that visitors of HAProxy $version g
       .exec(stdout)
       ?.groups?.['serial']?.replaceAll(':', '')
       .toUpperCase();
+  };
+  /** Makes a token for some domains, for the GET requests of its caller. */
+  const limitedTo = async (name: string, ...domains: string[]) => {
+    const { body } = await lab.api('POST', '/tokens', { name, role: 'operate', domains });
+    const headers = { authorization: `Bearer ${String(body['token'])}` };
+    return async <T>(path: string): Promise<T> =>
+      (await fetch(`${lab.url}/api/v1${path}`, { headers })).json() as Promise<T>;
   };
   const restartHaproxy = async () => {
     await lab.stopHaproxy();
@@ -129,11 +142,38 @@ describe.each(outerVersions())('certificates that visitors of HAProxy $version g
       status: 'degraded',
       detail: expect.stringContaining('www.hidden.test.pem'),
     });
+    // The other certificate is not in the scope of this token.
+    const get = await limitedTo('hidden', 'www.hidden.test');
+    const { detail } = (await get<Health>('/health')).components.certificates;
+    expect(detail).toContain('visitors do not get www.hidden.test.pem: they get another certificate.');
+    expect(detail).not.toContain('/hidden.test.pem');
     await put('pair.pem', (await make('www.hidden.test')).pem);
     expect((await load('pair.pem')).body).toMatchObject({ loaded: true, rivals: [] });
     expect(await info('www.hidden.test')).toMatchObject({ loaded: true });
     for (const name of ['pair.pem', 'www.hidden.test', 'hidden.test'])
       await lab.api('DELETE', `/certificates/${name}`);
+  });
+
+  it('a token with domains > is not told that a name has no certificate, if a wildcard out of its scope has it', async () => {
+    await load('wild.test', { pem: (await make('*.wild.test')).pem });
+    const site = { https: 'redirect' };
+    expect((await lab.api('POST', '/domains', { domain: 'a.wild.test', site })).status).toBe(201);
+    const get = await limitedTo('wild', '*.wild.test');
+    const stepOf = ({ steps }: Explained) => steps.find(({ rule }) => rule === 'certificate');
+    expect((await get<Health>('/health')).components.certificates).toMatchObject({
+      status: 'healthy',
+      detail: 'No certificates.',
+    });
+    expect(stepOf(await get<Explained>('/explain?host=a.wild.test'))).toEqual({
+      rule: 'certificate',
+      outcome: 'info',
+      detail: 'No certificate of the domains of this token has the name; another may.',
+    });
+    const { body } = await lab.api<Explained>('GET', '/explain?host=a.wild.test');
+    expect(stepOf(body)?.outcome).toBe('ok');
+    await lab.api('DELETE', '/certificates/wild.test');
+    expect((await health()).detail).toContain('Visitors of a.wild.test are redirected to https');
+    await lab.api('DELETE', '/domains/a.wild.test');
   });
 
   it('loaded > is null with the reason where no bind can be tried', async () => {

@@ -157,7 +157,7 @@ describe('Named tokens', () => {
       expect(text).not.toContain(secret.slice(4));
   });
 
-  it.each([
+  it.each<[string, object, RegExp]>([
     ['no role', { name: 'x' }, /role is missing/],
     ['another role', { name: 'x', role: 'root' }, /role must be one of/],
     ['a reserved name', { name: 'admin', role: 'read' }, /name must be/],
@@ -185,6 +185,19 @@ describe('Named tokens', () => {
     ['wildcards of no domains', { name: 'x', role: 'read', wildcards: true }, /wildcards/],
     ['a network that is none', { name: 'x', role: 'read', servers: ['10.0.0.0/40'] }, /servers\[0\] must/],
     ['a count below 0', { name: 'x', role: 'read', max_domains: -1 }, /max_domains must/],
+    // A null that counts as not given would make a token without this limit.
+    ...Object.entries({
+      domains: 'domains must be',
+      wildcards: 'wildcards must be',
+      backends: 'backends must be',
+      servers: 'servers must be',
+      max_domains: 'max_domains must be',
+      max_certificates: 'max_certificates must be',
+    }).map(([field, message]): [string, object, RegExp] => [
+      `the limit ${field} that is null`,
+      { name: 'x', role: 'read', domains: ['a.example.com'], [field]: null },
+      new RegExp(message),
+    ]),
     ['a limit of a later version', { name: 'x', role: 'read', paths: ['/api'] }, /paths/],
     ['a secret of its own', { name: 'x', role: 'read', sha256: 'a'.repeat(64) }, /sha256/],
   ])('refuses a token with %s and changes nothing', async (_, body, message) => {
