@@ -300,6 +300,11 @@ describe('site options that are refused', () => {
     [{ allow: [] }, 'allow must not be empty'],
     [{ deny: ['10.1.2.3/8'] }, 'deny[0] has bits after the prefix. Give 10.0.0.0/8'],
     [{ deny: ['2001:db8::1/32'] }, 'Give 2001:db8::/32'],
+    [
+      { deny: ['10.0.0.0/8', '2002::/16'] },
+      'deny[1] has IPv6 addresses that HAProxy reads as IPv4, so it would mean 0.0.0.0/0',
+    ],
+    [{ maintenance: { except: ['::/96'] } }, 'Give 0.0.0.0/0'],
     [{ deny: ['nonsense'] }, 'deny[0] must be a network'],
     [{ allow: ['2001:db8::/65'] }, 'keys in HAProxy'],
     [{ allow: Array.from({ length: 1001 }, (_, n) => `10.0.${n >> 8}.${n & 255}`) }, 'needs 1001 keys'],

@@ -219,6 +219,29 @@ describe.each([
     expect([...(await allFiles()), await read('audit')]).toEqual(before);
   });
 
+  it('commit > adds a name to domains.map after its options are in their maps', async () => {
+    await service.commit(add('a.io', 'pool_1'));
+    const closed = (draft: Draft) => {
+      draft.addDomain('b.io', 'pool_1');
+      draft.setSite('b.io', { allow: ['198.51.100.0/24'] });
+    };
+    const { plan } = await service.preview(closed);
+    const { map, sites, servers: last } = settings.files;
+    const names = plan.map(({ name }) => name).filter((name) => name.startsWith(home));
+    expect(names).toEqual(
+      [settings.files.pools, sites.allow, sites.sites, map, last].filter((name) => names.includes(name)),
+    );
+    expect(names).toEqual(expect.arrayContaining([sites.allow, sites.sites, map, last]));
+    let duringChange: string[] = [];
+    target.after = async () => {
+      duringChange = await mapLines();
+    };
+    await service.commit(closed);
+    expect(duringChange).toEqual(['a.io pool_1']);
+    expect(await mapLines()).toEqual(['a.io pool_1', 'b.io pool_1']);
+    expect(await readFile(sites.sites, 'utf8')).toContain('b.io ,allow,');
+  });
+
   it('preview > returns the plan and changes nothing', async () => {
     await service.commit(add('b.io', 'pool_1'));
     const before = await allFiles();

@@ -1,3 +1,4 @@
+import { isWildcard, wildcardOf } from '../model/names/domain-name.js';
 import type { StateDelta, StateReader } from '../model/state.js';
 import type { PendingEdit } from './writer-queue.js';
 
@@ -47,22 +48,49 @@ export class ReloadWindow {
 
 /**
  * The part of a change that HAProxy gets at run time, before the reload brings the pools `reloaded`. A domain that moves
- * into or out of such a pool comes with the reload, and its former pool stays until then.
+ * into or out of such a pool comes with the reload, and its former pool stays until then. The options of the domains of
+ * these pools come with the reload too: otherwise a domain could lose its protection while it has its former servers. An
+ * exact name inherits options from its wildcard, so both come at the same time.
  */
 export function beforeReload(
   delta: StateDelta,
   before: StateReader,
   reloaded: readonly string[],
 ): StateDelta {
-  const left = new Set(reloaded);
-  const domains = new Map<string, string | undefined>();
-  for (const [domain, pool] of delta.domains) {
-    const former = before.poolOf(domain);
-    if (pool !== undefined && left.has(pool)) {
-      if (former !== undefined) left.add(former);
-    } else domains.set(domain, pool);
+  const wildcardAt = (domain: string): string | undefined => {
+    const wildcard = isWildcard(domain) ? domain : wildcardOf(domain);
+    if (wildcard === undefined) return undefined;
+    return (before.poolOf(wildcard) ?? delta.domains.get(wildcard)) === undefined ? undefined : wildcard;
+  };
+  // The changed domains of each pool, former or new, and of each wildcard.
+  const changedOf = new Map<string, string[]>();
+  for (const [domain, pool] of delta.domains)
+    for (const group of new Set([before.poolOf(domain), pool, wildcardAt(domain)])) {
+      if (group === undefined) continue;
+      const changed = changedOf.get(group);
+      if (changed) changed.push(domain);
+      else changedOf.set(group, [domain]);
+    }
+  // The pools and wildcards that come with the reload. The loop reaches what it adds.
+  const late = new Set(reloaded);
+  const addWildcard = (domain: string) => {
+    const wildcard = wildcardAt(domain);
+    if (wildcard !== undefined) late.add(wildcard);
+  };
+  for (const group of late) {
+    for (const domain of before.pool(group)?.domains ?? []) addWildcard(domain);
+    for (const domain of changedOf.get(group) ?? []) {
+      addWildcard(domain);
+      const former = before.poolOf(domain);
+      if (former !== undefined) late.add(former);
+    }
   }
-  for (const domain of domains.keys()) if (left.has(before.poolOf(domain) ?? '')) domains.delete(domain);
-  const pools = new Map([...delta.pools].filter(([name]) => !left.has(name)));
-  return { pools, domains, ...(delta.sites && { sites: delta.sites }) };
+  const isLate = (domain: string): boolean =>
+    [before.poolOf(domain), delta.domains.get(domain), wildcardAt(domain)].some(
+      (group) => group !== undefined && late.has(group),
+    );
+  const pools = new Map([...delta.pools].filter(([name]) => !late.has(name)));
+  const domains = new Map([...delta.domains].filter(([domain]) => !isLate(domain)));
+  const sites = delta.sites && new Map([...delta.sites].filter(([host]) => !isLate(host)));
+  return { pools, domains, ...(sites && { sites }) };
 }

@@ -75,7 +75,8 @@ export interface StagedReload extends StagedWrite {
  * `pools.cfg`, which HAProxy reads.
  * A commit to a small state rewrites the files. A commit to a large state writes only what it changes: a record into the
  * journal, lines of `domains.map` and sections of `pools.cfg` (docs/adr/0007-journal-for-large-states.md). The maps of the
- * site options are always rewritten, because few commits change them.
+ * site options are always rewritten, because few commits change them, and a commit that adds a name with options rewrites all
+ * files.
  */
 @Injectable()
 export class StateStore {
@@ -294,7 +295,10 @@ export class StateStore {
     const text = this.#files.lastKnown(this.#paths.servers);
     if (this.#needsRewrite || text === undefined || !this.#isLarge(text)) return false;
     if (delta.domains.size > MAX_JOURNALED_DOMAINS || changesOptions(delta, before)) return false;
-    return mapLinesOf(delta, before, this.#kept).removed.length <= MAX_REMOVED_MAP_LINES;
+    const { added, removed } = mapLinesOf(delta, before, this.#kept);
+    // HAProxy may start from the files at any moment, and a name must not be in domains.map before its options are in theirs.
+    if (added.length > 0 && changesSiteMaps(delta, before)) return false;
+    return removed.length <= MAX_REMOVED_MAP_LINES;
   }
 
   async #stageInPlace(delta: StateDelta, before: State, revision: number): Promise<StagedWrite> {
@@ -413,13 +417,10 @@ export class StateStore {
 
   /** The maps of the site options, if the delta changes an entry. */
   #siteFiles(before: State, delta: StateDelta): FileText[] {
-    const changed = siteRecordsOf(delta, before);
-    const isSame = [...changed].every(([key, record]) =>
-      isSameRecord(record, siteRecord(before, domainOfMapKey(key))),
-    );
-    return isSame ? [] : this.#allSiteFiles(before, delta);
+    return changesSiteMaps(delta, before) ? this.#allSiteFiles(before, delta) : [];
   }
 
+  /** In the order in which they are renamed: the details are there before `sites.map` names them. */
   #allSiteFiles(before: State, delta?: StateDelta): FileText[] {
     const records = new Map(allSiteRecords(before));
     if (delta)
@@ -427,7 +428,8 @@ export class StateStore {
         if (record.length > 0) records.set(key, record);
         else records.delete(key);
     const texts = renderSiteMaps(records);
-    return SITE_MAPS.map((map) => ({ path: this.#paths.sites[map], text: texts[map] }));
+    const order = [...SITE_MAPS.filter((map) => map !== 'sites'), 'sites' as const];
+    return order.map((map) => ({ path: this.#paths.sites[map], text: texts[map] }));
   }
 
   #render(before: State, revision: number, delta?: StateDelta): RenderedFiles {
@@ -439,8 +441,9 @@ export class StateStore {
     return {
       files: [
         { path: paths.pools, text: pools?.text ?? renderCompact(sections) },
-        { path: paths.map, text: this.#renderMap(ordered, before, delta) },
+        // The options of a name are there before the name.
         ...this.#allSiteFiles(before, delta),
+        { path: paths.map, text: this.#renderMap(ordered, before, delta) },
         { path: paths.servers, text },
       ],
       pools,
@@ -459,6 +462,13 @@ export class StateStore {
   #isLarge(text: string): boolean {
     return text.length >= this.#journalFromBytes;
   }
+}
+
+/** Whether a delta changes an entry of the maps of the site options. */
+function changesSiteMaps(delta: StateDelta, before: State): boolean {
+  return [...siteRecordsOf(delta, before)].some(
+    ([key, record]) => !isSameRecord(record, siteRecord(before, domainOfMapKey(key))),
+  );
 }
 
 /** Whether a pool gets other options. The head of `pools.cfg` names all options, and only a whole file has another head. */

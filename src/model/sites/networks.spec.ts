@@ -4,6 +4,7 @@ import { contains, networks } from '../addresses/ip-address.js';
 import {
   countNetworkKeys,
   hasHostBits,
+  hiddenIpv4,
   networkKeys,
   PREFIX_PAIRS,
   prefixMark,
@@ -76,5 +77,27 @@ describe('networkKeys', () => {
   ])('of %s match the address that HAProxy reads', (network, hex) => {
     expect(matches(network, hex)).toBe(true);
     expect(matches(network, `${hex.slice(0, -1)}5`)).toBe(/\/(?:0|7|120)$/.test(network));
+  });
+});
+
+describe('hiddenIpv4', () => {
+  it.each([
+    ['2002::/16', '0.0.0.0/0'],
+    ['2002:c000::/20', '192.0.0.0/4'],
+    ['2002:c000:200::/47', '192.0.2.0/31'],
+    ['::/96', '0.0.0.0/0'],
+    ['::192.0.2.0/120', '192.0.2.0/24'],
+    ['::2/127', '0.0.0.2/31'],
+    ['2002:c000:201::/48', undefined],
+    ['2002::/15', undefined],
+    ['::1', undefined],
+    ['::1/128', undefined],
+    ['::/0', undefined],
+    ['::/95', undefined],
+    ['::ffff:0:0/96', undefined],
+    ['2001:db8::/32', undefined],
+    ['10.0.0.0/8', undefined],
+  ])('of %s is %s', (network, ipv4) => {
+    expect(hiddenIpv4(network)).toBe(ipv4);
   });
 });

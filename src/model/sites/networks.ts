@@ -80,6 +80,22 @@ export function hasHostBits(network: string): boolean {
   return masked(value, bits, Number(prefix)) !== value;
 }
 
+/**
+ * The network of IPv4 that a network of IPv6 addresses means, if its notation hides them: 6to4 shorter than one IPv4 address,
+ * and IPv4-compatible. Networks of IPv4-mapped addresses (`::ffff:0:0/96`) are common.
+ */
+export function hiddenIpv4(network: string): string | undefined {
+  const [address = '', given] = network.split('/');
+  if (isIPv4(address) || given === undefined) return undefined;
+  const length = Number(given);
+  const value = valueOf(address);
+  const is6to4 = value >> 112n === 0x2002n && length >= 16 && length < 48;
+  const isCompatible = value >> 32n === 0n && length >= 96 && length < 128;
+  if (!is6to4 && !isCompatible) return undefined;
+  const ipv4 = parse(network);
+  return `${format(ipv4.value, 32)}/${ipv4.prefix}`;
+}
+
 function longerPrefix(bits: 32 | 128, prefix: number): number {
   const lengths = PREFIX_PAIRS.map(({ v4, v6 }) => (bits === 32 ? v4 : v6)).filter((one) => one >= prefix);
   return Math.min(...lengths);

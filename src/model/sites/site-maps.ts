@@ -166,8 +166,8 @@ function inheritedWords(option: InheritedOption, site: SiteOptions): string[] {
 }
 
 /**
- * The options without those that the rules do not take. No change can set such an option; a file or an import of an
- * earlier version may have one, and it had no effect there.
+ * The options without those that the rules do not take. No change and no file can set such an option; this keeps an error in
+ * one site from the maps of all.
  */
 function usable(site: SiteOptions): SiteOptions {
   return Object.fromEntries(

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { isWildcard, knownDomain, wildcardOf } from '../names/domain-name.js';
 import type { SiteOptions } from '../options/options.js';
-import { countNetworkKeys, hasHostBits, MAX_NETWORK_KEYS, withoutHostBits } from './networks.js';
+import { countNetworkKeys, hasHostBits, hiddenIpv4, MAX_NETWORK_KEYS, withoutHostBits } from './networks.js';
 import { knownOptions, type MaintenanceOption, RATE_WINDOWS, type RedirectOption } from './site-options.js';
 
 /** Why an option cannot be used, and which part of it. */
@@ -90,6 +90,14 @@ function networksProblem(
       field: `${field}[${wrong}]`,
       message: `has bits after the prefix. Give ${withoutHostBits(network)} for the network, or ${network.split('/')[0]} for the address`,
     };
+  }
+  for (const [index, network] of networks.entries()) {
+    const ipv4 = hiddenIpv4(network);
+    if (ipv4 !== undefined)
+      return {
+        field: `${field}[${index}]`,
+        message: `has IPv6 addresses that HAProxy reads as IPv4, so it would mean ${ipv4}. Give ${ipv4} if you mean these addresses, or leave it out`,
+      };
   }
   const counts = networks.map((network) => countNetworkKeys(network));
   const keys = counts.reduce((sum, count) => sum + count, 0);

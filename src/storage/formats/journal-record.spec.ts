@@ -51,7 +51,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({
     do: fc.constant('site' as const),
     domain: fc.constantFrom(...NAMES),
-    https: fc.option(fc.constantFrom('none', 'auto'), { nil: undefined }),
+    https: fc.option(fc.constantFrom('none', 'redirect'), { nil: undefined }),
   }),
 );
 
@@ -147,6 +147,10 @@ describe('parseRecord', () => {
     [{ from: 1, to: 2, domains: [['a.io', 'pool 1']], servers: [] }, /is not the name of a backend/],
     [{ from: 1, to: 2, domains: [], servers: [], pools: [['web', { x: 1 }]] }, /unknown key "x"/],
     [{ from: 1, to: 2, domains: [], servers: [], sites: [['a.io', { x: 1 }]] }, /x is not a known key/],
+    [
+      { from: 1, to: 2, domains: [], servers: [], sites: [['a.io', { deny: ['10.0.0.1/8'] }]] },
+      /deny\.0 has bits after the prefix/,
+    ],
     [
       { from: 1, to: 2, domains: [['a.io', 'pool_1']], servers: [['pool_1', { 1: { ip: 'x' } }]] },
       /has no key|is not/,

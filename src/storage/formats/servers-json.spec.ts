@@ -107,6 +107,19 @@ describe('parseState', () => {
       4,
       /users.a must be an object/,
     ],
+    [
+      'a network with bits after the prefix',
+      valid('"sites": { "example.com": {\n "allow": ["10.0.0.0/8",\n "198.51.100.1/24"] } }'),
+      6,
+      /allow\.1 has bits after the prefix. Give 198.51.100.0\/24/,
+    ],
+    ['an empty allow', valid('"sites": { "example.com": { "allow": [] } }'), 4, /allow must not be empty/],
+    [
+      'https: auto',
+      valid('"sites": { "example.com": { "https": "auto" } }'),
+      4,
+      /https cannot be auto yet. Get a certificate with haproxy_issue_cert,/,
+    ],
     ['external: false', valid('', '"external": false'), 2, /external must be true, or absent/],
     [
       'servers of an external pool',

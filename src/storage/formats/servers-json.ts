@@ -7,6 +7,7 @@ import {
 } from '../../model/options/options.js';
 import { BACKEND_NAME, isPoolName, isSuiteBackend, parseSlot } from '../../model/names/pool-name.js';
 import { findServerProblem, type PoolServers, type ServerSpec } from '../../model/server.js';
+import { findSiteRuleProblem } from '../../model/sites/site-rules.js';
 import { State, type Pool } from '../../model/state.js';
 import {
   InvalidDocumentError,
@@ -90,10 +91,24 @@ function readSites(value: unknown, poolOf: ReadonlyMap<string, string>): [string
   });
 }
 
-/** @throws InvalidDocumentError */
+/**
+ * Also refuses options that the rules in HAProxy cannot carry out: without them the site would be open to all.
+ *
+ * @throws InvalidDocumentError
+ */
 export function readSite(value: unknown, path: JsonPath): SiteOptions {
   refuse(findSiteProblem(value, path));
-  return value as SiteOptions;
+  const site = value as SiteOptions;
+  const problem = findSiteRuleProblem(site);
+  if (problem) {
+    // `allow[3]` → allow, 3
+    const parts = problem.field.match(/[^.[\]]+/g) ?? [];
+    const at = [...path, ...parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part))];
+    // The message names tools in braces.
+    const message = problem.message.replaceAll(/[{}]/g, '');
+    refuse({ path: at, reason: message });
+  }
+  return site;
 }
 
 /** @throws InvalidDocumentError */
