@@ -48,6 +48,10 @@ export class Draft implements StateReader, StateDelta {
     return this.pools.has(name) ? this.pools.get(name) : this.base.pool(name);
   }
 
+  visiblePool(name: string): Pool | undefined {
+    return this.pool(name);
+  }
+
   poolOf(domain: string): string | undefined {
     return this.domains.has(domain) ? this.domains.get(domain) : this.base.poolOf(domain);
   }

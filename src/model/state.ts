@@ -22,6 +22,8 @@ export interface Pool {
 /** Read access to a committed state or to a draft. */
 export interface StateReader {
   pool(name: string): Pool | undefined;
+  /** The pool as an answer may show it: without the domains that are not in scope of the caller. */
+  visiblePool(name: string): Pool | undefined;
   poolOf(domain: string): string | undefined;
   /** The options of a host. */
   site(host: string): SiteOptions | undefined;
@@ -103,6 +105,10 @@ export class State implements StateReader {
     return this.#pools.get(name);
   }
 
+  visiblePool(name: string): Pool | undefined {
+    return this.pool(name);
+  }
+
   poolOf(domain: string): string | undefined {
     return this.#poolOf.get(domain);
   }
@@ -181,10 +187,10 @@ export class State implements StateReader {
   }
 }
 
-/** The pool of a domain that must exist. @throws AppError domain_not_found */
+/** The pool of a domain that must exist, with the domains that an answer may show. @throws AppError domain_not_found */
 export function requirePool(state: StateReader, domain: string): { name: string; pool: Pool } {
   const name = state.poolOf(domain);
-  const pool = name === undefined ? undefined : state.pool(name);
+  const pool = name === undefined ? undefined : state.visiblePool(name);
   if (name === undefined || !pool)
     throw new AppError(
       'domain_not_found',

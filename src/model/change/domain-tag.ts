@@ -52,7 +52,8 @@ function namesOf(state: StateReader, name: string, { domains }: Pick<Pool, 'doma
 
 /** The names before the draft, and what the draft changed: much less work than to hash all. */
 function namesOfDraft(state: StateReader, name: string, domains: Pool['domains']): KnownNames | undefined {
-  if (!(state instanceof Draft)) return undefined;
+  // A caller that is limited to some domains has a list of its own, without the others.
+  if (!(state instanceof Draft) || state.pool(name)?.domains !== domains) return undefined;
   const former = state.base.pool(name);
   if (!former) return undefined;
   const sum = namesOf(state.base, name, former).copy();

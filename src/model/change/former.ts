@@ -67,7 +67,7 @@ function formerDomain(draft: Draft, domain: string): FormerDomain {
   const { base } = draft;
   const pool = base.poolOf(domain) ?? '';
   const site = base.site(domain);
-  const others = draft.pool(pool)?.domains ?? [];
+  const others = draft.visiblePool(pool)?.domains ?? [];
   const share_with = others.find((other) => other !== domain && base.poolOf(other) === pool);
   return {
     domain,

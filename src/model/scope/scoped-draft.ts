@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors/app-error.js';
 import { Draft } from '../draft.js';
-import { State, type StateDelta, type StateReader } from '../state.js';
+import { type Pool, State, type StateDelta, type StateReader } from '../state.js';
 import { outOfScope, type Scope } from './scope.js';
-import { stateInScope } from './scoped-state.js';
+import { poolInScope, stateInScope } from './scoped-state.js';
 
 /** A draft for a caller with this scope. */
 export function draftInScope(base: StateReader, scope: Scope | undefined): Draft {
@@ -28,6 +28,12 @@ class ScopedDraft extends Draft {
     const name = super.poolOf(domain);
     if (name !== undefined && !isOwn(name, this, this.scope)) throw outOfScope();
     return name;
+  }
+
+  /** A backend that the token may use can have domains of others. */
+  override visiblePool(name: string): Pool | undefined {
+    const pool = this.pool(name);
+    return pool && poolInScope(pool, this.scope);
   }
 
   /** The pools that have a domain in scope. */

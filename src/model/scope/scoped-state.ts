@@ -38,11 +38,15 @@ function buildView(state: State, scope: Scope): State {
   const pools: [string, Pool][] = [];
   for (const name of names) {
     const pool = state.pool(name);
-    if (!pool) continue;
-    const domains = pool.domains.filter((domain) => scope.includes(domain));
-    pools.push([name, domains.length === pool.domains.length ? pool : { ...pool, domains }]);
+    if (pool) pools.push([name, poolInScope(pool, scope)]);
   }
   return new State(state.revision, pools, sites);
+}
+
+/** The pool without the domains that are not in scope; the pool itself if it has none of them. */
+export function poolInScope(pool: Pool, scope: Scope): Pool {
+  const domains = pool.domains.filter((domain) => scope.includes(domain));
+  return domains.length === pool.domains.length ? pool : { ...pool, domains };
 }
 
 function domainsInScope(state: State, scope: Scope): Iterable<string> {
