@@ -69,9 +69,10 @@ export function bindActions(options: readonly string[]): Action[] {
 
 export function useBackend(name: string, files: AclFiles): Action {
   if (!name.includes('%')) return { type: 'go', target: { type: 'name', name } };
-  const [, before = '', expressionText, after = ''] = /^([^%]*)%\[(.+)\]([^%]*)$/.exec(name) ?? [];
-  const expression =
-    expressionText === undefined ? undefined : parseHostExpression(expressionText, files.map);
+  const [start, end] = [name.indexOf('%'), name.lastIndexOf(']')];
+  const [before, after] = [name.slice(0, start), name.slice(end + 1)];
+  const isOne = name.charAt(start + 1) === '[' && end > start && !after.includes('%');
+  const expression = isOne ? parseHostExpression(name.slice(start + 2, end), files.map) : undefined;
   if (expression) return { type: 'go', target: { type: 'dynamic', before, expression, after } };
   return {
     type: 'wrong',

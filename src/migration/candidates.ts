@@ -1,4 +1,5 @@
 import { canonicalDomain } from '../model/names/domain-name.js';
+import type { Budget } from './budget.js';
 import { type AclLine, UnknownCondition } from './conditions.js';
 import type { Findings } from './findings.js';
 import type { HostExpression } from './host-value.js';
@@ -20,6 +21,7 @@ export function candidatesOf(
   proxies: readonly Proxy[],
   backends: ReadonlyMap<string, Proxy>,
   findings: Findings,
+  budget: Budget,
 ): Map<string, Candidate> {
   const candidates = new Map<string, Candidate>();
   const seen = new Set<AclLine>();
@@ -32,6 +34,7 @@ export function candidatesOf(
   const addMap = (expression: HostExpression | undefined, source: SourceLine): void => {
     if (!expression?.map) return;
     let isComplete = true;
+    budget.repeat(expression.map.lines.length);
     for (const { name, line, isComplete: isWhole } of expression.map.names()) {
       add(name, mapSource(expression.map.path, line));
       isComplete &&= isWhole;
@@ -56,6 +59,7 @@ export function candidatesOf(
     }
     addMap(test.expression, source);
     if (test.expression.map) return;
+    budget.repeat(test.exact.size);
     for (const name of test.exact) add(name.toLowerCase(), source);
     for (const { coverage } of test.patterns) {
       for (const name of coverage.names) add(name, source);
@@ -72,6 +76,7 @@ export function candidatesOf(
       addMap(expression, source);
       // Without a map, the name of the backend has the host in it.
       if (expression.map) continue;
+      budget.repeat(backends.size);
       for (const name of backends.keys())
         if (name.length > before.length + after.length && name.startsWith(before) && name.endsWith(after))
           add(name.slice(before.length, name.length - after.length).toLowerCase(), source);

@@ -1,3 +1,4 @@
+import type { Budget } from './budget.js';
 import { HostPattern, type Tri } from './host-pattern.js';
 import { MATCH_METHODS, type MatchMethod } from './pattern-node.js';
 import { evaluate, type HostExpression, parseHostExpression, type Variables } from './host-value.js';
@@ -49,6 +50,8 @@ interface Term {
 
 /** The alternatives (`or`) of a condition. All terms of one must hold. */
 export interface Condition {
+  /** Whether it is behind `unless`. */
+  isNegated: boolean;
   alternatives: readonly (readonly Term[])[];
 }
 
@@ -63,6 +66,7 @@ export interface AclFiles {
   map: (path: string, kind: string) => MapFile | undefined;
   /** The lines of a file that `-f` names; undefined if it is not given. */
   patterns: (path: string) => readonly string[] | undefined;
+  budget: Budget;
 }
 
 const ACME_PATH = '/.well-known/acme-challenge';
@@ -155,7 +159,8 @@ function parseHostTest(criterion: string, flags: Flags, files: AclFiles): Test {
   for (const path of flags.files) {
     const lines = files.patterns(path);
     if (!lines) return { type: 'unknown', reason: `The file ${path} is not given.` };
-    values.push(...lines);
+    files.budget.repeat(lines.length);
+    for (const line of lines) values.push(line);
   }
   if (known === 'str')
     return {
@@ -163,7 +168,7 @@ function parseHostTest(criterion: string, flags: Flags, files: AclFiles): Test {
       exact: new Set(flags.ignoreCase ? values.map((value) => value.toLowerCase()) : values),
     };
   const patterns = values.map((value) =>
-    HostPattern.of(known satisfies MatchMethod, value, flags.ignoreCase),
+    HostPattern.of(known satisfies MatchMethod, value, flags.ignoreCase, files.budget),
   );
   if (patterns.length > 1000 || patterns.includes(undefined))
     return {
@@ -229,7 +234,7 @@ export function parseCondition(
   }
   if (alternatives.some((one) => one.length === 0))
     return new UnknownCondition('A part of the condition is empty.');
-  return keyword === 'if' ? { alternatives } : negated(alternatives);
+  return { isNegated: keyword === 'unless', alternatives };
 }
 
 function predefined(name: string, source: SourceLine): readonly AclLine[] | undefined {
@@ -238,20 +243,6 @@ function predefined(name: string, source: SourceLine): readonly AclLine[] | unde
   return /^(?:METH_[A-Z]+|HTTP_[A-Z0-9._]+|LOCALHOST|REQ_CONTENT|RDP_COOKIE|WAIT_END)$/.test(name)
     ? [{ source, test: { type: 'unknown', reason: `It depends on ${name}.` } }]
     : undefined;
-}
-
-const MAX_PRODUCT = 1000;
-
-/** `unless`: the product of the alternatives with each term negated. */
-function negated(alternatives: readonly (readonly Term[])[]): Condition | UnknownCondition {
-  let product: Term[][] = [[]];
-  for (const terms of alternatives) {
-    product = product.flatMap((one) =>
-      terms.map((term) => [...one, { ...term, isNegated: !term.isNegated }]),
-    );
-    if (product.length > MAX_PRODUCT) return new UnknownCondition('The condition is too long.');
-  }
-  return { alternatives: product };
 }
 
 /** Why a condition can be uncertain; undefined if it depends only on the host, the port and TLS. */
@@ -264,9 +255,15 @@ export function doubtOf(condition: Condition | UnknownCondition | undefined): st
   return undefined;
 }
 
-export function evaluateCondition(condition: Condition, request: Request): Answer {
+export function evaluateCondition({ isNegated, alternatives }: Condition, request: Request): Answer {
+  const answer = evaluateAlternatives(alternatives, request);
+  if (!isNegated || answer.result === 'maybe') return answer;
+  return answer.result === 'yes' ? NO : YES;
+}
+
+function evaluateAlternatives(alternatives: Condition['alternatives'], request: Request): Answer {
   const because: AclLine[] = [];
-  for (const terms of condition.alternatives) {
+  for (const terms of alternatives) {
     const answer = evaluateAll(terms, request);
     if (answer.result === 'yes') return YES;
     because.push(...answer.because);
@@ -330,7 +327,6 @@ function evaluateTest(test: Test, request: Request): Tri {
     case 'unknown':
       return 'maybe';
     default:
-      for (const pattern of test.patterns) request.spend(pattern.costFor(host));
       return evaluateHost(test, evaluate(test.expression, host, variables));
   }
 }

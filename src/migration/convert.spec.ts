@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseRecord } from '../transfer/import-record.js';
 import { BACKENDS, HEAD, of, rules } from '../../test/kit/convert-rules.js';
-import { convert, MAX_LINES } from './convert.js';
+import { convert, convertInTurns, MAX_LINES } from './convert.js';
 import { readSource } from './source-lines.js';
 
 const FIXTURES = join(import.meta.dirname, '../../test/fixtures/haproxy-cfg');
@@ -77,6 +77,55 @@ describe('convert', () => {
     );
     const { summary } = rules(lines.join(''));
     expect(summary.domains + summary.missing).toBeGreaterThanOrEqual(1000);
+  });
+
+  const repeated = (count: number, lineOf: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => `${lineOf(index)}\n`).join('');
+  const wide = Array.from({ length: 9 }, () => 'TRUE TRUE').join(' or ');
+
+  it.each([
+    ['words', ` http-request deny unless ${'TRUE '.repeat(1000)}or ${'TRUE '.repeat(300_000)}`],
+    ['brackets', ` use_backend %[${']'.repeat(200_000)}%`],
+    ['alternatives of unless', repeated(20_000, () => ` http-request deny unless ${wide}`)],
+    ['states', repeated(2000, (at) => ` acl x${at} hdr_reg(host)${' (a{60}){60}'.repeat(60)}`)],
+    [
+      'states of a match',
+      ` use_backend a if { hdr_reg(host) ${'(.*a|.*b)'.repeat(100)}z }\n${repeated(3000, (at) => ` use_backend a if { hdr(host) ${'a'.repeat(60)}.h${at}.test }`)}`,
+    ],
+    ['spaces of a map', ' use_backend %[hdr(host),map(/m)]'],
+  ])('does not freeze the suite: %s', (_, text) => {
+    const maps = [{ path: '/m', text: `x${' '.repeat(200_000)}y\rz` }];
+    const turns = convertInTurns({
+      files: [{ path: 'h.cfg', text: `${HEAD}frontend web\n bind :80\n${text}\n${BACKENDS}` }],
+      maps,
+    });
+    let longest = 0;
+    for (let isDone = false; !isDone;) {
+      const start = performance.now();
+      isDone = turns.next().done === true;
+      longest = Math.max(longest, performance.now() - start);
+    }
+    // A machine under load takes seconds, and a freeze minutes.
+    expect(longest).toBeLessThan(10_000);
+  });
+
+  it('does not freeze the suite: sections that take the same lines', () => {
+    const text = (count: number) =>
+      `defaults\n mode http\n${repeated(count, () => ' log global')}${repeated(count, (at) => `backend b${at}`)}`;
+    expect(of(text(1000)).summary.lines).toBe(2002);
+    expect(() => of(text(30_000))).toThrow(/Import the frontends in parts/);
+  });
+
+  it.each([
+    [' use_backend a if { hdr(host) x.test }', ''],
+    [` use_backend a if { hdr(host)${' x.test'.repeat(58)} }`, ''],
+    [` use_backend a if { hdr(host)${' x.test'.repeat(59)} }`, 'more than 64 words'],
+    [` use_backend a if { hdr(host) x.test ${'y'.repeat(17_000)} }`, 'more than 17000 characters'],
+  ])('reads at most 64 words and 17,000 characters of a line: %.50s', (line, reason) => {
+    const converted = rules(`${line}\n use_backend b if { hdr(host) z.test }`);
+    expect(converted.records.map(({ domain }) => domain)).toEqual(reason === '' ? ['x.test', 'z.test'] : []);
+    const reasons = converted.not_understood.map((finding) => finding.reason).join(' ');
+    if (reason !== '') expect(reasons).toContain(reason);
   });
 
   it.each([

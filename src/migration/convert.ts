@@ -3,6 +3,7 @@ import { isWildcard } from '../model/names/domain-name.js';
 import type { PoolOptions } from '../model/options/pool-options.js';
 import type { SiteOptions } from '../model/options/options.js';
 import type { Note } from './actions.js';
+import { Budget } from './budget.js';
 import { candidatesOf, type Candidate } from './candidates.js';
 import type { AclFiles } from './conditions.js';
 import { type Finding, Findings, type MissingDomain } from './findings.js';
@@ -54,8 +55,9 @@ export const MAX_LENGTH = 10 * 1024 * 1024;
 export const MAX_LINES = 100_000;
 /** The default of HAPROXY_MAX_SLOTS. */
 const DEFAULT_SLOTS = 10;
-/** The hosts after which the generator gives other work a turn. */
+/** The hosts, and the evaluations, after which the generator gives other work a turn. */
 const HOSTS_PER_TURN = 200;
+const EVALUATIONS_PER_TURN = 200_000;
 
 /** The result of `convertInTurns` at once. */
 export function convert(input: ConvertInput): Converted {
@@ -90,8 +92,10 @@ function checkSize({ files, maps = [] }: ConvertInput): void {
 
 class Conversion {
   readonly #findings = new Findings();
+  readonly #budget = new Budget();
   readonly #missingMaps = new Set<string>();
   readonly #maps: ReadonlyMap<string, string>;
+  readonly #patternFiles = new Map<string, readonly string[]>();
   readonly #mapFiles = new Map<string, MapFile | undefined>();
   readonly #options = new Map<Proxy, ReadPoolOptions>();
   readonly #sections: SourceSection[];
@@ -118,17 +122,19 @@ class Conversion {
       [...new Set([...frontends, ...this.#backends.values()])],
       this.#backends,
       findings,
+      this.#budget,
     );
-    const own = new Map(
-      named.map((proxy) => [proxy, new Set(candidatesOf([proxy], this.#backends, new Findings()).keys())]),
-    );
-    const reader = new Verdicts(frontends, own, this.#backends, findings);
+    const own = new Map(named.map((proxy) => [proxy, new Set(this.#namedBy(proxy))]));
+    const reader = new Verdicts(frontends, own, this.#backends, findings, this.#budget);
     const verdicts = new Map<string, Verdict>();
-    let count = 0;
+    let [count, left] = [0, this.#budget.left];
     for (const candidate of candidates.values()) {
       const verdict = reader.of(candidate);
       if (verdict) verdicts.set(candidate.domain, verdict);
-      if ((count += 1) % HOSTS_PER_TURN === 0) yield;
+      count += 1;
+      if (count < HOSTS_PER_TURN && left - this.#budget.left < EVALUATIONS_PER_TURN) continue;
+      [count, left] = [0, this.#budget.left];
+      yield;
     }
     this.#dropUnsafeWildcards(candidates, verdicts);
     const records = this.#records(candidates, verdicts);
@@ -146,18 +152,29 @@ class Conversion {
         if (this.#mapFiles.has(key)) return this.#mapFiles.get(key);
         const text = this.#maps.get(path);
         if (text === undefined) this.#missingMaps.add(path);
-        const map = text === undefined ? undefined : MapFile.of(path, readMapLines(text), kind);
+        const map = text === undefined ? undefined : MapFile.of(path, readMapLines(text), kind, this.#budget);
         this.#mapFiles.set(key, map);
         return map;
       },
       patterns: (path) => {
+        const found = this.#patternFiles.get(path);
+        if (found) return found;
         const text = this.#maps.get(path);
-        if (text === undefined) this.#missingMaps.add(path);
-        return text === undefined
-          ? undefined
-          : readMapLines(text).map(({ key, value }) => `${key} ${value}`.trim());
+        if (text === undefined) {
+          this.#missingMaps.add(path);
+          return undefined;
+        }
+        const lines = readMapLines(text).map(({ key, value }) => `${key} ${value}`.trim());
+        this.#patternFiles.set(path, lines);
+        return lines;
       },
+      budget: this.#budget,
     };
+  }
+
+  /** The domains that the rules of one proxy name. */
+  #namedBy(proxy: Proxy): string[] {
+    return [...candidatesOf([proxy], this.#backends, new Findings(), this.#budget).keys()];
   }
 
   /** The frontends whose routes count, and those of them that have rules about hosts. The others are left out as a whole. */
@@ -173,7 +190,7 @@ class Conversion {
         leaveOut(this.#findings, proxy, reason, 'Keep it in haproxy.cfg.');
         continue;
       }
-      const hasHosts = candidatesOf([proxy], this.#backends, new Findings()).size > 0;
+      const hasHosts = this.#namedBy(proxy).length > 0;
       if (hasHosts) named.push(proxy);
       if (hasHosts || proxy.entrances.some(({ port }) => port === 80 || port === 443)) frontends.push(proxy);
       else leaveOut(this.#findings, proxy, NO_HOSTS, NAME_HOSTS);

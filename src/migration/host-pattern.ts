@@ -1,3 +1,4 @@
+import type { Budget } from './budget.js';
 import { type Coverage, regexCoverage, textCoverage } from './pattern-coverage.js';
 import { LABEL_CHARS, type MatchMethod, type Node, textNode } from './pattern-node.js';
 import { parseRegex } from './regex-parser.js';
@@ -14,6 +15,8 @@ const MAX_PATTERN = 1000;
 const MAX_STATES = 4000;
 /** Above this number of distinct sets of states after a label, the answer for a wildcard is "maybe". */
 const MAX_SETS = 200;
+/** The states that take as long as the comparison of two texts. */
+const STATES_PER_EVALUATION = 2;
 
 /**
  * Patterns over host names: the match methods of HAProxy (`-m str`, `beg`, `end`, `sub`, `dom`, `reg`) as one kind of automaton. It answers for one
@@ -25,24 +28,24 @@ export class HostPattern {
   readonly #start: number;
   #compiled = 0;
 
-  /** How long a match takes, as a multiple of the comparison of two texts. */
-  costFor(host: { text: string } | { suffix: string }): number {
-    if ('text' in host) return this.plain ? 1 : 100;
-    return this.plain?.method === 'end' ? 1 : 10_000;
-  }
-
   private constructor(
     root: Node,
     /** A text that is compared without the automaton. */
     private readonly plain: Plain | undefined,
+    private readonly budget: Budget,
   ) {
+    // An ending never needs the automaton, and a file can have thousands of endings.
+    if (plain?.method === 'end') {
+      this.#start = 0;
+      return;
+    }
     const match = this.#add({ type: 'match' });
     this.#start = this.#compile(root, match);
   }
 
   /** Undefined for a pattern that cannot be told exactly. `text` is as in the file. */
-  static of(method: MatchMethod, text: string, ignoreCase: boolean): HostPattern | undefined {
-    if (text.length > MAX_PATTERN) return undefined;
+  static of(method: MatchMethod, text: string, ignoreCase: boolean, budget: Budget): HostPattern | undefined {
+    if (text.length > MAX_PATTERN || !budget.hasStates) return undefined;
     const root = method === 'reg' ? parseRegex(text, ignoreCase) : textNode(method, text, ignoreCase);
     if (!root) return undefined;
     try {
@@ -50,7 +53,7 @@ export class HostPattern {
         method === 'reg' || method === 'dom'
           ? undefined
           : { method, text: ignoreCase ? text.toLowerCase() : text };
-      const pattern = new HostPattern(root, plain);
+      const pattern = new HostPattern(root, plain, budget);
       pattern.coverage = method === 'reg' ? regexCoverage(root) : textCoverage(method, text.toLowerCase());
       return pattern;
     } catch (error) {
@@ -61,17 +64,20 @@ export class HostPattern {
 
   /** Whether the pattern matches a text, which is in lower case. */
   matches(text: string): boolean {
+    this.budget.spend(1);
     if (this.plain !== undefined) return isPlainMatch(text, this.plain);
     return this.#ends(this.#run(this.#closure([this.#start], true), text));
   }
 
   /** Whether the pattern matches the hosts of a wildcard: all, none, or only some. `suffix` is `.example.com`. */
   matchesBelow(suffix: string): Tri {
+    this.budget.spend(1);
     if (this.plain?.method === 'end') return endsBelow(suffix, this.plain.text);
     const seen = new Map<string, Set<number>>();
     const queue = [this.#closure([this.#start], true)];
     for (const set of queue)
       for (const char of LABEL_CHARS) {
+        if (this.budget.isUsedByDomain) return 'maybe';
         const next = this.#step(set, char);
         const key = [...next].toSorted((a, b) => a - b).join(',');
         if (seen.has(key)) continue;
@@ -85,12 +91,16 @@ export class HostPattern {
 
   #run(start: Set<number>, text: string): Set<number> {
     let set = start;
-    for (const char of text) set = this.#step(set, char);
+    for (const char of text) {
+      if (this.budget.isUsedByDomain) break;
+      set = this.#step(set, char);
+    }
     return set;
   }
 
   /** A match anywhere in the text counts, so a state of a match stays, and each position can begin a match. */
   #step(set: ReadonlySet<number>, char: string): Set<number> {
+    this.budget.spend(set.size / STATES_PER_EVALUATION);
     const next: number[] = [this.#start];
     for (const index of set) {
       const state = this.#states[index];
@@ -119,7 +129,7 @@ export class HostPattern {
   }
 
   #add(state: State): number {
-    if (this.#states.length >= MAX_STATES) throw new TooLarge();
+    if (this.#states.length >= MAX_STATES || !this.budget.takeState()) throw new TooLarge();
     return this.#states.push(state) - 1;
   }
 

@@ -48,7 +48,8 @@ export function parseHostExpression(text: string, maps: Maps): HostExpression | 
       });
       continue;
     }
-    const step = STEPS[converter.replaceAll(/\s/g, '')];
+    const name = converter.replaceAll(/\s/g, '');
+    const step = Object.hasOwn(STEPS, name) ? STEPS[name] : undefined;
     if (!step) return undefined;
     steps.push(step);
   }
@@ -78,7 +79,7 @@ const onText =
   (value) =>
     'text' in value ? { text: change(value.text) } : value;
 
-const withoutPort = onText((text) => text.replace(/:.*$/, ''));
+const withoutPort = onText((text) => text.split(':', 1)[0] ?? '');
 
 /** Without spaces. */
 const STEPS: Readonly<Record<string, Step>> = {
@@ -89,8 +90,14 @@ const STEPS: Readonly<Record<string, Step>> = {
   'word(1,:)': withoutPort,
   "word(1,':')": withoutPort,
   host_only: withoutPort,
-  'rtrim(.)': onText((text) => text.replace(/\.+$/, '')),
+  'rtrim(.)': onText(withoutDots),
 };
+
+function withoutDots(text: string): string {
+  let end = text.length;
+  while (text.charAt(end - 1) === '.') end -= 1;
+  return text.slice(0, end);
+}
 
 /** Splits at the commas outside parentheses. */
 export function splitArguments(text: string): string[] {

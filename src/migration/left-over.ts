@@ -30,9 +30,10 @@ export class LeftOver {
     usedBackends: ReadonlySet<string | undefined>,
   ): void {
     const { findings } = this;
+    const read = new Set(frontends);
     for (const proxy of proxies) {
       findings.understood(proxy.section.head);
-      if (frontends.includes(proxy)) this.#noteDefaultBackend(proxy);
+      if (read.has(proxy)) this.#noteDefaultBackend(proxy);
       else if (proxy.hasFrontend) continue;
       else if (!usedBackends.has(proxy.name)) {
         leaveOut(findings, proxy, NOT_USED, 'Keep the backend in haproxy.cfg if it is needed.');

@@ -1,3 +1,4 @@
+import type { Budget } from './budget.js';
 import { HostPattern } from './host-pattern.js';
 import { MATCH_METHODS, type MatchMethod } from './pattern-node.js';
 import type { Value } from './values.js';
@@ -16,7 +17,7 @@ export function readMapLines(text: string): MapLine[] {
   return text.split('\n').flatMap((content, index) => {
     const trimmed = content.trim();
     if (trimmed === '' || trimmed.startsWith('#')) return [];
-    const [, key = '', value = ''] = /^(\S+)(?:\s+(.*))?$/.exec(trimmed) ?? [];
+    const [, key = '', value = ''] = /^(\S+)(?:\s+(.*))?$/s.exec(trimmed) ?? [];
     return [{ line: index + 1, key, value }];
   });
 }
@@ -30,6 +31,7 @@ export class MapFile {
     readonly path: string,
     readonly lines: readonly MapLine[],
     readonly method: MatchMethod,
+    budget: Budget,
   ) {
     if (method === 'str') {
       // The first of two lines with the same key is in effect.
@@ -37,20 +39,20 @@ export class MapFile {
       return;
     }
     for (const { key, value } of lines) {
-      const pattern = HostPattern.of(method, key, false);
+      const pattern = HostPattern.of(method, key, false, budget);
       if (!pattern) throw new UnreadableMap();
       this.#patterns.push({ pattern, value });
     }
   }
 
   /** Undefined for a method that is not evaluated. `beg` uses the longest key, and `dir` compares paths. */
-  static of(path: string, lines: readonly MapLine[], kind: string): MapFile | undefined {
+  static of(path: string, lines: readonly MapLine[], kind: string, budget: Budget): MapFile | undefined {
     const method = MATCH_METHODS.find((name) => name === kind);
     if (method === undefined || method === 'beg') return undefined;
     const most = method === 'end' ? MAX_SEARCHED.end : MAX_SEARCHED.other;
     if (method !== 'str' && lines.length > most) return undefined;
     try {
-      return new MapFile(path, lines, method);
+      return new MapFile(path, lines, method, budget);
     } catch (error) {
       if (error instanceof UnreadableMap) return undefined;
       throw error;

@@ -70,10 +70,7 @@ function expand(node: Node): { texts: string[]; isComplete: boolean } {
       let result = { texts: [''], isComplete: true };
       for (const item of node.items) {
         const { texts, isComplete } = expand(item);
-        result = capped(
-          result.texts.flatMap((text) => texts.map((more) => text + more)),
-          result.isComplete && isComplete,
-        );
+        result = capped(product(result.texts, texts), result.isComplete && isComplete);
       }
       return result;
     }
@@ -88,6 +85,17 @@ function expand(node: Node): { texts: string[]; isComplete: boolean } {
       return { texts: ['\uE000'], isComplete: true };
     }
   }
+}
+
+/** Each text with each of the others behind it. Ends above the number that is kept. */
+function product(texts: readonly string[], others: readonly string[]): string[] {
+  const all: string[] = [];
+  for (const text of texts)
+    for (const other of others) {
+      if (all.length > MAX_NAMES) return all;
+      all.push(text + other);
+    }
+  return all;
 }
 
 function capped(texts: string[], isComplete: boolean): { texts: string[]; isComplete: boolean } {

@@ -3,6 +3,7 @@ import { HEAD, of } from '../../test/kit/convert-rules.js';
 import { renderConfig } from '../haproxy/config/haproxy-cfg.template.js';
 import { findPoolOptionsProblem } from '../model/options/pool-options.js';
 import { loadSettings } from '../settings/settings.js';
+import { Budget } from './budget.js';
 import { readPoolOptions } from './pool-options.js';
 import { readProxies } from './proxies.js';
 import { readSource } from './source-lines.js';
@@ -125,7 +126,7 @@ describe('convert: options of pools', () => {
     const settings = loadSettings({ HAPROXY_SOCKET: '/run/haproxy.sock' });
     const text = `${renderConfig(settings, { ipv6: true })}\nbackend a from pools\n`;
     const { sections } = readSource([{ path: 'haproxy.cfg', text }], new Set());
-    const files = { map: () => undefined, patterns: () => undefined };
+    const files = { map: () => undefined, patterns: () => undefined, budget: new Budget() };
     const proxy = readProxies(sections, files, () => undefined).find(({ name }) => name === 'a');
     expect(proxy && readPoolOptions(proxy).options).toEqual({});
     expect(

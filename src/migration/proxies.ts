@@ -52,24 +52,32 @@ export function readProxies(
   files: AclFiles,
   onRead: (line: SourceLine) => void,
 ): Proxy[] {
-  const defaults: SourceSection[] = [];
+  const defaults = new Map<string, SourceSection>();
+  let last: SourceSection | undefined;
   return sections.flatMap((section) => {
-    if (section.keyword === 'defaults') defaults.push(section);
-    return isProxy(section) ? [readProxy(section, inherited(section, defaults), files, onRead)] : [];
+    if (section.keyword === 'defaults') {
+      last = section;
+      defaults.set(section.name, section);
+    }
+    if (!isProxy(section)) return [];
+    const chain = inherited(section.from === undefined ? last : defaults.get(section.from), defaults);
+    files.budget.repeat(chain.length + chain.reduce((sum, { lines }) => sum + lines.length, 0));
+    return [readProxy(section, chain, files, onRead)];
   });
 }
 
 /** The `defaults` sections that a section takes, the outermost first. Without `from`, a proxy takes the last one. */
-function inherited(section: SourceSection, defaults: readonly SourceSection[]): SourceSection[] {
-  const chain: SourceSection[] = [];
-  const { from } = section;
-  let next = from === undefined ? defaults.at(-1) : defaults.findLast(({ name }) => name === from);
-  while (next && !chain.includes(next)) {
-    chain.unshift(next);
-    const parent: string | undefined = next.from;
-    next = parent === undefined ? undefined : defaults.findLast(({ name }) => name === parent);
+function inherited(
+  nearest: SourceSection | undefined,
+  defaults: ReadonlyMap<string, SourceSection>,
+): SourceSection[] {
+  const chain = new Set<SourceSection>();
+  let next = nearest;
+  while (next && !chain.has(next)) {
+    chain.add(next);
+    next = next.from === undefined ? undefined : defaults.get(next.from);
   }
-  return chain;
+  return [...chain].toReversed();
 }
 
 /** The order of the rules of a request. */

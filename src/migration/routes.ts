@@ -6,6 +6,7 @@ import {
   type Request,
   UnknownCondition,
 } from './conditions.js';
+import type { Budget } from './budget.js';
 import { evaluate } from './host-value.js';
 import type { Host, Value } from './values.js';
 import type { Action, Note } from './actions.js';
@@ -41,19 +42,6 @@ export interface Walk {
   changes: Change[];
 }
 
-/** Counts the conditions that are evaluated, so that the time of an import is bounded. */
-export class Budget {
-  constructor(private left: number) {}
-
-  get isUsed(): boolean {
-    return this.left <= 0;
-  }
-
-  readonly spend = (count: number): void => {
-    this.left -= count;
-  };
-}
-
 const KEEP_OR_IGNORE =
   'Keep this site in haproxy.cfg. If the rule can be left out, run the import with --ignore FILE:LINE (REST: ignore).';
 
@@ -86,7 +74,9 @@ export class Routes {
     const variables = new Map<string, Value>();
     const request: Request = { host, variables, ...entrance, spend: this.budget.spend };
     const walk: Walk = { outcome: end, doubts: [], changes: [] };
+    this.budget.spend(1);
     for (const index of this.#rulesFor(host)) {
+      if (this.budget.isUsedByDomain) break;
       const rule = this.proxy.rules[index];
       if (!rule) continue;
       this.budget.spend(1);
@@ -185,6 +175,15 @@ function reasonOf(because: readonly AclLine[]): string {
 function namesOf(condition: Condition | UnknownCondition | undefined): Set<string> | undefined {
   if (condition === undefined || condition instanceof UnknownCondition) return undefined;
   const names = new Set<string>();
+  if (condition.isNegated) {
+    // Holds exactly if each alternative has a term that does not hold.
+    const whole = condition.alternatives.find((terms) =>
+      terms.every(({ isNegated, lines }) => isNegated && exactNames(lines) !== undefined),
+    );
+    if (!whole) return undefined;
+    for (const { lines } of whole) for (const name of exactNames(lines) ?? []) names.add(name);
+    return names;
+  }
   for (const terms of condition.alternatives) {
     const exact = terms.find(({ isNegated, lines }) => !isNegated && exactNames(lines) !== undefined);
     if (!exact) return undefined;

@@ -1,4 +1,4 @@
-import { readWords, SECTIONS } from '../haproxy/config/config-parser.js';
+import { type LineWords, readWords, SECTIONS } from '../haproxy/config/config-parser.js';
 
 /** A file as text: a configuration file, or a map. */
 export interface SourceFile {
@@ -51,6 +51,15 @@ const CONDITION: LineProblem = {
   whatToDo:
     'In a copy of the file, remove the condition and the lines that do not hold. Run the import with the copy.',
 };
+/** HAProxy refuses a line with more words (MAX_LINE_ARGS). */
+const MAX_WORDS = 64;
+/** HAProxy has no such limit: a line of 64 names of hosts is shorter. */
+const MAX_LINE = 17_000;
+const TOO_LONG: LineProblem = {
+  reason: `The line has more than ${MAX_LINE} characters, and this import does not read it.`,
+  whatToDo: 'Write it as several shorter lines in a copy of the file, and run the import with the copy.',
+};
+const TOO_MANY_WORDS = `it has more than ${MAX_WORDS} words`;
 const MESSAGES = new Set(['.notice', '.warning', '.diag']);
 
 /**
@@ -62,7 +71,8 @@ export function readSource(files: readonly SourceFile[], ignored: ReadonlySet<st
   for (const { path, text } of files) {
     let depth = 0;
     for (const [index, content] of text.split('\n').entries()) {
-      const { words, hasVariable, problem } = readWords(content);
+      const isTooLong = content.length > MAX_LINE;
+      const { words, hasVariable, problem } = readLine(isTooLong ? content.slice(0, MAX_LINE) : content);
       const [first = ''] = words;
       if (words.length === 0 || ignored.has(`${path}:${index + 1}`)) continue;
       source.count += 1;
@@ -76,8 +86,9 @@ export function readSource(files: readonly SourceFile[], ignored: ReadonlySet<st
         text: content.trim(),
         words: MESSAGES.has(first) ? ['#'] : words,
         isConditional,
-        problem:
-          problem !== undefined
+        problem: isTooLong
+          ? TOO_LONG
+          : problem !== undefined
             ? { reason: `HAProxy refuses the line: ${problem}.`, whatToDo: 'Correct the line.' }
             : isConditional
               ? CONDITION
@@ -89,6 +100,13 @@ export function readSource(files: readonly SourceFile[], ignored: ReadonlySet<st
     }
   }
   return source;
+}
+
+function readLine(content: string): LineWords {
+  const line = readWords(content);
+  return line.words.length > MAX_WORDS
+    ? { ...line, words: line.words.slice(0, MAX_WORDS), problem: TOO_MANY_WORDS }
+    : line;
 }
 
 function addLine(source: ReadSource, line: SourceLine): void {

@@ -3,10 +3,11 @@ import type { RedirectOption } from '../model/sites/site-options.js';
 import { REDIRECT_CODES } from '../model/sites/site-options.js';
 import { findOptionProblem } from '../model/sites/site-rules.js';
 import type { Note } from './actions.js';
+import { type Budget, MAX_EVALUATIONS } from './budget.js';
 import type { Candidate } from './candidates.js';
 import type { Findings } from './findings.js';
 import { distinct, type Entrance, type Proxy } from './proxies.js';
-import { Budget, type Change, type Outcome, Routes, type Walk } from './routes.js';
+import { type Change, type Outcome, Routes, type Walk } from './routes.js';
 import type { SourceLine } from './source-lines.js';
 import type { Host } from './values.js';
 
@@ -22,15 +23,16 @@ export interface Verdict {
 
 type EntranceWalk = Walk & { entrance: Entrance };
 
-/** Conditions that are evaluated. Above, the remaining domains are not given. */
-const MAX_EVALUATIONS = 10_000_000;
 /** The suite redirects to https with this status. */
 const HTTPS_CODE = 308;
+const TOO_MANY: Note = {
+  reason: `The files have so many rules and names that the import evaluated ${MAX_EVALUATIONS} conditions, or a tenth of them for this domain, without an end.`,
+  whatToDo: 'Import the frontends in parts (--frontend NAME), or use a map.',
+};
 const ADD_IT = 'Add the domain with its servers: POST /api/v1/domains.';
 
 /** Finds out what HAProxy answers for each domain. */
 export class Verdicts {
-  readonly #budget = new Budget(MAX_EVALUATIONS);
   readonly #routes = new Map<Proxy, Routes>();
 
   /** `own` has the domains that each frontend names. */
@@ -39,6 +41,7 @@ export class Verdicts {
     private readonly own: ReadonlyMap<Proxy, ReadonlySet<string>>,
     private readonly backends: ReadonlyMap<string, Proxy>,
     private readonly findings: Findings,
+    private readonly budget: Budget,
   ) {}
 
   /** Whether the suite does for every site what a rule does. */
@@ -49,11 +52,8 @@ export class Verdicts {
   /** Undefined if the domain is not given; then a finding says why. */
   of(candidate: Candidate): Verdict | undefined {
     const { domain, source } = candidate;
-    if (this.#budget.isUsed)
-      return this.#miss(domain, source, {
-        reason: `The files have so many rules and names that the import evaluated ${MAX_EVALUATIONS} conditions without an end.`,
-        whatToDo: 'Import the frontends in parts (--frontend NAME), or use a map.',
-      });
+    this.budget.beginDomain();
+    if (this.budget.isUsed) return this.#miss(domain, source, TOO_MANY);
     const host: Host = isWildcard(domain) ? { suffix: domain.slice(1) } : { text: domain };
     const walks = this.frontends
       .filter(
@@ -61,6 +61,7 @@ export class Verdicts {
           this.own.get(proxy)?.has(domain) || proxy.entrances.some(({ port }) => port === 80 || port === 443),
       )
       .flatMap((proxy) => this.#walks(proxy, host));
+    if (this.budget.isUsedByDomain) return this.#miss(domain, source, TOO_MANY);
     const outcome = this.#agree(candidate, walks);
     if (!outcome) return undefined;
     const https = httpsOf(walks);
@@ -107,7 +108,7 @@ export class Verdicts {
   }
 
   #routesOf(proxy: Proxy): Routes {
-    const found = this.#routes.get(proxy) ?? new Routes(proxy, this.backends, this.#budget);
+    const found = this.#routes.get(proxy) ?? new Routes(proxy, this.backends, this.budget);
     this.#routes.set(proxy, found);
     return found;
   }
@@ -194,6 +195,7 @@ export class Verdicts {
       ...this.#routesOf(proxy).walk(host, entrance, end),
       entrance,
     }));
+    if (this.budget.isUsedByDomain) return this.#miss(domain, proxy.section.head, TOO_MANY);
     let isGiven = true;
     const miss = (line: SourceLine, note: Note): void => {
       this.#miss(domain, line, note);
@@ -238,7 +240,7 @@ export class Verdicts {
               outcome.type === 'none' ||
               outcomeKey(outcome) === outcomeKey(expected)),
         );
-      if (isSame) continue;
+      if (isSame && !this.budget.isUsedByDomain) continue;
       this.#miss(domain, source, {
         reason: `${name} and ${domain} have different backends. The suite ignores the port of the Host.`,
         whatToDo: 'Remove the name with the port in a copy of the file, or keep this site in haproxy.cfg.',
