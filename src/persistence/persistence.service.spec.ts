@@ -242,6 +242,20 @@ describe.each([
     expect(await readFile(sites.sites, 'utf8')).toContain('b.io ,allow,');
   });
 
+  it('acquire > accepts the maps of site options without suite.cfg, if servers.json is of this version', async () => {
+    await service.commit((draft) => {
+      draft.addDomain('a.io', 'pool_1');
+      draft.setSite('a.io', { allow: ['198.51.100.0/24'] });
+    });
+    await reopen();
+    expect(service.state.site('a.io')).toEqual({ allow: ['198.51.100.0/24'] });
+    await service.close();
+    await writeFile(settings.files.servers, '{ "version": 1, "revision": 1, "pools": {} }');
+    await expect(service.acquire()).rejects.toThrow(/is not from the suite/);
+    await rm(settings.files.servers);
+    await expect(service.acquire()).rejects.toThrow(/is not from the suite/);
+  });
+
   it('preview > returns the plan and changes nothing', async () => {
     await service.commit(add('b.io', 'pool_1'));
     const before = await allFiles();

@@ -138,7 +138,7 @@ export class PersistenceService {
     try {
       const { servers, map, sites, pools, suite, certificates, audit } = this.settings.files;
       requireReplaceable([servers, map, ...Object.values(sites), pools, suite, certificates]);
-      requireOwn(Object.values(sites), suite);
+      requireOwn(Object.values(sites), suite, () => this.store.ownsSiteMaps());
       requireTarget(servers, audit);
       await this.#lock.acquire();
     } catch (error) {

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { Inject, Injectable } from '@nestjs/common';
 import type { PlanStepDto } from '../contract/dry-run/dry-run.dto.js';
 import { describeFile, linesStep } from '../contract/dry-run/describe-plan.js';
@@ -48,7 +49,7 @@ import {
 } from './formats/domains-map.js';
 import { baseOf, recordOf } from './formats/journal-record.js';
 import { PoolsFile } from './formats/pools-cfg.js';
-import { parseState, renderState, STATE_VERSION } from './formats/servers-json.js';
+import { hasStateVersion, parseState, renderState, STATE_VERSION } from './formats/servers-json.js';
 import { renderSiteMaps } from './formats/site-maps.js';
 import { StateJournal } from './state-journal.js';
 
@@ -112,6 +113,12 @@ export class StateStore {
   /** The text of `domains.map` when it was last read or written whole; undefined if there was none. */
   get mapText(): string | undefined {
     return this.#files.lastKnown(this.#paths.map);
+  }
+
+  /** Whether there is a `servers.json` of this version, which the suite wrote together with the maps of the site options. */
+  ownsSiteMaps(): boolean {
+    const { servers } = this.#paths;
+    return existsSync(servers) && hasStateVersion(readFileSync(servers, 'utf8'));
   }
 
   /** The entries of an adopted map that `domains.map` keeps. Call it before the first write. */

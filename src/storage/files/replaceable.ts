@@ -54,16 +54,16 @@ export function requireTarget(path: string, evidence: string): void {
 
 /**
  * Refuses a file with content that `user`, a file of the suite, does not name: the suite did not write it, and a rule of
- * the operator may read it.
+ * the operator may read it. `isKnown` says whether another file shows that the suite wrote it: `user` may be lost.
  *
  * @throws NotReplaceableError
  */
-export function requireOwn(paths: readonly string[], user: string): void {
+export function requireOwn(paths: readonly string[], user: string, isKnown: () => boolean): void {
   const others = paths.filter((path) => existsSync(path) && readFileSync(path, 'utf8').trim() !== '');
   if (others.length === 0) return;
   const text = existsSync(user) ? readFileSync(user, 'utf8') : '';
   const foreign = others.find((path) => !text.includes(path));
-  if (foreign !== undefined)
+  if (foreign !== undefined && !isKnown())
     throw new NotReplaceableError(
       `${foreign} is not from the suite, which needs this name for the options of sites. Rename the file, and change ` +
         'haproxy.cfg if it reads the file.',

@@ -61,6 +61,16 @@ export function parseState(text: string, file: string): StateDocument {
   }
 }
 
+/** Whether the text is a `servers.json` of the version that the suite writes. It may have errors elsewhere. */
+export function hasStateVersion(text: string): boolean {
+  const parsed = parseJson(text);
+  return parsed.ok && isRecord(parsed.value) && parsed.value['version'] === STATE_VERSION;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
 function readState(value: unknown): StateDocument {
   const root = requireObject(value, []);
   const version = root['version'];
