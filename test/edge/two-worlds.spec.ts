@@ -551,6 +551,22 @@ describe('a token with domains', () => {
     expect(await ids('few')).toEqual([]);
   });
 
+  it('sees no audit line with servers of others, such as that of an import for several', async () => {
+    const imports = (...servers: object[]) =>
+      worlds[1].suite.api('POST', '/import?mode=put', [
+        { domain: 'x.preview.test', labels: { of: `import-${servers.length}` } },
+        { domain: 'other.test', servers },
+      ]);
+    const other = { ip: '127.0.0.9', http_port: 9 };
+    for (const servers of [[other, { ip: '127.0.0.8', http_port: 9 }], [other]])
+      expect((await imports(...servers)).status).toBe(200);
+    const lines = await worlds[1].suite.api('GET', '/audit?operation=haproxy_import&limit=1');
+    expect(JSON.stringify(lines.body)).toContain('127.0.0.8');
+    const seen = await call('operates', 'GET', '/audit?operation=haproxy_import');
+    expect(seen.status).toBe(200);
+    expect(JSON.stringify(seen.body)).not.toContain('127.0.0.8');
+  });
+
   it('is offered only what it may use, completes names in scope, and is told only of their changes', async () => {
     const client = worlds[1].clients.get('operates');
     if (!client) throw new Error('no client');
