@@ -17,6 +17,13 @@ describe('isLineInScope', () => {
     ['names nothing', { mode: 'put' }, undefined, false],
     ['names a domain in scope', { domain: 'a.preview.test' }, undefined, true],
     ['names another domain too', { domain: 'a.preview.test', domains: ['main.test'] }, undefined, false],
+    ['renames a domain out of scope', { domain: 'a.preview.test', to: 'main.test' }, undefined, false],
+    [
+      'has redirects to other hosts',
+      { domain: 'a.preview.test', site: { redirect: { to: 'https://main.test' } } },
+      { domains: [{ ...former('pool_1'), site: { redirect: { to: 'https://old.test' } } }], servers: [] },
+      true,
+    ],
     [
       'changes servers of the domain that its arguments name',
       { domain: 'a.preview.test' },

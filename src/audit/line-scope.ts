@@ -8,7 +8,10 @@ type Line = Pick<AuditLine, 'arguments' | 'before'>;
 
 /** Whether a line names domains, only such that are in scope, and all domains of the servers and options that it has. */
 export function isLineInScope(line: Line, scope: Scope): boolean {
-  const names = [...namesIn(line.arguments), ...namesIn(line.before)];
+  const { to } = line.arguments;
+  // The new name of a domain, or a new address.
+  const renamed = typeof to === 'string' ? [to] : [];
+  const names = [...namesIn(line.arguments), ...renamed, ...namesIn(line.before)];
   return names.length > 0 && scope.includesAll(names) && namesAll(line);
 }
 
