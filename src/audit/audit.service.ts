@@ -2,11 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { callContext } from '../contract/call-context.js';
 import { Operation } from '../contract/operation.js';
 import { invalidCursor } from '../contract/pages/page.js';
-import { namesIn } from './names-in.js';
-import type { Scope } from '../model/scope/scope.js';
 import { AuditLog, type AuditLine } from '../storage/audit-log.js';
 import { AuditListDto, ListAuditDto } from './audit.dto.js';
 import { AuditedOperations } from './audited-operations.js';
+import { isLineInScope } from './line-scope.js';
 
 /** Lists the audit log. */
 @Injectable()
@@ -33,18 +32,12 @@ export class AuditService {
     const before = cursor === undefined ? undefined : seqOf(cursor);
     const since = given.since === undefined ? undefined : Date.parse(given.since);
     const { scope } = callContext();
-    const isVisible = scope?.limitsDomains ? (line: AuditLine) => isInScope(line, scope) : undefined;
+    const isVisible = scope?.limitsDomains ? (line: AuditLine) => isLineInScope(line, scope) : undefined;
     const filter = { ...given, operation: this.operations.requireName(given.operation), since, isVisible };
     const isFiltered = Object.values(filter).some((value) => value !== undefined);
     const { lines, more, total } = await this.log.page(limit, before, isFiltered ? filter : undefined);
     return { items: lines, next_cursor: more ? String(lines.at(-1)?.seq) : null, total };
   }
-}
-
-/** Whether a line names domains, and only such that are in scope. */
-function isInScope({ arguments: given, before }: AuditLine, scope: Scope): boolean {
-  const names = [...namesIn(given), ...namesIn(before)];
-  return names.length > 0 && scope.includesAll(names);
 }
 
 function seqOf(cursor: string): number {

@@ -1,5 +1,5 @@
-/** The fields of arguments and former values that hold domains, or texts with domains. */
-const NAME_FIELDS = new Set(['domain', 'domains', 'to', 'share_with', 'sans', 'served_instead']);
+/** The fields that hold domains, or texts with domains. Not `to`, which in the options of a site is the URL of a redirect. */
+const NAME_FIELDS = new Set(['domain', 'domains', 'share_with', 'sans', 'served_instead']);
 
 /** The texts in the fields for domains, at any depth. */
 export function namesIn(value: unknown): string[] {

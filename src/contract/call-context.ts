@@ -76,7 +76,7 @@ export function recordStage(stage: string | undefined): void {
 }
 
 /** The most domains that the audit line of one call names. */
-const DOMAINS_RECORDED = 100;
+export const DOMAINS_RECORDED = 100;
 
 /** Adds domains that the current call changes to its audit line, because its arguments do not name all of them. */
 export function recordDomains(domains: readonly string[]): void {

@@ -12,6 +12,7 @@ import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { SteadyClock } from '../lib/steady-clock.js';
 import { poolsOfChange, type Change, changeOf, inverseOf } from '../model/change/change.js';
 import { outOfScope, type Scope } from '../model/scope/scope.js';
+import { isOwn } from '../model/scope/scoped-draft.js';
 import type { Draft } from '../model/draft.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { ReconcilerService } from '../reconciler/reconciler.service.js';
@@ -281,7 +282,8 @@ export class HistoryService {
 
 /**
  * A token that is limited to some domains may undo what it may see. What the pools of the revision are now counts too: others
- * can have got their numbers since.
+ * can have got their numbers since. It does not count for a pool that the revision freed, because the undo takes another one
+ * then, nor for the other domains of a backend that the token may use. `requireInScope` checks the result.
  *
  * @throws AppError forbidden
  */
@@ -293,8 +295,9 @@ function requireEntryInScope(
 ): void {
   const isVisible = entry?.revision === revision && isInScope(entry, scope);
   if (!isVisible) throw outOfScope();
+  const freed = new Set(entry.change.pools.flatMap(([name, , after]) => (after === null ? [name] : [])));
   for (const name of poolsOfChange(entry.change))
-    if (!scope.includesAll(draft.pool(name)?.domains ?? [])) throw outOfScope();
+    if (!freed.has(name) && !isOwn(name, draft, scope)) throw outOfScope();
 }
 
 /** A revision with all that it changed. */

@@ -40,6 +40,20 @@ describe('undo', () => {
     expect(one.state.pool('pool_2')?.servers.get(1)).toEqual(server(1));
   });
 
+  it('leaves a backend of the operator that other domains use since', () => {
+    const toBackend = (domain: string) => (draft: Draft) => draft.addDomain(domain, 'be_web', true);
+    const one = new Recorded();
+    const first = one.commit(toBackend('a.test')) ?? 0;
+    one.commit(toBackend('b.test'));
+    one.undo(first);
+    expect(one.state.poolOf('a.test')).toBeUndefined();
+    expect(one.state.pool('be_web')).toMatchObject({ domains: ['b.test'], external: true });
+    const second = one.commit(remove('b.test')) ?? 0;
+    one.commit(toBackend('c.test'));
+    one.undo(second);
+    expect(one.state.pool('be_web')).toMatchObject({ domains: ['c.test', 'b.test'], external: true });
+  });
+
   it.each<[string, (one: Recorded) => number, string]>([
     [
       'a later change of the same server',

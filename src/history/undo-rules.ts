@@ -61,7 +61,8 @@ export function undo(
   later: readonly Revision[],
   situation: Situation,
 ): readonly string[] {
-  const { revision, change, admin_only } = entry;
+  const { revision, admin_only } = entry;
+  const change = withoutSharedBackends(draft, entry.change);
   const cannot = `Revision ${revision} cannot be undone`;
   if (isEmpty(change)) throw nothingToUndo(entry);
   if (admin_only && situation.role !== 'admin')
@@ -82,7 +83,7 @@ export function undo(
   const identities = identitiesFrom(entry, later);
   const conflicts = [
     ...conflictsOf(draft, change),
-    ...otherPools(draft, entry, identities, situation.present),
+    ...otherPools(draft, { ...entry, change }, identities, situation.present),
   ];
   if (conflicts.length > 0) throw undoConflict(entry, conflicts, later);
   const inverse = inverseOf(change);
@@ -291,6 +292,16 @@ function takenPools(state: StateReader, { pools }: Change): Conflict[] {
   return pools
     .filter(([name, , after]) => after === null && state.pool(name) !== undefined)
     .map(([name]) => ({ key: `pool ${name}`, text: `${name} is in use` }));
+}
+
+/** The change without backends of the operator that it took into use and that other domains use too: the undo leaves them. */
+function withoutSharedBackends(state: StateReader, change: Change): Change {
+  const own = new Set(change.domains.map(([domain]) => domain));
+  const isShared = ([name, before, after]: Change['pools'][number]): boolean =>
+    before === null &&
+    after?.external === true &&
+    state.pool(name)?.domains.some((domain) => !own.has(domain)) === true;
+  return { ...change, pools: change.pools.filter((one) => !isShared(one)) };
 }
 
 /** `change` with a free pool in place of each pool that it takes into use and that is in use, reserved or beyond the limit. */

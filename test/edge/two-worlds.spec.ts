@@ -551,6 +551,54 @@ describe('a token with domains', () => {
     expect(await ids('few')).toEqual([]);
   });
 
+  it('undoes its own change if others have the freed pool or the backend now', async () => {
+    const undo = async ({ status, body }: Answer) => {
+      expect([200, 201], JSON.stringify(body)).toContain(status);
+      return call('web', 'POST', `/history/${String(body['revision'])}/undo`);
+    };
+    expect((await call('web', 'POST', '/domains', { domain: 'r.preview.test', ...NEW })).status).toBe(201);
+    const removed = await call('web', 'DELETE', '/domains/r.preview.test');
+    await add(worlds[1], { domain: 'taken.test', ip: '127.0.0.9', http_port: 9 });
+    const taken = await worlds[1].suite.api('GET', '/domains/taken.test');
+    expect(taken.body['pool']).toBe(removed.body['pool']);
+    const back = await undo(removed);
+    expect(back.status, JSON.stringify(back.body)).toBe(200);
+    expect(JSON.stringify(back.body)).not.toMatch(/taken\.test|127\.0\.0\.9/);
+    expect(await worlds[1].suite.api('GET', '/domains/taken.test')).toMatchObject({
+      body: { pool: removed.body['pool'], shared_count: 0 },
+    });
+    const moved = await call('web', 'PUT', '/domains/r.preview.test', { backend: 'be_web' });
+    const undone = await undo(moved);
+    expect(undone.status, JSON.stringify(undone.body)).toBe(200);
+    expect(JSON.stringify(undone.body)).not.toContain('"preview.test"');
+    // The first domain of the backend, which others get before the undo.
+    await worlds[1].suite.api('DELETE', '/domains/preview.test');
+    const first = await call('web', 'POST', '/domains', { domain: 'f.preview.test', backend: 'be_web' });
+    await add(worlds[1], { domain: 'preview.test', backend: 'be_web' });
+    expect((await undo(first)).status).toBe(200);
+    expect(await worlds[1].suite.api('GET', '/domains/preview.test')).toMatchObject({
+      body: { external: true, shared_count: 0 },
+    });
+    expect((await call('web', 'DELETE', '/domains/r.preview.test')).status).toBe(200);
+    await worlds[1].suite.api('DELETE', '/domains/taken.test');
+  });
+
+  it('sees no audit line with servers of others, such as that of an import for several', async () => {
+    const imports = (...servers: object[]) =>
+      worlds[1].suite.api('POST', '/import?mode=put', [
+        { domain: 'x.preview.test', labels: { of: `import-${servers.length}` } },
+        { domain: 'other.test', servers },
+      ]);
+    const other = { ip: '127.0.0.9', http_port: 9 };
+    for (const servers of [[other, { ip: '127.0.0.8', http_port: 9 }], [other]])
+      expect((await imports(...servers)).status).toBe(200);
+    const lines = await worlds[1].suite.api('GET', '/audit?operation=haproxy_import&limit=1');
+    expect(JSON.stringify(lines.body)).toContain('127.0.0.8');
+    const seen = await call('operates', 'GET', '/audit?operation=haproxy_import');
+    expect(seen.status).toBe(200);
+    expect(JSON.stringify(seen.body)).not.toContain('127.0.0.8');
+  });
+
   it('is offered only what it may use, completes names in scope, and is told only of their changes', async () => {
     const client = worlds[1].clients.get('operates');
     if (!client) throw new Error('no client');

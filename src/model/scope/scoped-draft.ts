@@ -71,8 +71,8 @@ export function requireInScope(change: StateDelta, before: StateReader, scope: S
     );
 }
 
-/** Whether every domain of a pool is in scope; true for a pool that does not exist. */
-function isOwn(name: string, state: StateReader, scope: Scope): boolean {
+/** Whether every domain of a pool is in scope; true for a pool that does not exist, and for a backend that the token may use. */
+export function isOwn(name: string, state: StateReader, scope: Scope): boolean {
   const pool = state.pool(name);
   return !pool || isShareable(name, pool.external, scope) || scope.includesAll(pool.domains);
 }
