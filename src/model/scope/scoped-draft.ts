@@ -3,7 +3,6 @@ import { AppError } from '../../errors/app-error.js';
 import { Draft } from '../draft.js';
 import { State, type StateDelta, type StateReader } from '../state.js';
 import { outOfScope, type Scope } from './scope.js';
-import { stateInScope } from './scoped-state.js';
 
 /** A draft for a caller with this scope. */
 export function draftInScope(base: StateReader, scope: Scope | undefined): Draft {
@@ -85,6 +84,6 @@ function addedIn({ domains }: StateDelta, before: StateReader, scope: Scope): nu
 
 /** How many domains in scope there are. */
 function countIn(state: StateReader, scope: Scope): number {
-  if (state instanceof State) return stateInScope(state, scope).domainCount;
+  if (state instanceof State) return scope.limitsDomains ? state.domainCountIn(scope) : state.domainCount;
   return state instanceof Draft ? countIn(state.base, scope) + addedIn(state, state.base, scope) : 0;
 }
