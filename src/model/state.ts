@@ -7,6 +7,7 @@ import type { PoolOptions, SiteOptions } from './options/options.js';
 import type { Routing } from './routing.js';
 import type { PoolServers } from './server.js';
 import { SortedNames } from './names/sorted-names.js';
+import { type CountedScope, ScopeCounts } from './scope/scope-counts.js';
 
 /** One pool of the desired state. Immutable, so that text rendered from it can be cached. */
 export interface Pool {
@@ -54,6 +55,7 @@ export class State implements StateReader {
   readonly #sortedDomains = new SortedNames(() => this.#poolOf.keys());
   readonly #sortedPools = new SortedNames(() => this.#pools.keys(), comparePoolNames);
   readonly #indexes = new DomainIndexes(this);
+  readonly #scopeCounts = new ScopeCounts(() => this.#poolOf.keys());
   #firstFreeCandidate = 1;
 
   /** `poolOf` are the domains of `pools`, if the caller has them; the state changes this map. */
@@ -99,6 +101,11 @@ export class State implements StateReader {
 
   get domainCount(): number {
     return this.#poolOf.size;
+  }
+
+  /** How many domains are in this scope. Only the first call for a scope looks at every domain. */
+  domainCountIn(scope: CountedScope): number {
+    return this.#scopeCounts.of(scope);
   }
 
   pool(name: string): Pool | undefined {
@@ -163,12 +170,14 @@ export class State implements StateReader {
       if (pool === undefined) this.#poolOf.delete(domain);
       else this.#poolOf.set(domain, pool);
     }
-    const added = moves.filter(({ from, to }) => from === undefined && to !== undefined);
-    const removed = moves.filter(({ from, to }) => from !== undefined && to === undefined);
-    this.#sortedDomains.change(
-      added.map(({ domain }) => domain),
-      removed.map(({ domain }) => domain),
-    );
+    const added = moves
+      .filter(({ from, to }) => from === undefined && to !== undefined)
+      .map(({ domain }) => domain);
+    const removed = moves
+      .filter(({ from, to }) => from !== undefined && to === undefined)
+      .map(({ domain }) => domain);
+    this.#sortedDomains.change(added, removed);
+    this.#scopeCounts.change(added, removed);
     this.#indexes.change(moves);
     this.revision = revision;
   }

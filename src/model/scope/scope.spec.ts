@@ -6,6 +6,7 @@ import { isWildcard } from '../names/domain-name.js';
 import type { ServerSpec } from '../server.js';
 import { Draft } from '../draft.js';
 import { type Pool, State } from '../state.js';
+import { ScopeCounts } from './scope-counts.js';
 import { findScopeProblem, Scope, type ScopeFields } from './scope.js';
 import { draftInScope, requireInScope } from './scoped-draft.js';
 import { stateInScope } from './scoped-state.js';
@@ -214,6 +215,68 @@ describe('stateInScope', () => {
     draft.addDomain('b.preview.test', 'pool_1');
     state.apply(draft, 2);
     expect(stateInScope(state, PREVIEWS).sortedDomains()).toEqual(['a.preview.test', 'b.preview.test']);
+  });
+});
+
+describe('stateInScope for many scopes', () => {
+  it('keeps the views of the last scopes, not of all', () => {
+    const state = new State(1, [['pool_1', pool(['a.preview.test'])]]);
+    const scopes = Array.from({ length: 65 }, () => new Scope({ domains: ['*.preview.test'] }));
+    const views = scopes.map((scope) => stateInScope(state, scope));
+    expect(stateInScope(state, scopes[64])).toBe(views[64]);
+    expect(stateInScope(state, scopes[1])).toBe(views[1]);
+    expect(stateInScope(state, scopes[0])).not.toBe(views[0]);
+  });
+});
+
+describe('State.domainCountIn', () => {
+  it('counts the domains in scope, also after changes', () => {
+    const name = fc.constantFrom(
+      'a.preview.test',
+      'b.preview.test',
+      'preview.test',
+      '*.preview.test',
+      'c.test',
+    );
+    const scopes = [
+      PREVIEWS,
+      new Scope({ domains: ['*.preview.test'], wildcards: true }),
+      new Scope({ domains: ['c.test'] }),
+    ];
+    fc.assert(
+      fc.property(fc.array(fc.tuple(name, name), { maxLength: 8 }), (steps) => {
+        const state = new State(1, [['pool_1', pool(['a.preview.test', 'c.test'])]]);
+        for (const [one, other] of steps) {
+          const draft = new Draft(state);
+          if (state.poolOf(one) === undefined) draft.addDomain(one, `pool_${one.length}`);
+          else if (state.poolOf(other) === undefined) draft.renameDomain(one, other);
+          else draft.removeDomain(one);
+          state.apply(draft, state.revision + 1);
+          for (const scope of scopes)
+            expect(state.domainCountIn(scope)).toBe(
+              state.sortedDomains().filter((domain) => scope.includes(domain)).length,
+            );
+        }
+      }),
+    );
+  });
+
+  it('counts again after a change of many domains, and does not look at all of them after a small one', () => {
+    const domains = ['a.preview.test'];
+    let looks = 0;
+    const counts = new ScopeCounts(() => {
+      looks += 1;
+      return domains;
+    });
+    const add = (more: string[]) => {
+      for (const domain of more) domains.push(domain);
+      counts.change(more, []);
+    };
+    expect(counts.of(PREVIEWS)).toBe(1);
+    add(['b.preview.test', 'c.test']);
+    expect([counts.of(PREVIEWS), looks]).toEqual([2, 1]);
+    add(Array.from({ length: 100_001 }, (_, index) => `d${index}.preview.test`));
+    expect([counts.of(PREVIEWS), looks]).toEqual([100_003, 2]);
   });
 });
 

@@ -3,7 +3,7 @@ import { AppError } from '../../errors/app-error.js';
 import { Draft } from '../draft.js';
 import { type Pool, State, type StateDelta, type StateReader } from '../state.js';
 import { outOfScope, type Scope } from './scope.js';
-import { poolInScope, stateInScope } from './scoped-state.js';
+import { poolInScope } from './scoped-state.js';
 
 /** A draft for a caller with this scope. */
 export function draftInScope(base: StateReader, scope: Scope | undefined): Draft {
@@ -91,6 +91,6 @@ function addedIn({ domains }: StateDelta, before: StateReader, scope: Scope): nu
 
 /** How many domains in scope there are. */
 function countIn(state: StateReader, scope: Scope): number {
-  if (state instanceof State) return stateInScope(state, scope).domainCount;
+  if (state instanceof State) return scope.limitsDomains ? state.domainCountIn(scope) : state.domainCount;
   return state instanceof Draft ? countIn(state.base, scope) + addedIn(state, state.base, scope) : 0;
 }

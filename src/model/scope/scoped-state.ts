@@ -3,25 +3,43 @@ import { type Pool, State } from '../state.js';
 import type { Scope } from './scope.js';
 
 interface ScopedState {
-  of: State;
   revision: number;
   view: State;
 }
 
-/** The view of each scope on the latest state that it was asked for. */
-const views = new WeakMap<Scope, ScopedState>();
+/** The most views that are kept of one state, and the most domains that all of them have. */
+const MAX_VIEWS = 64;
+const MAX_VIEWED_DOMAINS = 200_000;
+
+/** The views of each state, by their scope; the one that was used longest ago is the first. */
+const views = new WeakMap<State, Map<Scope, ScopedState>>();
 
 /**
  * The state as a caller with this scope sees it: without the domains that are not in scope, and without the pools that have
- * only such domains. The state itself for a caller without a limit. Built once for each revision, by a search of the names.
+ * only such domains. The state itself for a caller without a limit. Built once for each revision, by a search of the names,
+ * if not too many other scopes were asked for since.
  */
 export function stateInScope(state: State, scope: Scope | undefined): State {
   if (!scope?.limitsDomains) return state;
-  const known = views.get(scope);
-  if (known?.of === state && known.revision === state.revision) return known.view;
-  const view = buildView(state, scope);
-  views.set(scope, { of: state, revision: state.revision, view });
+  const kept = views.get(state) ?? new Map<Scope, ScopedState>();
+  views.set(state, kept);
+  const known = kept.get(scope);
+  const view = known?.revision === state.revision ? known.view : buildView(state, scope);
+  kept.delete(scope);
+  kept.set(scope, { revision: state.revision, view });
+  dropOldest(kept);
   return view;
+}
+
+/** The last view stays, whatever its size. */
+function dropOldest(kept: Map<Scope, ScopedState>): void {
+  let domains = 0;
+  for (const { view } of kept.values()) domains += view.domainCount;
+  for (const [scope, { view }] of kept) {
+    if (kept.size === 1 || (kept.size <= MAX_VIEWS && domains <= MAX_VIEWED_DOMAINS)) return;
+    kept.delete(scope);
+    domains -= view.domainCount;
+  }
 }
 
 /** Above this many searches, looking at every domain takes less time. One search of 100,000 domains takes a few milliseconds. */
