@@ -207,6 +207,41 @@ describe('convert: maps', () => {
     });
   });
 
+  const use = (condition: string) =>
+    ` use_backend b if { hdr(host) x.example.com } { ${condition} }\n use_backend a if { hdr(host) x.example.com }`;
+
+  it.each([
+    [
+      'in global',
+      `global\n set-var proc.x str(y)\n${HEAD}frontend web\n bind :80\n${use('var(proc.x) -m str y')}\n${BACKENDS}`,
+    ],
+    ...['connection set-var(sess.x) int(1)', 'content set-var(txn.x) int(1) if HTTP'].map((rule) => [
+      `by tcp-request ${rule}`,
+      `${HEAD}frontend web\n bind :80\n tcp-request ${rule}\n${use(`var(${rule.includes('sess') ? 'sess' : 'txn'}.x) -m found`)}\n${BACKENDS}`,
+    ]),
+    [
+      'only if it does not exist',
+      `${HEAD}frontend web\n bind :80\n http-request set-var(txn.x) req.hdr(host)\n http-request set-var(txn.x,ifnotexists) req.hdr(host),map(/m)\n${use('var(txn.x) -m str a')}\n${BACKENDS}`,
+    ],
+    [
+      'by an expression',
+      `${HEAD}frontend web\n bind :80\n http-request set-var(txn.y) req.hdr(host),set-var(txn.x)\n${use('var(txn.x) -m found')}\n${BACKENDS}`,
+    ],
+    [
+      'in the frontend, and tested in the backend',
+      `${HEAD}frontend web\n bind :80\n http-request set-var(txn.x) req.hdr(host),map(/m)\n use_backend a if { hdr(host) x.example.com }\n${BACKENDS.replace('backend a\n', 'backend a\n http-request deny if { var(txn.x) -m found }\n')}`,
+    ],
+  ])('no record if a variable decides that is set %s', (_, text) => {
+    const converted = of(text, { maps: [{ path: '/m', text: 'x.example.com y' }] });
+    expect([converted.records, missing(converted)[0]]).toEqual([[], 'x.example.com']);
+  });
+
+  it('a variable that is set nowhere, or only in another frontend or in the response, is not found', () => {
+    const other = 'frontend other\n bind :80\n http-request set-var(txn.x) int(1)\n';
+    const text = `${HEAD}${other}frontend web\n bind :80\n http-response set-var(txn.x) int(1)\n${use('var(txn.x) -m found')}\n${BACKENDS}`;
+    expect(routes(of(text))).toEqual({ 'x.example.com': 'a' });
+  });
+
   it('the name of the backend has the host in it', () => {
     const text = `${HEAD}frontend web\n bind :80\n use_backend be_%[req.hdr(host),lower]
 backend be_x.example.com\n server s 192.0.2.1:80\n`;
