@@ -32,7 +32,6 @@ export interface Proxy {
   isDisabled: boolean;
   hasFrontend: boolean;
   hasBackend: boolean;
-  acls: ReadonlyMap<string, readonly AclLine[]>;
   /** In the order in which HAProxy evaluates them. */
   rules: Rule[];
   defaultBackend: { name: string; source: SourceLine } | undefined;
@@ -93,7 +92,6 @@ function readProxy(
   const lines = [...defaults.flatMap((one) => one.lines), ...section.lines];
   const hasFrontend = section.keyword !== 'backend';
   const hasBackend = section.keyword !== 'frontend';
-  const acls = readAcls(lines, files);
   const phases: Record<Phase, Rule[]> = { tcp: [], http: [], redirect: [], backend: [] };
   const proxy: Proxy = {
     section,
@@ -103,14 +101,20 @@ function readProxy(
     isDisabled: false,
     hasFrontend,
     hasBackend,
-    acls,
     rules: [],
     defaultBackend: undefined,
     entrances: [],
     servers: [],
   };
   const defaultServer: string[] = [];
-  for (const line of lines) {
+  // A rule sees only the ACLs of its own section.
+  const parts = [...defaults, section].map((part) => ({
+    part,
+    acls: readAcls(part.lines, files),
+  }));
+  for (const { line, acls } of parts.flatMap(({ part, acls }) =>
+    part.lines.map((line) => ({ line, acls })),
+  )) {
     const { words, problem } = line;
     const [first = ''] = words;
     if (first === 'acl' || (first.startsWith('.') && problem) || first === '#') {
@@ -143,7 +147,7 @@ function readProxy(
       phases.tcp.push({ source: line, condition: undefined, action });
       continue;
     }
-    const isRule = readDirective(line, proxy, defaultServer, phases, files);
+    const isRule = readDirective(line, proxy, acls, defaultServer, phases, files);
     if (!isRule) onRead(line);
   }
   proxy.rules = PHASES.flatMap((phase) => phases[phase]);
@@ -173,6 +177,7 @@ function readAcls(lines: readonly SourceLine[], files: AclFiles): Map<string, Ac
 function readDirective(
   line: SourceLine,
   proxy: Proxy,
+  acls: ReadonlyMap<string, readonly AclLine[]>,
   defaultServer: string[],
   phases: Readonly<Record<Phase, Rule[]>>,
   files: AclFiles,
@@ -180,8 +185,8 @@ function readDirective(
   const { words } = line;
   const [first = '', second = '', ...rest] = words;
   const at = words.findIndex((word, index) => index > 0 && (word === 'if' || word === 'unless'));
-  const condition = at < 0 ? undefined : parseCondition(words.slice(at), line, proxy.acls, files);
-  const useCondition = words.length > 2 ? parseCondition(words.slice(2), line, proxy.acls, files) : undefined;
+  const condition = at < 0 ? undefined : parseCondition(words.slice(at), line, acls, files);
+  const useCondition = words.length > 2 ? parseCondition(words.slice(2), line, acls, files) : undefined;
   const before = at < 0 ? words : words.slice(0, at);
   const add = (phase: Phase, action: Action): true => {
     phases[phase].push({ source: line, condition, action });

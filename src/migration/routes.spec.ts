@@ -141,6 +141,12 @@ describe('convert: order', () => {
     }
   });
 
+  it('a rule sees only the ACLs of its own section', () => {
+    const text = `defaults d\n mode http\n acl x hdr(host) a.example.com\n http-request set-header X-A 1 if x
+frontend web from d\n bind :80\n acl x hdr(host) b.example.com\n use_backend b if x\n default_backend c\n${HEAD}${BACKENDS}`;
+    expect(routes(of(text))).toEqual({ 'a.example.com': 'c', 'b.example.com': 'b' });
+  });
+
   it('an ignored line counts as a comment', () => {
     const text = ' http-request deny if { src 10.0.0.0/8 }\n use_backend a if { hdr(host) a.example.com }';
     expect(rules(text).records).toEqual([]);
