@@ -21,6 +21,8 @@ export interface Rule {
 export interface Entrance {
   tls: boolean;
   port: number | undefined;
+  /** A load balancer in front says with the PROXY protocol which port the visitor connected to. */
+  isProxied: boolean;
 }
 
 export interface Proxy {
@@ -151,8 +153,12 @@ function readProxy(
     if (!isRule) onRead(line);
   }
   proxy.rules = PHASES.flatMap((phase) => phases[phase]);
+  const isProxied = lines.some(
+    ({ words }) => words[0] === 'tcp-request' && words[2]?.startsWith('expect-') === true,
+  );
+  if (isProxied) proxy.entrances = proxy.entrances.map((entrance) => ({ ...entrance, isProxied }));
   proxy.entrances = distinct(
-    proxy.entrances.length > 0 ? proxy.entrances : [{ tls: false, port: undefined }],
+    proxy.entrances.length > 0 ? proxy.entrances : [{ tls: false, port: undefined, isProxied: false }],
   );
   return proxy;
 }
@@ -237,14 +243,15 @@ function readDirective(
 }
 
 export function distinct(entrances: readonly Entrance[]): Entrance[] {
-  return [...new Map(entrances.map((one) => [`${one.tls} ${one.port}`, one])).values()];
+  return [...new Map(entrances.map((one) => [`${one.tls} ${one.port} ${one.isProxied}`, one])).values()];
 }
 
 function entrancesOf(words: readonly string[]): Entrance[] {
   const [, addresses = '', ...options] = words;
   const tls = options.includes('ssl');
+  const isProxied = options.includes('accept-proxy') || options.includes('accept-netscaler-cip');
   return addresses.split(',').map((address) => {
     const port = /:(\d{1,5})$/.exec(address)?.[1];
-    return { tls, port: port === undefined ? undefined : Number(port) };
+    return { tls, port: port === undefined ? undefined : Number(port), isProxied };
   });
 }

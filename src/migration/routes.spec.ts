@@ -147,6 +147,16 @@ frontend web from d\n bind :80\n acl x hdr(host) b.example.com\n use_backend b i
     expect(routes(of(text))).toEqual({ 'a.example.com': 'c', 'b.example.com': 'b' });
   });
 
+  it.each([
+    ['bind :80 accept-proxy', 'tcp-request inspect-delay 5s'],
+    ['bind :80', 'tcp-request connection expect-proxy layer4'],
+  ])('no record if the port decides, which the PROXY protocol says: %s, %s', (bind, rule) => {
+    const use =
+      ' use_backend b if { dst_port 443 } { hdr(host) a.example.com }\n use_backend a if { hdr(host) a.example.com }';
+    const converted = of(`${HEAD}frontend web\n ${bind}\n ${rule}\n${use}\n${BACKENDS}`);
+    expect([converted.records, missing(converted)]).toEqual([[], ['a.example.com']]);
+  });
+
   it('an ignored line counts as a comment', () => {
     const text = ' http-request deny if { src 10.0.0.0/8 }\n use_backend a if { hdr(host) a.example.com }';
     expect(rules(text).records).toEqual([]);

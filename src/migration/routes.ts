@@ -76,7 +76,14 @@ export class Routes {
   /** `end` is the outcome if no rule decides. `side`: whether a frontend has the request before the proxy. */
   walk(host: Host, entrance: Entrance, end: Outcome, side: 'frontend' | 'backend'): Walk {
     const variables = this.#variables.begin(side);
-    const request: Request = { host, variables, ...entrance, spend: this.budget.spend };
+    const { tls, port, isProxied } = entrance;
+    const request: Request = {
+      host,
+      variables,
+      tls,
+      port: isProxied ? undefined : port,
+      spend: this.budget.spend,
+    };
     const walk: Walk = { outcome: end, doubts: [], changes: [] };
     this.budget.spend(1);
     for (const index of this.#rulesFor(host)) {
