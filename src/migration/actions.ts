@@ -12,7 +12,8 @@ export type Target =
   | { type: 'dynamic'; before: string; expression: HostExpression; after: string };
 
 export type Action =
-  | { type: 'set'; variable: string; expression: HostExpression | undefined }
+  /** `isConditional`: the value that the variable had decides, such as `set-var(txn.x,ifnotexists)`. */
+  | { type: 'set'; variable: string; expression: HostExpression | undefined; isConditional?: boolean }
   | { type: 'go'; target: Target }
   /** To the same host over https. */
   | { type: 'https'; code: number }
@@ -163,9 +164,14 @@ export function httpAction(words: readonly string[], files: AclFiles): Action {
       reason: 'http-request allow ends the rules before the ones below it.',
       whatToDo: 'Write the condition into the rules below it, in a copy of the file.',
     };
-  const variable = /^set-var\(([A-Za-z0-9_.]+)(?:,.*)?\)$/.exec(action)?.[1];
+  const [, variable, condition] = /^set-var\(([A-Za-z0-9_.]+)(,.*)?\)$/.exec(action) ?? [];
   if (variable !== undefined)
-    return { type: 'set', variable, expression: parseHostExpression(words.slice(1).join(' '), files.map) };
+    return {
+      type: 'set',
+      variable,
+      expression: parseHostExpression(words.slice(1).join(' '), files.map),
+      isConditional: condition !== undefined,
+    };
   const formatted = /^(?:set-var-fmt|unset-var)\(([A-Za-z0-9_.]+)(?:,.*)?\)$/.exec(action)?.[1];
   if (formatted !== undefined) return { type: 'set', variable: formatted, expression: undefined };
   if (HEADERS.test(action)) return headerAction(action, name.toLowerCase(), value);

@@ -7,7 +7,7 @@ const MAX_FOR_DOMAIN = 1_000_000;
 /** States of all patterns together. Above, a pattern is not evaluated. */
 const MAX_STATES = 200_000;
 /** Lines of `defaults`, names and values that sections and rules read again. */
-const MAX_REPEATED = 2_000_000;
+const MAX_REPEATED = 1_000_000;
 
 /** Bounds the time and the memory of one import, whatever the files are. */
 export class Budget {

@@ -11,7 +11,7 @@ export interface Request {
   host: Host;
   variables: Variables;
   tls: boolean;
-  /** The port that the visitor connects to; undefined if the bind has none. */
+  /** The port that the visitor connects to; undefined if it is not known. */
   port: number | undefined;
   /** Counts the work. */
   spend: (count: number) => void;

@@ -13,6 +13,7 @@ import { type ReadPoolOptions, readPoolOptions } from './pool-options.js';
 import { type Proxy, readProxies } from './proxies.js';
 import type { ConvertedServer } from './servers.js';
 import { readSource, type SourceFile, type SourceLine, type SourceSection } from './source-lines.js';
+import { readSetters } from './variables.js';
 import { type Verdict, Verdicts } from './verdicts.js';
 
 export interface ConvertInput {
@@ -125,7 +126,14 @@ class Conversion {
       this.#budget,
     );
     const own = new Map(named.map((proxy) => [proxy, new Set(this.#namedBy(proxy))]));
-    const reader = new Verdicts(frontends, own, this.#backends, findings, this.#budget);
+    const reader = new Verdicts(
+      frontends,
+      own,
+      this.#backends,
+      findings,
+      this.#budget,
+      readSetters(this.#sections),
+    );
     const verdicts = new Map<string, Verdict>();
     let [count, left] = [0, this.#budget.left];
     for (const candidate of candidates.values()) {

@@ -1,8 +1,10 @@
 import type { MapFile } from './map-file.js';
 import type { Host, Value } from './values.js';
 
-/** Variables that rules have set, by name. */
-export type Variables = ReadonlyMap<string, Value>;
+/** The variables of a request, by name. */
+export interface Variables {
+  get: (name: string) => Value;
+}
 
 type Step = (value: { text: string } | { suffix: string }) => Value;
 
@@ -64,8 +66,7 @@ export function parseHostExpression(text: string, maps: Maps): HostExpression | 
 
 /** The value for a host. A name of a wildcard has no port and no capital letters, so most steps keep it. */
 export function evaluate(expression: HostExpression, host: Host, variables: Variables): Value {
-  let value: Value =
-    expression.variable === undefined ? { ...host } : (variables.get(expression.variable) ?? 'absent');
+  let value: Value = expression.variable === undefined ? { ...host } : variables.get(expression.variable);
   for (const step of expression.steps) {
     if (value === 'absent' || value === 'unknown') return value;
     value = step(value);

@@ -21,6 +21,8 @@ export interface Rule {
 export interface Entrance {
   tls: boolean;
   port: number | undefined;
+  /** A load balancer in front says with the PROXY protocol which port the visitor connected to. */
+  isProxied: boolean;
 }
 
 export interface Proxy {
@@ -32,7 +34,6 @@ export interface Proxy {
   isDisabled: boolean;
   hasFrontend: boolean;
   hasBackend: boolean;
-  acls: ReadonlyMap<string, readonly AclLine[]>;
   /** In the order in which HAProxy evaluates them. */
   rules: Rule[];
   defaultBackend: { name: string; source: SourceLine } | undefined;
@@ -93,7 +94,6 @@ function readProxy(
   const lines = [...defaults.flatMap((one) => one.lines), ...section.lines];
   const hasFrontend = section.keyword !== 'backend';
   const hasBackend = section.keyword !== 'frontend';
-  const acls = readAcls(lines, files);
   const phases: Record<Phase, Rule[]> = { tcp: [], http: [], redirect: [], backend: [] };
   const proxy: Proxy = {
     section,
@@ -103,14 +103,20 @@ function readProxy(
     isDisabled: false,
     hasFrontend,
     hasBackend,
-    acls,
     rules: [],
     defaultBackend: undefined,
     entrances: [],
     servers: [],
   };
   const defaultServer: string[] = [];
-  for (const line of lines) {
+  // A rule sees only the ACLs of its own section.
+  const parts = [...defaults, section].map((part) => ({
+    part,
+    acls: readAcls(part.lines, files),
+  }));
+  for (const { line, acls } of parts.flatMap(({ part, acls }) =>
+    part.lines.map((line) => ({ line, acls })),
+  )) {
     const { words, problem } = line;
     const [first = ''] = words;
     if (first === 'acl' || (first.startsWith('.') && problem) || first === '#') {
@@ -143,12 +149,16 @@ function readProxy(
       phases.tcp.push({ source: line, condition: undefined, action });
       continue;
     }
-    const isRule = readDirective(line, proxy, defaultServer, phases, files);
+    const isRule = readDirective(line, proxy, acls, defaultServer, phases, files);
     if (!isRule) onRead(line);
   }
   proxy.rules = PHASES.flatMap((phase) => phases[phase]);
+  const isProxied = lines.some(
+    ({ words }) => words[0] === 'tcp-request' && words[2]?.startsWith('expect-') === true,
+  );
+  if (isProxied) proxy.entrances = proxy.entrances.map((entrance) => ({ ...entrance, isProxied }));
   proxy.entrances = distinct(
-    proxy.entrances.length > 0 ? proxy.entrances : [{ tls: false, port: undefined }],
+    proxy.entrances.length > 0 ? proxy.entrances : [{ tls: false, port: undefined, isProxied: false }],
   );
   return proxy;
 }
@@ -173,6 +183,7 @@ function readAcls(lines: readonly SourceLine[], files: AclFiles): Map<string, Ac
 function readDirective(
   line: SourceLine,
   proxy: Proxy,
+  acls: ReadonlyMap<string, readonly AclLine[]>,
   defaultServer: string[],
   phases: Readonly<Record<Phase, Rule[]>>,
   files: AclFiles,
@@ -180,8 +191,8 @@ function readDirective(
   const { words } = line;
   const [first = '', second = '', ...rest] = words;
   const at = words.findIndex((word, index) => index > 0 && (word === 'if' || word === 'unless'));
-  const condition = at < 0 ? undefined : parseCondition(words.slice(at), line, proxy.acls, files);
-  const useCondition = words.length > 2 ? parseCondition(words.slice(2), line, proxy.acls, files) : undefined;
+  const condition = at < 0 ? undefined : parseCondition(words.slice(at), line, acls, files);
+  const useCondition = words.length > 2 ? parseCondition(words.slice(2), line, acls, files) : undefined;
   const before = at < 0 ? words : words.slice(0, at);
   const add = (phase: Phase, action: Action): true => {
     phases[phase].push({ source: line, condition, action });
@@ -232,14 +243,15 @@ function readDirective(
 }
 
 export function distinct(entrances: readonly Entrance[]): Entrance[] {
-  return [...new Map(entrances.map((one) => [`${one.tls} ${one.port}`, one])).values()];
+  return [...new Map(entrances.map((one) => [`${one.tls} ${one.port} ${one.isProxied}`, one])).values()];
 }
 
 function entrancesOf(words: readonly string[]): Entrance[] {
   const [, addresses = '', ...options] = words;
   const tls = options.includes('ssl');
+  const isProxied = options.includes('accept-proxy') || options.includes('accept-netscaler-cip');
   return addresses.split(',').map((address) => {
     const port = /:(\d{1,5})$/.exec(address)?.[1];
-    return { tls, port: port === undefined ? undefined : Number(port) };
+    return { tls, port: port === undefined ? undefined : Number(port), isProxied };
   });
 }

@@ -141,6 +141,22 @@ describe('convert: order', () => {
     }
   });
 
+  it('a rule sees only the ACLs of its own section', () => {
+    const text = `defaults d\n mode http\n acl x hdr(host) a.example.com\n http-request set-header X-A 1 if x
+frontend web from d\n bind :80\n acl x hdr(host) b.example.com\n use_backend b if x\n default_backend c\n${HEAD}${BACKENDS}`;
+    expect(routes(of(text))).toEqual({ 'a.example.com': 'c', 'b.example.com': 'b' });
+  });
+
+  it.each([
+    ['bind :80 accept-proxy', 'tcp-request inspect-delay 5s'],
+    ['bind :80', 'tcp-request connection expect-proxy layer4'],
+  ])('no record if the port decides, which the PROXY protocol says: %s, %s', (bind, rule) => {
+    const use =
+      ' use_backend b if { dst_port 443 } { hdr(host) a.example.com }\n use_backend a if { hdr(host) a.example.com }';
+    const converted = of(`${HEAD}frontend web\n ${bind}\n ${rule}\n${use}\n${BACKENDS}`);
+    expect([converted.records, missing(converted)]).toEqual([[], ['a.example.com']]);
+  });
+
   it('an ignored line counts as a comment', () => {
     const text = ' http-request deny if { src 10.0.0.0/8 }\n use_backend a if { hdr(host) a.example.com }';
     expect(rules(text).records).toEqual([]);
@@ -205,6 +221,41 @@ describe('convert: maps', () => {
       'x.example.com': 'a',
       'z.example.com': 'c',
     });
+  });
+
+  const use = (condition: string) =>
+    ` use_backend b if { hdr(host) x.example.com } { ${condition} }\n use_backend a if { hdr(host) x.example.com }`;
+
+  it.each([
+    [
+      'in global',
+      `global\n set-var proc.x str(y)\n${HEAD}frontend web\n bind :80\n${use('var(proc.x) -m str y')}\n${BACKENDS}`,
+    ],
+    ...['connection set-var(sess.x) int(1)', 'content set-var(txn.x) int(1) if HTTP'].map((rule) => [
+      `by tcp-request ${rule}`,
+      `${HEAD}frontend web\n bind :80\n tcp-request ${rule}\n${use(`var(${rule.includes('sess') ? 'sess' : 'txn'}.x) -m found`)}\n${BACKENDS}`,
+    ]),
+    [
+      'only if it does not exist',
+      `${HEAD}frontend web\n bind :80\n http-request set-var(txn.x) req.hdr(host)\n http-request set-var(txn.x,ifnotexists) req.hdr(host),map(/m)\n${use('var(txn.x) -m str a')}\n${BACKENDS}`,
+    ],
+    [
+      'by an expression',
+      `${HEAD}frontend web\n bind :80\n http-request set-var(txn.y) req.hdr(host),set-var(txn.x)\n${use('var(txn.x) -m found')}\n${BACKENDS}`,
+    ],
+    [
+      'in the frontend, and tested in the backend',
+      `${HEAD}frontend web\n bind :80\n http-request set-var(txn.x) req.hdr(host),map(/m)\n use_backend a if { hdr(host) x.example.com }\n${BACKENDS.replace('backend a\n', 'backend a\n http-request deny if { var(txn.x) -m found }\n')}`,
+    ],
+  ])('no record if a variable decides that is set %s', (_, text) => {
+    const converted = of(text, { maps: [{ path: '/m', text: 'x.example.com y' }] });
+    expect([converted.records, missing(converted)[0]]).toEqual([[], 'x.example.com']);
+  });
+
+  it('a variable that is set nowhere, or only in another frontend or in the response, is not found', () => {
+    const other = 'frontend other\n bind :80\n http-request set-var(txn.x) int(1)\n';
+    const text = `${HEAD}${other}frontend web\n bind :80\n http-response set-var(txn.x) int(1)\n${use('var(txn.x) -m found')}\n${BACKENDS}`;
+    expect(routes(of(text))).toEqual({ 'x.example.com': 'a' });
   });
 
   it('the name of the backend has the host in it', () => {

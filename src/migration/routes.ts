@@ -7,6 +7,7 @@ import {
   UnknownCondition,
 } from './conditions.js';
 import type { Budget } from './budget.js';
+import { ProxyVariables, type Setters } from './variables.js';
 import { evaluate } from './host-value.js';
 import type { Host, Value } from './values.js';
 import type { Action, Note } from './actions.js';
@@ -51,12 +52,15 @@ export class Routes {
   readonly covered = new Set<SourceLine>();
   readonly #general: number[] = [];
   readonly #byName = new Map<string, number[]>();
+  readonly #variables: ProxyVariables;
 
   constructor(
     readonly proxy: Proxy,
     private readonly backends: ReadonlyMap<string, Proxy>,
     private readonly budget: Budget,
+    setters: Setters,
   ) {
+    this.#variables = new ProxyVariables(proxy, setters, budget);
     for (const [index, rule] of proxy.rules.entries()) {
       const names = namesOf(rule.condition);
       if (!names) this.#general.push(index);
@@ -69,10 +73,17 @@ export class Routes {
     }
   }
 
-  /** `end` is the outcome if no rule decides. */
-  walk(host: Host, entrance: Entrance, end: Outcome): Walk {
-    const variables = new Map<string, Value>();
-    const request: Request = { host, variables, ...entrance, spend: this.budget.spend };
+  /** `end` is the outcome if no rule decides. `side`: whether a frontend has the request before the proxy. */
+  walk(host: Host, entrance: Entrance, end: Outcome, side: 'frontend' | 'backend'): Walk {
+    const variables = this.#variables.begin(side);
+    const { tls, port, isProxied } = entrance;
+    const request: Request = {
+      host,
+      variables,
+      tls,
+      port: isProxied ? undefined : port,
+      spend: this.budget.spend,
+    };
     const walk: Walk = { outcome: end, doubts: [], changes: [] };
     this.budget.spend(1);
     for (const index of this.#rulesFor(host)) {
@@ -85,7 +96,10 @@ export class Routes {
       const isSure = answer.result === 'yes';
       const { action, source } = rule;
       if (action.type === 'set') {
-        const value = isSure && action.expression ? evaluate(action.expression, host, variables) : 'unknown';
+        const value: Value =
+          isSure && action.expression && action.isConditional !== true
+            ? evaluate(action.expression, host, variables)
+            : 'unknown';
         if (value !== 'absent') variables.set(action.variable, value);
         continue;
       }

@@ -10,6 +10,7 @@ import { distinct, type Entrance, type Proxy } from './proxies.js';
 import { type Change, type Outcome, Routes, type Walk } from './routes.js';
 import type { SourceLine } from './source-lines.js';
 import type { Host } from './values.js';
+import type { Setters } from './variables.js';
 
 /** What is known of one domain after all frontends were evaluated. */
 export interface Verdict {
@@ -42,6 +43,7 @@ export class Verdicts {
     private readonly backends: ReadonlyMap<string, Proxy>,
     private readonly findings: Findings,
     private readonly budget: Budget,
+    private readonly setters: Setters,
   ) {}
 
   /** Whether the suite does for every site what a rule does. */
@@ -102,13 +104,13 @@ export class Verdicts {
         ? { type: 'backend', name: proxy.name, source: head }
         : { type: 'none', source: head };
     return proxy.entrances.map((entrance) => ({
-      ...this.#routesOf(proxy).walk(host, entrance, end),
+      ...this.#routesOf(proxy).walk(host, entrance, end, 'frontend'),
       entrance,
     }));
   }
 
   #routesOf(proxy: Proxy): Routes {
-    const found = this.#routes.get(proxy) ?? new Routes(proxy, this.backends, this.budget);
+    const found = this.#routes.get(proxy) ?? new Routes(proxy, this.backends, this.budget, this.setters);
     this.#routes.set(proxy, found);
     return found;
   }
@@ -192,7 +194,7 @@ export class Verdicts {
     }
     const end: Outcome = { type: 'backend', name, source: proxy.section.head };
     const walks = distinct(entrances).map((entrance) => ({
-      ...this.#routesOf(proxy).walk(host, entrance, end),
+      ...this.#routesOf(proxy).walk(host, entrance, end, 'backend'),
       entrance,
     }));
     if (this.budget.isUsedByDomain) return this.#miss(domain, proxy.section.head, TOO_MANY);
