@@ -261,6 +261,29 @@ describe.each(haproxyVersions())('pool options with HAProxy $version', (haproxy)
     expect(sick!.count).toBe(count);
   });
 
+  it('a server that joins in the same import as options gets its first request after a passed check', async () => {
+    const [up, joins] = [started(await startOptionBackend('up')), started(await startOptionBackend('joins'))];
+    const domain = 'join.test';
+    await suite.api('PUT', `/domains/${domain}`, { servers: [server(up)] });
+    joins.sick = true;
+    const bodies = [JSON.stringify({ name: 'up', http: '1.1', host: domain, sni: '' })];
+    const load = new Load(home.httpPort, [{ host: domain, bodies }], 100);
+    const count = await reloads();
+    const record = {
+      domain,
+      servers: [up, joins].map(server),
+      options: { check: { type: 'http', path: '/healthz', interval: 1, rise: 1 } },
+    };
+    const answer = await suite.api<{ servers_added: number }>('POST', '/import?mode=merge', [record]);
+    expect([answer.status, answer.body.servers_added, await reloads()]).toEqual([200, 1, count + 1]);
+    await until(() => joins.checks.size > 0, { what: 'a check' });
+    const { failures } = await load.stop();
+    expect([failures, joins.count]).toEqual([[], 0]);
+    joins.sick = false;
+    await until(async () => (await names(domain)).length === 2, { what: 'a passed check' });
+    expect((await suite.api('DELETE', `/domains/${domain}`)).status).toBe(200);
+  });
+
   it.runIf(isLong)('refuses what HAProxy refuses, and what cannot work, and changes nothing', async () => {
     const before = await everythingIn(home.path, home.env['HAPROXY_SOCKET']!);
     const refused = async (options: Options, status: number, text: RegExp) => {

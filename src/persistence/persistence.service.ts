@@ -453,7 +453,7 @@ export class PersistenceService {
     // servers.json is the commit point. Until it is written, a restart of the suite loads the former options again.
     try {
       await (await reload)?.useDerived();
-      await reloader?.load();
+      await reloader?.load(draft);
     } catch (error) {
       await this.#discard(staged);
       await this.#undoInHaproxy(atRunTime);

@@ -11,11 +11,12 @@ export interface PoolsReloader {
    */
   check(poolsText: string): Promise<void>;
   /**
-   * Reloads HAProxy and waits until a new worker answers.
+   * Reloads HAProxy and waits until a new worker answers. `change` is what the files have more than the saved state: its
+   * servers that join a pool with a server that is UP get requests after a passed check.
    *
    * @throws AppError haproxy_rejected (the running worker serves as before), haproxy_unavailable
    */
-  load(): Promise<void>;
+  load(change?: StateDelta): Promise<void>;
   /** Restores the saved state into the new worker. @throws AppError haproxy_rejected, haproxy_unavailable */
   restore(): Promise<void>;
 }

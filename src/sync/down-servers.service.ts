@@ -2,7 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../errors/app-error.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
-import { serverAddress } from '../model/server.js';
+import { poolsWithChangedServers } from '../model/change/state-delta.js';
+import { serverName } from '../model/names/pool-name.js';
+import { type PoolServers, serverAddress, type ServerSpec } from '../model/server.js';
+import type { Pool, State, StateDelta } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { Settings } from '../settings/settings.js';
 import type { DownServer } from '../storage/down-servers-file.js';
@@ -55,10 +58,17 @@ export class DownServersService {
   /**
    * Writes the servers that are DOWN now. Call it before a reload, while no change is under way
    * (`PersistenceService.exclusively`). Never throws: a reload without this knowledge is better than no reload.
+   *
+   * `change` is a change that HAProxy gets with the reload. Its servers that join a pool with a server that is UP are
+   * written as DOWN, so that they get requests after a passed check, as servers that join at run time.
    */
-  async record(): Promise<void> {
+  async record(change?: StateDelta): Promise<void> {
     try {
-      const down = await this.#read();
+      const saved = await this.#read();
+      const kept = saved.filter(
+        (row) => !change?.pools.has(row.pool) || hasRow(change.pools.get(row.pool), row),
+      );
+      const down = change ? [...kept, ...(await this.#joining(change, saved))] : saved;
       await this.store.downServers.write(down.length > 0 && (await this.#refusesWarnings()) ? [] : down);
       this.#loggedError = '';
     } catch (error) {
@@ -98,6 +108,15 @@ export class DownServersService {
     });
   }
 
+  /** The servers of a change that join a pool in which another server stays UP. A server without a check would stay DOWN. */
+  async #joining(change: StateDelta, down: readonly DownServer[]): Promise<DownServer[]> {
+    const joining = joiningServers(change, this.persistence.state, down);
+    if (joining.length === 0) return [];
+    const servers = await this.runtime.serversOf([...new Set(joining.map(({ pool }) => pool))]);
+    const unchecked = new Set(servers.flatMap((row) => (row.hasNoCheck ? [row.backend] : [])));
+    return joining.filter(({ pool }) => !unchecked.has(pool));
+  }
+
   /** Whether HAProxy was started with -dW: it prints a warning for each server of the file, and would not start. */
   async #refusesWarnings(): Promise<boolean> {
     const { pid } = await this.runtime.info();
@@ -113,4 +132,45 @@ export class DownServersService {
       );
     this.#loggedError = message;
   }
+}
+
+/** srv_check_status and srv_check_result of a server that has not been checked yet (include/haproxy/check-t.h). */
+const NOT_CHECKED = { checkStatus: 1, checkResult: 0 };
+
+function joiningServers(change: StateDelta, before: State, down: readonly DownServer[]): DownServer[] {
+  const downNames = new Set(down.map(({ pool, slot }) => serverName(pool, slot)));
+  const joining: DownServer[] = [];
+  for (const pool of poolsWithChangedServers(change, before)) {
+    const servers: PoolServers = change.pools.get(pool)?.servers ?? new Map();
+    const former: PoolServers = before.pool(pool)?.servers ?? new Map();
+    const isUp = (slot: number, server: ServerSpec | undefined): boolean =>
+      server?.state === 'ready' && server.weight > 0 && !downNames.has(serverName(pool, slot));
+    const staysUp = [...servers].some(
+      ([slot, server]) =>
+        isUp(slot, server) && isUp(slot, former.get(slot)) && hasSameAddress(server, former.get(slot)),
+    );
+    if (!staysUp) continue;
+    // A server that only changes its slot has passed its checks in the other slot.
+    const checked = new Set(
+      [...former].flatMap(([slot, server]) => (isUp(slot, server) ? [serverAddress(server)] : [])),
+    );
+    for (const [slot, server] of servers) {
+      const one = former.get(slot);
+      const joins = server.state !== 'maint' && (one?.state === 'maint' || !hasSameAddress(server, one));
+      if (!joins || checked.has(serverAddress(server))) continue;
+      const { ip, http_port } = server;
+      joining.push({ pool, slot, ip, http_port, ...NOT_CHECKED });
+    }
+  }
+  return joining;
+}
+
+/** Whether the server of the row is in the pool at the same address. */
+function hasRow(pool: Pool | undefined, row: DownServer): boolean {
+  const server = pool?.servers.get(row.slot);
+  return server !== undefined && serverAddress(server) === serverAddress(row);
+}
+
+function hasSameAddress(one: ServerSpec, other: ServerSpec | undefined): boolean {
+  return other !== undefined && serverAddress(one) === serverAddress(other);
 }

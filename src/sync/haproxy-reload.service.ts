@@ -5,6 +5,7 @@ import { type ConfigMessage, parseConfigMessages } from '../haproxy/config/confi
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { HaproxyRuntimeService } from '../haproxy/haproxy-runtime.service.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
+import type { StateDelta } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import { DownServersService } from './down-servers.service.js';
 import { HaproxyWatchService } from './haproxy-watch.service.js';
@@ -45,19 +46,21 @@ export class HaproxyReloadService {
 
   /**
    * The first half of `reloadFiles`: a new worker serves with the files as they are. Call `restore` next, when the saved
-   * state is that of the files.
+   * state is that of the files. `change` is what the files have more than the saved state.
    *
    * @throws AppError haproxy_rejected (the running worker serves as before), haproxy_unavailable
    */
-  async loadFiles(): Promise<void> {
+  async loadFiles(change?: StateDelta): Promise<void> {
     const before = await this.runtime.info();
-    await this.downServers.record();
+    await this.downServers.record(change);
     const { success, log } = await this.control.reload();
-    if (!success)
+    if (!success) {
+      if (change) await this.downServers.record();
       throw refusedConfiguration(
         `The reload failed; HAProxy serves with its previous configuration: ${log.slice(-500)}`,
         parseConfigMessages(log).errors,
       );
+    }
     await this.#waitForNewWorker(before);
   }
 

@@ -6,6 +6,7 @@ import { parseConfigMessages } from '../haproxy/config/config-messages.js';
 import { CannotCheckError } from '../haproxy/process/haproxy-binary.js';
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
+import type { StateDelta } from '../model/state.js';
 import { PersistenceService } from '../persistence/persistence.service.js';
 import type { PoolsReloader } from '../persistence/pools-reloader.js';
 import { Settings } from '../settings/settings.js';
@@ -40,8 +41,8 @@ export class PoolsReloadService implements PoolsReloader {
     }
   }
 
-  load(): Promise<void> {
-    return this.reloads.loadFiles();
+  load(change?: StateDelta): Promise<void> {
+    return this.reloads.loadFiles(change);
   }
 
   async restore(): Promise<void> {
