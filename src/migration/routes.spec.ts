@@ -18,7 +18,7 @@ describe('convert: conditions', () => {
     ],
     [String.raw`if { hdr(host) -m reg ^(a|b)\.example\.com$ }`, ['a.example.com', 'b.example.com']],
     [String.raw`if { hdr_reg(host) ^[^.]+\.example\.com$ }`, ['*.example.com']],
-    [String.raw`if { hdr_reg(host) ^[a-z0-9-]+\.example\.com$ }`, ['*.example.com']],
+    [String.raw`if { hdr_reg(host) ^[a-z0-9_-]+\.example\.com$ }`, ['*.example.com']],
     ['if { hdr_end(host) -i .example.com }', ['*.example.com']],
     ['if { hdr_end(host) -i example.com }', ['example.com', '*.example.com']],
     ['if { hdr_dom(host) -i example.com }', ['example.com', '*.example.com']],
@@ -45,6 +45,11 @@ describe('convert: conditions', () => {
     const converted = rules(` use_backend a ${condition}`);
     expect(converted.records).toEqual([]);
     expect(missing(converted)).toContain('a.example.com');
+  });
+
+  it('a wildcard has labels with _, so a pattern without _ gives no record', () => {
+    const converted = rules(String.raw` use_backend a if { hdr_reg(host) ^[a-z0-9-]+\.example\.com$ }`);
+    expect([converted.records, missing(converted)]).toEqual([[], ['*.example.com']]);
   });
 
   it.each([
