@@ -162,6 +162,15 @@ frontend web from d\n bind :80\n acl x hdr(host) b.example.com\n use_backend b i
     expect([converted.records, missing(converted)]).toEqual([[], ['a.example.com']]);
   });
 
+  it('a host that a TCP section passes on by SNI differs', () => {
+    const text = `frontend tls\n mode tcp\n bind :443\n use_backend p if { req.ssl_sni -i a.example.com }
+backend p\n mode tcp\n server s 192.0.2.9:443\n${HEAD}frontend web\n bind :80
+ use_backend a if { hdr(host) a.example.com }\n use_backend b if { hdr(host) b.example.com }\n${BACKENDS}`;
+    const converted = of(text);
+    expect(routes(converted)).toEqual({ 'a.example.com': 'a', 'b.example.com': 'b' });
+    expect(shown(converted)).toContain('4 differs a.example.com');
+  });
+
   it('an ignored line counts as a comment', () => {
     const text = ' http-request deny if { src 10.0.0.0/8 }\n use_backend a if { hdr(host) a.example.com }';
     expect(rules(text).records).toEqual([]);
