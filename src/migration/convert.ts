@@ -12,6 +12,7 @@ import { MapFile, readMapLines } from './map-file.js';
 import { type ReadPoolOptions, readPoolOptions } from './pool-options.js';
 import { type Proxy, readProxies } from './proxies.js';
 import type { ConvertedServer } from './servers.js';
+import { sniNames } from './sni-names.js';
 import { readSource, type SourceFile, type SourceLine, type SourceSection } from './source-lines.js';
 import { readSetters } from './variables.js';
 import { type Verdict, Verdicts } from './verdicts.js';
@@ -94,6 +95,8 @@ function checkSize({ files, maps = [] }: ConvertInput): void {
 class Conversion {
   readonly #findings = new Findings();
   readonly #budget = new Budget();
+  /** The hosts that a TCP section passes on by the name in the TLS handshake. */
+  readonly #passedThrough = new Map<string, SourceLine>();
   readonly #missingMaps = new Set<string>();
   readonly #maps: ReadonlyMap<string, string>;
   readonly #patternFiles = new Map<string, readonly string[]>();
@@ -195,6 +198,8 @@ class Conversion {
       const isWanted = wanted.size === 0 || wanted.has(proxy.name);
       const reason = isWanted ? reasonToLeaveOut(proxy) : 'The call does not name this frontend.';
       if (reason !== undefined) {
+        if (isWanted && !proxy.isDisabled && !proxy.isHttp)
+          for (const [name, line] of sniNames(proxy)) this.#passedThrough.set(name, line);
         leaveOut(this.#findings, proxy, reason, 'Keep it in haproxy.cfg.');
         continue;
       }
@@ -234,6 +239,9 @@ class Conversion {
       const withSite = Object.keys(site).length > 0 ? { site } : {};
       const proxy = backend === undefined ? undefined : this.#backends.get(backend);
       this.#noteChanges(verdict, proxy, domain);
+      const line =
+        this.#passedThrough.get(domain) ?? this.#passedThrough.get(domain.slice(domain.indexOf('.')));
+      if (line) this.#findings.add(line, PASSED_THROUGH, domain);
       const owner = backend === undefined ? undefined : owners.get(backend);
       if (!proxy || backend === undefined) records.push({ domain, ...withSite });
       else if (owner !== undefined) records.push({ domain, share_with: owner, ...withSite });
@@ -323,6 +331,13 @@ class Conversion {
   }
 }
 
+const PASSED_THROUGH = {
+  effect: 'differs',
+  reason:
+    'A section in mode tcp sends the TLS connections of this host to other servers. The record has those of its HTTP frontend.',
+  whatToDo:
+    'Keep the section and its listener in haproxy.cfg, or remove the record if visitors use https only.',
+} as const;
 const NO_HOSTS =
   'The frontend has no rule about a host, so it names no domain. A site of the suite has a name.';
 const NAME_HOSTS =

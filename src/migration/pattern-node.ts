@@ -14,8 +14,8 @@ export type Node =
 /** How a character is written in a name that the pattern matches: itself, any character, any character of a label, or some characters. */
 type Shown = { literal: string } | 'any' | 'label' | 'some';
 
-/** The characters of a label in the name of a host (RFC 1123). */
-export const LABEL_CHARS = [...'abcdefghijklmnopqrstuvwxyz0123456789-'];
+/** The characters of a label that visitors send: those of RFC 1123, and `_`, which browsers and wildcards accept too. */
+export const LABEL_CHARS = [...'abcdefghijklmnopqrstuvwxyz0123456789-_'];
 /** What delimits a "domain" for `-m dom`. */
 const DELIMITERS = '/?.:';
 

@@ -18,7 +18,7 @@ describe('convert: conditions', () => {
     ],
     [String.raw`if { hdr(host) -m reg ^(a|b)\.example\.com$ }`, ['a.example.com', 'b.example.com']],
     [String.raw`if { hdr_reg(host) ^[^.]+\.example\.com$ }`, ['*.example.com']],
-    [String.raw`if { hdr_reg(host) ^[a-z0-9-]+\.example\.com$ }`, ['*.example.com']],
+    [String.raw`if { hdr_reg(host) ^[a-z0-9_-]+\.example\.com$ }`, ['*.example.com']],
     ['if { hdr_end(host) -i .example.com }', ['*.example.com']],
     ['if { hdr_end(host) -i example.com }', ['example.com', '*.example.com']],
     ['if { hdr_dom(host) -i example.com }', ['example.com', '*.example.com']],
@@ -45,6 +45,11 @@ describe('convert: conditions', () => {
     const converted = rules(` use_backend a ${condition}`);
     expect(converted.records).toEqual([]);
     expect(missing(converted)).toContain('a.example.com');
+  });
+
+  it('a wildcard has labels with _, so a pattern without _ gives no record', () => {
+    const converted = rules(String.raw` use_backend a if { hdr_reg(host) ^[a-z0-9-]+\.example\.com$ }`);
+    expect([converted.records, missing(converted)]).toEqual([[], ['*.example.com']]);
   });
 
   it.each([
@@ -155,6 +160,15 @@ frontend web from d\n bind :80\n acl x hdr(host) b.example.com\n use_backend b i
       ' use_backend b if { dst_port 443 } { hdr(host) a.example.com }\n use_backend a if { hdr(host) a.example.com }';
     const converted = of(`${HEAD}frontend web\n ${bind}\n ${rule}\n${use}\n${BACKENDS}`);
     expect([converted.records, missing(converted)]).toEqual([[], ['a.example.com']]);
+  });
+
+  it('a host that a TCP section passes on by SNI differs', () => {
+    const text = `frontend tls\n mode tcp\n bind :443\n use_backend p if { req.ssl_sni -i a.example.com }
+backend p\n mode tcp\n server s 192.0.2.9:443\n${HEAD}frontend web\n bind :80
+ use_backend a if { hdr(host) a.example.com }\n use_backend b if { hdr(host) b.example.com }\n${BACKENDS}`;
+    const converted = of(text);
+    expect(routes(converted)).toEqual({ 'a.example.com': 'a', 'b.example.com': 'b' });
+    expect(shown(converted)).toContain('4 differs a.example.com');
   });
 
   it('an ignored line counts as a comment', () => {
