@@ -1,7 +1,8 @@
 import { areOnlyOfServers, NO_OPTIONS, optionsTag } from '../haproxy/config/pool-options.js';
 import type { OperatorConfig } from '../haproxy/config/operator-config.js';
 import { isSameProcess, type ProcessIdentity } from '../haproxy/runtime/process-identity.js';
-import type { Pool, State, StateDelta } from '../model/state.js';
+import { serverAddress } from '../model/server.js';
+import type { Pool, State, StateDelta, StateReader } from '../model/state.js';
 import type { RoutingView } from './routing-view.js';
 
 /**
@@ -21,15 +22,16 @@ export class LoadedOptions {
   }
 
   /** The pools of a change whose options only a reload brings into HAProxy. */
-  poolsToReload(delta: StateDelta, view: RoutingView): string[] {
+  poolsToReload(delta: StateDelta, before: StateReader, view: RoutingView): string[] {
     return [...delta.pools].flatMap(([name, pool]) =>
-      pool && this.#needsReload(name, pool, view) ? [name] : [],
+      pool && concernsOptions(pool, before.pool(name)) && this.#needsReload(name, pool, view) ? [name] : [],
     );
   }
 
   /** Call it after a change without `poolsToReload` was applied: HAProxy has the options of its pools. */
-  applied(delta: StateDelta, view: RoutingView): void {
+  applied(delta: StateDelta, before: StateReader, view: RoutingView): void {
     for (const [name, pool] of delta.pools) {
+      if (pool && !concernsOptions(pool, before.pool(name))) continue;
       const tag = pool ? this.#wanted(name, pool) : NO_OPTIONS;
       if (tag === NO_OPTIONS || tag === view.options.get(name) || !view.process) continue;
       view.options.set(name, tag);
@@ -59,4 +61,13 @@ export class LoadedOptions {
   #wanted(name: string, { external, options }: Pool): string {
     return external || this.operatorConfig.pools.has(name) ? NO_OPTIONS : optionsTag(options);
   }
+}
+
+/** Whether a change of a pool sets other options, or adds a server, which gets the options of its pool. */
+function concernsOptions(pool: Pool, before: Pool | undefined): boolean {
+  if (!before || optionsTag(pool.options) !== optionsTag(before.options)) return true;
+  return [...pool.servers].some(([slot, server]) => {
+    const former = before.servers.get(slot);
+    return !former || serverAddress(former) !== serverAddress(server);
+  });
 }

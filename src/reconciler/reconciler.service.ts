@@ -153,7 +153,7 @@ export class ReconcilerService {
    */
   async poolsThatNeedReload(before: State): Promise<(delta: StateDelta) => string[]> {
     const view = this.#view ?? (await this.read(before));
-    return (delta) => this.#loadedOptions.poolsToReload(delta, view);
+    return (delta) => this.#loadedOptions.poolsToReload(delta, before, view);
   }
 
   /** The pools in use that HAProxy runs with other options than saved. @throws AppError haproxy_unavailable */
@@ -328,7 +328,7 @@ export class ReconcilerService {
     let view = known;
     for (let attempt = 1; ; attempt += 1) {
       if (await this.#advance(delta, before, view)) {
-        this.#loadedOptions.applied(delta, view);
+        this.#loadedOptions.applied(delta, before, view);
         return;
       }
       if (attempt === ATTEMPTS)

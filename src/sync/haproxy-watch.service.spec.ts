@@ -15,12 +15,15 @@ describe('HaproxyWatchService', () => {
   let pid: number | undefined;
   let restored: number | undefined;
   let restores: number;
+  let stale: string[];
+  let calls: string[];
   let readiness: Readiness;
   let watch: HaproxyWatchService;
 
   beforeEach(() => {
     vi.useFakeTimers();
     [pid, restored, restores] = [1, undefined, 0];
+    [stale, calls] = [[], []];
     const runtime = {
       info: async () => {
         if (pid === undefined) throw new Error('no answer');
@@ -30,7 +33,7 @@ describe('HaproxyWatchService', () => {
     const reconciler = {
       inSync: true,
       poolsToReload: async () => [],
-      poolsWithOtherOptions: async () => [],
+      poolsWithOtherOptions: async () => stale,
     } as unknown as ReconcilerService;
     const restoreService = {
       hasRestored: () => (restored === undefined ? undefined : restored === pid),
@@ -41,6 +44,7 @@ describe('HaproxyWatchService', () => {
     } as unknown as HaproxyRestoreService;
     const persistence = {
       exclusively: (work: () => Promise<unknown>) => work(),
+      rewriteDerived: async () => void calls.push('files'),
     } as unknown as PersistenceService;
     readiness = new Readiness();
     watch = new HaproxyWatchService(
@@ -49,10 +53,15 @@ describe('HaproxyWatchService', () => {
       reconciler,
       restoreService,
       readiness,
-      {} as HaproxyControlService,
+      {
+        reload: async () => {
+          calls.push('reload');
+          return { success: true, log: '' };
+        },
+      } as unknown as HaproxyControlService,
       loadSettings({}),
       { reloadIfNeeded: async () => false } as unknown as HaproxyRulesReload,
-      {} as DownServersService,
+      { record: async () => undefined } as unknown as DownServersService,
     );
   });
 
@@ -77,6 +86,22 @@ describe('HaproxyWatchService', () => {
     expect(restores).toBe(2);
     await vi.advanceTimersByTimeAsync(10_000);
     expect(restores).toBe(2);
+  });
+
+  it('repairs the files before a reload for pool options, and reloads again if they differ later', async () => {
+    stale = ['pool_1'];
+    watch.start();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(calls).toEqual(['files', 'reload']);
+    for (const [next, now] of [
+      [2, ['pool_1']],
+      [3, []],
+      [4, ['pool_1']],
+    ] as const) {
+      [pid, stale] = [next, [...now]];
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(calls.filter((call) => call === 'reload')).toHaveLength(next === 4 ? 2 : 1);
+    }
   });
 
   it('is not ready a second after HAProxy stopped, and ready a second after it answers again', async () => {

@@ -121,14 +121,16 @@ export class HaproxyWatchService {
   async #reloadForOptions(): Promise<void> {
     const stale = await this.reconciler.poolsWithOtherOptions(this.persistence.state);
     const wanted = stale.join(' ');
-    if (wanted === '' || wanted === this.#reloadedForOptions) return;
+    const isRepeated = wanted === this.#reloadedForOptions;
     this.#reloadedForOptions = wanted;
+    if (wanted === '' || isRepeated) return;
     await this.#reload(`HAProxy has other options than saved for ${stale.length} pool(s) (${stale[0]}, …)`);
   }
 
   async #reload(reason: string): Promise<void> {
     this.#logger.warn(`${reason}; the suite reloads HAProxy`);
     try {
+      await this.persistence.rewriteDerived();
       await this.downServers.record();
       const { success, log } = await this.control.reload();
       if (!success) this.#logger.error(`The reload of HAProxy failed: ${log.slice(-500)}`);

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
 import { AppError } from '../errors/app-error.js';
 import { asStorageError } from '../errors/storage-error.js';
-import { parseConfigMessages } from '../haproxy/config/config-messages.js';
+import { type ConfigMessage, parseConfigMessages } from '../haproxy/config/config-messages.js';
 import { CannotCheckError } from '../haproxy/process/haproxy-binary.js';
 import { HaproxyControlService } from '../haproxy/process/haproxy-control.service.js';
 import { writeFileAtomic } from '../lib/atomic-file.js';
@@ -53,10 +53,13 @@ export class PoolsReloadService implements PoolsReloader {
 /** `output` is of a check in which `candidate` was in the place of `pools`. */
 function refusal(output: string, candidate: string, pools: string): AppError {
   const { errors } = parseConfigMessages(output);
-  if (!output.includes(candidate))
+  const isOfOptions = ({ file, message }: ConfigMessage): boolean =>
+    file === candidate || (file === null && message.includes(candidate));
+  const others = errors.filter(({ file }) => file !== null && file !== candidate);
+  if (others.length > 0 || !errors.some((error) => isOfOptions(error)))
     return refusedConfiguration(
       'HAProxy refuses its configuration, so it cannot be reloaded, and nothing was changed. Correct the files, use {haproxy_check_config}, then repeat the call.',
-      errors,
+      others.length > 0 ? others : errors,
     );
   const messages = errors.map(({ message }) => message.replaceAll(candidate, pools));
   const said = messages.length > 0 ? messages.slice(0, 3).join('; ') : output.slice(-500);
