@@ -41,6 +41,11 @@ afterAll(async () => {
   await home.remove();
 });
 
+/** The answer without the live status of servers: a health check may end between two calls. */
+function withoutStatus(answer: Planned): unknown {
+  return JSON.parse(JSON.stringify(answer, (key, value: unknown) => (key === 'status' ? undefined : value)));
+}
+
 describe('dry run of a change of domains or servers', () => {
   const dry = async (method: string, path: string, body?: object): Promise<Planned> => {
     const before = [await files(), await routing()];
@@ -83,8 +88,7 @@ describe('dry run of a change of domains or servers', () => {
       expect(files?.includes(home.file('servers.json'))).toBe(steps.length > 0);
       if (body === undefined) return;
       const inBody = await dry(method, path, { ...body, dry_run: true });
-      // A health check may end between both calls.
-      expect({ ...inBody, status: undefined }).toEqual({ ...byQuery, status: undefined });
+      expect(withoutStatus(inBody)).toEqual(withoutStatus(byQuery));
     },
   );
 
