@@ -4,6 +4,7 @@ import { expect, it, vi } from 'vitest';
 import { MAX_SESSIONS, SessionStore } from '../../src/mcp/sessions/session-store.js';
 import { scaled } from '../chaos/scale.js';
 import { ADMIN, READER, type Running, startFixture, withTokens } from './fixture.js';
+import { until } from '../kit/poll.js';
 
 const HEADERS = {
   authorization: `Bearer ${ADMIN}`,
@@ -54,8 +55,12 @@ it('SessionStore > keeps no memory of thousands of abandoned sessions and still 
     expect(new Set(await Promise.all(Array.from({ length: 50 }, open)))).toEqual(new Set([200]));
     if (opened === 500) few = await heapUsed();
   }
-  // A session takes about ten kilobytes.
-  expect((await heapUsed()) - few).toBeLessThan(10 * 1024 * 1024);
+  // A session takes about ten kilobytes. On a busy machine, closed connections and their buffers go a little later.
+  await until(async () => (await heapUsed()) - few < 10 * 1024 * 1024, {
+    timeout: 30_000,
+    interval: 500,
+    what: 'the memory of the abandoned sessions being free',
+  });
   expect(suite.app.get(SessionStore, { strict: false }).size).toBeLessThanOrEqual(MAX_SESSIONS);
   expect((await send(suite, (await begin(suite)).id)).status).toBe(200);
   await suite.stop();
