@@ -27,7 +27,7 @@ type EntranceWalk = Walk & { entrance: Entrance };
 /** The suite redirects to https with this status. */
 const HTTPS_CODE = 308;
 const TOO_MANY: Note = {
-  reason: `The files have so many rules and names that the import evaluated ${MAX_EVALUATIONS} conditions, or a tenth of them for this domain, without an end.`,
+  reason: `The import evaluates at most ${MAX_EVALUATIONS} conditions, and a tenth of them for one domain. These files need more.`,
   whatToDo: 'Import the frontends in parts (--frontend NAME), or use a map.',
 };
 const ADD_IT = 'Add the domain with its servers: POST /api/v1/domains.';

@@ -63,8 +63,8 @@ function maintenanceProblem({ page, except }: MaintenanceOption): OptionProblem 
       field,
       message: `has ${Buffer.byteLength(page)} bytes, and at most ${MAX_PAGE_BYTES} are possible`,
     };
-  // eslint-disable-next-line no-control-regex
-  if (page !== undefined && (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(page) || /\p{Cs}/u.test(page)))
+  // Tabs, line ends and the C1 controls of Latin-1 are allowed.
+  if (page !== undefined && /[^\P{Cc}\t\n\r\u0080-\u009f]|\p{Cs}/u.test(page))
     return { field, message: 'must be text without control characters' };
   return networksProblem('maintenance.except', except, true);
 }
